@@ -1,0 +1,130 @@
+"""Autobark: random barks of random users, at a steady rate.
+
+    python -m barker.autobark 0.5
+
+What is said comes from ``autobark.txt`` beside this file: templates, and words to put in. The
+people of this world write their own barks; only dogs are random.
+"""
+
+import argparse
+import asyncio
+import pathlib
+import random
+import sys
+from collections.abc import Sequence
+
+from barker import state, wire
+from barker.bark import new_id, now_ms
+from barker.delivery import Delivery, Job
+from barker.node import Node, at_least_0, common_arguments, positive, quick_parser, run_node
+from barker.users import PEOPLE
+from barker.wire import Bark
+
+VOCABULARY = pathlib.Path(__file__).with_name("autobark.txt")
+# Barks that wait when no outbox takes any; then we hold our breath rather than our memory.
+MAX_WAITING = 2 * wire.UNACKED_WINDOW
+# High rates are made of handfuls: nobody sees the difference, and a timer per bark costs more than
+# the bark.
+HANDFUL_S = 0.01
+
+
+class Vocabulary:
+    """Templates and the words for them."""
+
+    def __init__(self, text: str) -> None:
+        """Raises ValueError for a template that asks for words which are not there."""
+        self.templates: list[str] = []
+        self._words: dict[str, list[str]] = {}
+        for line in text.splitlines():
+            name, colon, words = line.partition(": ")
+            if colon and name.isidentifier():
+                self._words[name] = [w.strip() for w in words.split("|")]
+            elif line and not line.startswith("#"):
+                self.templates.append(line)
+        for template in self.templates:
+            try:
+                template.format(user="", **dict.fromkeys(self._words, ""))
+            except KeyError as name:
+                raise ValueError(f"no words for {name} in {template!r}") from None
+
+    def say(self, dice: random.Random, users: Sequence[str]) -> str:
+        words = {name: dice.choice(some) for name, some in self._words.items()}
+        return dice.choice(self.templates).format(user=dice.choice(users), **words)
+
+
+class Autobark(Node):
+    kind = "autobark"
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args)
+        self._dice = random.Random(args.seed)
+        self._vocabulary = Vocabulary(VOCABULARY.read_text(encoding="utf-8"))
+        self._users = state.world(args.state).names
+        self._dogs = [u for u in self._users if u not in PEOPLE] or self._users
+
+    async def started(self) -> None:
+        self._mouth = Mouth(self)
+        self.start(self._bark(), name="autobark")
+
+    async def _bark(self) -> None:
+        """Count what is due by the clock, so that rates hold however late a timer is."""
+        rate, count, mouth = self.args.rate, self.args.count, self._mouth
+        begun, said = self.now(), 0
+        while count is None or said < count:
+            due = int((self.now() - begun) * rate) + 1
+            if count is not None:
+                due = min(due, count)
+            while said < due and len(mouth) < MAX_WAITING:
+                self._say_one()
+                said += 1
+            mouth.pump()
+            if said < due:  # nobody took them: these were never said, so don't catch up later
+                begun, said, count = self.now(), 0, None if count is None else count - said
+            await asyncio.sleep(max(1 / rate, HANDFUL_S))
+        await mouth.empty.wait()
+        self.stop()
+
+    def _say_one(self) -> None:
+        user = self._dice.choice(self._dogs)
+        bark = Bark(new_id(), user, self._vocabulary.say(self._dice, self._users), now_ms())
+        end = wire.unstamped(wire.encode_bark(bark))
+        self._mouth.empty.clear()
+        self._mouth.put((f"outbox/{user}",), end, self._mouth)
+
+
+class Mouth(Delivery):
+    """All our barks on their way to outboxes; they are one `Job`."""
+
+    void = False
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node, "outbox")
+        self.pending = 0
+        self.empty = asyncio.Event()
+        self.empty.set()
+
+    def settled(self, jobs: Sequence[Job]) -> None:
+        self.pending -= len(jobs)
+        if not self.pending:
+            self.empty.set()
+
+    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
+        state.complain("autobark", reason)
+        self.settled([job])
+
+
+def parser() -> argparse.ArgumentParser:
+    result = quick_parser("autobark", __doc__)
+    result.add_argument("rate", type=positive, metavar="RATE", help="barks a second")
+    result.add_argument("--count", type=at_least_0, metavar="N", help="stop after N barks")
+    result.add_argument("--seed", type=int, help="say the same things as the last time")
+    common_arguments(result)
+    return result
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_node(Autobark, parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

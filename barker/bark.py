@@ -1,0 +1,130 @@
+"""Bark: say one thing as one user.
+
+    python -m barker.bark ark3 This is my first manual bark.
+
+Prints the bark's id and exits 0 once the author's outbox has acked it; from then on it is the
+system's to lose, and the system doesn't. Exits 1, with the reason on stderr, if it was refused or if
+nobody has taken it within the time-out. After a time-out nobody knows whether it was taken: say it
+again with the same ``--id``, and it is shown once all the same.
+"""
+
+import argparse
+import asyncio
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+
+from barker import state, wire
+from barker.delivery import Delivery, Job
+from barker.node import Node, common_arguments, positive, quick_parser, run_node
+from barker.routing import Target
+from barker.wire import Bark, BarkerError
+
+
+def new_id() -> str:
+    """An id for a bark: 96 random bits, which nobody else will ever draw."""
+    return secrets.token_hex(12)
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970, for a bark's `at`."""
+    return time.time_ns() // 1_000_000
+
+
+class Barker(Node):
+    """Puts one bark, and stops when its outbox has answered."""
+
+    kind = "bark"
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args)
+        self.bark = Bark(args.id, args.user, " ".join(args.text), now_ms())
+        self.fault: Exception | None = None
+
+    async def started(self) -> None:
+        self.start(self._say(), name="bark")
+
+    async def _say(self) -> None:
+        said = Saying(self, self.bark)
+        try:
+            async with asyncio.timeout(self.args.timeout):
+                await said.answered.wait()
+            if said.refusal:
+                raise said.refusal
+        except TimeoutError:
+            where = "{}:{}".format(*self.args.directory)
+            why = f": {self.fault}" if self.fault else ""
+            if self.directory_epoch is None:
+                text = f"no directory at {where} within {self.args.timeout:g} s{why}"
+            else:
+                text = f"no outbox has taken it within {self.args.timeout:g} s{why}"
+            state.complain(self.kind, text)
+            self.stop(1)
+        except BarkerError as refusal:
+            state.complain(self.kind, refusal.reason)
+            self.stop(1)
+        else:
+            print(self.bark.id, flush=True)
+            self.stop()
+
+    def dial_failed(self, dialer: object, fault: Exception) -> None:
+        if isinstance(fault, BarkerError):  # "connection refused" says less than the time-out does
+            self.fault = fault
+
+
+class Saying(Delivery):
+    """One bark on its way to its author's outbox; its own `Job`, too."""
+
+    void = False
+
+    def __init__(self, node: Node, bark: Bark) -> None:
+        super().__init__(node, "outbox")
+        self.pending = 0
+        self.answered = asyncio.Event()
+        self.refusal: BarkerError | None = None
+        self._user = bark.user
+        self.put((f"outbox/{bark.user}",), wire.unstamped(wire.encode_bark(bark)), self)
+
+    def wanted(self, target: Target) -> bool:
+        return target == self.route.owner(self._user)
+
+    def settled(self, jobs: Sequence[Job]) -> None:
+        if jobs:
+            self.answered.set()
+
+    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
+        self.refusal = BarkerError(code, reason)
+        self.answered.set()
+
+
+def parser() -> argparse.ArgumentParser:
+    result = quick_parser("bark", __doc__)
+    result.add_argument("user", help="who says it")
+    result.add_argument("text", nargs="+", help="what is said")
+    result.add_argument("--id", default=None, help="the bark's id (default: a new one)")
+    result.add_argument(
+        "--timeout",
+        type=positive,
+        default=10.0,
+        metavar="SECONDS",
+        help="give up after this (default: %(default)s)",
+    )
+    common_arguments(result)
+    return result
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    args.id = args.id or new_id()
+    try:
+        # The outbox would say the same; but this needs no outbox.
+        wire.parse_bark(wire.encode_bark(Bark(args.id, args.user, " ".join(args.text), now_ms())))
+    except BarkerError as fault:
+        state.complain("bark", fault.reason)
+        return 1
+    return run_node(Barker, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""The business logic: who gets a bark.
+
+Its author, everyone who follows the author, and everyone mentioned in it who exists. One `put`
+goes to each inbox instance with the list of all its addresses, and an outbox gets its ack when all
+of them have acked. So an unacked bark is still the outbox's, and a bizlogic that dies loses nothing:
+it has nothing.
+
+All traffic goes to the first instance (policy ``ordered``). When an outbox's link breaks, the outbox
+sends everything unacked again, here or to the next instance; so whatever a dead link had brought is
+forgotten here rather than sent on late.
+"""
+
+import argparse
+import sys
+from collections import deque
+from collections.abc import Sequence
+
+from barker import state, wire
+from barker.delivery import Delivery, Job
+from barker.link import Link, Message
+from barker.routing import ORDERED
+from barker.service import Service, log, run_service
+from barker.users import World
+from barker.wire import BAD_MESSAGE, BadMessage, ProtocolError
+
+
+class Upstream:
+    """One outbox's link, and its barks in the order in which they are to be acked."""
+
+    __slots__ = ("closed", "jobs", "link")
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.jobs: deque[FanOut] = deque()
+        self.closed = False
+
+    def ack(self) -> None:
+        """Ack all barks at the front that every inbox has: one ack, for the last of them."""
+        jobs, done = self.jobs, 0
+        while jobs and not jobs[0].pending:
+            done = jobs.popleft().seq
+        if done:
+            self.link.send(wire.ack_line(done))
+
+
+class FanOut:
+    """One bark on its way to `pending` inboxes."""
+
+    __slots__ = ("pending", "seq", "upstream")
+
+    def __init__(self, upstream: Upstream, seq: int) -> None:
+        self.pending = 0
+        self.seq = seq
+        self.upstream = upstream
+
+    @property
+    def void(self) -> bool:
+        return self.upstream.closed
+
+
+class Targets:
+    """Whose inboxes a bark goes to, for one state of the world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._followers: dict[str, tuple[str, ...]] = {}
+
+    def of(self, bark: wire.Bark) -> tuple[str, ...]:
+        """Addresses, each once. Raises BadMessage if the author does not exist."""
+        author = bark.user
+        addresses = self._followers.get(author)
+        if addresses is None:
+            if author not in self._world:
+                raise BadMessage(wire.UNKNOWN_USER, f"there is no user {author}")
+            readers = dict.fromkeys((author, *self._world.followers(author)))
+            addresses = self._followers[author] = tuple(f"inbox/{r}" for r in readers)
+        if "@" in bark.content:
+            named = [f"inbox/{m}" for m in wire.mentions(bark.content) if m in self._world]
+            addresses = tuple(dict.fromkeys((*addresses, *named)))
+        return addresses
+
+
+class BizLogic(Service):
+    kind = "bizlogic"
+    default_port = 5680
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args)
+        self.targets = Targets(state.world(args.state))
+        self._inboxes = Inboxes(self, "inbox")
+        self._upstreams: dict[Link, Upstream] = {}
+
+    async def ready(self) -> None:
+        self.serve("bizlogic", ORDERED)
+
+    def link_up(self, link: Link) -> None:
+        self._upstreams[link] = Upstream(link)
+
+    def on_put(self, link: Link, message: Message) -> None:
+        upstream = self._upstreams[link]
+        seq = message["seq"]
+        if seq != link.received + 1:
+            raise ProtocolError(wire.PROTOCOL, f"put {seq} after put {link.received}")
+        if len(upstream.jobs) >= wire.UNACKED_WINDOW:
+            raise ProtocolError(wire.PROTOCOL, f"over {wire.UNACKED_WINDOW} puts are unacked")
+        link.received = seq
+        job = FanOut(upstream, seq)
+        upstream.jobs.append(job)
+        try:
+            origin, n, body = message.get("origin"), message.get("n"), message["body"]
+            if origin is None or n is None:
+                raise BadMessage(BAD_MESSAGE, "barks come through an outbox, which stamps them")
+            addresses = self.targets.of(wire.parse_bark(body))
+            self._inboxes.put(addresses, wire.stamped(origin.encode(), n, body), job)
+        except BadMessage as fault:
+            link.send(
+                wire.encode(
+                    "refuse", seq=seq, code=fault.code, reason=fault.reason, addresses=message["to"]
+                )
+            )
+
+    def batch_end(self, link: Link) -> None:
+        self._inboxes.pump()
+        upstream = self._upstreams.get(link)
+        if upstream:
+            upstream.ack()  # of what was refused, for which no inbox will answer
+
+    def link_down(self, link: Link) -> None:
+        self._upstreams.pop(link).closed = True
+        self._inboxes.forget_void()
+
+
+class Inboxes(Delivery):
+    """The way from here to all inboxes."""
+
+    def settled(self, jobs: list[Job]) -> None:
+        upstreams = {}
+        for job in jobs:
+            assert isinstance(job, FanOut)
+            job.pending -= 1
+            upstreams[job.upstream] = None
+        for upstream in upstreams:
+            upstream.ack()
+
+    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
+        log.error("an inbox will never take this for %s: %s (%s)", addresses, reason, code)
+        self.settled([job])
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_service(BizLogic, "bizlogic", __doc__, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,285 @@
+"""Delivery: puts that are kept until somebody has acked them, wherever the route leads.
+
+Every hop of the system sends through here: clients to outboxes, outboxes to bizlogic, bizlogic to
+inboxes. A *lane* is a window (`barker.window`) and the link that it uses at the moment. Under the
+policy ``ordered`` there is one lane for the service, and its link is that of the first target which
+works; under ``consistent`` there is one lane for each owner. All the rest is what happens when
+links and routes change:
+
+* A lane that gets another link sends everything unacked again, in order, before anything new.
+* When the ring changes, what was not sent yet is placed anew, and so is all that lay in the lane of
+  a target which is gone. What was sent and not acked stays where it is: its owner accepts it, or
+  refuses it as ``moved``.
+* What is refused as ``moved`` or ``full`` is placed anew a moment later, as often as it takes.
+* What has no owner waits until there is one.
+
+`Peers`, first in this file, keeps the links that this needs; readers use it too.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from barker import wire
+from barker.link import Conversation, Link, Message
+from barker.node import Dialer, Node, log
+from barker.routing import CONSISTENT, Route, Target, split
+from barker.window import Window
+from barker.wire import ProtocolError, dumps, put_line
+
+# A refused put is placed anew after this: about as long as a change of routes takes to get round.
+ASK_AGAIN_S = 0.1
+
+
+class Peers(Conversation):
+    """A link to every target of one service that is `wanted`, made anew whenever it breaks."""
+
+    def __init__(self, node: Node, service: str) -> None:
+        super().__init__()
+        self.node = node
+        self.service = service
+        self.peers: dict[str, Link] = {}  # those that are up, by name of the instance
+        self._dialers: dict[str, Dialer] = {}
+        node.watch(service, self._routes_changed)
+
+    @property
+    def route(self) -> Route:
+        return self.node.routes.route(self.service)
+
+    def wanted(self, target: Target) -> bool:
+        """Is a link to this target needed?"""
+        return True
+
+    def peers_changed(self) -> None:
+        """A link came up or went down, or routes changed: see what follows from it."""
+
+    def dial(self) -> None:
+        """Begin and end dialling as the route and `wanted` have it now."""
+        targets = {t.name: t for t in self.route.targets if self.wanted(t)}
+        for name, dialer in list(self._dialers.items()):
+            target = targets.get(name)
+            if target is None or dialer.place != (target.host, target.port):
+                self._dialers.pop(name).close()
+                self.peers.pop(name, None)
+        for name, target in targets.items():
+            if name not in self._dialers:
+                self._dialers[name] = Dialer(self.node, target.host, target.port, self, name)
+
+    def _routes_changed(self) -> None:
+        self.dial()
+        self.peers_changed()
+
+    def link_up(self, link: Link) -> None:
+        self.peers[link.peer["name"]] = link
+        self.peers_changed()
+
+    def link_down(self, link: Link) -> None:
+        name = link.peer["name"]
+        if self.peers.get(name) is link:
+            del self.peers[name]
+            self.peers_changed()
+
+
+class Job(Protocol):
+    """Whose puts these are: `pending` counts them, and is the caller's to count down."""
+
+    pending: int
+
+    @property
+    def void(self) -> bool:
+        """Nobody waits for it any more: it need not be sent again."""
+
+
+class Put(NamedTuple):
+    """One put on its way: `to` is `addresses` as JSON, `end` the line's unchanging end."""
+
+    to: bytes
+    end: bytes
+    addresses: Sequence[str]
+    job: Job
+
+
+def _void(put: Put) -> bool:
+    return put.job.void
+
+
+class _Lane:
+    def __init__(self) -> None:
+        self.window: Window[Put] = Window(wire.UNACKED_WINDOW)
+        self.link: Link | None = None
+
+    def pump(self) -> None:
+        """Send what may be sent now, in one piece."""
+        link = self.link
+        if link is None or link.busy:
+            return  # an ack will come, or another link
+        for seq, put in self.window.send():
+            link.send(put_line(seq, put.to, put.end))
+        link.flush()
+
+
+class Delivery(Peers):
+    """Puts to one service. The caller fills in `settled` and `refused`."""
+
+    def __init__(self, node: Node, service: str) -> None:
+        super().__init__(node, service)
+        self._lanes: dict[str, _Lane] = {}
+        self._homeless: deque[Put] = deque()
+        self._again: list[Put] = []
+        self._pieces: dict[Sequence[str], list[tuple[_Lane, Sequence[str], bytes]]] = {}
+        self._placed: Route | None = None  # the route under which lanes were last filled
+
+    # --- what the caller fills in ---
+
+    def settled(self, jobs: list[Job]) -> None:
+        """Somebody has taken these over: one put less is pending for each (listed once for each)."""
+
+    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
+        """One put of the job was refused for good."""
+
+    # --- what the caller uses ---
+
+    def __len__(self) -> int:
+        """Puts that nobody has taken over yet."""
+        lanes = sum(len(lane.window) for lane in self._lanes.values())
+        return lanes + len(self._homeless) + len(self._again)
+
+    @property
+    def unacked(self) -> int:
+        return sum(lane.window.unacked for lane in self._lanes.values())
+
+    def put(self, addresses: tuple[str, ...], end: bytes, job: Job) -> None:
+        """Hand over to all `addresses`; adds the number of puts it takes to `job.pending`.
+
+        Nothing is sent before `pump`, so that a batch leaves in one piece.
+        """
+        pieces = self._pieces.get(addresses)
+        if pieces is None:
+            pieces = self._split(addresses)
+        job.pending += len(pieces)
+        for lane, group, to in pieces:
+            lane.window.add(Put(to, end, group, job))
+        if not pieces:
+            job.pending += 1
+            self._homeless.append(Put(b"", end, addresses, job))
+
+    def pump(self) -> None:
+        """Send all that was put since the last time, as far as windows allow."""
+        for lane in self._lanes.values():
+            lane.pump()
+
+    def forget_void(self) -> None:
+        """Drop what has not been sent and is void by now."""
+        for lane in self._lanes.values():
+            lane.window.discard_waiting(_void)
+
+    # --- placing ---
+
+    def _split(self, addresses: tuple[str, ...]) -> list[tuple[_Lane, Sequence[str], bytes]]:
+        """By lane, which of the addresses it takes; nothing if the service has no targets."""
+        route = self.route
+        groups: dict[str, list[str]] = {}
+        if route.targets:
+            for address in addresses:
+                owner = route.owner(split(address)[1]) if route.policy == CONSISTENT else None
+                groups.setdefault(owner.name if owner else "", []).append(address)
+        pieces = []
+        for name, group in groups.items():
+            lane = self._lanes.get(name)
+            if lane is None:
+                lane = self._lanes[name] = _Lane()
+                lane.link = self._link_for(name)
+            for i in range(0, len(group), wire.MAX_ADDRESSES):
+                some = tuple(group[i : i + wire.MAX_ADDRESSES])
+                pieces.append((lane, some, dumps(some)))
+        if pieces:
+            if len(self._pieces) > 100_000:
+                self._pieces.clear()
+            self._pieces[addresses] = pieces
+        return pieces
+
+    def _replace(self, puts: Sequence[Put]) -> None:
+        """Place puts anew that were placed before; each counts once in its job's `pending`."""
+        for put in puts:
+            if not put.job.void:
+                put.job.pending -= 1
+                self.put(tuple(put.addresses), put.end, put.job)
+
+    def _link_for(self, lane_name: str) -> Link | None:
+        if self.route.policy == CONSISTENT:
+            return self.peers.get(lane_name)
+        first = self.route.first(lambda t: t.name in self.peers)
+        return self.peers[first.name] if first else None
+
+    def peers_changed(self) -> None:
+        for name, lane in self._lanes.items():
+            link = self._link_for(name)
+            if link is not lane.link:
+                if lane.link:
+                    # Numbers belong to one connection, and whoever is at its other end must not
+                    # go on with what we now hand to somebody else.
+                    lane.link.abort()
+                lane.link = link
+                lane.window.rewind()
+                lane.window.discard_waiting(_void)
+        if self._placed is not self.route:
+            self._place_all()
+        self.pump()
+
+    def _place_all(self) -> None:
+        """The route is another one: place everything anew that no live owner has been sent."""
+        self._placed = self.route
+        self._pieces.clear()
+        puts: list[Put] = []
+        for name, lane in list(self._lanes.items()):
+            puts += lane.window.take_waiting()
+            if self.route.policy == CONSISTENT and name not in self.route.by_name:
+                lane.window.rewind()
+                puts = lane.window.take_waiting() + puts
+                del self._lanes[name]
+        puts += self._homeless
+        self._homeless.clear()
+        self._replace(puts)
+
+    # --- what peers say ---
+
+    def _lane_of(self, link: Link) -> _Lane | None:
+        for lane in self._lanes.values():
+            if lane.link is link:
+                return lane
+        return None  # it was ours before a failover; what it says now was settled otherwise
+
+    def on_ack(self, link: Link, message: Message) -> None:
+        lane = self._lane_of(link)
+        if lane:
+            try:
+                puts = lane.window.ack(message.get("seq", 0))
+            except ValueError as fault:
+                raise ProtocolError(wire.PROTOCOL, str(fault)) from None
+            self.settled([put.job for put in puts])
+            lane.pump()
+
+    def on_refuse(self, link: Link, message: Message) -> None:
+        lane = self._lane_of(link)
+        if lane:
+            try:
+                put = lane.window.refuse(message.get("seq", 0))
+            except ValueError as fault:
+                raise ProtocolError(wire.PROTOCOL, str(fault)) from None
+            if put:
+                self._refused(put, message)
+
+    def _refused(self, put: Put, message: Message) -> None:
+        code, addresses = message["code"], message["addresses"]
+        if code not in wire.RETRYABLE:
+            self.refused(put.job, code, message["reason"], addresses)
+            return
+        log.debug("%s asks again, because of %s: %s", self.service, code, addresses)
+        if not self._again:
+            self.node.later(ASK_AGAIN_S, self._ask_again)
+        self._again.append(put._replace(addresses=tuple(addresses)))
+
+    def _ask_again(self) -> None:
+        again, self._again = self._again, []
+        self._replace(again)
+        self.pump()

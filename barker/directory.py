@@ -1,0 +1,199 @@
+"""The directory: who serves what, told to everybody who watches, for as long as it is true.
+
+A registration lives as long as the link it came over; nothing expires and nothing is stored. The
+directory holds no state that services could not tell again, and that is how it comes back: after a
+restart (or after a freeze) it has a new *epoch*, and if anybody greets it with an older one, it
+knows that it has a predecessor and that most services have not registered again yet. Then it
+answers nobody until the *settling time* is over, and meanwhile everybody goes on with the routes
+they last saw. Without that, the first service to come back would own the whole ring for a moment.
+
+Left out: replication. Routes survive the directory in every node that has seen them, and a node
+that starts while it is away waits.
+"""
+
+import argparse
+import secrets
+import sys
+from typing import NamedTuple
+
+from barker import wire
+from barker.link import Link, Message
+from barker.node import BACKOFF_MAX_S, CONNECT_TIMEOUT_S, DIRECTORY_PORT, Identity
+from barker.routing import CONSISTENT, Route, Target, matches, split
+from barker.service import Service, log, run_service
+
+# Everybody who knew our predecessor tries again within the longest back-off, or else is in a
+# connect that runs into its time-out first.
+SETTLE_S = BACKOFF_MAX_S + 0.5 * CONNECT_TIMEOUT_S
+
+
+class Registration(NamedTuple):
+    target: Target
+    policy: str
+    kind: str
+    link: Link
+
+
+class Directory(Service):
+    """One instance, at a place that all others are told on their command line."""
+
+    kind = "directory"
+    default_port = DIRECTORY_PORT
+    is_directory = True
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args)
+        self._begin()
+
+    def _begin(self) -> None:
+        """A new epoch: nothing is known, and perhaps somebody remembers another."""
+        self.epoch = secrets.token_hex(8)
+        self._begun = 0.0
+        self._settling = False
+        self._services: dict[str, dict[str, Registration]] = {}
+        self._policies: dict[str, str] = {}
+        self._routes: dict[str, Route] = {}  # made of the two above when somebody asks
+        self._watchers: dict[Link, set[str]] = {}
+        self._resolvers: dict[Link, dict[str, Target | None]] = {}
+        self._changed: set[str] = set()
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.name, self.secret, self.epoch)
+
+    def thawed(self) -> None:
+        self._begin()
+        self._begun = self.now()
+        super().thawed()
+
+    async def ready(self) -> None:
+        self._begun = self.now()
+
+    # --- the conversation ---
+
+    def link_up(self, link: Link) -> None:
+        before = link.peer.get("epoch")
+        if before and before != self.epoch and not self._settling:
+            age_s = self.now() - self._begun
+            if age_s < SETTLE_S:
+                log.info("a predecessor is remembered: settling for %.1f s", SETTLE_S - age_s)
+                self._settling = True
+                self._loop.call_later(SETTLE_S - age_s, self._settled, self.epoch)
+
+    def on_register(self, link: Link, message: Message) -> None:
+        address, name = message["address"], message["name"]
+        target = Target(name, message["host"], message["port"], message["since"])
+        new = Registration(target, message["policy"], message["kind"], link)
+        members = self._services.setdefault(address, {})
+        policy = self._policies.setdefault(address, new.policy)
+        if not members:
+            policy = self._policies[address] = new.policy
+        if policy != new.policy:
+            raise wire.ProtocolError(wire.PROTOCOL, f"the policy of {address} is {policy}")
+        old = members.get(name)
+        if old and old.link is not link and old.target[:3] != target[:3]:
+            raise wire.ProtocolError(wire.NAME_TAKEN, f"{name} is at {_place(old.target)}")
+        members[name] = new
+        self._tell(address)
+
+    def on_watch(self, link: Link, message: Message) -> None:
+        prefix = message["prefix"]
+        self._watchers.setdefault(link, set()).add(prefix)
+        if not self._settling:
+            # Also about a service that nobody serves: "none" is an answer.
+            known = {a for a in self._services if matches(prefix, a)}
+            for address in known | ({prefix} if prefix else set()):
+                link.send(self._routes_message(address))
+
+    def on_resolve(self, link: Link, message: Message) -> None:
+        address = message["address"]
+        wanted = self._resolvers.setdefault(link, {})
+        if not self._settling:
+            wanted[address] = self._choose(address)
+            link.send(_target(address, wanted[address]))
+        else:
+            wanted[address] = None
+
+    def link_down(self, link: Link) -> None:
+        self._watchers.pop(link, None)
+        self._resolvers.pop(link, None)
+        for address, members in self._services.items():
+            gone = [name for name, r in members.items() if r.link is link]
+            for name in gone:
+                del members[name]
+                self._tell(address)
+
+    # --- telling ---
+
+    def _tell(self, address: str) -> None:
+        """Tell all who want to know, once for all changes of this turn of the loop."""
+        self._routes.pop(address, None)
+        if not self._changed:
+            self._loop.call_soon(self._tell_changed)
+        self._changed.add(address)
+
+    def _tell_changed(self) -> None:
+        changed, self._changed = self._changed, set()
+        if self._settling:
+            return
+        for address in sorted(changed):
+            routes = self._routes_message(address)
+            for link, prefixes in self._watchers.items():
+                if any(matches(prefix, address) for prefix in prefixes):
+                    link.send(routes)
+        for link, wanted in self._resolvers.items():
+            for address, last in wanted.items():
+                if split(address)[0] in changed or address in changed:
+                    target = self._choose(address)
+                    if target != last:
+                        wanted[address] = target
+                        link.send(_target(address, target))
+
+    def _settled(self, epoch: str) -> None:
+        if epoch != self.epoch:
+            return  # frozen meanwhile, and begun anew
+        self._settling = False
+        log.info("settled with %d services", sum(map(bool, self._services.values())))
+        for link, prefixes in self._watchers.items():
+            for prefix in prefixes:
+                self.on_watch(link, {"prefix": prefix})
+        for link, wanted in self._resolvers.items():
+            for address in wanted:
+                self.on_resolve(link, {"address": address})
+
+    def _route(self, address: str) -> Route:
+        route = self._routes.get(address)
+        if route is None:
+            members = self._services.get(address, {})
+            policy = self._policies.get(address, CONSISTENT)
+            route = Route(policy, [r.target for r in members.values()])
+            if members:
+                self._routes[address] = route
+        return route
+
+    def _choose(self, address: str) -> Target | None:
+        service, key = split(address)
+        return self._route(service).choose(key)
+
+    def _routes_message(self, address: str) -> bytes:
+        route = self._route(address)
+        kinds = {name: r.kind for name, r in self._services.get(address, {}).items()}
+        targets = [{**t._asdict(), "kind": kinds[t.name]} for t in route.targets]
+        return wire.encode("routes", address=address, policy=route.policy, targets=targets)
+
+
+def _target(address: str, target: Target | None) -> bytes:
+    name, host, port = target[:3] if target else (None, None, None)
+    return wire.encode("target", address=address, name=name, host=host, port=port)
+
+
+def _place(target: Target) -> str:
+    return f"{target.host}:{target.port}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_service(Directory, "directory", __doc__, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,365 @@
+"""A link: one connection after its handshake, in either framing, with batches and heartbeats.
+
+    connecting -> greeting -> up -> closed          (an opener; an acceptor begins at greeting)
+
+Theory of operation:
+
+* *Batches.* ``run`` reads what the socket holds, hands over every message in it, calls
+  ``batch_end`` once, and writes once. Whatever costs a system call or a task switch is paid per
+  batch and not per message; under load batches grow, and the cost per message falls. (This is what
+  the LMAX people call the batching effect.)
+* *Sending never waits.* ``send`` appends to a list, which is written at the end of the loop's turn.
+  Memory is bounded because every sender has a window: nothing more is sent until the peer acks.
+  A peer that makes us answer and never reads the answers is cut off at ``MAX_WAITING_BYTES``.
+* *Heartbeats.* A link that was silent for one heartbeat gets a ping; one that was silent for
+  ``SILENT_HEARTBEATS`` is closed. The node's ticker does this for all its links at once.
+* *Trust.* Each side sends ``hello`` with a nonce, then ``proof`` that it knows the secret: the
+  opener first, so that the acceptor says nothing to strangers.
+
+Left out: anything after a break. Whoever wants the link back has a ``Dialer`` (``barker.node``),
+and what was on the way is kept by a window (``barker.window``).
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
+
+from barker import wire
+from barker.wire import BarkerError, ProtocolError
+
+log = logging.getLogger("barker.link")
+
+# What one read may bring: a batch of some thousand barks, handled in some ten milliseconds.
+READ_BYTES = 256 * 1024
+# Two round trips and one HMAC take a millisecond; who takes this long is not one of us.
+HELLO_TIMEOUT_S = 5.0
+# Bytes that may wait for a peer that does not read. Windows keep honest peers far below it.
+MAX_WAITING_BYTES = 16 * 1024 * 1024
+# Senders with a window pause here, so that little is lost when a link breaks.
+BUSY_BYTES = 1024 * 1024
+# Heartbeats without a byte from the peer after which it counts as frozen. A ticker that looks four
+# times a heartbeat then closes the link before the third one is over.
+SILENT_HEARTBEATS = 2.5
+# How long, and for how many bytes, a closing link listens so that its last words get through.
+LINGER_S = 1.0
+LINGER_BYTES = 1024 * 1024
+
+
+class Identity(NamedTuple):
+    """Who we are in a `hello`; `epoch` is a directory's own, or the last directory's we knew."""
+
+    name: str
+    secret: bytes
+    epoch: str | None = None
+
+
+class Framing(Protocol):
+    """What `wire.LineFraming` and `frames.WebSocketFraming` have in common."""
+
+    name: str
+    error: ProtocolError | None
+
+    def feed(self, data: bytes) -> list[bytes]: ...
+    def pack(self, messages: Iterable[bytes]) -> bytes: ...
+    def take_output(self) -> bytes: ...
+    def close(self, code: int = 1000, reason: str = "") -> None: ...
+
+
+Message = dict[str, Any]
+
+
+class Conversation:
+    """What one party does with its links. Methods named ``on_<op>`` are its vocabulary.
+
+    They are called with the link and the message, one after the other, and never wait. An op
+    without a method is a protocol error.
+    """
+
+    def __init__(self) -> None:
+        self.ops: dict[str, Callable[[Link, Message], None]] = {
+            op: getattr(self, f"on_{op}") for op in wire.OPS if hasattr(self, f"on_{op}")
+        }
+
+    def link_up(self, link: "Link") -> None:
+        """The handshake is done; nothing was received yet."""
+
+    def batch_end(self, link: "Link") -> None:
+        """Every message of one read was handed over: the moment to write and to ack."""
+
+    def link_down(self, link: "Link") -> None:
+        """The link is closed, whoever did it; called once for each `link_up`."""
+
+
+class Link:
+    """One connection. `peer` is the other side's `hello`; `heard` the time of its last bytes."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, framing: Framing
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._framing = framing
+        self._loop = asyncio.get_running_loop()
+        self._out: list[bytes] = []
+        self._early: list[bytes] = []  # came in one read with the handshake's last message
+        self.peer: Message = {}
+        self.closed = False
+        self.heard = self._loop.time()
+        self.pinged = 0.0
+        self.messages_in = self.messages_out = 0
+        # Acceptor's side of `put`: the last number received, and the last one acked.
+        self.received = self.acked = 0
+
+    def __repr__(self) -> str:
+        return f"link with {self.peer.get('name', 'a stranger')} ({self._framing.name})"
+
+    # --- sending ---
+
+    def send(self, message: bytes) -> None:
+        """Queue one message; it is written at the end of this turn of the loop, or by `flush`."""
+        if not self._out and not self.closed:
+            self._loop.call_soon(self.flush)
+        self._out.append(message)
+
+    def flush(self) -> None:
+        """Write all that is queued, in one piece."""
+        if self.closed:
+            self._out.clear()
+            return
+        if self._out:
+            self.messages_out += len(self._out)
+            self._writer.write(self._framing.pack(self._out))
+            self._out.clear()
+            if self.waiting_bytes > MAX_WAITING_BYTES:
+                self.abort("does not read what it asked for")
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What was written and has not left this process yet."""
+        return self._writer.transport.get_write_buffer_size()
+
+    @property
+    def busy(self) -> bool:
+        """Should a sender with a window wait for an ack before it sends more?"""
+        return self.waiting_bytes > BUSY_BYTES
+
+    # --- receiving ---
+
+    async def run(self, conversation: Conversation) -> None:
+        """Hand everything that arrives to `conversation` until the link is closed."""
+        conversation.link_up(self)
+        try:
+            lines, self._early = self._early, []
+            while not self.closed:
+                if lines:
+                    self._handle(lines, conversation)
+                if self._framing.error:
+                    raise self._framing.error
+                lines = await self._read()
+        except (EOFError, ConnectionError, TimeoutError):
+            pass
+        except ProtocolError as fault:
+            log.warning("%r: %s", self, fault)
+            await self.refuse_to_go_on(fault)
+        except OSError as fault:
+            log.info("%r: %s", self, fault)
+        finally:
+            conversation.link_down(self)
+            await self._let_go()
+
+    def _handle(self, lines: list[bytes], conversation: Conversation) -> None:
+        ops = conversation.ops
+        self.messages_in += len(lines)
+        try:
+            for line in lines:
+                message = wire.decode(line)
+                op = message["op"]
+                handler = ops.get(op)
+                if handler is not None:
+                    handler(self, message)
+                elif op == "ping":
+                    self.send(wire.PONG)
+                elif op == "error":
+                    log.warning("%r said: %s (%s)", self, message["reason"], message["code"])
+                elif op != "pong":
+                    raise ProtocolError(wire.PROTOCOL, f"{op} has no meaning here")
+                if self.closed:
+                    return
+        finally:
+            conversation.batch_end(self)
+            self.flush()
+
+    async def _read(self) -> list[bytes]:
+        """The messages that one read completes. Raises EOFError at the end."""
+        data = await self._reader.read(READ_BYTES)
+        if not data:
+            raise EOFError
+        self.heard = self._loop.time()
+        lines = self._framing.feed(data)
+        answer = self._framing.take_output()
+        if answer:
+            self._writer.write(answer)
+        return lines
+
+    async def _next(self) -> Message:
+        """One message, for the handshake."""
+        while not self._early:
+            if self._framing.error:
+                raise self._framing.error
+            self._early = await self._read()
+        return wire.decode(self._early.pop(0))
+
+    # --- the handshake ---
+
+    async def greet_as_opener(self, identity: Identity) -> None:
+        """Raises ProtocolError if the other side is not one of us."""
+        nonce = secrets.token_hex(16)
+        self._say_hello(identity, nonce)
+        hello = await self._expect("hello")
+        self._prove(identity, wire.OPENER, nonce, hello["nonce"])
+        self._check(await self._expect("proof"), identity, wire.ACCEPTOR, nonce, hello["nonce"])
+        self.peer = hello
+
+    async def greet_as_acceptor(self, identity: Identity) -> None:
+        """The same from the other side: a stranger gets our `hello` and an `error`, nothing else."""
+        hello = await self._expect("hello")
+        nonce = secrets.token_hex(16)
+        self._say_hello(identity, nonce)
+        self._check(await self._expect("proof"), identity, wire.OPENER, hello["nonce"], nonce)
+        self._prove(identity, wire.ACCEPTOR, hello["nonce"], nonce)
+        self.peer = hello
+
+    def _say_hello(self, identity: Identity, nonce: str) -> None:
+        self.send(
+            wire.encode(
+                "hello", v=wire.VERSION, name=identity.name, nonce=nonce, epoch=identity.epoch
+            )
+        )
+        self.flush()
+
+    def _prove(self, identity: Identity, role: str, opener: str, acceptor: str) -> None:
+        mac = wire.proof(identity.secret, role, opener, acceptor)
+        self.send(wire.encode("proof", mac=mac))
+        self.flush()
+
+    def _check(
+        self, message: Message, identity: Identity, role: str, opener: str, acceptor: str
+    ) -> None:
+        if not wire.proof_holds(message["mac"], identity.secret, role, opener, acceptor):
+            raise ProtocolError(wire.BAD_PROOF, "you don't know the secret of this system")
+
+    async def _expect(self, op: str) -> Message:
+        message = await self._next()
+        if message["op"] == "error":
+            raise BarkerError(message["code"], message["reason"])
+        if message["op"] != op:
+            raise ProtocolError(wire.PROTOCOL, f"say {op} first")
+        if op == "hello" and message["v"] != wire.VERSION:
+            raise ProtocolError(
+                wire.BAD_VERSION, f"this is version {wire.VERSION}, not {message['v']}"
+            )
+        return message
+
+    # --- closing ---
+
+    async def refuse_to_go_on(self, fault: BarkerError) -> None:
+        """Say why, then close so that it is heard.
+
+        Closing a socket with unread input resets the connection, and a reset overtakes our last
+        words. So: end our side, listen to what still comes for a moment, and only then close.
+        """
+        if self.closed:
+            return
+        self.send(wire.encode("error", code=fault.code, reason=fault.reason[:500]))
+        self.flush()
+        self._framing.close(1002, fault.code)
+        try:
+            self._writer.write(self._framing.take_output())
+            if self._writer.can_write_eof():
+                self._writer.write_eof()
+            heard = 0
+            async with asyncio.timeout(LINGER_S):
+                while heard < LINGER_BYTES:
+                    data = await self._reader.read(READ_BYTES)
+                    if not data:
+                        break
+                    heard += len(data)
+        except (OSError, TimeoutError):
+            pass
+        finally:
+            self.abort()
+
+    def close(self) -> None:
+        """Close in good order: what was sent still leaves. `run` then ends."""
+        if not self.closed:
+            self.flush()
+            self._framing.close()
+            self._writer.write(self._framing.take_output())
+            self.closed = True
+            self._writer.close()
+
+    async def _let_go(self) -> None:
+        """Give what was sent before a `close` a moment to leave; whatever else happened: abort."""
+        if self.closed:
+            try:
+                async with asyncio.timeout(LINGER_S):
+                    await self._writer.wait_closed()
+            except (OSError, TimeoutError):
+                pass
+        self.abort()
+
+    def abort(self, reason: str = "") -> None:
+        """Close at once: what has not left this process yet is dropped. Harmless if closed."""
+        if reason and not self.closed:
+            log.warning("%r closed: it %s", self, reason)
+        self.closed = True
+        self._writer.transport.abort()
+
+
+async def open_link(
+    host: str, port: int, identity: Identity, *, expect: str | None, timeout_s: float
+) -> Link:
+    """Connect and greet. Raises OSError, TimeoutError, EOFError or BarkerError.
+
+    `expect` is the name that must answer: after a restart a port may belong to somebody else.
+    """
+    link = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_connection(host, port, limit=READ_BYTES)
+            link = Link(reader, writer, wire.LineFraming())
+            await link.greet_as_opener(identity)
+            if expect is not None and link.peer["name"] != expect:
+                raise BarkerError(
+                    wire.MOVED, f"{link.peer['name']} is at {host}:{port}, not {expect}"
+                )
+            return link
+    except BaseException:
+        if link:
+            link.abort()
+        raise
+
+
+async def accept_link(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, identity: Identity
+) -> Link | None:
+    """Tell the framing by the first bytes, and greet. None if it came to nothing."""
+    link = Link(reader, writer, wire.LineFraming())
+    try:
+        async with asyncio.timeout(HELLO_TIMEOUT_S):
+            await link.greet_as_acceptor(identity)
+            return link
+    except ProtocolError as fault:
+        log.info("%r refused: %s", link, fault)
+        await link.refuse_to_go_on(fault)
+    except TimeoutError:
+        await link.refuse_to_go_on(BarkerError(wire.TIMEOUT, "no hello in time"))
+    except (OSError, EOFError, BarkerError) as fault:
+        log.debug("%r ended in the handshake: %r", link, fault)
+    except BaseException:
+        link.abort()
+        raise
+    link.abort()
+    return None

@@ -1,0 +1,218 @@
+"""Listen: show what reaches a user's inbox, one line for each bark.
+
+    python -m barker.listen ark3
+
+A reader remembers, for each inbox, the manifold's epoch and the serial it has shown, and asks from
+there after every interruption. Should another manifold hold the inbox by then, it sends all that it
+retains, and the reader drops what it has shown by the barks' ids. So every bark is shown once.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+
+from barker import state, wire
+from barker.delivery import ASK_AGAIN_S, Peers
+from barker.link import Link, Message
+from barker.node import Node, at_least_0, common_arguments, quick_parser, run_node
+from barker.routing import Target
+from barker.streams import DEFAULT_KEEP
+
+# Ids remembered for each inbox: twice what a manifold retains by default, since after a change of
+# manifold all of that may come again.
+REMEMBERED_IDS = 2 * DEFAULT_KEEP
+# Messages that may be on their way to us; acked for each batch, so this bounds one batch.
+WINDOW = 1024
+
+# Called with the user whose inbox it is, and the body as a JSON object.
+Show = Callable[[str, dict[str, object]], None]
+
+
+class Place:
+    """How far a reader has come in one inbox, and whom it has asked for more."""
+
+    __slots__ = ("asked", "epoch", "seen", "serial", "unacked")
+
+    def __init__(self) -> None:
+        self.epoch: str | None = None
+        self.serial = 0
+        self.seen: dict[tuple[str, str], None] = {}
+        self.asked: Link | None = None
+        self.unacked = False
+
+    def is_new(self, key: tuple[str, str]) -> bool:
+        """Remember a bark; False if it was remembered before."""
+        if key in self.seen:
+            return False
+        self.seen[key] = None
+        if len(self.seen) > 2 * REMEMBERED_IDS:
+            # All at once and half of it, so that forgetting costs nothing per bark.
+            self.seen = dict.fromkeys(list(self.seen)[REMEMBERED_IDS:])
+        return True
+
+
+class Reader(Peers):
+    """Subscribes to inboxes wherever they are, and hands every new body to `show`, once.
+
+    `refused` is called with a user and a reason if there will never be anything to read.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        users: list[str],
+        show: Show,
+        refused: Callable[[str, str], None],
+        history: int | None = None,
+    ) -> None:
+        super().__init__(node, "inbox")
+        self._places = {f"inbox/{user}": Place() for user in users}
+        self._show = show
+        self._refused = refused
+        self._history = history
+        self._grown: list[tuple[str, Place]] = []
+        self.gaps = 0
+
+    def wanted(self, target: Target) -> bool:
+        return any(self._owner(address) == target for address in self._places)
+
+    def _owner(self, address: str) -> Target | None:
+        return self.node.routes.choose(address)
+
+    def peers_changed(self) -> None:
+        """Ask for each inbox at its owner, unless that is where we have asked already."""
+        for address, place in self._places.items():
+            owner = self._owner(address)
+            link = self.peers.get(owner.name) if owner else None
+            if link is not place.asked:
+                place.asked = link
+                if link:
+                    self._subscribe(link, address, place)
+
+    def _subscribe(self, link: Link, address: str, place: Place) -> None:
+        wish = {} if self._history is None else {"history": self._history}
+        link.send(
+            wire.encode(
+                "subscribe",
+                address=address,
+                epoch=place.epoch,
+                after=place.serial,
+                window=WINDOW,
+                **wish,
+            )
+        )
+
+    def on_message(self, link: Link, message: Message) -> None:
+        address = message["address"]
+        place = self._places.get(address)
+        if place is None or place.asked is not link:
+            return  # the last words of a former owner; the new one says it again
+        place.epoch, place.serial = message["epoch"], message["serial"]
+        if not place.unacked:
+            place.unacked = True
+            self._grown.append((address, place))
+        body = message["body"]
+        fields = wire.loads(body)
+        if place.is_new((fields["user"], fields["id"])):
+            self._show(address.partition("/")[2], fields)
+
+    def batch_end(self, link: Link) -> None:
+        grown, self._grown = self._grown, []
+        for address, place in grown:
+            place.unacked = False
+            link.send(wire.encode("ack", address=address, serial=place.serial))
+
+    def on_gap(self, link: Link, message: Message) -> None:
+        self.gaps += 1
+        state.complain(
+            "listen", f"{message['missed']} older messages are no longer kept ({message['address']})"
+        )
+
+    def on_moved(self, link: Link, message: Message) -> None:
+        place = self._places.get(message["address"])
+        if place and place.asked is link:
+            place.asked = None
+            self.node.later(ASK_AGAIN_S, self.peers_changed)
+
+    def on_refuse(self, link: Link, message: Message) -> None:
+        for address in message["addresses"]:
+            self._refused(address.partition("/")[2], message["reason"])
+
+
+def printable(text: str) -> str:
+    """Text as it may go to a terminal: a bark has no business moving the cursor."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+class Listener(Node):
+    kind = "listen"
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args)
+        self._shown = 0
+        try:
+            names = state.world(args.state).names
+        except state.StateError:
+            names = []
+        self._width = max(map(len, names), default=8)
+        self._reader_width = max(map(len, args.users))
+
+    async def started(self) -> None:
+        self.reader = Reader(self, self.args.users, self._show, self._no_such, self.args.history)
+
+    def _show(self, reader: str, fields: dict[str, object]) -> None:
+        if self.args.count is not None and self._shown >= self.args.count:
+            return
+        try:
+            if self.args.json:
+                print(json.dumps({"reader": reader, **fields}, ensure_ascii=False), flush=True)
+            else:
+                print(self.line(reader, fields), flush=True)
+        except OSError:  # whoever read our output has gone
+            self.stop(1)
+            return
+        self._shown += 1
+        if self._shown == self.args.count:
+            self.stop()
+
+    def line(self, reader: str, fields: dict[str, object]) -> str:
+        at = fields.get("at")
+        seconds = at / 1000 if isinstance(at, int) else time.time()
+        clock = time.strftime("%H:%M:%S", time.localtime(seconds))
+        author = f"{fields['user']}:"
+        text = printable(str(fields.get("content", "")))
+        return f"{clock} {reader:<{self._reader_width}} <-- {author:<{self._width + 1}} {text}"
+
+    def _no_such(self, user: str, reason: str) -> None:
+        state.complain("listen", reason)
+        self.stop(1)
+
+
+def parser() -> argparse.ArgumentParser:
+    result = quick_parser("listen", __doc__)
+    result.add_argument("users", nargs="+", metavar="USER", help="whose inbox; several are allowed")
+    result.add_argument(
+        "--history",
+        type=at_least_0,
+        metavar="N",
+        help="show at most the last N of what is there (default: the inbox decides, 25)",
+    )
+    result.add_argument("--count", type=at_least_0, metavar="N", help="stop after N barks")
+    result.add_argument("--json", action="store_true", help="one JSON object a line")
+    common_arguments(result)
+    return result
+
+
+def main(argv: list[str] | None = None) -> int:
+    command = parser()
+    args = command.parse_args(argv)
+    for user in args.users:
+        if not wire.USER_NAME.fullmatch(user):
+            command.error(f"{user!r} is no user name")
+    return run_node(Listener, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,390 @@
+"""A node: what every process of the system does, service or client.
+
+It knows its name and the secret, keeps a link to the directory, remembers the last routes it was
+told, looks after the heartbeats of all its links, and stops cleanly. What it is *for* is written in
+`Conversation`s: the node's own for the directory is at the end of this file, and a service, a
+`Delivery` or a reader brings its own.
+
+If the directory is away, nothing changes but that routes do not change: links to peers are kept by
+`Dialer`s, which need no directory to connect again.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import pathlib
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar
+
+from barker import state, wire
+from barker.link import SILENT_HEARTBEATS, Conversation, Identity, Link, Message, open_link
+from barker.routing import RouteTable, matches, target_from
+from barker.wire import BarkerError
+
+log = logging.getLogger("barker.node")
+
+DEFAULT_HOST = "127.0.0.1"
+DIRECTORY_PORT = 5672
+
+# Back-off of a dialer: quick at first, because components of one launch come up within a second;
+# never slower than a second, so that a directory's settling time (2 s) sees everybody again.
+BACKOFF_FIRST_S = 0.02
+BACKOFF_MAX_S = 1.0
+# A link that lived for less than this was no success: the back-off goes on where it was.
+STABLE_S = 2.0
+CONNECT_TIMEOUT_S = 2.0
+# A ticker this many heartbeats late means that this process was frozen, or the machine asleep.
+STALL_HEARTBEATS = 2.0
+# How long a stopping node lets its links finish.
+GRACE_S = 1.0
+# Set by the launcher: standard input is a leash that it holds, and its end means "stop".
+LEASH = "BARKER_LEASH"
+
+
+def place(text: str) -> tuple[str, int]:
+    """``HOST:PORT`` -> (host, port), for argparse. IPv6 addresses stand in brackets."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def port_number(text: str) -> int:
+    """For argparse: 0 (any free port) to 65535."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
+    return int(text)
+
+
+def positive(text: str) -> float:
+    """For argparse: a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def at_least_0(text: str) -> int:
+    """For argparse: a whole number, 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def common_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of every node."""
+    group = parser.add_argument_group("every node")
+    group.add_argument(
+        "--directory",
+        type=place,
+        default=(DEFAULT_HOST, DIRECTORY_PORT),
+        metavar="HOST:PORT",
+        help=f"where the directory is (default: {DEFAULT_HOST}:{DIRECTORY_PORT})",
+    )
+    group.add_argument(
+        "--state",
+        type=pathlib.Path,
+        default=state.DEFAULT_STATE,
+        metavar="DIR",
+        help="folder of the secret, the users and the journals (default: var/ of the project)",
+    )
+    group.add_argument(
+        "--secret-file",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="the secret, if it is not the state folder's",
+    )
+    group.add_argument(
+        "--heartbeat",
+        type=positive,
+        default=1.0,
+        metavar="SECONDS",
+        help="silence after which a peer is asked for a sign of life; three make it dead "
+        "(default: %(default)s)",
+    )
+    group.add_argument("-v", "--verbose", action="store_true", help="log more, to stderr")
+
+
+def quick_parser(program: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser whose help shows a module's docstring as it is written."""
+    return argparse.ArgumentParser(
+        prog=f"python -m barker.{program}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+class Dialer:
+    """Keeps one link up for as long as it is wanted: connect, greet, talk, and again."""
+
+    def __init__(
+        self, node: "Node", host: str, port: int, conversation: Conversation, expect: str | None
+    ) -> None:
+        self.place = (host, port)
+        self._node = node
+        self._conversation = conversation
+        self._expect = expect
+        self._task = node.start(self._keep(), name=f"dial {expect or 'directory'}")
+
+    def close(self) -> None:
+        """Give the link up; `link_down` follows."""
+        self._task.cancel()
+
+    async def _keep(self) -> None:
+        delay = BACKOFF_FIRST_S
+        node = self._node
+        while True:
+            try:
+                link = await open_link(
+                    *self.place, node.identity, expect=self._expect, timeout_s=CONNECT_TIMEOUT_S
+                )
+            except (OSError, TimeoutError, EOFError, BarkerError) as fault:
+                node.dial_failed(self, fault)
+            else:
+                since = node.now()
+                await node.attend(link, self._conversation)
+                if node.now() - since > STABLE_S:
+                    delay = BACKOFF_FIRST_S
+            # Jitter, so that those who lost a peer together do not all come back together.
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            delay = min(BACKOFF_MAX_S, 2 * delay)
+
+
+class Node:
+    """One process. `kind` is its default name; `wants` are the services whose routes it watches."""
+
+    kind: ClassVar[str] = "node"
+    is_directory: ClassVar[bool] = False
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.heartbeat_s: float = args.heartbeat
+        self.secret = state.secret(args.state, args.secret_file)
+        self.name = f"{self.kind}-{os.getpid()}"
+        self.routes = RouteTable()
+        self.links: set[Link] = set()
+        self.exit_status = 0
+        self.directory_epoch: str | None = None
+        self._watched: dict[str, list[Callable[[], None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._last_tick = 0.0
+        self._talk: DirectoryTalk | None = None
+
+    # --- what subclasses fill in ---
+
+    async def started(self) -> None:
+        """Begin your own work; the loop runs, the directory is being dialled."""
+
+    async def stopping(self) -> None:
+        """Somebody asked us to stop: finish what can be finished within `GRACE_S`."""
+
+    def announcements(self) -> list[bytes]:
+        """What the directory is to hear at every connect (services: their registrations)."""
+        return []
+
+    def dial_failed(self, dialer: Dialer, fault: Exception) -> None:
+        """A connect or a greeting came to nothing; another try follows by itself."""
+        if isinstance(fault, BarkerError):
+            log.warning("%s:%d: %s", *dialer.place, fault)
+        else:
+            log.debug("%s:%d: %r", *dialer.place, fault)
+
+    # --- what subclasses use ---
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.name, self.secret, self.directory_epoch)
+
+    @staticmethod
+    def now() -> float:
+        """Monotonic seconds."""
+        return asyncio.get_running_loop().time()
+
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run a task for as long as the node runs. If it fails, the node stops and says why."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def later(self, delay_s: float, work: Callable[[], None]) -> None:
+        """Call `work` once after `delay_s`, unless the node has stopped by then."""
+        self._loop.call_later(delay_s, lambda: None if self._stop.is_set() else work())
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception():
+            log.critical("%s failed", task.get_name(), exc_info=task.exception())
+            self.stop(1)
+
+    def watch(self, service: str, changed: Callable[[], None]) -> None:
+        """Be told of the service's routes now and whenever they change."""
+        self._watched.setdefault(service, []).append(changed)
+
+    def stop(self, status: int = 0) -> None:
+        """Make `run` return `status` soon; the first status but 0 counts."""
+        self.exit_status = self.exit_status or status
+        self._stop.set()
+
+    async def attend(self, link: Link, conversation: Conversation) -> None:
+        """Talk until the link is down; meanwhile the ticker looks after it."""
+        self.links.add(link)
+        try:
+            await link.run(conversation)
+        finally:
+            self.links.discard(link)
+
+    # --- life ---
+
+    async def run(self) -> int:
+        """From start to stop; the process's exit status."""
+        self._stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._stop_on_signals()
+        self._last_tick = self.now()
+        self._tick()
+        try:
+            await self.started()
+            if not self.is_directory:
+                self._talk = DirectoryTalk(self, self._watched)
+                Dialer(self, *self.args.directory, self._talk, expect=None)
+            await self._stop.wait()
+            try:
+                async with asyncio.timeout(GRACE_S):
+                    await self.stopping()
+            except TimeoutError:
+                log.warning("stopped before all was done")
+        finally:
+            self._ticker.cancel()
+            for link in list(self.links):
+                link.close()
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=GRACE_S)
+        return self.exit_status
+
+    def announce(self) -> None:
+        """Tell the directory what we serve; at once if it is there, else when it is."""
+        if self._talk:
+            self._talk.announce()
+
+    def _stop_on_signals(self) -> None:
+        names = [n for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+        for number in (getattr(signal, n) for n in names):
+            try:
+                self._loop.add_signal_handler(number, self.stop)
+            except NotImplementedError:  # Windows
+                signal.signal(
+                    number, lambda *_: self._loop.call_soon_threadsafe(self.stop)
+                )
+        if os.environ.get(LEASH):
+            # A thread, because not every platform's loop can wait for a pipe; a daemon, because
+            # nothing can interrupt its read.
+            threading.Thread(target=self._hold_leash, name="leash", daemon=True).start()
+
+    def _hold_leash(self) -> None:
+        try:
+            while os.read(0, 1024):
+                pass
+        except OSError:
+            pass
+        try:
+            self._loop.call_soon_threadsafe(self.stop)
+        except RuntimeError:
+            pass  # the loop is closed: we were stopping anyway
+
+    def _tick(self) -> None:
+        """Four times a heartbeat: ping who is silent, close who was silent for too long."""
+        now = self.now()
+        if now - self._last_tick > STALL_HEARTBEATS * self.heartbeat_s:
+            log.warning("was frozen for %.1f s", now - self._last_tick)
+            self.thawed()
+        self._last_tick = now
+        for link in list(self.links):
+            silent_s = now - link.heard
+            if silent_s > SILENT_HEARTBEATS * self.heartbeat_s:
+                link.abort(f"was silent for {silent_s:.1f} s")
+            elif silent_s > self.heartbeat_s and now - link.pinged > self.heartbeat_s:
+                link.pinged = now
+                link.send(wire.PING)
+        self._ticker = self._loop.call_later(self.heartbeat_s / 4, self._tick)
+
+    def thawed(self) -> None:
+        """We did not run for a while, and our peers have given us up: begin anew with everybody.
+
+        What we would still say was said by somebody else meanwhile; so it is dropped, not sent
+        late. The ticker runs before any task that the same turn of the loop wakes up, so nothing
+        that arrived during the frost is handled before.
+        """
+        for link in list(self.links):
+            link.abort()
+
+
+class DirectoryTalk(Conversation):
+    """A node's side of its link with the directory."""
+
+    def __init__(self, node: Node, watched: dict[str, list[Callable[[], None]]]) -> None:
+        super().__init__()
+        self._node = node
+        self._watched = watched
+        self._link: Link | None = None
+
+    def link_up(self, link: Link) -> None:
+        self._link = link
+        self._node.directory_epoch = link.peer.get("epoch")
+        for service in self._watched:
+            link.send(wire.encode("watch", prefix=service))
+        self.announce()
+
+    def announce(self) -> None:
+        if self._link:
+            for message in self._node.announcements():
+                self._link.send(message)
+
+    def on_routes(self, link: Link, message: Message) -> None:
+        service = message["address"]
+        targets = [target_from(t) for t in message["targets"]]
+        if self._node.routes.update(service, message["policy"], targets):
+            log.debug("%s is served by %s", service, [t.name for t in targets])
+            for watched, callbacks in self._watched.items():
+                if matches(watched, service):
+                    for changed in callbacks:
+                        changed()
+
+    def link_down(self, link: Link) -> None:
+        if self._link is link:
+            self._link = None
+
+
+def setup_logging(verbose: bool) -> None:
+    """Log lines go to stderr; standard output is for what a program is asked for."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)-7s %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def run_node(make: Callable[[argparse.Namespace], Node], args: argparse.Namespace) -> int:
+    """Run a node until it stops; its exit status. What can't be used is told in one line."""
+    setup_logging(args.verbose)
+    program = pathlib.Path(sys.argv[0]).stem
+    try:
+        return asyncio.run(make(args).run())
+    except state.StateError as fault:
+        state.complain(program, fault)
+        return 1
+    except KeyboardInterrupt:  # Ctrl-C before the loop could take the signal
+        return 130

@@ -1,0 +1,163 @@
+"""A service: a node that listens, and that the directory tells others about.
+
+Construct, bind, announce: `READY host:port` goes to standard output once others can connect, and
+what the service registers says `--advertise` (or the bound address) and the port it really got.
+"""
+
+import argparse
+import asyncio
+import errno
+import logging
+import time
+from collections.abc import Callable
+from typing import ClassVar
+
+from barker import state, wire
+from barker.link import Conversation, Link, accept_link
+from barker.node import (
+    DEFAULT_HOST,
+    Node,
+    common_arguments,
+    port_number,
+    quick_parser,
+    run_node,
+)
+from barker.wire import BarkerError
+
+log = logging.getLogger("barker.service")
+
+# Links at once. A page has two, a listener one; far below what a process may open as files.
+MAX_LINKS = 4096
+# Connections the kernel holds for us while we are busy.
+BACKLOG = 1024
+
+
+class Service(Node, Conversation):
+    """One instance. It is itself the conversation of every link that others open to it."""
+
+    default_port: ClassVar[int] = 0
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        Node.__init__(self, args)
+        Conversation.__init__(self)
+        self.since = time.time_ns() // 1_000_000
+        self.greeting = 0
+        self._serves: list[tuple[str, str]] = []
+
+    @classmethod
+    def arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Flags of this service alone."""
+
+    @property
+    def name_stem(self) -> str:
+        """The name is this and the port, unless `--name` says otherwise."""
+        return self.kind
+
+    def serve(self, address: str, policy: str) -> None:
+        """Have the directory tell that this instance serves `address`, once it can."""
+        self._serves.append((address, policy))
+        self.announce()
+
+    def announcements(self) -> list[bytes]:
+        return [
+            wire.encode(
+                "register",
+                address=address,
+                name=self.name,
+                host=self.host,
+                port=self.port,
+                policy=policy,
+                kind=self.kind,
+                since=self.since,
+            )
+            for address, policy in self._serves
+        ]
+
+    async def started(self) -> None:
+        try:
+            self._server = await asyncio.start_server(
+                self._accepted, self.args.host, self.args.port, backlog=BACKLOG, limit=256 * 1024
+            )
+        except OSError as fault:
+            state.complain(self.name_stem, self._why_not(fault))
+            self.stop(1)
+            return
+        bound_host, self.port = self._server.sockets[0].getsockname()[:2]
+        self.host = self.args.advertise or bound_host
+        self.name = self.args.name or f"{self.name_stem}-{self.port}"
+        await self.ready()
+        print(f"READY {bound_host}:{self.port}", flush=True)
+
+    async def ready(self) -> None:
+        """Others can connect now: say what you `serve`, begin your own work."""
+
+    async def stopping(self) -> None:
+        """No new links; a subclass goes on from here."""
+        if hasattr(self, "_server"):
+            self._server.close()
+
+    def _why_not(self, fault: OSError) -> str:
+        place = f"{self.args.host}:{self.args.port}"
+        if fault.errno == errno.EADDRINUSE:
+            return f"{place} is in use by another process; --port takes another one"
+        return f"can't listen at {place}: {fault.strerror or fault}"
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.start(self._serve_link(reader, writer), name="link")
+
+    async def _serve_link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.greeting += 1
+        try:
+            if len(self.links) + self.greeting > MAX_LINKS:
+                fault = BarkerError(wire.TOO_MANY, f"more than {MAX_LINKS} links")
+                link: Link | None = Link(reader, writer, wire.LineFraming())
+                await link.refuse_to_go_on(fault)
+                return
+            link = await accept_link(reader, writer, self.identity)
+        finally:
+            self.greeting -= 1
+        if link:
+            try:
+                await self.attend(link, self)
+            except Exception:
+                # One link's trouble is not the others': the fault is ours, so it is logged whole.
+                log.exception("%r", link)
+
+
+def service_parser(
+    service: type[Service], program: str, description: str | None
+) -> argparse.ArgumentParser:
+    """The flags of a service: its own, then those of every service and every node."""
+    parser = quick_parser(program, description)
+    service.arguments(parser)
+    group = parser.add_argument_group("every service")
+    group.add_argument(
+        "--host", default=DEFAULT_HOST, help="address to listen at (default: %(default)s)"
+    )
+    group.add_argument(
+        "--port",
+        type=port_number,
+        default=service.default_port,
+        help="port to listen at; 0 takes any free one (default: %(default)s)",
+    )
+    group.add_argument(
+        "--advertise", metavar="HOST", help="what others reach this machine by, if not --host"
+    )
+    group.add_argument("--name", help="stable name of this instance (default: kind and port)")
+    common_arguments(parser)
+    return parser
+
+
+def run_service(
+    service: type[Service],
+    program: str,
+    description: str | None,
+    argv: list[str] | None,
+    make: Callable[[argparse.Namespace], Service] | None = None,
+) -> int:
+    """`main` of every service; `make` chooses if it takes more than the class."""
+    parser = service_parser(service, program, description)
+    args = parser.parse_args(argv)
+    if args.name is not None and not wire.INSTANCE_NAME.fullmatch(args.name):
+        parser.error("--name takes letters, digits, '.', '_' and '-'")
+    return run_node(make or service, args)

@@ -1,0 +1,165 @@
+"""Streams: what one address has received, who reads it from where, and what was there before.
+
+A *stream* numbers its entries (``serial``: 1, 2, 3, ...) and retains the last so many of them. A
+*cursor* is one reader's place in it, with a window of credit: a reader that does not ack gets
+nothing more, and costs nothing more. When the history has moved on past a cursor the reader is told
+how much it missed (a *gap*). A *timeline* settles nothing by being read.
+
+``Duplicates`` answers a manifold's question "have I had this before?". Its three rules:
+
+1. The key of a bark is (user, id). A key remembers for which addresses it was accepted, so that a
+   `put` that comes again for some other addresses (they were refused as `moved` elsewhere) is
+   accepted for just those.
+2. Every `put` carries its first manifold's stamp: that manifold's epoch (`origin`) and a counter
+   (`n`). A manifold has at most ``wire.UNACKED_WINDOW`` barks unacked at a time. So a counter that
+   lies further back than that behind the highest one seen was settled long ago, and whoever sends
+   it now (a process that was frozen for a day) sends it in vain.
+3. Keys are remembered for at least that window per origin; between the two, nothing falls through.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+from typing import Generic, TypeVar
+
+from barker.wire import UNACKED_WINDOW
+
+Item = TypeVar("Item")
+
+# Twitter's home timelines held about 800 entries a user; what is older nobody scrolls to.
+DEFAULT_KEEP = 800
+# Keys remembered at least, whatever the number of origins; a client that repeats a bark after a
+# lost ack does so within seconds, and this is minutes at a thousand barks a second.
+MIN_REMEMBERED_KEYS = 65_536
+# Twice the sender's window, because barks that were refused leave holes in its counters.
+COUNTER_WINDOW = 2 * UNACKED_WINDOW
+# Origins are epochs of manifolds: a few live ones, and those that live ones replaced.
+MAX_ORIGINS = 10_000
+
+
+class Stream(Generic[Item]):
+    """Entries of one address, numbered from 1, of which the last `keep` are retained."""
+
+    __slots__ = ("_entries", "last")
+
+    def __init__(self, keep: int = DEFAULT_KEEP) -> None:
+        self._entries: deque[Item] = deque(maxlen=keep)
+        self.last = 0
+
+    def append(self, entry: Item) -> int:
+        """Returns the entry's serial."""
+        self._entries.append(entry)
+        self.last += 1
+        return self.last
+
+    @property
+    def lost(self) -> int:
+        """The serial of the newest entry that is no longer retained; 0 if all are."""
+        return self.last - len(self._entries)
+
+    def read(self, after: int, count: int) -> tuple[int, list[Item]]:
+        """Up to `count` retained entries behind serial `after`: (serial of the first, entries)."""
+        start = max(after, self.lost)
+        skip = start - self.lost
+        behind = len(self._entries) - skip
+        if behind <= skip:  # who keeps up reads at the new end: come from there
+            entries = list(islice(reversed(self._entries), max(behind, 0)))
+            entries.reverse()
+            return start + 1, entries[:count]
+        return start + 1, list(islice(self._entries, skip, skip + count))
+
+
+class Cursor:
+    """A reader's place in a stream: `sent` up to that serial, `window` beyond what it acked."""
+
+    __slots__ = ("acked", "sent", "window")
+
+    def __init__(self, after: int, window: int) -> None:
+        self.sent = self.acked = after
+        self.window = window
+
+    @classmethod
+    def start(
+        cls,
+        stream: Stream[Item],
+        *,
+        same_epoch: bool,
+        new_reader: bool,
+        after: int,
+        history: int,
+        window: int,
+    ) -> "Cursor":
+        """Where a reader begins.
+
+        It goes on where it was if it knows this epoch; if it is new it gets the last `history`
+        entries; and if its place is one in some other epoch, it gets everything retained, because
+        nobody can tell which of that it has seen (it knows its barks by id).
+        """
+        if same_epoch and after <= stream.last:
+            return cls(after, window)
+        if new_reader:
+            return cls(max(stream.lost, stream.last - history), window)
+        return cls(stream.lost, window)
+
+    def ack(self, serial: int) -> None:
+        """The reader has shown everything up to `serial`; its window opens by that much."""
+        self.acked = max(self.acked, min(serial, self.sent))
+
+    def take(self, stream: Stream[Item]) -> tuple[int, int, list[Item]]:
+        """What to send now: (entries missed, serial of the first entry, entries)."""
+        missed = max(0, stream.lost - self.sent)
+        if missed:
+            # The credit for what was lost is given back: a gap is not a message.
+            self.sent += missed
+            self.acked += missed
+        room = self.acked + self.window - self.sent
+        if room <= 0 or self.sent >= stream.last:
+            return missed, self.sent + 1, []
+        first, entries = stream.read(self.sent, room)
+        self.sent += len(entries)
+        return missed, first, entries
+
+
+class Duplicates:
+    """What was accepted before, by the rules at the top of this module."""
+
+    def __init__(
+        self, window: int = COUNTER_WINDOW, min_keys: int = MIN_REMEMBERED_KEYS
+    ) -> None:
+        self._window = window
+        self._min_keys = min_keys
+        # Two generations: when the young one is full it becomes the old one, which is forgotten.
+        # That bounds the memory without paying for an eviction per key.
+        self._young: dict[tuple[str, str], Sequence[str]] = {}
+        self._old: dict[tuple[str, str], Sequence[str]] = {}
+        self._highest: dict[str, int] = {}
+
+    def admit(
+        self, key: tuple[str, str], origin: str | None, n: int, addresses: Sequence[str]
+    ) -> tuple[Sequence[str], bool]:
+        """Which of `addresses` have not had this bark, and whether it comes late.
+
+        What is returned counts as accepted from now on. Late means: something that the same origin
+        stamped afterwards was here before.
+        """
+        late = False
+        if origin is not None:
+            highest = self._highest.get(origin)
+            if highest is None or n > highest:
+                if highest is None and len(self._highest) >= MAX_ORIGINS:
+                    del self._highest[next(iter(self._highest))]
+                self._highest[origin] = n
+            else:
+                late = True
+        before = self._young.get(key) or self._old.get(key)
+        if before is not None:
+            addresses = [a for a in addresses if a not in before]
+            if addresses:
+                self._young[key] = [*before, *addresses]
+            return addresses, late
+        if late and n <= self._highest[origin or ""] - self._window:
+            return (), True
+        if len(self._young) >= max(self._min_keys, self._window * len(self._highest)):
+            self._old, self._young = self._young, {}
+        self._young[key] = addresses
+        return addresses, late
