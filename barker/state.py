@@ -4,6 +4,7 @@ Whoever starts first makes a file, and ten that start at once agree on one: each
 under another name, and the one whose link to the final name comes first has made it.
 """
 
+import json
 import os
 import pathlib
 import secrets
@@ -66,6 +67,25 @@ def world(state: pathlib.Path) -> World:
         return users.parse(content.decode())
     except ValueError as fault:
         raise StateError(f"{path}: {fault}") from None
+
+
+def write_page_settings(
+    path: pathlib.Path, *, host: str, port: int, secret: str, users: list[str]
+) -> None:
+    """What a page opened from disk has to know, as a script that it loads; for our eyes only.
+
+    A page can't read files, so the secret comes to it this way. Raises StateError.
+    """
+    settings = {"host": host, "port": port, "secret": secret, "users": users}
+    text = f"window.BARKER = {json.dumps(settings)};\n"
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        draft.replace(path)
+    except OSError as fault:
+        raise StateError(f"{path}: {fault.strerror or fault}") from None
 
 
 def complain(program: str, text: object) -> None:

@@ -1,0 +1,186 @@
+"""Processes: start a local fleet, label what each of them says, stop them all together.
+
+No asyncio here: a launcher waits for a signal and copies lines, and threads do that on every
+platform. Each child's standard input is a pipe that only the launcher holds. However the launcher
+ends, also by kill -9, that pipe ends with it, and the children take it as the order to stop
+(`barker.node`, "leash").
+"""
+
+import contextlib
+import os
+import queue
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from barker.node import LEASH
+from barker.state import ROOT, complain
+
+# Between asking a child to stop and ending it the hard way. Children give themselves one second.
+PATIENCE_S = 2.0
+
+# Colours of labels that can be read on black and on white.
+_COLOURS = (36, 33, 35, 32, 34, 31)
+
+
+class Command(NamedTuple):
+    """What to run: arguments for this Python, a label for its lines, the port it will want."""
+
+    label: str
+    argv: list[str]
+    host: str = ""
+    port: int | None = None
+
+    def __str__(self) -> str:
+        return shlex.join(["python", *self.argv])
+
+
+def busy_ports(commands: Sequence[Command]) -> list[Command]:
+    """Those of the commands whose port somebody else has."""
+    return [c for c in commands if c.port and not _is_free(c.host, c.port)]
+
+
+def _is_free(host: str, port: int) -> bool:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        if os.name == "posix":  # as asyncio will do; on Windows it would mean something else
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError:
+            return False
+    return True
+
+
+class Fleet:
+    """Children that were started together; their lines go to our standard output."""
+
+    def __init__(self) -> None:
+        self._children: dict[subprocess.Popen[bytes], Command] = {}
+        self._events: queue.SimpleQueue[subprocess.Popen[bytes] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._print_lock = threading.Lock()
+        self._width = 0
+        self._stopping = False
+        self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+    def stop_on_signals(self) -> None:
+        """Ctrl-C and its relatives make `run` stop everything, from now on."""
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), lambda *_: self._events.put(None))
+
+    def start(self, commands: Sequence[Command]) -> None:
+        """Start all of them at once, each with a line that says so."""
+        self._width = max(len(c.label) for c in commands)
+        for i, command in enumerate(commands):
+            child = subprocess.Popen(
+                [sys.executable, *command.argv],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, LEASH: "1"},
+                # A group of its own: Ctrl-C is for us, and we pass the order on.
+                **({"process_group": 0} if os.name == "posix" else {}),  # type: ignore[call-overload]
+            )
+            self._children[child] = command
+            self.say(f"[{child.pid}] {command}")
+            label = f"{command.label:<{self._width}} | "
+            if self._colour:
+                label = f"\033[{_COLOURS[i % len(_COLOURS)]}m{label}\033[0m"
+            thread = threading.Thread(target=self._copy, args=(child, label), daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def say(self, text: str) -> None:
+        """One piece of text to standard output, never mixed with others'."""
+        with self._print_lock:
+            try:
+                sys.stdout.write(text + "\n")
+                sys.stdout.flush()
+            except (OSError, ValueError):  # nobody reads us any more (launch.py | head)
+                with contextlib.suppress(OSError, ValueError):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                self._events.put(None)
+
+    def run(self) -> int:
+        """Report children that end by themselves, until a signal or the last of them; 0 then."""
+        while self._children:
+            try:
+                child = self._events.get(timeout=0.5)
+            except queue.Empty:  # on Windows a wait without an end can't be interrupted
+                continue
+            if child is None:
+                break
+            command = self._children.pop(child)
+            self.say(f"[{child.pid}] {command.label} ended: {_status(child.returncode)}")
+        self.stop()
+        return 0
+
+    def stop(self) -> None:
+        """Ask all to stop, then insist."""
+        self._stopping = True
+        for child in self._children:
+            if child.stdin:
+                with contextlib.suppress(OSError):
+                    child.stdin.close()
+            child.terminate()
+        deadline = time.monotonic() + PATIENCE_S
+        for child in self._children:
+            try:
+                child.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        for thread in self._threads:
+            thread.join(0.2)
+
+    def _copy(self, child: subprocess.Popen[bytes], label: str) -> None:
+        assert child.stdout
+        for line in child.stdout:
+            self.say(label + line.decode(errors="replace").rstrip("\r\n"))
+        child.wait()
+        if not self._stopping:
+            self._events.put(child)
+
+
+def _status(code: int) -> str:
+    if code >= 0:
+        return f"status {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+def run_fleet(
+    program: str, commands: Sequence[Command], flag: str, announce: Callable[[], str]
+) -> int:
+    """What a launcher does after its arguments; `announce` makes the text printed after the start.
+
+    If a port is taken nothing is started: the exit status is 1, and the message says which port,
+    who wanted it, and that `flag` moves it.
+    """
+    fleet = Fleet()
+    fleet.stop_on_signals()
+    busy = busy_ports(commands)
+    for command in busy:
+        complain(
+            program,
+            f"port {command.port} is taken by another program; {command.label} wanted it. {flag}",
+        )
+    if busy:
+        return 1
+    try:
+        fleet.start(commands)
+        fleet.say(announce())
+        return fleet.run()
+    finally:
+        fleet.stop()

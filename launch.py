@@ -1,0 +1,142 @@
+"""Launch: the whole of Barker on this machine, in one terminal.
+
+    python launch.py
+
+Starts every command of the list below at once (they find each other in any order), shows what they
+say, and stops them all on Ctrl-C.
+"""
+
+import argparse
+import pathlib
+import shlex
+import sys
+
+from barker import state
+from barker.node import DEFAULT_HOST, DIRECTORY_PORT, at_least_0
+from barker.processes import Command, run_fleet
+
+# One line, one process. Comment a line out, copy one with another port, and see what happens.
+COMMANDS = [
+    "directory --port 5672",
+    "manifold inbox --history 25 --port 5820",
+    "bizlogic --port 5680",
+    "manifold outbox --push bizlogic --port 5800",
+    "manifold outbox --push bizlogic --port 5801",
+    "manifold outbox --push bizlogic --port 5802",
+    "listen ark3",
+    "autobark 0.5",
+    "autobark 0.5",
+    "autobark 0.5",
+    "autobark 0.5",
+    "autobark 0.5",
+]
+
+WEBUI = state.ROOT / "webui"
+
+TRY_NEXT = """
+Barks will scroll by below. Ctrl-C stops everything. In another terminal:
+
+  python -m barker.bark ark3 This is my first manual bark.{flags}
+  python -m barker.listen rdl{flags}
+
+or in a browser (a file, no web server):
+
+  {page}
+
+Failover: start a spare bizlogic, then kill the first (its number stands above).
+
+  python -m barker.bizlogic --port {spare_port}{flags}
+  kill -9 PID
+"""
+
+
+def command(line: str, number: int, args: argparse.Namespace) -> Command:
+    """A line of the list as a process: its port shifted, and with the flags that all need."""
+    module, *words = shlex.split(line)
+    label, port = module, None
+    if module == "manifold" and words:
+        label = words[0]
+    if "--port" in words:
+        at = words.index("--port") + 1
+        port = int(words[at]) + args.shift_ports
+        words[at] = str(port)
+        words += ["--host", args.host]
+    label = f"{label}-{port}" if port else f"{label}-{number}" if number else label
+    return Command(label, ["-m", f"barker.{module}", *words, *common(args)], args.host, port)
+
+
+def common(args: argparse.Namespace) -> list[str]:
+    """The flags by which a process finds this system, unless it is where everybody looks anyway."""
+    flags = []
+    place = (args.host, DIRECTORY_PORT + args.shift_ports)
+    if place != (DEFAULT_HOST, DIRECTORY_PORT):
+        host = f"[{place[0]}]" if ":" in place[0] else place[0]
+        flags += ["--directory", f"{host}:{place[1]}"]
+    if args.state != state.DEFAULT_STATE:
+        flags += ["--state", str(args.state)]
+    return flags
+
+
+def announcement(args: argparse.Namespace) -> str:
+    """What to try next; writes the settings of the page on the way."""
+    state.write_page_settings(
+        WEBUI / "barker_host.js",
+        host=args.host,
+        port=DIRECTORY_PORT + args.shift_ports,
+        secret=state.secret(args.state).decode(),
+        users=state.world(args.state).names,
+    )
+    flags = common(args)
+    return TRY_NEXT.format(
+        flags=" " + shlex.join(flags) if flags else "",
+        page=(WEBUI / "index.html").as_uri(),
+        spare_port=5681 + args.shift_ports,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(
+        prog="python launch.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument(
+        "--host",
+        default=DEFAULT_HOST,
+        help="address to listen at and to be reached by (default: %(default)s)",
+    )
+    result.add_argument(
+        "--shift-ports",
+        type=at_least_0,
+        default=0,
+        metavar="N",
+        help="add N to every port (default: %(default)s)",
+    )
+    result.add_argument(
+        "--state",
+        type=pathlib.Path,
+        default=state.DEFAULT_STATE,
+        metavar="DIR",
+        help="folder of the secret and the users (default: var/)",
+    )
+    return result
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    args.state = args.state.resolve()
+    modules = [line.split()[0] for line in COMMANDS]
+    commands = []
+    for i, line in enumerate(COMMANDS):
+        alone = modules.count(modules[i]) == 1
+        commands.append(command(line, 0 if alone else modules[: i + 1].count(modules[i]), args))
+    flag = "Move all ports with --shift-ports N."
+    try:
+        return run_fleet("launch.py", commands, flag, lambda: announcement(args))
+    except state.StateError as fault:
+        state.complain("launch.py", fault)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
