@@ -175,6 +175,7 @@ class Node:
         self.directory_epoch: str | None = None
         self._watched: dict[str, list[Callable[[], None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
         self._last_tick = 0.0
         self._talk: DirectoryTalk | None = None
 
@@ -246,7 +247,6 @@ class Node:
 
     async def run(self) -> int:
         """From start to stop; the process's exit status."""
-        self._stop = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._stop_on_signals()
         self._last_tick = self.now()
