@@ -23,10 +23,11 @@ and what was on the way is kept by a window (``barker.window``).
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from barker import wire
+from barker.framing import Framing, choose_framing
 from barker.wire import BarkerError, ProtocolError
 
 log = logging.getLogger("barker.link")
@@ -53,18 +54,6 @@ class Identity(NamedTuple):
     name: str
     secret: bytes
     epoch: str | None = None
-
-
-class Framing(Protocol):
-    """What `wire.LineFraming` and `frames.WebSocketFraming` have in common."""
-
-    name: str
-    error: ProtocolError | None
-
-    def feed(self, data: bytes) -> list[bytes]: ...
-    def pack(self, messages: Iterable[bytes]) -> bytes: ...
-    def take_output(self) -> bytes: ...
-    def close(self, code: int = 1000, reason: str = "") -> None: ...
 
 
 Message = dict[str, Any]
@@ -112,6 +101,11 @@ class Link:
         # Acceptor's side of `put`: the last number received, and the last one acked.
         self.received = self.acked = 0
 
+    def begin(self, framing: Framing, data: bytes) -> None:
+        """Go on with the framing that the first bytes have asked for; `data` came after them."""
+        self._framing = framing
+        self._early = self._take(data)
+
     def __repr__(self) -> str:
         return f"link with {self.peer.get('name', 'a stranger')} ({self._framing.name})"
 
@@ -157,17 +151,19 @@ class Link:
                     self._handle(lines, conversation)
                 if self._framing.error:
                     raise self._framing.error
+                if self._framing.ended:
+                    self.close()
                 lines = await self._read()
         except (EOFError, ConnectionError, TimeoutError):
             pass
         except ProtocolError as fault:
             log.warning("%r: %s", self, fault)
-            await self.refuse_to_go_on(fault)
+            self.close(fault)
         except OSError as fault:
             log.info("%r: %s", self, fault)
         finally:
             conversation.link_down(self)
-            await self._let_go()
+            await self.let_go()
 
     def _handle(self, lines: list[bytes], conversation: Conversation) -> None:
         ops = conversation.ops
@@ -196,6 +192,9 @@ class Link:
         data = await self._reader.read(READ_BYTES)
         if not data:
             raise EOFError
+        return self._take(data)
+
+    def _take(self, data: bytes) -> list[bytes]:
         self.heard = self._loop.time()
         lines = self._framing.feed(data)
         answer = self._framing.take_output()
@@ -264,51 +263,42 @@ class Link:
 
     # --- closing ---
 
-    async def refuse_to_go_on(self, fault: BarkerError) -> None:
-        """Say why, then close so that it is heard.
+    def close(self, fault: BarkerError | None = None) -> None:
+        """Close in good order: what was sent still leaves, and `fault` as the last of it.
 
-        Closing a socket with unread input resets the connection, and a reset overtakes our last
-        words. So: end our side, listen to what still comes for a moment, and only then close.
+        `run` ends when the peer has closed too, at the latest after `LINGER_S`.
         """
         if self.closed:
             return
-        self.send(wire.encode("error", code=fault.code, reason=fault.reason[:500]))
+        if fault:
+            self.send(wire.encode("error", code=fault.code, reason=fault.reason[:500]))
         self.flush()
-        self._framing.close(1002, fault.code)
+        self.closed = True
+        self._framing.close(fault)
         try:
             self._writer.write(self._framing.take_output())
             if self._writer.can_write_eof():
                 self._writer.write_eof()
-            heard = 0
+        except OSError:
+            pass  # the peer was faster
+        self._loop.call_later(LINGER_S, self._writer.transport.abort)
+
+    async def let_go(self) -> None:
+        """See a `close` through, then close the socket for good; without one, at once.
+
+        Closing a socket with unread input resets the connection, and a reset overtakes our last
+        words. So we listen to what still comes for a moment before.
+        """
+        heard = 0 if self.closed else LINGER_BYTES
+        try:
             async with asyncio.timeout(LINGER_S):
                 while heard < LINGER_BYTES:
                     data = await self._reader.read(READ_BYTES)
-                    if not data:
-                        break
-                    heard += len(data)
+                    heard += len(data) or LINGER_BYTES
         except (OSError, TimeoutError):
             pass
         finally:
             self.abort()
-
-    def close(self) -> None:
-        """Close in good order: what was sent still leaves. `run` then ends."""
-        if not self.closed:
-            self.flush()
-            self._framing.close()
-            self._writer.write(self._framing.take_output())
-            self.closed = True
-            self._writer.close()
-
-    async def _let_go(self) -> None:
-        """Give what was sent before a `close` a moment to leave; whatever else happened: abort."""
-        if self.closed:
-            try:
-                async with asyncio.timeout(LINGER_S):
-                    await self._writer.wait_closed()
-            except (OSError, TimeoutError):
-                pass
-        self.abort()
 
     def abort(self, reason: str = "") -> None:
         """Close at once: what has not left this process yet is dropped. Harmless if closed."""
@@ -346,20 +336,24 @@ async def accept_link(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, identity: Identity
 ) -> Link | None:
     """Tell the framing by the first bytes, and greet. None if it came to nothing."""
-    link = Link(reader, writer, wire.LineFraming())
+    link = Link(reader, writer, wire.LineFraming())  # to say no with, until the framing is known
     try:
         async with asyncio.timeout(HELLO_TIMEOUT_S):
-            await link.greet_as_acceptor(identity)
-            return link
+            framing, data = await choose_framing(reader, writer)
+            if framing:
+                link.begin(framing, data)
+                await link.greet_as_acceptor(identity)
+                return link
+        link.closed = True  # an HTTP answer was the last word
     except ProtocolError as fault:
         log.info("%r refused: %s", link, fault)
-        await link.refuse_to_go_on(fault)
+        link.close(fault)
     except TimeoutError:
-        await link.refuse_to_go_on(BarkerError(wire.TIMEOUT, "no hello in time"))
+        link.close(BarkerError(wire.TIMEOUT, "no hello in time"))
     except (OSError, EOFError, BarkerError) as fault:
         log.debug("%r ended in the handshake: %r", link, fault)
     except BaseException:
         link.abort()
         raise
-    link.abort()
+    await link.let_go()
     return None

@@ -111,7 +111,8 @@ class Service(Node, Conversation):
             if len(self.links) + self.greeting > MAX_LINKS:
                 fault = BarkerError(wire.TOO_MANY, f"more than {MAX_LINKS} links")
                 link: Link | None = Link(reader, writer, wire.LineFraming())
-                await link.refuse_to_go_on(fault)
+                link.close(fault)
+                await link.let_go()
                 return
             link = await accept_link(reader, writer, self.identity)
         finally:

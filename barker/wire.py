@@ -345,10 +345,11 @@ def _checked(message: dict[str, Any]) -> dict[str, Any]:
 class LineFraming:
     """Messages as lines. Sans-I/O: bytes in, messages out, and the other way round.
 
-    `frames.WebSocket` offers the same methods for browsers, and a link does not care which it has.
+    `framing.WebSocketFraming` has the same methods for browsers; a link doesn't care which it has.
     """
 
     name = "line"
+    ended = False  # lines know no goodbye but the end of the connection
 
     def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
         self._max = max_line_bytes
@@ -378,7 +379,7 @@ class LineFraming:
         """What the framing itself has to say (nothing: lines have no control frames)."""
         return b""
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, fault: BarkerError | None = None) -> None:
         """Say goodbye in the framing's own way (lines have none: the socket is closed)."""
 
 

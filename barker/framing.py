@@ -1,0 +1,107 @@
+"""Framing: one port takes newline-JSON and WebSocket, told apart by the first bytes.
+
+A link sees neither: both framings turn bytes into messages and messages into bytes. What a
+connection speaks is settled by its first byte, once, before anything else is looked at: ``{`` opens
+a JSON object, ``G`` or ``H`` may be a browser's GET (or a HEAD), and anything else is not for us.
+No bad line is ever skipped, so that a request smuggled in by a web page (whose first line is HTTP)
+can't have a second line that we would understand.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Protocol
+
+from barker import wire
+from barker.frames import (
+    HEAD_END,
+    MAX_HEAD_BYTES,
+    CloseCode,
+    HandshakeError,
+    Opcode,
+    State,
+    WebSocket,
+    answer,
+    parse_request,
+)
+from barker.wire import LineFraming, ProtocolError
+
+
+class Framing(Protocol):
+    """What `wire.LineFraming` and `WebSocketFraming` have in common."""
+
+    name: str
+    error: ProtocolError | None
+
+    @property
+    def ended(self) -> bool:
+        """The peer has said goodbye in the framing's own way."""
+        ...
+
+    def feed(self, data: bytes) -> list[bytes]: ...
+    def pack(self, messages: Iterable[bytes]) -> bytes: ...
+    def take_output(self) -> bytes: ...
+    def close(self, fault: wire.BarkerError | None = None) -> None: ...
+
+
+class WebSocketFraming:
+    """Messages as text messages of a WebSocket, in the shape of `wire.LineFraming`."""
+
+    name = "websocket"
+
+    def __init__(self) -> None:
+        self._socket = WebSocket(wire.MAX_LINE_BYTES)
+        self.error: ProtocolError | None = None
+        self.pack = self._socket.pack
+        self.take_output = self._socket.take_output
+
+    @property
+    def ended(self) -> bool:
+        return self._socket.state is State.CLOSED
+
+    def feed(self, data: bytes) -> list[bytes]:
+        lines = []
+        for opcode, line in self._socket.feed(data):
+            if opcode is not Opcode.TEXT:
+                self.error = ProtocolError(wire.PROTOCOL, "messages are text")
+                break
+            lines.append(line)
+        fault = self._socket.error
+        if fault:
+            self.error = ProtocolError(wire.PROTOCOL, fault.reason)
+        return lines
+
+    def close(self, fault: wire.BarkerError | None = None) -> None:
+        if fault is None:
+            self._socket.close(CloseCode.GOING_AWAY)
+        elif fault.reason == "messages are text":
+            self._socket.close(CloseCode.UNSUPPORTED_DATA, fault.reason)
+        else:
+            self._socket.close(CloseCode.POLICY_VIOLATION, fault.code)
+
+
+async def choose_framing(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> tuple[Framing | None, bytes]:
+    """The framing of a new connection, and what has come of it; None if the answer was a no.
+
+    The caller sets the deadline. Raises EOFError and OSError as reading does.
+    """
+    data = await _read(reader)
+    if data[:1] not in (b"G", b"H"):
+        return LineFraming(), data
+    while HEAD_END not in data and len(data) <= MAX_HEAD_BYTES:
+        data += await _read(reader)
+    head, end, rest = data.partition(HEAD_END)
+    try:
+        response, upgraded = answer(parse_request(head + end))
+    except HandshakeError as refusal:
+        response, upgraded = refusal.response(), False
+    writer.write(response)
+    return WebSocketFraming() if upgraded else None, rest
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    data = await reader.read(MAX_HEAD_BYTES)
+    if not data:
+        raise EOFError
+    return data
