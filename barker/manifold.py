@@ -245,17 +245,18 @@ class Subscription:
         self.cursor = cursor
         self.head = head
 
-    def send(self) -> None:
-        """Send what the window allows and the reader has not had."""
+    def send(self) -> bool:
+        """Send what the window allows and the reader has not had; False if the link is too busy."""
         link = self.link
         if link.busy:
-            return  # its next ack brings us back here
+            return False
         missed, serial, bodies = self.cursor.take(self.timeline)
         if missed:
             link.send(wire.encode("gap", address=self.timeline.address, missed=missed))
         for body in bodies:
             link.send(wire.message_line(self.head, serial, body))
             serial += 1
+        return True
 
 
 class Inbox(Manifold):
@@ -267,6 +268,9 @@ class Inbox(Manifold):
         self._duplicates = Duplicates()
         self._grown: set[Timeline] = set()
         self._readers: dict[Link, dict[str, Subscription]] = {}
+        # What a busy link could not take. It may wait for nothing of its own: the acks that show
+        # that the link has room again are those of other streams.
+        self._held: dict[Link, set[Subscription]] = {}
         self.late = 0
 
     def _timeline(self, address: str) -> Timeline:
@@ -300,7 +304,14 @@ class Inbox(Manifold):
         grown, self._grown = self._grown, set()
         for timeline in grown:
             for subscription in timeline.subscriptions.values():
-                subscription.send()
+                self._send(subscription)
+        if link in self._held and not link.busy:
+            for subscription in self._held.pop(link):
+                self._send(subscription)
+
+    def _send(self, subscription: Subscription) -> None:
+        if not subscription.send():
+            self._held.setdefault(subscription.link, set()).add(subscription)
 
     # --- readers ---
 
@@ -331,22 +342,27 @@ class Inbox(Manifold):
         )
         head = wire.message_head(address, self.epoch)
         subscription = Subscription(link, timeline, cursor, head)
+        if address in mine:  # asked again: the new place counts
+            self._held.get(link, set()).discard(mine[address])
         mine[address] = timeline.subscriptions[link] = subscription
-        subscription.send()
+        self._send(subscription)
 
     def on_ack(self, link: Link, message: Message) -> None:
         subscription = self._readers.get(link, {}).get(message.get("address", ""))
         if subscription:  # else: it has moved, and the reader will hear of it
             subscription.cursor.ack(message.get("serial", 0))
-            subscription.send()
+            self._send(subscription)
 
     def ring_changed(self) -> None:
         for link, subscriptions in self._readers.items():
             for address in [a for a in subscriptions if not self.is_ours(a)]:
-                del subscriptions.pop(address).timeline.subscriptions[link]
+                subscription = subscriptions.pop(address)
+                del subscription.timeline.subscriptions[link]
+                self._held.get(link, set()).discard(subscription)
                 link.send(wire.encode("moved", address=address))
 
     def link_down(self, link: Link) -> None:
+        self._held.pop(link, None)
         for subscription in self._readers.pop(link, {}).values():
             del subscription.timeline.subscriptions[link]
 

@@ -1,0 +1,231 @@
+"""launch.py, and the commands as the seed writes them, as a newcomer would meet them."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import launch
+from barker import state
+from tests.fleet import DEADLINE_S, Process, free_port
+
+
+def copy_of_the_project(folder: pathlib.Path) -> pathlib.Path:
+    """What a clone would hold, without history, in a folder with a space in its name."""
+    root = folder / "my barker"
+    shutil.copytree(
+        state.ROOT, root, ignore=shutil.ignore_patterns("var", "__pycache__", ".*", "*_host.js*")
+    )
+    return root
+
+
+class LaunchTest(unittest.TestCase):
+    """Each test has the project to itself, on ports of its own."""
+
+    def setUp(self) -> None:
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.root = copy_of_the_project(folder)
+        self.shift = self.free_shift()
+
+    @staticmethod
+    def free_shift() -> int:
+        """A shift under which none of the launcher's ports is taken."""
+        while True:
+            shift = free_port() - 5672
+            try:
+                for port in (5672, 5680, 5681, 5700, 5800, 5801, 5802, 5820):
+                    with socket.create_server(("127.0.0.1", port + shift)):
+                        pass
+            except OSError:
+                continue
+            return shift
+
+    def launch(self, *args: str, script: str = "launch.py") -> Process:
+        launcher = Process([script, "--shift-ports", str(self.shift), *args], self.root)
+        self.addCleanup(launcher.close)
+        return launcher
+
+    def run_command(self, *argv: str, cwd: str = ".") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *argv],
+            cwd=self.root / cwd,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+        )
+
+    @property
+    def directory(self) -> list[str]:
+        return ["--directory", f"127.0.0.1:{5672 + self.shift}"]
+
+    def children(self, lines: list[str], command: str = "") -> list[int]:
+        """Process ids of what the launcher has printed that it starts."""
+        found = (re.match(rf"\[(\d+)\] python -m barker\.{command}", line) for line in lines)
+        return [int(m[1]) for m in found if m]
+
+    def assertGone(self, pids: list[int]) -> None:
+        end = time.monotonic() + DEADLINE_S
+        while alive := [pid for pid in pids if _alive(pid)]:
+            if time.monotonic() > end:
+                self.fail(f"still running: {alive}")
+            os.sched_yield()
+
+    def test_barks_scroll_by_and_ctrl_c_stops_everything(self) -> None:
+        launcher = self.launch()
+        launcher.wait_for(r"\d\d:\d\d:\d\d ark3 <-- \w+: +\S")
+        children = self.children(launcher.lines)
+        self.assertEqual(len(children), len(launch.COMMANDS))
+        begun = time.monotonic()
+        launcher.signal(signal.SIGINT)
+        self.assertEqual(launcher.ended(), 0)
+        self.assertLess(time.monotonic() - begun, 3.0)
+        self.assertGone(children)
+        self.assertNotIn("Traceback", "\n".join(launcher.lines))
+        self.assertNotIn("ended:", "\n".join(launcher.lines))
+
+    def test_prints_what_to_try_next_and_it_works(self) -> None:
+        launcher = self.launch()
+        launcher.wait_for("<--")
+        text = "\n".join(launcher.lines)
+        match = re.search(r"^  python (-m barker\.bark ark3 .*)$", text, re.MULTILINE)
+        assert match
+        said = self.run_command(*match[1].split())
+        self.assertEqual(said.returncode, 0, said.stderr)
+        launcher.wait_for(r"ark3 <-- ark3: +This is my first manual bark\.")
+        page = re.search(r"file://\S+/webui/index.html", text)
+        assert page
+        self.assertIn("my%20barker", page[0])
+        settings = self.root / "webui" / "barker_host.js"
+        self.assertIn(f'"port": {5672 + self.shift}', settings.read_text())
+        if os.name == "posix":
+            self.assertEqual(settings.stat().st_mode & 0o777, 0o600)
+
+    @unittest.skipUnless(hasattr(signal, "SIGKILL"), "kill -9 is Unix's")
+    def test_children_go_away_when_the_launcher_is_killed_with_9(self) -> None:
+        launcher = self.launch()
+        launcher.wait_for("<--")
+        launcher.kill()
+        self.assertGone(self.children(launcher.lines))
+
+    def test_a_busy_port_stops_it_before_anything_is_started(self) -> None:
+        with socket.create_server(("127.0.0.1", 5801 + self.shift)):
+            launcher = self.launch()
+            self.assertEqual(launcher.ended(), 1)
+        self.assertEqual(len(launcher.lines), 1)
+        self.assertIn(str(5801 + self.shift), launcher.lines[0])
+        self.assertIn(f"outbox-{5801 + self.shift}", launcher.lines[0])
+        self.assertIn("--shift-ports", launcher.lines[0])
+
+    def test_a_child_that_dies_is_reported_and_the_rest_goes_on(self) -> None:
+        launcher = self.launch()
+        launcher.wait_for("<--")
+        (pid,) = self.children(launcher.lines, "bizlogic")
+        os.kill(pid, signal.SIGTERM)
+        launcher.wait_for(rf"\[{pid}\] bizlogic-\d+ ended: status 0")
+        spare = Process(
+            ["-m", "barker.bizlogic", "--port", str(5681 + self.shift), *self.directory], self.root
+        )
+        self.addCleanup(spare.close)
+        spare.wait_for("READY")
+        launcher.wait_for("<--")
+
+    def test_output_that_nobody_reads_ends_it(self) -> None:
+        argv = [sys.executable, "launch.py", "--shift-ports", str(self.shift)]
+        with subprocess.Popen(argv, cwd=self.root, stdout=subprocess.PIPE, text=True) as launcher:
+            assert launcher.stdout
+            lines = [launcher.stdout.readline() for _ in launch.COMMANDS]
+            launcher.stdout.close()
+            launcher.wait(DEADLINE_S)
+        self.assertEqual(len(self.children(lines)), len(launch.COMMANDS))
+        self.assertGone(self.children(lines))
+
+    def test_the_walk_through_of_the_seed(self) -> None:
+        """Two bizlogics by hand; kill the first, then the second, then start a new one."""
+        lines = (self.root / "launch.py").read_text().splitlines(keepends=True)
+        edited = [re.sub(r'^(\s*)("bizlogic .*)', r"\1# \2", line) for line in lines]
+        self.assertNotEqual(lines, edited)
+        (self.root / "launch-no-bizlogic.py").write_text("".join(edited))
+        launcher = self.launch(script="launch-no-bizlogic.py")
+
+        def bizlogic(port: int) -> Process:
+            argv = ["bizlogic.py", "--port", str(port + self.shift), *self.directory]
+            process = Process(argv, self.root / "barker")
+            self.addCleanup(process.close)
+            process.wait_for("READY")
+            return process
+
+        first, second = bizlogic(5680), bizlogic(5681)
+        launcher.wait_for("<--")
+        first.kill()
+        launcher.wait_for("<--")
+        second.kill()
+        before = len(launcher.lines)
+        for text in ("while", "nobody", "is there"):
+            said = self.run_command("bark.py", "ark3", text, *self.directory, cwd="barker")
+            self.assertEqual(said.returncode, 0, said.stderr)
+        self.assertEqual([x for x in launcher.lines[before:] if "<-- ark3" in x], [])
+        bizlogic(5682)
+        for text in ("while", "nobody", "is there"):
+            launcher.wait_for(rf"<-- ark3: +{text}$")
+        launcher.wait_for("<--")
+        barks = [x for x in launcher.lines[before:] if "<-- ark3" in x]
+        self.assertEqual(len(barks), 3)
+
+
+class SeedCommandsTest(unittest.TestCase):
+    """Every file runs in its folder, by its path from anywhere, and as a module from the root."""
+
+    def assertRuns(self, argv: list[str], cwd: pathlib.Path) -> None:
+        run = subprocess.run(
+            [sys.executable, *argv, "--help"],
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+        )
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        self.assertIn("usage:", run.stdout)
+
+    def test_services_and_clients_run_in_all_three_ways(self) -> None:
+        for module in ("directory", "manifold", "bizlogic", "bark", "listen", "autobark"):
+            with self.subTest(module):
+                self.assertRuns([f"{module}.py"], state.ROOT / "barker")
+                self.assertRuns([f"barker/{module}.py"], state.ROOT)
+                self.assertRuns(["-m", f"barker.{module}"], state.ROOT)
+        self.assertRuns([str(state.ROOT / "barker" / "bark.py")], pathlib.Path("/"))
+
+    def test_no_module_is_loaded_under_two_names(self) -> None:
+        code = (
+            "import sys, runpy; sys.argv = ['bark.py', '--help']; sys.path.insert(0, '.')\n"
+            "try: runpy.run_path('bark.py', run_name='__main__')\n"
+            "except SystemExit: pass\n"
+            "files = [m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)]\n"
+            "ours = [f for f in files if 'barker' in f]\n"
+            "assert len(ours) == len(set(ours)) > 5, ours\n"
+        )
+        run = subprocess.run(
+            [sys.executable, "-c", code], cwd=state.ROOT / "barker", capture_output=True, text=True
+        )
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    try:  # a child of a killed launcher is a zombie until init has looked at it
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return True
+
+
+if __name__ == "__main__":
+    unittest.main()
