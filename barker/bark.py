@@ -3,8 +3,8 @@
     python -m barker.bark ark3 This is my first manual bark.
 
 Prints the bark's id and exits 0 once the author's outbox has acked it; from then on it is the
-system's to lose, and the system doesn't. Exits 1, with the reason on stderr, if it was refused or if
-nobody has taken it within the time-out. After a time-out nobody knows whether it was taken: say it
+system's to lose, and the system doesn't. Exits 1, with the reason on stderr, if it was refused or
+if nobody has taken it within the time-out. After a time-out nobody knows whether it was taken: say it
 again with the same ``--id``, and it is shown once all the same.
 """
 

@@ -2,12 +2,12 @@
 
 Its author, everyone who follows the author, and everyone mentioned in it who exists. One `put`
 goes to each inbox instance with the list of all its addresses, and an outbox gets its ack when all
-of them have acked. So an unacked bark is still the outbox's, and a bizlogic that dies loses nothing:
-it has nothing.
+of them have acked. So an unacked bark is still the outbox's, and a bizlogic that dies loses
+nothing: it has nothing.
 
-All traffic goes to the first instance (policy ``ordered``). When an outbox's link breaks, the outbox
-sends everything unacked again, here or to the next instance; so whatever a dead link had brought is
-forgotten here rather than sent on late.
+All traffic goes to the first instance (policy ``ordered``). When an outbox's link breaks, the
+outbox sends everything unacked again, here or to the next instance; so whatever a dead link had
+brought is forgotten here rather than sent on late.
 """
 
 import argparse
@@ -99,11 +99,9 @@ class BizLogic(Service):
     def on_put(self, link: Link, message: Message) -> None:
         upstream = self._upstreams[link]
         seq = message["seq"]
-        if seq != link.received + 1:
-            raise ProtocolError(wire.PROTOCOL, f"put {seq} after put {link.received}")
+        link.count_put(seq)
         if len(upstream.jobs) >= wire.UNACKED_WINDOW:
             raise ProtocolError(wire.PROTOCOL, f"over {wire.UNACKED_WINDOW} puts are unacked")
-        link.received = seq
         job = FanOut(upstream, seq)
         upstream.jobs.append(job)
         try:
@@ -113,11 +111,7 @@ class BizLogic(Service):
             addresses = self.targets.of(wire.parse_bark(body))
             self._inboxes.put(addresses, wire.stamped(origin.encode(), n, body), job)
         except BadMessage as fault:
-            link.send(
-                wire.encode(
-                    "refuse", seq=seq, code=fault.code, reason=fault.reason, addresses=message["to"]
-                )
-            )
+            link.send(wire.refuse_line(seq, fault.code, fault.reason, message["to"]))
 
     def batch_end(self, link: Link) -> None:
         self._inboxes.pump()
@@ -134,7 +128,7 @@ class Inboxes(Delivery):
     """The way from here to all inboxes."""
 
     def settled(self, jobs: list[Job]) -> None:
-        upstreams = {}
+        upstreams: dict[Upstream, None] = {}
         for job in jobs:
             assert isinstance(job, FanOut)
             job.pending -= 1

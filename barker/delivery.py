@@ -132,7 +132,7 @@ class Delivery(Peers):
     # --- what the caller fills in ---
 
     def settled(self, jobs: list[Job]) -> None:
-        """Somebody has taken these over: one put less is pending for each (listed once for each)."""
+        """Somebody has taken these over: one put less is pending, for each time a job is listed."""
 
     def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
         """One put of the job was refused for good."""
@@ -183,7 +183,7 @@ class Delivery(Peers):
             for address in addresses:
                 owner = route.owner(split(address)[1]) if route.policy == CONSISTENT else None
                 groups.setdefault(owner.name if owner else "", []).append(address)
-        pieces = []
+        pieces: list[tuple[_Lane, Sequence[str], bytes]] = []
         for name, group in groups.items():
             lane = self._lanes.get(name)
             if lane is None:

@@ -474,8 +474,11 @@ class WebSocket:
                 # With `ended` false, a character may be cut short at the end, not be wrong.
                 _, used = utf_8_decode(text, "strict", ended)
             except UnicodeDecodeError:
-                raise FrameError("8.1: text has to be UTF-8", CloseCode.INVALID_DATA) from None
+                used = -1
             self._half_character = text[used:]
+            # Python waits for the third byte of a surrogate, though its second is wrong already.
+            if used < 0 or (text[used : used + 1] == b"\xed" and text[used + 1 :] >= b"\xa0"):
+                raise FrameError("8.1: text has to be UTF-8", CloseCode.INVALID_DATA)
         if not ended:
             self._message += piece
             turn = (end - start) & 3

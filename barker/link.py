@@ -129,6 +129,12 @@ class Link:
             if self.waiting_bytes > MAX_WAITING_BYTES:
                 self.abort("does not read what it asked for")
 
+    def count_put(self, seq: int) -> None:
+        """Numbers of puts rise by one on each link; raises ProtocolError if `seq` is not next."""
+        if seq != self.received + 1:
+            raise ProtocolError(wire.PROTOCOL, f"put {seq} after put {self.received}")
+        self.received = seq
+
     @property
     def waiting_bytes(self) -> int:
         """What was written and has not left this process yet."""
@@ -222,7 +228,7 @@ class Link:
         self.peer = hello
 
     async def greet_as_acceptor(self, identity: Identity) -> None:
-        """The same from the other side: a stranger gets our `hello` and an `error`, nothing else."""
+        """The other side of it: a stranger gets our `hello` and an `error`, nothing else."""
         hello = await self._expect("hello")
         nonce = secrets.token_hex(16)
         self._say_hello(identity, nonce)

@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from barker import state, wire
 from barker.delivery import ASK_AGAIN_S, Peers
@@ -92,7 +93,7 @@ class Reader(Peers):
                     self._subscribe(link, address, place)
 
     def _subscribe(self, link: Link, address: str, place: Place) -> None:
-        wish = {} if self._history is None else {"history": self._history}
+        wish: dict[str, Any] = {} if self._history is None else {"history": self._history}
         link.send(
             wire.encode(
                 "subscribe",
@@ -127,7 +128,8 @@ class Reader(Peers):
     def on_gap(self, link: Link, message: Message) -> None:
         self.gaps += 1
         state.complain(
-            "listen", f"{message['missed']} older messages are no longer kept ({message['address']})"
+            "listen",
+            f"{message['missed']} older messages are no longer kept ({message['address']})",
         )
 
     def on_moved(self, link: Link, message: Message) -> None:

@@ -6,10 +6,10 @@
 Both take a `put`, settle it or refuse it, and ack once for a whole batch. What differs is who
 empties the streams:
 
-* With ``--push``, a manifold is the first one that a message meets (an *outbox*). It checks that the
-  author may say this here, stamps it with its epoch and a counter, queues it, and pushes the queue
-  to the service named, in order. It forgets a bark when that service has acked it. A full queue
-  refuses.
+* With ``--push``, a manifold is the first one that a message meets (an *outbox*). It checks that
+  the author may say this here, stamps it with its epoch and a counter, queues it, and pushes the
+  queue to the service named, in order. It forgets a bark when that service has acked it. A full
+  queue refuses.
 * Without, every stream is a *timeline*: readers subscribe to it, get its history and then what
   comes, each at its own speed. Reading settles nothing.
 
@@ -29,7 +29,7 @@ from barker.node import at_least_0
 from barker.routing import CONSISTENT, split
 from barker.service import Service, log, run_service
 from barker.streams import DEFAULT_KEEP, Cursor, Duplicates, Stream
-from barker.wire import BAD_MESSAGE, BadMessage, ProtocolError
+from barker.wire import BAD_MESSAGE, BadMessage
 
 # A bark waiting in an outbox costs some 600 bytes; this many fit a small machine. Beyond it, full.
 DEFAULT_BACKLOG = 1_200_000
@@ -118,19 +118,18 @@ class Manifold(Service):
 
     def on_put(self, link: Link, message: Message) -> None:
         seq = message["seq"]
-        if seq != link.received + 1:
-            raise ProtocolError(wire.PROTOCOL, f"put {seq} after put {link.received}")
-        link.received = seq
+        link.count_put(seq)
         addresses: Sequence[str] = message["to"]
         try:
             moved = [a for a in addresses if not self.is_ours(a)]
             if moved:
-                refuse(link, seq, wire.MOVED, "another one's share of the ring", moved)
+                reason = "another one's share of the ring"
+                link.send(wire.refuse_line(seq, wire.MOVED, reason, moved))
                 addresses = [a for a in addresses if a not in moved]
             if addresses:
                 self.take(addresses, message)
         except BadMessage as fault:
-            refuse(link, seq, fault.code, fault.reason, addresses)
+            link.send(wire.refuse_line(seq, fault.code, fault.reason, addresses))
 
     def take(self, addresses: Sequence[str], message: Message) -> None:
         """Take over a put to addresses that are ours, or raise BadMessage."""
@@ -140,14 +139,6 @@ class Manifold(Service):
         if link.acked != link.received:
             link.acked = link.received
             link.send(wire.ack_line(link.received))
-
-
-def refuse(
-    link: Link, seq: int | None, code: str, reason: str, addresses: Sequence[str]
-) -> None:
-    """Say no to a put, or (without `seq`) to a subscription."""
-    number = {} if seq is None else {"seq": seq}
-    link.send(wire.encode("refuse", **number, code=code, reason=reason, addresses=list(addresses)))
 
 
 # --- outboxes ----------------------------------------------------------------------------------
@@ -284,12 +275,12 @@ class Inbox(Manifold):
     def take(self, addresses: Sequence[str], message: Message) -> None:
         body = message["body"]
         fields = wire.loads(body)  # what we keep for readers has to be JSON, whoever sent it
-        key = (fields.get("user"), fields.get("id")) if type(fields) is dict else (None, None)
-        if type(key[0]) is not str or type(key[1]) is not str:
+        user, id_ = (fields.get("user"), fields.get("id")) if type(fields) is dict else (0, 0)
+        if type(user) is not str or type(id_) is not str:
             raise BadMessage(BAD_MESSAGE, "a body needs a user and an id")
         timelines = [self._timeline(a) for a in addresses]
         fresh, late = self._duplicates.admit(
-            key, message.get("origin"), message.get("n", 0), addresses
+            (user, id_), message.get("origin"), message.get("n", 0), addresses
         )
         if len(fresh) != len(addresses):
             timelines = [self._timelines[a] for a in fresh]
@@ -329,7 +320,7 @@ class Inbox(Manifold):
             if len(mine) >= MAX_SUBSCRIPTIONS:
                 raise BadMessage(wire.TOO_MANY, f"more than {MAX_SUBSCRIPTIONS} on one link")
         except BadMessage as fault:
-            refuse(link, None, fault.code, fault.reason, [address])
+            link.send(wire.refuse_line(None, fault.code, fault.reason, [address]))
             return
         epoch = message.get("epoch")
         cursor = Cursor.start(

@@ -255,7 +255,8 @@ class Node:
             await self.started()
             if not self.is_directory:
                 self._talk = DirectoryTalk(self, self._watched)
-                Dialer(self, *self.args.directory, self._talk, expect=None)
+                host, port = self.args.directory
+                Dialer(self, host, port, self._talk, expect=None)
             await self._stop.wait()
             try:
                 async with asyncio.timeout(GRACE_S):
@@ -284,9 +285,7 @@ class Node:
             try:
                 self._loop.add_signal_handler(number, self.stop)
             except NotImplementedError:  # Windows
-                signal.signal(
-                    number, lambda *_: self._loop.call_soon_threadsafe(self.stop)
-                )
+                signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(self.stop))
         if os.environ.get(LEASH):
             # A thread, because not every platform's loop can wait for a pipe; a daemon, because
             # nothing can interrupt its read.

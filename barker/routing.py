@@ -43,7 +43,7 @@ def matches(prefix: str, address: str) -> bool:
 
 
 class Route:
-    """Policy and targets of one service, as of one moment. It never changes; a new one replaces it."""
+    """Policy and targets of one service. It never changes: a new one replaces it."""
 
     def __init__(self, policy: str = CONSISTENT, targets: Iterable[Target] = ()) -> None:
         self.policy = policy
@@ -97,7 +97,9 @@ class RouteTable:
         """The route of a service; one without targets if nobody told of it."""
         return self._routes.get(service) or _NOWHERE
 
-    def choose(self, address: str, works: Callable[[Target], bool] = lambda _: True) -> Target | None:
+    def choose(
+        self, address: str, works: Callable[[Target], bool] = lambda _: True
+    ) -> Target | None:
         service, key = split(address)
         return self.route(service).choose(key, works)
 

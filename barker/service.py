@@ -110,9 +110,9 @@ class Service(Node, Conversation):
         try:
             if len(self.links) + self.greeting > MAX_LINKS:
                 fault = BarkerError(wire.TOO_MANY, f"more than {MAX_LINKS} links")
-                link: Link | None = Link(reader, writer, wire.LineFraming())
-                link.close(fault)
-                await link.let_go()
+                surplus = Link(reader, writer, wire.LineFraming())
+                surplus.close(fault)
+                await surplus.let_go()
                 return
             link = await accept_link(reader, writer, self.identity)
         finally:

@@ -123,9 +123,7 @@ class Cursor:
 class Duplicates:
     """What was accepted before, by the rules at the top of this module."""
 
-    def __init__(
-        self, window: int = COUNTER_WINDOW, min_keys: int = MIN_REMEMBERED_KEYS
-    ) -> None:
+    def __init__(self, window: int = COUNTER_WINDOW, min_keys: int = MIN_REMEMBERED_KEYS) -> None:
         self._window = window
         self._min_keys = min_keys
         # Two generations: when the young one is full it becomes the old one, which is forgotten.

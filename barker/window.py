@@ -88,7 +88,7 @@ class Window(Generic[Entry]):
             self._waiting = deque(e for e in self._waiting if not unwanted(e))
 
     def take_waiting(self) -> list[Entry]:
-        """Give up what has not been sent (on this connection), in order; the caller places it anew."""
+        """Give up what has not been sent (on this connection), in order: to be placed elsewhere."""
         entries = list(self._waiting)
         self._waiting.clear()
         return entries

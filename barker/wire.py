@@ -19,7 +19,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 VERSION = 1
@@ -29,7 +29,7 @@ VERSION = 1
 MAX_LINE_BYTES = 64 * 1024
 # One `put` names at most this many addresses, so that it fits a line: 64 KiB / (address + quotes).
 MAX_ADDRESSES = 1000
-# Counters travel through browsers, whose numbers are exact up to here (ECMAScript's MAX_SAFE_INTEGER).
+# Counters travel through browsers, whose numbers are exact up to here (Number.MAX_SAFE_INTEGER).
 MAX_COUNT = 2**53 - 1
 # What the seed's time called a tweet; counted in characters (code points), not bytes.
 MAX_CONTENT_CHARS = 280
@@ -93,7 +93,7 @@ _encode_json = json.JSONEncoder(
 
 
 def dumps(value: Any) -> bytes:
-    """Encode as compact UTF-8 JSON. Raises BadMessage for what has no encoding (lone surrogates)."""
+    """As compact UTF-8 JSON. Raises BadMessage for what has no encoding (lone surrogates)."""
     try:
         return _encode_json(value).encode()
     except (ValueError, TypeError) as fault:
@@ -414,6 +414,12 @@ def ack_line(seq: int) -> bytes:
     return b'{"op":"ack","seq":%d}' % seq
 
 
+def refuse_line(seq: int | None, code: str, reason: str, addresses: Sequence[str]) -> bytes:
+    """Say no to a put, or (without `seq`) to a subscription."""
+    number: dict[str, Any] = {} if seq is None else {"seq": seq}
+    return encode("refuse", **number, code=code, reason=reason, addresses=list(addresses))
+
+
 # --- Barks -------------------------------------------------------------------------------------
 
 
@@ -435,7 +441,8 @@ def parse_bark(body: bytes) -> Bark:
     fields = loads(body)
     if type(fields) is not dict:
         raise BadMessage(BAD_MESSAGE, "a bark is a JSON object")
-    bark = Bark(fields.get("id"), fields.get("user"), fields.get("content"), fields.get("at"))
+    values: list[Any] = [fields.get(name) for name in Bark._fields]
+    bark = Bark(*values)
     if type(bark.id) is not str or not BARK_ID.fullmatch(bark.id):
         raise BadMessage(BAD_MESSAGE, "bad id")
     if type(bark.user) is not str or not USER_NAME.fullmatch(bark.user):
@@ -477,8 +484,6 @@ def proof(secret: bytes, role: str, opener_nonce: str, acceptor_nonce: str) -> s
     return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
 
 
-def proof_holds(
-    mac: str, secret: bytes, role: str, opener_nonce: str, acceptor_nonce: str
-) -> bool:
+def proof_holds(mac: str, secret: bytes, role: str, opener_nonce: str, acceptor_nonce: str) -> bool:
     """Compare in constant time, so that a wrong guess doesn't tell how far it was right."""
     return hmac.compare_digest(mac, proof(secret, role, opener_nonce, acceptor_nonce))

@@ -1,8 +1,9 @@
 """The system for tests: real processes on free ports in a temporary folder, and people to use it.
 
 `Fleet` starts and hurts processes. `Producer` and `Audience` are nodes that run inside a test: one
-puts numbered barks and knows which of them were acked, the other reads inboxes and knows what it was
-shown. `Audience.verdict` holds the two against each other: lost, twice, out of order, unexpected.
+puts numbered barks and knows which of them were acked, the other reads inboxes and knows what it
+was shown. `Audience.verdict` holds the two against each other: lost, twice, out of order,
+unexpected.
 """
 
 import argparse
@@ -317,9 +318,7 @@ class Audience(Guest):
 
     kind = "audience"
 
-    def __init__(
-        self, args: argparse.Namespace, readers: Sequence[str], targets: Targets
-    ) -> None:
+    def __init__(self, args: argparse.Namespace, readers: Sequence[str], targets: Targets) -> None:
         super().__init__(args)
         self.readers = list(readers)
         self.shown: dict[str, list[tuple[str, str, str]]] = {r: [] for r in readers}
