@@ -12,7 +12,7 @@ import shlex
 import sys
 
 from barker import state
-from barker.node import DEFAULT_HOST, DIRECTORY_PORT, at_least_0
+from barker.arguments import DEFAULT_HOST, DIRECTORY_PORT, at_least_0
 from barker.processes import Command, run_fleet
 
 # One line, one process. Comment a line out, copy one with another port, and see what happens.

@@ -14,9 +14,10 @@ import sys
 from collections.abc import Sequence
 
 from barker import state, wire
+from barker.arguments import at_least_0, common_arguments, positive, quick_parser
 from barker.bark import new_id, now_ms
 from barker.delivery import Delivery, Job
-from barker.node import Node, at_least_0, common_arguments, positive, quick_parser, run_node
+from barker.node import Node, run_node
 from barker.users import PEOPLE
 from barker.wire import Bark
 

@@ -4,8 +4,8 @@
 
 Prints the bark's id and exits 0 once the author's outbox has acked it; from then on it is the
 system's to lose, and the system doesn't. Exits 1, with the reason on stderr, if it was refused or
-if nobody has taken it within the time-out. After a time-out nobody knows whether it was taken: say it
-again with the same ``--id``, and it is shown once all the same.
+if nobody has taken it within the time-out. After a time-out nobody knows whether it was taken: say
+it again with the same ``--id``, and it is shown once all the same.
 """
 
 import argparse
@@ -16,8 +16,9 @@ import time
 from collections.abc import Sequence
 
 from barker import state, wire
+from barker.arguments import common_arguments, positive, quick_parser
 from barker.delivery import Delivery, Job
-from barker.node import Node, common_arguments, positive, quick_parser, run_node
+from barker.node import Node, run_node
 from barker.routing import Target
 from barker.wire import Bark, BarkerError
 

@@ -17,8 +17,9 @@ import sys
 from typing import NamedTuple
 
 from barker import wire
+from barker.arguments import DIRECTORY_PORT
 from barker.link import Identity, Link, Message
-from barker.node import BACKOFF_MAX_S, CONNECT_TIMEOUT_S, DIRECTORY_PORT
+from barker.node import BACKOFF_MAX_S, CONNECT_TIMEOUT_S
 from barker.routing import CONSISTENT, Route, Target, matches, split
 from barker.service import Service, log, run_service
 

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from typing import Any
 
 from barker import state, wire
+from barker.arguments import at_least_0, common_arguments, quick_parser
 from barker.delivery import ASK_AGAIN_S, Peers
 from barker.link import Link, Message
-from barker.node import Node, at_least_0, common_arguments, quick_parser, run_node
+from barker.node import Node, run_node
 from barker.routing import Target
 from barker.streams import DEFAULT_KEEP
 

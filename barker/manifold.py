@@ -23,9 +23,9 @@ import sys
 from collections.abc import Sequence
 
 from barker import state, wire
+from barker.arguments import at_least_0
 from barker.delivery import Delivery, Job
 from barker.link import Link, Message
-from barker.node import at_least_0
 from barker.routing import CONSISTENT, split
 from barker.service import Service, log, run_service
 from barker.streams import DEFAULT_KEEP, Cursor, Duplicates, Stream

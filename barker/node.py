@@ -22,14 +22,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
 from barker import state, wire
+from barker.arguments import LEASH
 from barker.link import SILENT_HEARTBEATS, Conversation, Identity, Link, Message, open_link
 from barker.routing import RouteTable, matches, target_from
 from barker.wire import BarkerError
 
 log = logging.getLogger("barker.node")
-
-DEFAULT_HOST = "127.0.0.1"
-DIRECTORY_PORT = 5672
 
 # Back-off of a dialer: quick at first, because components of one launch come up within a second;
 # never slower than a second, so that a directory's settling time (2 s) sees everybody again.
@@ -42,84 +40,6 @@ CONNECT_TIMEOUT_S = 2.0
 STALL_HEARTBEATS = 2.0
 # How long a stopping node lets its links finish.
 GRACE_S = 1.0
-# Set by the launcher: standard input is a leash that it holds, and its end means "stop".
-LEASH = "BARKER_LEASH"
-
-
-def place(text: str) -> tuple[str, int]:
-    """``HOST:PORT`` -> (host, port), for argparse. IPv6 addresses stand in brackets."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def port_number(text: str) -> int:
-    """For argparse: 0 (any free port) to 65535."""
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
-    return int(text)
-
-
-def positive(text: str) -> float:
-    """For argparse: a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def at_least_0(text: str) -> int:
-    """For argparse: a whole number, 0 or more."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
-def common_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of every node."""
-    group = parser.add_argument_group("every node")
-    group.add_argument(
-        "--directory",
-        type=place,
-        default=(DEFAULT_HOST, DIRECTORY_PORT),
-        metavar="HOST:PORT",
-        help=f"where the directory is (default: {DEFAULT_HOST}:{DIRECTORY_PORT})",
-    )
-    group.add_argument(
-        "--state",
-        type=pathlib.Path,
-        default=state.DEFAULT_STATE,
-        metavar="DIR",
-        help="folder of the secret, the users and the journals (default: var/ of the project)",
-    )
-    group.add_argument(
-        "--secret-file",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="the secret, if it is not the state folder's",
-    )
-    group.add_argument(
-        "--heartbeat",
-        type=positive,
-        default=1.0,
-        metavar="SECONDS",
-        help="silence after which a peer is asked for a sign of life; three make it dead "
-        "(default: %(default)s)",
-    )
-    group.add_argument("-v", "--verbose", action="store_true", help="log more, to stderr")
-
-
-def quick_parser(program: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser whose help shows a module's docstring as it is written."""
-    return argparse.ArgumentParser(
-        prog=f"python -m barker.{program}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
 
 
 class Dialer:

@@ -3,7 +3,7 @@
 No asyncio here: a launcher waits for a signal and copies lines, and threads do that on every
 platform. Each child's standard input is a pipe that only the launcher holds. However the launcher
 ends, also by kill -9, that pipe ends with it, and the children take it as the order to stop
-(`barker.node`, "leash").
+(`arguments.LEASH`).
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from barker.node import LEASH
+from barker.arguments import LEASH
 from barker.state import ROOT, complain
 
 # Between asking a child to stop and ending it the hard way. Children give themselves one second.

@@ -33,7 +33,7 @@ class Ring:
 
     def __init__(self, nodes: Iterable[str], points_per_node: int = POINTS_PER_NODE) -> None:
         self.nodes = tuple(sorted(set(nodes)))
-        # Should two nodes ever land on one point, the sort gives it to the smaller name, everywhere.
+        # Should two nodes ever land on one point, the sort gives it to the smaller name, always.
         points = sorted(
             (position(f"{node}#{i}"), node) for node in self.nodes for i in range(points_per_node)
         )

@@ -13,15 +13,9 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from barker import state, wire
+from barker.arguments import DEFAULT_HOST, common_arguments, port_number, quick_parser
 from barker.link import Conversation, Link, accept_link
-from barker.node import (
-    DEFAULT_HOST,
-    Node,
-    common_arguments,
-    port_number,
-    quick_parser,
-    run_node,
-)
+from barker.node import Node, run_node
 from barker.wire import BarkerError
 
 log = logging.getLogger("barker.service")
