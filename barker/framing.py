@@ -12,17 +12,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from barker import wire
-from barker.frames import (
-    HEAD_END,
-    MAX_HEAD_BYTES,
-    CloseCode,
-    HandshakeError,
-    Opcode,
-    State,
-    WebSocket,
-    answer,
-    parse_request,
-)
+from barker.frames import CloseCode, Opcode, State, WebSocket
+from barker.handshake import MAX_HEAD_BYTES, HandshakeError, answer, parse_request, split_head
 from barker.wire import LineFraming, ProtocolError
 
 
@@ -89,13 +80,13 @@ async def choose_framing(
     data = await _read(reader)
     if data[:1] not in (b"G", b"H"):
         return LineFraming(), data
-    while HEAD_END not in data and len(data) <= MAX_HEAD_BYTES:
-        data += await _read(reader)
-    head, end, rest = data.partition(HEAD_END)
     try:
-        response, upgraded = answer(parse_request(head + end))
+        while (parts := split_head(data)) is None:
+            data += await _read(reader)
+        head, rest = parts
+        response, upgraded = answer(parse_request(head))
     except HandshakeError as refusal:
-        response, upgraded = refusal.response(), False
+        response, upgraded, rest = refusal.response(), False, b""
     writer.write(response)
     return WebSocketFraming() if upgraded else None, rest
 

@@ -126,8 +126,17 @@ class Link:
             self.messages_out += len(self._out)
             self._writer.write(self._framing.pack(self._out))
             self._out.clear()
-            if self.waiting_bytes > MAX_WAITING_BYTES:
-                self.abort("does not read what it asked for")
+            self._check_waiting()
+
+    def _answer(self) -> None:
+        """Write what the framing itself has to say: after the messages, for it may be a goodbye."""
+        if output := self._framing.take_output():
+            self._writer.write(output)
+            self._check_waiting()
+
+    def _check_waiting(self) -> None:
+        if self.waiting_bytes > MAX_WAITING_BYTES:
+            self.abort("does not read what it asked for")
 
     def count_put(self, seq: int) -> None:
         """Numbers of puts rise by one on each link; raises ProtocolError if `seq` is not next."""
@@ -159,7 +168,9 @@ class Link:
                     raise self._framing.error
                 if self._framing.ended:
                     self.close()
-                lines = await self._read()
+                else:
+                    self._answer()
+                    lines = await self._read()
         except (EOFError, ConnectionError, TimeoutError):
             pass
         except ProtocolError as fault:
@@ -202,11 +213,7 @@ class Link:
 
     def _take(self, data: bytes) -> list[bytes]:
         self.heard = self._loop.time()
-        lines = self._framing.feed(data)
-        answer = self._framing.take_output()
-        if answer:
-            self._writer.write(answer)
-        return lines
+        return self._framing.feed(data)
 
     async def _next(self) -> Message:
         """One message, for the handshake."""
@@ -214,6 +221,7 @@ class Link:
             if self._framing.error:
                 raise self._framing.error
             self._early = await self._read()
+            self._answer()
         return wire.decode(self._early.pop(0))
 
     # --- the handshake ---
@@ -282,7 +290,7 @@ class Link:
         self.closed = True
         self._framing.close(fault)
         try:
-            self._writer.write(self._framing.take_output())
+            self._answer()
             if self._writer.can_write_eof():
                 self._writer.write_eof()
         except OSError:

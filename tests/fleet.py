@@ -26,11 +26,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from barker import state, wire
+from barker.arguments import LEASH
 from barker.bark import new_id, now_ms
 from barker.bizlogic import Targets
 from barker.delivery import Delivery, Job
 from barker.listen import Reader
-from barker.node import LEASH, Node
+from barker.node import Node
 
 # One variable scales every deadline, for machines that are slow or busy.
 SCALE = float(os.environ.get("BARKER_TEST_SCALE", "1"))
