@@ -1,4 +1,4 @@
-"""Ages: since when the oldest entry of a queue has been waiting, for next to nothing.
+"""Ages: since when the oldest entry of a queue waits, and how deep it was, for next to nothing.
 
 A time for each entry would cost a clock call and an object per bark. A queue is emptied in the
 order in which it was filled, so a few *marks* are enough: "whatever came from entry 5 000 on came
@@ -24,29 +24,35 @@ class Ages:
     def __init__(self, grain: float = GRAIN_S, max_marks: int = MAX_MARKS) -> None:
         self._first_grain = self._grain = grain
         self._max_marks = max_marks
+        self._newest = self._settled = 0
+        self.peak = 0  # entries that waited at the same time, at most, since `new_second`
         self._marks: deque[tuple[int, float]] = deque()
 
     def added(self, newest: int, now: float) -> None:
-        """Entries up to `newest` have come; call it once a batch."""
+        """Entries up to number `newest` have come; once a batch will do."""
+        self.peak = max(self.peak, newest - self._settled)
+        if newest <= self._newest:
+            return
+        first, self._newest = self._newest + 1, newest
         marks = self._marks
-        if not marks:
-            self._grain = self._first_grain
-            marks.append((0, now))  # whatever else waits came no later, for all we know
-        elif now - marks[-1][1] >= self._grain and newest > marks[-1][0]:
-            marks.append((newest, now))
+        if not marks or now - marks[-1][1] >= self._grain:
+            marks.append((first, now))
             if len(marks) > self._max_marks:
                 self._marks = deque(list(marks)[::2])
                 self._grain *= 2
 
     def settled(self, count: int) -> None:
-        """The first `count` entries have gone; call it once a batch."""
-        marks = self._marks
-        while len(marks) > 1 and marks[1][0] <= count:
+        """The first `count` entries have gone; once a batch will do."""
+        marks, self._settled = self._marks, count
+        if count >= self._newest:
+            marks.clear()
+            self._grain = self._first_grain
+        while len(marks) > 1 and marks[1][0] <= count + 1:
             marks.popleft()
 
-    def emptied(self) -> None:
-        """Nothing waits any more."""
-        self._marks.clear()
+    def new_second(self) -> None:
+        """The peak has been told; from here on another one counts."""
+        self.peak = max(0, self._newest - self._settled)
 
     @property
     def oldest(self) -> float | None:

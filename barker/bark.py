@@ -69,6 +69,9 @@ class Barker(Node):
             print(self.bark.id, flush=True)
             self.stop()
 
+    def interrupted(self) -> None:
+        self.stop(1)  # nobody has acked it
+
     def dial_failed(self, dialer: object, fault: Exception) -> None:
         if isinstance(fault, BarkerError):  # "connection refused" says less than the time-out does
             self.fault = fault

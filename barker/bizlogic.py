@@ -14,8 +14,10 @@ import argparse
 import sys
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 from barker import state, wire
+from barker.agent import deepest
 from barker.delivery import Delivery, Job
 from barker.link import Link, Message
 from barker.routing import ORDERED
@@ -89,6 +91,7 @@ class BizLogic(Service):
         self.targets = Targets(state.world(args.state))
         self._inboxes = Inboxes(self, "inbox")
         self._upstreams: dict[Link, Upstream] = {}
+        self._received = 0  # over links that have gone
 
     async def ready(self) -> None:
         self.serve("bizlogic", ORDERED)
@@ -108,7 +111,7 @@ class BizLogic(Service):
             origin, n, body = message.get("origin"), message.get("n"), message["body"]
             if origin is None or n is None:
                 raise BadMessage(BAD_MESSAGE, "barks come through an outbox, which stamps them")
-            addresses = self.targets.of(wire.parse_bark(body))
+            addresses = self.targets.of(wire.check_bark(body, message["parsed"]))
             self._inboxes.put(addresses, wire.stamped(origin.encode(), n, body), job)
         except BadMessage as fault:
             link.send(wire.refuse_line(seq, fault.code, fault.reason, message["to"]))
@@ -122,6 +125,17 @@ class BizLogic(Service):
     def link_down(self, link: Link) -> None:
         self._upstreams.pop(link).closed = True
         self._inboxes.forget_void()
+        self._received += link.received
+
+    def gauges(self) -> dict[str, Any]:
+        upstreams = [(u.link.peer["name"], len(u.jobs)) for u in self._upstreams.values() if u.jobs]
+        return {
+            **super().gauges(),
+            **self._inboxes.gauges(),
+            "in": self._received + sum(link.received for link in self._upstreams),
+            "streams": len(upstreams),
+            "deepest": deepest(upstreams),
+        }
 
 
 class Inboxes(Delivery):

@@ -115,6 +115,8 @@ class _Lane:
             return  # an ack will come, or another link
         for seq, put in self.window.send():
             link.send(put_line(seq, put.to, put.end))
+            if link.busy:
+                break
         link.flush()
 
 
@@ -128,6 +130,8 @@ class Delivery(Peers):
         self._again: list[Put] = []
         self._pieces: dict[Sequence[str], list[tuple[_Lane, Sequence[str], bytes]]] = {}
         self._placed: Route | None = None  # the route under which lanes were last filled
+        self.done = 0  # puts that were acked, or refused for good
+        self.reached = 0  # addresses in those that were acked
 
     # --- what the caller fills in ---
 
@@ -147,6 +151,10 @@ class Delivery(Peers):
     @property
     def unacked(self) -> int:
         return sum(lane.window.unacked for lane in self._lanes.values())
+
+    def gauges(self) -> dict[str, int]:
+        """For the service's agent."""
+        return {"out": self.reached, "backlog": len(self), "unacked": self.unacked}
 
     def put(self, addresses: tuple[str, ...], end: bytes, job: Job) -> None:
         """Hand over to all `addresses`; adds the number of puts it takes to `job.pending`.
@@ -256,6 +264,8 @@ class Delivery(Peers):
                 puts = lane.window.ack(message.get("seq", 0))
             except ValueError as fault:
                 raise ProtocolError(wire.PROTOCOL, str(fault)) from None
+            self.done += len(puts)
+            self.reached += sum([len(put.addresses) for put in puts])
             self.settled([put.job for put in puts])
             lane.pump()
 
@@ -272,6 +282,7 @@ class Delivery(Peers):
     def _refused(self, put: Put, message: Message) -> None:
         code, addresses = message["code"], message["addresses"]
         if code not in wire.RETRYABLE:
+            self.done += 1
             self.refused(put.job, code, message["reason"], addresses)
             return
         log.debug("%s asks again, because of %s: %s", self.service, code, addresses)

@@ -14,7 +14,7 @@ that starts while it is away waits.
 import argparse
 import secrets
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from barker import wire
 from barker.arguments import DIRECTORY_PORT
@@ -32,7 +32,7 @@ class Registration(NamedTuple):
     target: Target
     policy: str
     kind: str
-    link: Link
+    link: Link | None  # None: our own
 
 
 class Directory(Service):
@@ -65,7 +65,17 @@ class Directory(Service):
     def thawed(self) -> None:
         self._begin()
         self._begun = self.now()
+        self.announce()
         super().thawed()
+
+    def announce(self) -> None:
+        """Nobody has to tell us over a link what we serve ourselves."""
+        for message in self.announcements():
+            self._register(None, wire.decode(message))
+
+    def gauges(self) -> dict[str, Any]:
+        watchers = len(self._watchers) + len(self._resolvers)
+        return {**super().gauges(), "streams": len(self._services), "readers": watchers}
 
     async def ready(self) -> None:
         self._begun = self.now()
@@ -82,6 +92,9 @@ class Directory(Service):
                 self._loop.call_later(SETTLE_S - age_s, self._settled, self.epoch)
 
     def on_register(self, link: Link, message: Message) -> None:
+        self._register(link, message)
+
+    def _register(self, link: Link | None, message: Message) -> None:
         address, name = message["address"], message["name"]
         target = Target(name, message["host"], message["port"], message["since"])
         new = Registration(target, message["policy"], message["kind"], link)

@@ -38,6 +38,8 @@ READ_BYTES = 256 * 1024
 HELLO_TIMEOUT_S = 5.0
 # Bytes that may wait for a peer that does not read. Windows keep honest peers far below it.
 MAX_WAITING_BYTES = 16 * 1024 * 1024
+# The same for a peer that has not proved anything yet.
+STRANGER_BYTES = 64 * 1024
 # Senders with a window pause here, so that little is lost when a link breaks.
 BUSY_BYTES = 1024 * 1024
 # Heartbeats without a byte from the peer after which it counts as frozen. A ticker that looks four
@@ -92,6 +94,8 @@ class Link:
         self._framing = framing
         self._loop = asyncio.get_running_loop()
         self._out: list[bytes] = []
+        self._queued_bytes = 0
+        self._max_waiting_bytes = STRANGER_BYTES
         self._early: list[bytes] = []  # came in one read with the handshake's last message
         self.peer: Message = {}
         self.closed = False
@@ -116,9 +120,11 @@ class Link:
         if not self._out and not self.closed:
             self._loop.call_soon(self.flush)
         self._out.append(message)
+        self._queued_bytes += len(message)
 
     def flush(self) -> None:
         """Write all that is queued, in one piece."""
+        self._queued_bytes = 0
         if self.closed:
             self._out.clear()
             return
@@ -135,7 +141,7 @@ class Link:
             self._check_waiting()
 
     def _check_waiting(self) -> None:
-        if self.waiting_bytes > MAX_WAITING_BYTES:
+        if self.waiting_bytes > self._max_waiting_bytes:
             self.abort("does not read what it asked for")
 
     def count_put(self, seq: int) -> None:
@@ -152,7 +158,7 @@ class Link:
     @property
     def busy(self) -> bool:
         """Should a sender with a window wait for an ack before it sends more?"""
-        return self.waiting_bytes > BUSY_BYTES
+        return self._queued_bytes + self.waiting_bytes > BUSY_BYTES
 
     # --- receiving ---
 
@@ -233,7 +239,7 @@ class Link:
         hello = await self._expect("hello")
         self._prove(identity, wire.OPENER, nonce, hello["nonce"])
         self._check(await self._expect("proof"), identity, wire.ACCEPTOR, nonce, hello["nonce"])
-        self.peer = hello
+        self._trust(hello)
 
     async def greet_as_acceptor(self, identity: Identity) -> None:
         """The other side of it: a stranger gets our `hello` and an `error`, nothing else."""
@@ -242,7 +248,11 @@ class Link:
         self._say_hello(identity, nonce)
         self._check(await self._expect("proof"), identity, wire.OPENER, hello["nonce"], nonce)
         self._prove(identity, wire.ACCEPTOR, hello["nonce"], nonce)
+        self._trust(hello)
+
+    def _trust(self, hello: Message) -> None:
         self.peer = hello
+        self._max_waiting_bytes = MAX_WAITING_BYTES
 
     def _say_hello(self, identity: Identity, nonce: str) -> None:
         self.send(
@@ -340,9 +350,12 @@ async def open_link(
                     wire.MOVED, f"{link.peer['name']} is at {host}:{port}, not {expect}"
                 )
             return link
-    except BaseException:
+    except BaseException as fault:
         if link:
             link.abort()
+        if isinstance(fault, UnicodeError):
+            # What the resolver raises for a name that has no encoding as one.
+            raise OSError(f"{host!r} can't be the name of a host") from None
         raise
 
 

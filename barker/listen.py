@@ -115,8 +115,7 @@ class Reader(Peers):
         if not place.unacked:
             place.unacked = True
             self._grown.append((address, place))
-        body = message["body"]
-        fields = wire.loads(body)
+        fields = message["parsed"]
         if place.is_new((fields["user"], fields["id"])):
             self._show(address.partition("/")[2], fields)
 
@@ -163,6 +162,8 @@ class Listener(Node):
         self._reader_width = max(map(len, args.users))
 
     async def started(self) -> None:
+        if self.args.count == 0:
+            self.stop()
         self.reader = Reader(self, self.args.users, self._show, self._no_such, self.args.history)
 
     def _show(self, reader: str, fields: dict[str, object]) -> None:

@@ -21,8 +21,11 @@ import argparse
 import secrets
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from barker import state, wire
+from barker.agent import deepest
+from barker.ages import Ages
 from barker.arguments import at_least_0
 from barker.delivery import Delivery, Job
 from barker.link import Link, Message
@@ -36,6 +39,8 @@ DEFAULT_BACKLOG = 1_200_000
 # Messages on their way to one reader that it has not acked, whatever it asks for.
 MAX_READER_WINDOW = 4096
 DEFAULT_READER_WINDOW = 256
+# Messages of one stream that are queued before we look again at how busy the link is.
+HANDFUL = 64
 # Streams of one manifold; one costs about 300 bytes. Beyond it, new addresses are refused as full.
 MAX_STREAMS = 2_000_000
 MAX_SUBSCRIPTIONS = 100_000  # of one link
@@ -160,7 +165,7 @@ class Outbox(Manifold):
         if more:
             raise BadMessage(BAD_MESSAGE, "a bark has one author")
         body = message["body"]
-        bark = wire.parse_bark(body)
+        bark = wire.check_bark(body, message["parsed"])
         if bark.user != split(address)[1]:
             raise BadMessage(BAD_MESSAGE, f"{address} takes no barks of {bark.user}")
         if bark.user not in self.world:
@@ -177,7 +182,22 @@ class Outbox(Manifold):
 
     def batch_end(self, link: Link) -> None:
         self._push.pump()
+        self._push.ages.added(self._push.done + len(self._push), link.heard)
         super().batch_end(link)
+
+    def gauges(self) -> dict[str, Any]:
+        oldest = self._push.ages.oldest
+        return {
+            **self._push.gauges(),
+            "in": self._n,
+            "peak": self._push.ages.peak,
+            "oldest_ms": None if oldest is None else round(1000 * (self.now() - oldest)),
+            "streams": len(self._streams),
+            "deepest": deepest((a, s.pending) for a, s in self._streams.items()),
+        }
+
+    def sampled(self) -> None:
+        self._push.ages.new_second()
 
     async def stopping(self) -> None:
         await super().stopping()
@@ -201,10 +221,12 @@ class Push(Delivery):
     def __init__(self, outbox: Outbox, service: str) -> None:
         super().__init__(outbox, service)
         self.to = (service,)
+        self.ages = Ages()
 
     def settled(self, jobs: list[Job]) -> None:
         for job in jobs:
             job.pending -= 1
+        self.ages.settled(self.done)
 
     def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
         job.pending -= 1
@@ -239,15 +261,16 @@ class Subscription:
     def send(self) -> bool:
         """Send what the window allows and the reader has not had; False if the link is too busy."""
         link = self.link
-        if link.busy:
-            return False
-        missed, serial, bodies = self.cursor.take(self.timeline)
-        if missed:
-            link.send(wire.encode("gap", address=self.timeline.address, missed=missed))
-        for body in bodies:
-            link.send(wire.message_line(self.head, serial, body))
-            serial += 1
-        return True
+        while not link.busy:
+            missed, serial, bodies = self.cursor.take(self.timeline, HANDFUL)
+            if missed:
+                link.send(wire.encode("gap", address=self.timeline.address, missed=missed))
+            for body in bodies:
+                link.send(wire.message_line(self.head, serial, body))
+                serial += 1
+            if len(bodies) < HANDFUL:
+                return True
+        return False
 
 
 class Inbox(Manifold):
@@ -262,7 +285,7 @@ class Inbox(Manifold):
         # What a busy link could not take. It may wait for nothing of its own: the acks that show
         # that the link has room again are those of other streams.
         self._held: dict[Link, set[Subscription]] = {}
-        self.late = 0
+        self.late = self._taken = self._sent = 0
 
     def _timeline(self, address: str) -> Timeline:
         timeline = self._timelines.get(address)
@@ -274,7 +297,9 @@ class Inbox(Manifold):
 
     def take(self, addresses: Sequence[str], message: Message) -> None:
         body = message["body"]
-        fields = wire.loads(body)  # what we keep for readers has to be JSON, whoever sent it
+        fields = message["parsed"]
+        if len(body) > wire.MAX_BODY_BYTES:
+            raise BadMessage(wire.TOO_LARGE, f"a body has at most {wire.MAX_BODY_BYTES} bytes")
         user, id_ = (fields.get("user"), fields.get("id")) if type(fields) is dict else (0, 0)
         if type(user) is not str or type(id_) is not str:
             raise BadMessage(BAD_MESSAGE, "a body needs a user and an id")
@@ -287,6 +312,7 @@ class Inbox(Manifold):
         for timeline in timelines:
             timeline.append(body)
         self._grown.update(timelines)
+        self._taken += len(timelines)
         if late and fresh:
             self.late += 1
 
@@ -301,12 +327,25 @@ class Inbox(Manifold):
                 self._send(subscription)
 
     def _send(self, subscription: Subscription) -> None:
-        if not subscription.send():
+        before = subscription.cursor.sent
+        if subscription.send():
+            self._sent += subscription.cursor.sent - before
+        else:
             self._held.setdefault(subscription.link, set()).add(subscription)
+
+    def gauges(self) -> dict[str, Any]:
+        return {
+            "in": self._taken,
+            "out": self._sent,
+            "streams": len(self._timelines),
+            "late": self.late,
+            "readers": sum(map(len, self._readers.values())),
+            "held": sum(map(len, self._held.values())),
+        }
 
     # --- readers ---
 
-    def on_subscribe(self, link: Link, message: Message) -> None:
+    def subscribe(self, link: Link, message: Message) -> None:
         address = message["address"]
         try:
             if not self.is_ours(address):

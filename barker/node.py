@@ -91,6 +91,7 @@ class Node:
         self.name = f"{self.kind}-{os.getpid()}"
         self.routes = RouteTable()
         self.links: set[Link] = set()
+        self.messages_in = self.messages_out = 0  # of links that have gone
         self.exit_status = 0
         self.directory_epoch: str | None = None
         self._watched: dict[str, list[Callable[[], None]]] = {}
@@ -110,6 +111,10 @@ class Node:
     def announcements(self) -> list[bytes]:
         """What the directory is to hear at every connect (services: their registrations)."""
         return []
+
+    def interrupted(self) -> None:
+        """Somebody pressed Ctrl-C, or ended us politely."""
+        self.stop()
 
     def dial_failed(self, dialer: Dialer, fault: Exception) -> None:
         """A connect or a greeting came to nothing; another try follows by itself."""
@@ -162,6 +167,8 @@ class Node:
             await link.run(conversation)
         finally:
             self.links.discard(link)
+            self.messages_in += link.messages_in
+            self.messages_out += link.messages_out
 
     # --- life ---
 
@@ -203,9 +210,9 @@ class Node:
         names = [n for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
         for number in (getattr(signal, n) for n in names):
             try:
-                self._loop.add_signal_handler(number, self.stop)
+                self._loop.add_signal_handler(number, self.interrupted)
             except NotImplementedError:  # Windows
-                signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(self.stop))
+                signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(self.interrupted))
         if os.environ.get(LEASH):
             # A thread, because not every platform's loop can wait for a pipe; a daemon, because
             # nothing can interrupt its read.
@@ -218,7 +225,7 @@ class Node:
         except OSError:
             pass
         try:
-            self._loop.call_soon_threadsafe(self.stop)
+            self._loop.call_soon_threadsafe(self.interrupted)
         except RuntimeError:
             pass  # the loop is closed: we were stopping anyway
 
@@ -299,6 +306,7 @@ def setup_logging(verbose: bool) -> None:
 def run_node(make: Callable[[argparse.Namespace], Node], args: argparse.Namespace) -> int:
     """Run a node until it stops; its exit status. What can't be used is told in one line."""
     setup_logging(args.verbose)
+    state.tolerate_any_text()
     program = pathlib.Path(sys.argv[0]).stem
     try:
         return asyncio.run(make(args).run())

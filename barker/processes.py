@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from barker.arguments import LEASH
-from barker.state import ROOT, complain
+from barker.state import ROOT, complain, tolerate_any_text
 
 # Between asking a child to stop and ending it the hard way. Children give themselves one second.
 PATIENCE_S = 2.0
@@ -168,6 +168,7 @@ def run_fleet(
     If a port is taken nothing is started: the exit status is 1, and the message says which port,
     who wanted it, and that `flag` moves it.
     """
+    tolerate_any_text()
     fleet = Fleet()
     fleet.stop_on_signals()
     busy = busy_ports(commands)

@@ -6,22 +6,32 @@ what the service registers says `--advertise` (or the bound address) and the por
 
 import argparse
 import asyncio
+import contextlib
 import errno
 import logging
 import time
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from barker import state, wire
+from barker import agent, state, wire
+from barker.agent import Agent
 from barker.arguments import DEFAULT_HOST, common_arguments, port_number, quick_parser
-from barker.link import Conversation, Link, accept_link
+from barker.link import Conversation, Link, Message, accept_link
 from barker.node import Node, run_node
+from barker.routing import ORDERED, split
 from barker.wire import BarkerError
+
+try:
+    import resource
+except ImportError:  # Windows counts otherwise
+    resource = None  # type: ignore[assignment]
 
 log = logging.getLogger("barker.service")
 
-# Links at once. A page has two, a listener one; far below what a process may open as files.
+# Links at once, if the machine lets us have as many files; a page has two, a listener one.
 MAX_LINKS = 4096
+# Files that are no links: journals, the loop's own, what the interpreter opens.
+OTHER_FILES = 64
 # Connections the kernel holds for us while we are busy.
 BACKLOG = 1024
 
@@ -36,7 +46,9 @@ class Service(Node, Conversation):
         Conversation.__init__(self)
         self.since = time.time_ns() // 1_000_000
         self.greeting = 0
+        self.max_links = min(MAX_LINKS, _files_allowed() - OTHER_FILES)
         self._serves: list[tuple[str, str]] = []
+        self._agent = Agent(self)
 
     @classmethod
     def arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -79,11 +91,40 @@ class Service(Node, Conversation):
         bound_host, self.port = self._server.sockets[0].getsockname()[:2]
         self.host = self.args.advertise or bound_host
         self.name = self.args.name or f"{self.name_stem}-{self.port}"
+        # Before the service's own work: one that is still recovering can be watched doing it.
+        self.serve(agent.ADDRESS, ORDERED)
         await self.ready()
         print(f"READY {bound_host}:{self.port}", flush=True)
 
     async def ready(self) -> None:
         """Others can connect now: say what you `serve`, begin your own work."""
+
+    # --- being watched ---
+
+    def gauges(self) -> dict[str, Any]:
+        """What this kind of service adds to its agent's samples, or has another idea of.
+
+        `in` and `out` count the messages that a service is there for, from the start of its
+        process; here, where nobody knows better, all messages of all links.
+        """
+        return {
+            "in": self.messages_in + sum(link.messages_in for link in self.links),
+            "out": self.messages_out + sum(link.messages_out for link in self.links),
+        }
+
+    def sampled(self) -> None:
+        """A second's sample has been taken: what is told by the second begins anew."""
+
+    def on_subscribe(self, link: Link, message: Message) -> None:
+        if split(message["address"])[0] == agent.ADDRESS:
+            self._agent.subscribe(link, message)
+        else:
+            self.subscribe(link, message)
+
+    def subscribe(self, link: Link, message: Message) -> None:
+        """A subscription to something of our own."""
+        reason = f"{self.kind} has nothing to read"
+        link.send(wire.refuse_line(None, wire.BAD_MESSAGE, reason, [message["address"]]))
 
     async def stopping(self) -> None:
         """No new links; a subclass goes on from here."""
@@ -102,8 +143,8 @@ class Service(Node, Conversation):
     async def _serve_link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.greeting += 1
         try:
-            if len(self.links) + self.greeting > MAX_LINKS:
-                fault = BarkerError(wire.TOO_MANY, f"more than {MAX_LINKS} links")
+            if len(self.links) + self.greeting > self.max_links:
+                fault = BarkerError(wire.TOO_MANY, f"more than {self.max_links} links")
                 surplus = Link(reader, writer, wire.LineFraming())
                 surplus.close(fault)
                 await surplus.let_go()
@@ -117,6 +158,20 @@ class Service(Node, Conversation):
             except Exception:
                 # One link's trouble is not the others': the fault is ours, so it is logged whole.
                 log.exception("%r", link)
+
+
+def _files_allowed() -> int:
+    """How many files this process may have open, after asking for as many as it may ask for."""
+    if resource is None:
+        return MAX_LINKS + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_LINKS + OTHER_FILES
+    if soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # macOS has limits that it doesn't tell
+            soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return soft
 
 
 def service_parser(

@@ -4,6 +4,7 @@ Whoever starts first makes a file, and ten that start at once agree on one: each
 under another name, and the one whose link to the final name comes first has made it.
 """
 
+import io
 import json
 import os
 import pathlib
@@ -86,6 +87,13 @@ def write_page_settings(
         draft.replace(path)
     except OSError as fault:
         raise StateError(f"{path}: {fault.strerror or fault}") from None
+
+
+def tolerate_any_text() -> None:
+    """Let standard output show what its encoding has no sign for as an escape, not as a crash."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def complain(program: str, text: object) -> None:

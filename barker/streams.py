@@ -105,8 +105,8 @@ class Cursor:
         """The reader has shown everything up to `serial`; its window opens by that much."""
         self.acked = max(self.acked, min(serial, self.sent))
 
-    def take(self, stream: Stream[Item]) -> tuple[int, int, list[Item]]:
-        """What to send now: (entries missed, serial of the first entry, entries)."""
+    def take(self, stream: Stream[Item], most: int = 2**31) -> tuple[int, int, list[Item]]:
+        """What to send now: (entries missed, serial of the first entry, up to `most` entries)."""
         missed = max(0, stream.lost - self.sent)
         if missed:
             # The credit for what was lost is given back: a gap is not a message.
@@ -115,7 +115,7 @@ class Cursor:
         room = self.acked + self.window - self.sent
         if room <= 0 or self.sent >= stream.last:
             return missed, self.sent + 1, []
-        first, entries = stream.read(self.sent, room)
+        first, entries = stream.read(self.sent, min(room, most))
         self.sent += len(entries)
         return missed, first, entries
 

@@ -24,11 +24,14 @@ from typing import Any, NamedTuple, NoReturn
 
 VERSION = 1
 
-# A bark of 280 characters, every one escaped, is under 4 KiB; the rest is room for addresses.
 # A longer line closes the link, because after it nobody can say where the next message begins.
 MAX_LINE_BYTES = 64 * 1024
-# One `put` names at most this many addresses, so that it fits a line: 64 KiB / (address + quotes).
-MAX_ADDRESSES = 1000
+# A bark of 280 characters, every one escaped, is under 4 KiB. A first manifold that took a larger
+# body could not hand it on: with stamp and addresses it has to fit a line at every later hop.
+MAX_BODY_BYTES = 8 * 1024
+# One `put` names at most this many addresses: of 88 bytes at most, with quotes and comma, they and
+# a body fit a line.
+MAX_ADDRESSES = 500
 # Counters travel through browsers, whose numbers are exact up to here (Number.MAX_SAFE_INTEGER).
 MAX_COUNT = 2**53 - 1
 # What the seed's time called a tweet; counted in characters (code points), not bytes.
@@ -293,21 +296,22 @@ PONG = encode("pong")
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """One message, checked against `OPS`; its `body`, if any, as bytes of JSON not yet looked into.
+    """One message, checked against `OPS`; a field that the table does not list is ignored.
 
-    A field that the table does not list is ignored. Raises ProtocolError for anything that is not
-    a message of this protocol. Whoever keeps a body or passes it on has to parse it first
-    (`loads`): the cut below proves where it begins and ends, not that it is JSON.
+    A `body` is there twice: as `body`, the bytes to pass on, and as `parsed`, the value they mean.
+    Raises ProtocolError for anything that is not a message of this protocol.
     """
-    # A line in our own form is HEAD,"body":BODY} where HEAD} is an object. A quote inside a string
-    # is always escaped, so the first ,"body": is a key; if it is not a key of the outermost object
-    # then HEAD} does not parse, and the line takes the slow way below.
+    # A line in our own form is HEAD,"body":BODY} where HEAD} is an object and BODY is a value. A
+    # quote inside a string is always escaped, so the first ,"body": is a key; if it is not one of
+    # the outermost object then HEAD} does not parse, and if something follows the body then BODY
+    # doesn't. Such a line takes the slow way below.
     head, cut, body = line.partition(b',"body":')
     if cut:
         try:
             message = loads(head + b"}")
             if type(message) is dict and "body" not in message and body[-1:] == b"}":
-                message["body"] = body[:-1]
+                message["body"] = body = body[:-1]
+                message["parsed"] = loads(body)
                 return _checked(message)
         except BadMessage:
             pass
@@ -319,6 +323,7 @@ def decode(line: bytes) -> dict[str, Any]:
         raise ProtocolError(PROTOCOL, "not a JSON object")
     if "body" in message:
         try:
+            message["parsed"] = message["body"]
             message["body"] = dumps(message["body"])
         except BadMessage as fault:
             raise ProtocolError(PROTOCOL, fault.reason) from None
@@ -437,8 +442,17 @@ def encode_bark(bark: Bark) -> bytes:
 
 
 def parse_bark(body: bytes) -> Bark:
-    """The bark in a body. Raises BadMessage (`too-large` for the content, else `bad-message`)."""
-    fields = loads(body)
+    """The bark in a body that is not parsed yet; see `check_bark`."""
+    return check_bark(body, loads(body))
+
+
+def check_bark(body: bytes, fields: Any) -> Bark:
+    """The bark in a `body` that means `fields`. Raises BadMessage.
+
+    The code is `too-large` for too much text or too many bytes, else `bad-message`.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise BadMessage(TOO_LARGE, f"{len(body)} bytes; at most {MAX_BODY_BYTES} are allowed")
     if type(fields) is not dict:
         raise BadMessage(BAD_MESSAGE, "a bark is a JSON object")
     values: list[Any] = [fields.get(name) for name in Bark._fields]

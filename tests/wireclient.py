@@ -1,0 +1,281 @@
+"""The other side of a link, made by hand: a peer that does nothing unless a test says so.
+
+`Wire` is one connection. It says what it is told, in bytes or in messages, also what no honest peer
+would say, and it answers no ping. Where a test has to prove that something is *not* sent it asks for
+a pong: messages come in order, so whatever is not there before the pong never was on its way.
+
+`serving` runs a real service inside the test, with nobody around it but the peers that the test
+makes; `scene` puts a directory of the same kind next to it.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import pathlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, TypeVar
+from unittest import mock
+
+from barker import state, wire
+from barker.frames import Opcode, encode_frame
+from barker.handshake import HEAD_END
+from barker.service import Service, service_parser
+from tests.fleet import DEADLINE_S, free_port
+
+NONCE = "0123456789abcdef" * 2
+# Long enough to be a secret, and not the one.
+WRONG_SECRET = b"x" * 32
+
+Message = dict[str, Any]
+AnyService = TypeVar("AnyService", bound=Service)
+
+
+def put(seq: int, to: Sequence[str], body: object, **stamp: object) -> Message:
+    """A `put` with `body` where it belongs: at the end."""
+    return {"op": "put", "seq": seq, "to": list(to), **stamp, "body": body}
+
+
+def bark(user: str, id_: str, content: str = "wuff", at: int = 1000) -> Message:
+    """A bark's body."""
+    return {"id": id_, "user": user, "content": content, "at": at}
+
+
+def register(address: str, name: str, port: int = 9, **more: object) -> Message:
+    """A registration like those of our services; `more` overrides its fields."""
+    return {
+        "op": "register",
+        "address": address,
+        "name": name,
+        "host": "127.0.0.1",
+        "port": port,
+        "policy": "consistent",
+        "kind": "manifold",
+        "since": 1,
+        **more,
+    }
+
+
+class Wire:
+    """One connection to a service, or of a service to us. Use as an asynchronous context manager."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.hello: Message = {}  # the other side's
+
+    @classmethod
+    async def connect(cls, port: int) -> "Wire":
+        """Connect, and say nothing yet."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
+        return cls(reader, writer)
+
+    @classmethod
+    async def open(
+        cls, port: int, secret: bytes, name: str = "wire", epoch: str | None = None
+    ) -> "Wire":
+        """Connect and greet as an opener does."""
+        self = await cls.connect(port)
+        await self.greet(secret, name, epoch)
+        return self
+
+    async def __aenter__(self) -> "Wire":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.abort()
+
+    def abort(self) -> None:
+        self._writer.transport.abort()
+
+    def end(self) -> None:
+        """Say that nothing more will come; what the other side says is still heard."""
+        self._writer.write_eof()
+
+    # --- saying ---
+
+    def write(self, data: bytes) -> None:
+        """Bytes as they are."""
+        self._writer.write(data)
+
+    def pack(self, messages: Sequence[Message]) -> bytes:
+        return b"".join(json.dumps(m).encode() + b"\n" for m in messages)
+
+    def send(self, *messages: Message) -> None:
+        """All in one write, so that on loopback they come in one read."""
+        self.write(self.pack(messages))
+
+    def say_hello(self, name: str = "wire", epoch: str | None = None, **more: object) -> None:
+        hello = {"op": "hello", "v": wire.VERSION, "name": name, "nonce": NONCE, "epoch": epoch}
+        self.send({**hello, **more})
+
+    def prove(self, secret: bytes, opener: str, acceptor: str, role: str = wire.OPENER) -> None:
+        self.send({"op": "proof", "mac": wire.proof(secret, role, opener, acceptor)})
+
+    async def greet(self, secret: bytes, name: str = "wire", epoch: str | None = None) -> None:
+        self.say_hello(name, epoch)
+        self.hello = await self.expect("hello")
+        self.prove(secret, NONCE, self.hello["nonce"])
+        await self.expect("proof")
+
+    async def greet_back(self, secret: bytes, name: str, epoch: str | None = None) -> None:
+        """As an acceptor: the other side speaks first."""
+        self.hello = await self.expect("hello")
+        self.say_hello(name, epoch)
+        await self.expect("proof")
+        self.prove(secret, self.hello["nonce"], NONCE, wire.ACCEPTOR)
+
+    # --- hearing ---
+
+    async def _receive(self) -> bytes:
+        """One message as bytes; empty at the end."""
+        line = await self._reader.readline()
+        return line if line.endswith(b"\n") else b""
+
+    async def heard(self, deadline_s: float = DEADLINE_S) -> Message | None:
+        """The next message but for pings, or None at the end of the connection."""
+        async with asyncio.timeout(deadline_s):
+            while True:
+                line = await self._receive()
+                if not line:
+                    return None
+                message: Message = json.loads(line)
+                if message["op"] != "ping":
+                    return message
+
+    async def expect(self, op: str, **fields: object) -> Message:
+        """The next message, which has to be this one."""
+        message = await self.heard()
+        if message is None or {"op": op, **fields}.items() - message.items():
+            raise AssertionError(f"{op} {fields} was expected, not {message}")
+        return message
+
+    async def before_pong(self) -> list[Message]:
+        """Ask for a pong: everything that was said before it, pings left out."""
+        self.send({"op": "ping"})
+        messages: list[Message] = []
+        while (message := await self.heard()) and message["op"] != "pong":
+            messages.append(message)
+        if message is None:
+            raise AssertionError(f"closed, after {messages[-3:]}")
+        return messages
+
+    async def rest(self) -> list[Message]:
+        """Everything up to the end of the connection, which must not be a reset."""
+        messages = []
+        while message := await self.heard():
+            messages.append(message)
+        return messages
+
+    async def http_answer(self) -> bytes:
+        """Every byte up to the end."""
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._reader.read(-1)
+
+
+class WebSocketWire(Wire):
+    """The same over a WebSocket, as a browser would open it."""
+
+    async def upgrade(self) -> bytes:
+        """The opening handshake; the head of the answer."""
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.write(
+            "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Origin: null\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+        )
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._reader.readuntil(HEAD_END)
+
+    def pack(self, messages: Sequence[Message]) -> bytes:
+        return b"".join(self.frame(json.dumps(m).encode()) for m in messages)
+
+    @staticmethod
+    def frame(payload: bytes, opcode: int = Opcode.TEXT) -> bytes:
+        return encode_frame(opcode, payload, mask=os.urandom(4))
+
+    async def frame_received(self) -> tuple[int, bytes]:
+        """Opcode and payload of the next frame, written as 5.2 has it; (0, b"") at the end."""
+        try:
+            first, size = await self._reader.readexactly(2)
+            if size > 125:
+                size = int.from_bytes(await self._reader.readexactly(2 if size == 126 else 8))
+            payload = await self._reader.readexactly(size)
+        except asyncio.IncompleteReadError:
+            return 0, b""
+        assert first & 0xF0 == 0x80, "5.2: one whole frame, no extension"
+        return first & 0x0F, payload
+
+    async def _receive(self) -> bytes:
+        opcode, payload = await self.frame_received()
+        return payload if opcode == Opcode.TEXT else b""
+
+
+def free_place() -> tuple[str, int]:
+    """Where nobody is."""
+    return "127.0.0.1", free_port()
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    service: type[AnyService], folder: pathlib.Path, *argv: str, directory: int | None = None
+) -> AsyncIterator[AnyService]:
+    """A real service in this loop, on a free port, for as long as the block runs.
+
+    `directory` is the port of one; without it, the service is alone.
+    """
+    place = f"127.0.0.1:{directory or free_port()}"
+    flags = ["--port", "0", "--state", str(folder), "--directory", place]
+    args = service_parser(service, "test", None).parse_args([*argv, *flags])
+    node = service(args)
+    ready = asyncio.Event()
+    began = node.ready
+
+    async def tell() -> None:
+        await began()
+        ready.set()
+
+    with (
+        mock.patch.object(node, "_stop_on_signals"),  # signals stay the test runner's
+        mock.patch.object(node, "ready", tell),
+        mock.patch("barker.service.print", create=True),  # READY is for launchers
+    ):
+        run = asyncio.create_task(node.run())
+        try:
+            waiting = asyncio.create_task(ready.wait())
+            await asyncio.wait({run, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            yield node
+        finally:
+            node.stop()
+            async with asyncio.timeout(DEADLINE_S):
+                status = await run
+    assert status == 0, "the service has stopped by itself"
+
+
+class Acceptor:
+    """A port on which a test plays a service: every connection to it is a `Wire`, in `next`."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Wire] = asyncio.Queue()
+        self.port = 0
+
+    async def __aenter__(self) -> "Acceptor":
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, limit=1 << 24)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._wires: list[Wire] = []
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for connection in self._wires:
+            connection.abort()
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._wires.append(Wire(reader, writer))
+        self._queue.put_nowait(self._wires[-1])
+
+    async def next(self) -> Wire:
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._queue.get()
+
