@@ -67,7 +67,7 @@ class Agent:
         link.send(self._line())
 
     def _soon(self) -> None:
-        """At the next full second of the wall clock, so that the agents' samples belong together."""
+        """At the next full second by the wall clock: so the samples of many agents fit together."""
         delay_s = PERIOD_S - time.time() % PERIOD_S
         if delay_s < 0.1 * PERIOD_S:  # a timer may be early, and this second has had its sample
             delay_s += PERIOD_S
@@ -116,7 +116,7 @@ def process_figures() -> dict[str, Any]:
 
 
 def resident_bytes() -> int | None:
-    """Memory that this process has now on Linux; the most it ever had on other Unixes; else None."""
+    """Memory of this process: now, on Linux; the most it ever had, on other Unixes; else None."""
     if resource is None:
         return None
     try:

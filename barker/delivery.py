@@ -17,7 +17,8 @@ links and routes change:
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from barker import wire
@@ -156,6 +157,15 @@ class Delivery(Peers):
         """For the service's agent."""
         return {"out": self.reached, "backlog": len(self), "unacked": self.unacked}
 
+    def oldest(self) -> Iterator[Put]:
+        """The first put of every lane, and all that are in none: the oldest is among them."""
+        for lane in self._lanes.values():
+            first = lane.window.first()
+            if first:
+                yield first
+        yield from islice(self._homeless, 1)
+        yield from self._again
+
     def put(self, addresses: tuple[str, ...], end: bytes, job: Job) -> None:
         """Hand over to all `addresses`; adds the number of puts it takes to `job.pending`.
 
@@ -180,6 +190,8 @@ class Delivery(Peers):
         """Drop what has not been sent and is void by now."""
         for lane in self._lanes.values():
             lane.window.discard_waiting(_void)
+        self._homeless = deque(put for put in self._homeless if not put.job.void)
+        self._again = [put for put in self._again if not put.job.void]
 
     # --- placing ---
 

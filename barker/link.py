@@ -179,7 +179,7 @@ class Link:
                     lines = await self._read()
         except (EOFError, ConnectionError, TimeoutError):
             pass
-        except ProtocolError as fault:
+        except BarkerError as fault:
             log.warning("%r: %s", self, fault)
             self.close(fault)
         except OSError as fault:

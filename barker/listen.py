@@ -28,8 +28,8 @@ REMEMBERED_IDS = 2 * DEFAULT_KEEP
 # Messages that may be on their way to us; acked for each batch, so this bounds one batch.
 WINDOW = 1024
 
-# Called with the user whose inbox it is, and the body as a JSON object.
-Show = Callable[[str, dict[str, object]], None]
+# Called with the user whose inbox it is, the body as a JSON object, and whether it comes late.
+Show = Callable[[str, dict[str, Any], bool], None]
 
 
 class Place:
@@ -106,6 +106,13 @@ class Reader(Peers):
             )
         )
 
+    def on_subscribed(self, link: Link, message: Message) -> None:
+        place = self._places.get(message["address"])
+        if place and place.asked is link:
+            # Also before the first bark: whoever holds the inbox next is to send what comes after
+            # this place, not what a new reader would get.
+            place.epoch, place.serial = message["epoch"], message["serial"]
+
     def on_message(self, link: Link, message: Message) -> None:
         address = message["address"]
         place = self._places.get(address)
@@ -116,8 +123,10 @@ class Reader(Peers):
             place.unacked = True
             self._grown.append((address, place))
         fields = message["parsed"]
+        if type(fields) is not dict or not {"user", "id"} <= fields.keys():
+            return  # not a bark, and nothing else that we know
         if place.is_new((fields["user"], fields["id"])):
-            self._show(address.partition("/")[2], fields)
+            self._show(address.partition("/")[2], fields, "late" in message)
 
     def batch_end(self, link: Link) -> None:
         grown, self._grown = self._grown, []
@@ -166,12 +175,13 @@ class Listener(Node):
             self.stop()
         self.reader = Reader(self, self.args.users, self._show, self._no_such, self.args.history)
 
-    def _show(self, reader: str, fields: dict[str, object]) -> None:
+    def _show(self, reader: str, fields: dict[str, Any], late: bool) -> None:
         if self.args.count is not None and self._shown >= self.args.count:
             return
         try:
             if self.args.json:
-                print(json.dumps({"reader": reader, **fields}, ensure_ascii=False), flush=True)
+                shown = {"reader": reader, **fields, **({"late": True} if late else {})}
+                print(json.dumps(shown, ensure_ascii=False), flush=True)
             else:
                 print(self.line(reader, fields), flush=True)
         except OSError:  # whoever read our output has gone
@@ -181,7 +191,7 @@ class Listener(Node):
         if self._shown == self.args.count:
             self.stop()
 
-    def line(self, reader: str, fields: dict[str, object]) -> str:
+    def line(self, reader: str, fields: dict[str, Any]) -> str:
         at = fields.get("at")
         seconds = at / 1000 if isinstance(at, int) else time.time()
         clock = time.strftime("%H:%M:%S", time.localtime(seconds))

@@ -36,8 +36,10 @@ BACKOFF_MAX_S = 1.0
 # A link that lived for less than this was no success: the back-off goes on where it was.
 STABLE_S = 2.0
 CONNECT_TIMEOUT_S = 2.0
-# A ticker this many heartbeats late means that this process was frozen, or the machine asleep.
-STALL_HEARTBEATS = 2.0
+# A ticker this many heartbeats late means that this process was frozen, or the machine asleep. An
+# idle peer may have been silent for a heartbeat and a tick before that; so longer stalls than this
+# one may have been taken for death, by us or by them, and shorter ones can't have been.
+STALL_HEARTBEATS = 1.0
 # How long a stopping node lets its links finish.
 GRACE_S = 1.0
 
@@ -70,7 +72,11 @@ class Dialer:
                 node.dial_failed(self, fault)
             else:
                 since = node.now()
-                await node.attend(link, self._conversation)
+                try:
+                    await node.attend(link, self._conversation)
+                except Exception:
+                    # The fault is ours, so it is logged whole; the other links are none the worse.
+                    log.exception("%r", link)
                 if node.now() - since > STABLE_S:
                     delay = BACKOFF_FIRST_S
             # Jitter, so that those who lost a peer together do not all come back together.

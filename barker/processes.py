@@ -6,8 +6,10 @@ ends, also by kill -9, that pipe ends with it, and the children take it as the o
 (`arguments.LEASH`).
 """
 
+import argparse
 import contextlib
 import os
+import pathlib
 import queue
 import shlex
 import signal
@@ -19,8 +21,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from barker.arguments import LEASH
-from barker.state import ROOT, complain, tolerate_any_text
+from barker.arguments import DEFAULT_HOST, DIRECTORY_PORT, LEASH, at_least_0
+from barker.state import DEFAULT_STATE, ROOT, complain, tolerate_any_text
 
 # Between asking a child to stop and ending it the hard way. Children give themselves one second.
 PATIENCE_S = 2.0
@@ -158,6 +160,47 @@ def _status(code: int) -> str:
         return f"killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"killed by signal {-code}"
+
+
+def launcher_parser(program: str, description: str | None) -> argparse.ArgumentParser:
+    """The flags of every launcher."""
+    result = argparse.ArgumentParser(
+        prog=f"python {program}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument(
+        "--host",
+        default=DEFAULT_HOST,
+        help="address to listen at and to be reached by (default: %(default)s)",
+    )
+    result.add_argument(
+        "--shift-ports",
+        type=at_least_0,
+        default=0,
+        metavar="N",
+        help="add N to every port (default: %(default)s)",
+    )
+    result.add_argument(
+        "--state",
+        type=lambda text: pathlib.Path(text).resolve(),
+        default=DEFAULT_STATE,
+        metavar="DIR",
+        help="folder of the secret and the users (default: var/)",
+    )
+    return result
+
+
+def common_flags(args: argparse.Namespace) -> list[str]:
+    """The flags by which a process finds this system, unless it is where everybody looks anyway."""
+    flags = []
+    place = (args.host, DIRECTORY_PORT + args.shift_ports)
+    if place != (DEFAULT_HOST, DIRECTORY_PORT):
+        host = f"[{place[0]}]" if ":" in place[0] else place[0]
+        flags += ["--directory", f"{host}:{place[1]}"]
+    if args.state != DEFAULT_STATE:
+        flags += ["--state", str(args.state)]
+    return flags
 
 
 def run_fleet(

@@ -93,6 +93,11 @@ class RouteTable:
         self._routes[service] = route
         return True
 
+    @property
+    def services(self) -> list[str]:
+        """Every service that the directory told of, by name."""
+        return sorted(self._routes)
+
     def route(self, service: str) -> Route:
         """The route of a service; one without targets if nobody told of it."""
         return self._routes.get(service) or _NOWHERE

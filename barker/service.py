@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from barker import agent, state, wire
 from barker.agent import Agent
 from barker.arguments import DEFAULT_HOST, common_arguments, port_number, quick_parser
-from barker.link import Conversation, Link, Message, accept_link
+from barker.link import READ_BYTES, Conversation, Link, Message, accept_link
 from barker.node import Node, run_node
 from barker.routing import ORDERED, split
 from barker.wire import BarkerError
@@ -82,7 +82,12 @@ class Service(Node, Conversation):
     async def started(self) -> None:
         try:
             self._server = await asyncio.start_server(
-                self._accepted, self.args.host, self.args.port, backlog=BACKLOG, limit=256 * 1024
+                self._accepted,
+                self.args.host,
+                self.args.port,
+                backlog=BACKLOG,
+                limit=READ_BYTES,
+                start_serving=False,
             )
         except OSError as fault:
             state.complain(self.name_stem, self._why_not(fault))
@@ -91,10 +96,14 @@ class Service(Node, Conversation):
         bound_host, self.port = self._server.sockets[0].getsockname()[:2]
         self.host = self.args.advertise or bound_host
         self.name = self.args.name or f"{self.name_stem}-{self.port}"
-        # Before the service's own work: one that is still recovering can be watched doing it.
+        await self.prepare()
+        await self._server.start_serving()
         self.serve(agent.ADDRESS, ORDERED)
         await self.ready()
         print(f"READY {bound_host}:{self.port}", flush=True)
+
+    async def prepare(self) -> None:
+        """The name is known and the port is ours, but nobody can connect yet: recover."""
 
     async def ready(self) -> None:
         """Others can connect now: say what you `serve`, begin your own work."""

@@ -10,7 +10,7 @@ import os
 import pathlib
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from barker import users
 from barker.users import World
@@ -71,13 +71,13 @@ def world(state: pathlib.Path) -> World:
 
 
 def write_page_settings(
-    path: pathlib.Path, *, host: str, port: int, secret: str, users: list[str]
+    path: pathlib.Path, *, host: str, port: int, secret: str, users: Sequence[str] = ()
 ) -> None:
     """What a page opened from disk has to know, as a script that it loads; for our eyes only.
 
     A page can't read files, so the secret comes to it this way. Raises StateError.
     """
-    settings = {"host": host, "port": port, "secret": secret, "users": users}
+    settings = {"host": host, "port": port, "secret": secret, "users": list(users)}
     text = f"window.BARKER = {json.dumps(settings)};\n"
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:

@@ -57,6 +57,16 @@ class Stream(Generic[Item]):
         """The serial of the newest entry that is no longer retained; 0 if all are."""
         return self.last - len(self._entries)
 
+    @property
+    def entries(self) -> Sequence[Item]:
+        """What is retained, oldest first."""
+        return self._entries
+
+    def restore(self, last: int, entries: Sequence[Item]) -> None:
+        """Be a stream whose newest entry has the serial `last`, and which retains `entries`."""
+        self._entries = deque(entries, self._entries.maxlen)
+        self.last = last
+
     def read(self, after: int, count: int) -> tuple[int, list[Item]]:
         """Up to `count` retained entries behind serial `after`: (serial of the first, entries)."""
         start = max(after, self.lost)
@@ -132,13 +142,29 @@ class Duplicates:
         self._old: dict[tuple[str, str], Sequence[str]] = {}
         self._highest: dict[str, int] = {}
 
+    @property
+    def highest(self) -> dict[str, int]:
+        """For each origin the highest counter seen; to be kept beyond this process."""
+        return dict(self._highest)
+
+    def remember(self, highest: dict[str, int]) -> None:
+        """Take up what an earlier process has seen."""
+        for origin, n in highest.items():
+            self._highest[origin] = max(n, self._highest.get(origin, 0))
+
+    def withdraw(self, key: tuple[str, str], addresses: Sequence[str]) -> None:
+        """What `admit` has just returned was not accepted after all (the disk is full)."""
+        left = [a for a in self._young.pop(key, ()) if a not in addresses]
+        if left:
+            self._young[key] = left
+
     def admit(
         self, key: tuple[str, str], origin: str | None, n: int, addresses: Sequence[str]
     ) -> tuple[Sequence[str], bool]:
         """Which of `addresses` have not had this bark, and whether it comes late.
 
         What is returned counts as accepted from now on. Late means: something that the same origin
-        stamped afterwards was here before.
+        stamped afterwards was here before. Without an origin only the key is asked about.
         """
         late = False
         if origin is not None:

@@ -12,6 +12,7 @@ are never stored, only counted.
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Generic, TypeVar
 
 Entry = TypeVar("Entry")
@@ -34,6 +35,10 @@ class Window(Generic[Entry]):
     @property
     def unacked(self) -> int:
         return len(self._unacked)
+
+    def first(self) -> Entry | None:
+        """The oldest entry that is not settled; None if there is none."""
+        return next((e for e in chain(self._unacked, self._waiting) if e is not None), None)
 
     def add(self, entry: Entry) -> None:
         self._waiting.append(entry)

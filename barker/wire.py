@@ -150,6 +150,7 @@ def is_addresses(value: Any) -> bool:
         type(value) is list
         and 0 < len(value) <= MAX_ADDRESSES
         and all(type(v) is str and _address_ok(v) for v in value)
+        and len(set(value)) == len(value)
     )
 
 
@@ -208,8 +209,8 @@ def is_raw(value: Any) -> bool:
     return type(value) is bytes
 
 
-def is_dict(value: Any) -> bool:
-    return type(value) is dict
+def is_true(value: Any) -> bool:
+    return value is True
 
 
 def _op(*fields: Field) -> tuple[Field, ...]:
@@ -250,6 +251,7 @@ OPS: dict[str, tuple[Field, ...]] = {
         Field("to", is_addresses),
         Field("origin", is_hex, False),
         Field("n", is_count, False),
+        Field("late", is_true, False),  # handed over by a former owner, with the first stamp
         Field("body", is_raw),
     ),
     "ack": _op(
@@ -270,10 +272,14 @@ OPS: dict[str, tuple[Field, ...]] = {
         Field("history", is_count, False),
         Field("window", is_count, False),
     ),
+    "subscribed": _op(  # the first answer: whose serials they will be, and where they begin
+        Field("address", is_address), Field("epoch", is_hex), Field("serial", is_count)
+    ),
     "message": _op(
         Field("address", is_address),
         Field("epoch", is_hex),
         Field("serial", is_count),
+        Field("late", is_true, False),  # something newer of the same author was here before
         Field("body", is_raw),
     ),
     "moved": _op(Field("address", is_address)),
@@ -304,9 +310,10 @@ def decode(line: bytes) -> dict[str, Any]:
     # A line in our own form is HEAD,"body":BODY} where HEAD} is an object and BODY is a value. A
     # quote inside a string is always escaped, so the first ,"body": is a key; if it is not one of
     # the outermost object then HEAD} does not parse, and if something follows the body then BODY
-    # doesn't. Such a line takes the slow way below.
+    # doesn't. Such a line takes the slow way below; so does one with white space that would end it
+    # as a line, since a WebSocket's message is not a line yet.
     head, cut, body = line.partition(b',"body":')
-    if cut:
+    if cut and b"\n" not in body:
         try:
             message = loads(head + b"}")
             if type(message) is dict and "body" not in message and body[-1:] == b"}":
@@ -396,9 +403,19 @@ def stamped(origin: bytes, n: int, body: bytes) -> bytes:
     return b'"origin":"%b","n":%d,"body":%b}' % (origin, n, body)
 
 
+def stamp(end: bytes) -> int:
+    """The counter in what `stamped` has made."""
+    return int(end.split(b",", 2)[1].removeprefix(b'"n":'))
+
+
 def unstamped(body: bytes) -> bytes:
     """The same for a client, whose first manifold will do the stamping."""
     return b'"body":%b}' % body
+
+
+def addresses_json(addresses: Iterable[str]) -> bytes:
+    """A list of addresses as JSON; their alphabet has nothing that needs an escape."""
+    return b'["%b"]' % '","'.join(addresses).encode()
 
 
 def put_line(seq: int, to: bytes, end: bytes) -> bytes:
@@ -411,7 +428,9 @@ def message_head(address: str, epoch: str) -> bytes:
     return encode("message", address=address, epoch=epoch)[:-1] + b',"serial":'
 
 
-def message_line(head: bytes, serial: int, body: bytes) -> bytes:
+def message_line(head: bytes, serial: int, body: bytes, late: bool = False) -> bytes:
+    if late:
+        return b'%b%d,"late":true,"body":%b}' % (head, serial, body)
     return b'%b%d,"body":%b}' % (head, serial, body)
 
 

@@ -323,6 +323,7 @@ class Audience(Guest):
         super().__init__(args)
         self.readers = list(readers)
         self.shown: dict[str, list[tuple[str, str, str]]] = {r: [] for r in readers}
+        self.late: set[tuple[str, str]] = set()
         self.shown_at: list[float] = []
         self.gaps = 0
         self._targets = targets
@@ -330,7 +331,9 @@ class Audience(Guest):
     async def started(self) -> None:
         self.reader = Reader(self, self.readers, self._show, self._refused, history=0)
 
-    def _show(self, reader: str, body: dict[str, Any]) -> None:
+    def _show(self, reader: str, body: dict[str, Any], late: bool) -> None:
+        if late:
+            self.late.add((reader, body["id"]))
         self.shown[reader].append((body["user"], body["id"], body["content"]))
         self.shown_at.append(self.now())
 
@@ -361,7 +364,7 @@ class Audience(Guest):
         for reader, barks in self.shown.items():
             last: Counter[str] = Counter()
             for author, id_, content in barks:
-                if int(content) < last[author]:
+                if int(content) < last[author] and (reader, id_) not in self.late:
                     disorder.append((reader, author, id_, content, last[author]))
                 last[author] = max(last[author], int(content))
         return {

@@ -1,0 +1,240 @@
+"""The journal: what is acked is in a file before the ack is on the wire.
+
+Append-only files (*segments*) of the wire's own lines, one folder for each manifold. The rules:
+
+* A batch is one write (group commit), and the ack goes out after it. What the kernel has, survives
+  kill -9; what `--fsync` has waited for, survives a power cut too.
+* Each record carries a checksum. A record that is only half there was never acked; it is cut off.
+  Damage elsewhere is reported and skipped, and what follows is recovered all the same.
+* Damage of either kind ends the journal's *epoch*: nobody can say any more that a counter means
+  what it meant to others. A new epoch is a few bytes; readers and receivers do the rest.
+* A write that fails leaves nothing behind: the file is cut back to where it was.
+* Every start begins a new segment, and every segment begins with a header in which the owner says
+  what it has to know if all segments before it are gone. Which those are, is the owner's to say.
+
+A record is ``CRC LINE\\n``, with the line's CRC-32 in eight hex digits: ``cut -c10- SEGMENT`` shows
+what the wire would. Left out: reading while writing, indexes, compression; a manifold has in memory
+what it works with and reads its journal once, when it starts.
+"""
+
+import contextlib
+import logging
+import os
+import pathlib
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from zlib import crc32
+
+from barker import wire
+from barker.state import StateError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger("barker.journal")
+
+# Small enough to be rid of soon, large enough that there are few: about 25 000 barks.
+SEGMENT_BYTES = 8 * 1024 * 1024
+SUFFIX = ".log"
+
+
+class Journal:
+    """One folder. Use: `recover` to the end, then `begin`, then `append` and `drop`.
+
+    `segments` has the size in bytes of every segment that exists, by number, oldest first.
+    """
+
+    def __init__(
+        self, folder: pathlib.Path, *, fsync: bool = False, segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
+        """Take possession of the folder. Raises StateError, also if a living process has it."""
+        self.folder = folder
+        self.epoch = ""
+        self.damages = 0  # records that could not be read at the last recovery
+        self.segments: dict[int, int] = {}
+        self._fsync = fsync
+        self._segment_bytes = segment_bytes
+        self._file = -1
+        self._header: Callable[[], dict[str, Any]] = dict
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(folder / "lock")
+            for path in sorted(folder.glob(f"*{SUFFIX}")):
+                self.segments[int(path.stem)] = path.stat().st_size
+        except OSError as fault:
+            raise StateError(f"{folder}: {fault.strerror or fault}") from None
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(self.segments.values())
+
+    @property
+    def current(self) -> int:
+        """The number of the segment that is being written."""
+        return next(reversed(self.segments), 0)
+
+    def _path(self, number: int) -> pathlib.Path:
+        return self.folder / f"{number:012d}{SUFFIX}"
+
+    # --- reading ---
+
+    def recover(self) -> Iterator[tuple[int, bytes]]:
+        """(segment, line) for every sound record, in the order in which they were written.
+
+        Headers are among them. Afterwards `epoch` is set: the last header's, or a new one if there
+        is none or if anything was damaged.
+        """
+        self.damages = 0
+        for number in self.segments:
+            yield from self._read(number)
+        if self.damages or not self.epoch:
+            self.epoch = secrets.token_hex(8)
+
+    def _read(self, number: int) -> Iterator[tuple[int, bytes]]:
+        path = self._path(number)
+        try:
+            content = path.read_bytes()
+        except OSError as fault:
+            raise StateError(f"{path}: {fault.strerror or fault}") from None
+        sound_up_to = at = 0
+        *records, torn = content.split(b"\n")
+        for record in records:
+            at += len(record) + 1
+            line = record[9:]
+            if record[:9] == b"%08x " % crc32(line):
+                sound_up_to = at
+                if line.startswith(_HEADER):
+                    self.epoch = wire.loads(line)["epoch"]
+                yield number, line
+            else:
+                self.damages += 1
+                log.warning("%s: the record that ends at byte %d is damaged", path, at)
+        self.damages += bool(torn)
+        if sound_up_to < len(content):
+            log.warning("%s: cut to its %d sound bytes", path, sound_up_to)
+            with contextlib.suppress(OSError):  # then the next recovery will say it again
+                os.truncate(path, sound_up_to)
+            self.segments[number] = sound_up_to
+
+    # --- writing ---
+
+    def begin(self, header: Callable[[], dict[str, Any]]) -> None:
+        """Start a new segment; each will begin with what `header` says at that time.
+
+        Raises OSError.
+        """
+        self._header = header
+        self._rotate()
+
+    def append(self, lines: Sequence[bytes]) -> int:
+        """Keep the lines, all or none, in one write; returns the segment that has them.
+
+        Raises OSError, and then nothing was kept.
+        """
+        blob = b"".join([b"%08x %b\n" % (crc32(line), line) for line in lines])
+        number = self.current
+        if self._file < 0 or self.segments[number] + len(blob) > self._segment_bytes:
+            self._rotate()
+            number = self.current
+        self._write(number, blob)
+        return number
+
+    def _rotate(self) -> None:
+        if self._lock < 0:
+            raise OSError("the journal is closed")
+        number = self.current + 1
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        file = os.open(self._path(number), flags, 0o600)
+        self._leave()
+        self._file = file
+        self.segments[number] = 0
+        line = wire.encode("segment", epoch=self.epoch, **self._header())
+        try:
+            self._write(number, b"%08x %b\n" % (crc32(line), line))
+        except OSError:  # as if we had not tried
+            self._leave()
+            self.drop(number)
+            raise
+
+    def _write(self, number: int, blob: bytes) -> None:
+        size = self.segments[number]
+        try:
+            written = os.write(self._file, blob)
+            while written < len(blob):
+                written += os.write(self._file, blob[written:])
+            if self._fsync:
+                os.fsync(self._file)
+        except OSError:
+            try:
+                os.ftruncate(self._file, size)
+            except OSError:
+                # Nothing is added to half a record: the next attempt takes a new segment.
+                self._leave()
+            raise
+        self.segments[number] = size + len(blob)
+
+    def drop(self, number: int) -> None:
+        """Delete a segment that nobody needs any more."""
+        with contextlib.suppress(OSError):  # it will be dropped after the next start
+            self._path(number).unlink()
+        del self.segments[number]
+
+    def _leave(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def close(self) -> None:
+        """Give the folder back."""
+        self._leave()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+class NoJournal:
+    """What a manifold has that keeps nothing: the same methods, and no file."""
+
+    damages = size = current = 0
+
+    def __init__(self) -> None:
+        self.epoch = secrets.token_hex(8)
+        self.segments: dict[int, int] = {}
+
+    def recover(self) -> Iterator[tuple[int, bytes]]:
+        return iter(())
+
+    def begin(self, header: Callable[[], dict[str, Any]]) -> None:
+        pass
+
+    def append(self, lines: Sequence[bytes]) -> int:
+        return 0
+
+    def drop(self, number: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+_HEADER = b'{"op":"segment",'
+
+
+def _locked(path: pathlib.Path) -> int:
+    """A file descriptor that holds the folder for as long as it is open. Raises StateError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if fcntl:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    except OSError:
+        os.close(descriptor)
+        raise StateError(f"{path.parent} is in use by another process") from None
+    return descriptor
