@@ -22,9 +22,9 @@ from barker.node import Node, run_node
 from barker.routing import Target
 from barker.streams import DEFAULT_KEEP
 
-# Ids remembered for each inbox: twice what a manifold retains by default, since after a change of
-# manifold all of that may come again.
-REMEMBERED_IDS = 2 * DEFAULT_KEEP
+# Ids remembered for each inbox: many times what a manifold retains by default, because after a
+# change of manifold all of that may come again, and a dead one's when it is back.
+REMEMBERED_IDS = 10 * DEFAULT_KEEP
 # Messages that may be on their way to us; acked for each batch, so this bounds one batch.
 WINDOW = 1024
 

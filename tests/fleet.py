@@ -60,7 +60,7 @@ async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEA
     while not condition():
         if time.monotonic() > end:
             raise AssertionError(f"not within {deadline_s:g} s: {what}")
-        await asyncio.sleep(0.005)  # the loop's turn, not the test's patience
+        await asyncio.sleep(0.005)
 
 
 class Process:
