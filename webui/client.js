@@ -1,0 +1,334 @@
+"use strict";
+
+/* What the page does with its links: find the two manifolds of a user, read the one, write to the other.
+ *
+ *     Directory   "who serves inbox/ark3?", and again whenever the answer changes
+ *     Reader      the inbox: subscribe, receive, ack; remembers its place and what it has shown
+ *     Writer      the outbox: put until acked; keeps what is not, and sends it again
+ *     Client      the three of them for the user whose view is shown
+ *
+ * The page holds no ring: the directory chooses the instance for it. All else is as in
+ * barker/listen.py and barker/window.py. Nothing in this file touches the document.
+ */
+
+// A message names its page in the services' logs.
+const PAGE_NAME = "page-" + randomHex(4);
+
+// How many entries of the past a new view begins with.
+const HISTORY = 25;
+// Messages that may be on their way to us. We ack once for a quarter of it: an ack settles nothing
+// here, it only lets the inbox send more. A page that is too slow lags, and in the end gets a gap.
+const WINDOW = 256;
+// Barks remembered, so that each is shown once: twice what an inbox retains, because after a restart
+// or a move all of that may come again.
+const REMEMBERED = 1600;
+// Barks of one user that wait for an outbox. Nobody types more while it is away; a loop might.
+const MAX_UNSENT = 100;
+// After `moved` or `full`: about as long as a change of routes takes to get round.
+const ASK_AGAIN_MS = 200;
+
+// Faults that waiting does not mend: a person has to do something.
+const LASTING = new Set(["bad-proof", "bad-version", "settings"]);
+
+// What the services take for a name (barker/wire.py); who sends another is disconnected.
+const USER_NAME = /^[a-z][a-z0-9_]{0,19}$/;
+
+const barkKey = (bark) => `${bark.user}/${bark.id}`;
+
+/** The link to the directory; its place is the only one that has to be known beforehand. */
+class Directory {
+  constructor(place, identity, changed) {
+    this.identity = identity;
+    this.changed = changed;
+    this.wanted = new Map(); // address -> who wants to be told its target
+    this.moveTo(place);
+  }
+
+  moveTo(place) {
+    this.place = place;
+    this.dialer?.close();
+    this.dialer = new Dialer(place, this.identity, null, {
+      up: () => {
+        for (const address of this.wanted.keys()) this.dialer.send({ op: "resolve", address });
+        this.changed();
+      },
+      message: (message) => {
+        // Also of addresses that nobody wants any more: there is no way to ask it to stop.
+        if (message.op === "target") this.wanted.get(message.address)?.(message);
+      },
+      down: () => this.changed(),
+    });
+  }
+
+  follow(address, found) {
+    this.wanted.set(address, found);
+    this.dialer.send({ op: "resolve", address });
+  }
+
+  forget(address) {
+    this.wanted.delete(address);
+  }
+
+  get status() {
+    return { role: "directory", name: "directory", ...describe(this.dialer, this.place) };
+  }
+}
+
+/** How a link is doing: `state` is up, trying or offline. */
+function describe(dialer, place) {
+  const lasting = LASTING.has(dialer.fault?.code);
+  const state = dialer.up ? "up" : dialer.offline || lasting ? "offline" : "trying";
+  return { state, place: `${place.host}:${place.port}`, fault: dialer.fault };
+}
+
+/** Whoever serves one address now. Subclasses say what to talk about. */
+class Peer {
+  constructor(role, user, directory, changed) {
+    this.role = role;
+    this.address = `${role}/${user}`;
+    this.directory = directory;
+    this.changed = changed;
+    this.target = null;
+    this.dialer = null;
+    this.begun = performance.now();
+    this.nobody = false; // the directory says that nobody serves it
+    directory.follow(this.address, (target) => this.found(target));
+  }
+
+  found(target) {
+    this.nobody = target.name === null;
+    const old = this.target;
+    const same = old && ["name", "host", "port"].every((key) => old[key] === target[key]);
+    // "Nobody" is no reason to drop a link that lives: perhaps it is the directory that has lost
+    // sight of it. And if it is dead, trying there does no harm until there is a better place.
+    if (!this.nobody && !same) {
+      this.target = target;
+      this.dialer?.close();
+      this.dialer = new Dialer(target, this.directory.identity, target.name, {
+        up: () => { this.up(); this.changed(); },
+        message: (message) => this.message(message),
+        down: () => this.changed(),
+      });
+    } else if (same) {
+      this.dialer.hurry();
+    }
+    this.changed();
+  }
+
+  close() {
+    this.directory.forget(this.address);
+    this.dialer?.close();
+    this.closed = true;
+  }
+
+  get status() {
+    const { role, target, nobody } = this;
+    if (target) return { role, name: target.name, nobody, ...describe(this.dialer, target) };
+    const late = performance.now() - this.begun > OFFLINE_AFTER_MS;
+    return { role, name: role, nobody, state: late ? "offline" : "trying", place: "", fault: null };
+  }
+}
+
+/** Reads one inbox. `on`: bark(bark), gap(missed), refused(reason). */
+class Reader extends Peer {
+  constructor(user, directory, on) {
+    super("inbox", user, directory, on.changed);
+    this.on = on;
+    this.epoch = null; // whose serials these are: with another manifold we begin anew
+    this.serial = 0;
+    this.unacked = 0;
+    this.seen = new Set();
+  }
+
+  up() {
+    this.unacked = 0;
+    this.dialer.send({
+      op: "subscribe", address: this.address, epoch: this.epoch, after: this.serial,
+      history: HISTORY, window: WINDOW,
+    });
+  }
+
+  message(message) {
+    if (message.op === "message" && message.address === this.address) this.read(message);
+    else if (message.op === "subscribed" && message.address === this.address) this.begin(message);
+    else if (message.op === "gap") this.on.gap(message.missed);
+    else if (message.op === "refuse") this.on.refused(message.reason);
+    else if (message.op === "moved") this.askAgain();
+  }
+
+  /** Where the answer begins. Even if nothing was barked yet: whoever holds the inbox next is to
+   *  send what comes after this place, not what a new reader would get. */
+  begin({ epoch, serial }) {
+    this.epoch = epoch;
+    this.serial = serial;
+  }
+
+  read({ epoch, serial, body }) {
+    this.epoch = epoch;
+    this.serial = serial;
+    this.unacked += 1;
+    if (this.unacked >= WINDOW / 4) {
+      this.unacked = 0;
+      this.dialer.send({ op: "ack", address: this.address, serial });
+    }
+    if (this.isNew(barkKey(body))) this.on.bark(body);
+  }
+
+  isNew(key) {
+    if (this.seen.has(key)) return false;
+    this.seen.add(key);
+    // A Set keeps the order in which things came: its first is the oldest.
+    if (this.seen.size > REMEMBERED) this.seen.delete(this.seen.values().next().value);
+    return true;
+  }
+
+  /** Our inbox is another's now. The directory will say whose; if it was a false alarm, or if we have
+   *  heard the news before this one has, then here is still the place to ask. */
+  askAgain() {
+    setTimeout(() => { if (!this.closed && this.dialer.up) this.up(); }, ASK_AGAIN_MS);
+  }
+}
+
+/** Hands a user's barks to the outbox. `on`: settled(bark), refused(bark, reason).
+ *
+ *     waiting: not sent on this link | unacked: numbers `first`, first + 1, ... of this link
+ *
+ * A number belongs to one connection. After a break everything unacked goes out again, in order and
+ * before anything new, and nobody sees it twice, because a bark keeps its id. */
+class Writer extends Peer {
+  constructor(user, directory, on) {
+    super("outbox", user, directory, on.changed);
+    this.on = on;
+    this.first = 1;
+    this.unacked = []; // null where one was refused: settled, but its number is still to be passed
+    this.waiting = [];
+    this.later = []; // refused for the moment
+  }
+
+  /** Everything that nobody has taken over yet. */
+  get barks() {
+    return [...this.unacked.filter(Boolean), ...this.later, ...this.waiting];
+  }
+
+  say(bark) {
+    this.waiting.push(bark);
+    this.pump();
+  }
+
+  up() {
+    this.waiting.unshift(...this.unacked.filter(Boolean));
+    this.unacked = [];
+    this.first = 1;
+    this.pump();
+  }
+
+  pump() {
+    if (!this.dialer?.up) return;
+    for (const bark of this.waiting.splice(0)) {
+      const seq = this.first + this.unacked.length;
+      this.unacked.push(bark);
+      this.dialer.send({ op: "put", seq, to: [this.address], body: bark });
+    }
+  }
+
+  message(message) {
+    if (message.op === "ack") this.acked(message.seq);
+    else if (message.op === "refuse") this.refused(message);
+  }
+
+  /** Up to `seq`, all is the outbox's responsibility now. */
+  acked(seq) {
+    const settled = this.unacked.splice(0, Math.max(0, seq - this.first + 1));
+    this.first += settled.length;
+    for (const bark of settled) if (bark) this.on.settled(bark);
+  }
+
+  refused({ seq, code, reason }) {
+    const bark = this.unacked[seq - this.first];
+    if (!bark) return;
+    this.unacked[seq - this.first] = null;
+    if (code === "moved" || code === "full") {
+      this.later.push(bark);
+      if (this.later.length === 1) setTimeout(() => this.sayAgain(), ASK_AGAIN_MS);
+    } else {
+      this.on.refused(bark, reason);
+    }
+  }
+
+  sayAgain() {
+    this.waiting.push(...this.later.splice(0));
+    this.pump();
+  }
+}
+
+/** Reads for one user and writes for any. `on`: changed(), bark(bark), gap(missed),
+ *  settled(bark), refused(bark, reason), noSuchUser(reason). */
+class Client {
+  constructor(place, secret, on) {
+    this.on = on;
+    this.identity = { name: PAGE_NAME, secret };
+    this.directory = new Directory(place, this.identity, on.changed);
+    this.reader = null;
+    this.writers = new Map();
+  }
+
+  view(user) {
+    this.reader?.close();
+    const old = this.user;
+    this.user = user;
+    this.letGo(old);
+    this.reader = null;
+    if (!USER_NAME.test(user)) return;
+    this.reader = new Reader(user, this.directory, {
+      changed: this.on.changed,
+      bark: this.on.bark,
+      gap: this.on.gap,
+      refused: this.on.noSuchUser,
+    });
+    this.writer(user);
+  }
+
+  writer(user) {
+    if (!this.writers.has(user)) {
+      this.writers.set(user, new Writer(user, this.directory, {
+        changed: this.on.changed,
+        settled: (bark) => { this.on.settled(bark); this.letGo(user); },
+        refused: (bark, reason) => { this.on.refused(bark, reason); this.letGo(user); },
+      }));
+    }
+    return this.writers.get(user);
+  }
+
+  /** A writer outlives its view only for as long as it holds barks. */
+  letGo(user) {
+    const writer = this.writers.get(user);
+    if (writer && user !== this.user && !writer.barks.length) {
+      writer.close();
+      this.writers.delete(user);
+    }
+  }
+
+  say(bark) {
+    this.writer(bark.user).say(bark);
+  }
+
+  /** All barks that nobody has taken over yet. */
+  get unsent() {
+    return [...this.writers.values()].flatMap((writer) => writer.barks);
+  }
+
+  /** The settings are others than before: perhaps the system was started anew elsewhere. */
+  settle(place, secret) {
+    this.identity.secret = secret;
+    this.directory.moveTo(place);
+  }
+
+  hurry() {
+    for (const peer of [this.directory, this.reader, ...this.writers.values()]) peer?.dialer?.hurry();
+  }
+
+  get services() {
+    const peers = [this.directory, this.reader, this.writers.get(this.user)];
+    return peers.filter(Boolean).map((peer) => peer.status);
+  }
+}
