@@ -7,13 +7,13 @@ say, and stops them all on Ctrl-C.
 """
 
 import argparse
-import pathlib
 import shlex
 import sys
 
 from barker import state
-from barker.arguments import DEFAULT_HOST, DIRECTORY_PORT, at_least_0
-from barker.processes import Command, run_fleet
+from barker.arguments import DIRECTORY_PORT
+from barker.journal import forget
+from barker.processes import Command, common_flags, launcher_parser, run_fleet
 
 # One line, one process. Comment a line out, copy one with another port, and see what happens.
 COMMANDS = [
@@ -62,19 +62,7 @@ def command(line: str, number: int, args: argparse.Namespace) -> Command:
         words[at] = str(port)
         words += ["--host", args.host]
     label = f"{label}-{port}" if port else f"{label}-{number}" if number else label
-    return Command(label, ["-m", f"barker.{module}", *words, *common(args)], args.host, port)
-
-
-def common(args: argparse.Namespace) -> list[str]:
-    """The flags by which a process finds this system, unless it is where everybody looks anyway."""
-    flags = []
-    place = (args.host, DIRECTORY_PORT + args.shift_ports)
-    if place != (DEFAULT_HOST, DIRECTORY_PORT):
-        host = f"[{place[0]}]" if ":" in place[0] else place[0]
-        flags += ["--directory", f"{host}:{place[1]}"]
-    if args.state != state.DEFAULT_STATE:
-        flags += ["--state", str(args.state)]
-    return flags
+    return Command(label, ["-m", f"barker.{module}", *words, *common_flags(args)], args.host, port)
 
 
 def announcement(args: argparse.Namespace) -> str:
@@ -86,7 +74,7 @@ def announcement(args: argparse.Namespace) -> str:
         secret=state.secret(args.state).decode(),
         users=state.world(args.state).names,
     )
-    flags = common(args)
+    flags = common_flags(args)
     return TRY_NEXT.format(
         flags=" " + shlex.join(flags) if flags else "",
         page=(WEBUI / "index.html").as_uri(),
@@ -95,36 +83,15 @@ def announcement(args: argparse.Namespace) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
-        prog="python launch.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    result = launcher_parser("launch.py", __doc__)
     result.add_argument(
-        "--host",
-        default=DEFAULT_HOST,
-        help="address to listen at and to be reached by (default: %(default)s)",
-    )
-    result.add_argument(
-        "--shift-ports",
-        type=at_least_0,
-        default=0,
-        metavar="N",
-        help="add N to every port (default: %(default)s)",
-    )
-    result.add_argument(
-        "--state",
-        type=pathlib.Path,
-        default=state.DEFAULT_STATE,
-        metavar="DIR",
-        help="folder of the secret and the users (default: var/)",
+        "--fresh", action="store_true", help="forget what the journals of earlier runs have kept"
     )
     return result
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    args.state = args.state.resolve()
     modules = [line.split()[0] for line in COMMANDS]
     commands = []
     for i, line in enumerate(COMMANDS):
@@ -132,6 +99,8 @@ def main(argv: list[str] | None = None) -> int:
         commands.append(command(line, 0 if alone else modules[: i + 1].count(modules[i]), args))
     flag = "Move all ports with --shift-ports N."
     try:
+        if args.fresh:
+            forget(args.state / "journal")
         return run_fleet("launch.py", commands, flag, lambda: announcement(args))
     except state.StateError as fault:
         state.complain("launch.py", fault)

@@ -13,13 +13,13 @@ import random
 import sys
 from collections.abc import Sequence
 
-from barker import state, wire
+from barker import barks, state, wire
 from barker.arguments import at_least_0, common_arguments, positive, quick_parser
 from barker.bark import new_id, now_ms
+from barker.barks import Bark
 from barker.delivery import Delivery, Job
 from barker.node import Node, run_node
 from barker.users import PEOPLE
-from barker.wire import Bark
 
 VOCABULARY = pathlib.Path(__file__).with_name("autobark.txt")
 # Barks that wait when no outbox takes any; then we hold our breath rather than our memory.
@@ -88,7 +88,7 @@ class Autobark(Node):
     def _say_one(self) -> None:
         user = self._dice.choice(self._dogs)
         bark = Bark(new_id(), user, self._vocabulary.say(self._dice, self._users), now_ms())
-        end = wire.unstamped(wire.encode_bark(bark))
+        end = wire.unstamped(barks.encode_bark(bark))
         self._mouth.empty.clear()
         self._mouth.put((f"outbox/{user}",), end, self._mouth)
 

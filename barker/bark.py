@@ -15,12 +15,13 @@ import sys
 import time
 from collections.abc import Sequence
 
-from barker import state, wire
+from barker import barks, state, wire
 from barker.arguments import common_arguments, positive, quick_parser
+from barker.barks import Bark
 from barker.delivery import Delivery, Job
 from barker.node import Node, run_node
 from barker.routing import Target
-from barker.wire import Bark, BarkerError
+from barker.wire import BarkerError
 
 
 def new_id() -> str:
@@ -88,7 +89,7 @@ class Saying(Delivery):
         self.answered = asyncio.Event()
         self.refusal: BarkerError | None = None
         self._user = bark.user
-        self.put((f"outbox/{bark.user}",), wire.unstamped(wire.encode_bark(bark)), self)
+        self.put((f"outbox/{bark.user}",), wire.unstamped(barks.encode_bark(bark)), self)
 
     def wanted(self, target: Target) -> bool:
         return target == self.route.owner(self._user)
@@ -123,7 +124,7 @@ def main(argv: list[str] | None = None) -> int:
     args.id = args.id or new_id()
     try:
         # The outbox would say the same; but this needs no outbox.
-        wire.parse_bark(wire.encode_bark(Bark(args.id, args.user, " ".join(args.text), now_ms())))
+        barks.parse_bark(barks.encode_bark(Bark(args.id, args.user, " ".join(args.text), now_ms())))
     except BarkerError as fault:
         state.complain("bark", fault.reason)
         return 1

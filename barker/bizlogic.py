@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from barker import state, wire
+from barker import barks, state, wire
 from barker.agent import deepest
 from barker.delivery import Delivery, Job
 from barker.link import Link, Message
@@ -67,7 +67,7 @@ class Targets:
         self._world = world
         self._followers: dict[str, tuple[str, ...]] = {}
 
-    def of(self, bark: wire.Bark) -> tuple[str, ...]:
+    def of(self, bark: barks.Bark) -> tuple[str, ...]:
         """Addresses, each once. Raises BadMessage if the author does not exist."""
         author = bark.user
         addresses = self._followers.get(author)
@@ -77,7 +77,7 @@ class Targets:
             readers = dict.fromkeys((author, *self._world.followers(author)))
             addresses = self._followers[author] = tuple(f"inbox/{r}" for r in readers)
         if "@" in bark.content:
-            named = [f"inbox/{m}" for m in wire.mentions(bark.content) if m in self._world]
+            named = [f"inbox/{m}" for m in barks.mentions(bark.content) if m in self._world]
             addresses = tuple(dict.fromkeys((*addresses, *named)))
         return addresses
 
@@ -111,7 +111,7 @@ class BizLogic(Service):
             origin, n, body = message.get("origin"), message.get("n"), message["body"]
             if origin is None or n is None:
                 raise BadMessage(BAD_MESSAGE, "barks come through an outbox, which stamps them")
-            addresses = self.targets.of(wire.check_bark(body, message["parsed"]))
+            addresses = self.targets.of(barks.check_bark(body, message["parsed"]))
             self._inboxes.put(addresses, wire.stamped(origin.encode(), n, body), job)
         except BadMessage as fault:
             link.send(wire.refuse_line(seq, fault.code, fault.reason, message["to"]))

@@ -300,7 +300,8 @@ class Delivery(Peers):
         log.debug("%s asks again, because of %s: %s", self.service, code, addresses)
         if not self._again:
             self.node.later(ASK_AGAIN_S, self._ask_again)
-        self._again.append(put._replace(addresses=tuple(addresses)))
+        asked = tuple(a for a in put.addresses if a in addresses) or put.addresses
+        self._again.append(put._replace(addresses=asked))
 
     def _ask_again(self) -> None:
         again, self._again = self._again, []

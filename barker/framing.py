@@ -14,11 +14,12 @@ from typing import Protocol
 from barker import wire
 from barker.frames import CloseCode, Opcode, State, WebSocket
 from barker.handshake import MAX_HEAD_BYTES, HandshakeError, answer, parse_request, split_head
-from barker.wire import LineFraming, ProtocolError
+from barker.lines import LineFraming
+from barker.wire import ProtocolError
 
 
 class Framing(Protocol):
-    """What `wire.LineFraming` and `WebSocketFraming` have in common."""
+    """What `LineFraming` and `WebSocketFraming` have in common."""
 
     name: str
     error: ProtocolError | None
@@ -35,7 +36,7 @@ class Framing(Protocol):
 
 
 class WebSocketFraming:
-    """Messages as text messages of a WebSocket, in the shape of `wire.LineFraming`."""
+    """Messages as text messages of a WebSocket, in the shape of `LineFraming`."""
 
     name = "websocket"
 

@@ -3,12 +3,8 @@
 A timeline is the stream of one reader's barks, of which the latest are retained. Readers subscribe
 to it, get its history and then what comes, each at its own speed. Reading settles nothing.
 
-A bark is kept once, however many timelines it is in: they hold references to one entry.
-
 When the ring changes, readers of what is no longer ours are told ``moved``, and the timelines
-themselves are handed over: their entries are put to the new owner like any others, but marked
-``late``, with their first stamps. Until the last of them is acked we keep the timeline, and then we
-forget it. What the new owner has had by another way already, it drops.
+themselves are handed over (`barker.handover`).
 
 The journal holds every put with the serials that it was given. An old segment can go when no
 timeline refers to it any more. A timeline that nobody writes to would hold on to its segment for
@@ -17,90 +13,30 @@ written anew, whole, at its end, a few for each batch.
 """
 
 import argparse
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from barker import wire
-from barker.delivery import Delivery, Job
+from barker import barks, wire
+from barker.handover import HandOver
+from barker.keeper import KEPT_BYTES, MAX_STREAMS, Keeper
 from barker.link import Link, Message
-from barker.manifold import KEPT_BYTES, MAX_STREAMS, Manifold
-from barker.routing import Target, split
+from barker.routing import split
 from barker.service import log
-from barker.streams import Cursor, Duplicates, Stream
+from barker.streams import Cursor, Duplicates
+from barker.timelines import Entry, Moving, Subscription, Timeline
 from barker.wire import BAD_MESSAGE, BadMessage
 
 # Messages on their way to one reader that it has not acked, whatever it asks for.
 MAX_READER_WINDOW = 4096
 DEFAULT_READER_WINDOW = 256
 MAX_SUBSCRIPTIONS = 100_000  # of one link
-# Messages of one stream that are queued before we look again at how busy the link is.
-HANDFUL = 64
 # The journal may be larger than a fresh copy of all timelines by this factor. A larger one costs
 # disk; a smaller one has timelines written anew more often.
 JOURNAL_FACTOR = 2
+# About what an entry takes in such a copy.
+RECORD_BYTES = 300
 # Entries that are written anew for each batch, so that no batch takes much longer than others.
 REWRITTEN_AT_ONCE = 500
-# Entries that may be on their way to new owners; the timelines behind them wait.
-HANDED_OVER_AT_ONCE = 2 * wire.UNACKED_WINDOW
-
-
-class Entry(NamedTuple):
-    """One bark in our timelines; `segment` is where the journal has it."""
-
-    body: bytes
-    origin: str
-    n: int
-    late: bool
-    segment: int
-
-    def json(self) -> bytes:
-        late = b'"late":true,' if self.late else b""
-        return b"{%b%b" % (late, wire.stamped(self.origin.encode(), self.n, self.body))
-
-
-class Timeline(Stream[Entry]):
-    """One reader's inbox. `promised` is the last serial given to what is not in the journal yet."""
-
-    __slots__ = ("address", "moving", "promised", "subscriptions")
-
-    def __init__(self, address: str, keep: int) -> None:
-        super().__init__(keep)
-        self.address = address
-        self.promised = 0
-        self.moving: Moving | None = None
-        self.subscriptions: dict[Link, Subscription] = {}
-
-    def record(self) -> bytes:
-        """The whole of it as one record of the journal."""
-        head = wire.encode("timeline", address=self.address, last=self.last)
-        return b'%b,"entries":[%b]}' % (head[:-1], b",".join([e.json() for e in self.entries]))
-
-
-class Subscription:
-    """One reader of one timeline over one link."""
-
-    __slots__ = ("cursor", "head", "link", "timeline")
-
-    def __init__(self, link: Link, timeline: Timeline, cursor: Cursor, head: bytes) -> None:
-        self.link = link
-        self.timeline = timeline
-        self.cursor = cursor
-        self.head = head
-
-    def send(self) -> bool:
-        """Send what the window allows and the reader has not had; False if the link is too busy."""
-        link = self.link
-        while not link.busy:
-            missed, serial, entries = self.cursor.take(self.timeline, HANDFUL)
-            if missed:
-                link.send(wire.encode("gap", address=self.timeline.address, missed=missed))
-            for entry in entries:
-                link.send(wire.message_line(self.head, serial, entry.body, entry.late))
-                serial += 1
-            if len(entries) < HANDFUL:
-                return True
-        return False
 
 
 class Arrival(NamedTuple):
@@ -112,9 +48,10 @@ class Arrival(NamedTuple):
     entry: Entry
     timelines: Sequence[Timeline]
     key: tuple[str, str]
+    is_old: bool  # a former owner has handed it over
 
 
-class Inbox(Manifold[Arrival]):
+class Inbox(Keeper[Arrival]):
     """Keeps timelines and serves their readers."""
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -128,8 +65,8 @@ class Inbox(Manifold[Arrival]):
         # What a busy link could not take. It may wait for nothing of its own: the acks that show
         # that the link has room again are those of other streams.
         self._held: dict[Link, set[Subscription]] = {}
-        self._hand_over = HandOver(self)
-        self._retained_bytes = 0  # of all timelines, if each were written on its own
+        self._hand_over = HandOver(self, self.address, self._handed_over)
+        self._checked_segment = 0
         self._rewriting: Iterator[Timeline] | None = None
         self.late = self._taken = self._sent = 0
 
@@ -145,8 +82,8 @@ class Inbox(Manifold[Arrival]):
 
     def take(self, seq: int, addresses: Sequence[str], message: Message) -> Arrival | None:
         body, fields = message["body"], message["parsed"]
-        if len(body) > wire.MAX_BODY_BYTES:
-            raise BadMessage(wire.TOO_LARGE, f"a body has at most {wire.MAX_BODY_BYTES} bytes")
+        if len(body) > barks.MAX_BODY_BYTES:
+            raise BadMessage(wire.TOO_LARGE, f"a body has at most {barks.MAX_BODY_BYTES} bytes")
         user, id_ = (fields.get("user"), fields.get("id")) if type(fields) is dict else (0, 0)
         if type(user) is not str or type(id_) is not str:
             raise BadMessage(BAD_MESSAGE, "a body needs a user and an id")
@@ -173,7 +110,7 @@ class Inbox(Manifold[Arrival]):
         to = wire.addresses_json(fresh)
         rest = wire.stamped(origin.encode(), n, body)
         line = b'{"op":"put","seq":0,"to":%b,"serials":%b,%b' % (to, _numbers(serials), rest)
-        return Arrival(seq, fresh, line, entry, timelines, key)
+        return Arrival(seq, fresh, line, entry, timelines, key, handed_over)
 
     def _is_late(self, user: str, fields: dict[str, Any]) -> bool:
         """Has something that the author said afterwards been here before?"""
@@ -189,19 +126,11 @@ class Inbox(Manifold[Arrival]):
 
     def keep(self, stage: Arrival, segment: int) -> None:
         entry = stage.entry._replace(segment=segment)
-        size = len(entry.body)
         for timeline in stage.timelines:
-            self._append(timeline, entry, size)
+            timeline.append(entry, is_old=stage.is_old)
         self._grown.update(stage.timelines)
         self._taken += len(stage.timelines)
         self.late += entry.late
-
-    def _append(self, timeline: Timeline, entry: Entry, size: int) -> None:
-        self._retained_bytes += size
-        entries = timeline.entries
-        if len(entries) == self.args.keep and entries:
-            self._retained_bytes -= len(entries[0].body)
-        timeline.append(entry)
 
     def withdraw(self, stage: Arrival) -> None:
         self._duplicates.withdraw(stage.key, stage.addresses)
@@ -292,7 +221,7 @@ class Inbox(Manifold[Arrival]):
                     self._hand_over.add(timeline)
             self._hand_over.go_on()
 
-    def handed_over(self, moving: "Moving") -> None:
+    def _handed_over(self, moving: Moving) -> None:
         """The new owner has all that was in the timeline when it began to move."""
         timeline = moving.timeline
         if timeline.moving is not moving:
@@ -308,7 +237,6 @@ class Inbox(Manifold[Arrival]):
             self.journal.append([timeline_gone])
         except OSError:
             return  # then it is handed over once more at some time, and dropped as known
-        self._retained_bytes -= sum(len(e.body) for e in timeline.entries)
         timeline.restore(timeline.last, ())
 
     # --- the journal ---
@@ -325,7 +253,7 @@ class Inbox(Manifold[Arrival]):
             entry = Entry(put["body"], origin, n, self._is_late(user, fields), segment)
             for address, serial in zip(put["to"], put["serials"], strict=True):
                 timeline = self._timeline(address)
-                self._append(timeline, entry, len(entry.body))
+                timeline.append(entry)
                 timeline.last = timeline.promised = max(serial, timeline.last)
             if origin == self.epoch:
                 self._n = max(self._n, n)
@@ -340,19 +268,19 @@ class Inbox(Manifold[Arrival]):
                 Entry(wire.dumps(e["body"]), e["origin"], e["n"], "late" in e, segment)
                 for e in record["entries"]
             ]
-            self._retained_bytes -= sum(len(e.body) for e in timeline.entries)
-            self._retained_bytes += sum(len(e.body) for e in entries)
-            timeline.restore(record["last"], entries[-self.args.keep :])
+            timeline.restore(record["last"], entries)
             timeline.promised = timeline.last
 
     def _clean(self) -> None:
         """Drop the oldest segment if the journal is too large, after freeing it from references."""
         journal = self.journal
         if self._rewriting is None:
-            if journal.size <= KEPT_BYTES + JOURNAL_FACTOR * self._retained_bytes:
-                return
-            oldest = next(iter(journal.segments))
-            if oldest == journal.current:
+            if journal.current == self._checked_segment:
+                return  # nothing is dropped but when a segment is full
+            self._checked_segment = journal.current
+            oldest = next(iter(journal.segments), journal.current)
+            retained = sum(len(t.entries) for t in self._timelines.values()) * RECORD_BYTES
+            if journal.size <= KEPT_BYTES + JOURNAL_FACTOR * retained or oldest == journal.current:
                 return
             self._rewriting = iter([t for t in self._timelines.values() if _needs(t, oldest)])
         done = 0
@@ -391,62 +319,3 @@ def _needs(timeline: Timeline, segment: int) -> bool:
 
 def _numbers(values: Sequence[int]) -> bytes:
     return b"[%b]" % ",".join(map(str, values)).encode()
-
-
-class Moving:
-    """A timeline on its way to its new owner; the `Job` of all its puts."""
-
-    def __init__(self, timeline: Timeline) -> None:
-        self.timeline = timeline
-        self.last = timeline.last
-        self.pending = 0
-
-    @property
-    def void(self) -> bool:
-        """The ring has given it back to us."""
-        return self.timeline.moving is not self
-
-
-class HandOver(Delivery):
-    """The way to the other inboxes, for timelines that have become theirs."""
-
-    def __init__(self, inbox: Inbox) -> None:
-        super().__init__(inbox, inbox.address)
-        self._inbox = inbox
-        self._queue: deque[Moving] = deque()
-
-    def wanted(self, target: Target) -> bool:
-        return bool(self._queue or len(self)) and target.name != self._inbox.name
-
-    def add(self, timeline: Timeline) -> None:
-        """Hand this one over when its turn comes; see `go_on`."""
-        if timeline.entries:
-            timeline.moving = Moving(timeline)
-            self._queue.append(timeline.moving)
-
-    def go_on(self) -> None:
-        """Put the next timelines on their way, if there is room on it."""
-        if self._queue:
-            self.dial()
-        while self._queue and len(self) < HANDED_OVER_AT_ONCE:
-            moving = self._queue.popleft()
-            timeline = moving.timeline
-            if moving.void:
-                continue
-            moving.last = timeline.last
-            for entry in timeline.entries:
-                end = b'"late":true,' + wire.stamped(entry.origin.encode(), entry.n, entry.body)
-                self.put((timeline.address,), end, moving)
-        self.pump()
-
-    def settled(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            assert isinstance(job, Moving)
-            job.pending -= 1
-            if not job.pending:
-                self._inbox.handed_over(job)
-        self.go_on()
-
-    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
-        log.error("%s can't be handed over: %s (%s)", addresses, reason, code)
-        self.settled([job])

@@ -22,6 +22,7 @@ import logging
 import os
 import pathlib
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from zlib import crc32
@@ -219,6 +220,16 @@ class NoJournal:
 
     def close(self) -> None:
         pass
+
+
+def forget(folder: pathlib.Path) -> None:
+    """Delete all journals below `folder`. If one is in use: StateError, and all are still there."""
+    folders = [path for path in folder.glob("*") if path.is_dir()]
+    with contextlib.ExitStack() as ours:
+        for path in folders:
+            ours.callback(Journal(path).close)
+    for path in folders:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 _HEADER = b'{"op":"segment",'

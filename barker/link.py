@@ -26,8 +26,9 @@ import secrets
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from barker import wire
+from barker import proof, wire
 from barker.framing import Framing, choose_framing
+from barker.lines import LineFraming
 from barker.wire import BarkerError, ProtocolError
 
 log = logging.getLogger("barker.link")
@@ -237,8 +238,8 @@ class Link:
         nonce = secrets.token_hex(16)
         self._say_hello(identity, nonce)
         hello = await self._expect("hello")
-        self._prove(identity, wire.OPENER, nonce, hello["nonce"])
-        self._check(await self._expect("proof"), identity, wire.ACCEPTOR, nonce, hello["nonce"])
+        self._prove(identity, proof.OPENER, nonce, hello["nonce"])
+        self._check(await self._expect("proof"), identity, proof.ACCEPTOR, nonce, hello["nonce"])
         self._trust(hello)
 
     async def greet_as_acceptor(self, identity: Identity) -> None:
@@ -246,8 +247,8 @@ class Link:
         hello = await self._expect("hello")
         nonce = secrets.token_hex(16)
         self._say_hello(identity, nonce)
-        self._check(await self._expect("proof"), identity, wire.OPENER, hello["nonce"], nonce)
-        self._prove(identity, wire.ACCEPTOR, hello["nonce"], nonce)
+        self._check(await self._expect("proof"), identity, proof.OPENER, hello["nonce"], nonce)
+        self._prove(identity, proof.ACCEPTOR, hello["nonce"], nonce)
         self._trust(hello)
 
     def _trust(self, hello: Message) -> None:
@@ -263,14 +264,14 @@ class Link:
         self.flush()
 
     def _prove(self, identity: Identity, role: str, opener: str, acceptor: str) -> None:
-        mac = wire.proof(identity.secret, role, opener, acceptor)
+        mac = proof.mac(identity.secret, role, opener, acceptor)
         self.send(wire.encode("proof", mac=mac))
         self.flush()
 
     def _check(
         self, message: Message, identity: Identity, role: str, opener: str, acceptor: str
     ) -> None:
-        if not wire.proof_holds(message["mac"], identity.secret, role, opener, acceptor):
+        if not proof.holds(message["mac"], identity.secret, role, opener, acceptor):
             raise ProtocolError(wire.BAD_PROOF, "you don't know the secret of this system")
 
     async def _expect(self, op: str) -> Message:
@@ -343,7 +344,7 @@ async def open_link(
     try:
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection(host, port, limit=READ_BYTES)
-            link = Link(reader, writer, wire.LineFraming())
+            link = Link(reader, writer, LineFraming())
             await link.greet_as_opener(identity)
             if expect is not None and link.peer["name"] != expect:
                 raise BarkerError(
@@ -363,7 +364,7 @@ async def accept_link(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, identity: Identity
 ) -> Link | None:
     """Tell the framing by the first bytes, and greet. None if it came to nothing."""
-    link = Link(reader, writer, wire.LineFraming())  # to say no with, until the framing is known
+    link = Link(reader, writer, LineFraming())  # to say no with, until the framing is known
     try:
         async with asyncio.timeout(HELLO_TIMEOUT_S):
             framing, data = await choose_framing(reader, writer)

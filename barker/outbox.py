@@ -14,12 +14,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from barker import wire
+from barker import barks, wire
 from barker.agent import deepest
 from barker.ages import Ages
 from barker.delivery import Delivery, Job, Put
+from barker.keeper import KEPT_BYTES, Keeper
 from barker.link import Message
-from barker.manifold import KEPT_BYTES, Manifold
 from barker.routing import split
 from barker.service import log
 from barker.streams import Duplicates
@@ -41,12 +41,13 @@ class Stamped(NamedTuple):
     key: tuple[str, str]
 
 
-class Outbox(Manifold[Stamped]):
+class Outbox(Keeper[Stamped]):
     """Takes barks from clients, stamps them, pushes them on in the order in which they came."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
         self._n = 0  # the last counter that was given away
+        self._taken = 0  # barks that this process has taken over
         self._settled = 0  # the journal knows that everything up to this one is settled
         self._noting = False
         self._last_n: dict[int, int] = {}  # by segment, the last counter in it
@@ -62,7 +63,7 @@ class Outbox(Manifold[Stamped]):
         if more:
             raise BadMessage(BAD_MESSAGE, "a bark has one author")
         body = message["body"]
-        bark = wire.check_bark(body, message["parsed"])
+        bark = barks.check_bark(body, message["parsed"])
         if bark.user != split(address)[1]:
             raise BadMessage(BAD_MESSAGE, f"{address} takes no barks of {bark.user}")
         if bark.user not in self.world:
@@ -79,6 +80,7 @@ class Outbox(Manifold[Stamped]):
 
     def keep(self, stage: Stamped, segment: int) -> None:
         self._last_n[segment] = stage.n
+        self._taken += 1
         self._push.put(self._push.to, stage.end, self._stream(stage.addresses[0]))
 
     def withdraw(self, stage: Stamped) -> None:
@@ -157,6 +159,7 @@ class Outbox(Manifold[Stamped]):
                 self._push.put(self._push.to, put.end, put.job)
         if len(self._push):
             log.info("%d barks are still to be pushed", len(self._push))
+            self._push.ages.added(len(self._push), self.now())  # older than we can tell
 
     async def stopping(self) -> None:
         self._write_settled()
@@ -170,7 +173,7 @@ class Outbox(Manifold[Stamped]):
         oldest = self._push.ages.oldest
         return {
             **self._push.gauges(),
-            "in": self._n,
+            "in": self._taken,
             "peak": self._push.ages.peak,
             "oldest_ms": None if oldest is None else round(1000 * (self.now() - oldest)),
             "streams": len(self._streams),

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from barker import agent, state, wire
 from barker.agent import Agent
 from barker.arguments import DEFAULT_HOST, common_arguments, port_number, quick_parser
+from barker.lines import LineFraming
 from barker.link import READ_BYTES, Conversation, Link, Message, accept_link
 from barker.node import Node, run_node
 from barker.routing import ORDERED, split
@@ -154,7 +155,7 @@ class Service(Node, Conversation):
         try:
             if len(self.links) + self.greeting > self.max_links:
                 fault = BarkerError(wire.TOO_MANY, f"more than {self.max_links} links")
-                surplus = Link(reader, writer, wire.LineFraming())
+                surplus = Link(reader, writer, LineFraming())
                 surplus.close(fault)
                 await surplus.let_go()
                 return

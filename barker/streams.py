@@ -14,7 +14,9 @@ how much it missed (a *gap*). A *timeline* settles nothing by being read.
    (`n`). A manifold has at most ``wire.UNACKED_WINDOW`` barks unacked at a time. So a counter that
    lies further back than that behind the highest one seen was settled long ago, and whoever sends
    it now (a process that was frozen for a day) sends it in vain.
-3. Keys are remembered for at least that window per origin; between the two, nothing falls through.
+3. What an origin stamped within that window is remembered by its counter, however much others say
+   meanwhile; between the two, nothing falls through. Keys on their own, for repetitions through
+   another manifold, are remembered for the last so many barks of all.
 """
 
 from collections import deque
@@ -34,21 +36,31 @@ MIN_REMEMBERED_KEYS = 65_536
 # Twice the sender's window, because barks that were refused leave holes in its counters.
 COUNTER_WINDOW = 2 * UNACKED_WINDOW
 # Origins are epochs of manifolds: a few live ones, and those that live ones replaced.
-MAX_ORIGINS = 10_000
+MAX_ORIGINS = 100
 
 
 class Stream(Generic[Item]):
     """Entries of one address, numbered from 1, of which the last `keep` are retained."""
 
-    __slots__ = ("_entries", "last")
+    __slots__ = ("_entries", "_keep", "last")
 
     def __init__(self, keep: int = DEFAULT_KEEP) -> None:
-        self._entries: deque[Item] = deque(maxlen=keep)
+        self._entries: deque[Item] = deque(maxlen=2 * keep)
+        self._keep = keep
         self.last = 0
 
-    def append(self, entry: Item) -> int:
-        """Returns the entry's serial."""
-        self._entries.append(entry)
+    def append(self, entry: Item, *, is_old: bool = False) -> int:
+        """Returns the entry's serial.
+
+        What `is_old` was written elsewhere long ago and is only new here. It does not take the
+        place of what is really new, up to twice the number that is retained otherwise.
+        """
+        entries = self._entries
+        entries.append(entry)
+        if not is_old and len(entries) > self._keep:
+            entries.popleft()
+            if len(entries) > self._keep:  # what was old goes sooner than it came
+                entries.popleft()
         self.last += 1
         return self.last
 
@@ -117,17 +129,30 @@ class Cursor:
 
     def take(self, stream: Stream[Item], most: int = 2**31) -> tuple[int, int, list[Item]]:
         """What to send now: (entries missed, serial of the first entry, up to `most` entries)."""
+        room = self.acked + self.window - self.sent
+        if room <= 0 or self.sent >= stream.last:
+            # No gap without room for what follows it: only the ack of that opens the window again,
+            # because what the reader has yet to ack lies before the gap.
+            return 0, self.sent + 1, []
         missed = max(0, stream.lost - self.sent)
         if missed:
             # The credit for what was lost is given back: a gap is not a message.
             self.sent += missed
             self.acked += missed
-        room = self.acked + self.window - self.sent
-        if room <= 0 or self.sent >= stream.last:
-            return missed, self.sent + 1, []
         first, entries = stream.read(self.sent, min(room, most))
         self.sent += len(entries)
         return missed, first, entries
+
+
+class _Origin:
+    """What one manifold has stamped: the highest counter, and by counter who has had what."""
+
+    __slots__ = ("heard", "highest", "stamped")
+
+    def __init__(self) -> None:
+        self.heard = 0
+        self.highest = -1
+        self.stamped: dict[int, list[str]] = {}
 
 
 class Duplicates:
@@ -137,26 +162,29 @@ class Duplicates:
         self._window = window
         self._min_keys = min_keys
         # Two generations: when the young one is full it becomes the old one, which is forgotten.
-        # That bounds the memory without paying for an eviction per key.
-        self._young: dict[tuple[str, str], Sequence[str]] = {}
-        self._old: dict[tuple[str, str], Sequence[str]] = {}
-        self._highest: dict[str, int] = {}
+        # That bounds the memory without paying for an eviction per key. The lists of addresses are
+        # those of the origins' tables.
+        self._young: dict[tuple[str, str], list[str]] = {}
+        self._old: dict[tuple[str, str], list[str]] = {}
+        self._origins: dict[str, _Origin] = {}
+        self._now = 0  # counts calls of `admit`
 
     @property
     def highest(self) -> dict[str, int]:
         """For each origin the highest counter seen; to be kept beyond this process."""
-        return dict(self._highest)
+        return {name: origin.highest for name, origin in self._origins.items()}
 
     def remember(self, highest: dict[str, int]) -> None:
         """Take up what an earlier process has seen."""
-        for origin, n in highest.items():
-            self._highest[origin] = max(n, self._highest.get(origin, 0))
+        for name, n in highest.items():
+            origin = self._origin(name)
+            origin.highest = max(n, origin.highest)
 
     def withdraw(self, key: tuple[str, str], addresses: Sequence[str]) -> None:
         """What `admit` has just returned was not accepted after all (the disk is full)."""
-        left = [a for a in self._young.pop(key, ()) if a not in addresses]
-        if left:
-            self._young[key] = left
+        record = self._young.get(key)
+        if record:
+            record[:] = [a for a in record if a not in addresses]
 
     def admit(
         self, key: tuple[str, str], origin: str | None, n: int, addresses: Sequence[str]
@@ -166,24 +194,40 @@ class Duplicates:
         What is returned counts as accepted from now on. Late means: something that the same origin
         stamped afterwards was here before. Without an origin only the key is asked about.
         """
-        late = False
+        late, record, of = False, None, None
         if origin is not None:
-            highest = self._highest.get(origin)
-            if highest is None or n > highest:
-                if highest is None and len(self._highest) >= MAX_ORIGINS:
-                    del self._highest[next(iter(self._highest))]
-                self._highest[origin] = n
+            of = self._origins.get(origin) or self._origin(origin)
+            of.heard = self._now = self._now + 1
+            if n > of.highest:
+                of.highest = n
+            elif n <= of.highest - self._window:
+                return (), True
             else:
                 late = True
-        before = self._young.get(key) or self._old.get(key)
-        if before is not None:
-            addresses = [a for a in addresses if a not in before]
-            if addresses:
-                self._young[key] = [*before, *addresses]
-            return addresses, late
-        if late and n <= self._highest[origin or ""] - self._window:
-            return (), True
-        if len(self._young) >= max(self._min_keys, self._window * len(self._highest)):
-            self._old, self._young = self._young, {}
-        self._young[key] = addresses
-        return addresses, late
+                record = of.stamped.get(n)
+        if record is None:
+            record = self._young.get(key)
+            if record is None:
+                record = self._old.get(key)
+                if record is None:
+                    record = []
+        fresh = [a for a in addresses if a not in record] if record else [*addresses]
+        if of is not None:
+            of.stamped[n] = record
+            if len(of.stamped) > 2 * self._window:
+                oldest = of.highest - self._window
+                of.stamped = {m: r for m, r in of.stamped.items() if m > oldest}
+        if fresh:
+            record += fresh
+            if key not in self._young and len(self._young) >= self._min_keys:
+                self._old, self._young = self._young, {}
+            self._young[key] = record
+        return fresh, late
+
+    def _origin(self, name: str) -> _Origin:
+        """The origin, new if need be; then the one unheard of for longest makes room."""
+        if name not in self._origins:
+            if len(self._origins) >= MAX_ORIGINS:
+                del self._origins[min(self._origins, key=lambda o: self._origins[o].heard)]
+            self._origins[name] = _Origin()
+        return self._origins[name]

@@ -27,10 +27,11 @@ class Window(Generic[Entry]):
         # None stands where an entry was refused: settled, but its number is still to be passed.
         self._unacked: deque[Entry | None] = deque()
         self._waiting: deque[Entry] = deque()
+        self._refused = 0  # how many of the unacked are None
 
     def __len__(self) -> int:
         """How many entries nobody has taken over yet."""
-        return len(self._unacked) + len(self._waiting)
+        return len(self._unacked) - self._refused + len(self._waiting)
 
     @property
     def unacked(self) -> int:
@@ -66,7 +67,9 @@ class Window(Generic[Entry]):
             return []
         self._first += count
         pop = self._unacked.popleft
-        return [e for e in [pop() for _ in range(count)] if e is not None]
+        entries = [e for e in [pop() for _ in range(count)] if e is not None]
+        self._refused -= count - len(entries)
+        return entries
 
     def refuse(self, seq: int) -> Entry | None:
         """Take the entry `seq` out and return it; None if it was settled before.
@@ -79,12 +82,14 @@ class Window(Generic[Entry]):
         if i < 0:
             return None
         entry, self._unacked[i] = self._unacked[i], None
+        self._refused += entry is not None
         return entry
 
     def rewind(self) -> None:
         """A new connection: everything unacked waits again, in order, before anything new."""
         self._waiting.extendleft(e for e in reversed(self._unacked) if e is not None)
         self._unacked.clear()
+        self._refused = 0
         self._first = 1
 
     def discard_waiting(self, unwanted: Callable[[Entry], bool]) -> None:

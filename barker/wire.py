@@ -15,8 +15,6 @@ Rules that the rest of the system leans on:
 """
 
 import functools
-import hashlib
-import hmac
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -26,16 +24,11 @@ VERSION = 1
 
 # A longer line closes the link, because after it nobody can say where the next message begins.
 MAX_LINE_BYTES = 64 * 1024
-# A bark of 280 characters, every one escaped, is under 4 KiB. A first manifold that took a larger
-# body could not hand it on: with stamp and addresses it has to fit a line at every later hop.
-MAX_BODY_BYTES = 8 * 1024
 # One `put` names at most this many addresses: of 88 bytes at most, with quotes and comma, they and
 # a body fit a line.
 MAX_ADDRESSES = 500
 # Counters travel through browsers, whose numbers are exact up to here (Number.MAX_SAFE_INTEGER).
 MAX_COUNT = 2**53 - 1
-# What the seed's time called a tweet; counted in characters (code points), not bytes.
-MAX_CONTENT_CHARS = 280
 # A put is unacked on one link at most this many times. It is part of the protocol because a
 # receiver of stamped puts relies on it: whatever lies further back than this was settled long ago.
 UNACKED_WINDOW = 4096
@@ -43,8 +36,6 @@ UNACKED_WINDOW = 4096
 USER_NAME = re.compile(r"[a-z][a-z0-9_]{0,19}")
 INSTANCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 ADDRESS = re.compile(r"[a-z][a-z0-9-]{0,19}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
-BARK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-MENTION = re.compile(r"(?<![A-Za-z0-9_@])@([a-z][a-z0-9_]{0,19})(?![A-Za-z0-9_])")
 
 # Reasons for a `refuse` (one put) ...
 FULL = "full"  # ask again later: the queue or the disk has no room
@@ -99,7 +90,7 @@ def dumps(value: Any) -> bytes:
     """As compact UTF-8 JSON. Raises BadMessage for what has no encoding (lone surrogates)."""
     try:
         return _encode_json(value).encode()
-    except (ValueError, TypeError) as fault:
+    except (ValueError, TypeError, RecursionError) as fault:
         raise BadMessage(BAD_MESSAGE, f"not encodable: {fault}") from None
 
 
@@ -162,24 +153,16 @@ def is_name(value: Any) -> bool:
     return type(value) is str and INSTANCE_NAME.fullmatch(value) is not None
 
 
-def is_name_or_null(value: Any) -> bool:
-    return value is None or is_name(value)
-
-
 def is_host(value: Any) -> bool:
     return type(value) is str and 0 < len(value) <= 255 and value.isprintable()
-
-
-def is_host_or_null(value: Any) -> bool:
-    return value is None or is_host(value)
 
 
 def is_port(value: Any) -> bool:
     return type(value) is int and 0 < value < 65536
 
 
-def is_port_or_null(value: Any) -> bool:
-    return value is None or is_port(value)
+def or_null(check: Check) -> Check:
+    return lambda value: value is None or check(value)
 
 
 def is_policy(value: Any) -> bool:
@@ -188,10 +171,6 @@ def is_policy(value: Any) -> bool:
 
 def is_hex(value: Any) -> bool:
     return type(value) is str and re.fullmatch(r"[0-9a-f]{16,64}", value) is not None
-
-
-def is_hex_or_null(value: Any) -> bool:
-    return value is None or is_hex(value)
 
 
 def is_targets(value: Any) -> bool:
@@ -223,7 +202,7 @@ OPS: dict[str, tuple[Field, ...]] = {
         Field("v", is_count),
         Field("name", is_name),
         Field("nonce", is_hex),
-        Field("epoch", is_hex_or_null, False),  # directory: its own; others: the last they knew
+        Field("epoch", or_null(is_hex), False),  # directory: its own; others: the last they knew
     ),
     "proof": _op(Field("mac", is_hex)),
     "register": _op(
@@ -242,9 +221,9 @@ OPS: dict[str, tuple[Field, ...]] = {
     "resolve": _op(Field("address", is_address)),
     "target": _op(
         Field("address", is_address),
-        Field("name", is_name_or_null),
-        Field("host", is_host_or_null),
-        Field("port", is_port_or_null),
+        Field("name", or_null(is_name)),
+        Field("host", or_null(is_host)),
+        Field("port", or_null(is_port)),
     ),
     "put": _op(
         Field("seq", is_count),
@@ -267,7 +246,7 @@ OPS: dict[str, tuple[Field, ...]] = {
     ),
     "subscribe": _op(
         Field("address", is_address),
-        Field("epoch", is_hex_or_null, False),
+        Field("epoch", or_null(is_hex), False),
         Field("after", is_count, False),
         Field("history", is_count, False),
         Field("window", is_count, False),
@@ -323,7 +302,7 @@ def decode(line: bytes) -> dict[str, Any]:
         except BadMessage:
             pass
     try:
-        message = loads(line.strip())
+        message = loads(line.strip(b" \t\r\n"))
     except BadMessage as fault:
         raise ProtocolError(PROTOCOL, fault.reason) from None
     if type(message) is not dict:
@@ -349,50 +328,6 @@ def _checked(message: dict[str, Any]) -> dict[str, Any]:
         elif required:
             raise ProtocolError(PROTOCOL, f"{op}: {name} is missing")
     return message
-
-
-# --- Lines -------------------------------------------------------------------------------------
-
-
-class LineFraming:
-    """Messages as lines. Sans-I/O: bytes in, messages out, and the other way round.
-
-    `framing.WebSocketFraming` has the same methods for browsers; a link doesn't care which it has.
-    """
-
-    name = "line"
-    ended = False  # lines know no goodbye but the end of the connection
-
-    def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
-        self._max = max_line_bytes
-        self._tail = b""
-        self.error: ProtocolError | None = None
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Every message that `data` completes. After an over-long line `error` is set, for good."""
-        if self.error:
-            return []
-        data = self._tail + data
-        lines = data.split(b"\n")
-        self._tail = lines.pop()
-        if len(data) > self._max:
-            for i, line in enumerate((*lines, self._tail)):
-                if len(line) > self._max:
-                    self.error = ProtocolError(TOO_LARGE, f"a line of over {self._max} bytes")
-                    self._tail = b""
-                    return lines[:i]
-        return lines
-
-    def pack(self, messages: Iterable[bytes]) -> bytes:
-        """Many messages as the bytes to write."""
-        return b"\n".join(messages) + b"\n"
-
-    def take_output(self) -> bytes:
-        """What the framing itself has to say (nothing: lines have no control frames)."""
-        return b""
-
-    def close(self, fault: BarkerError | None = None) -> None:
-        """Say goodbye in the framing's own way (lines have none: the socket is closed)."""
 
 
 # --- Hot paths: the two lines of which there are most, put together without an encoder ----------
@@ -442,81 +377,3 @@ def refuse_line(seq: int | None, code: str, reason: str, addresses: Sequence[str
     """Say no to a put, or (without `seq`) to a subscription."""
     number: dict[str, Any] = {} if seq is None else {"seq": seq}
     return encode("refuse", **number, code=code, reason=reason, addresses=list(addresses))
-
-
-# --- Barks -------------------------------------------------------------------------------------
-
-
-class Bark(NamedTuple):
-    """What somebody said: `id` once for ever per `user`; `at` in milliseconds since 1970."""
-
-    id: str
-    user: str
-    content: str
-    at: int
-
-
-def encode_bark(bark: Bark) -> bytes:
-    return dumps(bark._asdict())
-
-
-def parse_bark(body: bytes) -> Bark:
-    """The bark in a body that is not parsed yet; see `check_bark`."""
-    return check_bark(body, loads(body))
-
-
-def check_bark(body: bytes, fields: Any) -> Bark:
-    """The bark in a `body` that means `fields`. Raises BadMessage.
-
-    The code is `too-large` for too much text or too many bytes, else `bad-message`.
-    """
-    if len(body) > MAX_BODY_BYTES:
-        raise BadMessage(TOO_LARGE, f"{len(body)} bytes; at most {MAX_BODY_BYTES} are allowed")
-    if type(fields) is not dict:
-        raise BadMessage(BAD_MESSAGE, "a bark is a JSON object")
-    values: list[Any] = [fields.get(name) for name in Bark._fields]
-    bark = Bark(*values)
-    if type(bark.id) is not str or not BARK_ID.fullmatch(bark.id):
-        raise BadMessage(BAD_MESSAGE, "bad id")
-    if type(bark.user) is not str or not USER_NAME.fullmatch(bark.user):
-        raise BadMessage(BAD_MESSAGE, "bad user")
-    if not is_count(bark.at):
-        raise BadMessage(BAD_MESSAGE, "bad at")
-    content = bark.content
-    if type(content) is not str or not content.strip():
-        raise BadMessage(BAD_MESSAGE, "there is no text")
-    if len(content) > MAX_CONTENT_CHARS:
-        raise BadMessage(
-            TOO_LARGE, f"{len(content)} characters; at most {MAX_CONTENT_CHARS} are allowed"
-        )
-    if not content.isascii():
-        try:
-            content.encode()
-        except UnicodeEncodeError:
-            raise BadMessage(BAD_MESSAGE, "half of a surrogate pair is not a character") from None
-    return bark
-
-
-def mentions(content: str) -> list[str]:
-    """The users named with an @ in a text, in order, each once; whether they exist is not asked."""
-    return list(dict.fromkeys(MENTION.findall(content))) if "@" in content else []
-
-
-# --- Proof of the secret -----------------------------------------------------------------------
-
-OPENER, ACCEPTOR = "opener", "acceptor"
-
-
-def proof(secret: bytes, role: str, opener_nonce: str, acceptor_nonce: str) -> str:
-    """HMAC-SHA-256 (RFC 2104) in hex over role and both nonces.
-
-    Fresh nonces of both sides make a recorded proof worthless; the role in it makes our own proof,
-    sent back to us, worthless too.
-    """
-    text = f"barker {VERSION} {role} {opener_nonce} {acceptor_nonce}"
-    return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
-
-
-def proof_holds(mac: str, secret: bytes, role: str, opener_nonce: str, acceptor_nonce: str) -> bool:
-    """Compare in constant time, so that a wrong guess doesn't tell how far it was right."""
-    return hmac.compare_digest(mac, proof(secret, role, opener_nonce, acceptor_nonce))

@@ -12,11 +12,13 @@ nothing may be late at all.
 
 import argparse
 import asyncio
+import functools
 import json
 import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tests.fleet import Audience, Fleet, Producer, Said, Service, free_port, until
@@ -25,6 +27,9 @@ from tests.fleet import Audience, Fleet, Producer, Said, Service, free_port, unt
 FIRST = {"directory": 1, "inbox": 2, "bizlogic": 2, "outbox": 3}
 SPARE = {"directory": 0, "inbox": 1, "bizlogic": 1, "outbox": 1}
 MANIFOLDS = ("inbox", "outbox")
+# Entries that timelines retain: far more than a reader can fall behind here. What is retained is a
+# limit of its own, and a gap because of it would be no loss.
+KEEP = "50000"
 # Time for everything to come to rest at the end.
 REST_S = 60.0
 
@@ -71,14 +76,14 @@ class Instance:
 
     async def start(self) -> None:
         if self.process is None:
-            start = {
-                "directory": lambda port: self._fleet.directory(),
-                "inbox": lambda port: self._fleet.inbox(port=port),
-                "bizlogic": lambda port: self._fleet.bizlogic(port=port),
-                "outbox": lambda port: self._fleet.outbox(port=port),
-            }[self.kind]
+            starts: dict[str, Callable[[], Service]] = {
+                "directory": self._fleet.directory,
+                "inbox": functools.partial(self._fleet.inbox, "--keep", KEEP, port=self._port),
+                "bizlogic": functools.partial(self._fleet.bizlogic, port=self._port),
+                "outbox": functools.partial(self._fleet.outbox, port=self._port),
+            }
             loop = asyncio.get_running_loop()
-            self.process = await loop.run_in_executor(None, start, self._port)
+            self.process = await loop.run_in_executor(None, starts[self.kind])
 
     async def suffer(self, event: Event) -> None:
         """The event and its undoing. A spare that does not run yet is added instead."""
@@ -184,11 +189,12 @@ class Run:
 
 def _where(fleet: Fleet, id_: str) -> list[str]:
     """Every record of a bark in any journal."""
-    found = []
-    for path in sorted(fleet.state.glob("journal/*/*.log")):
-        for line in path.read_bytes().split(b"\n"):
-            if id_.encode() in line:
-                found.append(f"{path.parent.name}/{path.name}: {line.decode(errors='replace')}")
+    found = [
+        f"{path.parent.name}/{path.name}: {line.decode(errors='replace')}"
+        for path in sorted(fleet.state.glob("journal/*/*.log"))
+        for line in path.read_bytes().split(b"\n")
+        if id_.encode() in line
+    ]
     return found or [f"{id_} is in no journal"]
 
 

@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from barker import state, wire
+from barker import barks, state, wire
 from barker.arguments import LEASH
 from barker.bark import new_id, now_ms
 from barker.bizlogic import Targets
@@ -252,7 +252,7 @@ class Said:
 
     void = False
 
-    def __init__(self, bark: wire.Bark) -> None:
+    def __init__(self, bark: barks.Bark) -> None:
         self.bark = bark
         self.pending = 0
         self.acked_at: float | None = None
@@ -276,10 +276,10 @@ class Producer(Guest):
         """One bark for each of `users`, on its way at once."""
         for user in users:
             self._numbers[user] += 1
-            bark = wire.Bark(new_id(), user, str(self._numbers[user]), now_ms())
+            bark = barks.Bark(new_id(), user, str(self._numbers[user]), now_ms())
             said = Said(bark)
             self.said.append(said)
-            self._mouth.put((f"outbox/{user}",), wire.unstamped(wire.encode_bark(bark)), said)
+            self._mouth.put((f"outbox/{user}",), wire.unstamped(barks.encode_bark(bark)), said)
         self._mouth.pump()
 
     async def say_at(self, rate: float, count: int, users: Sequence[str]) -> None:
@@ -361,9 +361,9 @@ class Audience(Guest):
         got = Counter((r, id_) for r, barks in self.shown.items() for _, id_, _ in barks)
         known = {s.bark.id for s in said}
         disorder = []
-        for reader, barks in self.shown.items():
+        for reader, shown in self.shown.items():
             last: Counter[str] = Counter()
-            for author, id_, content in barks:
+            for author, id_, content in shown:
                 if int(content) < last[author] and (reader, id_) not in self.late:
                     disorder.append((reader, author, id_, content, last[author]))
                 last[author] = max(last[author], int(content))

@@ -5,24 +5,33 @@ would say, and it answers no ping. Where a test has to prove that something is *
 a pong: messages come in order, so whatever is not there before the pong never was on its way.
 
 `serving` runs a real service inside the test, with nobody around it but the peers that the test
-makes; `scene` puts a directory of the same kind next to it.
+makes.
 """
 
 import asyncio
 import base64
 import contextlib
 import json
+import logging
 import os
 import pathlib
+import socket
+import tempfile
+import unittest
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from unittest import mock
 
-from barker import state, wire
+from barker import proof, state, wire
 from barker.frames import Opcode, encode_frame
 from barker.handshake import HEAD_END
 from barker.service import Service, service_parser
 from tests.fleet import DEADLINE_S, free_port
+
+# Faults that a test provokes are none of the runner's output; our own still are.
+_handler = logging.StreamHandler()
+_handler.setLevel(logging.ERROR)
+logging.getLogger("barker").addHandler(_handler)
 
 NONCE = "0123456789abcdef" * 2
 # Long enough to be a secret, and not the one.
@@ -57,37 +66,59 @@ def register(address: str, name: str, port: int = 9, **more: object) -> Message:
     }
 
 
+def _json(message: Message) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
 class Wire:
     """One connection to a service, or of a service to us. Use as an asynchronous context manager."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        assert isinstance(writer.transport, asyncio.Transport)
+        self._transport = writer.transport
         self.hello: Message = {}  # the other side's
 
     @classmethod
-    async def connect(cls, port: int) -> "Wire":
-        """Connect, and say nothing yet."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
+    async def connect(cls, port: int, buffer_bytes: int | None = None) -> Self:
+        """Connect, and say nothing yet; `buffer_bytes` is what the kernel may hold for us."""
+        channel = socket.socket()
+        channel.setblocking(False)
+        if buffer_bytes:
+            channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        await asyncio.get_running_loop().sock_connect(channel, ("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection(sock=channel, limit=1 << 24)
         return cls(reader, writer)
 
     @classmethod
     async def open(
         cls, port: int, secret: bytes, name: str = "wire", epoch: str | None = None
-    ) -> "Wire":
+    ) -> Self:
         """Connect and greet as an opener does."""
         self = await cls.connect(port)
         await self.greet(secret, name, epoch)
         return self
 
-    async def __aenter__(self) -> "Wire":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.abort()
 
     def abort(self) -> None:
-        self._writer.transport.abort()
+        self._transport.abort()
+
+    def stop_reading(self) -> None:
+        """Leave what comes to the kernel's buffers, until `read_on`."""
+        self._transport.pause_reading()
+
+    def read_on(self) -> None:
+        self._transport.resume_reading()
+
+    async def drain(self) -> None:
+        """Wait until the other side has read most of what was written."""
+        await self._writer.drain()
 
     def end(self) -> None:
         """Say that nothing more will come; what the other side says is still heard."""
@@ -100,7 +131,8 @@ class Wire:
         self._writer.write(data)
 
     def pack(self, messages: Sequence[Message]) -> bytes:
-        return b"".join(json.dumps(m).encode() + b"\n" for m in messages)
+        """As our own services write them, so that they take the quick way through `wire.decode`."""
+        return b"".join(_json(m) + b"\n" for m in messages)
 
     def send(self, *messages: Message) -> None:
         """All in one write, so that on loopback they come in one read."""
@@ -110,8 +142,8 @@ class Wire:
         hello = {"op": "hello", "v": wire.VERSION, "name": name, "nonce": NONCE, "epoch": epoch}
         self.send({**hello, **more})
 
-    def prove(self, secret: bytes, opener: str, acceptor: str, role: str = wire.OPENER) -> None:
-        self.send({"op": "proof", "mac": wire.proof(secret, role, opener, acceptor)})
+    def prove(self, secret: bytes, opener: str, acceptor: str, role: str = proof.OPENER) -> None:
+        self.send({"op": "proof", "mac": proof.mac(secret, role, opener, acceptor)})
 
     async def greet(self, secret: bytes, name: str = "wire", epoch: str | None = None) -> None:
         self.say_hello(name, epoch)
@@ -124,7 +156,7 @@ class Wire:
         self.hello = await self.expect("hello")
         self.say_hello(name, epoch)
         await self.expect("proof")
-        self.prove(secret, self.hello["nonce"], NONCE, wire.ACCEPTOR)
+        self.prove(secret, self.hello["nonce"], NONCE, proof.ACCEPTOR)
 
     # --- hearing ---
 
@@ -147,12 +179,26 @@ class Wire:
     async def expect(self, op: str, **fields: object) -> Message:
         """The next message, which has to be this one."""
         message = await self.heard()
-        if message is None or {"op": op, **fields}.items() - message.items():
+        wanted = {"op": op, **fields}
+        if message is None or any(message.get(name) != value for name, value in wanted.items()):
             raise AssertionError(f"{op} {fields} was expected, not {message}")
         return message
 
+    async def up_to_ack(self, seq: int) -> list[Message]:
+        """Everything that is said before all puts up to `seq` are acked, but for acks."""
+        messages: list[Message] = []
+        while message := await self.heard():
+            if message["op"] != "ack":
+                messages.append(message)
+            elif message["seq"] == seq:
+                return messages
+        raise AssertionError(f"closed, after {messages[-3:]}")
+
     async def before_pong(self) -> list[Message]:
-        """Ask for a pong: everything that was said before it, pings left out."""
+        """Ask for a pong: everything that was said before it, pings left out.
+
+        Not for puts: what comes of them is said at the end of their batch, and the ping may be in it.
+        """
         self.send({"op": "ping"})
         messages: list[Message] = []
         while (message := await self.heard()) and message["op"] != "pong":
@@ -188,7 +234,7 @@ class WebSocketWire(Wire):
             return await self._reader.readuntil(HEAD_END)
 
     def pack(self, messages: Sequence[Message]) -> bytes:
-        return b"".join(self.frame(json.dumps(m).encode()) for m in messages)
+        return b"".join(self.frame(_json(m)) for m in messages)
 
     @staticmethod
     def frame(payload: bytes, opcode: int = Opcode.TEXT) -> bytes:
@@ -211,9 +257,30 @@ class WebSocketWire(Wire):
         return payload if opcode == Opcode.TEXT else b""
 
 
-def free_place() -> tuple[str, int]:
-    """Where nobody is."""
-    return "127.0.0.1", free_port()
+class WireTest(unittest.IsolatedAsyncioTestCase):
+    """A state folder with its secret, and quiet."""
+
+    async def asyncSetUp(self) -> None:
+        # What unittest turns on costs two thirds of the speed, and makes complaints of its own.
+        asyncio.get_running_loop().set_debug(False)
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.secret = state.secret(self.folder)
+
+    def patch(self, where: object, name: str, value: object) -> None:
+        """Another value until the end of the test."""
+        self.enterContext(mock.patch.object(where, name, value))
+
+    async def open(self, port: int, name: str = "wire", epoch: str | None = None) -> Wire:
+        """A link that has greeted, until the end of the test."""
+        return await self.enterAsyncContext(await Wire.open(port, self.secret, name, epoch))
+
+    async def serve(
+        self, service: type[AnyService], *argv: str, directory: int | None = None
+    ) -> AnyService:
+        """See `serving`; until the end of the test."""
+        return await self.enterAsyncContext(
+            serving(service, self.folder, *argv, directory=directory)
+        )
 
 
 @contextlib.asynccontextmanager
@@ -222,11 +289,12 @@ async def serving(
 ) -> AsyncIterator[AnyService]:
     """A real service in this loop, on a free port, for as long as the block runs.
 
-    `directory` is the port of one; without it, the service is alone.
+    `directory` is the port of one; without it, the service is alone. Heartbeats are so slow that a
+    `Wire` need not answer pings, unless `argv` says otherwise.
     """
     place = f"127.0.0.1:{directory or free_port()}"
-    flags = ["--port", "0", "--state", str(folder), "--directory", place]
-    args = service_parser(service, "test", None).parse_args([*argv, *flags])
+    flags = ["--port", "0", "--state", str(folder), "--directory", place, "--heartbeat", "60"]
+    args = service_parser(service, "test", None).parse_args([*flags, *argv])
     node = service(args)
     ready = asyncio.Event()
     began = node.ready

@@ -1,0 +1,65 @@
+"""Handing over: when the ring changes, timelines go to their new owners.
+
+The entries of a timeline that is another's now are put to that other like any barks, but marked
+``late`` and with their first stamps. Until the last of them is acked the timeline stays where it
+is. What the new owner has had by another way already, it drops.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from barker import wire
+from barker.delivery import Delivery, Job
+from barker.node import Node
+from barker.routing import Target
+from barker.service import log
+from barker.timelines import Moving, Timeline
+
+# Entries that may be on their way to new owners; the timelines behind them wait.
+HANDED_OVER_AT_ONCE = 2 * wire.UNACKED_WINDOW
+
+
+class HandOver(Delivery):
+    """The way to the other inboxes, for timelines that have become theirs."""
+
+    def __init__(self, node: Node, service: str, done: Callable[[Moving], None]) -> None:
+        """`done` is called when all of a timeline that was `add`ed is the new owner's."""
+        super().__init__(node, service)
+        self._done = done
+        self._queue: deque[Moving] = deque()
+
+    def wanted(self, target: Target) -> bool:
+        return bool(self._queue or len(self)) and target.name != self.node.name
+
+    def add(self, timeline: Timeline) -> None:
+        """Hand this one over when its turn comes; see `go_on`."""
+        if timeline.entries:
+            timeline.moving = Moving(timeline)
+            self._queue.append(timeline.moving)
+
+    def go_on(self) -> None:
+        """Put the next timelines on their way, if there is room on it."""
+        if self._queue:
+            self.dial()
+        while self._queue and len(self) < HANDED_OVER_AT_ONCE:
+            moving = self._queue.popleft()
+            timeline = moving.timeline
+            if moving.void:
+                continue
+            moving.last = timeline.last
+            for entry in timeline.entries:
+                end = b'"late":true,' + wire.stamped(entry.origin.encode(), entry.n, entry.body)
+                self.put((timeline.address,), end, moving)
+        self.pump()
+
+    def settled(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            assert isinstance(job, Moving)
+            job.pending -= 1
+            if not job.pending:
+                self._done(job)
+        self.go_on()
+
+    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
+        log.error("%s can't be handed over: %s (%s)", addresses, reason, code)
+        self.settled([job])

@@ -1,0 +1,56 @@
+"""Launch the monitoring: the monitor as a process, the page's settings, where to click.
+
+    python monitoring/launch.py
+
+It finds the system that `python launch.py` starts, before or after it; with `--shift-ports` the one
+that was started with the same flag. Ctrl-C stops it, and nothing else.
+"""
+
+import sys
+
+from barker import state
+from barker.processes import Command, common_flags, launcher_parser, run_fleet
+
+FOLDER = state.ROOT / "monitoring"
+MONITOR_PORT = 5700
+
+OPEN_THIS = """
+Open this in a browser (a file, no web server). Ctrl-C stops the monitor.
+
+  {page}
+
+The same as text, in another terminal:
+
+  python -m monitoring.monitor --once{flags}
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    program = "monitoring/launch.py"
+    args = launcher_parser(program, __doc__).parse_args(argv)
+    flags = common_flags(args)
+    port = MONITOR_PORT + args.shift_ports
+    words = ["-m", "monitoring.monitor", "--port", str(port), "--host", args.host, *flags]
+    monitor = Command(f"monitor-{port}", words, args.host, port)
+
+    def announcement() -> str:
+        state.write_page_settings(
+            FOLDER / "monitor_host.js",
+            host=args.host,
+            port=port,
+            secret=state.secret(args.state).decode(),
+        )
+        return OPEN_THIS.format(
+            page=(FOLDER / "index.html").as_uri(), flags="".join(f" {flag}" for flag in flags)
+        )
+
+    try:
+        moved = "Move all ports with --shift-ports N."
+        return run_fleet(program, [monitor], moved, announcement)
+    except state.StateError as fault:
+        state.complain(program, fault)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""The monitor: watches every agent, keeps ten minutes, shows them to any number of pages.
+
+    python -m monitoring.monitor            a service; open monitoring/index.html
+    python -m monitoring.monitor --once     the same as a table, now; with --json for scripts
+
+Each second becomes one frame (see ``picture``), and frames are a stream like any other: whoever
+subscribes to ``monitor`` gets the last ten minutes as messages and then one message a second, and a
+page that was away asks for what it has missed.
+"""
+
+import argparse
+import asyncio
+import json
+import secrets
+import sys
+import time
+from typing import Any
+
+from barker import state, wire
+from barker.delivery import Peers
+from barker.link import Link, Message
+from barker.node import Node, run_node
+from barker.routing import ORDERED, Target
+from barker.service import Service, log, service_parser
+from barker.streams import Cursor, Stream
+from barker.wire import ProtocolError
+from monitoring.picture import MAX_SERVICES, BadSample, Picture
+from monitoring.table import table
+
+# Ten minutes: the widest window of the page.
+HISTORY = 600
+# Agents take their samples at full seconds; half a second later even a busy one's has come.
+FRAME_PHASE_S = 0.5
+# Frames on their way to one page. All of the history may be, for it is meant to come at once.
+MAX_WINDOW = 1000
+# Frames queued for a page in one piece, before we look whether its link has room.
+PIECE = 50
+# `--once` waits for two samples of everybody, a second apart, and not for those who don't answer.
+GLANCE_S = 4.0
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Agents(Peers):
+    """A link to every agent there is; what comes over it goes into the picture."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node, "agent")
+        self.picture = Picture(node.routes)
+        node.watch("", self._any_route_changed)
+
+    def wanted(self, target: Target) -> bool:
+        return target in self.route.targets[:MAX_SERVICES]
+
+    def _any_route_changed(self) -> None:
+        self.picture.routes_changed(now_ms())
+
+    def link_up(self, link: Link) -> None:
+        super().link_up(link)
+        link.send(wire.encode("subscribe", address=f"agent/{link.peer['name']}"))
+
+    def on_sample(self, link: Link, message: Message) -> None:
+        try:
+            self.picture.sampled(link.peer["name"], message["parsed"], now_ms())
+        except BadSample as fault:
+            raise ProtocolError(wire.PROTOCOL, str(fault)) from None
+
+    def on_moved(self, link: Link, message: Message) -> None:
+        """It has another name than the one that it greeted us with? The next link will tell."""
+        link.close()
+
+    def on_refuse(self, link: Link, message: Message) -> None:
+        log.warning("%r tells nothing of itself: %s", link, message["reason"])
+
+    def link_down(self, link: Link) -> None:
+        super().link_down(link)
+        self.picture.lost(link.peer["name"], now_ms())
+
+
+class Monitor(Service):
+    kind = "monitor"
+    default_port = 5700
+
+    @classmethod
+    def arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--once", action="store_true", help="don't serve: print how things are, and stop"
+        )
+        parser.add_argument(
+            "--json", action="store_true", help="with --once: print it as one JSON object"
+        )
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args)
+        self.epoch = secrets.token_hex(8)
+        self._frames: Stream[bytes] = Stream(HISTORY)
+        self._pages: dict[Link, Cursor] = {}
+        self._head = wire.message_head("monitor", self.epoch)
+        self._shown = 0
+
+    async def ready(self) -> None:
+        self._agents = Agents(self)
+        self.serve("monitor", ORDERED)
+        self._soon()
+
+    def thawed(self) -> None:
+        self._agents.picture.blind()
+        super().thawed()
+
+    def gauges(self) -> dict[str, Any]:
+        return {
+            **super().gauges(),
+            "out": self._shown,
+            "streams": len(self._agents.peers),
+            "readers": len(self._pages),
+        }
+
+    # --- once a second ---
+
+    def _soon(self) -> None:
+        delay_s = 1 - (time.time() - FRAME_PHASE_S) % 1
+        self.later(delay_s if delay_s > 0.1 else delay_s + 1, self._frame)
+
+    def _frame(self) -> None:
+        self._soon()
+        frame = self._agents.picture.frame(now_ms())
+        body = wire.dumps(frame)
+        if len(body) > wire.MAX_LINE_BYTES - 200:  # long names, many services: then without details
+            for row in frame["services"]:
+                row.pop("deepest", None)
+            body = wire.dumps(frame)
+        self._frames.append(body)
+        for link, cursor in self._pages.items():
+            self._show(link, cursor)
+
+    def _show(self, link: Link, cursor: Cursor) -> None:
+        """Send what a page has not had, as far as its window and its link have room."""
+        while not link.busy:
+            missed, serial, bodies = cursor.take(self._frames, PIECE)
+            if missed:
+                link.send(wire.encode("gap", address="monitor", missed=missed))
+            for body in bodies:
+                link.send(wire.message_line(self._head, serial, body))
+                serial += 1
+            self._shown += len(bodies)
+            if len(bodies) < PIECE:
+                return
+            link.flush()  # so that `busy` counts it
+
+    # --- pages ---
+
+    def subscribe(self, link: Link, message: Message) -> None:
+        if message["address"] != "monitor":
+            super().subscribe(link, message)
+            return
+        epoch = message.get("epoch")
+        cursor = self._pages[link] = Cursor.start(
+            self._frames,
+            same_epoch=epoch == self.epoch,
+            new_reader=epoch is None,
+            after=message.get("after", 0),
+            history=message.get("history", HISTORY),
+            window=min(message.get("window", MAX_WINDOW) or 1, MAX_WINDOW),
+        )
+        link.send(
+            wire.encode("subscribed", address="monitor", epoch=self.epoch, serial=cursor.sent)
+        )
+        self._show(link, cursor)
+
+    def on_ack(self, link: Link, message: Message) -> None:
+        cursor = self._pages.get(link)
+        if cursor:
+            cursor.ack(message.get("serial", 0))
+            self._show(link, cursor)
+
+    def link_down(self, link: Link) -> None:
+        self._pages.pop(link, None)
+
+
+class Glance(Node):
+    """Looks at the system for as long as it takes to have rates, prints that, and stops."""
+
+    kind = "glance"
+
+    async def started(self) -> None:
+        self._agents = Agents(self)
+        self.start(self._look(), name="glance")
+
+    async def _look(self) -> None:
+        end = self.now() + GLANCE_S
+        while self.now() < end and not self._agents.picture.complete:
+            await asyncio.sleep(0.02)
+        if self.directory_epoch is None:
+            state.complain("monitor", "no directory at {}:{}".format(*self.args.directory))
+            self.stop(1)
+            return
+        frame = self._agents.picture.frame(now_ms())
+        try:
+            print(json.dumps(frame) if self.args.json else table(frame), flush=True)
+        except OSError:  # whoever wanted it has gone
+            self.stop(1)
+        self.stop()
+
+
+def parser() -> argparse.ArgumentParser:
+    result = service_parser(Monitor, "monitor", __doc__)
+    result.prog = "python -m monitoring.monitor"
+    return result
+
+
+def main(argv: list[str] | None = None) -> int:
+    command = parser()
+    args = command.parse_args(argv)
+    if args.name is not None and not wire.INSTANCE_NAME.fullmatch(args.name):
+        command.error("--name takes letters, digits, '.', '_' and '-'")
+    if args.json and not args.once:
+        command.error("--json goes with --once")
+    return run_node(Glance if args.once else Monitor, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,231 @@
+"""The picture: what is known of the whole system, told once a second as one *frame*.
+
+Pure: samples, lost links and routes come in with their time, frames go out. A frame says for every
+service who it is, whether it is up, and, if a sample of it came in this second, its figures. A
+second without a sample has no figures: a gap in the data is a gap in every line drawn from it.
+
+What happens between two frames is told as events, each with the time at which we saw it:
+
+    appeared    a service that was not there before
+    gone        its link is down: it ended, was killed, or has been silent for three heartbeats
+    back        the same process again (it was frozen, or its network was)
+    restarted   another process under the same name
+    failover    an `ordered` service's traffic goes from one instance to another
+"""
+
+from typing import Any, NamedTuple
+
+from barker.routing import CONSISTENT, ORDERED, RouteTable, Target
+from monitoring.rates import Meter, Rates, Run
+
+# Services in a frame, the gone ones included. So many rows fit a line of the wire (64 KiB).
+MAX_SERVICES = 100
+# A service that has gone is told for as long as its history is.
+REMEMBER_MS = 600_000
+MAX_EVENTS = 50  # of one frame; a system in which more happens in a second has other troubles
+
+# What a sample has to have, and what of it is passed on as it is.
+COUNTERS = ("in", "out", "cpu_s")
+GAUGES = ("backlog", "peak", "oldest_ms", "streams", "unacked", "links", "rss_bytes")
+EXTRAS = ("late", "readers", "held")
+# The one whose queue depth is the system's: barks that are acked to their authors and wait.
+QUEUE_ROLE = "outbox"
+# Services in whose order nobody is interested: everybody is an agent.
+OURS = ("agent", "monitor")
+
+
+class BadSample(Exception):
+    """A sample that is none: nothing of it is taken over."""
+
+
+class Event(NamedTuple):
+    at: int
+    what: str
+    name: str
+    was: str | None = None  # failover: who had the traffic before
+    service: str | None = None  # failover: of which service
+
+
+class Known:
+    """One service: who it is, and how it was when it last said so."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.identity: dict[str, Any] = {"role": name.rpartition("-")[0] or name}
+        self.run: Run | None = None  # which process
+        self.up = False
+        self.gone_ms: int | None = None
+        self.quiet = False  # it is not up because we did not look
+        self.meter = Meter()
+        self.figures: dict[str, Any] | None = None  # of a sample that no frame has told yet
+
+    def row(self) -> dict[str, Any]:
+        return {"name": self.name, "up": self.up, "gone": self.gone_ms, **self.identity}
+
+
+class Picture:
+    """Fed by whoever watches the agents; `routes` is the table that the directory fills."""
+
+    def __init__(self, routes: RouteTable) -> None:
+        self._routes = routes
+        self._known: dict[str, Known] = {}
+        self._events: list[Event] = []
+        self._firsts: dict[str, str] = {}
+        self._begun = False
+
+    # --- what comes in ---
+
+    def routes_changed(self, now_ms: int) -> None:
+        """Agents, orders or rings are others now."""
+        for target in self._routes.route("agent").targets[:MAX_SERVICES]:
+            known = self._known.setdefault(target.name, Known(target.name))
+            known.identity |= {"host": target.host, "port": target.port}
+            # Who is there when we come did not appear; we did.
+            known.quiet = known.quiet or not self._begun
+        self._begun = self._begun or "agent" in self._routes.services
+        self._look_for_failovers(now_ms)
+
+    def sampled(self, name: str, sample: Any, now_ms: int) -> None:
+        """A sample of that service has come. Raises BadSample."""
+        run, counters, figures = _checked(sample)
+        known = self._known.get(name)
+        if known is None:
+            return  # more than we can tell of
+        rates = known.meter.add(run, sample["at"], counters)
+        if not known.up:
+            known.up, known.gone_ms = True, None
+            if known.run is not None and run != known.run:
+                self._happened(now_ms, "restarted", name)
+            elif not known.quiet:
+                self._happened(now_ms, "back" if known.run else "appeared", name)
+            known.quiet = False
+        known.run = run
+        known.identity |= {key: sample[key] for key in ("kind", "role", "pid", "since")}
+        known.figures = {**figures, **_told(rates, counters)}
+        self._look_for_failovers(now_ms)
+
+    def lost(self, name: str, now_ms: int) -> None:
+        """The link to that service is down."""
+        known = self._known.get(name)
+        if known and known.up:
+            known.up, known.gone_ms = False, now_ms
+            known.figures = None
+            self._happened(now_ms, "gone", name)
+            self._look_for_failovers(now_ms)
+
+    def blind(self) -> None:
+        """We were frozen, and all links will be made anew: that is no news of anybody else."""
+        for known in self._known.values():
+            if known.up:
+                known.up, known.quiet = False, True
+
+    # --- what goes out ---
+
+    @property
+    def complete(self) -> bool:
+        """Does the next frame have the rates of every service that can be reached?"""
+        agents = [t.name for t in self._routes.route("agent").targets[:MAX_SERVICES]]
+        rows = [self._known[name].figures for name in agents if name in self._known]
+        return bool(rows) and all(row and row["in"] is not None for row in rows)
+
+    def frame(self, now_ms: int) -> dict[str, Any]:
+        """How things are; begins a new second."""
+        self._forget(now_ms)
+        services = []
+        for known in sorted(self._known.values(), key=lambda k: k.name):
+            row = known.row()
+            if known.figures:
+                row |= known.figures
+                known.figures = None
+            services.append(row)
+        events, self._events = self._events, []
+        depths = [row["backlog"] for row in services if row["role"] == QUEUE_ROLE and "in" in row]
+        return {
+            "at": now_ms,
+            "depth": sum(depths) if depths else None,
+            "services": services,
+            "routes": {
+                name: self._route(name) for name in self._routes.services if name != "agent"
+            },
+            "events": [{k: v for k, v in e._asdict().items() if v is not None} for e in events],
+            "left_out": max(0, len(self._routes.route("agent").targets) - MAX_SERVICES),
+        }
+
+    def _route(self, service: str) -> dict[str, Any]:
+        route = self._routes.route(service)
+        told: dict[str, Any] = {"policy": route.policy, "targets": [t.name for t in route.targets]}
+        if route.policy == CONSISTENT:
+            told["shares"] = {name: round(part, 4) for name, part in route.ring.shares().items()}
+        else:
+            first = route.first(self._works)
+            told["first"] = first.name if first else None
+        return told
+
+    # --- what follows from it ---
+
+    def _works(self, target: Target) -> bool:
+        known = self._known.get(target.name)
+        return known is not None and known.up
+
+    def _look_for_failovers(self, now_ms: int) -> None:
+        for service in self._routes.services:
+            route = self._routes.route(service)
+            first = route.first(self._works) if route.policy == ORDERED else None
+            if first is None or service in OURS:
+                continue  # nobody has the traffic now; who gets it next has it from the last one
+            was = self._firsts.get(service)
+            self._firsts[service] = first.name
+            if was not in (None, first.name):
+                self._happened(now_ms, "failover", first.name, was, service)
+
+    def _happened(self, now_ms: int, what: str, name: str, *more: str | None) -> None:
+        if len(self._events) < MAX_EVENTS:
+            self._events.append(Event(now_ms, what, name, *more))
+
+    def _forget(self, now_ms: int) -> None:
+        """Drop who went long ago or, if there are too many, who went first."""
+        served = self._routes.route("agent").by_name
+        gone = [k for k in self._known.values() if not k.up and k.name not in served]
+        gone.sort(key=lambda k: k.gone_ms or 0)
+        surplus = len(self._known) - MAX_SERVICES
+        for i, known in enumerate(gone):
+            if i < surplus or now_ms - (known.gone_ms or 0) > REMEMBER_MS:
+                del self._known[known.name]
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < 2**53
+
+
+def _checked(sample: Any) -> tuple[Run, list[float], dict[str, Any]]:
+    """Process, counters and gauges of a sample. Raises BadSample."""
+    if type(sample) is not dict:
+        raise BadSample("a sample is a JSON object")
+    for key in ("at", "pid", "since", *COUNTERS):
+        if not _number(sample.get(key)):
+            raise BadSample(f"a sample needs a number {key}")
+    for key in ("kind", "role"):
+        if type(sample.get(key)) is not str or len(sample[key]) > 64:
+            raise BadSample(f"a sample needs a {key}")
+    figures: dict[str, Any] = {
+        key: value if _number(value := sample.get(key)) else None for key in GAUGES
+    }
+    figures["backlog"] = figures["backlog"] or 0
+    figures |= {key: sample[key] for key in EXTRAS if _number(sample.get(key))}
+    deepest = sample.get("deepest", [])
+    figures["deepest"] = deepest[:5] if _streams(deepest) else []
+    return Run(sample["pid"], sample["since"]), [sample[key] for key in COUNTERS], figures
+
+
+def _streams(value: Any) -> bool:
+    return type(value) is list and all(
+        type(s) is list and len(s) == 2 and type(s[0]) is str and len(s[0]) < 100 and _number(s[1])
+        for s in value
+    )
+
+
+def _told(rates: Rates, counters: list[float]) -> dict[str, Any]:
+    """Rates a second, and the counters' own values; `cpu` is 1 for one busy processor."""
+    per_second = [None if rate is None else round(rate, 3) for rate in rates]
+    told: dict[str, Any] = dict(zip(("in", "out", "cpu"), per_second, strict=True))
+    return told | {"in_total": counters[0], "out_total": counters[1]}

@@ -1,0 +1,85 @@
+"""The table: one frame of the picture as text for a terminal of 80 columns."""
+
+import time
+from typing import Any
+
+WIDTH = 80
+# Roles in the order in which a bark meets them; others come after.
+ROLES = ("outbox", "bizlogic", "inbox", "directory", "monitor")
+
+COLUMNS = "{:<18} {:<7} {:>8} {:>7} {:>8} {:>8} {:>5} {:>5} {:>5}"
+HEAD = COLUMNS.format("SERVICE", "STATE", "DEPTH", "OLDEST", "IN/S", "OUT/S", "RING", "CPU", "MEM")
+
+
+def table(frame: dict[str, Any]) -> str:
+    """A line for each service below a line for all of them; gone ones with the time."""
+    services = sorted(frame["services"], key=_place_in_table)
+    lines = [_summary(frame), "", HEAD]
+    lines += [_line(row, frame["routes"]) for row in services]
+    if frame["left_out"]:
+        lines.append(f"and {frame['left_out']} more")
+    return "\n".join(line.rstrip()[:WIDTH] for line in lines)
+
+
+def _place_in_table(row: dict[str, Any]) -> tuple[int, str]:
+    role = row["role"]
+    return (ROLES.index(role) if role in ROLES else len(ROLES), row["name"])
+
+
+def _summary(frame: dict[str, Any]) -> str:
+    clock = time.strftime("%H:%M:%S", time.localtime(frame["at"] / 1000))
+    depth = "no outbox answers" if frame["depth"] is None else f"queue depth {frame['depth']}"
+    firsts = [
+        f"{route['first'] or 'nobody'} takes {service}'s traffic"
+        for service, route in frame["routes"].items()
+        if route["policy"] == "ordered" and service != "monitor"
+    ]
+    return ", ".join([f"Barker at {clock}: {depth}", *firsts])
+
+
+def _line(row: dict[str, Any], routes: dict[str, Any]) -> str:
+    share = first = None
+    for service, route in routes.items():
+        share = route.get("shares", {}).get(row["name"], share)
+        if route.get("first") == row["name"] and service != "monitor":
+            first = row["name"]
+    if not row["up"]:
+        when = row["gone"] and time.strftime("%H:%M:%S", time.localtime(row["gone"] / 1000))
+        return f"{row['name'][:18]:<18} " + (f"gone since {when}" if when else "does not answer")
+    return COLUMNS.format(
+        row["name"][:18],
+        "first" if first else "up",
+        amount(row.get("backlog")),
+        age(row.get("oldest_ms")),
+        amount(row.get("in")),
+        amount(row.get("out")),
+        "-" if share is None else f"{share:.0%}",
+        "-" if row.get("cpu") is None else f"{row['cpu']:.0%}",
+        size(row.get("rss_bytes")),
+    )
+
+
+def amount(value: float | None) -> str:
+    """A count or a rate in at most 8 characters."""
+    if value is None:
+        return "-"
+    if value >= 10_000_000:
+        return f"{value / 1e6:.1f}M"
+    return f"{value:.0f}" if value >= 1000 or value == int(value) else f"{value:.1f}"
+
+
+def age(milliseconds: int | None) -> str:
+    if milliseconds is None:
+        return "-"
+    seconds = milliseconds / 1000
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def size(count: int | None) -> str:
+    """Bytes, in MiB or GiB."""
+    if count is None:
+        return "-"
+    return f"{count / 2**20:.0f}M" if count < 2**30 else f"{count / 2**30:.1f}G"

@@ -1,0 +1,146 @@
+"""The layout: what may import what, what lies where, and that no module grows out of hand."""
+
+import ast
+import shutil
+import subprocess
+import sys
+import unittest
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("barker", "monitoring", "tests")
+OURS = {*PACKAGES, "launch"}
+
+# From the bottom up; a module imports from lower layers and from its own, and never in a circle.
+LAYERS = (
+    "ages barks frames handshake lines proof ring routing streams users window wire",
+    "agent arguments delivery framing journal link node processes service state",
+    "bizlogic directory handover inbox keeper manifold outbox timelines",
+    "autobark bark listen",
+)
+PURE, _SHELLS, SERVICES, _CLIENTS = range(len(LAYERS))
+LAYER = {module: layer for layer, modules in enumerate(LAYERS) for module in modules.split()}
+# Modules that are parts of one service; else services know nothing of each other.
+PART_OF = dict.fromkeys(("handover", "inbox", "keeper", "outbox", "timelines"), "manifold")
+# The package itself, and the stand-in for it: both are above and below everything.
+SPECIAL = {"__init__", "barker"}
+
+# What has a clock, dice, a world outside or a thread; and who may have it all the same, seeded.
+IMPURE = frozenset(
+    """asyncio concurrent datetime ftplib getpass glob io logging mmap multiprocessing os pathlib
+    platform queue random sched secrets select selectors shutil signal smtplib socket socketserver
+    sqlite3 ssl subprocess sys syslog tempfile threading time urllib uuid warnings webbrowser
+    """.split()
+)
+PERMITS = {"users": {"random"}}
+
+TOP = {"barker", "webui", "monitoring", "tests", "docs", "launch.py", "README.rst"}
+
+MAX_MODULE_LINES = 400
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that is imported anywhere in the file, by its whole name."""
+    for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            if module in PACKAGES:  # from barker import wire
+                yield from (f"{module}.{alias.name}" for alias in node.names)
+            else:
+                yield module
+
+
+def root_of(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def modules(package: str) -> dict[str, Path]:
+    return {p.stem: p for p in sorted((ROOT / package).glob("*.py"))}
+
+
+BARKER = modules("barker")
+# Who imports which modules of barker.
+USES = {
+    name: {i.removeprefix("barker.") for i in imports(path) if i.startswith("barker.")}
+    for name, path in BARKER.items()
+    if name not in SPECIAL
+}
+
+
+class ImportTest(unittest.TestCase):
+    def test_nothing_outside_the_standard_library_is_imported_anywhere(self) -> None:
+        files = [ROOT / "launch.py", *(p for d in PACKAGES for p in (ROOT / d).rglob("*.py"))]
+        self.assertGreater(len(files), 20)
+        for path in files:
+            foreign = {root_of(i) for i in imports(path)} - sys.stdlib_module_names - OURS
+            self.assertEqual(foreign, set(), path)
+
+    def test_every_module_has_its_layer(self) -> None:
+        self.assertEqual(set(USES) - set(LAYER), set())
+
+    def test_imports_point_down(self) -> None:
+        for name, used in USES.items():
+            up = {other for other in used if LAYER.get(other, 99) > LAYER.get(name, 99)}
+            self.assertEqual(up, set(), f"barker/{name}.py imports from above")
+
+    def test_services_do_not_import_each_other(self) -> None:
+        for name, used in USES.items():
+            if LAYER.get(name) == SERVICES:
+                services = {PART_OF.get(u, u) for u in used if LAYER.get(u) == SERVICES}
+                self.assertEqual(services - {PART_OF.get(name, name)}, set(), name)
+
+    def test_no_imports_go_in_a_circle(self) -> None:
+        left = {name: set(used) for name, used in USES.items()}
+        while free := {name for name, used in left.items() if not used & set(left)}:
+            left = {name: used for name, used in left.items() if name not in free}
+        self.assertEqual(left, {})
+
+    def test_barker_imports_nothing_of_what_is_around_it(self) -> None:
+        for name, path in BARKER.items():
+            around = {root_of(i) for i in imports(path)} & (OURS - {"barker"})
+            self.assertEqual(around, set(), name)
+
+    def test_pure_modules_have_no_clock_no_dice_and_no_world_outside(self) -> None:
+        for name in set(USES).intersection(LAYERS[PURE].split()):
+            impure = {root_of(i) for i in imports(BARKER[name])} & IMPURE
+            self.assertEqual(impure - PERMITS.get(name, set()), set(), name)
+
+
+class FilesTest(unittest.TestCase):
+    def test_the_top_level_is_what_the_design_says(self) -> None:
+        git = shutil.which("git")
+        if git is None or not (ROOT / ".git").exists():
+            self.skipTest("needs git and a clone")
+        listed = subprocess.run(
+            [git, "ls-files", "-co", "--exclude-standard", "-z"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        top = {name.partition("/")[0] for name in listed.split("\0") if name}
+        top = {name for name in top if not name.startswith(".")}
+        self.assertEqual(top - TOP, set(), "does not belong there")
+        self.assertEqual(TOP - top, set(), "is missing")
+
+    def test_every_module_says_what_it_is(self) -> None:
+        for package in PACKAGES:
+            for name, path in modules(package).items():
+                if path.read_bytes().strip():  # tests/__init__.py
+                    self.assertTrue(ast.get_docstring(ast.parse(path.read_bytes())), name)
+
+    def test_no_module_grows_out_of_hand(self) -> None:
+        lines = {
+            path: path.read_bytes().count(b"\n")
+            for package in ("barker", "monitoring")
+            for path in modules(package).values()
+        }
+        long = {str(p.relative_to(ROOT)): n for p, n in lines.items() if n > MAX_MODULE_LINES}
+        self.assertEqual(long, {}, f"over {MAX_MODULE_LINES} lines: look for a second idea")
+
+
+if __name__ == "__main__":
+    unittest.main()

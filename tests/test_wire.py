@@ -1,0 +1,564 @@
+"""The wire: what is not in the table does not get through; what gets through is what was said."""
+
+import hashlib
+import hmac
+import json
+import random
+import unittest
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from barker import barks, proof, wire
+from barker.barks import Bark
+from barker.lines import LineFraming
+from barker.wire import BadMessage, ProtocolError, decode, encode
+
+TARGET = {"name": "inbox-5820", "host": "127.0.0.1", "port": 5820, "since": 1}
+NEVER: tuple[Any, ...] = (True, False, 0.0, 1.5, -1, 2**53, 10**400, {}, {"a": 1}, [1], [None])
+BAD: tuple[Any, ...] = (None, True, -1, "", "\n", 2**53, [])
+BAD_TARGETS = [
+    *([{**TARGET, name: value}] for name in TARGET for value in BAD),
+    *([{k: v for k, v in TARGET.items() if k != gone}] for gone in TARGET),
+]
+
+# What each kind of field takes, to its limits, and what it must not take besides NEVER.
+KINDS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
+    "count": ((0, 1, 2**53 - 1), (None, "1", "", "\n", [])),
+    "name": (
+        ("a", "outbox-5800", "9._-", "x" * 64),
+        (None, 1, "", "x" * 65, "-a", "a b", "a/b", "é", "a\n", "\ud800", []),
+    ),
+    "address": (
+        ("inbox", "inbox/ark3", "a-9/Z._-", "a" * 20 + "/" + "b" * 64),
+        (
+            *(None, 1, "", "/", "inbox/", "/a", "inbox/a/b", "Inbox", "9", "a" * 21, "inbox/é"),
+            *(f"inbox/{'b' * 65}", "inbox/a\n", "inbox/\ud800", [], ["inbox"]),
+        ),
+    ),
+    "addresses": (
+        (["inbox"], ["inbox/ark3", "inbox/rdl"], [f"a/{i}" for i in range(wire.MAX_ADDRESSES)]),
+        (
+            *(None, 1, "inbox", [], ["a", "inbox/"], [["a"]], [""], ["a", "b", "a"]),
+            [f"a/{i}" for i in range(wire.MAX_ADDRESSES + 1)],
+        ),
+    ),
+    "hex": (
+        ("0123456789abcdef", "f" * 64),
+        (None, 16, "", "0" * 15, "0" * 65, "F" * 16, "g" * 16, "0" * 16 + "\n", []),
+    ),
+    "host": (
+        ("h", "::1", "bücher.example", "h" * 255),
+        (None, 1, "", "h" * 256, "a\nb", "\x7f", "\ud800", []),
+    ),
+    "port": ((1, 65535), (None, 0, 65536, "1", [])),
+    "policy": (("consistent", "ordered"), (None, 1, "", "Ordered", "ordered\n", ["ordered"], [])),
+    "text": (("", "é" * 500, "a\nb"), (None, 1, "x" * 501, [])),
+    "prefix": (("", "inbox", "inbox/ark3"), (None, 1, "inbox/", "Inbox", [])),
+    "targets": (
+        ([], [TARGET], [TARGET, {**TARGET, "kind": "manifold"}]),
+        (None, 1, "", TARGET, [TARGET, 1], [{}], [[TARGET]], *BAD_TARGETS),
+    ),
+    "true": ((True,), (None, 1, "true", "", [])),
+    "body": ((None, True, 0, -1.5, "", "é", ',"body":', [], {}, {"a": {"body": 1}, "body": 2}), ()),
+}
+
+# The protocol, written a second time: `?` may be absent, `~` may be null.
+TABLE: dict[str, dict[str, str]] = {
+    "hello": {"v": "count", "name": "name", "nonce": "hex", "epoch": "hex?~"},
+    "proof": {"mac": "hex"},
+    "register": {"address": "address", "name": "name", "host": "host", "port": "port"}
+    | {"policy": "policy", "kind": "name", "since": "count"},
+    "watch": {"prefix": "prefix"},
+    "routes": {"address": "address", "policy": "policy", "targets": "targets"},
+    "resolve": {"address": "address"},
+    "target": {"address": "address", "name": "name~", "host": "host~", "port": "port~"},
+    "put": {"seq": "count", "to": "addresses", "origin": "hex?", "n": "count?"}
+    | {"late": "true?", "body": "body"},
+    "ack": {"seq": "count?", "address": "address?", "serial": "count?"},
+    "refuse": {"seq": "count?", "code": "name", "reason": "text", "addresses": "addresses"},
+    "subscribe": {"address": "address", "epoch": "hex?~", "after": "count?", "history": "count?"}
+    | {"window": "count?"},
+    "subscribed": {"address": "address", "epoch": "hex", "serial": "count"},
+    "message": {"address": "address", "epoch": "hex", "serial": "count"}
+    | {"late": "true?", "body": "body"},
+    "moved": {"address": "address"},
+    "gap": {"address": "address", "missed": "count"},
+    "ping": {},
+    "pong": {},
+    "sample": {"body": "body"},
+    "error": {"code": "name", "reason": "text"},
+}
+
+PUT = {"op": "put", "seq": 1, "to": ["inbox/ark3"], "body": {"id": "x"}}
+STAMP = b'{"op":"put","seq":1,"to":["inbox/ark3"]'
+
+
+def kind_of(mark: str) -> str:
+    return mark.rstrip("?~")
+
+
+def bad_values(mark: str) -> list[Any]:
+    good, bad = KINDS[kind_of(mark)]
+    values = [*bad, *NEVER] if bad else []  # any JSON value is a body
+    good = (*good, *((None,) if "~" in mark else ()))
+    return [v for v in values if not any(v is g for g in good)]
+
+
+def sample(op: str) -> dict[str, Any]:
+    """A message with every field that the op may have."""
+    fields = {name: KINDS[kind_of(mark)][0][-1] for name, mark in TABLE[op].items()}
+    return {"op": op, **fields}
+
+
+def spellings(message: dict[str, Any]) -> Iterator[bytes]:
+    """The message as JSON in several ways: canonical, with spaces, as escapes, the body first."""
+    yield json.dumps(message, separators=(",", ":"), ensure_ascii=True).encode()
+    yield json.dumps(message).encode()
+    yield json.dumps(message, indent=1).replace("\n", "\r").encode()
+    yield json.dumps(dict(sorted(message.items()))).encode()
+
+
+def no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def reference(text: bytes) -> Any:
+    """What strict JSON says; ValueError if it says nothing."""
+    return json.loads(text.decode(), parse_constant=no_constant)
+
+
+class WireCase(unittest.TestCase):
+    def assertDecodes(self, line: bytes, expected: dict[str, Any]) -> None:
+        message = decode(line)
+        if "body" in message:
+            self.assertIs(type(message["body"]), bytes, line)
+            message["body"] = wire.loads(message["body"])
+            self.assertEqual(message.pop("parsed"), message["body"])
+        self.assertEqual(message, expected, line)
+
+    def assertRefused(self, line: bytes) -> None:
+        with self.assertRaises(ProtocolError, msg=line[:200]) as caught:
+            decode(line)
+        self.assertEqual(caught.exception.code, wire.PROTOCOL)
+
+
+class DecodeTest(WireCase):
+    def test_the_table_of_the_protocol_is_this_one(self) -> None:
+        ours = {op: {f.name: f.required for f in fields} for op, fields in wire.OPS.items()}
+        self.assertEqual(
+            ours, {op: {n: "?" not in m for n, m in fields.items()} for op, fields in TABLE.items()}
+        )
+
+    def test_body_is_the_last_field_of_every_op_that_has_one(self) -> None:
+        for fields in TABLE.values():
+            self.assertNotIn("body", list(fields)[:-1])
+
+    def test_every_op_round_trips_in_every_spelling(self) -> None:
+        for op in TABLE:
+            message = sample(op)
+            body = message.pop("body", None)
+            raw = None if body is None else wire.dumps(body)
+            line = encode(**message, body=raw)
+            full = message if body is None else {**message, "body": body}
+            self.assertDecodes(line, full)
+            for spelling in spellings(full):
+                self.assertDecodes(spelling, full)
+
+    def test_every_good_value_of_every_field_is_taken(self) -> None:
+        for op, fields in TABLE.items():
+            for name, mark in fields.items():
+                for value in (*KINDS[kind_of(mark)][0], *([None] if "~" in mark else [])):
+                    message = {**sample(op), name: value}
+                    for line in spellings(message):
+                        self.assertDecodes(line, message)
+
+    def test_every_bad_value_of_every_field_is_refused(self) -> None:
+        for op, fields in TABLE.items():
+            for name, mark in fields.items():
+                for value in bad_values(mark):
+                    for line in spellings({**sample(op), name: value}):
+                        self.assertRefused(line)
+
+    def test_only_optional_fields_may_be_missing(self) -> None:
+        for op, fields in TABLE.items():
+            for name, mark in fields.items():
+                message = sample(op)
+                del message[name]
+                for line in spellings(message):
+                    (self.assertDecodes(line, message) if "?" in mark else self.assertRefused(line))
+
+    def test_fields_that_the_table_does_not_list_are_ignored(self) -> None:
+        self.assertEqual(decode(b'{"op":"ping","more":[1.5,{"body":null}]}')["op"], "ping")
+
+    def test_an_op_is_one_of_the_table(self) -> None:
+        for op in ("", "PING", "puts", None, 1, True, ["ping"], {"ping": 1}):
+            self.assertRefused(json.dumps({"op": op}).encode())
+        self.assertRefused(b"{}")
+
+    def test_what_is_not_a_json_object_in_utf_8_is_refused(self) -> None:
+        for line in (
+            b"", b" ", b"null", b"1", b'"ping"', b"[]", b'[{"op":"ping"}]', b"GET / HTTP/1.1",
+            b'{"op":"ping"', b'{"op":"ping"}}', b'{"op":"ping"}{}', b'{"op":"ping"} x', b"{'op':1}",
+            b'{"op":"ping",}', b'{,"op":"ping"}', b'{"op":"ping" "x":1}', b'{op:"ping"}',
+            b'{"op":"ping"}\x00', b'\xef\xbb\xbf{"op":"ping"}', b'{"op":"ping","x":"\xff"}',
+            b'{"op":"ping","x":"\xed\xa0\x80"}', '{"op":"ping"}'.encode("utf-16"),
+            b'{"op":"ping","x":"a\tb"}', b'{"op":"ping","x":01}', b'{"op":"ping","x":"\\x41"}',
+        ):  # fmt: skip
+            self.assertRefused(line)
+
+    def test_nan_and_infinity_are_not_json(self) -> None:
+        for constant in (b"NaN", b"Infinity", b"-Infinity"):
+            self.assertRefused(b'{"op":"ping","x":%b}' % constant)
+            self.assertRefused(b'{"op":"sample", "body":%b}' % constant)
+            self.assertRefused(b'{"op":"ack","seq":%b}' % constant)
+
+    def test_numbers_that_are_no_counts_are_refused_however_they_are_written(self) -> None:
+        for number in (b"1.0", b"1e3", b"-0.0", b"1e999", b"-1e999", b"9" * 5000, b"9" * 60_000):
+            self.assertRefused(b'{"op":"ack","seq":%b}' % number)
+
+    def test_absurd_nesting_is_refused_and_raises_nothing_else(self) -> None:
+        for depth in (*range(900, 1010), *range(1480, 1520), 9990, 9999, 10_000, 30_000):
+            for left, right in ((b"[", b"]"), (b'{"a":', b"}"), (b'[{"body":', b"}]")):
+                inner = left * depth + b"1" + right * depth
+                for line in (
+                    b'{"op":"ping","x":%b}' % inner,
+                    b'{"op":"sample", "body":%b}' % inner,
+                    b'{"op":"sample","x":%b,"body":1}' % inner,
+                    left * depth,
+                ):
+                    try:
+                        decode(line)
+                    except ProtocolError:
+                        continue
+                    self.assertLess(depth, 10_000)
+
+    def test_only_json_s_own_whitespace_may_surround_a_line(self) -> None:
+        for blank in (b" ", b"\t", b"\r", b"\r\r  \t"):
+            self.assertDecodes(blank + b'{"op":"ping"}' + blank, {"op": "ping"})
+        for blank in (b"\x0b", b"\x0c", "\xa0".encode()):
+            self.assertRefused(blank + b'{"op":"ping"}')
+            self.assertRefused(b'{"op":"ping"}' + blank)
+
+    def test_the_last_of_two_equal_keys_counts_as_in_json(self) -> None:
+        for line in (
+            b'{"op":"pong","op":"ping"}',
+            b'{"op":"sample","body":1,"x":2,"op":"ping"}',
+            b'{"body":1,"op":"sample","body":2}',
+            b'{"op":"sample","\\u0062ody":1,"body":2}',
+            b'{"op":"sample","body":1,"body":2}',
+        ):
+            self.assertDecodes(line, reference(line))
+
+
+class BodyTest(WireCase):
+    """The cut: the body's bytes are taken out of the line only if that says what the line says."""
+
+    def test_a_canonical_body_passes_as_the_bytes_it_came_in(self) -> None:
+        for body in (b'{"a": 1.50, "b":"\\u00e9"}', b"1e2", b'"\\/"', '"é"'.encode(), b"[ ]"):
+            self.assertEqual(decode(STAMP + b',"body":' + body + b"}")["body"], body)
+
+    def test_a_key_named_body_further_in_is_not_the_body(self) -> None:
+        for line in (
+            b'{"op":"sample","x":{"a":1,"body":2},"body":3}',
+            b'{"op":"sample","x":{"a":1,"body":2}, "body":3}',
+            b'{"op":"sample","x":[{"a":1,"body":{}},{}],"body":[{"a":1,"body":{}}]}',
+            b'{"op":"ping","x":{"a":1,"body":2}}',
+            b'{"op":"ping","x":[{"a":1,"body":2}]}',
+            b'{"op":"ping","x":{"a":{"b":1,"body":{}}}}',
+        ):
+            self.assertDecodes(line, reference(line))
+
+    def test_strings_that_look_like_the_cut_do_not_deceive_it(self) -> None:
+        for text in (',"body":', ',"body":1}', '\\",\\"body\\":', '"},"body":{"', "\\", '\\"', ","):
+            for line in spellings({**PUT, "x": text, "body": {text: text}}):
+                self.assertDecodes(line, reference(line))
+        for line in (b'{"op":"ping","x":","body":1}', b'{"op":"ping","x":"\\","body":1}'):
+            self.assertRefused(line)
+
+    def test_a_line_whose_body_is_not_last_is_valid_and_means_the_same(self) -> None:
+        # "A line in any other order is valid too; it is merely encoded afresh."
+        for line in (
+            b'{"body":{"id":"x"},"op":"put","seq":1,"to":["inbox/ark3"]}',
+            b'{"op":"put","body":{"id":"x"},"seq":1,"to":["inbox/ark3"]}',
+            b'{"op":"put","seq":1,"body":{"id":"x"},"to":["inbox/ark3"]}',
+            STAMP + b',"body":{"id":"x"},"n":7}',
+            STAMP + b',"body":{"id":"x"},"origin":"0123456789abcdef","n":7}',
+            STAMP + b',"body":1,"x":{}}',
+        ):
+            self.assertDecodes(line, reference(line))
+
+    def test_spaces_around_a_body_do_not_make_it_unreadable(self) -> None:
+        for line in (
+            STAMP + b',"body": {"id":"x"}}',
+            STAMP + b',"body":{"id":"x"} }',
+            STAMP + b',"body":\t1\r}',
+            json.dumps(PUT, separators=(",", ": ")).encode(),
+        ):
+            self.assertDecodes(line, PUT | {"body": reference(line)["body"]})
+
+    def test_a_body_has_no_newline_in_it_because_the_next_hop_puts_it_in_a_line(self) -> None:
+        # A WebSocket message may hold newlines between its tokens; a line may not.
+        for line in (
+            STAMP + b',"body":{"id":\n"x"}}',
+            STAMP + b',"body":{"id":"x"\n}}',
+            STAMP + b', "body":{\n"id":"x"}}',
+        ):
+            self.assertNotIn(b"\n", decode(line)["body"])
+
+    def test_a_field_named_parsed_is_not_taken_for_ours(self) -> None:
+        for line in (
+            STAMP + b',"parsed":1,"body":{"id":"x"}}',
+            STAMP + b',"body":{"id":"x"},"parsed":1}',
+            STAMP + b',"parsed":1, "body":{"id":"x"}}',
+        ):
+            self.assertEqual(decode(line)["parsed"], {"id": "x"})
+
+    def test_a_number_too_large_for_a_float_is_no_reason_for_a_traceback(self) -> None:
+        for line in (b'{"op":"sample","body":1e999}', b'{"op":"sample", "body":[1e999]}'):
+            try:
+                decode(line)
+            except ProtocolError:
+                pass
+
+    def test_mutated_lines_are_refused_or_mean_what_json_says(self) -> None:
+        dice = random.Random(2)
+        splinters = (
+            b',"body":', b'"body":', b"body", b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b" ",
+            b'{"body":', b',"body":{}}', b'"op":"ping"', b"NaN", b"1e5", b"\xff", b"\xc3\xa9",
+            b"\r", b"\x0b", b"\\u0062", b"null", b"-", b"0", b'},"x":{', b'],"x":[', b'","',
+        )  # fmt: skip
+        seeds = [s for op in TABLE for s in spellings({**sample(op), "x": {"a": 1, "body": [2]}})]
+        seeds = [s for s in seeds if len(s) < 1000]
+        taken = 0
+        for _ in range(20_000):
+            line = dice.choice(seeds)
+            for _ in range(dice.randint(1, 3)):
+                i, j = sorted(dice.choices(range(len(line) + 1), k=2))
+                match dice.randrange(4):
+                    case 0:
+                        line = line[:i] + line[min(j, i + 3) :]
+                    case 1:
+                        line = line[:i] + line[i:j] + line[i:]
+                    case 2:
+                        line = line[:i] + dice.choice(splinters) + line[i:]
+                    case _:
+                        line = line[:i] + dice.choice(splinters) + line[min(j, i + 8) :]
+            try:
+                message = decode(line)
+            except ProtocolError:
+                continue
+            try:
+                if "body" in message:
+                    message["body"] = reference(message["body"])
+                    self.assertEqual(message.pop("parsed"), message["body"])
+                self.assertEqual(message, reference(line), line)
+            except ValueError:
+                self.fail(f"taken, but not JSON: {line!r}")
+            taken += 1
+        self.assertGreater(taken, 500)
+
+
+class EncodeTest(unittest.TestCase):
+    def test_text_stays_text_and_nothing_is_wasted_on_spaces(self) -> None:
+        line = '{"op":"error","code":"full","reason":"é"}'.encode()
+        self.assertEqual(encode("error", code="full", reason="é"), line)
+        self.assertEqual(encode("sample", b"{ }"), b'{"op":"sample","body":{ }}')
+
+    def test_what_has_no_encoding_is_a_bad_message(self) -> None:
+        for value in ("\ud800", float("nan"), float("inf"), {1, 2}, b"bytes", {(): 1}):
+            with self.assertRaises(BadMessage, msg=repr(value)):
+                wire.dumps([value])
+
+    def test_loads_takes_one_json_value_and_nothing_else(self) -> None:
+        self.assertEqual(wire.loads(b'{"a":[1,2.5,null,"\xc3\xa9"]}'), {"a": [1, 2.5, None, "é"]})
+        absurd = (b"[" * 100_000, b"9" * 5000)
+        for data in (b"", b"1 2", b"{}x", b"NaN", b'"\xff"', b"{'a':1}", *absurd):
+            with self.assertRaises(BadMessage, msg=data[:20]) as caught:
+                wire.loads(data)
+            self.assertEqual(caught.exception.code, wire.BAD_MESSAGE)
+
+    def test_the_hot_paths_write_what_the_encoder_writes(self) -> None:
+        epoch, body = "0123456789abcdef", barks.encode_bark(Bark("x", "ark3", 'é"\\', 1))
+        for n, to in ((1, ["outbox/ark3"]), (wire.MAX_COUNT, ["inbox/rdl", "inbox/rhs"])):
+            stamped = wire.put_line(n, wire.dumps(to), wire.stamped(epoch.encode(), n, body))
+            unstamped = wire.put_line(n, wire.dumps(to), wire.unstamped(body))
+            message = wire.message_line(wire.message_head(to[0], epoch), n, body)
+            late = wire.message_line(wire.message_head(to[0], epoch), n, body, late=True)
+            place = {"address": to[0], "epoch": epoch}
+            pairs: tuple[tuple[bytes, dict[str, Any]], ...] = (
+                (stamped, {"op": "put", "seq": n, "to": to, "origin": epoch, "n": n, "body": body}),
+                (unstamped, {"op": "put", "seq": n, "to": to, "body": body}),
+                (message, {"op": "message", **place, "serial": n, "body": body}),
+                (late, {"op": "message", **place, "serial": n, "late": True, "body": body}),
+                (wire.ack_line(n), {"op": "ack", "seq": n}),
+            )
+            for line, fields in pairs:
+                self.assertEqual(line, encode(**fields))
+                parsed = {"parsed": wire.loads(body)} if "body" in fields else {}
+                self.assertEqual(decode(line), fields | parsed)
+            self.assertEqual(wire.addresses_json(to), wire.dumps(to))
+            self.assertEqual(wire.stamp(wire.stamped(epoch.encode(), n, body)), n)
+        self.assertEqual(decode(wire.PING), {"op": "ping"})
+        self.assertEqual(decode(wire.PONG), {"op": "pong"})
+
+    def test_a_refusal_of_a_put_has_its_number_and_one_of_a_subscription_has_none(self) -> None:
+        said = {"op": "refuse", "code": "full", "reason": "é", "addresses": ["inbox/ark3"]}
+        for seq, number in ((7, {"seq": 7}), (0, {"seq": 0}), (None, {})):
+            line = wire.refuse_line(seq, "full", "é", ("inbox/ark3",))
+            self.assertEqual(decode(line), {**said, **number})
+
+
+class LineFramingTest(unittest.TestCase):
+    LIMIT = 10
+
+    def assertFeeds(self, data: bytes, lines: list[bytes], code: str | None = None) -> None:
+        """Whole, byte by byte, and with something after it."""
+        for chunks in ([data], [data[i : i + 1] for i in range(len(data))]):
+            framing = LineFraming(self.LIMIT)
+            self.assertEqual([m for c in chunks for m in framing.feed(c)], lines)
+            self.assertEqual(framing.error and framing.error.code, code)
+        if not code:
+            framing = LineFraming(self.LIMIT)
+            self.assertEqual(framing.feed(data + b"tail"), lines)
+            self.assertEqual(framing.feed(b"\n"), [b"tail"])
+
+    def test_lines_come_out_as_they_went_in(self) -> None:
+        self.assertFeeds(b"", [])
+        self.assertFeeds(b"one\n", [b"one"])
+        self.assertFeeds(b"one\n\n\xff\r\nthree\n", [b"one", b"", b"\xff\r", b"three"])
+
+    def test_many_lines_of_one_read_may_be_longer_than_the_limit_together(self) -> None:
+        self.assertFeeds(b"123456789\n" * 20, [b"123456789"] * 20)
+
+    def test_a_line_of_the_limit_is_taken_and_one_byte_more_is_not(self) -> None:
+        self.assertFeeds(b"x" * 10 + b"\n", [b"x" * 10])
+        self.assertFeeds(b"x" * 11 + b"\n", [], wire.TOO_LARGE)
+        self.assertFeeds(b"x" * 11, [], wire.TOO_LARGE)
+        self.assertFeeds(b"ok\n" + b"x" * 10 + b"\n", [b"ok", b"x" * 10])
+
+    def test_lines_before_the_over_long_one_still_count_and_those_after_it_do_not(self) -> None:
+        self.assertFeeds(b"a\nb\n" + b"x" * 11 + b"\nc\n", [b"a", b"b"], wire.TOO_LARGE)
+        self.assertFeeds(b"a\nb\n" + b"x" * 11, [b"a", b"b"], wire.TOO_LARGE)
+
+    def test_the_error_stays(self) -> None:
+        framing = LineFraming(self.LIMIT)
+        framing.feed(b"x" * 11)
+        error = framing.error
+        self.assertEqual([framing.feed(b"\nok\n"), framing.feed(b"")], [[], []])
+        self.assertIs(framing.error, error)
+
+    def test_the_default_limit_is_the_protocol_s(self) -> None:
+        for size, fits in ((wire.MAX_LINE_BYTES, True), (wire.MAX_LINE_BYTES + 1, False)):
+            framing = LineFraming()
+            self.assertEqual(len(framing.feed(b"x" * size + b"\n")), fits)
+            self.assertEqual(framing.error is None, fits)
+
+    def test_what_is_packed_comes_out_of_the_other_side(self) -> None:
+        messages = [b"a", b"", b"bb"]
+        self.assertEqual(LineFraming().feed(LineFraming().pack(messages)), messages)
+        self.assertEqual(LineFraming().take_output(), b"")
+
+
+class BarkTest(unittest.TestCase):
+    GOOD: dict[str, Any] = {"id": "x", "user": "ark3", "content": "Woof.", "at": 1}
+
+    def assertBad(self, fields: Any, code: str = wire.BAD_MESSAGE) -> None:
+        with self.assertRaises(BadMessage, msg=fields) as caught:
+            barks.parse_bark(json.dumps(fields).encode())
+        self.assertEqual(caught.exception.code, code)
+
+    def test_a_bark_survives_the_wire(self) -> None:
+        for bark in (Bark("x", "ark3", 'é "\\\n 🐶', 0), Bark("_-" * 32, "a" * 20, "x", 2**53 - 1)):
+            self.assertEqual(barks.parse_bark(barks.encode_bark(bark)), bark)
+
+    LIMITS: tuple[tuple[str, tuple[Any, ...], tuple[Any, ...]], ...] = (
+        ("id", ("a", "a" * 64, "A_-9"), ("", "a" * 65, "a b", "é", "a\n", None, 1, ["a"])),
+        ("user", ("a", "a" * 20), ("", "a" * 21, "A", "9a", "_a", "a-b", "a\n", None, 1, {})),
+        ("at", (0, 2**53 - 1), (-1, 2**53, 1.0, True, None, "1", [])),
+        ("content", ("x", "é" * 280, "🐶" * 280), ("", " ", " \t\n\u3000", None, 1, ["x"])),
+    )
+
+    def test_both_sides_of_every_limit(self) -> None:
+        for name, good, bad in self.LIMITS:
+            for value in good:
+                bark = barks.parse_bark(json.dumps({**self.GOOD, name: value}).encode())
+                self.assertEqual(getattr(bark, name), value)
+            for value in bad:
+                self.assertBad({**self.GOOD, name: value})
+            self.assertBad({k: v for k, v in self.GOOD.items() if k != name})
+
+    def test_a_text_of_281_characters_is_too_large(self) -> None:
+        self.assertBad({**self.GOOD, "content": "x" * 281}, wire.TOO_LARGE)
+
+    def test_half_a_surrogate_pair_is_no_text(self) -> None:
+        self.assertBad({**self.GOOD, "content": "a\udc36"})
+        with self.assertRaises(BadMessage):
+            barks.encode_bark(Bark("x", "ark3", "\ud83d", 1))
+
+    def test_what_is_not_an_object_is_no_bark(self) -> None:
+        for value in (None, 1, "x", [], [self.GOOD]):
+            self.assertBad(value)
+        with self.assertRaises(BadMessage):
+            barks.parse_bark(b"{")
+
+    def test_the_largest_bark_that_is_taken_fits_a_line_at_every_hop(self) -> None:
+        # Else the next hop closes the link, gets the same line again, and so on for ever.
+        filled = wire.MAX_LINE_BYTES - 200
+        padded = wire.dumps({**self.GOOD, "more": "x" * filled})
+        first = wire.put_line(1, wire.dumps(["outbox/ark3"]), wire.unstamped(padded))
+        self.assertLessEqual(len(first), wire.MAX_LINE_BYTES)
+        largest = json.dumps({**self.GOOD, "content": "🐶" * 280}).encode()
+        for body in (largest, padded):
+            try:
+                barks.parse_bark(body)
+            except BadMessage as fault:
+                self.assertEqual(fault.code, wire.TOO_LARGE)
+                self.assertIs(body, padded)
+                continue
+            to = wire.addresses_json([f"{'a' * 20}/{'b' * 64}"] * wire.MAX_ADDRESSES)
+            end = wire.stamped(b"f" * 16, wire.MAX_COUNT, body)
+            self.assertLessEqual(len(wire.put_line(wire.MAX_COUNT, to, end)), wire.MAX_LINE_BYTES)
+
+    def test_mentions(self) -> None:
+        for text, names in (
+            ("", []), ("no at all", []), ("@ark3", ["ark3"]), ("hi @ark3, @rdl!", ["ark3", "rdl"]),
+            ("@rdl @ark3 @rdl", ["rdl", "ark3"]), ("(@a)", ["a"]), ("@" + "a" * 20, ["a" * 20]),
+            ("@" + "a" * 21, []), ("me@ark3.org", []), ("@@ark3", []), ("@Ark3", []), ("@", []),
+            ("@9a", []), ("@ark3's", ["ark3"]), ("@a-b", ["a"]), ("@ark3Z", []), ("_@ark3", []),
+            ("@ark3\n@rdl", ["ark3", "rdl"]), ("@ark3@rdl", ["ark3"]),
+        ):  # fmt: skip
+            self.assertEqual(barks.mentions(text), names, text)
+
+
+class ProofTest(unittest.TestCase):
+    SECRET, A, B = b"s" * 64, "a" * 32, "b" * 32
+
+    def test_the_proof_is_hmac_sha_256_over_version_role_and_nonces(self) -> None:
+        for role in (proof.OPENER, proof.ACCEPTOR):
+            text = f"barker 1 {role} {self.A} {self.B}".encode()
+            mac = hmac.new(self.SECRET, text, hashlib.sha256).hexdigest()
+            self.assertEqual(proof.mac(self.SECRET, role, self.A, self.B), mac)
+            self.assertTrue(proof.holds(mac, self.SECRET, role, self.A, self.B))
+            self.assertEqual(decode(encode("proof", mac=mac))["mac"], mac)
+
+    def test_a_known_vector(self) -> None:
+        self.assertEqual(
+            proof.mac(b"0" * 64, "opener", "0" * 32, "1" * 32),
+            "c60c2479770fe91569b1702b47d520ae4d5777ddddf8f71aba2d0238097b0520",
+        )
+
+    def test_a_proof_holds_for_no_other_secret_role_or_nonce(self) -> None:
+        mac = proof.mac(self.SECRET, proof.OPENER, self.A, self.B)
+        for secret, role, opener, acceptor in (
+            (self.SECRET, proof.ACCEPTOR, self.A, self.B),  # sent back to us
+            (self.SECRET, proof.ACCEPTOR, self.B, self.A),
+            (self.SECRET, proof.OPENER, self.B, self.A),
+            (self.SECRET, proof.OPENER, self.A, self.A),
+            (self.SECRET[:-1], proof.OPENER, self.A, self.B),
+        ):
+            self.assertFalse(proof.holds(mac, secret, role, opener, acceptor))
+        self.assertFalse(proof.holds(mac[:-1], self.SECRET, proof.OPENER, self.A, self.B))
+
+
+if __name__ == "__main__":
+    unittest.main()
