@@ -38,7 +38,7 @@ class Vocabulary:
         self._words: dict[str, list[str]] = {}
         for line in text.splitlines():
             name, colon, words = line.partition(": ")
-            if colon and name.isidentifier():
+            if colon and name.isidentifier() and name.islower():
                 self._words[name] = [w.strip() for w in words.split("|")]
             elif line and not line.startswith("#"):
                 self.templates.append(line)

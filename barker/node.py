@@ -11,6 +11,7 @@ If the directory is away, nothing changes but that routes do not change: links t
 
 import argparse
 import asyncio
+import errno
 import logging
 import os
 import pathlib
@@ -181,6 +182,7 @@ class Node:
     async def run(self) -> int:
         """From start to stop; the process's exit status."""
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(_report)
         self._stop_on_signals()
         self._last_tick = self.now()
         self._tick()
@@ -260,6 +262,15 @@ class Node:
         """
         for link in list(self.links):
             link.abort()
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What the loop has nobody to tell. Being out of files is the machine's state, not a bug."""
+    fault = context.get("exception")
+    if isinstance(fault, OSError) and fault.errno in (errno.EMFILE, errno.ENFILE):
+        log.warning("no free file for another connection; it waits")
+    else:
+        loop.default_exception_handler(context)
 
 
 class DirectoryTalk(Conversation):

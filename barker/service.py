@@ -47,7 +47,7 @@ class Service(Node, Conversation):
         Conversation.__init__(self)
         self.since = time.time_ns() // 1_000_000
         self.greeting = 0
-        self.max_links = min(MAX_LINKS, _files_allowed() - OTHER_FILES)
+        self.max_links = max(1, min(MAX_LINKS, _files_allowed() - OTHER_FILES))
         self._serves: list[tuple[str, str]] = []
         self._agent = Agent(self)
 

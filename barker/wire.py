@@ -311,8 +311,9 @@ def decode(line: bytes) -> dict[str, Any]:
         try:
             message["parsed"] = message["body"]
             message["body"] = dumps(message["body"])
-        except BadMessage as fault:
-            raise ProtocolError(PROTOCOL, fault.reason) from None
+        except BadMessage:
+            # Half a surrogate pair has no encoding but its escape, in which form it came.
+            message["body"] = json.dumps(message["body"]).encode()
     return _checked(message)
 
 
