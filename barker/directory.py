@@ -22,10 +22,18 @@ from barker.link import Identity, Link, Message
 from barker.node import BACKOFF_MAX_S, CONNECT_TIMEOUT_S
 from barker.routing import CONSISTENT, Route, Target, matches, split
 from barker.service import Service, log, run_service
+from barker.wire import ProtocolError
 
 # Everybody who knew our predecessor tries again within the longest back-off, or else is in a
 # connect that runs into its time-out first.
 SETTLE_S = BACKOFF_MAX_S + 0.5 * CONNECT_TIMEOUT_S
+
+# Instances of one service: their list is one message, and has to fit a line.
+MAX_INSTANCES = 300
+# Different addresses that are served; ours are a handful.
+MAX_SERVICES = 1000
+# What one link may watch, and what it may have resolved: a page asks for two addresses a user.
+MAX_ASKED = 1000
 
 
 class Registration(NamedTuple):
@@ -103,16 +111,23 @@ class Directory(Service):
         if not members:
             policy = self._policies[address] = new.policy
         if policy != new.policy:
-            raise wire.ProtocolError(wire.PROTOCOL, f"the policy of {address} is {policy}")
+            raise ProtocolError(wire.PROTOCOL, f"the policy of {address} is {policy}")
         old = members.get(name)
         if old and old.link is not link and old.target[:3] != target[:3]:
-            raise wire.ProtocolError(wire.NAME_TAKEN, f"{name} is at {_place(old.target)}")
+            raise ProtocolError(wire.NAME_TAKEN, f"{name} is at {_place(old.target)}")
+        if name not in members and len(members) >= MAX_INSTANCES:
+            raise ProtocolError(wire.TOO_MANY, f"{address} has {MAX_INSTANCES} instances already")
+        if not members and sum(map(bool, self._services.values())) >= MAX_SERVICES:
+            raise ProtocolError(wire.TOO_MANY, f"there are {MAX_SERVICES} services already")
         members[name] = new
         self._tell(address)
 
     def on_watch(self, link: Link, message: Message) -> None:
         prefix = message["prefix"]
-        self._watchers.setdefault(link, set()).add(prefix)
+        prefixes = self._watchers.setdefault(link, set())
+        prefixes.add(prefix)
+        if len(prefixes) > MAX_ASKED:
+            raise ProtocolError(wire.TOO_MANY, f"over {MAX_ASKED} watches on one link")
         if not self._settling:
             # Also about a service that nobody serves: "none" is an answer.
             known = {a for a in self._services if matches(prefix, a)}
@@ -122,6 +137,8 @@ class Directory(Service):
     def on_resolve(self, link: Link, message: Message) -> None:
         address = message["address"]
         wanted = self._resolvers.setdefault(link, {})
+        if len(wanted) >= MAX_ASKED and address not in wanted:
+            raise ProtocolError(wire.TOO_MANY, f"over {MAX_ASKED} addresses on one link")
         if not self._settling:
             wanted[address] = self._choose(address)
             link.send(_target(address, wanted[address]))

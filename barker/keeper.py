@@ -222,10 +222,10 @@ class Keeper(Service, Generic[Stage]):
         try:
             segment = self.journal.append([stage.line for stage in staged])
         except OSError as fault:
-            log.error("the journal can't be written: %s", fault.strerror)
+            reason = f"the journal can't be written: {fault.strerror or fault}"
+            log.error("%s", reason)
             for stage in staged:
                 self.withdraw(stage)
-                reason = f"the journal can't be written: {fault.strerror}"
                 addresses = [*stage.addresses, *self._moved.pop(stage.seq, ())]
                 link.send(wire.refuse_line(stage.seq, wire.FULL, reason, addresses))
         else:
