@@ -48,7 +48,6 @@ class Arrival(NamedTuple):
     entry: Entry
     timelines: Sequence[Timeline]
     key: tuple[str, str]
-    is_old: bool  # a former owner has handed it over
 
 
 class Inbox(Keeper[Arrival]):
@@ -106,11 +105,11 @@ class Inbox(Keeper[Arrival]):
         for timeline in timelines:
             timeline.promised += 1
             serials.append(timeline.promised)
-        entry = Entry(body, origin, n, self._is_late(user, fields) or late, 0)
+        entry = Entry(body, origin, n, self._is_late(user, fields) or late, handed_over, 0)
         to = wire.addresses_json(fresh)
-        rest = wire.stamped(origin.encode(), n, body)
+        rest = b'"late":true,' * handed_over + wire.stamped(origin.encode(), n, body)
         line = b'{"op":"put","seq":0,"to":%b,"serials":%b,%b' % (to, _numbers(serials), rest)
-        return Arrival(seq, fresh, line, entry, timelines, key, handed_over)
+        return Arrival(seq, fresh, line, entry, timelines, key)
 
     def _is_late(self, user: str, fields: dict[str, Any]) -> bool:
         """Has something that the author said afterwards been here before?"""
@@ -127,7 +126,7 @@ class Inbox(Keeper[Arrival]):
     def keep(self, stage: Arrival, segment: int) -> None:
         entry = stage.entry._replace(segment=segment)
         for timeline in stage.timelines:
-            timeline.append(entry, is_old=stage.is_old)
+            timeline.append(entry, is_old=entry.old)
         self._grown.update(stage.timelines)
         self._taken += len(stage.timelines)
         self.late += entry.late
@@ -178,7 +177,9 @@ class Inbox(Keeper[Arrival]):
             history=message.get("history", self.args.history),
             window=min(message.get("window", DEFAULT_READER_WINDOW) or 1, MAX_READER_WINDOW),
         )
-        subscription = Subscription(link, timeline, cursor, wire.message_head(address, self.epoch))
+        head = wire.message_head(address, self.epoch)
+        old_until = 0 if epoch in (None, self.epoch) else timeline.last
+        subscription = Subscription(link, timeline, cursor, head, old_until)
         if address in mine:  # asked again: the new place counts
             self._held.get(link, set()).discard(mine[address])
         mine[address] = timeline.subscriptions[link] = subscription
@@ -250,10 +251,12 @@ class Inbox(Keeper[Arrival]):
             fields, origin, n = put["parsed"], put["origin"], put["n"]
             user = fields["user"]
             self._duplicates.admit((user, fields["id"]), origin, n, put["to"])
-            entry = Entry(put["body"], origin, n, self._is_late(user, fields), segment)
+            entry = Entry(
+                put["body"], origin, n, self._is_late(user, fields), "late" in put, segment
+            )
             for address, serial in zip(put["to"], put["serials"], strict=True):
                 timeline = self._timeline(address)
-                timeline.append(entry)
+                timeline.append(entry, is_old=entry.old)
                 timeline.last = timeline.promised = max(serial, timeline.last)
             if origin == self.epoch:
                 self._n = max(self._n, n)
@@ -265,7 +268,7 @@ class Inbox(Keeper[Arrival]):
         else:
             timeline = self._timeline(record["address"])
             entries = [
-                Entry(wire.dumps(e["body"]), e["origin"], e["n"], "late" in e, segment)
+                Entry(wire.dumps(e["body"]), e["origin"], e["n"], "late" in e, "old" in e, segment)
                 for e in record["entries"]
             ]
             timeline.restore(record["last"], entries)

@@ -97,6 +97,9 @@ class Keeper(Service, Generic[Stage]):
         self.journal: Journal | NoJournal = NoJournal()
         self._staged: list[Stage] = []
         self._moved: dict[int, list[str]] = {}  # of this batch, by number of the put
+        self._known: list[
+            tuple[int, Sequence[str]]
+        ] = []  # of this batch: had before, perhaps in it
         self._ours: dict[str, bool] = {}
         self.watch(self.address, self._ring_changed)
 
@@ -198,6 +201,8 @@ class Keeper(Service, Generic[Stage]):
                 stage = self.take(seq, ours, message)
                 if stage is not None:
                     self._staged.append(stage)
+                else:
+                    self._known.append((seq, ours))
             if moved:
                 self._moved[seq] = moved
         except BadMessage as fault:
@@ -207,6 +212,7 @@ class Keeper(Service, Generic[Stage]):
     def batch_end(self, link: Link) -> None:
         if self._staged:
             self._commit(link)
+        self._known.clear()
         if self._moved:
             for seq, moved in self._moved.items():
                 reason = "another one's share of the ring"
@@ -226,8 +232,11 @@ class Keeper(Service, Generic[Stage]):
             log.error("%s", reason)
             for stage in staged:
                 self.withdraw(stage)
-                addresses = [*stage.addresses, *self._moved.pop(stage.seq, ())]
-                link.send(wire.refuse_line(stage.seq, wire.FULL, reason, addresses))
+            # What repeats something of this batch must not be acked before that is kept.
+            refused = [(stage.seq, stage.addresses) for stage in staged] + self._known
+            for seq, addresses in sorted(refused):
+                addresses = [*addresses, *self._moved.pop(seq, ())]
+                link.send(wire.refuse_line(seq, wire.FULL, reason, addresses))
         else:
             for stage in staged:
                 self.keep(stage, segment)

@@ -9,6 +9,7 @@ retains, and the reader drops what it has shown by the barks' ids. So every bark
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Any
 
 from barker import state, wire
 from barker.arguments import at_least_0, common_arguments, quick_parser
+from barker.bark import now_ms
 from barker.delivery import ASK_AGAIN_S, Peers
 from barker.link import Link, Message
 from barker.node import Node, run_node
@@ -35,7 +37,7 @@ Show = Callable[[str, dict[str, Any], bool], None]
 class Place:
     """How far a reader has come in one inbox, and whom it has asked for more."""
 
-    __slots__ = ("asked", "epoch", "seen", "serial", "unacked")
+    __slots__ = ("asked", "epoch", "seen", "serial", "since", "unacked")
 
     def __init__(self) -> None:
         self.epoch: str | None = None
@@ -43,6 +45,7 @@ class Place:
         self.seen: dict[tuple[str, str], None] = {}
         self.asked: Link | None = None
         self.unacked = False
+        self.since: float = math.inf  # the `at` of the oldest bark that was asked for
 
     def is_new(self, key: tuple[str, str]) -> bool:
         """Remember a bark; False if it was remembered before."""
@@ -112,6 +115,8 @@ class Reader(Peers):
             # Also before the first bark: whoever holds the inbox next is to send what comes after
             # this place, not what a new reader would get.
             place.epoch, place.serial = message["epoch"], message["serial"]
+            if place.since == math.inf:
+                place.since = now_ms()
 
     def on_message(self, link: Link, message: Message) -> None:
         address = message["address"]
@@ -125,6 +130,11 @@ class Reader(Peers):
         fields = message["parsed"]
         if type(fields) is not dict or not {"user", "id"} <= fields.keys():
             return  # not a bark, and nothing else that we know
+        at = fields.get("at")
+        if type(at) is int:
+            if "old" in message and at < place.since:
+                return  # its new holder can't know that we did not ask for it
+            place.since = min(place.since, at)
         if place.is_new((fields["user"], fields["id"])):
             self._show(address.partition("/")[2], fields, "late" in message)
 

@@ -20,11 +20,12 @@ class Entry(NamedTuple):
     origin: str
     n: int
     late: bool
+    old: bool  # handed over by a former owner
     segment: int
 
     def json(self) -> bytes:
-        late = b'"late":true,' if self.late else b""
-        return b"{%b%b" % (late, wire.stamped(self.origin.encode(), self.n, self.body))
+        marks = b'"late":true,' * self.late + b'"old":true,' * self.old
+        return b"{%b%b" % (marks, wire.stamped(self.origin.encode(), self.n, self.body))
 
 
 class Timeline(Stream[Entry]):
@@ -62,9 +63,13 @@ class Moving:
 class Subscription:
     """One reader of one timeline over one link."""
 
-    __slots__ = ("cursor", "head", "link", "timeline")
+    __slots__ = ("cursor", "head", "link", "old_until", "timeline")
 
-    def __init__(self, link: Link, timeline: Timeline, cursor: Cursor, head: bytes) -> None:
+    def __init__(
+        self, link: Link, timeline: Timeline, cursor: Cursor, head: bytes, old_until: int
+    ) -> None:
+        """`old_until`: up to this serial, nothing is new to a reader that comes from elsewhere."""
+        self.old_until = old_until
         self.link = link
         self.timeline = timeline
         self.cursor = cursor
@@ -78,7 +83,8 @@ class Subscription:
             if missed:
                 link.send(wire.encode("gap", address=self.timeline.address, missed=missed))
             for entry in entries:
-                link.send(wire.message_line(self.head, serial, entry.body, entry.late))
+                old = entry.old or serial <= self.old_until
+                link.send(wire.message_line(self.head, serial, entry.body, entry.late, old))
                 serial += 1
             if len(entries) < HANDFUL:
                 return True

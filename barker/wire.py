@@ -259,6 +259,9 @@ OPS: dict[str, tuple[Field, ...]] = {
         Field("epoch", is_hex),
         Field("serial", is_count),
         Field("late", is_true, False),  # something newer of the same author was here before
+        Field(
+            "old", is_true, False
+        ),  # it is new only to this epoch: who has asked for less, skips it
         Field("body", is_raw),
     ),
     "moved": _op(Field("address", is_address)),
@@ -364,9 +367,12 @@ def message_head(address: str, epoch: str) -> bytes:
     return encode("message", address=address, epoch=epoch)[:-1] + b',"serial":'
 
 
-def message_line(head: bytes, serial: int, body: bytes, late: bool = False) -> bytes:
-    if late:
-        return b'%b%d,"late":true,"body":%b}' % (head, serial, body)
+def message_line(
+    head: bytes, serial: int, body: bytes, late: bool = False, old: bool = False
+) -> bytes:
+    if late or old:
+        marks = b',"late":true' * late + b',"old":true' * old
+        return b'%b%d%b,"body":%b}' % (head, serial, marks, body)
     return b'%b%d,"body":%b}' % (head, serial, body)
 
 

@@ -80,7 +80,7 @@ TABLE: dict[str, dict[str, str]] = {
     | {"window": "count?"},
     "subscribed": {"address": "address", "epoch": "hex", "serial": "count"},
     "message": {"address": "address", "epoch": "hex", "serial": "count"}
-    | {"late": "true?", "body": "body"},
+    | {"late": "true?", "old": "true?", "body": "body"},
     "moved": {"address": "address"},
     "gap": {"address": "address", "missed": "count"},
     "ping": {},

@@ -138,6 +138,7 @@ class Reader extends Peer {
     this.serial = 0;
     this.unacked = 0;
     this.seen = new Set();
+    this.since = Infinity; // the `at` of the oldest bark that we have asked for
   }
 
   up() {
@@ -161,9 +162,10 @@ class Reader extends Peer {
   begin({ epoch, serial }) {
     this.epoch = epoch;
     this.serial = serial;
+    if (this.since === Infinity) this.since = Date.now();
   }
 
-  read({ epoch, serial, body }) {
+  read({ epoch, serial, body, old }) {
     this.epoch = epoch;
     this.serial = serial;
     this.unacked += 1;
@@ -171,6 +173,9 @@ class Reader extends Peer {
       this.unacked = 0;
       this.dialer.send({ op: "ack", address: this.address, serial });
     }
+    // With another manifold we get all that it has, and it can't know that we asked for less.
+    if (old && body.at < this.since) return;
+    if (body.at < this.since) this.since = body.at;
     if (this.isNew(barkKey(body))) this.on.bark(body);
   }
 
