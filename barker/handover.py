@@ -1,7 +1,7 @@
 """Handing over: when the ring changes, timelines go to their new owners.
 
 The entries of a timeline that is another's now are put to that other like any barks, but marked
-``late`` and with their first stamps. Until the last of them is acked the timeline stays where it
+``old`` and with their first stamps. Until the last of them is acked the timeline stays where it
 is. What the new owner has had by another way already, it drops.
 """
 
@@ -48,7 +48,7 @@ class HandOver(Delivery):
                 continue
             moving.last = timeline.last
             for entry in timeline.entries:
-                end = b'"late":true,' + wire.stamped(entry.origin.encode(), entry.n, entry.body)
+                end = b'"old":true,' + wire.stamped(entry.origin.encode(), entry.n, entry.body)
                 self.put((timeline.address,), end, moving)
         self.pump()
 

@@ -90,7 +90,7 @@ class Inbox(Keeper[Arrival]):
             self._timeline(address)
         key = (user, id_)
         origin, n = message.get("origin"), message.get("n")
-        handed_over = "late" in message
+        handed_over = "old" in message
         # What is handed over may be older than any window; its key is all that counts.
         fresh, late = self._duplicates.admit(
             key, None if handed_over else origin, n or 0, addresses
@@ -107,7 +107,7 @@ class Inbox(Keeper[Arrival]):
             serials.append(timeline.promised)
         entry = Entry(body, origin, n, self._is_late(user, fields) or late, handed_over, 0)
         to = wire.addresses_json(fresh)
-        rest = b'"late":true,' * handed_over + wire.stamped(origin.encode(), n, body)
+        rest = b'"old":true,' * handed_over + wire.stamped(origin.encode(), n, body)
         line = b'{"op":"put","seq":0,"to":%b,"serials":%b,%b' % (to, _numbers(serials), rest)
         return Arrival(seq, fresh, line, entry, timelines, key)
 
@@ -252,7 +252,7 @@ class Inbox(Keeper[Arrival]):
             user = fields["user"]
             self._duplicates.admit((user, fields["id"]), origin, n, put["to"])
             entry = Entry(
-                put["body"], origin, n, self._is_late(user, fields), "late" in put, segment
+                put["body"], origin, n, self._is_late(user, fields), "old" in put, segment
             )
             for address, serial in zip(put["to"], put["serials"], strict=True):
                 timeline = self._timeline(address)

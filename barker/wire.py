@@ -230,7 +230,7 @@ OPS: dict[str, tuple[Field, ...]] = {
         Field("to", is_addresses),
         Field("origin", is_hex, False),
         Field("n", is_count, False),
-        Field("late", is_true, False),  # handed over by a former owner, with the first stamp
+        Field("old", is_true, False),  # handed over by a former owner, with the first stamp
         Field("body", is_raw),
     ),
     "ack": _op(

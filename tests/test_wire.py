@@ -73,7 +73,7 @@ TABLE: dict[str, dict[str, str]] = {
     "resolve": {"address": "address"},
     "target": {"address": "address", "name": "name~", "host": "host~", "port": "port~"},
     "put": {"seq": "count", "to": "addresses", "origin": "hex?", "n": "count?"}
-    | {"late": "true?", "body": "body"},
+    | {"old": "true?", "body": "body"},
     "ack": {"seq": "count?", "address": "address?", "serial": "count?"},
     "refuse": {"seq": "count?", "code": "name", "reason": "text", "addresses": "addresses"},
     "subscribe": {"address": "address", "epoch": "hex?~", "after": "count?", "history": "count?"}
