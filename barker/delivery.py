@@ -130,6 +130,7 @@ class Delivery(Peers):
         self._homeless: deque[Put] = deque()
         self._again: list[Put] = []
         self._pieces: dict[Sequence[str], list[tuple[_Lane, Sequence[str], bytes]]] = {}
+        self._disordered = False  # something was put off: lanes are not in order of age any more
         self._placed: Route | None = None  # the route under which lanes were last filled
         self.done = 0  # puts that were acked, or refused for good
         self.reached = 0  # addresses in those that were acked
@@ -159,24 +160,26 @@ class Delivery(Peers):
 
     def oldest(self) -> Iterator[Put]:
         """The first put of every lane, and all that are in none: the oldest is among them."""
+        self._disordered = self._disordered and bool(len(self))
+        # What was put off has gone behind newer ones, but no further than a window.
+        count = 2 * wire.UNACKED_WINDOW if self._disordered else 1
         for lane in self._lanes.values():
-            first = lane.window.first()
-            if first:
-                yield first
+            yield from lane.window.head(count)
         yield from islice(self._homeless, 1)
         yield from self._again
 
-    def put(self, addresses: tuple[str, ...], end: bytes, job: Job) -> None:
+    def put(self, addresses: tuple[str, ...], end: bytes, job: Job, *, first: bool = False) -> None:
         """Hand over to all `addresses`; adds the number of puts it takes to `job.pending`.
 
-        Nothing is sent before `pump`, so that a batch leaves in one piece.
+        Nothing is sent before `pump`, so that a batch leaves in one piece. With `first` it goes
+        before all that was put and has not left yet.
         """
         pieces = self._pieces.get(addresses)
         if pieces is None:
             pieces = self._split(addresses)
         job.pending += len(pieces)
         for lane, group, to in pieces:
-            lane.window.add(Put(to, end, group, job))
+            lane.window.add(Put(to, end, group, job), first=first)
         if not pieces:
             job.pending += 1
             self._homeless.append(Put(b"", end, addresses, job))
@@ -218,12 +221,12 @@ class Delivery(Peers):
             self._pieces[addresses] = pieces
         return pieces
 
-    def _replace(self, puts: Sequence[Put]) -> None:
+    def _replace(self, puts: Sequence[Put], *, first: bool = False) -> None:
         """Place puts anew that were placed before; each counts once in its job's `pending`."""
         for put in puts:
             if not put.job.void:
                 put.job.pending -= 1
-                self.put(tuple(put.addresses), put.end, put.job)
+                self.put(tuple(put.addresses), put.end, put.job, first=first)
 
     def _link_for(self, lane_name: str) -> Link | None:
         if self.route.policy == CONSISTENT:
@@ -305,5 +308,7 @@ class Delivery(Peers):
 
     def _ask_again(self) -> None:
         again, self._again = self._again, []
-        self._replace(again)
+        self._disordered = True
+        for put in reversed(again):  # before all that was not sent yet, since it is older
+            self._replace([put], first=True)
         self.pump()

@@ -12,7 +12,7 @@ are never stored, only counted.
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Generic, TypeVar
 
 Entry = TypeVar("Entry")
@@ -37,12 +37,17 @@ class Window(Generic[Entry]):
     def unacked(self) -> int:
         return len(self._unacked)
 
-    def first(self) -> Entry | None:
-        """The oldest entry that is not settled; None if there is none."""
-        return next((e for e in chain(self._unacked, self._waiting) if e is not None), None)
+    def head(self, count: int) -> Iterator[Entry]:
+        """The first `count` entries that are not settled, in the order in which they go out."""
+        entries = (e for e in chain(self._unacked, self._waiting) if e is not None)
+        return islice(entries, count)
 
-    def add(self, entry: Entry) -> None:
-        self._waiting.append(entry)
+    def add(self, entry: Entry, *, first: bool = False) -> None:
+        """Have it wait behind all others, or before them."""
+        if first:
+            self._waiting.appendleft(entry)
+        else:
+            self._waiting.append(entry)
 
     def send(self) -> Iterator[tuple[int, Entry]]:
         """Number and entry of all that may go out now; each is unacked as soon as it is yielded."""
