@@ -33,15 +33,25 @@ def parse_bark(body: bytes) -> Bark:
     return check_bark(body, loads(body))
 
 
+def check_flat(body: bytes, fields: Any) -> None:
+    """What every body is, whatever its kind: a small object without others in it.
+
+    How deep JSON may be nested depends on who reads it, and when. Raises BadMessage.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise BadMessage(TOO_LARGE, f"{len(body)} bytes; at most {MAX_BODY_BYTES} are allowed")
+    if type(fields) is not dict:
+        raise BadMessage(BAD_MESSAGE, "a body is a JSON object")
+    if any(type(value) in (dict, list) for value in fields.values()):
+        raise BadMessage(BAD_MESSAGE, "a body has nothing nested in it")
+
+
 def check_bark(body: bytes, fields: Any) -> Bark:
     """The bark in a `body` that means `fields`. Raises BadMessage.
 
     The code is `too-large` for too much text or too many bytes, else `bad-message`.
     """
-    if len(body) > MAX_BODY_BYTES:
-        raise BadMessage(TOO_LARGE, f"{len(body)} bytes; at most {MAX_BODY_BYTES} are allowed")
-    if type(fields) is not dict:
-        raise BadMessage(BAD_MESSAGE, "a bark is a JSON object")
+    check_flat(body, fields)
     values: list[Any] = [fields.get(name) for name in Bark._fields]
     bark = Bark(*values)
     if type(bark.id) is not str or not BARK_ID.fullmatch(bark.id):

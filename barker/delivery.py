@@ -165,7 +165,7 @@ class Delivery(Peers):
         count = 2 * wire.UNACKED_WINDOW if self._disordered else 1
         for lane in self._lanes.values():
             yield from lane.window.head(count)
-        yield from islice(self._homeless, 1)
+        yield from islice(self._homeless, count)
         yield from self._again
 
     def put(self, addresses: tuple[str, ...], end: bytes, job: Job, *, first: bool = False) -> None:
@@ -182,7 +182,8 @@ class Delivery(Peers):
             lane.window.add(Put(to, end, group, job), first=first)
         if not pieces:
             job.pending += 1
-            self._homeless.append(Put(b"", end, addresses, job))
+            put = Put(b"", end, addresses, job)
+            self._homeless.appendleft(put) if first else self._homeless.append(put)
 
     def pump(self) -> None:
         """Send all that was put since the last time, as far as windows allow."""

@@ -33,8 +33,8 @@ MAX_SUBSCRIPTIONS = 100_000  # of one link
 # The journal may be larger than a fresh copy of all timelines by this factor. A larger one costs
 # disk; a smaller one has timelines written anew more often.
 JOURNAL_FACTOR = 2
-# About what an entry takes in such a copy.
-RECORD_BYTES = 300
+# What an entry takes in such a copy, besides its body.
+ENTRY_OVERHEAD = 100
 # Entries that are written anew for each batch, so that no batch takes much longer than others.
 REWRITTEN_AT_ONCE = 500
 
@@ -66,6 +66,8 @@ class Inbox(Keeper[Arrival]):
         self._held: dict[Link, set[Subscription]] = {}
         self._hand_over = HandOver(self, self.address, self._handed_over)
         self._checked_segment = 0
+        # What entries take in a copy of their timeline: sums since the start, for the mean.
+        self._entries = self._entry_bytes = 1
         self._rewriting: Iterator[Timeline] | None = None
         self.late = self._taken = self._sent = 0
 
@@ -81,9 +83,8 @@ class Inbox(Keeper[Arrival]):
 
     def take(self, seq: int, addresses: Sequence[str], message: Message) -> Arrival | None:
         body, fields = message["body"], message["parsed"]
-        if len(body) > barks.MAX_BODY_BYTES:
-            raise BadMessage(wire.TOO_LARGE, f"a body has at most {barks.MAX_BODY_BYTES} bytes")
-        user, id_ = (fields.get("user"), fields.get("id")) if type(fields) is dict else (0, 0)
+        barks.check_flat(body, fields)
+        user, id_ = fields.get("user"), fields.get("id")
         if type(user) is not str or type(id_) is not str:
             raise BadMessage(BAD_MESSAGE, "a body needs a user and an id")
         for address in addresses:
@@ -127,9 +128,15 @@ class Inbox(Keeper[Arrival]):
         entry = stage.entry._replace(segment=segment)
         for timeline in stage.timelines:
             timeline.append(entry, is_old=entry.old)
+            timeline.emptied_in = segment
+        self._count(entry, len(stage.timelines))
         self._grown.update(stage.timelines)
         self._taken += len(stage.timelines)
         self.late += entry.late
+
+    def _count(self, entry: Entry, timelines: int) -> None:
+        self._entries += timelines
+        self._entry_bytes += timelines * (len(entry.body) + ENTRY_OVERHEAD)
 
     def withdraw(self, stage: Arrival) -> None:
         self._duplicates.withdraw(stage.key, stage.addresses)
@@ -235,7 +242,7 @@ class Inbox(Keeper[Arrival]):
             timeline_gone = wire.encode(
                 "timeline", address=timeline.address, last=timeline.last, entries=[]
             )
-            self.journal.append([timeline_gone])
+            timeline.emptied_in = self.journal.append([timeline_gone])
         except OSError:
             return  # then it is handed over once more at some time, and dropped as known
         timeline.restore(timeline.last, ())
@@ -249,14 +256,14 @@ class Inbox(Keeper[Arrival]):
         if line.startswith(b'{"op":"put"'):
             put = wire.decode(line)
             fields, origin, n = put["parsed"], put["origin"], put["n"]
-            user = fields["user"]
-            self._duplicates.admit((user, fields["id"]), origin, n, put["to"])
-            entry = Entry(
-                put["body"], origin, n, self._is_late(user, fields), "old" in put, segment
-            )
+            user, old = fields["user"], "old" in put
+            self._duplicates.admit((user, fields["id"]), None if old else origin, n, put["to"])
+            entry = Entry(put["body"], origin, n, self._is_late(user, fields), old, segment)
+            self._count(entry, len(put["to"]))
             for address, serial in zip(put["to"], put["serials"], strict=True):
                 timeline = self._timeline(address)
                 timeline.append(entry, is_old=entry.old)
+                timeline.emptied_in = segment
                 timeline.last = timeline.promised = max(serial, timeline.last)
             if origin == self.epoch:
                 self._n = max(self._n, n)
@@ -267,11 +274,9 @@ class Inbox(Keeper[Arrival]):
             self._n = max(self._n, record["n"])
         else:
             timeline = self._timeline(record["address"])
-            entries = [
-                Entry(wire.dumps(e["body"]), e["origin"], e["n"], "late" in e, "old" in e, segment)
-                for e in record["entries"]
-            ]
+            entries = [Entry.from_json(e, segment) for e in record["entries"]]
             timeline.restore(record["last"], entries)
+            timeline.emptied_in = segment
             timeline.promised = timeline.last
 
     def _clean(self) -> None:
@@ -282,7 +287,8 @@ class Inbox(Keeper[Arrival]):
                 return  # nothing is dropped but when a segment is full
             self._checked_segment = journal.current
             oldest = next(iter(journal.segments), journal.current)
-            retained = sum(len(t.entries) for t in self._timelines.values()) * RECORD_BYTES
+            entries = sum(len(t.entries) for t in self._timelines.values())
+            retained = entries * self._entry_bytes // self._entries
             if journal.size <= KEPT_BYTES + JOURNAL_FACTOR * retained or oldest == journal.current:
                 return
             self._rewriting = iter([t for t in self._timelines.values() if _needs(t, oldest)])
@@ -290,9 +296,10 @@ class Inbox(Keeper[Arrival]):
         try:
             for timeline in self._rewriting:
                 segment = journal.append([timeline.record()])
-                entries = [e._replace(segment=segment) for e in timeline.entries]
-                timeline.restore(timeline.last, entries)
-                done += len(entries)
+                rewritten = [e._replace(segment=segment) for e in timeline.entries]
+                timeline.restore(timeline.last, rewritten)
+                timeline.emptied_in = segment
+                done += len(rewritten) + 1
                 if done > REWRITTEN_AT_ONCE:
                     return
         except OSError as fault:
@@ -317,7 +324,8 @@ class Inbox(Keeper[Arrival]):
 
 def _needs(timeline: Timeline, segment: int) -> bool:
     entries = timeline.entries
-    return bool(entries) and entries[0].segment <= segment
+    # Also of one that is empty: its last serial must not be given away again.
+    return timeline.last > 0 and (entries[0].segment if entries else timeline.emptied_in) <= segment
 
 
 def _numbers(values: Sequence[int]) -> bytes:

@@ -64,7 +64,8 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(folder / "lock")
             for path in sorted(folder.glob(f"*{SUFFIX}")):
-                self.segments[int(path.stem)] = path.stat().st_size
+                if path.stem.isdecimal():
+                    self.segments[int(path.stem)] = path.stat().st_size
         except OSError as fault:
             raise StateError(f"{folder}: {fault.strerror or fault}") from None
 

@@ -20,7 +20,7 @@ from barker.link import Link, Message
 from barker.routing import CONSISTENT, split
 from barker.service import Service, log
 from barker.streams import DEFAULT_KEEP
-from barker.wire import BAD_MESSAGE, BadMessage
+from barker.wire import BAD_MESSAGE, BadMessage, BarkerError
 
 # A bark waiting in an outbox costs some 600 bytes; this many fit a small machine. Beyond it, full.
 DEFAULT_BACKLOG = 1_200_000
@@ -29,6 +29,9 @@ MAX_STREAMS = 2_000_000
 # What a journal keeps even if nobody needs it for its content: by the keys in it we know a bark
 # again that comes a second time, and these are the keys of about 100 000 barks.
 KEPT_BYTES = 32 * 1024 * 1024
+# Puts of a batch that are applied before readers get their share of them: with more at once, a
+# batch could push entries out of a timeline that a reader who keeps up has not been sent.
+APPLIED_HANDFUL = 256
 # Records played back between two looks at the loop, so that Ctrl-C is heard.
 REPLAY_HANDFUL = 5000
 
@@ -149,10 +152,16 @@ class Keeper(Service, Generic[Stage]):
             self.journal = Journal(folder, fsync=self.args.fsync)
         begun, records = self.now(), 0
         for segment, line in self.journal.recover():
-            self.replay(segment, line)
+            try:
+                self.replay(segment, line)
+            except (BarkerError, ArithmeticError, LookupError, TypeError, ValueError) as fault:
+                log.warning("a record of segment %d makes no sense: %r", segment, fault)
+                self.journal.damages += 1
             records += 1
             if records % REPLAY_HANDFUL == 0:
                 await asyncio.sleep(0)
+                if self._stop.is_set():
+                    return
         try:
             self.journal.begin(self.header)
         except OSError as fault:
@@ -238,5 +247,7 @@ class Keeper(Service, Generic[Stage]):
                 addresses = [*addresses, *self._moved.pop(seq, ())]
                 link.send(wire.refuse_line(seq, wire.FULL, reason, addresses))
         else:
-            for stage in staged:
+            for i, stage in enumerate(staged, start=1):
                 self.keep(stage, segment)
+                if i % APPLIED_HANDFUL == 0:
+                    self.hand_on()

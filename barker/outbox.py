@@ -148,6 +148,7 @@ class Outbox(Keeper[Stamped]):
                 self._settled = max(self._settled, record["settled"])
             else:
                 self._settled = max(self._settled, record["seq"])
+                self._n = max(self._n, self._settled)  # its put may be what was damaged
             while waiting and wire.stamp(waiting[0].end) <= self._settled:
                 waiting.popleft()
 

@@ -98,6 +98,8 @@ class Service(Node, Conversation):
         self.host = self.args.advertise or bound_host
         self.name = self.args.name or f"{self.name_stem}-{self.port}"
         await self.prepare()
+        if self._stop.is_set():
+            return
         await self._server.start_serving()
         self.serve(agent.ADDRESS, ORDERED)
         await self.ready()

@@ -182,7 +182,7 @@ class Duplicates:
 
     def withdraw(self, key: tuple[str, str], addresses: Sequence[str]) -> None:
         """What `admit` has just returned was not accepted after all (the disk is full)."""
-        record = self._young.get(key)
+        record = self._young.get(key) or self._old.get(key)
         if record:
             record[:] = [a for a in record if a not in addresses]
 

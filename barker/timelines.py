@@ -3,7 +3,7 @@
 A bark is kept once, however many timelines it is in: they hold references to one entry.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from barker import wire
 from barker.link import Link
@@ -24,19 +24,24 @@ class Entry(NamedTuple):
     segment: int
 
     def json(self) -> bytes:
-        marks = b'"late":true,' * self.late + b'"old":true,' * self.old
-        return b"{%b%b" % (marks, wire.stamped(self.origin.encode(), self.n, self.body))
+        """For the journal. The body goes in as text: what it is, it is to the last byte."""
+        return wire.dumps({**self._asdict(), "body": self.body.decode()})
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any], segment: int) -> "Entry":
+        return cls(**{**fields, "body": fields["body"].encode(), "segment": segment})
 
 
 class Timeline(Stream[Entry]):
     """One reader's inbox. `promised` is the last serial given to what is not in the journal yet."""
 
-    __slots__ = ("address", "moving", "promised", "subscriptions")
+    __slots__ = ("address", "emptied_in", "moving", "promised", "subscriptions")
 
     def __init__(self, address: str, keep: int) -> None:
         super().__init__(keep)
         self.address = address
         self.promised = 0
+        self.emptied_in = 0  # the segment that has the last serial, if no entry has it
         self.moving: Moving | None = None
         self.subscriptions: dict[Link, Subscription] = {}
 

@@ -16,6 +16,7 @@ Rules that the rest of the system leans on:
 
 import functools
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -78,9 +79,16 @@ def _no_constants(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text} is beyond all numbers that others can read")
+    return value
+
+
 # raw_decode() and encode() of objects made once: json.loads() would look at the first bytes of
 # every line to guess an encoding, and half of a line's parsing time would go into that guess.
-_decode_json = json.JSONDecoder(parse_constant=_no_constants).raw_decode
+_decode_json = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constants).raw_decode
 _encode_json = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False
 ).encode
