@@ -184,13 +184,20 @@ class Inbox(Keeper[Arrival]):
             history=message.get("history", self.args.history),
             window=min(message.get("window", DEFAULT_READER_WINDOW) or 1, MAX_READER_WINDOW),
         )
-        head = wire.message_head(address, self.epoch)
-        old_until = 0 if epoch in (None, self.epoch) else timeline.last
-        subscription = Subscription(link, timeline, cursor, head, old_until)
+        subscription = Subscription(link, timeline, cursor, wire.message_head(address, self.epoch))
         if address in mine:  # asked again: the new place counts
             self._held.get(link, set()).discard(mine[address])
         mine[address] = timeline.subscriptions[link] = subscription
-        link.send(wire.encode("subscribed", address=address, epoch=self.epoch, serial=cursor.sent))
+        link.send(
+            wire.encode(
+                "subscribed",
+                address=address,
+                epoch=self.epoch,
+                serial=cursor.sent,
+                last=timeline.last,
+                history=self.args.history,
+            )
+        )
         self._send(subscription)
 
     def _send(self, subscription: Subscription) -> None:

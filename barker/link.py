@@ -372,7 +372,7 @@ async def accept_link(
                 link.begin(framing, data)
                 await link.greet_as_acceptor(identity)
                 return link
-        link.closed = True  # an HTTP answer was the last word
+        link.close()  # an HTTP answer was the last word
     except ProtocolError as fault:
         log.info("%r refused: %s", link, fault)
         link.close(fault)

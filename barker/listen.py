@@ -4,20 +4,21 @@
 
 A reader remembers, for each inbox, the manifold's epoch and the serial it has shown, and asks from
 there after every interruption. Should another manifold hold the inbox by then, it sends all that it
-retains, and the reader drops what it has shown by the barks' ids. So every bark is shown once.
+retains, and the reader drops what it knows by the barks' ids. So every bark is shown once. That is
+also why it asks for the whole past at first, and shows only the end of it: what it has no wish to
+show, it has to know.
 """
 
 import argparse
 import json
-import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from barker import state, wire
 from barker.arguments import at_least_0, common_arguments, quick_parser
-from barker.bark import now_ms
 from barker.delivery import ASK_AGAIN_S, Peers
 from barker.link import Link, Message
 from barker.node import Node, run_node
@@ -37,7 +38,7 @@ Show = Callable[[str, dict[str, Any], bool], None]
 class Place:
     """How far a reader has come in one inbox, and whom it has asked for more."""
 
-    __slots__ = ("asked", "epoch", "seen", "serial", "since", "unacked")
+    __slots__ = ("asked", "epoch", "last", "past", "seen", "serial", "unacked")
 
     def __init__(self) -> None:
         self.epoch: str | None = None
@@ -45,7 +46,9 @@ class Place:
         self.seen: dict[tuple[str, str], None] = {}
         self.asked: Link | None = None
         self.unacked = False
-        self.since: float = math.inf  # the `at` of the oldest bark that was asked for
+        # Of the first answer: what there was before we came, up to the serial `last`.
+        self.past: deque[tuple[dict[str, Any], bool]] | None = None
+        self.last = 0
 
     def is_new(self, key: tuple[str, str]) -> bool:
         """Remember a bark; False if it was remembered before."""
@@ -97,26 +100,37 @@ class Reader(Peers):
                     self._subscribe(link, address, place)
 
     def _subscribe(self, link: Link, address: str, place: Place) -> None:
-        wish: dict[str, Any] = {} if self._history is None else {"history": self._history}
         link.send(
             wire.encode(
                 "subscribe",
                 address=address,
                 epoch=place.epoch,
                 after=place.serial,
+                history=wire.MAX_COUNT,
                 window=WINDOW,
-                **wish,
             )
         )
 
     def on_subscribed(self, link: Link, message: Message) -> None:
-        place = self._places.get(message["address"])
-        if place and place.asked is link:
-            # Also before the first bark: whoever holds the inbox next is to send what comes after
-            # this place, not what a new reader would get.
-            place.epoch, place.serial = message["epoch"], message["serial"]
-            if place.since == math.inf:
-                place.since = now_ms()
+        address = message["address"]
+        place = self._places.get(address)
+        if place is None or place.asked is not link:
+            return
+        if place.epoch is None:
+            history = message["history"] if self._history is None else self._history
+            place.past = deque(maxlen=history)
+            place.last = message["last"]
+        # Also before the first bark: whoever holds the inbox next is to send what comes after
+        # this place, not what a new reader would get.
+        changed = place.epoch not in (None, message["epoch"])
+        place.epoch, place.serial = message["epoch"], message["serial"]
+        if changed or place.serial >= place.last:
+            self._show_past(address, place)
+
+    def _show_past(self, address: str, place: Place) -> None:
+        past, place.past = place.past or (), None
+        for fields, late in past:
+            self._show(address.partition("/")[2], fields, late)
 
     def on_message(self, link: Link, message: Message) -> None:
         address = message["address"]
@@ -127,16 +141,15 @@ class Reader(Peers):
         if not place.unacked:
             place.unacked = True
             self._grown.append((address, place))
-        fields = message["parsed"]
-        if type(fields) is not dict or not {"user", "id"} <= fields.keys():
-            return  # not a bark, and nothing else that we know
-        at = fields.get("at")
-        if type(at) is int:
-            if "old" in message and at < place.since:
-                return  # its new holder can't know that we did not ask for it
-            place.since = min(place.since, at)
-        if place.is_new((fields["user"], fields["id"])):
-            self._show(address.partition("/")[2], fields, "late" in message)
+        fields, late = message["parsed"], "late" in message
+        readable = type(fields) is dict and {"user", "id"} <= fields.keys()
+        if readable and place.is_new((fields["user"], fields["id"])):
+            if place.past is not None:
+                place.past.append((fields, late))
+            else:
+                self._show(address.partition("/")[2], fields, late)
+        if place.past is not None and place.serial >= place.last:
+            self._show_past(address, place)
 
     def batch_end(self, link: Link) -> None:
         grown, self._grown = self._grown, []

@@ -68,13 +68,9 @@ class Moving:
 class Subscription:
     """One reader of one timeline over one link."""
 
-    __slots__ = ("cursor", "head", "link", "old_until", "timeline")
+    __slots__ = ("cursor", "head", "link", "timeline")
 
-    def __init__(
-        self, link: Link, timeline: Timeline, cursor: Cursor, head: bytes, old_until: int
-    ) -> None:
-        """`old_until`: up to this serial, nothing is new to a reader that comes from elsewhere."""
-        self.old_until = old_until
+    def __init__(self, link: Link, timeline: Timeline, cursor: Cursor, head: bytes) -> None:
         self.link = link
         self.timeline = timeline
         self.cursor = cursor
@@ -88,8 +84,7 @@ class Subscription:
             if missed:
                 link.send(wire.encode("gap", address=self.timeline.address, missed=missed))
             for entry in entries:
-                old = entry.old or serial <= self.old_until
-                link.send(wire.message_line(self.head, serial, entry.body, entry.late, old))
+                link.send(wire.message_line(self.head, serial, entry.body, entry.late))
                 serial += 1
             if len(entries) < HANDFUL:
                 return True

@@ -259,17 +259,18 @@ OPS: dict[str, tuple[Field, ...]] = {
         Field("history", is_count, False),
         Field("window", is_count, False),
     ),
-    "subscribed": _op(  # the first answer: whose serials they will be, and where they begin
-        Field("address", is_address), Field("epoch", is_hex), Field("serial", is_count)
+    "subscribed": _op(  # the first answer
+        Field("address", is_address),
+        Field("epoch", is_hex),  # whose serials they will be
+        Field("serial", is_count),  # the one before the first that is sent
+        Field("last", is_count),  # what comes after this one is not the past
+        Field("history", is_count),  # how much of the past to show who has no wish
     ),
     "message": _op(
         Field("address", is_address),
         Field("epoch", is_hex),
         Field("serial", is_count),
         Field("late", is_true, False),  # something newer of the same author was here before
-        Field(
-            "old", is_true, False
-        ),  # it is new only to this epoch: who has asked for less, skips it
         Field("body", is_raw),
     ),
     "moved": _op(Field("address", is_address)),
@@ -375,12 +376,9 @@ def message_head(address: str, epoch: str) -> bytes:
     return encode("message", address=address, epoch=epoch)[:-1] + b',"serial":'
 
 
-def message_line(
-    head: bytes, serial: int, body: bytes, late: bool = False, old: bool = False
-) -> bytes:
-    if late or old:
-        marks = b',"late":true' * late + b',"old":true' * old
-        return b'%b%d%b,"body":%b}' % (head, serial, marks, body)
+def message_line(head: bytes, serial: int, body: bytes, late: bool = False) -> bytes:
+    if late:
+        return b'%b%d,"late":true,"body":%b}' % (head, serial, body)
     return b'%b%d,"body":%b}' % (head, serial, body)
 
 

@@ -84,6 +84,9 @@ class PageTestCase(unittest.TestCase):
     def open_connected(self, **query: str) -> None:
         self.open(**query)
         self.assertState("connected")
+        self.browser.wait_until(
+            "client.reader.epoch !== null && client.reader.past === null", "its past has been shown"
+        )
 
     def say_elsewhere(self, user: str, content: str) -> None:
         """Bark from the command line."""

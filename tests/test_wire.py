@@ -78,9 +78,10 @@ TABLE: dict[str, dict[str, str]] = {
     "refuse": {"seq": "count?", "code": "name", "reason": "text", "addresses": "addresses"},
     "subscribe": {"address": "address", "epoch": "hex?~", "after": "count?", "history": "count?"}
     | {"window": "count?"},
-    "subscribed": {"address": "address", "epoch": "hex", "serial": "count"},
+    "subscribed": {"address": "address", "epoch": "hex", "serial": "count"}
+    | {"last": "count", "history": "count"},
     "message": {"address": "address", "epoch": "hex", "serial": "count"}
-    | {"late": "true?", "old": "true?", "body": "body"},
+    | {"late": "true?", "body": "body"},
     "moved": {"address": "address"},
     "gap": {"address": "address", "missed": "count"},
     "ping": {},

@@ -1,8 +1,8 @@
 """The other side of a link, made by hand: a peer that does nothing unless a test says so.
 
 `Wire` is one connection. It says what it is told, in bytes or in messages, also what no honest peer
-would say, and it answers no ping. Where a test has to prove that something is *not* sent it asks for
-a pong: messages come in order, so whatever is not there before the pong never was on its way.
+would say, and it answers no ping. Where a test has to prove that something is *not* sent it asks
+for a pong: messages come in order, so whatever is not there before the pong was not on its way.
 
 `serving` runs a real service inside the test, with nobody around it but the peers that the test
 makes.
@@ -22,7 +22,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Self, TypeVar
 from unittest import mock
 
-from barker import proof, state, wire
+from barker import link, proof, state, wire
 from barker.frames import Opcode, encode_frame
 from barker.handshake import HEAD_END
 from barker.service import Service, service_parser
@@ -71,7 +71,7 @@ def _json(message: Message) -> bytes:
 
 
 class Wire:
-    """One connection to a service, or of a service to us. Use as an asynchronous context manager."""
+    """One connection to a service, or of a service to us; an asynchronous context manager."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -130,7 +130,8 @@ class Wire:
         """Bytes as they are."""
         self._writer.write(data)
 
-    def pack(self, messages: Sequence[Message]) -> bytes:
+    @staticmethod
+    def pack(messages: Sequence[Message]) -> bytes:
         """As our own services write them, so that they take the quick way through `wire.decode`."""
         return b"".join(_json(m) + b"\n" for m in messages)
 
@@ -197,7 +198,7 @@ class Wire:
     async def before_pong(self) -> list[Message]:
         """Ask for a pong: everything that was said before it, pings left out.
 
-        Not for puts: what comes of them is said at the end of their batch, and the ping may be in it.
+        Not for puts: what comes of them is said when their batch ends, and the ping may be in it.
         """
         self.send({"op": "ping"})
         messages: list[Message] = []
@@ -228,13 +229,15 @@ class WebSocketWire(Wire):
         key = base64.b64encode(os.urandom(16)).decode()
         self.write(
             "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Origin: null\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+            "Origin: null\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
         )
         async with asyncio.timeout(DEADLINE_S):
             return await self._reader.readuntil(HEAD_END)
 
-    def pack(self, messages: Sequence[Message]) -> bytes:
-        return b"".join(self.frame(_json(m)) for m in messages)
+    @staticmethod
+    def pack(messages: Sequence[Message]) -> bytes:
+        return b"".join(WebSocketWire.frame(_json(m)) for m in messages)
 
     @staticmethod
     def frame(payload: bytes, opcode: int = Opcode.TEXT) -> bytes:
@@ -316,8 +319,10 @@ async def serving(
             yield node
         finally:
             node.stop()
-            async with asyncio.timeout(DEADLINE_S):
-                status = await run
+            # Nobody answers its goodbyes; it need not wait for them.
+            with mock.patch.object(link, "LINGER_S", 0.005):
+                async with asyncio.timeout(DEADLINE_S):
+                    status = await run
     assert status == 0, "the service has stopped by itself"
 
 
@@ -346,4 +351,3 @@ class Acceptor:
     async def next(self) -> Wire:
         async with asyncio.timeout(DEADLINE_S):
             return await self._queue.get()
-

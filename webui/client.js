@@ -21,7 +21,7 @@ const HISTORY = 25;
 const WINDOW = 256;
 // Barks remembered, so that each is shown once: twice what an inbox retains, because after a restart
 // or a move all of that may come again.
-const REMEMBERED = 1600;
+const REMEMBERED = 4000;
 // Barks of one user that wait for an outbox. Nobody types more while it is away; a loop might.
 const MAX_UNSENT = 100;
 // After `moved` or `full`: about as long as a change of routes takes to get round.
@@ -138,14 +138,17 @@ class Reader extends Peer {
     this.serial = 0;
     this.unacked = 0;
     this.seen = new Set();
-    this.since = Infinity; // the `at` of the oldest bark that we have asked for
+    // Of the first answer: what there was before we came, up to the serial `last`. We show the end
+    // of it, but know all of it, since another manifold would send all of it again.
+    this.past = null;
+    this.last = 0;
   }
 
   up() {
     this.unacked = 0;
     this.dialer.send({
       op: "subscribe", address: this.address, epoch: this.epoch, after: this.serial,
-      history: HISTORY, window: WINDOW,
+      history: Number.MAX_SAFE_INTEGER, window: WINDOW,
     });
   }
 
@@ -159,13 +162,24 @@ class Reader extends Peer {
 
   /** Where the answer begins. Even if nothing was barked yet: whoever holds the inbox next is to
    *  send what comes after this place, not what a new reader would get. */
-  begin({ epoch, serial }) {
+  begin({ epoch, serial, last }) {
+    const changed = this.epoch !== null && this.epoch !== epoch;
+    if (this.epoch === null) {
+      this.past = [];
+      this.last = last;
+    }
     this.epoch = epoch;
     this.serial = serial;
-    if (this.since === Infinity) this.since = Date.now();
+    if (changed || serial >= this.last) this.showPast();
   }
 
-  read({ epoch, serial, body, old }) {
+  showPast() {
+    const past = this.past || [];
+    this.past = null;
+    for (const body of past.slice(-HISTORY)) this.on.bark(body);
+  }
+
+  read({ epoch, serial, body }) {
     this.epoch = epoch;
     this.serial = serial;
     this.unacked += 1;
@@ -173,10 +187,8 @@ class Reader extends Peer {
       this.unacked = 0;
       this.dialer.send({ op: "ack", address: this.address, serial });
     }
-    // With another manifold we get all that it has, and it can't know that we asked for less.
-    if (old && body.at < this.since) return;
-    if (body.at < this.since) this.since = body.at;
-    if (this.isNew(barkKey(body))) this.on.bark(body);
+    if (this.isNew(barkKey(body))) this.past ? this.past.push(body) : this.on.bark(body);
+    if (this.past && serial >= this.last) this.showPast();
   }
 
   isNew(key) {

@@ -1,0 +1,766 @@
+"""Manifolds: what an outbox takes and pushes, what an inbox keeps and shows, and who moves when."""
+
+import asyncio
+import errno
+import json
+import os
+import unittest
+from collections.abc import Sequence
+from unittest import mock
+
+from barker import inbox, link, state, wire
+from barker.directory import Directory
+from barker.inbox import Inbox
+from barker.outbox import Outbox
+from tests.fleet import DEADLINE_S, GOOD, Fleet, free_port, until
+from tests.wireclient import Acceptor, Message, Wire, WireTest, bark, put, register, serving
+
+ORIGIN = "ab" * 8
+USERS = ("ark3", "rdl", "rhs", "ace", "apollo", "archie", "asta", "axel", "bagel", "balto")
+
+
+class OutboxTest(WireTest):
+    """An outbox, a directory, and a bizlogic that is played by the test, if it needs one."""
+
+    async def asyncSetUp(self) -> None:
+        await super().asyncSetUp()
+        self.directory = await self.serve(Directory)
+        self.biz = await self.enterAsyncContext(Acceptor())
+
+    async def outbox(self, *argv: str) -> Outbox:
+        return await self.serve(
+            Outbox, "outbox", "--push", "bizlogic", *argv, directory=self.directory.port
+        )
+
+    async def bizlogic(self) -> Wire:
+        """From now on there is one; the outbox's link to it."""
+        self.registration = await self.open(self.directory.port, "biz")
+        self.registration.send(register("bizlogic", "biz", self.biz.port, policy="ordered"))
+        return await self.pushed()
+
+    async def pushed(self) -> Wire:
+        """The next link of the outbox to the bizlogic."""
+        pushed = await self.biz.next()
+        await pushed.greet_back(self.secret, "biz")
+        return pushed
+
+    async def puts(self, pushed: Wire, count: int) -> list[Message]:
+        return [await pushed.expect("put") for _ in range(count)]
+
+
+class TakeTest(OutboxTest):
+    async def assertRefused(self, client: Wire, message: Message, code: str, reason: str) -> None:
+        client.send(message)
+        refusal = await client.expect("refuse", seq=message["seq"], code=code)
+        self.assertRegex(refusal["reason"], reason)
+        self.assertEqual(refusal["addresses"], message["to"])
+        await client.expect("ack", seq=message["seq"])
+
+    async def test_what_nobody_may_say_is_refused_with_a_reason_and_the_rest_goes_on(self) -> None:
+        client = await self.open((await self.outbox()).port)
+        ark3 = ["outbox/ark3"]
+        unfit: list[tuple[Sequence[str], object, str, str]] = [
+            (["outbox/nobody"], bark("nobody", "1"), wire.UNKNOWN_USER, "no user nobody"),
+            (ark3, bark("rdl", "1"), wire.BAD_MESSAGE, "outbox/ark3 takes no barks of rdl"),
+            (ark3, bark("ark3", "1", "x" * 281), wire.TOO_LARGE, "281 characters.* 280"),
+            (ark3, bark("ark3", "1", ""), wire.BAD_MESSAGE, "no text"),
+            (ark3, bark("ark3", "1", " \n\t "), wire.BAD_MESSAGE, "no text"),
+            (ark3, bark("ark3", "one two"), wire.BAD_MESSAGE, "id"),
+            (ark3, bark("ark3", ""), wire.BAD_MESSAGE, "id"),
+            (ark3, bark("ark3", "1", "\ud800"), wire.BAD_MESSAGE, "surrogate"),
+            (ark3, {**bark("ark3", "1"), "at": "noon"}, wire.BAD_MESSAGE, "at"),
+            (ark3, {**bark("ark3", "1"), "more": "x" * 60_000}, wire.TOO_LARGE, "bytes"),
+            (ark3, {}, wire.BAD_MESSAGE, "bad"),
+            (ark3, None, wire.BAD_MESSAGE, "object"),
+            (["outbox/ark3", "outbox/rdl"], bark("ark3", "1"), wire.BAD_MESSAGE, "one author"),
+            (["inbox/ark3"], bark("ark3", "1"), wire.BAD_MESSAGE, "not below outbox/"),
+            (["outbox"], bark("ark3", "1"), wire.BAD_MESSAGE, "not below outbox/"),
+        ]
+        for seq, (to, body, code, reason) in enumerate(unfit, start=1):
+            with self.subTest(str(body)[:50], to=to):
+                await self.assertRefused(client, put(seq, to, body), code, reason)
+        client.send(put(len(unfit) + 1, ark3, bark("ark3", "1", "x" * 280)))
+        await client.expect("ack", seq=len(unfit) + 1)
+
+    async def test_a_refusal_comes_before_the_ack_that_passes_it(self) -> None:
+        client = await self.open((await self.outbox()).port)
+        good, bad = bark("ark3", "1"), bark("nobody", "1")
+        client.send(
+            put(1, ["outbox/ark3"], good),
+            put(2, ["outbox/nobody"], bad),
+            put(3, ["outbox/ark3"], bark("ark3", "2")),
+        )
+        await client.expect("refuse", seq=2)
+        await client.expect("ack", seq=3)
+
+    async def test_a_gap_in_the_numbers_ends_the_link(self) -> None:
+        outbox = await self.outbox()
+        for numbers in ((2,), (0,), (1, 3), (1, 1), (1, 2, 1)):
+            with self.subTest(numbers):
+                client = await self.open(outbox.port)
+                client.send(*(put(n, ["outbox/ark3"], bark("ark3", f"x{n}")) for n in numbers))
+                *acks, error = await client.rest()
+                self.assertEqual((error["op"], error["code"]), ("error", wire.PROTOCOL))
+                self.assertIn(f"put {numbers[-1]} after put {len(numbers) - 1}", error["reason"])
+                self.assertEqual([a["seq"] for a in acks], [len(numbers) - 1][: len(numbers) - 1])
+
+    async def test_a_full_queue_refuses_until_it_has_room_again(self) -> None:
+        client = await self.open((await self.outbox("--max-backlog", "2")).port)
+        client.send(*(put(i, ["outbox/ark3"], bark("ark3", f"b{i}")) for i in (1, 2, 3)))
+        refusal = await client.expect("refuse", seq=3, code=wire.FULL)
+        self.assertEqual(refusal["addresses"], ["outbox/ark3"])
+        await client.expect("ack", seq=3)
+        client.send(put(4, ["outbox/ark3"], bark("ark3", "b3")))
+        await client.expect("refuse", seq=4, code=wire.FULL)
+        await client.expect("ack", seq=4)
+        pushed = await self.bizlogic()
+        await self.puts(pushed, 2)
+        pushed.send({"op": "ack", "seq": 1})
+        await pushed.before_pong()
+        client.send(put(5, ["outbox/ark3"], bark("ark3", "b3")))
+        await client.expect("ack", seq=5)
+        (third,) = await self.puts(pushed, 1)
+        self.assertEqual(third["body"]["id"], "b3")
+
+    async def test_a_bark_that_comes_again_is_acked_and_pushed_once(self) -> None:
+        outbox = await self.outbox()
+        client, other = await self.open(outbox.port), await self.open(outbox.port)
+        client.send(*(put(i, ["outbox/ark3"], bark("ark3", "same")) for i in (1, 2)))
+        await client.expect("ack", seq=2)
+        other.send(put(1, ["outbox/ark3"], bark("ark3", "same")))
+        await other.expect("ack", seq=1)
+        other.send(put(2, ["outbox/rdl"], bark("rdl", "same")))  # the id is each author's own
+        await other.expect("ack", seq=2)
+        pushed = await self.bizlogic()
+        puts = await self.puts(pushed, 2)
+        self.assertEqual([p["body"]["user"] for p in puts], ["ark3", "rdl"])
+        self.assertEqual(await pushed.before_pong(), [])
+
+
+class FullDiskTest(OutboxTest):
+    """A journal that can't be written: as if the batch had never come."""
+
+    def full_disk(self, outbox: Outbox) -> "mock._patch[mock.Mock]":
+        fault = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return mock.patch.object(outbox.journal, "append", side_effect=fault)
+
+    async def test_a_batch_is_refused_and_taken_when_there_is_room_again(self) -> None:
+        outbox = await self.outbox()
+        client = await self.open(outbox.port)
+        barks = [put(i, ["outbox/ark3"], bark("ark3", f"b{i}")) for i in (1, 2)]
+        with self.full_disk(outbox), self.assertLogs("barker", "ERROR"):
+            client.send(*barks)
+            refusals = await client.up_to_ack(2)
+        self.assertEqual([(m["seq"], m["code"]) for m in refusals], [(1, "full"), (2, "full")])
+        client.send(*({**m, "seq": m["seq"] + 2} for m in barks))
+        self.assertEqual(await client.up_to_ack(4), [])
+        pushed = await self.bizlogic()
+        self.assertEqual([m["body"]["id"] for m in await self.puts(pushed, 2)], ["b1", "b2"])
+
+    async def test_promise_1_a_duplicate_is_not_acked_before_its_original_is_kept(self) -> None:
+        outbox = await self.outbox()
+        client = await self.open(outbox.port)
+        with self.full_disk(outbox), self.assertLogs("barker", "ERROR"):
+            client.send(*(put(i, ["outbox/ark3"], bark("ark3", "same")) for i in (1, 2)))
+            refusals = await client.up_to_ack(2)
+        self.assertEqual([(m["seq"], m["code"]) for m in refusals], [(1, "full"), (2, "full")])
+
+
+class PushTest(OutboxTest):
+    async def test_stamps_rise_by_one_in_the_order_of_the_acks(self) -> None:
+        outbox = await self.outbox()
+        pushed = await self.bizlogic()
+        clients = [await self.open(outbox.port) for _ in range(3)]
+        for round_ in range(3):
+            for i, client in enumerate(clients):
+                user = USERS[i]
+                client.send(put(round_ + 1, [f"outbox/{user}"], bark(user, f"{round_}-{i}")))
+                await client.expect("ack", seq=round_ + 1)
+        puts = await self.puts(pushed, 9)
+        self.assertEqual([p["seq"] for p in puts], list(range(1, 10)))
+        self.assertEqual([p["n"] for p in puts], list(range(1, 10)))
+        self.assertEqual({p["origin"] for p in puts}, {outbox.epoch})
+        self.assertEqual({tuple(p["to"]) for p in puts}, {("bizlogic",)})
+        ids = [f"{round_}-{i}" for round_ in range(3) for i in range(3)]
+        self.assertEqual([p["body"]["id"] for p in puts], ids)
+
+    async def test_a_body_travels_as_the_bytes_it_came_in(self) -> None:
+        client = await self.open((await self.outbox()).port)
+        pushed = await self.bizlogic()
+        body = (
+            b'{"user" :"ark3", "at":5,"id":"x","content":"\\u0077uff \\/ \xf0\x9f\x90\x95", "y":1}'
+        )
+        client.write(b'{"op":"put","seq":1,"to":["outbox/ark3"],"body":%b}\n' % body)
+        self.assertIn(b'"body":' + body + b"}\n", await pushed._receive())
+
+    async def test_a_line_in_any_other_order_of_fields_is_as_good(self) -> None:
+        client = await self.open((await self.outbox()).port)
+        pushed = await self.bizlogic()
+        client.send({"body": bark("ark3", "1"), "to": ["outbox/ark3"], "seq": 1, "op": "put"})
+        client.send({**put(2, ["outbox/ark3"], bark("ark3", "2")), "more": 1})
+        for id_ in ("1", "2"):
+            self.assertEqual((await pushed.expect("put"))["body"], bark("ark3", id_))
+
+    async def test_after_a_break_all_that_is_unacked_comes_again_before_anything_new(self) -> None:
+        client = await self.open((await self.outbox()).port)
+        pushed = await self.bizlogic()
+        client.send(*(put(i, ["outbox/ark3"], bark("ark3", f"b{i}")) for i in range(1, 6)))
+        before = await self.puts(pushed, 5)
+        pushed.send({"op": "ack", "seq": 2})
+        await pushed.before_pong()
+        pushed.abort()
+        client.send(put(6, ["outbox/ark3"], bark("ark3", "b6")))
+        again = await self.puts(await self.pushed(), 4)
+        self.assertEqual([p["seq"] for p in again], [1, 2, 3, 4])
+        self.assertEqual([p["n"] for p in again], [3, 4, 5, 6])
+        self.assertEqual([p["body"] for p in again[:3]], [p["body"] for p in before[2:]])
+
+    async def test_an_ack_of_what_was_never_sent_ends_that_link_and_loses_nothing(self) -> None:
+        client = await self.open((await self.outbox()).port)
+        pushed = await self.bizlogic()
+        client.send(put(1, ["outbox/ark3"], bark("ark3", "1")))
+        await pushed.expect("put", seq=1)
+        pushed.send({"op": "ack", "seq": 2})
+        error = await pushed.expect("error", code=wire.PROTOCOL)
+        self.assertIn("never sent", error["reason"])
+        await (await self.pushed()).expect("put", seq=1)
+
+    async def test_no_more_is_on_its_way_than_the_window(self) -> None:
+        self.patch(wire, "UNACKED_WINDOW", 5)
+        client = await self.open((await self.outbox()).port)
+        client.send(*(put(i, ["outbox/ark3"], bark("ark3", f"b{i}")) for i in range(1, 9)))
+        await client.expect("ack", seq=8)
+        pushed = await self.bizlogic()
+        self.assertEqual(len(await pushed.before_pong()), 5)
+        pushed.send({"op": "ack", "seq": 2})
+        self.assertEqual([m["seq"] for m in await pushed.before_pong()], [6, 7])
+
+    async def test_a_refusal_for_good_is_the_end_of_that_bark_only(self) -> None:
+        client = await self.open((await self.outbox()).port)
+        pushed = await self.bizlogic()
+        client.send(*(put(i, ["outbox/ark3"], bark("ark3", f"b{i}")) for i in (1, 2)))
+        await self.puts(pushed, 2)
+        refusal = {"op": "refuse", "seq": 1, "code": "bad-message", "reason": "no"}
+        with self.assertLogs("barker", "ERROR"):
+            pushed.send({**refusal, "addresses": ["bizlogic"]})
+            await pushed.before_pong()
+        pushed.abort()
+        (again,) = await self.puts(await self.pushed(), 1)
+        self.assertEqual(again["body"]["id"], "b2")
+
+    async def test_what_was_full_behind_us_is_put_again(self) -> None:
+        client = await self.open((await self.outbox()).port)
+        pushed = await self.bizlogic()
+        client.send(put(1, ["outbox/ark3"], bark("ark3", "b1")))
+        await self.puts(pushed, 1)
+        pushed.send(
+            {"op": "refuse", "seq": 1, "code": "full", "reason": "", "addresses": ["bizlogic"]},
+            {"op": "ack", "seq": 1},
+        )
+        (again,) = await self.puts(pushed, 1)
+        self.assertEqual((again["seq"], again["n"]), (2, 1))
+
+
+class RestartTest(OutboxTest):
+    """What an outbox does not know to be settled, it pushes again after a restart."""
+
+    async def test_a_bark_that_was_put_off_is_not_taken_for_settled(self) -> None:
+        flags = ("outbox", "--push", "bizlogic", "--port", str(free_port()))
+        place = self.directory.port
+        async with serving(Outbox, self.folder, *flags, directory=place) as first:
+            client = await self.open(first.port)
+            pushed = await self.bizlogic()
+            client.send(*(put(i, ["outbox/ark3"], bark("ark3", f"b{i}")) for i in (1, 2)))
+            await self.puts(pushed, 2)
+            client.send(put(3, ["outbox/ark3"], bark("ark3", "b3")))
+            await self.puts(pushed, 1)
+            refusal = {"op": "refuse", "seq": 1, "code": "full", "reason": ""}
+            pushed.send({**refusal, "addresses": ["bizlogic"]}, {"op": "ack", "seq": 2})
+            again = await pushed.expect("put", n=1)
+            self.assertEqual(again["seq"], 4)  # behind b3, which is not settled either
+            await until(lambda: not first._noting, "the journal knows what is settled")
+        async with serving(Outbox, self.folder, *flags, directory=place):
+            pushed = await self.pushed()
+            unsettled = {(await pushed.expect("put"))["body"]["id"]}
+            unsettled |= {m["body"]["id"] for m in await pushed.before_pong()}
+            self.assertLessEqual({"b1", "b3"}, unsettled)
+
+
+class OutboxRingTest(OutboxTest):
+    async def test_what_belongs_to_another_outbox_is_refused_as_moved(self) -> None:
+        outbox = await self.outbox()
+        client = await self.open(outbox.port)
+        other = await self.open(self.directory.port)
+        other.send(register("outbox", "another"))
+        await until(lambda: len(outbox.routes.route("outbox").targets) == 2, "the ring is known")
+        owner = outbox.routes.route("outbox").owner
+        for seq, user in enumerate(USERS, start=1):
+            client.send(put(seq, [f"outbox/{user}"], bark(user, "1")))
+        heard = await client.up_to_ack(len(USERS))
+        self.assertEqual({(m["op"], m["code"]) for m in heard}, {("refuse", wire.MOVED)})
+        refused = {m["addresses"][0] for m in heard}
+        theirs = {f"outbox/{u}" for u in USERS if (t := owner(u)) and t.name == "another"}
+        self.assertEqual(refused, theirs)
+        self.assertTrue(theirs)
+        other.abort()
+        await until(lambda: len(outbox.routes.route("outbox").targets) == 1, "it is alone again")
+        address = theirs.pop()
+        client.send(put(len(USERS) + 1, [address], bark(address.partition("/")[2], "1")))
+        await client.expect("ack", seq=len(USERS) + 1)
+
+
+class InboxTest(WireTest):
+    """An inbox with nobody around, and a link to fill it."""
+
+    argv: Sequence[str] = ()
+
+    async def asyncSetUp(self) -> None:
+        await super().asyncSetUp()
+        self.inbox = await self.serve(Inbox, "inbox", *self.argv)
+        self.source = await self.open(self.inbox.port)
+        self.filled = 0
+
+    async def fill(self, count: int, *users: str, size: int = 0) -> None:
+        """`count` barks, "1", "2", ..., to these users' inboxes."""
+        to = [f"inbox/{u}" for u in users or ["ark3"]]
+        numbers = range(self.filled + 1, self.filled + count + 1)
+        text = "x" * size
+        self.source.send(
+            *(put(n, to, bark("rdl", str(n), text), origin=ORIGIN, n=n) for n in numbers)
+        )
+        self.filled += count
+        self.assertEqual(await self.source.up_to_ack(self.filled), [])
+
+    async def subscribe(self, reader: Wire, **fields: object) -> Message:
+        reader.send({"op": "subscribe", "address": "inbox/ark3", **fields})
+        return await reader.expect("subscribed", epoch=self.inbox.epoch)
+
+    async def reader(self, **fields: object) -> Wire:
+        reader = await self.open(self.inbox.port)
+        await self.subscribe(reader, **fields)
+        return reader
+
+    def ids(self, messages: Sequence[Message]) -> list[int]:
+        self.assertEqual({m["op"] for m in messages} - {"message"}, set())
+        return [int(m["body"]["id"]) for m in messages]
+
+    async def assertGets(self, reader: Wire, ids: Sequence[int]) -> None:
+        """These messages, and then nothing for the time being."""
+        self.assertEqual(self.ids(await reader.before_pong()), list(ids))
+
+
+class ReadTest(InboxTest):
+    async def test_history_comes_first_and_then_what_is_new(self) -> None:
+        await self.fill(3)
+        reader = await self.open(self.inbox.port)
+        subscribed = await self.subscribe(reader)
+        self.assertEqual(subscribed["serial"], 0)
+        await self.assertGets(reader, [1, 2, 3])
+        await self.fill(2)
+        messages = await reader.before_pong()
+        self.assertEqual(self.ids(messages), [4, 5])
+        self.assertEqual([m["serial"] for m in messages], [4, 5])
+        self.assertEqual({m["epoch"] for m in messages}, {self.inbox.epoch})
+        self.assertEqual(messages[0]["body"], bark("rdl", "4", ""))
+
+    async def test_a_new_reader_gets_as_much_history_as_it_asks_for(self) -> None:
+        await self.fill(30)
+        await self.assertGets(await self.reader(), range(6, 31))  # 25, if it does not say
+        await self.assertGets(await self.reader(history=0), [])
+        await self.assertGets(await self.reader(history=2), [29, 30])
+        await self.assertGets(await self.reader(history=31), range(1, 31))
+        await self.assertGets(await self.reader(history=2**53 - 1, epoch=None), range(1, 31))
+
+    async def test_who_knows_the_epoch_goes_on_where_it_was(self) -> None:
+        await self.fill(30)
+        epoch = self.inbox.epoch
+        await self.assertGets(await self.reader(epoch=epoch, after=28, history=0), [29, 30])
+        await self.assertGets(await self.reader(epoch=epoch, after=30), [])
+        await self.assertGets(await self.reader(epoch=epoch, after=0, history=1), range(1, 31))
+
+    async def test_who_knows_another_epoch_gets_all_there_is(self) -> None:
+        await self.fill(30)
+        await self.assertGets(await self.reader(epoch="cd" * 8, after=28, history=1), range(1, 31))
+        # A serial that this epoch never gave away is no place in it either.
+        await self.assertGets(await self.reader(epoch=self.inbox.epoch, after=31), range(1, 31))
+
+    async def test_no_more_is_sent_than_the_window_allows(self) -> None:
+        await self.fill(10)
+        reader = await self.reader(window=3, history=10)
+        await self.assertGets(reader, [1, 2, 3])
+        reader.send({"op": "ack", "address": "inbox/ark3", "serial": 2})
+        await self.assertGets(reader, [4, 5])
+        reader.send({"op": "ack", "address": "inbox/ark3", "serial": 1})  # older than the last one
+        await self.assertGets(reader, [])
+        reader.send({"op": "ack", "address": "inbox/ark3", "serial": 2**53 - 1})  # never sent
+        await self.assertGets(reader, [6, 7, 8])
+        reader.send({"op": "ack", "address": "inbox/rdl", "serial": 8})  # not what it reads
+        await self.assertGets(reader, [])
+        reader.send({"op": "ack", "address": "inbox/ark3", "serial": 8})
+        await self.assertGets(reader, [9, 10])
+        await self.fill(3)
+        await self.assertGets(reader, [11])
+
+    async def test_a_window_of_nothing_is_a_window_of_one(self) -> None:
+        await self.fill(2)
+        await self.assertGets(await self.reader(window=0), [1])
+
+    async def test_no_window_is_larger_than_ours(self) -> None:
+        self.patch(inbox, "MAX_READER_WINDOW", 4)
+        await self.fill(9)
+        await self.assertGets(await self.reader(window=1000), [1, 2, 3, 4])
+
+    async def test_each_reader_has_a_place_of_its_own(self) -> None:
+        await self.fill(5)
+        slow, quick = await self.reader(window=1), await self.reader()
+        await self.assertGets(quick, [1, 2, 3, 4, 5])
+        await self.assertGets(slow, [1])
+        await self.fill(1)
+        await self.assertGets(quick, [6])
+        slow.send({"op": "ack", "address": "inbox/ark3", "serial": 1})
+        await self.assertGets(slow, [2])
+
+    async def test_asking_again_begins_anew(self) -> None:
+        await self.fill(5)
+        reader = await self.reader(window=2)
+        await self.assertGets(reader, [1, 2])
+        await self.subscribe(reader, window=10, history=1)
+        await self.assertGets(reader, [5])
+        await self.fill(1)
+        await self.assertGets(reader, [6])
+
+    async def test_a_reader_that_has_gone_is_forgotten(self) -> None:
+        readers = [await self.reader() for _ in range(10)]
+        timeline = self.inbox._timelines["inbox/ark3"]
+        self.assertEqual(len(timeline.subscriptions), 10)
+        for reader in readers[1:]:
+            reader.abort()
+        await until(lambda: len(timeline.subscriptions) == 1, "they are forgotten")
+        await self.fill(1)
+        await self.assertGets(readers[0], [1])
+        readers[0].end()
+        await until(lambda: not timeline.subscriptions and not self.inbox._readers, "the last too")
+        self.assertEqual(self.inbox._held, {})
+
+    async def test_who_can_t_be_read_is_said_without_a_number(self) -> None:
+        reader = await self.open(self.inbox.port)
+        refusals = {
+            "inbox/nobody": (wire.UNKNOWN_USER, "there is no user nobody"),
+            "inbox": (wire.BAD_MESSAGE, "not below inbox/"),
+            "outbox/ark3": (wire.BAD_MESSAGE, "not below inbox/"),
+        }
+        for address, (code, reason) in refusals.items():
+            reader.send({"op": "subscribe", "address": address})
+            refusal = await reader.expect("refuse", code=code, addresses=[address])
+            self.assertNotIn("seq", refusal)
+            self.assertIn(reason, refusal["reason"])
+        await self.subscribe(reader)
+
+
+class GapTest(InboxTest):
+    argv = ("--keep", "5")
+
+    async def test_a_reader_that_fell_off_the_history_is_told_how_much_it_missed(self) -> None:
+        reader = await self.reader(window=2)
+        heard = []
+        for count in (12, 10):  # nothing is acked in between
+            await self.fill(count)
+            heard += await reader.before_pong()
+        reader.send({"op": "ack", "address": "inbox/ark3", "serial": 9})
+        heard += await reader.before_pong()
+        ops = [m["op"] for m in heard]
+        self.assertEqual(ops, ["gap", "message", "message", "gap", "message", "message"])
+        self.assertEqual([m["missed"] for m in heard if m["op"] == "gap"], [7, 8])
+        self.assertEqual({m["address"] for m in heard}, {"inbox/ark3"})
+        self.assertEqual(self.ids([m for m in heard if m["op"] == "message"]), [8, 9, 18, 19])
+
+    async def test_a_reader_that_comes_back_too_late_is_told_so(self) -> None:
+        await self.fill(20)
+        reader = await self.reader(epoch=self.inbox.epoch, after=3)
+        gap, *messages = await reader.before_pong()
+        self.assertEqual((gap["op"], gap["missed"]), ("gap", 12))
+        self.assertEqual(self.ids(messages), [16, 17, 18, 19, 20])
+
+    async def test_a_new_reader_misses_nothing(self) -> None:
+        await self.fill(20)
+        await self.assertGets(await self.reader(history=100), [16, 17, 18, 19, 20])
+        await self.assertGets(await self.reader(epoch="cd" * 8, after=3), [16, 17, 18, 19, 20])
+
+
+class KeepNothingTest(InboxTest):
+    argv = ("--keep", "0")
+
+    async def test_without_a_history_a_reader_hears_of_gaps_and_nothing_breaks(self) -> None:
+        reader = await self.reader()
+        await self.fill(3)
+        heard = await reader.before_pong()
+        self.assertEqual({m["op"] for m in heard}, {"gap"})
+        self.assertEqual(sum(m["missed"] for m in heard), 3)
+
+
+class PutTest(InboxTest):
+    async def test_one_put_reaches_every_inbox_it_names(self) -> None:
+        await self.fill(2, "ark3", "rdl", "rhs")
+        for user in ("ark3", "rdl", "rhs"):
+            reader = await self.open(self.inbox.port)
+            await self.subscribe(reader, address=f"inbox/{user}")
+            await self.assertGets(reader, [1, 2])
+
+    async def test_a_bark_is_shown_once_in_an_inbox_whatever_brings_it(self) -> None:
+        one, two = await self.reader(), await self.open(self.inbox.port)
+        await self.subscribe(two, address="inbox/rdl")
+        body = bark("rhs", "7")
+        self.source.send(
+            put(1, ["inbox/ark3"], body, origin=ORIGIN, n=1),
+            put(2, ["inbox/ark3"], body, origin=ORIGIN, n=1),
+            put(3, ["inbox/ark3", "inbox/rdl"], body, origin=ORIGIN, n=1),
+            put(4, ["inbox/rdl"], body, origin="cd" * 8, n=9),  # through another outbox
+        )
+        await self.source.expect("ack", seq=4)
+        await self.assertGets(one, [7])
+        await self.assertGets(two, [7])
+
+    async def test_what_a_thawed_bizlogic_sends_late_is_dropped_however_old_it_is(self) -> None:
+        reader = await self.reader()
+        window = 3 * wire.UNACKED_WINDOW
+        self.source.send(
+            put(1, ["inbox/ark3"], bark("rhs", "2", at=2), origin=ORIGIN, n=window + 2),
+            put(2, ["inbox/ark3"], bark("rhs", "1", at=1), origin=ORIGIN, n=2),
+        )
+        await self.source.expect("ack", seq=2)
+        await self.assertGets(reader, [2])
+
+    async def test_what_comes_late_but_was_never_here_is_shown_and_marked(self) -> None:
+        reader = await self.reader()
+        self.source.send(
+            put(1, ["inbox/ark3"], bark("rhs", "2", at=2), origin=ORIGIN, n=12),
+            put(2, ["inbox/ark3"], bark("rhs", "1", at=1), origin=ORIGIN, n=11),
+        )
+        await self.source.expect("ack", seq=2)
+        first, second = await reader.before_pong()
+        self.assertNotIn("late", first)
+        self.assertIs(second.get("late"), True)
+        self.assertEqual(self.inbox.late, 1)
+
+    async def test_a_body_that_is_no_bark_is_refused(self) -> None:
+        unfit: list[object] = [None, 1, [], {}, {"user": "ark3"}, {"user": 1, "id": "x"}]
+        for seq, body in enumerate(unfit, start=1):
+            self.source.send(put(seq, ["inbox/ark3"], body, origin=ORIGIN, n=seq))
+            await self.source.expect("refuse", seq=seq, code=wire.BAD_MESSAGE)
+            await self.source.expect("ack", seq=seq)
+
+    async def test_a_put_that_can_t_be_kept_for_all_is_refused_for_all(self) -> None:
+        """One refusal settles a put, so a second one for its other addresses would be lost."""
+        self.patch(inbox, "MAX_STREAMS", 1)
+        await self.fill(1, "ark3")
+        self.source.send(put(2, ["inbox/ark3", "inbox/rdl"], bark("rdl", "2"), origin=ORIGIN, n=2))
+        refusal = await self.source.expect("refuse", seq=2, code=wire.FULL)
+        self.assertEqual(set(refusal["addresses"]), {"inbox/ark3", "inbox/rdl"})
+        await self.source.expect("ack", seq=2)
+        await self.assertGets(await self.reader(), [1])
+
+
+class BusyLinkTest(InboxTest):
+    """Promise 5: the memory that a reader costs is bounded; also of one that reads everything."""
+
+    async def subscribe_all(self, reader: Wire, users: Sequence[str]) -> None:
+        reader.stop_reading()
+        reader.send(
+            *(
+                {"op": "subscribe", "address": f"inbox/{u}", "history": 1000, "window": 200}
+                for u in users
+            )
+        )
+
+    async def test_a_busy_link_with_many_streams_gets_everything(self) -> None:
+        self.patch(link, "BUSY_BYTES", 8 * 1024)
+        users = self.inbox.world.names[:40]
+        await self.fill(150, *users, size=200)
+        async with await Wire.connect(self.inbox.port, 4096) as reader:
+            await reader.greet(self.secret)
+            await self.subscribe_all(reader, users)
+            await until(lambda: self.inbox._held, "the link is busy")
+            reader.read_on()
+            await self.read_all(reader, users, 150)
+        await until(lambda: not self.inbox._held, "nothing is held for a link that is gone")
+
+    async def read_all(self, reader: Wire, users: Sequence[str], each: int) -> None:
+        got = dict.fromkeys(users, 0)
+        async with asyncio.timeout(DEADLINE_S):
+            while any(count < each for count in got.values()):
+                message = await reader.heard()
+                assert message, f"cut off after {sum(got.values())} messages"
+                if message["op"] == "subscribed":
+                    continue
+                self.assertEqual(message["op"], "message")
+                user = message["address"].partition("/")[2]
+                got[user] += 1
+                self.assertEqual(message["serial"], got[user])
+                reader.send({"op": "ack", "address": message["address"], "serial": got[user]})
+
+    async def test_an_honest_reader_of_many_histories_is_not_cut_off(self) -> None:
+        self.patch(link, "BUSY_BYTES", 64 * 1024)
+        self.patch(link, "MAX_WAITING_BYTES", 256 * 1024)
+        users = self.inbox.world.names[:40]
+        await self.fill(150, *users, size=200)  # 2 MB in all
+        async with await Wire.connect(self.inbox.port, 4096) as reader:
+            await reader.greet(self.secret)
+            await self.subscribe_all(reader, users)
+            await until(lambda: self.inbox._readers, "it has asked")
+            reader.read_on()
+            await self.read_all(reader, users, 150)
+
+
+class InboxRingTest(WireTest):
+    """A second inbox joins and leaves; it is only a name, so that nothing is ever handed to it."""
+
+    async def asyncSetUp(self) -> None:
+        await super().asyncSetUp()
+        self.directory = await self.serve(Directory)
+        self.inbox = await self.serve(Inbox, "inbox", directory=self.directory.port)
+        self.other = await self.enterAsyncContext(Acceptor())
+        await until(lambda: self.ring() == 1, "the inbox is alone in its ring")
+
+    def ring(self) -> int:
+        return len(self.inbox.routes.route("inbox").targets)
+
+    async def join(self) -> Wire:
+        other = await self.open(self.directory.port, "another")
+        other.send(register("inbox", "another", self.other.port))
+        await until(lambda: self.ring() == 2, "the inbox knows the other")
+        return other
+
+    def theirs(self) -> set[str]:
+        owner = self.inbox.routes.route("inbox").owner
+        return {f"inbox/{u}" for u in USERS if (t := owner(u)) and t.name == "another"}
+
+    async def test_readers_of_what_has_moved_are_told_and_hear_no_more(self) -> None:
+        reader, source = await self.open(self.inbox.port), await self.open(self.inbox.port)
+        reader.send(*({"op": "subscribe", "address": f"inbox/{u}"} for u in USERS))
+        self.assertEqual(len(await reader.before_pong()), len(USERS))
+        await self.join()
+        moved = await reader.before_pong()
+        self.assertEqual({m["op"] for m in moved}, {"moved"})
+        self.assertEqual({m["address"] for m in moved}, self.theirs())
+        source.send(put(1, [f"inbox/{u}" for u in USERS], bark("rdl", "1"), origin=ORIGIN, n=1))
+        refusal = await source.expect("refuse", seq=1, code=wire.MOVED)
+        self.assertEqual(set(refusal["addresses"]), self.theirs())
+        await source.expect("ack", seq=1)
+        shown = {m["address"] for m in await reader.before_pong()}
+        self.assertEqual(shown, {f"inbox/{u}" for u in USERS} - self.theirs())
+        for address in self.theirs():
+            reader.send({"op": "subscribe", "address": address})
+            await reader.expect("moved", address=address)
+            reader.send({"op": "ack", "address": address, "serial": 1})  # too late, and harmless
+        await reader.before_pong()
+
+    async def test_what_comes_back_is_taken_and_read_again(self) -> None:
+        reader, source = await self.open(self.inbox.port), await self.open(self.inbox.port)
+        other = await self.join()
+        address = min(self.theirs())
+        reader.send({"op": "subscribe", "address": address})
+        await reader.expect("moved", address=address)
+        source.send(put(1, [address], bark("rdl", "1"), origin=ORIGIN, n=1))
+        await source.expect("refuse", seq=1, code=wire.MOVED)
+        await source.expect("ack", seq=1)
+        other.abort()
+        await until(lambda: self.ring() == 1, "it is alone again")
+        source.send(put(2, [address], bark("rdl", "1"), origin=ORIGIN, n=1))
+        await source.expect("ack", seq=2)
+        reader.send({"op": "subscribe", "address": address})
+        await reader.expect("subscribed", address=address)
+        await reader.expect("message", address=address)
+
+    async def test_a_timeline_that_has_moved_is_handed_over_with_its_first_stamps(self) -> None:
+        source = await self.open(self.inbox.port)
+        bodies = {f"inbox/{u}": bark("rdl", u) for u in USERS}
+        for seq, (address, body) in enumerate(bodies.items(), start=1):
+            source.send(put(seq, [address], body, origin=ORIGIN, n=seq))
+            await source.expect("ack", seq=seq)
+        await self.join()
+        receiver = await self.other.next()
+        await receiver.greet_back(self.secret, "another")
+        received = {}
+        for seq in range(1, len(self.theirs()) + 1):
+            message = await receiver.expect("put", seq=seq, origin=ORIGIN, old=True)
+            (address,) = message["to"]
+            received[address] = message["body"]
+            self.assertEqual(message["n"], list(bodies).index(address) + 1)
+        self.assertEqual(received, {a: bodies[a] for a in self.theirs()})
+        self.assertEqual(await receiver.before_pong(), [])
+
+
+class MoveTest(WireTest):
+    """Real processes join and leave while people talk and read."""
+
+    async def asyncSetUp(self) -> None:
+        await super().asyncSetUp()
+        self.fleet = self.enterContext(Fleet())
+        loop = asyncio.get_running_loop()
+        fleet = self.fleet
+        starts = (fleet.directory, fleet.inbox, fleet.bizlogic, fleet.outbox, fleet.outbox)
+        started = await asyncio.gather(*(loop.run_in_executor(None, s) for s in starts))
+        self.directory, self.inbox, self.bizlogic, *self.outboxes = started
+        self.secret = state.secret(fleet.state)
+
+    async def test_readers_and_senders_move_when_an_inbox_and_an_outbox_join(self) -> None:
+        loop = asyncio.get_running_loop()
+        authors = self.fleet.world.names[3:23]
+        async with self.fleet.people() as (producer, audience):
+            await audience.ready()
+            load = asyncio.create_task(producer.say_at(700, 1400, authors))
+            await until(lambda: len(audience.shown_at) > 1000, "traffic flows")
+            joins = [loop.run_in_executor(None, s) for s in (self.fleet.inbox, self.fleet.outbox)]
+            new_inbox, new_outbox = await asyncio.gather(*joins)
+            await until(
+                lambda: (
+                    len(audience.routes.route("inbox").targets) == 2
+                    and len(producer.routes.route("outbox").targets) == 3
+                ),
+                "everybody knows the new ones",
+            )
+            await load
+            await producer.all_acked(2 * DEADLINE_S)
+            await audience.all_shown(producer, 2 * DEADLINE_S)
+            verdict = audience.verdict(producer.said)
+            # An order across a change of owner is not promised; all the rest is.
+            verdict["out of order"] = []
+            self.assertEqual(verdict, GOOD)
+            for service, name in ((new_inbox, "inbox"), (new_outbox, "outbox")):
+                route = audience.routes.route("inbox") if name == "inbox" else None
+                route = route or producer.routes.route("outbox")
+                self.assertIn(f"{name}-{service.port}", route.by_name)
+            places = audience.reader._places.values()
+            readers = {p.asked.peer["name"] for p in places if p.asked}
+            self.assertIn(f"inbox-{new_inbox.port}", readers)
+
+    async def test_a_subscriber_by_hand_finds_its_history_at_the_new_owner(self) -> None:
+        loop = asyncio.get_running_loop()
+        async with self.fleet.people() as (producer, audience):
+            await audience.ready()
+            producer.say(self.fleet.world.names)
+            await producer.all_acked()
+            await audience.all_shown(producer)
+            new = await loop.run_in_executor(None, self.fleet.inbox)
+            await until(lambda: len(audience.routes.route("inbox").targets) == 2, "it is known")
+            owner = audience.routes.route("inbox").owner
+            moved = [u for u in USERS if (t := owner(u)) and t.name == f"inbox-{new.port}"]
+            self.assertTrue(moved)
+            expected = {json.dumps([u, id_]) for u in moved for _, id_, _ in audience.shown[u]}
+            reader = await self.open(new.port)
+            got: set[str] = set()
+            reader.send(
+                *({"op": "subscribe", "address": f"inbox/{u}", "history": 800} for u in moved)
+            )
+            while got != expected:
+                for message in await reader.before_pong():
+                    if message["op"] == "message":
+                        user = message["address"].partition("/")[2]
+                        key = json.dumps([user, message["body"]["id"]])
+                        self.assertNotIn(key, got)
+                        got.add(key)
+                self.assertLessEqual(got, expected)
+
+
+if __name__ == "__main__":
+    unittest.main()
