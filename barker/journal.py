@@ -55,6 +55,7 @@ class Journal:
         self.folder = folder
         self.epoch = ""
         self.damages = 0  # records that could not be read at the last recovery
+        self.undone = True  # a write that failed has left nothing behind
         self.segments: dict[int, int] = {}
         self._fsync = fsync
         self._segment_bytes = segment_bytes
@@ -173,7 +174,9 @@ class Journal:
         except OSError:
             try:
                 os.ftruncate(self._file, size)
+                self.undone = True
             except OSError:
+                self.undone = False
                 # Nothing is added to half a record: the next attempt takes a new segment.
                 self._leave()
             raise
@@ -202,6 +205,7 @@ class NoJournal:
     """What a manifold has that keeps nothing: the same methods, and no file."""
 
     damages = size = current = 0
+    undone = True
 
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(8)
