@@ -17,6 +17,7 @@ const DASH_PX = 9;
 const DASH_ON = 0.6;
 const MARKER_PX = 110;
 const EASE_MS = 140;
+const LEAST_PX = 0.2; // movement that is worth a drawing, in pixels of the screen
 // Seconds between two labels of the time axis; the first that leaves room for its text is taken.
 const TIME_STEPS = [5, 10, 15, 30, 60, 120, 300];
 const TIME_LABEL_PX = 74;
@@ -25,14 +26,15 @@ const TIME_LABEL_PX = 74;
 class Eased {
   constructor() {
     this.value = null;
+    this.moving = false;
     this.then = 0;
   }
 
   towards(target, now, still) {
     const part = 1 - Math.exp(-(now - this.then) / EASE_MS);
     this.then = now;
-    if (this.value === null || still || Math.abs(target - this.value) < 0.004 * target) this.value = target;
-    else this.value += part * (target - this.value);
+    this.moving = !(this.value === null || still || Math.abs(target - this.value) < 0.004 * target);
+    this.value = this.moving ? this.value + part * (target - this.value) : target;
     return this.value;
   }
 }
@@ -109,7 +111,7 @@ class Chart {
     const { clientWidth, clientHeight } = this.root;
     const ratio = window.devicePixelRatio || 1;
     if (this.width === clientWidth && this.height === clientHeight && this.ratio === ratio) return;
-    Object.assign(this, { width: clientWidth, height: clientHeight, ratio });
+    Object.assign(this, { width: clientWidth, height: clientHeight, ratio, stale: true });
     this.canvas.width = Math.round(clientWidth * ratio);
     this.canvas.height = Math.round(clientHeight * ratio);
     const margin = clientWidth < 480 ? NARROW_MARGIN : MARGIN;
@@ -131,13 +133,21 @@ class Chart {
     return this.from + ((x - this.left) / (this.right - this.left)) * this.span;
   }
 
+  /** Has so little changed since the last drawing that nobody would see it? Of ten minutes, a frame of
+   *  the screen is a fiftieth of a pixel. */
+  isCurrent(edge, span, cursor) {
+    const pixels = (Math.abs(edge - this.edge) / span) * (this.right - this.left) * this.ratio;
+    return !this.stale && !this.scale.eased.moving && this.ratio === window.devicePixelRatio
+      && this.span === span && this.cursor === cursor && pixels < LEAST_PX;
+  }
+
   /** `view`: {model, edge, span, cursor (a serial or -1), ink (colours), now, still}. */
   draw(view) {
     if (window.devicePixelRatio !== this.ratio) this.measure(); // dragged to another screen
     const { context, left, right, up, down } = this;
     const { model, ink } = view;
     this.model = model;
-    this.span = view.span;
+    Object.assign(this, { stale: false, span: view.span, edge: view.edge, cursor: view.cursor });
     this.from = view.edge - view.span;
     this.begin = Math.max(model.first, model.nearest(this.from) - 2);
     this.end = Math.min(model.next, model.nearest(view.edge) + 3);
@@ -204,7 +214,7 @@ class Chart {
       context.lineTo(x, down + 4);
       context.stroke();
       // A label leaves at the edge as a whole, rather than letter by letter.
-      const room = Math.min(x - left + 24, right + 4 - x) / 28;
+      const room = Math.min(x - left + 10, right - 16 - x) / 14;
       context.globalAlpha = Math.max(0, Math.min(1, room));
       context.fillText(clockText(at), x, down + 18);
       context.globalAlpha = 1;
@@ -360,29 +370,31 @@ class Chart {
     context.setLineDash([]);
   }
 
-  /** Each event in words above its line, in the first lane with room; else as a glyph alone. */
+  /** Each event in words above its line, the latest first, in a lane with room; else as a glyph. */
   drawFlags(model, ink) {
     const { context, left, right, width } = this;
-    const ends = new Array(LANES).fill(-Infinity);
+    const begins = new Array(LANES).fill(Infinity);
     context.textBaseline = "alphabetic";
     context.textAlign = "left";
-    for (const event of model.events) {
+    for (let i = model.events.length - 1; i >= 0; i -= 1) {
+      const event = model.events[i];
       const x = this.x(event.at);
-      if (event.at < this.from || x > right) continue;
+      if (x > right) continue;
+      if (event.at < this.from) break;
       const glyph = GLYPHS[event.what] ?? "•";
       let text = `${glyph} ${eventText(event)}`;
       let size = context.measureText(text).width;
       // At the right edge words stand to the left of where they belong, while they fit there.
       let begin = Math.max(left - 5, Math.min(x - 5, width - size));
-      let lane = ends.findIndex((end) => begin > end + 8);
+      let lane = begins.findIndex((next) => begin + size + 8 < next);
       if (lane < 0) {
         text = glyph;
         size = 10;
         begin = x - 5;
-        lane = ends.findIndex((end) => begin > end);
-        if (lane < 0) continue; // its line is there, and the list beside it says what it was
+        lane = begins.findIndex((next) => begin + size < next);
+        if (lane < 0) continue; // its line is there, and the list below says what it was
       }
-      ends[lane] = begin + size;
+      begins[lane] = begin;
       context.fillStyle = ink[event.what] ?? ink.quiet;
       context.fillText(text, begin, 13 + lane * LANE_PX);
     }

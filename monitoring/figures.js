@@ -58,7 +58,7 @@ class Table {
   addRow(service) {
     const head = make("th", "", service.name);
     head.scope = "row";
-    if (DRAWN.includes(service.role)) head.prepend(swatch(service.name, false));
+    head.prepend(DRAWN.includes(service.role) ? swatch(service.name, false) : make("span", "swatch"));
     const cells = {};
     for (const [field] of TABLE_COLUMNS) {
       cells[field] = make("td");

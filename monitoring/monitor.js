@@ -179,6 +179,7 @@ function toggle(button) {
   if (!hidden.delete(key)) hidden.add(key);
   button.setAttribute("aria-pressed", String(!hidden.has(key)));
   for (const line of charts.flatMap((chart) => chart.lines)) line.hidden = hidden.has(line.key);
+  for (const chart of charts) chart.stale = true;
   tipShown.clear();
 }
 
@@ -214,6 +215,7 @@ function showTip(chart, pointed) {
   }
   const x = chart.x(model.times[slot]);
   const room = chart.width - tip.offsetWidth - 14;
+  tip.style.top = `${chart.up + 4}px`;
   tip.style.translate = `${Math.round(x + 14 < room ? x + 14 : Math.max(0, x - tip.offsetWidth - 14))}px 0`;
 }
 
@@ -225,6 +227,7 @@ function exactText({ column, field }, slot) {
 
 /** In words, for those who move through the graphs with keys and listen. */
 function say(chart, pointed) {
+  if (version !== model.version) makeLines(); // a key can be faster than the first drawing
   const slot = pointed % CAPACITY;
   const parts = chart.lines.filter((l) => !l.hidden && !Number.isNaN(l.column[l.field][slot]))
     .map((l) => `${l.column.name}${l.field === "depth" ? "" : ` ${l.field}`} ${rateText(l.column[l.field][slot])}`);
@@ -257,6 +260,7 @@ function readInks() {
   const style = getComputedStyle(document.documentElement);
   ink = Object.fromEntries(INKS.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
   for (let i = 0; i < SLOTS; i += 1) ink[`--s${i}`] = style.getPropertyValue(`--s${i}`).trim();
+  for (const chart of charts) chart.stale = true;
 }
 
 /** One picture, as of `now` (performance.now(), or any other time that a test likes). */
@@ -264,6 +268,7 @@ function draw(now) {
   if (news) {
     news = false;
     clock.heard(model.latest.at, now);
+    for (const chart of charts) chart.stale = true;
   }
   if (version !== model.version) makeLines();
   let edge = pausedAt ?? clock.edge(now);
@@ -271,6 +276,7 @@ function draw(now) {
   if (calm.matches) edge = Math.floor(edge / 1000) * 1000; // one step a second is no movement
   const pointed = cursorNow();
   for (const chart of charts) {
+    if (chart.isCurrent(edge, span, pointed)) continue;
     chart.draw({ model, edge, span, cursor: pointed, ink, now, still: calm.matches });
     showTip(chart, pointed);
   }

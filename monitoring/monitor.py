@@ -36,7 +36,8 @@ MAX_WINDOW = 1000
 # Frames queued for a page in one piece, before we look whether its link has room.
 PIECE = 50
 # `--once` waits for two samples of everybody, a second apart, and not for those who don't answer.
-GLANCE_S = 4.0
+GLANCE_S = 3.0
+DIRECTORY_S = 1.5  # nor for a directory that doesn't
 
 
 def now_ms() -> int:
@@ -48,7 +49,7 @@ class Agents(Peers):
 
     def __init__(self, node: Node) -> None:
         super().__init__(node, "agent")
-        self.picture = Picture(node.routes)
+        self.picture = Picture(node.routes, node.name)
         node.watch("", self._any_route_changed)
 
     def wanted(self, target: Target) -> bool:
@@ -106,7 +107,7 @@ class Monitor(Service):
         self._soon()
 
     def thawed(self) -> None:
-        self._agents.picture.blind()
+        self._agents.picture.blind(now_ms())
         super().thawed()
 
     def gauges(self) -> dict[str, Any]:
@@ -125,7 +126,8 @@ class Monitor(Service):
 
     def _frame(self) -> None:
         self._soon()
-        frame = self._agents.picture.frame(now_ms())
+        # It is told as of the full second, when the samples in it were taken.
+        frame = self._agents.picture.frame(now_ms() - round(1000 * FRAME_PHASE_S))
         body = wire.dumps(frame)
         if len(body) > wire.MAX_LINE_BYTES - 200:  # long names, many services: then without details
             for row in frame["services"]:
@@ -165,7 +167,14 @@ class Monitor(Service):
             window=min(message.get("window", MAX_WINDOW) or 1, MAX_WINDOW),
         )
         link.send(
-            wire.encode("subscribed", address="monitor", epoch=self.epoch, serial=cursor.sent)
+            wire.encode(
+                "subscribed",
+                address="monitor",
+                epoch=self.epoch,
+                serial=cursor.sent,
+                last=self._frames.last,
+                history=HISTORY,
+            )
         )
         self._show(link, cursor)
 
@@ -189,9 +198,11 @@ class Glance(Node):
         self.start(self._look(), name="glance")
 
     async def _look(self) -> None:
-        end = self.now() + GLANCE_S
-        while self.now() < end and not self._agents.picture.complete:
+        begun = self.now()
+        while not self._agents.picture.complete:
             await asyncio.sleep(0.02)
+            if self.now() > begun + (GLANCE_S if self.directory_epoch else DIRECTORY_S):
+                break
         if self.directory_epoch is None:
             state.complain("monitor", "no directory at {}:{}".format(*self.args.directory))
             self.stop(1)

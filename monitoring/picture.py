@@ -15,13 +15,16 @@ What happens between two frames is told as events, each with the time at which w
 
 from typing import Any, NamedTuple
 
-from barker.routing import CONSISTENT, ORDERED, RouteTable, Target
+from barker.routing import CONSISTENT, ORDERED, Route, RouteTable, Target
 from monitoring.rates import Meter, Rates, Run
 
 # Services in a frame, the gone ones included. So many rows fit a line of the wire (64 KiB).
 MAX_SERVICES = 100
 # A service that has gone is told for as long as its history is.
 REMEMBER_MS = 600_000
+# Who is there when we come has to be reached first, the second perhaps before the first: for this
+# long that is no failover.
+EXPECTED_MS = 5000
 MAX_EVENTS = 50  # of one frame; a system in which more happens in a second has other troubles
 
 # What a sample has to have, and what of it is passed on as it is.
@@ -55,9 +58,19 @@ class Known:
         self.run: Run | None = None  # which process
         self.up = False
         self.gone_ms: int | None = None
-        self.quiet = False  # it is not up because we did not look
+        self.quiet = False  # it is not up because we did not look; we expect it to be ...
+        self.expected_until_ms = 0  # ... for as long as that
         self.meter = Meter()
         self.figures: dict[str, Any] | None = None  # of a sample that no frame has told yet
+
+    def expect(self, now_ms: int) -> None:
+        """It was there before we looked."""
+        self.quiet = True
+        self.expected_until_ms = now_ms + EXPECTED_MS
+
+    def works(self, now_ms: int) -> bool:
+        """Does it do its work, as far as we can tell?"""
+        return self.up or (self.quiet and now_ms < self.expected_until_ms)
 
     def row(self) -> dict[str, Any]:
         return {"name": self.name, "up": self.up, "gone": self.gone_ms, **self.identity}
@@ -66,8 +79,9 @@ class Known:
 class Picture:
     """Fed by whoever watches the agents; `routes` is the table that the directory fills."""
 
-    def __init__(self, routes: RouteTable) -> None:
+    def __init__(self, routes: RouteTable, own_name: str = "") -> None:
         self._routes = routes
+        self._own_name = own_name  # that we are here ourselves is no news
         self._known: dict[str, Known] = {}
         self._events: list[Event] = []
         self._firsts: dict[str, str] = {}
@@ -81,7 +95,8 @@ class Picture:
             known = self._known.setdefault(target.name, Known(target.name))
             known.identity |= {"host": target.host, "port": target.port}
             # Who is there when we come did not appear; we did.
-            known.quiet = known.quiet or not self._begun
+            if not self._begun or known.name == self._own_name:
+                known.expect(now_ms)
         self._begun = self._begun or "agent" in self._routes.services
         self._look_for_failovers(now_ms)
 
@@ -113,11 +128,12 @@ class Picture:
             self._happened(now_ms, "gone", name)
             self._look_for_failovers(now_ms)
 
-    def blind(self) -> None:
+    def blind(self, now_ms: int) -> None:
         """We were frozen, and all links will be made anew: that is no news of anybody else."""
         for known in self._known.values():
             if known.up:
-                known.up, known.quiet = False, True
+                known.up = False
+                known.expect(now_ms)
 
     # --- what goes out ---
 
@@ -131,6 +147,7 @@ class Picture:
     def frame(self, now_ms: int) -> dict[str, Any]:
         """How things are; begins a new second."""
         self._forget(now_ms)
+        self._look_for_failovers(now_ms)
         services = []
         for known in sorted(self._known.values(), key=lambda k: k.name):
             row = known.row()
@@ -145,32 +162,35 @@ class Picture:
             "depth": sum(depths) if depths else None,
             "services": services,
             "routes": {
-                name: self._route(name) for name in self._routes.services if name != "agent"
+                name: self._route(name, now_ms) for name in self._routes.services if name != "agent"
             },
             "events": [{k: v for k, v in e._asdict().items() if v is not None} for e in events],
             "left_out": max(0, len(self._routes.route("agent").targets) - MAX_SERVICES),
         }
 
-    def _route(self, service: str) -> dict[str, Any]:
+    def _route(self, service: str, now_ms: int) -> dict[str, Any]:
         route = self._routes.route(service)
         told: dict[str, Any] = {"policy": route.policy, "targets": [t.name for t in route.targets]}
         if route.policy == CONSISTENT:
             told["shares"] = {name: round(part, 4) for name, part in route.ring.shares().items()}
         else:
-            first = route.first(self._works)
+            first = self._first(route, now_ms)
             told["first"] = first.name if first else None
         return told
 
     # --- what follows from it ---
 
-    def _works(self, target: Target) -> bool:
-        known = self._known.get(target.name)
-        return known is not None and known.up
+    def _first(self, route: Route, now_ms: int) -> Target | None:
+        def works(target: Target) -> bool:
+            known = self._known.get(target.name)
+            return known is not None and known.works(now_ms)
+
+        return route.first(works)
 
     def _look_for_failovers(self, now_ms: int) -> None:
         for service in self._routes.services:
             route = self._routes.route(service)
-            first = route.first(self._works) if route.policy == ORDERED else None
+            first = self._first(route, now_ms) if route.policy == ORDERED else None
             if first is None or service in OURS:
                 continue  # nobody has the traffic now; who gets it next has it from the last one
             was = self._firsts.get(service)

@@ -14,7 +14,7 @@ HEAD = COLUMNS.format("SERVICE", "STATE", "DEPTH", "OLDEST", "IN/S", "OUT/S", "R
 def table(frame: dict[str, Any]) -> str:
     """A line for each service below a line for all of them; gone ones with the time."""
     services = sorted(frame["services"], key=_place_in_table)
-    lines = [_summary(frame), "", HEAD]
+    lines = [*_summary(frame), "", HEAD]
     lines += [_line(row, frame["routes"]) for row in services]
     if frame["left_out"]:
         lines.append(f"and {frame['left_out']} more")
@@ -26,15 +26,15 @@ def _place_in_table(row: dict[str, Any]) -> tuple[int, str]:
     return (ROLES.index(role) if role in ROLES else len(ROLES), row["name"])
 
 
-def _summary(frame: dict[str, Any]) -> str:
+def _summary(frame: dict[str, Any]) -> list[str]:
     clock = time.strftime("%H:%M:%S", time.localtime(frame["at"] / 1000))
     depth = "no outbox answers" if frame["depth"] is None else f"queue depth {frame['depth']}"
     firsts = [
-        f"{route['first'] or 'nobody'} takes {service}'s traffic"
+        f"{route['first'] or 'nobody'} takes the traffic of {service}"
         for service, route in frame["routes"].items()
         if route["policy"] == "ordered" and service != "monitor"
     ]
-    return ", ".join([f"Barker at {clock}: {depth}", *firsts])
+    return [f"Barker at {clock}: {depth}", *firsts]
 
 
 def _line(row: dict[str, Any], routes: dict[str, Any]) -> str:

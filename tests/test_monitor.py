@@ -1,0 +1,482 @@
+"""The monitor: no wrong numbers, no missed events, and the same picture for everybody."""
+
+import argparse
+import asyncio
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from typing import Any
+
+from barker import state, wire
+from barker.delivery import Peers
+from barker.link import Link, Message
+from barker.routing import CONSISTENT, ORDERED, RouteTable, Target
+from monitoring.picture import MAX_SERVICES, REMEMBER_MS, BadSample, Picture
+from monitoring.rates import Meter, Run
+from monitoring.table import WIDTH, table
+from tests import test_launch
+from tests.fleet import DEADLINE_S, Fleet, Guest, Process, Service, until
+
+OLD = Run(pid=1, since_ms=0)
+NOW = 1_000_000
+
+
+class MeterTest(unittest.TestCase):
+    def feed(self, meter: Meter, run: Run, *samples: tuple[int, float]) -> list[float | None]:
+        return [meter.add(run, at, [count])[0] for at, count in samples]
+
+    def test_a_steady_counter_has_its_rate_from_the_second_sample_on(self) -> None:
+        rates = self.feed(Meter(), OLD, *((NOW + 1000 * i, 50 * i) for i in range(30)))
+        self.assertEqual(rates, [None, *([50.0] * 29)])
+
+    def test_the_mean_slides_over_ten_seconds(self) -> None:
+        meter = Meter()
+        self.feed(meter, OLD, *((NOW + 1000 * i, 0) for i in range(20)))
+        rates = self.feed(meter, OLD, *((NOW + 20_000 + 1000 * i, 100) for i in range(12)))
+        self.assertEqual(rates, [*([10.0] * 10), 0.0, 0.0])
+
+    def test_samples_that_are_early_or_late_bend_nothing(self) -> None:
+        dice, meter, at = random.Random(1), Meter(), NOW
+        for _ in range(200):
+            at += dice.randint(600, 1400)
+            rate = meter.add(OLD, at, [7 * at / 1000])[0]
+            if rate is not None:
+                self.assertAlmostEqual(rate, 7.0)
+
+    def test_a_partial_second_has_no_rate(self) -> None:
+        self.assertEqual(self.feed(Meter(), OLD, (NOW, 5), (NOW + 400, 6)), [None, None])
+
+    def test_a_young_process_had_counted_nothing_before_it_was_there(self) -> None:
+        run = Run(2, NOW - 300)
+        rates = self.feed(Meter(), run, (NOW, 1000), (NOW + 1000, 1100), (NOW + 20_000, 3000))
+        self.assertEqual(rates, [100.0, 110.0, None])
+
+    def test_a_restart_is_no_negative_and_no_spike(self) -> None:
+        meter = Meter()
+        self.feed(meter, OLD, *((NOW + 1000 * i, 1_000_000 + 100 * i) for i in range(15)))
+        again = NOW + 15_000
+        rates = self.feed(
+            meter, Run(9, again), *((again + 1000 * i, 100 * i) for i in range(1, 20))
+        )
+        self.assertEqual(rates[:3], [10.0, 20.0, 30.0])
+        self.assertEqual(rates[9:], [100.0] * 10)
+
+    def test_a_counter_that_falls_begins_anew_even_if_nobody_says_so(self) -> None:
+        samples = (NOW, 900), (NOW + 1000, 1000), (NOW + 2000, 10), (NOW + 3000, 20)
+        self.assertEqual(self.feed(Meter(), OLD, *samples), [None, 100.0, None, 10.0])
+
+    def test_a_clock_that_is_put_back_begins_anew(self) -> None:
+        samples = (NOW, 0), (NOW + 1000, 10), (NOW - 5000, 20), (NOW - 4000, 30)
+        self.assertEqual(self.feed(Meter(), OLD, *samples), [None, 10.0, None, 10.0])
+
+    def test_lost_samples_lose_nothing_and_a_long_silence_begins_anew(self) -> None:
+        samples = (NOW, 0), (NOW + 6000, 60), (NOW + 20_000, 200), (NOW + 21_000, 260)
+        self.assertEqual(self.feed(Meter(), OLD, *samples), [None, 10.0, None, 60.0])
+
+    def test_whatever_happens_no_rate_is_negative_or_above_what_was_ever_done(self) -> None:
+        for seed in range(50):
+            dice, meter, at, count, run = random.Random(seed), Meter(), NOW, 0.0, Run(1, NOW)
+            for _ in range(300):
+                passed = dice.choice((900, 1000, 1000, 1000, 1100, 3000, 15_000))
+                at += passed
+                if dice.random() < 0.03:
+                    run, count = Run(run.pid + 1, at - dice.randint(0, passed)), 0.0
+                    count = dice.random() * (at - run.since_ms)  # up to 1000 a second
+                else:
+                    count += dice.random() * passed
+                rate = meter.add(run, at, [count])[0]
+                if rate is not None:
+                    self.assertTrue(0 <= rate <= 1000, (seed, rate))
+
+
+def sample(name: str, at: int, run: Run = OLD, **figures: Any) -> dict[str, Any]:
+    role = name.rpartition("-")[0]
+    base = {"at": at, "kind": role, "role": role, "pid": run.pid, "since": run.since_ms}
+    return {**base, "in": 0, "out": 0, "cpu_s": 0, **figures}
+
+
+class PictureTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.routes = RouteTable()
+        self.picture = Picture(self.routes)
+
+    def route(self, service: str, policy: str, *names: str) -> None:
+        targets = [Target(name, "h", 1, i) for i, name in enumerate(names)]
+        self.routes.update(service, policy, targets)
+        self.picture.routes_changed(NOW)
+
+    def say(self, name: str, at: int = NOW, run: Run = OLD, **figures: Any) -> None:
+        self.picture.sampled(name, sample(name, at, run, **figures), at)
+
+    def events(self, at: int = NOW) -> list[tuple[Any, ...]]:
+        return [tuple(e.values())[1:] for e in self.picture.frame(at)["events"]]
+
+    def test_who_was_there_before_us_did_not_appear(self) -> None:
+        self.route("agent", ORDERED, "outbox-1")
+        self.say("outbox-1")
+        self.route("agent", ORDERED, "outbox-1", "outbox-2")
+        self.say("outbox-2")
+        self.assertEqual(self.events(), [("appeared", "outbox-2")])
+
+    def test_gone_with_its_time_then_back_or_restarted(self) -> None:
+        self.route("agent", ORDERED, "outbox-1")
+        self.say("outbox-1")
+        self.picture.lost("outbox-1", NOW + 1)
+        self.picture.lost("outbox-1", NOW + 2)
+        frame = self.picture.frame(NOW + 500)
+        self.assertEqual(frame["events"], [{"at": NOW + 1, "what": "gone", "name": "outbox-1"}])
+        self.assertEqual(frame["services"][0]["gone"], NOW + 1)
+        self.assertFalse(frame["services"][0]["up"])
+        self.say("outbox-1", NOW + 1000)
+        self.assertEqual(self.events(), [("back", "outbox-1")])
+        self.picture.lost("outbox-1", NOW + 2000)
+        self.say("outbox-1", NOW + 3000, Run(2, NOW + 2500))
+        self.assertEqual(self.events(), [("gone", "outbox-1"), ("restarted", "outbox-1")])
+
+    def test_our_own_frost_is_nobody_elses_news(self) -> None:
+        self.route("agent", ORDERED, "outbox-1", "outbox-2")
+        self.say("outbox-1")
+        self.say("outbox-2")
+        self.picture.blind(NOW)
+        self.picture.lost("outbox-1", NOW + 1)
+        self.say("outbox-1", NOW + 9000)
+        self.say("outbox-2", NOW + 9000, Run(2, NOW + 5000))
+        self.assertEqual(self.events(), [("restarted", "outbox-2")])
+
+    def test_failover_from_the_last_who_had_the_traffic(self) -> None:
+        names = "bizlogic-1", "bizlogic-2", "bizlogic-3"
+        self.route("agent", ORDERED, *names[:2])
+        self.route("bizlogic", ORDERED, *names[:2])
+        self.say(names[0])
+        self.say(names[1])
+        self.assertEqual(self.picture.frame(NOW)["routes"]["bizlogic"]["first"], names[0])
+        self.picture.lost(names[0], NOW)
+        one_gone = ("gone", names[0]), ("failover", names[1], names[0], "bizlogic")
+        self.assertEqual(self.events(), list(one_gone))
+        self.picture.lost(names[1], NOW)
+        self.route("bizlogic", ORDERED)
+        frame = self.picture.frame(NOW)
+        self.assertIsNone(frame["routes"]["bizlogic"]["first"])
+        self.assertEqual([e["what"] for e in frame["events"]], ["gone"])
+        self.route("agent", ORDERED, names[2])
+        self.route("bizlogic", ORDERED, names[2])
+        self.say(names[2])
+        self.assertEqual(
+            self.events(), [("appeared", names[2]), ("failover", names[2], names[1], "bizlogic")]
+        )
+
+    def test_reaching_the_second_before_the_first_is_no_failover(self) -> None:
+        for name in ("agent", "bizlogic"):
+            self.route(name, ORDERED, "bizlogic-1", "bizlogic-2")
+        self.say("bizlogic-2")
+        self.assertEqual(self.picture.frame(NOW)["routes"]["bizlogic"]["first"], "bizlogic-1")
+        self.say("bizlogic-1")
+        self.assertEqual(self.events(), [])
+        # One that doesn't answer for long, however, takes no traffic.
+        self.picture.blind(NOW)
+        self.say("bizlogic-2", NOW + 100)
+        self.assertEqual(self.events(NOW + 4000), [])
+        frost = ("failover", "bizlogic-2", "bizlogic-1", "bizlogic")
+        self.assertEqual(self.events(NOW + 6000), [frost])
+
+    def test_a_second_without_a_sample_has_no_figures(self) -> None:
+        self.route("agent", ORDERED, "outbox-1")
+        self.say("outbox-1", backlog=3)
+        first, second = self.picture.frame(NOW), self.picture.frame(NOW + 1000)
+        self.assertEqual((first["services"][0]["backlog"], first["depth"]), (3, 3))
+        self.assertNotIn("backlog", second["services"][0])
+        self.assertTrue(second["services"][0]["up"])
+        self.assertIsNone(second["depth"])
+
+    def test_shares_of_the_ring_are_in_every_frame(self) -> None:
+        self.route("outbox", CONSISTENT, "outbox-1", "outbox-2")
+        shares = self.picture.frame(NOW)["routes"]["outbox"]["shares"]
+        self.assertAlmostEqual(sum(shares.values()), 1.0, 3)
+        self.assertEqual(sorted(shares), ["outbox-1", "outbox-2"])
+
+    def test_the_number_of_services_is_bounded_and_the_gone_are_forgotten(self) -> None:
+        for i in range(3 * MAX_SERVICES):
+            self.route("agent", ORDERED, f"outbox-{i}")
+            self.say(f"outbox-{i}")
+            self.picture.lost(f"outbox-{i}", NOW + i)
+            self.picture.frame(NOW + i)
+        rows = self.picture.frame(NOW + i)["services"]
+        self.assertEqual(len(rows), MAX_SERVICES)
+        self.assertIn(f"outbox-{i}", [row["name"] for row in rows])
+        self.route("agent", ORDERED)
+        self.assertEqual(self.picture.frame(NOW + i + REMEMBER_MS + 1)["services"], [])
+        self.route("agent", ORDERED, *(f"outbox-{i}" for i in range(MAX_SERVICES + 7)))
+        frame = self.picture.frame(NOW)
+        self.assertEqual((len(frame["services"]), frame["left_out"]), (MAX_SERVICES, 7))
+
+    def test_a_bad_sample_changes_nothing(self) -> None:
+        self.route("agent", ORDERED, "outbox-1")
+        good = sample("outbox-1", NOW)
+        bad: list[Any] = [None, [], "x", 7, {}, {**good, "in": -1}, {**good, "out": "9"}]
+        bad += [{**good, "pid": None}, {**good, "role": "x" * 65}, {**good, "at": True}]
+        for case in bad:
+            with self.subTest(case), self.assertRaises(BadSample):
+                self.picture.sampled("outbox-1", case, NOW)
+        self.assertFalse(self.picture.frame(NOW)["services"][0]["up"])
+        for deepest in (None, 5, [["x"]], [["x", "y"]], [[1, 2]]):
+            self.picture.sampled("outbox-1", {**good, "deepest": deepest}, NOW)
+            self.assertEqual(self.picture.frame(NOW)["services"][0]["deepest"], [])
+
+    def test_a_full_frame_fits_a_line(self) -> None:
+        names = [f"{'outbox' * 9}-{i}"[:64] for i in range(MAX_SERVICES)]
+        for service in ("agent", "bizlogic"):
+            self.route(service, ORDERED, *names)
+        for name in names:
+            self.say(name, backlog=2**40, peak=2**40, oldest_ms=2**40, rss_bytes=2**40)
+        self.assertLess(len(wire.dumps(self.picture.frame(NOW))), wire.MAX_LINE_BYTES - 200)
+
+
+class TableTest(unittest.TestCase):
+    def test_it_fits_a_terminal_and_says_what_the_page_says(self) -> None:
+        routes = RouteTable()
+        picture = Picture(routes)
+        names = ["bizlogic-5680", "inbox-5820", "outbox-5800", "o" * 60]
+        targets = [Target(name, "h", 1, 1) for name in names]
+        routes.update("agent", ORDERED, targets)
+        routes.update("bizlogic", ORDERED, targets[:1])
+        routes.update("outbox", CONSISTENT, targets[2:3])
+        picture.routes_changed(NOW)
+        for name in names:
+            figures: dict[str, Any] = {"backlog": 123456789, "oldest_ms": 4 * 10**7}
+            picture.sampled(name, sample(name, NOW, rss_bytes=2**35, **figures), NOW)
+        picture.lost("inbox-5820", NOW)
+        lines = table(picture.frame(NOW)).splitlines()
+        self.assertLessEqual(max(map(len, lines)), WIDTH)
+        text = "\n".join(lines)
+        self.assertRegex(lines[0], r"queue depth 123456789$")
+        self.assertEqual(lines[1], "bizlogic-5680 takes the traffic of bizlogic")
+        self.assertRegex(text, r"(?m)^bizlogic-5680 +first ")
+        self.assertRegex(text, r"(?m)^outbox-5800 +up +123.5M +11 h .* 100% ")
+        self.assertRegex(text, r"(?m)^inbox-5820 +gone since \d\d:\d\d:\d\d$")
+
+
+class Page(Peers):
+    """What a page does: subscribe, keep frames, ack."""
+
+    def __init__(self, node: Guest) -> None:
+        super().__init__(node, "monitor")
+        self.frames: list[dict[str, Any]] = []
+        self.epoch: str | None = None
+        self.serial = 0
+
+    def link_up(self, link: Link) -> None:
+        super().link_up(link)
+        link.send(wire.encode("subscribe", address="monitor", epoch=self.epoch, after=self.serial))
+
+    def on_subscribed(self, link: Link, message: Message) -> None:
+        self.epoch = message["epoch"]
+
+    def on_message(self, link: Link, message: Message) -> None:
+        self.serial = message["serial"]
+        self.frames.append(message["parsed"])
+        link.send(wire.encode("ack", address="monitor", serial=self.serial))
+
+    @property
+    def rows(self) -> dict[str, dict[str, Any]]:
+        return {r["name"]: r for r in self.frames[-1]["services"]} if self.frames else {}
+
+    @property
+    def events(self) -> list[tuple[str, str]]:
+        return [(e["what"], e["name"]) for frame in self.frames for e in frame["events"]]
+
+
+class Visitor(Guest):
+    kind = "visitor"
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args)
+        self.page = Page(self)
+
+
+def start_monitor(fleet: Fleet) -> Service:
+    monitor = Service(["-m", "monitoring.monitor", "--port", "0", *fleet.flags], state.ROOT)
+    fleet.processes.append(monitor)
+    monitor.port = int(monitor.wait_for(r"^READY \S+:(\d+)$")[1])
+    return monitor
+
+
+class MonitorTest(unittest.IsolatedAsyncioTestCase):
+    """Real processes, and a page without a browser."""
+
+    async def asyncSetUp(self) -> None:
+        self.fleet = self.enterContext(Fleet())
+
+    async def visit(self) -> Page:
+        visitor = Visitor(self.fleet.args())
+        run = asyncio.create_task(visitor.run())
+        self.addAsyncCleanup(asyncio.wait_for, run, 10)
+        self.addCleanup(visitor.stop)
+        return visitor.page
+
+    async def start(self, *starts: Any) -> list[Service]:
+        loop = asyncio.get_running_loop()
+        return list(await asyncio.gather(*(loop.run_in_executor(None, s) for s in starts)))
+
+    async def test_services_come_go_and_come_again_while_it_runs(self) -> None:
+        fleet = self.fleet
+        start_monitor(fleet)  # before everybody else, the directory included
+        page = await self.visit()
+        _, outbox, one, two = await self.start(
+            fleet.directory, fleet.outbox, fleet.bizlogic, fleet.bizlogic
+        )
+        name = f"outbox-{outbox.port}"
+        await until(lambda: len([r for r in page.rows.values() if r["up"]]) == 5, "all are up")
+        self.assertAlmostEqual(page.frames[-1]["routes"]["outbox"]["shares"][name], 1.0)
+        killed = time.time() * 1000
+        outbox.child.kill()
+        await until(lambda: ("gone", name) in page.events, "its end is told")
+        gone = page.rows[name]["gone"]
+        self.assertTrue(killed - 50 <= gone <= killed + 1000, (killed, gone))
+        self.assertNotIn("backlog", page.rows[name])
+        await self.start(lambda: fleet.outbox(port=outbox.port))
+        await until(lambda: ("restarted", name) in page.events, "it is there again")
+        await until(lambda: "in" in page.rows[name], "with figures")
+        first, second = sorted((one, two), key=lambda b: page.rows[f"bizlogic-{b.port}"]["since"])
+        first.child.kill()
+        await until(lambda: ("failover", f"bizlogic-{second.port}") in page.events, "the next one")
+        for frame in page.frames:
+            for row in frame["services"]:
+                self.assertGreaterEqual(row.get("in") or 0, 0)
+                self.assertLess(row.get("in") or 0, 1000)
+
+    async def test_it_starts_after_the_others_and_a_page_gets_its_past_at_once(self) -> None:
+        fleet = self.fleet
+        directory, *_ = await self.start(fleet.directory, fleet.outbox, fleet.bizlogic)
+        start_monitor(fleet)
+        page = await self.visit()
+        await until(lambda: len(page.frames) > 1 and len(page.rows) == 4, "frames come")
+        self.assertEqual(page.events, [])  # they were there before
+        later = await self.visit()
+        await until(lambda: later.frames, "a second page")
+        self.assertGreaterEqual(len(later.frames), 2)
+        self.assertEqual(later.frames, page.frames[-len(later.frames) :])
+        # A page that was away gets what it has missed, and nothing twice.
+        for link in list(later.node.links):
+            link.abort()
+        count = len(later.frames)
+        await until(lambda: len(later.frames) > count, "it is back")
+        self.assertEqual(later.frames, page.frames[-len(later.frames) :])
+        # Without the directory, everybody goes on as they were.
+        directory.kill()
+        await until(lambda: ("gone", f"directory-{directory.port}") in page.events, "it is told")
+        count = len(page.frames)
+        await until(lambda: len(page.frames) > count, "frames go on")
+        self.assertEqual([r["up"] for r in page.rows.values()].count(True), 3)
+        self.assertEqual(len(page.frames[-1]["routes"]["outbox"]["targets"]), 1)
+
+
+class CommandTest(unittest.TestCase):
+    def run_monitor(self, fleet: Fleet, *flags: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "monitoring.monitor", "--once", *flags, *fleet.flags]
+        return subprocess.run(
+            argv, cwd=state.ROOT, capture_output=True, text=True, timeout=DEADLINE_S
+        )
+
+    def test_once_prints_a_table_and_json_the_same(self) -> None:
+        with Fleet() as fleet:
+            fleet.directory()
+            outbox, bizlogic = fleet.outbox(), fleet.bizlogic()
+            ran = self.run_monitor(fleet)
+            self.assertEqual((ran.returncode, ran.stderr), (0, ""))
+            self.assertRegex(ran.stdout, rf"(?m)^bizlogic-{bizlogic.port} +first +0 ")
+            self.assertRegex(ran.stdout, rf"(?m)^outbox-{outbox.port} +up +0 .* 100% ")
+            self.assertLessEqual(max(map(len, ran.stdout.splitlines())), WIDTH)
+            ran = self.run_monitor(fleet, "--json")
+            frame = json.loads(ran.stdout)
+            self.assertEqual(frame["depth"], 0)
+            self.assertEqual(frame["routes"]["bizlogic"]["first"], f"bizlogic-{bizlogic.port}")
+            self.assertEqual(len(frame["services"]), 3)
+            self.assertEqual([r["in"] for r in frame["services"] if r["role"] == "outbox"], [0.0])
+
+    def test_without_a_directory_it_says_so(self) -> None:
+        with Fleet() as fleet:
+            ran = self.run_monitor(fleet)
+        self.assertEqual((ran.returncode, ran.stdout), (1, ""))
+        self.assertIn(f"no directory at 127.0.0.1:{fleet.port}", ran.stderr)
+
+    def test_it_runs_in_all_ways(self) -> None:
+        for argv, cwd in (
+            (["monitor.py"], state.ROOT / "monitoring"),
+            (["launch.py"], state.ROOT / "monitoring"),
+            (["-m", "monitoring.monitor"], state.ROOT),
+            (["-m", "monitoring.launch"], state.ROOT),
+            ([str(state.ROOT / "monitoring" / "launch.py")], pathlib.Path("/")),
+        ):
+            with self.subTest(argv):
+                ran = subprocess.run(
+                    [sys.executable, *argv, "--help"], cwd=cwd, capture_output=True, text=True
+                )
+                self.assertEqual((ran.returncode, ran.stderr), (0, ""))
+                self.assertIn("usage:", ran.stdout)
+
+    def test_no_module_is_loaded_under_two_names(self) -> None:
+        code = (
+            "import sys, runpy; sys.argv = ['monitor.py', '--help']; sys.path.insert(0, '.')\n"
+            "try: runpy.run_path('monitor.py', run_name='__main__')\n"
+            "except SystemExit: pass\n"
+            "files = [m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)]\n"
+            "ours = [f for f in files if 'barker' in f or 'monitoring' in f]\n"
+            "assert len(ours) == len(set(ours)) > 5, ours\n"
+        )
+        ran = subprocess.run(
+            [sys.executable, "-c", code], cwd=state.ROOT / "monitoring", capture_output=True
+        )
+        self.assertEqual((ran.returncode, ran.stderr), (0, b""))
+
+
+class LaunchTest(unittest.TestCase):
+    """monitoring/launch.py, in a copy of the project and on ports of its own."""
+
+    def setUp(self) -> None:
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.root = test_launch.copy_of_the_project(folder)
+        self.shift = test_launch.LaunchTest.free_shift()
+
+    def launch(self) -> Process:
+        launcher = Process(
+            ["launch.py", "--shift-ports", str(self.shift)], self.root / "monitoring"
+        )
+        self.addCleanup(launcher.close)
+        return launcher
+
+    def test_it_starts_the_monitor_prints_where_to_click_and_stops_on_ctrl_c(self) -> None:
+        launcher = self.launch()
+        launcher.wait_for(rf"monitor-{5700 + self.shift} \| READY 127.0.0.1:{5700 + self.shift}")
+        text = "\n".join(launcher.lines)
+        self.assertRegex(text, r"(?m)^  file:///.*my%20barker/monitoring/index\.html$")
+        settings = self.root / "monitoring" / "monitor_host.js"
+        self.assertIn(f'"port": {5700 + self.shift}', settings.read_text())
+        if os.name == "posix":
+            self.assertEqual(settings.stat().st_mode & 0o777, 0o600)
+        child = re.search(r"\[(\d+)\] python -m monitoring\.monitor", text)
+        assert child
+        launcher.signal(signal.SIGINT)
+        self.assertEqual(launcher.ended(), 0)
+        self.assertNotIn("Traceback", "\n".join(launcher.lines))
+        self.assertRaises(ProcessLookupError, os.kill, int(child[1]), 0)
+
+    def test_a_busy_port_stops_it_with_a_word(self) -> None:
+        with socket.create_server(("127.0.0.1", 5700 + self.shift)):
+            launcher = self.launch()
+            self.assertEqual(launcher.ended(), 1)
+        self.assertEqual(len(launcher.lines), 1)
+        self.assertIn(str(5700 + self.shift), launcher.lines[0])
+        self.assertIn("--shift-ports", launcher.lines[0])
+
+
+if __name__ == "__main__":
+    unittest.main()
