@@ -87,7 +87,7 @@ class Agent:
         return wire.encode("sample", body=wire.dumps(self.sample()))
 
     def sample(self) -> dict[str, Any]:
-        """How things are at this moment; the glossary of the fields is in the docs' chapter 9.
+        """How things are at this moment; the fields are explained in docs/10-monitoring.rst.
 
         Counters (`in`, `out`, `cpu_s`) begin at 0 with each process, which `pid` and `since` name.
         """

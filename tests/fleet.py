@@ -225,6 +225,8 @@ class Fleet:
         self, readers: Sequence[str] = ()
     ) -> "AsyncIterator[tuple[Producer, Audience]]":
         """A producer and an audience for `readers` (everybody by default), running in this loop."""
+        # Debugging slows the loop down by half, and we measure what others do through it.
+        asyncio.get_running_loop().set_debug(False)
         producer = Producer(self.args())
         audience = Audience(self.args(), readers or self.world.names, Targets(self.world))
         runs = [asyncio.create_task(node.run()) for node in (producer, audience)]

@@ -658,9 +658,10 @@ class LooksTest(PageTestCase):
 
 
 class LoadTest(PageTestCase):
-    def test_200_barks_a_second_leave_the_page_smooth_and_small(self) -> None:
-        """Promise: frames under 50 ms, a bounded number of nodes; for a minute if BARKER_SLOW."""
-        seconds = 60 if SLOW else 3
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: takes a minute, and a machine to itself")
+    def test_200_barks_a_second_for_a_minute_leave_the_page_smooth_and_small(self) -> None:
+        """Promise: frames under 50 ms, a bounded number of nodes."""
+        seconds = 60
         self.browser.screen(1280, 900)
         self.open_connected(user="rdl")
         # Two of three dogs bark for rdl: this makes some 240 a second.
