@@ -257,7 +257,12 @@ class Inbox(Keeper[Arrival]):
     # --- the journal ---
 
     def header(self) -> dict[str, Any]:
-        return {"n": self._n, "highest": self._duplicates.highest}
+        highest = self._duplicates.highest
+        for stage in self._staged:  # they come behind the header, or not at all
+            entry = stage.entry
+            if not (entry.old or entry.late) and entry.origin in highest:
+                highest[entry.origin] = min(highest[entry.origin], entry.n - 1)
+        return {"n": self._n, "highest": highest}
 
     def replay(self, segment: int, line: bytes) -> None:
         if line.startswith(b'{"op":"put"'):

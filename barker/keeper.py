@@ -233,10 +233,12 @@ class Keeper(Service, Generic[Stage]):
         self.hand_on()
 
     def _commit(self, link: Link) -> None:
-        staged, self._staged = self._staged, []
+        # Until `append` returns they are still `_staged`: a header that it writes goes before them.
+        staged = self._staged
         try:
             segment = self.journal.append([stage.line for stage in staged])
         except OSError as fault:
+            self._staged = []
             reason = f"the journal can't be written: {fault.strerror or fault}"
             log.error("%s", reason)
             for stage in staged:
@@ -247,6 +249,7 @@ class Keeper(Service, Generic[Stage]):
                 addresses = [*addresses, *self._moved.pop(seq, ())]
                 link.send(wire.refuse_line(seq, wire.FULL, reason, addresses))
         else:
+            self._staged = []
             for i, stage in enumerate(staged, start=1):
                 self.keep(stage, segment)
                 if i % APPLIED_HANDFUL == 0:
