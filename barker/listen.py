@@ -13,7 +13,6 @@ import argparse
 import json
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +37,7 @@ Show = Callable[[str, dict[str, Any], bool], None]
 class Place:
     """How far a reader has come in one inbox, and whom it has asked for more."""
 
-    __slots__ = ("asked", "epoch", "last", "past", "seen", "serial", "unacked")
+    __slots__ = ("asked", "epoch", "last", "past", "seen", "serial", "unacked", "wanted")
 
     def __init__(self) -> None:
         self.epoch: str | None = None
@@ -47,8 +46,9 @@ class Place:
         self.asked: Link | None = None
         self.unacked = False
         # Of the first answer: what there was before we came, up to the serial `last`.
-        self.past: deque[tuple[dict[str, Any], bool]] | None = None
+        self.past: list[tuple[dict[str, Any], bool]] | None = None
         self.last = 0
+        self.wanted = 0  # how much of the past
 
     def is_new(self, key: tuple[str, str]) -> bool:
         """Remember a bark; False if it was remembered before."""
@@ -117,9 +117,8 @@ class Reader(Peers):
         if place is None or place.asked is not link:
             return
         if place.epoch is None:
-            history = message["history"] if self._history is None else self._history
-            place.past = deque(maxlen=history)
-            place.last = message["last"]
+            place.wanted = message["history"] if self._history is None else self._history
+            place.past, place.last = [], message["last"]
         # Also before the first bark: whoever holds the inbox next is to send what comes after
         # this place, not what a new reader would get.
         changed = place.epoch not in (None, message["epoch"])
@@ -128,8 +127,10 @@ class Reader(Peers):
             self._show_past(address, place)
 
     def _show_past(self, address: str, place: Place) -> None:
-        past, place.past = place.past or (), None
-        for fields, late in past:
+        past, place.past = place.past or [], None
+        # What was handed over by a former owner is old, but came after what is new.
+        past.sort(key=_said_at)
+        for fields, late in past[max(0, len(past) - place.wanted) :]:
             self._show(address.partition("/")[2], fields, late)
 
     def on_message(self, link: Link, message: Message) -> None:
@@ -173,6 +174,11 @@ class Reader(Peers):
     def on_refuse(self, link: Link, message: Message) -> None:
         for address in message["addresses"]:
             self._refused(address.partition("/")[2], message["reason"])
+
+
+def _said_at(entry: tuple[dict[str, Any], bool]) -> int:
+    at = entry[0].get("at")
+    return at if type(at) is int else 0
 
 
 def printable(text: str) -> str:

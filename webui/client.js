@@ -176,6 +176,8 @@ class Reader extends Peer {
   showPast() {
     const past = this.past || [];
     this.past = null;
+    // What a former owner has handed over is old, but came after what is new.
+    past.sort((a, b) => (a.at || 0) - (b.at || 0));
     for (const body of past.slice(-HISTORY)) this.on.bark(body);
   }
 
