@@ -84,9 +84,9 @@ class Outbox(Keeper[Stamped]):
         self._push.put(self._push.to, stage.end, self._stream(stage.addresses[0]))
 
     def withdraw(self, stage: Stamped) -> None:
-        # Its counter is free again: behind too wide a hole, an inbox would take what is late for what
-        # was settled long ago. But if the disk could not even cut off what it had begun to write,
-        # two barks might come to share it.
+        # Its counter is free again: behind too wide a hole, an inbox would take a bark that comes
+        # again for one settled long ago. But if the disk could not even cut off what it had begun
+        # to write, two barks might come to share the counter.
         if self.journal.undone:
             self._n = min(self._n, stage.n - 1)
         self._duplicates.withdraw(stage.key, stage.addresses)
