@@ -7,7 +7,7 @@ going to start.
 import argparse
 import pathlib
 
-from barker import state
+from barker import state, wire
 
 DEFAULT_HOST = "127.0.0.1"
 DIRECTORY_PORT = 5672
@@ -29,6 +29,13 @@ def port_number(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port")
     return int(text)
+
+
+def service_name(text: str) -> str:
+    """For argparse: an address without a key. It becomes part of a name and of a folder's name."""
+    if "/" in text or not wire.is_address(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a service")
+    return text
 
 
 def positive(text: str) -> float:

@@ -27,6 +27,8 @@ MAX_WAITING = 2 * wire.UNACKED_WINDOW
 # High rates are made of handfuls: nobody sees the difference, and a timer per bark costs more than
 # the bark.
 HANDFUL_S = 0.01
+# Low rates look up now and then: a timer has no use for a thousand years.
+LONGEST_NAP_S = 3600.0
 
 
 class Vocabulary:
@@ -81,7 +83,12 @@ class Autobark(Node):
             mouth.pump()
             if said < due:  # nobody took them: these were never said, so don't catch up later
                 begun, said, count = self.now(), 0, None if count is None else count - said
-            await asyncio.sleep(max(1 / rate, HANDFUL_S))
+            if said == 1:
+                # Several that were started together need not go on together.
+                begun += random.random() / rate
+            if count is None or said < count:
+                due_s = begun + said / rate - self.now()
+                await asyncio.sleep(min(max(due_s, HANDFUL_S), LONGEST_NAP_S))
         await mouth.empty.wait()
         self.stop()
 

@@ -122,8 +122,16 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     args.id = args.id or new_id()
+    text = " ".join(args.text)
     try:
-        # The outbox would say the same; but this needs no outbox.
+        # The outbox would say the same; but this needs no outbox, and knows what was typed.
+        if len(text) > barks.MAX_CONTENT_CHARS:
+            raise BarkerError(
+                wire.TOO_LARGE,
+                f"{len(text)} characters; at most {barks.MAX_CONTENT_CHARS} are allowed",
+            )
+        if not wire.USER_NAME.fullmatch(args.user):
+            raise BarkerError(wire.BAD_MESSAGE, f"{args.user!r} is no user name")
         barks.parse_bark(barks.encode_bark(Bark(args.id, args.user, " ".join(args.text), now_ms())))
     except BarkerError as fault:
         state.complain("bark", fault.reason)

@@ -24,12 +24,15 @@ from typing import NamedTuple, Protocol
 from barker import wire
 from barker.link import Conversation, Link, Message
 from barker.node import Dialer, Node, log
-from barker.routing import CONSISTENT, Route, Target, split
+from barker.routing import CONSISTENT, ORDERED, Route, Target, split
 from barker.window import Window
 from barker.wire import ProtocolError, dumps, put_line
 
 # A refused put is placed anew after this: about as long as a change of routes takes to get round.
 ASK_AGAIN_S = 0.1
+# Lists of addresses whose lanes are remembered, so as not to split a busy one again; with 60
+# addresses one costs some 5 KB. Beyond it, start over.
+REMEMBERED_SPLITS = 10_000
 
 
 class Peers(Conversation):
@@ -217,7 +220,7 @@ class Delivery(Peers):
                 some = tuple(group[i : i + wire.MAX_ADDRESSES])
                 pieces.append((lane, some, dumps(some)))
         if pieces:
-            if len(self._pieces) > 100_000:
+            if len(self._pieces) >= REMEMBERED_SPLITS:
                 self._pieces.clear()
             self._pieces[addresses] = pieces
         return pieces
@@ -256,6 +259,8 @@ class Delivery(Peers):
         self._pieces.clear()
         puts: list[Put] = []
         for name, lane in list(self._lanes.items()):
+            if not name and self.route.policy == ORDERED:
+                continue  # one lane for all, whoever the targets are: a long queue stays as it is
             puts += lane.window.take_waiting()
             if self.route.policy == CONSISTENT and name not in self.route.by_name:
                 lane.window.rewind()

@@ -28,7 +28,8 @@ from barker.wire import ProtocolError
 # connect that runs into its time-out first.
 SETTLE_S = BACKOFF_MAX_S + 0.5 * CONNECT_TIMEOUT_S
 
-# Instances of one service: their list is one message, and has to fit a line.
+# Instances of one service, and of all together, since each is an agent, too. Their list is one
+# message, and has to fit a line.
 MAX_INSTANCES = 300
 # Different addresses that are served; ours are a handful.
 MAX_SERVICES = 1000
@@ -106,10 +107,8 @@ class Directory(Service):
         address, name = message["address"], message["name"]
         target = Target(name, message["host"], message["port"], message["since"])
         new = Registration(target, message["policy"], message["kind"], link)
-        members = self._services.setdefault(address, {})
-        policy = self._policies.setdefault(address, new.policy)
-        if not members:
-            policy = self._policies[address] = new.policy
+        members = self._services.get(address, {})
+        policy = self._policies[address] if members else new.policy
         if policy != new.policy:
             raise ProtocolError(wire.PROTOCOL, f"the policy of {address} is {policy}")
         old = members.get(name)
@@ -119,8 +118,20 @@ class Directory(Service):
             raise ProtocolError(wire.TOO_MANY, f"{address} has {MAX_INSTANCES} instances already")
         if not members and sum(map(bool, self._services.values())) >= MAX_SERVICES:
             raise ProtocolError(wire.TOO_MANY, f"there are {MAX_SERVICES} services already")
+        if address not in self._services and len(self._services) >= MAX_SERVICES:
+            self._forget_unserved()
+        self._services[address], self._policies[address] = members, policy
         members[name] = new
         self._tell(address)
+        if len(self._routes_message(address)) > wire.MAX_LINE_BYTES:
+            del members[name]
+            self._tell(address)
+            raise ProtocolError(wire.TOO_MANY, f"the list of {address} would not fit a line")
+
+    def _forget_unserved(self) -> None:
+        """Make room: whoever watches these addresses has been told that nobody serves them."""
+        for address in [a for a, members in self._services.items() if not members]:
+            del self._services[address], self._policies[address]
 
     def on_watch(self, link: Link, message: Message) -> None:
         prefix = message["prefix"]

@@ -1,10 +1,10 @@
 """Framing: one port takes newline-JSON and WebSocket, told apart by the first bytes.
 
 A link sees neither: both framings turn bytes into messages and messages into bytes. What a
-connection speaks is settled by its first byte, once, before anything else is looked at: ``{`` opens
-a JSON object, ``G`` or ``H`` may be a browser's GET (or a HEAD), and anything else is not for us.
-No bad line is ever skipped, so that a request smuggled in by a web page (whose first line is HTTP)
-can't have a second line that we would understand.
+connection speaks is settled by its first byte, once, before anything else is looked at: ``G`` or
+``H`` may be a browser's GET (or a HEAD), and anything else is taken for a line, which had better be
+a JSON object. No bad line is ever skipped, so that a request smuggled in by a web page (whose first
+line is HTTP) can't have a second line that we would understand.
 """
 
 import asyncio

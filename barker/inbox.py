@@ -85,8 +85,10 @@ class Inbox(Keeper[Arrival]):
         body, fields = message["body"], message["parsed"]
         barks.check_flat(body, fields)
         user, id_ = fields.get("user"), fields.get("id")
-        if type(user) is not str or type(id_) is not str:
-            raise BadMessage(BAD_MESSAGE, "a body needs a user and an id")
+        if type(user) is not str or not wire.USER_NAME.fullmatch(user):
+            raise BadMessage(BAD_MESSAGE, "a body needs a user")
+        if type(id_) is not str or not barks.BARK_ID.fullmatch(id_):
+            raise BadMessage(BAD_MESSAGE, "a body needs an id")
         for address in addresses:
             self._timeline(address)
         key = (user, id_)
@@ -149,10 +151,12 @@ class Inbox(Keeper[Arrival]):
             for timeline in grown:
                 for subscription in timeline.subscriptions.values():
                     self._send(subscription)
-            self._clean()
 
     def batch_end(self, link: Link) -> None:
         super().batch_end(link)
+        # Only between batches: a timeline's record stands for all that is in the journal before it,
+        # and in the middle of a batch the journal is ahead of the timelines.
+        self._clean()
         if link in self._held and not link.busy:
             for subscription in self._held.pop(link):
                 self._send(subscription)
@@ -287,6 +291,10 @@ class Inbox(Keeper[Arrival]):
         else:
             timeline = self._timeline(record["address"])
             entries = [Entry.from_json(e, segment) for e in record["entries"]]
+            for entry in entries:
+                fields = wire.loads(entry.body)
+                key = (fields["user"], fields["id"])
+                self._duplicates.admit(key, None, 0, [timeline.address])
             timeline.restore(record["last"], entries)
             timeline.emptied_in = segment
             timeline.promised = timeline.last

@@ -60,7 +60,7 @@ class Journal:
         self._fsync = fsync
         self._segment_bytes = segment_bytes
         self._file = -1
-        self._header: Callable[[], dict[str, Any]] = dict
+        self._header: Callable[[], dict[str, Any]] | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(folder / "lock")
@@ -147,8 +147,8 @@ class Journal:
         return number
 
     def _rotate(self) -> None:
-        if self._lock < 0:
-            raise OSError("the journal is closed")
+        if self._lock < 0 or self._header is None:
+            raise OSError("the journal is closed, or has not begun")
         number = self.current + 1
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
         file = os.open(self._path(number), flags, 0o600)
@@ -158,6 +158,8 @@ class Journal:
         line = wire.encode("segment", epoch=self.epoch, **self._header())
         try:
             self._write(number, b"%08x %b\n" % (crc32(line), line))
+            if self._fsync:
+                _sync_folder(self.folder)
         except OSError:  # as if we had not tried
             self._leave()
             self.drop(number)
@@ -235,6 +237,17 @@ def forget(folder: pathlib.Path) -> None:
             ours.callback(Journal(path).close)
     for path in folders:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _sync_folder(path: pathlib.Path) -> None:
+    """Have the names of new files on the disk too: else a power cut leaves bytes without a file."""
+    if os.name != "posix":  # Windows opens no folders
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 _HEADER = b'{"op":"segment",'

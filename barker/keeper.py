@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 from barker import state, wire
-from barker.arguments import at_least_0
+from barker.arguments import at_least_0, service_name
 from barker.journal import Journal, NoJournal
 from barker.link import Link, Message
 from barker.routing import CONSISTENT, split
@@ -58,9 +58,16 @@ class Keeper(Service, Generic[Stage]):
     @classmethod
     def arguments(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "address", help="what it serves, with one stream for each address below: outbox, inbox"
+            "address",
+            type=service_name,
+            help="what it serves, with one stream for each address below: outbox, inbox",
         )
-        parser.add_argument("--push", metavar="SERVICE", help="push what comes in to this service")
+        parser.add_argument(
+            "--push",
+            type=service_name,
+            metavar="SERVICE",
+            help="push what comes in to this service",
+        )
         parser.add_argument(
             "--history",
             type=at_least_0,

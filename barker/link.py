@@ -207,6 +207,11 @@ class Link:
                     raise ProtocolError(wire.PROTOCOL, f"{op} has no meaning here")
                 if self.closed:
                     return
+        except BarkerError:
+            raise
+        except Exception:
+            self.abort()  # a bug of ours: what it left undone must not be acked below
+            raise
         finally:
             conversation.batch_end(self)
             self.flush()

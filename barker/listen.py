@@ -221,9 +221,11 @@ class Listener(Node):
             self.stop()
 
     def line(self, reader: str, fields: dict[str, Any]) -> str:
-        at = fields.get("at")
-        seconds = at / 1000 if isinstance(at, int) else time.time()
-        clock = time.strftime("%H:%M:%S", time.localtime(seconds))
+        at: Any = fields.get("at")
+        try:
+            clock = time.strftime("%H:%M:%S", time.localtime(at / 1000))
+        except (TypeError, ValueError, OverflowError, OSError):  # no time, or none that has a clock
+            clock = "--:--:--"
         author = f"{fields['user']}:"
         text = printable(str(fields.get("content", "")))
         return f"{clock} {reader:<{self._reader_width}} <-- {author:<{self._width + 1}} {text}"

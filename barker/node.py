@@ -86,7 +86,7 @@ class Dialer:
 
 
 class Node:
-    """One process. `kind` is its default name; `wants` are the services whose routes it watches."""
+    """One process. `kind` is what its name begins with."""
 
     kind: ClassVar[str] = "node"
     is_directory: ClassVar[bool] = False
@@ -159,7 +159,7 @@ class Node:
             self.stop(1)
 
     def watch(self, service: str, changed: Callable[[], None]) -> None:
-        """Be told of the service's routes now and whenever they change."""
+        """Have `changed` called whenever the service's routes change; ask before the loop runs."""
         self._watched.setdefault(service, []).append(changed)
 
     def stop(self, status: int = 0) -> None:

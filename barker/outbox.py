@@ -219,6 +219,5 @@ class Push(Delivery):
         self._outbox.note_settled()
 
     def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
-        job.pending -= 1
-        self._outbox.note_settled()
         log.error("%s will never take a bark of ours: %s (%s)", self.service, reason, code)
+        self.settled([job])

@@ -8,6 +8,7 @@ ends, also by kill -9, that pipe ends with it, and the children take it as the o
 
 import argparse
 import contextlib
+import errno
 import os
 import pathlib
 import queue
@@ -44,7 +45,10 @@ class Command(NamedTuple):
 
 
 def busy_ports(commands: Sequence[Command]) -> list[Command]:
-    """Those of the commands whose port somebody else has."""
+    """Those of the commands whose port somebody else has.
+
+    Raises OSError or UnicodeError if it is the host that can't be listened at.
+    """
     return [c for c in commands if c.port and not _is_free(c.host, c.port)]
 
 
@@ -55,7 +59,9 @@ def _is_free(host: str, port: int) -> bool:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(address)
-        except OSError:
+        except OSError as fault:
+            if fault.errno != errno.EADDRINUSE:
+                raise
             return False
     return True
 
@@ -113,18 +119,24 @@ class Fleet:
                 self._events.put(None)
 
     def run(self) -> int:
-        """Report children that end by themselves, until a signal or the last of them; 0 then."""
+        """Report children that end by themselves, until a signal or the last of them.
+
+        The exit status: 1 if all of them have ended by themselves and not all of them well, else 0.
+        """
+        failed = False
         while self._children:
             try:
                 child = self._events.get(timeout=0.5)
             except queue.Empty:  # on Windows a wait without an end can't be interrupted
                 continue
             if child is None:
+                failed = False
                 break
             command = self._children.pop(child)
+            failed = failed or child.returncode != 0
             self.say(f"[{child.pid}] {command.label} ended: {_status(child.returncode)}")
         self.stop()
-        return 0
+        return int(failed)
 
     def stop(self) -> None:
         """Ask all to stop, then insist."""
@@ -133,7 +145,8 @@ class Fleet:
             if child.stdin:
                 with contextlib.suppress(OSError):
                     child.stdin.close()
-            child.terminate()
+            if os.name == "posix":  # on Windows this is `kill`; there the leash alone asks
+                child.terminate()
         deadline = time.monotonic() + PATIENCE_S
         for child in self._children:
             try:
@@ -214,7 +227,15 @@ def run_fleet(
     tolerate_any_text()
     fleet = Fleet()
     fleet.stop_on_signals()
-    busy = busy_ports(commands)
+    if any(command.port and command.port > 65535 for command in commands):
+        complain(program, "ports end at 65535, and some of these would be beyond")
+        return 1
+    try:
+        busy = busy_ports(commands)
+    except (OSError, UnicodeError) as fault:
+        why = getattr(fault, "strerror", None) or fault
+        complain(program, f"can't listen at {commands[0].host}: {why}")
+        return 1
     for command in busy:
         complain(
             program,

@@ -90,7 +90,7 @@ class Service(Node, Conversation):
                 limit=READ_BYTES,
                 start_serving=False,
             )
-        except OSError as fault:
+        except (OSError, UnicodeError) as fault:  # the latter: a host that can't be a name
             state.complain(self.name_stem, self._why_not(fault))
             self.stop(1)
             return
@@ -143,11 +143,11 @@ class Service(Node, Conversation):
         if hasattr(self, "_server"):
             self._server.close()
 
-    def _why_not(self, fault: OSError) -> str:
+    def _why_not(self, fault: Exception) -> str:
         place = f"{self.args.host}:{self.args.port}"
-        if fault.errno == errno.EADDRINUSE:
+        if getattr(fault, "errno", None) == errno.EADDRINUSE:
             return f"{place} is in use by another process; --port takes another one"
-        return f"can't listen at {place}: {fault.strerror or fault}"
+        return f"can't listen at {place}: {getattr(fault, 'strerror', None) or fault}"
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.start(self._serve_link(reader, writer), name="link")

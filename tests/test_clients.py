@@ -134,7 +134,7 @@ class BarkTest(SharedTest):
             ("bark", "ark3", "  ", "\t"): "no text",
             ("bark", "ark3", "x" * 281): "281 characters; at most 280",
             ("bark", "ark3", "\udcff"): "surrogate|encod",
-            ("bark", "Ark 3", "x"): "bad user",
+            ("bark", "Ark 3", "x"): "no user name",
             ("bark", "ark3", "x", "--id", "one two"): "bad id",
         }
         for run, pattern in self.all_at_once(runs):

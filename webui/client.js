@@ -275,7 +275,7 @@ class Writer extends Peer {
   }
 
   sayAgain() {
-    this.waiting.push(...this.later.splice(0));
+    this.waiting.unshift(...this.later.splice(0)); // older than all that was not sent yet
     this.pump();
   }
 }

@@ -43,7 +43,7 @@ class Fault extends Error {
 const hex = (bytes) => Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
 const randomHex = (count) => hex(crypto.getRandomValues(new Uint8Array(count)));
 
-/** What shows that we know the secret without saying it: see `proof` in barker/wire.py. */
+/** What shows that we know the secret without saying it: see barker/proof.py. */
 async function proof(secret, role, openerNonce, acceptorNonce) {
   if (!crypto.subtle) {
     // Browsers have it only in a "secure context": file://, https:// and localhost are such.

@@ -1,0 +1,130 @@
+"""Chaos in small doses; more of it by `python -m tests.chaos`, and here under BARKER_SLOW=1."""
+
+import asyncio
+import json
+import random
+import time
+import unittest
+from collections.abc import Callable
+
+from tests.chaos import Run, plan, report
+from tests.fleet import DEADLINE_S, GOOD, SLOW, Fleet, Service, free_port, until
+
+ALL = ["directory", "inbox", "bizlogic", "outbox"]
+KILLS = 50
+
+
+class PlanTest(unittest.TestCase):
+    def test_what_happens_follows_from_the_seed(self) -> None:
+        self.assertEqual(plan(7, 60, ALL), plan(7, 60, ALL))
+        self.assertNotEqual(plan(7, 60, ALL), plan(8, 60, ALL))
+
+    def test_every_kind_suffers_everything(self) -> None:
+        events = [e for seed in range(5) for e in plan(seed, 60, ALL)]
+        suffered = {(e.kind, e.action) for e in events}
+        self.assertEqual(suffered, {(k, a) for k in ALL for a in ("kill", "freeze", "stop")})
+
+    def test_only_those_suffer_who_shall(self) -> None:
+        self.assertEqual({e.kind for e in plan(1, 60, ["bizlogic"])}, {"bizlogic"})
+
+
+class ChaosTest(unittest.TestCase):
+    def chaos(self, seed: int, seconds: float, kinds: list[str]) -> Run:
+        run = Run(seed, seconds, 200, kinds)
+        try:
+            asyncio.run(run.go())
+        except AssertionError as fault:
+            self.fail(f"{fault}\n{report(run)}")
+        self.assertEqual(run.faults, {}, report(run))
+        self.assertGreater(run.figures["acked"], 100 * seconds)
+        self.assertEqual(run.figures["acked"], run.figures["barks"])
+        return run
+
+    def test_promises_1_to_3_hold_whatever_dies(self) -> None:
+        self.chaos(34129, 3, ALL)  # somebody of each kind, and everything that can happen
+
+    def test_promise_3_nothing_is_late_if_no_manifold_is_touched(self) -> None:
+        run = self.chaos(35927, 2.5, ["directory", "bizlogic"])
+        self.assertEqual(run.figures["late"], 0, report(run))
+
+
+@unittest.skipUnless(SLOW, "BARKER_SLOW=1: kills each kind of service 50 times")
+class KillTest(unittest.IsolatedAsyncioTestCase):
+    """kill -9, start anew, as fast as that goes, while barks flow."""
+
+    async def torture(self, kind: str) -> None:
+        asyncio.get_running_loop().set_debug(False)
+        dice = random.Random(kind)
+        with Fleet(heartbeat_s=0.5) as fleet:
+            keep = ("--keep", "100000")
+            ports = {k: [free_port() for _ in range(2)] for k in ALL}
+            ports["directory"] = [fleet.port]
+            starts: dict[str, Callable[[int], Service]] = {
+                "directory": lambda port: fleet.directory(),
+                "inbox": lambda port: fleet.inbox(*keep, port=port),
+                "bizlogic": lambda port: fleet.bizlogic(port=port),
+                "outbox": lambda port: fleet.outbox(port=port),
+            }
+            loop = asyncio.get_running_loop()
+
+            async def start(which: str, port: int) -> Service:
+                return await loop.run_in_executor(None, starts[which], port)
+
+            places = [(k, port) for k in ALL for port in ports[k]]
+            running = await asyncio.gather(*(start(*p) for p in places))
+            services = dict(zip(places, running, strict=True))
+            victims = [p for p in places if p[0] == kind]
+            begun = time.monotonic()
+            async with fleet.people() as (producer, audience):
+                await audience.ready()
+                load = asyncio.create_task(producer.say_at(200, 10**6, fleet.world.names))
+                for i in range(KILLS):
+                    # Something gets through before the next blow, and then it comes at any moment.
+                    if i % 5 == 0:
+                        seen = len(audience.shown_at)
+                        await until(lambda: len(audience.shown_at) > seen, "barks flow")  # noqa: B023
+                    at = producer.now() + dice.uniform(0, 0.1)
+                    await until(lambda: producer.now() >= at, "its moment has come")  # noqa: B023
+                    place = dice.choice(victims)
+                    services[place].kill()
+                    services[place].close()
+                    fleet.processes.remove(services[place])
+                    services[place] = await start(*place)
+                load.cancel()
+                took = time.monotonic() - begun
+                await producer.all_acked(3 * DEADLINE_S)
+                await audience.all_shown(producer, 3 * DEADLINE_S)
+                settled = audience.now() + 1
+                await until(lambda: audience.now() > settled, "nothing comes twice later on")
+                verdict = audience.verdict(producer.said)
+                if kind in ("inbox", "outbox"):
+                    # While a share of the ring moves, what was on its way may be out of step.
+                    del verdict["out of order"]
+                else:
+                    self.assertEqual(audience.late, set())
+                figures = {
+                    "killed": f"{kind} {KILLS} times",
+                    "seconds": round(took, 1),
+                    "barks": len(producer.said),
+                    "shown": len(audience.shown_at),
+                    "late": len(audience.late),
+                    **{name: len(some) for name, some in verdict.items()},
+                }
+                print(json.dumps(figures))
+                self.assertEqual(verdict, {name: GOOD[name] for name in verdict})
+
+    async def test_promise_1_kill_9_of_the_directory(self) -> None:
+        await self.torture("directory")
+
+    async def test_promise_1_kill_9_of_inboxes(self) -> None:
+        await self.torture("inbox")
+
+    async def test_promise_1_kill_9_of_bizlogics(self) -> None:
+        await self.torture("bizlogic")
+
+    async def test_promise_1_kill_9_of_outboxes(self) -> None:
+        await self.torture("outbox")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,920 @@
+"""Recovery: what a manifold has acked is there after kill -9, after damage, and on a full disk.
+
+What kill -9 leaves is what the kernel has been given. So most tests copy the folder of a living
+manifold, do to the copy what the title says, and bring up another manifold on it. They drive the
+real objects over the real files, without sockets; `Processes` below does it with real kills.
+"""
+
+import asyncio
+import contextlib
+import functools
+import json
+import logging
+import os
+import pathlib
+import random
+import shutil
+import signal
+import tempfile
+import time
+import unittest
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+from unittest import mock
+
+from barker import delivery, inbox, keeper, outbox, state, users, wire
+from barker.inbox import Inbox
+from barker.journal import Journal
+from barker.keeper import Keeper
+from barker.link import Link
+from barker.node import Node
+from barker.outbox import Outbox
+from barker.routing import ORDERED, Target
+from barker.service import service_parser
+from barker.state import StateError
+from barker.streams import Duplicates
+from tests.fleet import SLOW, Fleet, Service, until
+from tests.test_delivery import FakeDialer, FakeLink
+from tests.wireclient import Wire, bark, put
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+AnyKeeper = TypeVar("AnyKeeper", bound="Keeper[Any]")
+Message = dict[str, Any]
+
+ORIGIN = "ab" * 8
+OTHER = "cd" * 8
+
+
+class Peer(FakeLink):
+    """A link to a manifold that has no sockets."""
+
+    count_put = Link.count_put
+
+    def __init__(self, name: str = "peer") -> None:
+        super().__init__(name)
+        self.received = self.acked = 0
+        self.seq = 0
+
+    def numbered(self, *puts: Message) -> list[Message]:
+        """The same puts with the next numbers of this link."""
+        self.seq += len(puts)
+        return [{**p, "seq": self.seq - len(puts) + i} for i, p in enumerate(puts, start=1)]
+
+
+def decoded(message: Message) -> Message:
+    return wire.decode(json.dumps(message, separators=(",", ":")).encode())
+
+
+class RecoveryTest(unittest.TestCase):
+    """Manifolds on files, without sockets."""
+
+    def setUp(self) -> None:
+        self.root = self.new_folder()
+        self.timers: list[Any] = []
+        self.dialers: list[FakeDialer] = []
+        self.patch(delivery, "Dialer", FakeDialer)
+        self.patch(Node, "now", staticmethod(lambda: 0.0))
+        self.patch(Node, "later", lambda node, delay_s, work: self.timers.append(work))
+        self.links: dict[Node, Peer] = {}
+        names = [*users.PEOPLE, *users.DOGS, *(f"quiet{i}" for i in range(150))]
+        world = users.World({name: [] for name in names})
+        self.patch(state, "world", lambda folder: world)
+
+    def patch(self, where: object, name: str, value: object) -> None:
+        self.enterContext(mock.patch.object(where, name, value))
+
+    def small_journals(self, segment_bytes: int, kept_bytes: int) -> None:
+        small = functools.partial(Journal, segment_bytes=segment_bytes)
+        self.patch(keeper, "Journal", small)
+        self.patch(outbox, "KEPT_BYTES", kept_bytes)
+        self.patch(inbox, "KEPT_BYTES", kept_bytes)
+
+    def new_folder(self) -> pathlib.Path:
+        return pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+    # --- processes, so to speak ---
+
+    def begin(
+        self, kind: type[AnyKeeper], root: pathlib.Path | None = None, *argv: str
+    ) -> AnyKeeper:
+        """A manifold that has recovered from its folder and can serve."""
+        flags = ["outbox", "--push", "bizlogic"] if kind is Outbox else ["inbox"]
+        argv = (*flags, "--state", str(root or self.root), *argv)
+        manifold = kind(service_parser(kind, "test", None).parse_args(argv))
+        manifold.name = kind.__name__.lower()
+        manifold.dialers = self.dialers  # type: ignore[attr-defined]
+        work = manifold.prepare()
+        with contextlib.suppress(StopIteration):
+            while True:
+                work.send(None)
+        self.addCleanup(manifold.journal.close)
+        self.links[manifold] = Peer()
+        manifold.link_up(self.links[manifold])  # type: ignore[arg-type]
+        return manifold
+
+    def inbox(self, *argv: str) -> Inbox:
+        return self.begin(Inbox, None, *argv)
+
+    def outbox(self, *argv: str) -> Outbox:
+        return self.begin(Outbox, None, *argv)
+
+    def folder(self, manifold: "Keeper[Any]", root: pathlib.Path | None = None) -> pathlib.Path:
+        return (root or self.root) / "journal" / manifold.name
+
+    def copy(self, manifold: "Keeper[Any]") -> pathlib.Path:
+        """A state folder with what kill -9 would leave of it now."""
+        return self.copy_of(manifold, self.root)
+
+    def copy_of(self, manifold: "Keeper[Any]", root: pathlib.Path) -> pathlib.Path:
+        other = self.new_folder()
+        shutil.copytree(self.folder(manifold, root), self.folder(manifold, other))
+        return other
+
+    def again(self, manifold: AnyKeeper, *argv: str) -> AnyKeeper:
+        """Killed and started anew, so to speak."""
+        return self.begin(type(manifold), self.copy(manifold), *argv)
+
+    def size(self, manifold: "Keeper[Any]") -> int:
+        return sum(p.stat().st_size for p in self.folder(manifold).glob("*.log"))
+
+    # --- talking to them ---
+
+    def say(
+        self, manifold: "Keeper[Any]", *puts: Message, link: Peer | None = None
+    ) -> list[Message]:
+        """These puts as one batch; everything that is said in return."""
+        link = link or self.links[manifold]
+        for message in link.numbered(*puts):
+            manifold.on_put(link, decoded(message))  # type: ignore[arg-type]
+        manifold.batch_end(link)  # type: ignore[arg-type]
+        return link.take()
+
+    def assertAcked(self, said: list[Message]) -> None:
+        self.assertEqual([m["op"] for m in said], ["ack"], said)
+
+    def fill(self, manifold: Inbox, numbers: Sequence[int], *users: str) -> None:
+        to = [f"inbox/{u}" for u in users or ["ark3"]]
+        puts = [put(0, to, bark("rdl", str(n), at=n), origin=ORIGIN, n=n) for n in numbers]
+        self.assertAcked(self.say(manifold, *puts))
+
+    def read(self, manifold: Inbox, user: str = "ark3", **fields: object) -> list[Message]:
+        """What a reader gets who subscribes now, without what says that it is subscribed."""
+        link = Peer("reader")
+        manifold.link_up(link)  # type: ignore[arg-type]
+        fields = {"history": 10**6, "window": 4096, **fields}
+        message = {"op": "subscribe", "address": f"inbox/{user}", **fields}
+        manifold.on_subscribe(link, message)  # type: ignore[arg-type]
+        subscribed, *messages = link.take()
+        self.assertEqual(subscribed["op"], "subscribed")
+        manifold.link_down(link)  # type: ignore[arg-type]
+        return messages
+
+    def ids(self, manifold: Inbox, user: str = "ark3", **fields: object) -> list[int]:
+        return [int(m["parsed"]["id"]) for m in self.read(manifold, user, **fields)]
+
+    def bizlogic(self, manifold: Outbox, name: str = "biz") -> FakeLink:
+        """There is a bizlogic from now on; the link to it."""
+        targets = [Target(name, "127.0.0.1", 9, 1)]
+        manifold.routes.update("bizlogic", ORDERED, targets)
+        for changed in manifold._watched["bizlogic"]:
+            changed()
+        link = FakeLink(name)
+        manifold._push.link_up(link)  # type: ignore[arg-type]
+        return link
+
+    def pushed(self, link: FakeLink) -> list[tuple[int, str]]:
+        """Counter and id of what came over that link since the last time."""
+        return [(m["n"], m["parsed"]["id"]) for m in link.take()]
+
+    def settle(self, manifold: Outbox, link: FakeLink, seq: int) -> None:
+        """It is acked, and the journal has heard of it."""
+        manifold._push.on_ack(link, {"op": "ack", "seq": seq})  # type: ignore[arg-type]
+        self.fire()
+
+    def fire(self) -> None:
+        timers, self.timers = self.timers, []
+        for work in timers:
+            work()
+
+    def barks(self, *ids: str) -> list[Message]:
+        return [put(0, ["outbox/ark3"], bark("ark3", id_)) for id_ in ids]
+
+
+class OutboxRecovery(RecoveryTest):
+    def test_promise_1_what_was_acked_is_pushed_after_a_kill_in_order_before_anything_new(
+        self,
+    ) -> None:
+        before = self.outbox()
+        self.assertAcked(self.say(before, *self.barks("a", "b", "c")))
+        self.assertAcked(self.say(before, *self.barks("d")))
+        after = self.again(before)
+        self.assertEqual(after.epoch, before.epoch)
+        self.assertAcked(self.say(after, *self.barks("e")))
+        pushed = self.pushed(self.bizlogic(after))
+        self.assertEqual(pushed, [(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "e")])
+
+    def test_what_was_settled_is_not_pushed_again_and_its_counters_are_not_given_away(self) -> None:
+        before = self.outbox()
+        self.say(before, *self.barks("a", "b", "c"))
+        biz = self.bizlogic(before)
+        self.settle(before, biz, 2)
+        after = self.again(before)
+        self.assertEqual(len(after._push), 1)
+        self.say(after, *self.barks("d"))
+        self.assertEqual(self.pushed(self.bizlogic(after)), [(3, "c"), (4, "d")])
+
+    def test_an_ack_that_was_not_noted_yet_costs_a_repetition_and_no_more(self) -> None:
+        before = self.outbox()
+        self.say(before, *self.barks("a", "b"))
+        biz = self.bizlogic(before)
+        before._push.on_ack(biz, {"op": "ack", "seq": 1})  # type: ignore[arg-type]
+        self.assertEqual(self.pushed(self.bizlogic(self.again(before))), [(1, "a"), (2, "b")])
+
+    def test_all_settled_at_a_clean_stop_leaves_nothing_to_push(self) -> None:
+        before = self.outbox()
+        self.say(before, *self.barks("a"))
+        before._push.on_ack(self.bizlogic(before), {"op": "ack", "seq": 1})  # type: ignore[arg-type]
+        with contextlib.suppress(StopIteration):
+            before.stopping().send(None)
+        self.assertEqual(self.pushed(self.bizlogic(self.outbox())), [])
+
+    def test_what_was_said_before_the_kill_is_known_after_it(self) -> None:
+        before = self.outbox()
+        self.say(before, *self.barks("a", "b"))
+        after = self.again(before)
+        self.assertAcked(self.say(after, *self.barks("b", "a", "c")))
+        pushed = self.pushed(self.bizlogic(after))
+        self.assertEqual(pushed, [(1, "a"), (2, "b"), (3, "c")])
+
+    def test_what_was_refused_for_good_is_settled(self) -> None:
+        before = self.outbox()
+        self.say(before, *self.barks("a", "b"))
+        biz = self.bizlogic(before)
+        refusal = {"seq": 1, "code": "bad-message", "reason": "no", "addresses": ["bizlogic"]}
+        with self.assertLogs("barker", "ERROR"):
+            before._push.on_refuse(biz, refusal)  # type: ignore[arg-type]
+        self.fire()
+        self.assertEqual(self.pushed(self.bizlogic(self.again(before))), [(2, "b")])
+
+    def test_promise_1_what_was_put_off_is_not_taken_for_settled(self) -> None:
+        before = self.outbox()
+        self.say(before, *self.barks("a", "b", "c", "d"))
+        biz = self.bizlogic(before)
+        refusal = {"seq": 1, "code": "full", "reason": "later", "addresses": ["bizlogic"]}
+        before._push.on_refuse(biz, refusal)  # type: ignore[arg-type]
+        self.settle(before, biz, 3)  # and then a is asked again, behind d
+        for seq in (3, 4):
+            self.settle(before, biz, seq)
+            pushed = self.pushed(self.bizlogic(self.again(before)))
+            self.assertIn("a", [id_ for _, id_ in pushed])
+        self.settle(before, biz, 5)
+        self.assertEqual(self.pushed(self.bizlogic(self.again(before))), [])
+
+    def test_counters_go_on_behind_what_damage_has_taken(self) -> None:
+        before = self.outbox()
+        self.say(before, *self.barks("a", "b", "c"))
+        self.settle(before, self.bizlogic(before), 3)
+        root = self.copy(before)
+        (path,) = self.folder(before, root).glob("*.log")
+        path.write_bytes(path.read_bytes().replace(b'"id":"c"', b'"id":"x"'))
+        with self.assertLogs("barker", "WARNING"):
+            damaged = self.begin(Outbox, root)
+        self.assertNotEqual(damaged.epoch, before.epoch)
+        self.assertAcked(self.say(damaged, *self.barks("d")))
+        after = self.begin(Outbox, self.copy_of(damaged, root))
+        self.assertEqual([id_ for _, id_ in self.pushed(self.bizlogic(after))], ["d"])
+
+    def test_a_tail_torn_anywhere_loses_nothing_that_was_acked(self) -> None:
+        before = self.outbox()
+        self.say(before, *self.barks("a", "b"))
+        acked = self.size(before)
+        self.say(before, *self.barks("c"))  # the kill comes while this is written
+        root = self.copy(before)
+        (path,) = self.folder(before, root).glob("*.log")
+        whole = path.read_bytes()
+        for end in range(acked, len(whole) + 1):
+            shutil.rmtree(self.folder(before, root))
+            path.parent.mkdir()
+            path.write_bytes(whole[:end])
+            with self.quiet():
+                after = self.begin(Outbox, root)
+            ids = [id_ for _, id_ in self.pushed(self.bizlogic(after))]
+            self.assertEqual(ids, ["a", "b", "c"] if end == len(whole) else ["a", "b"], end)
+            self.assertEqual(after.epoch == before.epoch, end in (acked, len(whole)), end)
+            after.journal.close()
+
+    @contextlib.contextmanager
+    def quiet(self) -> Iterator[None]:
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
+
+    def test_damage_in_any_record_costs_that_record_and_the_epoch(self) -> None:
+        before = self.outbox()
+        ids = ["a", "b", "c", "d"]
+        for id_ in ids:
+            self.say(before, *self.barks(id_))
+        for lost in ids:
+            root = self.copy(before)
+            (path,) = self.folder(before, root).glob("*.log")
+            path.write_bytes(path.read_bytes().replace(b'"id":"%b"' % lost.encode(), b'"id":"?"'))
+            with self.assertLogs("barker.journal", "WARNING"):
+                after = self.begin(Outbox, root)
+            self.assertNotEqual(after.epoch, before.epoch)
+            left = [i for i in ids if i != lost]
+            self.say(after, *self.barks("e"))
+            pushed = self.bizlogic(after).take()
+            self.assertEqual([m["parsed"]["id"] for m in pushed], [*left, "e"])
+            self.assertEqual([m["origin"] for m in pushed], [before.epoch] * 3 + [after.epoch])
+
+    def test_a_record_that_makes_no_sense_is_reported_and_passed_over(self) -> None:
+        for line in (b"{}", b"[]", b"1", b"nonsense", b'{"op":"put"}', b'{"op":"ack","seq":"x"}'):
+            with self.subTest(line):
+                before = self.outbox()
+                self.say(before, *self.barks("a"))
+                before.journal.append([line])
+                self.say(before, *self.barks("b"))
+                with self.quiet():
+                    after = self.again(before)
+                ids = [id_ for _, id_ in self.pushed(self.bizlogic(after))]
+                self.assertEqual(ids, ["a", "b"])
+                before.journal.close()
+                shutil.rmtree(self.folder(before))
+
+    def test_promise_5_the_journal_is_bounded_by_what_is_owed_and_what_may_be_kept(self) -> None:
+        self.small_journals(segment_bytes=10_000, kept_bytes=40_000)
+        manifold = self.outbox()
+        biz = self.bizlogic(manifold)
+        dice = random.Random(5)
+        said = settled = written = 0
+        record = 200
+        for _ in range(600):
+            count = dice.randint(1, 20)
+            ids = [f"b{said + i}" for i in range(count)]
+            self.assertAcked(self.say(manifold, *self.barks(*ids)))
+            said, written = said + count, written + count * record
+            biz.take()
+            if dice.random() < 0.6:
+                settled = dice.randint(settled, said)
+                self.settle(manifold, biz, settled)
+            bound = (said - settled) * record + 40_000 + 3 * 10_000
+            self.assertLessEqual(self.size(manifold), bound)
+        self.assertGreater(written, 10 * 80_000)
+        settled = max(settled, said - 7)
+        self.settle(manifold, biz, settled)
+        left = [id_ for _, id_ in self.pushed(self.bizlogic(self.again(manifold)))]
+        self.assertEqual(left, [f"b{i}" for i in range(settled, said)])
+
+
+class InboxRecovery(RecoveryTest):
+    def test_histories_and_serials_are_back_and_a_reader_goes_on_where_it_was(self) -> None:
+        before = self.inbox()
+        self.fill(before, range(1, 31))
+        after = self.again(before)
+        self.assertEqual(after.epoch, before.epoch)
+        self.assertEqual(self.ids(after), list(range(1, 31)))
+        self.assertEqual(self.ids(after, history=3), [28, 29, 30])
+        self.assertEqual(self.ids(after, epoch=before.epoch, after=27), [28, 29, 30])
+        self.assertEqual(self.ids(after, epoch=before.epoch, after=30), [])
+        self.fill(after, [31])
+        (message,) = self.read(after, epoch=before.epoch, after=30)
+        self.assertEqual((message["serial"], message["epoch"]), (31, before.epoch))
+
+    def test_serials_go_on_when_most_of_the_history_is_gone(self) -> None:
+        before = self.inbox("--keep", "5")
+        self.fill(before, range(1, 31))
+        after = self.again(before, "--keep", "5")
+        self.fill(after, [31])
+        messages = self.read(after, epoch=before.epoch, after=27)
+        self.assertEqual([m["serial"] for m in messages], [28, 29, 30, 31])
+
+    def test_what_had_come_before_the_kill_is_dropped_after_it(self) -> None:
+        before = self.inbox()
+        self.fill(before, range(1, 6))
+        after = self.again(before)
+        self.fill(after, range(1, 8))  # what an outbox sends again
+        again = [put(0, ["inbox/ark3"], bark("rdl", "5"), origin=OTHER, n=1)]
+        self.assertAcked(self.say(after, *again))  # and what a client repeats elsewhere
+        self.assertEqual(self.ids(after), list(range(1, 8)))
+
+    def test_it_comes_again_for_those_alone_who_have_not_had_it(self) -> None:
+        before = self.inbox()
+        self.fill(before, [1], "ark3", "rhs")
+        after = self.again(before)
+        self.fill(after, [1], "ark3", "ace", "rhs")
+        self.assertEqual([self.ids(after, u) for u in ("ark3", "ace", "rhs")], [[1], [1], [1]])
+
+    def test_what_was_settled_long_ago_is_known_even_if_its_segment_has_gone(self) -> None:
+        self.small_journals(segment_bytes=20_000, kept_bytes=30_000)
+        self.patch(inbox, "Duplicates", functools.partial(Duplicates, window=50))
+        before = self.inbox("--keep", "10")
+        for n in range(1, 1001, 10):
+            self.fill(before, range(n, n + 10))
+        after = self.again(before, "--keep", "10")
+        self.assertGreater(next(iter(after.journal.segments)), 1)
+        self.fill(after, range(1, 900))
+        self.assertEqual(self.ids(after), list(range(991, 1001)))
+
+    def test_a_tail_torn_anywhere_loses_nothing_that_was_acked(self) -> None:
+        before = self.inbox()
+        self.fill(before, [1, 2])
+        acked = self.size(before)
+        self.fill(before, [3])
+        root = self.copy(before)
+        (path,) = self.folder(before, root).glob("*.log")
+        whole = path.read_bytes()
+        logging.disable(logging.CRITICAL)
+        self.addCleanup(logging.disable, logging.NOTSET)
+        for end in range(acked, len(whole) + 1):
+            shutil.rmtree(self.folder(before, root))
+            path.parent.mkdir()
+            path.write_bytes(whole[:end])
+            after = self.begin(Inbox, root)
+            # The reader has seen 1 and 2; whatever the epoch, it is shown all of the rest.
+            seen = {1, 2}
+            shown = [i for i in self.ids(after, epoch=before.epoch, after=2) if i not in seen]
+            self.assertEqual(shown, [3] if end == len(whole) else [], end)
+            self.fill(after, [3])
+            self.assertEqual(self.ids(after), [1, 2, 3])
+            after.journal.close()
+
+    def test_a_kill_between_any_two_records_leaves_all_before(self) -> None:
+        before = self.inbox()
+        for n in range(1, 9):
+            self.fill(before, [n], *["ark3", "rhs"][: 1 + n % 2])
+        (path,) = self.folder(before).glob("*.log")
+        whole = path.read_bytes()
+        ends = [i + 1 for i, byte in enumerate(whole) if byte == 0x0A]
+        self.assertEqual(len(ends), 9)
+        for count, end in enumerate(ends):
+            root = self.copy(before)
+            (self.folder(before, root) / path.name).write_bytes(whole[:end])
+            after = self.begin(Inbox, root)
+            self.assertEqual(self.ids(after), list(range(1, count + 1)))
+            self.assertEqual(self.ids(after, "rhs"), list(range(1, count + 1, 2)))
+
+    def test_damage_is_reported_and_readers_get_everything_else_once(self) -> None:
+        before = self.inbox()
+        self.fill(before, range(1, 10))
+        root = self.copy(before)
+        (path,) = self.folder(before, root).glob("*.log")
+        path.write_bytes(path.read_bytes().replace(b'"id":"4"', b'"id":"x"'))
+        with self.assertLogs("barker.journal", "WARNING") as logs:
+            after = self.begin(Inbox, root)
+        self.assertIn("damaged", logs.output[0])
+        self.assertNotEqual(after.epoch, before.epoch)
+        rest = [1, 2, 3, 5, 6, 7, 8, 9]
+        self.assertEqual(self.ids(after), rest)
+        self.assertEqual(self.ids(after, epoch=before.epoch, after=9), rest)
+        serials = [m["serial"] for m in self.read(after)]
+        self.assertEqual(serials, sorted(set(serials)))
+        self.fill(after, [10])
+        self.assertEqual(self.ids(after, epoch=after.epoch, after=serials[-1]), [10])
+
+    def test_unstamped_barks_keep_their_order_of_counters(self) -> None:
+        before = self.inbox()
+        to = ["inbox/ark3"]
+        self.assertAcked(
+            self.say(before, put(0, to, bark("rdl", "1")), put(0, to, bark("rdl", "2")))
+        )
+        after = self.again(before)
+        self.assertAcked(self.say(after, put(0, to, bark("rdl", "3"))))
+        self.assertEqual(self.ids(after), [1, 2, 3])
+
+    def test_what_is_old_does_not_displace_what_is_new_not_even_after_a_restart(self) -> None:
+        before = self.inbox("--keep", "5")
+        self.fill(before, range(11, 16))
+        mark = self.old_mark()
+        old = [
+            put(0, ["inbox/ark3"], bark("rdl", str(n), at=n), **mark, origin=ORIGIN, n=n)
+            for n in range(1, 6)
+        ]
+        self.assertAcked(self.say(before, *old))
+        retained = sorted(self.ids(before))
+        self.assertEqual(retained, [1, 2, 3, 4, 5, 11, 12, 13, 14, 15])
+        self.assertEqual(sorted(self.ids(self.again(before, "--keep", "5"))), retained)
+
+    def old_mark(self) -> dict[str, bool]:
+        return {name: True for name in ("old", "late") if name in {f.name for f in wire.OPS["put"]}}
+
+    def test_what_was_handed_over_is_known_when_it_is_handed_over_once_more(self) -> None:
+        self.patch(inbox, "Duplicates", functools.partial(Duplicates, window=50))
+        before = self.inbox()
+        self.fill(before, range(500, 600), "rhs")  # the origin is far ahead
+        old = put(0, ["inbox/ark3"], bark("rdl", "1"), **self.old_mark(), origin=ORIGIN, n=1)
+        self.assertAcked(self.say(before, old))
+        self.assertEqual(self.ids(before), [1])
+        after = self.again(before)
+        self.assertAcked(self.say(after, old))
+        self.assertEqual(self.ids(after), [1])
+
+    def test_nothing_that_anybody_may_say_keeps_it_from_starting_again(self) -> None:
+        self.small_journals(segment_bytes=3000, kept_bytes=3000)
+        before = self.inbox("--keep", "3")
+        odd = [
+            b'"x":"\\ud800"',
+            b'"x":1e999',
+            b'"x":-0.0,"x":1E2',
+            b'"x":' + b"9" * 4000,
+            b'"x":"' + b"\\u0000" * 50 + b'"',
+            b'"x":' + b"[" * 500 + b"]" * 500,
+            b'"x":' + b'{"y":' * 300 + b"1" + b"}" * 300,
+        ]
+        link = self.links[before]
+        taken = []
+        for n, extra in enumerate(odd, start=1):
+            body = b'{"id":"%d","user":"rdl","content":"x","at":1,%b}' % (n, extra)
+            line = wire.put_line(n, b'["inbox/ark3"]', wire.stamped(ORIGIN.encode(), n, body))
+            for form in (line, line.replace(b',"to"', b', "to"')):
+                with contextlib.suppress(wire.ProtocolError):
+                    message = wire.decode(form)
+                    link.seq += 1
+                    before.on_put(link, {**message, "seq": link.seq})  # type: ignore[arg-type]
+            before.batch_end(link)  # type: ignore[arg-type]
+            if not [m for m in link.take() if m["op"] == "refuse"]:
+                taken.append(n)
+        # All quiet now: while others go on, that timeline is written anew.
+        for n in range(1000, 1100):
+            self.fill(before, [n], "rhs")
+        with self.assertNoLogs("barker", "WARNING"):
+            after = self.again(before, "--keep", "3")
+        self.assertEqual(after.epoch, before.epoch)
+        self.assertEqual(self.read(after), self.read(before))
+        self.assertTrue(taken)
+
+    # --- room on disk ---
+
+    def test_promise_5_the_journal_is_bounded_by_a_multiple_of_what_is_retained(self) -> None:
+        kept, segment, keep = 60_000, 10_000, 20
+        self.small_journals(segment_bytes=segment, kept_bytes=kept)
+        manifold = self.inbox("--keep", str(keep))
+        quiet = [f"quiet{i}" for i in range(150)]
+        n = 0
+        for user in quiet:  # each pins a segment of its own time
+            for _ in range(3):
+                n += 1
+                self.fill(manifold, [n], user)
+        peak = 0
+        for _ in range(400):
+            self.fill(manifold, range(n + 1, n + 21), "ark3", "rhs")
+            n += 20
+            peak = max(peak, self.size(manifold))
+        retained = (150 * 3 + 2 * keep) * 300
+        self.assertGreater(n * 250, 3 * peak)
+        self.assertLess(peak, kept + 3 * retained + 3 * segment)
+        after = self.again(manifold, "--keep", str(keep))
+        for i, user in enumerate(quiet):
+            self.assertEqual(self.ids(after, user), [3 * i + 1, 3 * i + 2, 3 * i + 3])
+        self.assertEqual(self.ids(after), list(range(n - keep + 1, n + 1)))
+        last = self.read(manifold, "quiet0")[-1]["serial"]
+        self.assertEqual(self.read(after, "quiet0")[-1]["serial"], last)
+
+    def test_promise_1_a_large_batch_is_whole_although_the_journal_is_cleaned_meanwhile(
+        self,
+    ) -> None:
+        self.small_journals(segment_bytes=30_000, kept_bytes=20_000)
+        manifold = self.inbox("--keep", "20")
+        for batch in range(12):
+            numbers = range(300 * batch + 1, 300 * batch + 301)
+            # The last ten of each batch are for another timeline, one that pins segments.
+            to = [
+                ["inbox/rhs"] if n % 300 > 290 or n % 300 == 0 else ["inbox/ark3"] for n in numbers
+            ]
+            puts = [
+                put(0, who, bark("rdl", str(n), at=n), origin=ORIGIN, n=n)
+                for n, who in zip(numbers, to, strict=True)
+            ]
+            self.assertAcked(self.say(manifold, *puts))
+            after = self.again(manifold, "--keep", "20")
+            for user in ("ark3", "rhs"):
+                self.assertEqual(self.read(after, user), self.read(manifold, user))
+
+    def test_promise_5_large_barks_are_not_written_anew_for_ever(self) -> None:
+        self.small_journals(segment_bytes=50_000, kept_bytes=100_000)
+        manifold = self.inbox("--keep", "20")
+        users = [f"u{i}" for i in range(40)]
+        text = "\N{DOG FACE}" * 280
+        written = 0
+        append = manifold.journal.append
+
+        def counted(lines: Sequence[bytes]) -> int:
+            nonlocal written
+            written += sum(map(len, lines))
+            return append(lines)
+
+        manifold.journal.append = counted  # type: ignore[method-assign]
+        n = 0
+
+        def go_on(count: int) -> int:
+            nonlocal n
+            came = 0
+            for _ in range(count):
+                n += 1
+                body = bark("rdl", str(n), text, n)
+                message = put(0, [f"inbox/{users[n % 40]}"], body, origin=ORIGIN, n=n)
+                came += len(json.dumps(body, ensure_ascii=False).encode())
+                self.assertAcked(self.say(manifold, message))
+            return came
+
+        go_on(40 * 20)  # every timeline is full
+        before = written
+        came = go_on(1000)
+        self.assertLess(written - before, 5 * came)
+        self.assertLess(self.size(manifold), 100_000 + 3 * 40 * 20 * 3500)
+
+    def test_an_emptied_timeline_does_not_give_its_serials_away_again(self) -> None:
+        self.small_journals(segment_bytes=3000, kept_bytes=6000)
+        before = self.inbox("--keep", "0")
+        self.fill(before, range(1, 6), "ark3")
+        for n in range(1000, 1200):
+            self.fill(before, [n], "rhs")
+        after = self.again(before, "--keep", "0")
+        self.assertEqual(after._timelines["inbox/ark3"].last, 5)
+
+    def test_a_disk_that_fills_up_while_it_is_cleaned_loses_nothing(self) -> None:
+        self.small_journals(segment_bytes=5000, kept_bytes=5000)
+        before = self.inbox("--keep", "5")
+        quiet = [f"quiet{i}" for i in range(30)]
+        for n, user in enumerate(quiet, start=1):
+            self.fill(before, [n], user)
+        dice = random.Random(3)
+        real = os.write
+
+        def write(file: int, data: bytes) -> int:
+            if dice.random() < 0.3:
+                raise OSError(28, "No space left on device")
+            return real(file, data)
+
+        logging.disable(logging.CRITICAL)
+        self.addCleanup(logging.disable, logging.NOTSET)
+        kept = []
+        with mock.patch.object(os, "write", write):
+            for n in range(100, 500):
+                said = self.say(
+                    before, put(0, ["inbox/rhs"], bark("rdl", str(n)), origin=ORIGIN, n=n)
+                )
+                if said[0]["op"] == "ack":
+                    kept.append(n)
+                else:
+                    self.assertEqual((said[0]["op"], said[0]["code"]), ("refuse", "full"))
+                    self.assertEqual(said[1]["op"], "ack")
+        after = self.again(before, "--keep", "5")
+        self.assertEqual(after.epoch, before.epoch)
+        self.assertEqual(self.ids(after, "rhs"), kept[-5:])
+        for n, user in enumerate(quiet, start=1):
+            self.assertEqual(self.ids(after, user), [n])
+
+
+class TurnedOff(RecoveryTest):
+    def test_without_a_journal_nothing_is_written_and_every_start_is_a_new_epoch(self) -> None:
+        before = self.inbox("--no-journal")
+        self.fill(before, [1, 2])
+        after = self.inbox("--no-journal")
+        self.assertNotEqual(after.epoch, before.epoch)
+        self.assertEqual((self.ids(before), self.ids(after)), ([1, 2], []))
+        self.assertFalse((self.root / "journal").exists())
+
+    def test_fsync_comes_once_for_a_batch_and_before_its_ack(self) -> None:
+        manifold = self.inbox("--fsync")
+        acked_at_fsync = []
+        link = self.links[manifold]
+
+        def fsync(file: int) -> None:
+            acked_at_fsync.append(link.sent[-1:])
+
+        with mock.patch.object(os, "fsync", fsync):
+            self.fill(manifold, range(1, 50))
+        self.assertEqual(acked_at_fsync, [[]])
+
+    def test_without_fsync_nothing_waits_for_the_disk(self) -> None:
+        manifold = self.inbox()
+        with mock.patch.object(os, "fsync", side_effect=AssertionError):
+            self.fill(manifold, [1])
+
+
+class Speed(RecoveryTest):
+    """Recovery takes so many microseconds a bark, however many there are."""
+
+    def seconds(self, kind: type[AnyKeeper], count: int) -> float:
+        root = self.new_folder()
+        folder = root / "journal" / kind.__name__.lower()
+        journal = Journal(folder)
+        list(journal.recover())
+        journal.begin(lambda: {"n": 0, "settled": 0, "highest": {}})
+        origin = journal.epoch.encode()
+        users = [f"user{i}" for i in range(100)]
+        serials = [0] * 100
+        batch = []
+        for n in range(1, count + 1):
+            i = n % 100
+            body = b'{"id":"%024x","user":"%b","content":"%b","at":%d}' % (
+                n,
+                users[i].encode(),
+                b"Woof. " * 10,
+                n,
+            )
+            end = wire.stamped(origin, n, body)
+            if kind is Outbox:
+                batch.append(wire.put_line(n, b'["outbox/%b"]' % users[i].encode(), end))
+            else:
+                to = [(i + k) % 100 for k in range(10)]
+                for k in to:
+                    serials[k] += 1
+                batch.append(
+                    b'{"op":"put","seq":0,"to":%b,"serials":%b,%b'
+                    % (
+                        wire.addresses_json(f"inbox/{users[k]}" for k in to),
+                        json.dumps([serials[k] for k in to]).encode(),
+                        end,
+                    )
+                )
+            if len(batch) == 500:
+                journal.append(batch)
+                batch.clear()
+        journal.close()
+        begun = time.process_time()
+        manifold = self.begin(kind, root)
+        took = time.process_time() - begun
+        if isinstance(manifold, Outbox):
+            self.assertEqual(len(manifold._push), count)
+        manifold.journal.close()
+        self.links.clear()
+        shutil.rmtree(root)
+        root.mkdir()
+        return took
+
+    def test_recovery_is_linear(self) -> None:
+        counts = (25_000, 50_000, 100_000) if SLOW else (4_000, 16_000)
+        for kind in (Outbox, Inbox):
+            with self.subTest(kind.__name__):
+                took = [self.seconds(kind, count) for count in counts]
+                per_bark = [t / c for t, c in zip(took, counts, strict=True)]
+                self.assertLess(per_bark[-1], 2.5 * per_bark[0])
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: recovers a million barks, twice")
+    def test_a_million_barks_are_recovered_in_under_a_minute(self) -> None:
+        for kind in (Outbox, Inbox):
+            with self.subTest(kind.__name__):
+                took = self.seconds(kind, 1_000_000)
+                print(
+                    f"{kind.__name__}: 1,000,000 barks recovered in {took:.1f} s of processor time"
+                )
+                self.assertLess(took, 60)
+
+
+class Processes(unittest.IsolatedAsyncioTestCase):
+    """Real processes, really killed."""
+
+    async def asyncSetUp(self) -> None:
+        asyncio.get_running_loop().set_debug(False)
+        self.fleet = self.enterContext(Fleet())
+
+    async def start(self, *argv: str) -> Service:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, lambda: self.fleet.start("manifold", *argv))
+
+    async def open(self, service: Service) -> Wire:
+        secret = (self.fleet.state / "secret").read_bytes().strip()
+        return await self.enterAsyncContext(await Wire.open(service.port, secret))
+
+    async def test_a_journal_in_use_is_refused_in_one_line_and_with_status_1(self) -> None:
+        await self.start("inbox", "--name", "mine")
+        second = self.fleet.run("manifold", "inbox", "--name", "mine", "--port", "0")
+        self.assertEqual(second.ended(), 1)
+        self.assertEqual(len(second.lines), 1, second)
+        self.assertRegex(second.lines[0], r"journal/mine is in use by another process")
+
+    async def test_promise_1_kill_9_at_any_moment_under_load_loses_nothing_acked(self) -> None:
+        acked, rounds = 0, 12 if SLOW else 4
+        for round_ in range(rounds):
+            inbox_ = await self.start("inbox", "--name", "mine", "--keep", "100000")
+            wire_ = await self.open(inbox_)
+            first = round_ * 100_000 + 1
+            for n in range(first, first + 6000):
+                wire_.send(
+                    put(n - first + 1, ["inbox/ark3"], bark("rdl", str(n)), origin=ORIGIN, n=n)
+                )
+            said = await wire_.heard()
+            assert said and said["op"] == "ack"
+            inbox_.child.kill()  # in the middle of the rest
+            with contextlib.suppress(ConnectionError):
+                while said := await wire_.heard():
+                    acked_here = said["seq"]
+                    acked = first + acked_here - 1
+            inbox_.ended()
+            inbox_.close()
+            wire_.abort()
+            self.fleet.processes.remove(inbox_)
+            again = await self.start("inbox", "--name", "mine", "--keep", "100000")
+            reader = await self.open(again)
+            reader.send(
+                {"op": "subscribe", "address": "inbox/ark3", "history": 10**6, "window": 4096}
+            )
+            await reader.expect("subscribed")
+            ids: list[int] = []
+            while not ids or ids[-1] < acked:
+                message = await reader.expect("message")
+                ids.append(int(message["body"]["id"]))
+                if len(ids) % 1000 == 0:
+                    ack = {"op": "ack", "address": "inbox/ark3", "serial": message["serial"]}
+                    reader.send(ack)
+            mine = [i for i in ids if i >= first]
+            self.assertEqual(mine[: acked - first + 1], list(range(first, acked + 1)))
+            self.assertEqual(ids, sorted(set(ids)))
+            again.kill()
+            again.close()
+
+    @unittest.skipUnless(resource and hasattr(resource, "prlimit"), "needs Linux's prlimit")
+    async def test_a_full_disk_is_refused_as_full_while_reads_go_on_until_there_is_room(
+        self,
+    ) -> None:
+        inbox_ = await self.start("inbox", "--name", "mine")
+        source, reader = await self.open(inbox_), await self.open(inbox_)
+        source.send(put(1, ["inbox/ark3"], bark("rdl", "1"), origin=ORIGIN, n=1))
+        self.assertEqual(await source.up_to_ack(1), [])
+        (path,) = (self.fleet.state / "journal" / "mine").glob("*.log")
+        size = path.stat().st_size
+        resource.prlimit(inbox_.pid, resource.RLIMIT_FSIZE, (size + 50, resource.RLIM_INFINITY))
+        later = [put(n, ["inbox/ark3"], bark("rdl", str(n)), origin=ORIGIN, n=n) for n in (2, 3)]
+        source.send(*later)
+        refused = await source.up_to_ack(3)
+        self.assertEqual([(m["seq"], m["code"]) for m in refused], [(2, "full"), (3, "full")])
+        reader.send({"op": "subscribe", "address": "inbox/ark3"})
+        await reader.expect("subscribed", serial=0)
+        await reader.expect("message", serial=1)
+        self.assertEqual(path.stat().st_size, size)
+        infinite = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(inbox_.pid, resource.RLIMIT_FSIZE, infinite)
+        source.send(*({**m, "seq": m["seq"] + 2} for m in later))
+        self.assertEqual(await source.up_to_ack(5), [])
+        for serial in (2, 3):
+            message = await reader.expect("message", serial=serial)
+            self.assertEqual(message["body"]["id"], str(serial))
+
+    @unittest.skipUnless(resource and hasattr(resource, "prlimit"), "needs Linux's prlimit")
+    async def test_it_starts_on_a_full_disk_serves_reads_and_takes_puts_when_there_is_room(
+        self,
+    ) -> None:
+        before = await self.start("inbox", "--name", "mine")
+        source = await self.open(before)
+        source.send(put(1, ["inbox/ark3"], bark("rdl", "1"), origin=ORIGIN, n=1))
+        await source.up_to_ack(1)
+        before.kill()
+
+        def no_room() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+        flags = ("manifold", "inbox", "--name", "mine", "--port", "0")
+        process = self.fleet.run(*flags, preexec_fn=no_room)
+        ready = asyncio.get_running_loop().run_in_executor(
+            None, process.wait_for, r"^READY \S+:(\d+)$"
+        )
+        process.port = int((await ready)[1])  # type: ignore[attr-defined]
+        source = await self.open(process)  # type: ignore[arg-type]
+        source.send({"op": "subscribe", "address": "inbox/ark3"})
+        await source.expect("subscribed")
+        await source.expect("message", serial=1)
+        message = put(1, ["inbox/ark3"], bark("rdl", "2"), origin=ORIGIN, n=2)
+        source.send(message)
+        refused = await source.up_to_ack(1)
+        self.assertEqual([m["code"] for m in refused], ["full"])
+        infinite = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, infinite)
+        source.send({**message, "seq": 2})
+        heard = [await source.heard(), await source.heard()]
+        self.assertEqual({m["op"] for m in heard if m}, {"ack", "message"})
+
+    async def test_a_stop_during_a_long_recovery_is_heard(self) -> None:
+        folder = self.fleet.state / "journal" / "mine"
+        journal = Journal(folder)
+        list(journal.recover())
+        journal.begin(lambda: {"n": 0, "settled": 0})
+        end = wire.stamped(b"0" * 16, 1, json.dumps(bark("ark3", "x")).encode())
+        journal.append([wire.put_line(1, b'["outbox/ark3"]', end)] * 300_000)
+        journal.close()
+        process = self.fleet.run(
+            "manifold", "outbox", "--push", "bizlogic", "--name", "mine", "--port", "0"
+        )
+        await until(lambda: folder_is_locked(folder), "it has begun")
+        process.signal(signal.SIGTERM)
+        loop = asyncio.get_running_loop()
+        self.assertEqual(await loop.run_in_executor(None, process.ended), 0)
+        self.assertFalse([line for line in process.lines if "READY" in line], process)
+
+
+def folder_is_locked(folder: pathlib.Path) -> bool:
+    try:
+        Journal(folder).close()
+    except StateError:
+        return True
+    return False
+
+
+if __name__ == "__main__":
+    unittest.main()
