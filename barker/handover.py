@@ -60,6 +60,16 @@ class HandOver(Delivery):
                 self._done(job)
         self.go_on()
 
+    # What is void is dropped without a word, and may have been all that the others waited for.
+
+    def peers_changed(self) -> None:
+        super().peers_changed()
+        self.go_on()
+
+    def _ask_again(self) -> None:
+        super()._ask_again()
+        self.go_on()
+
     def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
         log.error("%s can't be handed over: %s (%s)", addresses, reason, code)
         self.settled([job])

@@ -677,6 +677,7 @@ class Lab:
             self.cwd = self.cwd / command[3:]
         elif re.match(r"python (\S*/)?launch[\w-]*\.py", command):
             terminal = self._start(command.removesuffix(" &"))
+            self._until_ready(terminal)
             if "monitoring" not in command:
                 self.launcher = terminal
             self._wait(terminal, expected)
@@ -709,6 +710,16 @@ class Lab:
         terminal = Terminal(self, self.translate(command))
         self.terminals.append(terminal)
         return terminal
+
+    def _until_ready(self, terminal: Terminal) -> None:
+        """A reader is slower than the services that a launcher starts; we wait for all of them."""
+        end = time.monotonic() + DEADLINE_S
+        while time.monotonic() < end:
+            shown = terminal.text()
+            services = len(re.findall(r"(?m)^\[\d+\] python -m .* --port ", shown))
+            if services and shown.count("READY ") >= services:
+                return
+            time.sleep(0.02)
 
     def _wait(self, terminal: Terminal, expected: list[str]) -> None:
         """Until the terminal has shown it; what follows is left for later."""

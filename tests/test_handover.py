@@ -138,6 +138,7 @@ class HandOverTest(HandOverSystem):
             await self.started(self.inbox, "c")
             await until_true(lambda: len(audience.reader.peers) == 3, "all three are read")
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, at other moments")
     async def test_two_inboxes_join_at_once(self) -> None:
         async with self.traffic():
             await asyncio.gather(self.started(self.inbox, "b"), self.started(self.inbox, "c"))
@@ -154,12 +155,13 @@ class HandOverTest(HandOverSystem):
     ) -> None:
         second = await self.started(self.inbox, "b")
         async with self.traffic(2) as (_, _, more):
-            for _ in range(3):
+            for _ in range(5 if SLOW else 1):
                 second.kill()
                 await more(700)
                 second = await self.started(self.inbox, "b")
                 await more(700)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, at other moments")
     async def test_an_inbox_is_killed_in_the_middle_of_handing_over(self) -> None:
         async with self.traffic() as (_, audience, more):
             await self.started(self.inbox, "b")
@@ -179,6 +181,7 @@ class HandOverTest(HandOverSystem):
             second.thaw()
             await until_true(lambda: len(route("inbox").targets) == 2, "the thaw is noticed")
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, at other moments")
     async def test_an_outbox_joins_leaves_and_comes_back(self) -> None:
         port = free_port()
 
@@ -196,6 +199,7 @@ class HandOverTest(HandOverSystem):
             await more(1000)
             await self.started(outbox)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, at other moments")
     async def test_nothing_is_late_while_nobody_comes_or_goes(self) -> None:
         async with self.traffic() as (_, audience, more):
             await more(1000)
@@ -217,8 +221,9 @@ class HistoryTest(HandOverSystem):
             await until_true(lambda: len(self.fleet.processes) > 5, "it is on its way")
             self.first.freeze()
             await second
-            producer.say(names)
+            # Now everybody knows that there are two, but for the one who has to hand over.
             await until_true(lambda: len(audience.reader.peers) == 2, "readers have moved")
+            producer.say(names)
             await until_true(
                 lambda: any(c == "21" for shown in audience.shown.values() for _, _, c in shown),
                 "the newest has come",
