@@ -150,7 +150,9 @@ class Service(Node, Conversation):
         return f"can't listen at {place}: {getattr(fault, 'strerror', None) or fault}"
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.start(self._serve_link(reader, writer), name="link")
+        task = self.start(self._serve_link(reader, writer), name="link")
+        # Also if we stop before it has begun: nobody else would close the connection.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _serve_link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.greeting += 1
