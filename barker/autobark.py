@@ -95,9 +95,9 @@ class Autobark(Node):
     def _say_one(self) -> None:
         user = self._dice.choice(self._dogs)
         bark = Bark(new_id(), user, self._vocabulary.say(self._dice, self._users), now_ms())
-        end = wire.unstamped(barks.encode_bark(bark))
+        load = wire.unstamped(barks.encode_bark(bark))
         self._mouth.empty.clear()
-        self._mouth.put((f"outbox/{user}",), end, self._mouth)
+        self._mouth.put((f"outbox/{user}",), load, self._mouth)
 
 
 class Mouth(Delivery):

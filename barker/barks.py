@@ -1,15 +1,24 @@
 """Barks: what somebody said, and what makes it something that nobody could have said."""
 
+import functools
 import re
 from typing import Any, NamedTuple
 
-from barker.wire import BAD_MESSAGE, TOO_LARGE, USER_NAME, BadMessage, dumps, is_count, loads
+from barker.wire import (
+    BAD_MESSAGE,
+    MAX_BODY_BYTES,
+    REMEMBERED_NAMES,
+    TOO_LARGE,
+    USER_NAME,
+    BadMessage,
+    dumps,
+    is_count,
+    is_flat,
+    loads,
+)
 
 # What the seed's time called a tweet; counted in characters (code points), not bytes.
 MAX_CONTENT_CHARS = 280
-# A bark of 280 characters, every one escaped, is under 4 KiB. A first manifold that took a larger
-# body could not hand it on: with stamp and addresses it has to fit a line at every later hop.
-MAX_BODY_BYTES = 8 * 1024
 
 BARK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MENTION = re.compile(r"(?<![A-Za-z0-9_@])@([a-z][a-z0-9_]{0,19})(?![A-Za-z0-9_])")
@@ -29,39 +38,47 @@ def encode_bark(bark: Bark) -> bytes:
 
 
 def parse_bark(body: bytes) -> Bark:
-    """The bark in a body that is not parsed yet; see `check_bark`."""
-    return check_bark(body, loads(body))
+    """The bark in a body that is not parsed yet. Raises BadMessage; see `check_bark`."""
+    fields = loads(body)
+    check_body(body, fields)
+    check_bark(fields)
+    return Bark(*map(fields.get, Bark._fields))
 
 
-def check_flat(body: bytes, fields: Any) -> None:
+def check_body(body: bytes, fields: Any) -> None:
     """What every body is, whatever its kind: a small object without others in it.
 
     How deep JSON may be nested depends on who reads it, and when. Raises BadMessage.
     """
     if len(body) > MAX_BODY_BYTES:
         raise BadMessage(TOO_LARGE, f"{len(body)} bytes; at most {MAX_BODY_BYTES} are allowed")
-    if type(fields) is not dict:
-        raise BadMessage(BAD_MESSAGE, "a body is a JSON object")
-    if any(type(value) in (dict, list) for value in fields.values()):
-        raise BadMessage(BAD_MESSAGE, "a body has nothing nested in it")
+    if not is_flat(body, fields):
+        raise BadMessage(BAD_MESSAGE, "a body is a JSON object with nothing nested in it")
 
 
-def check_bark(body: bytes, fields: Any) -> Bark:
-    """The bark in a `body` that means `fields`. Raises BadMessage.
-
-    The code is `too-large` for too much text or too many bytes, else `bad-message`.
-    """
-    check_flat(body, fields)
-    values: list[Any] = [fields.get(name) for name in Bark._fields]
-    bark = Bark(*values)
-    if type(bark.id) is not str or not BARK_ID.fullmatch(bark.id):
+def check_key(fields: dict[str, Any]) -> tuple[str, str]:
+    """What everybody knows a body by, whatever its kind: (user, id). Raises BadMessage."""
+    user, id_ = fields.get("user"), fields.get("id")
+    # Our own ids are letters and digits; to ask for that takes a tenth of what a pattern does.
+    if type(id_) is not str or not (
+        (id_.isalnum() and id_.isascii() and len(id_) <= 64) or BARK_ID.fullmatch(id_)
+    ):
         raise BadMessage(BAD_MESSAGE, "bad id")
-    if type(bark.user) is not str or not USER_NAME.fullmatch(bark.user):
+    if type(user) is not str or not _user_ok(user):
         raise BadMessage(BAD_MESSAGE, "bad user")
-    if not is_count(bark.at):
+    return user, id_
+
+
+def check_bark(fields: dict[str, Any]) -> tuple[str, str]:
+    """Is what a body means a bark? Returns its key. Raises BadMessage.
+
+    The code is `too-large` for too much text, else `bad-message`.
+    """
+    key = check_key(fields)
+    content = fields.get("content")
+    if not is_count(fields.get("at")):
         raise BadMessage(BAD_MESSAGE, "bad at")
-    content = bark.content
-    if type(content) is not str or not content.strip():
+    if type(content) is not str or not content or content.isspace():
         raise BadMessage(BAD_MESSAGE, "there is no text")
     if len(content) > MAX_CONTENT_CHARS:
         raise BadMessage(
@@ -72,7 +89,12 @@ def check_bark(body: bytes, fields: Any) -> Bark:
             content.encode()
         except UnicodeEncodeError:
             raise BadMessage(BAD_MESSAGE, "half of a surrogate pair is not a character") from None
-    return bark
+    return key
+
+
+@functools.lru_cache(maxsize=REMEMBERED_NAMES)
+def _user_ok(user: str) -> bool:
+    return USER_NAME.fullmatch(user) is not None
 
 
 def mentions(content: str) -> list[str]:

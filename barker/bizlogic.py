@@ -23,11 +23,11 @@ from barker.link import Link, Message
 from barker.routing import ORDERED
 from barker.service import Service, log, run_service
 from barker.users import World
-from barker.wire import BAD_MESSAGE, BadMessage, ProtocolError
+from barker.wire import BAD_MESSAGE, BadMessage, Load, ProtocolError
 
 
 class Upstream:
-    """One outbox's link, and its barks in the order in which they are to be acked."""
+    """One outbox's link, and its lines in the order in which they are to be acked."""
 
     __slots__ = ("closed", "jobs", "link")
 
@@ -36,23 +36,28 @@ class Upstream:
         self.jobs: deque[FanOut] = deque()
         self.closed = False
 
+    @property
+    def unacked(self) -> int:
+        return self.link.received - self.link.acked
+
     def ack(self) -> None:
-        """Ack all barks at the front that every inbox has: one ack, for the last of them."""
+        """Ack all lines at the front that every inbox has: one ack, for the last bark of them."""
         jobs, done = self.jobs, 0
         while jobs and not jobs[0].pending:
-            done = jobs.popleft().seq
+            done = jobs.popleft().last
         if done:
+            self.link.acked = done
             self.link.send(wire.ack_line(done))
 
 
 class FanOut:
-    """One bark on its way to `pending` inboxes."""
+    """The barks of one line, up to number `last`, on their way in `pending` puts to inboxes."""
 
-    __slots__ = ("pending", "seq", "upstream")
+    __slots__ = ("last", "pending", "upstream")
 
-    def __init__(self, upstream: Upstream, seq: int) -> None:
+    def __init__(self, upstream: Upstream, last: int) -> None:
         self.pending = 0
-        self.seq = seq
+        self.last = last
         self.upstream = upstream
 
     @property
@@ -67,17 +72,16 @@ class Targets:
         self._world = world
         self._followers: dict[str, tuple[str, ...]] = {}
 
-    def of(self, bark: barks.Bark) -> tuple[str, ...]:
+    def of(self, author: str, content: str) -> tuple[str, ...]:
         """Addresses, each once. Raises BadMessage if the author does not exist."""
-        author = bark.user
         addresses = self._followers.get(author)
         if addresses is None:
             if author not in self._world:
                 raise BadMessage(wire.UNKNOWN_USER, f"there is no user {author}")
             readers = dict.fromkeys((author, *self._world.followers(author)))
             addresses = self._followers[author] = tuple(f"inbox/{r}" for r in readers)
-        if "@" in bark.content:
-            named = [f"inbox/{m}" for m in barks.mentions(bark.content) if m in self._world]
+        if "@" in content:
+            named = [f"inbox/{m}" for m in barks.mentions(content) if m in self._world]
             addresses = tuple(dict.fromkeys((*addresses, *named)))
         return addresses
 
@@ -101,20 +105,25 @@ class BizLogic(Service):
 
     def on_put(self, link: Link, message: Message) -> None:
         upstream = self._upstreams[link]
-        seq = message["seq"]
-        link.count_put(seq)
-        if len(upstream.jobs) >= wire.UNACKED_WINDOW:
+        first, puts = message["seq"], list(wire.puts_in(message))
+        link.count_puts(first, len(puts))
+        if upstream.unacked > wire.UNACKED_WINDOW:
             raise ProtocolError(wire.PROTOCOL, f"over {wire.UNACKED_WINDOW} puts are unacked")
-        job = FanOut(upstream, seq)
+        source = wire.source(message["origin"]) if puts[0].origin else b""
+        job = FanOut(upstream, link.received)
         upstream.jobs.append(job)
-        try:
-            origin, n, body = message.get("origin"), message.get("n"), message["body"]
-            if origin is None or n is None:
-                raise BadMessage(BAD_MESSAGE, "barks come through an outbox, which stamps them")
-            addresses = self.targets.of(barks.check_bark(body, message["parsed"]))
-            self._inboxes.put(addresses, wire.stamped(origin.encode(), n, body), job)
-        except BadMessage as fault:
-            link.send(wire.refuse_line(seq, fault.code, fault.reason, message["to"]))
+        for put in puts:
+            try:
+                if not source:
+                    raise BadMessage(BAD_MESSAGE, "barks come through an outbox, which stamps them")
+                if message["op"] == "put":  # of `puts`, `decode` has checked it
+                    barks.check_body(put.body, put.fields)
+                addresses = self.targets.of(*_said(put.fields))
+                self._inboxes.put(addresses, Load(source, put.n, put.body), job)
+            except BadMessage as fault:
+                link.send(wire.refuse_line(put.seq, fault.code, fault.reason, put.addresses))
+
+    on_puts = on_put
 
     def batch_end(self, link: Link) -> None:
         self._inboxes.pump()
@@ -128,7 +137,9 @@ class BizLogic(Service):
         self._received += link.received
 
     def gauges(self) -> dict[str, Any]:
-        upstreams = [(u.link.peer["name"], len(u.jobs)) for u in self._upstreams.values() if u.jobs]
+        upstreams = [
+            (u.link.peer["name"], u.unacked) for u in self._upstreams.values() if u.unacked
+        ]
         return {
             **super().gauges(),
             **self._inboxes.gauges(),
@@ -136,6 +147,15 @@ class BizLogic(Service):
             "streams": len(upstreams),
             "deepest": deepest(upstreams),
         }
+
+
+def _said(fields: Any) -> tuple[str, str]:
+    """Author and text. All else about a bark, its outbox has checked. Raises BadMessage."""
+    author = fields.get("user") if type(fields) is dict else None
+    content = fields.get("content") if type(author) is str else None
+    if type(author) is not str or type(content) is not str:
+        raise BadMessage(BAD_MESSAGE, "this is no bark")
+    return author, content
 
 
 class Inboxes(Delivery):

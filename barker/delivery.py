@@ -10,7 +10,9 @@ links and routes change:
 * When the ring changes, what was not sent yet is placed anew, and so is all that lay in the lane of
   a target which is gone. What was sent and not acked stays where it is: its owner accepts it, or
   refuses it as ``moved``.
-* What is refused as ``moved`` or ``full`` is placed anew a moment later, as often as it takes.
+* What is refused as ``moved`` is placed anew a moment later, as often as it takes. After a ``full``
+  the lane waits: whoever is full refuses all that is on the way behind it (`barker.keeper`), and a
+  moment later all of it goes out again, in order, before anything new.
 * What has no owner waits until there is one.
 
 `Peers`, first in this file, keeps the links that this needs; readers use it too.
@@ -26,13 +28,16 @@ from barker.link import Conversation, Link, Message
 from barker.node import Dialer, Node, log
 from barker.routing import CONSISTENT, ORDERED, Route, Target, split
 from barker.window import Window
-from barker.wire import ProtocolError, dumps, put_line
+from barker.wire import Load, ProtocolError
 
 # A refused put is placed anew after this: about as long as a change of routes takes to get round.
 ASK_AGAIN_S = 0.1
-# Lists of addresses whose lanes are remembered, so as not to split a busy one again; with 60
-# addresses one costs some 5 KB. Beyond it, start over.
-REMEMBERED_SPLITS = 10_000
+# Puts that are written before we look again at how busy the link is. Of the largest there are, so
+# many are less than what a link holds for a peer that does not read.
+HANDFUL = 128
+# Addresses in lists whose lanes are remembered, so as not to split a busy one again; each costs
+# some 80 bytes, and so does a list. Beyond it, start over.
+REMEMBERED_ADDRESSES = 500_000
 
 
 class Peers(Conversation):
@@ -95,16 +100,44 @@ class Job(Protocol):
 
 
 class Put(NamedTuple):
-    """One put on its way: `to` is `addresses` as JSON, `end` the line's unchanging end."""
+    """One put on its way: `to` is `addresses` as JSON. The rest is what a `wire.Load` has: a long
+    queue has this tuple for each bark, and another in it would be a fifth more memory."""
 
     to: bytes
-    end: bytes
     addresses: Sequence[str]
     job: Job
+    source: bytes
+    n: int
+    body: bytes
 
 
 def _void(put: Put) -> bool:
     return put.job.void
+
+
+def put_lines(seq: int, puts: Sequence[Put]) -> Iterator[bytes]:
+    """The puts from number `seq` on in as few lines as will hold them."""
+    start = size = 0
+    source = b""
+    for i, put in enumerate(puts):
+        more = len(put.to) + len(put.body) + wire.STAMP_BYTES
+        if i > start and (size + more > wire.MAX_GROUP_BYTES or put.source != source):
+            yield _line(seq + start, puts[start:i])
+            start, size = i, 0
+        source = put.source
+        size += more
+    if puts:
+        yield _line(seq + start, puts[start:])
+
+
+def _line(seq: int, puts: Sequence[Put]) -> bytes:
+    return wire.puts_line(
+        seq,
+        [put.to for put in puts],
+        puts[0].source,
+        [put.n for put in puts],
+        [put.body for put in puts],
+    )
 
 
 class _Lane:
@@ -115,12 +148,14 @@ class _Lane:
     def pump(self) -> None:
         """Send what may be sent now, in one piece."""
         link = self.link
-        if link is None or link.busy:
-            return  # an ack will come, or another link
-        for seq, put in self.window.send():
-            link.send(put_line(seq, put.to, put.end))
-            if link.busy:
+        if link is None:
+            return  # another one will come
+        while not link.busy:
+            seq, puts = self.window.send(HANDFUL)
+            if not puts:
                 break
+            for line in put_lines(seq, puts):
+                link.send(line)
         link.flush()
 
 
@@ -133,6 +168,8 @@ class Delivery(Peers):
         self._homeless: deque[Put] = deque()
         self._again: list[Put] = []
         self._pieces: dict[Sequence[str], list[tuple[_Lane, Sequence[str], bytes]]] = {}
+        self._remembered = 0  # addresses in `_pieces`
+        self._asking = False
         self._disordered = False  # something was put off: lanes are not in order of age any more
         self._placed: Route | None = None  # the route under which lanes were last filled
         self.done = 0  # puts that were acked, or refused for good
@@ -171,7 +208,7 @@ class Delivery(Peers):
         yield from islice(self._homeless, count)
         yield from self._again
 
-    def put(self, addresses: tuple[str, ...], end: bytes, job: Job, *, first: bool = False) -> None:
+    def put(self, addresses: tuple[str, ...], load: Load, job: Job, *, first: bool = False) -> None:
         """Hand over to all `addresses`; adds the number of puts it takes to `job.pending`.
 
         Nothing is sent before `pump`, so that a batch leaves in one piece. With `first` it goes
@@ -182,10 +219,13 @@ class Delivery(Peers):
             pieces = self._split(addresses)
         job.pending += len(pieces)
         for lane, group, to in pieces:
-            lane.window.add(Put(to, end, group, job), first=first)
+            if first:
+                lane.window.add_first(Put(to, group, job, *load))
+            else:
+                lane.window.add(Put(to, group, job, *load))
         if not pieces:
             job.pending += 1
-            put = Put(b"", end, addresses, job)
+            put = Put(b"", addresses, job, *load)
             self._homeless.appendleft(put) if first else self._homeless.append(put)
 
     def pump(self) -> None:
@@ -212,25 +252,30 @@ class Delivery(Peers):
                 groups.setdefault(owner.name if owner else "", []).append(address)
         pieces: list[tuple[_Lane, Sequence[str], bytes]] = []
         for name, group in groups.items():
-            lane = self._lanes.get(name)
-            if lane is None:
-                lane = self._lanes[name] = _Lane()
-                lane.link = self._link_for(name)
+            lane = self._lanes[name] if name in self._lanes else self._new_lane(name)
             for i in range(0, len(group), wire.MAX_ADDRESSES):
                 some = tuple(group[i : i + wire.MAX_ADDRESSES])
-                pieces.append((lane, some, dumps(some)))
+                pieces.append((lane, some, wire.addresses_json(some)))
         if pieces:
-            if len(self._pieces) >= REMEMBERED_SPLITS:
+            self._remembered += len(addresses) + 1
+            if self._remembered > REMEMBERED_ADDRESSES:
                 self._pieces.clear()
+                self._remembered = 0
             self._pieces[addresses] = pieces
         return pieces
+
+    def _new_lane(self, name: str) -> _Lane:
+        lane = self._lanes[name] = _Lane()
+        lane.link = self._link_for(name)
+        return lane
 
     def _replace(self, puts: Sequence[Put], *, first: bool = False) -> None:
         """Place puts anew that were placed before; each counts once in its job's `pending`."""
         for put in puts:
             if not put.job.void:
                 put.job.pending -= 1
-                self.put(tuple(put.addresses), put.end, put.job, first=first)
+                load = Load(put.source, put.n, put.body)
+                self.put(tuple(put.addresses), load, put.job, first=first)
 
     def _link_for(self, lane_name: str) -> Link | None:
         if self.route.policy == CONSISTENT:
@@ -293,28 +338,42 @@ class Delivery(Peers):
     def on_refuse(self, link: Link, message: Message) -> None:
         lane = self._lane_of(link)
         if lane:
+            seq = message.get("seq", 0)
             try:
-                put = lane.window.refuse(message.get("seq", 0))
+                put = lane.window.refuse(seq)
             except ValueError as fault:
                 raise ProtocolError(wire.PROTOCOL, str(fault)) from None
             if put:
-                self._refused(put, message)
+                self._refused(lane, seq, put, message)
 
-    def _refused(self, put: Put, message: Message) -> None:
+    def _refused(self, lane: _Lane, seq: int, put: Put, message: Message) -> None:
         code, addresses = message["code"], message["addresses"]
         if code not in wire.RETRYABLE:
             self.done += 1
             self.refused(put.job, code, message["reason"], addresses)
             return
         log.debug("%s asks again, because of %s: %s", self.service, code, addresses)
-        if not self._again:
-            self.node.later(ASK_AGAIN_S, self._ask_again)
         asked = tuple(a for a in put.addresses if a in addresses) or put.addresses
-        self._again.append(put._replace(addresses=asked))
+        if code == wire.FULL:
+            lane.window.put_off(seq, put._replace(addresses=asked))
+        else:
+            self._again.append(put._replace(addresses=asked))
+        self._ask_again_soon()
+
+    def _ask_again_soon(self) -> None:
+        if not self._asking:
+            self._asking = True
+            self.node.later(ASK_AGAIN_S, self._ask_again)
 
     def _ask_again(self) -> None:
+        """Everything that was put off goes before all that was not sent yet, since it is older."""
+        self._asking = False
         again, self._again = self._again, []
+        for lane in self._lanes.values():
+            again += lane.window.take_put_off()
+            if lane.window.holds_back:  # something that was sent has no answer yet
+                self._ask_again_soon()
         self._disordered = True
-        for put in reversed(again):  # before all that was not sent yet, since it is older
+        for put in reversed(again):
             self._replace([put], first=True)
         self.pump()

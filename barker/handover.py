@@ -48,8 +48,8 @@ class HandOver(Delivery):
                 continue
             moving.last = timeline.last
             for entry in timeline.entries:
-                end = b'"old":true,' + wire.stamped(entry.origin.encode(), entry.n, entry.body)
-                self.put((timeline.address,), end, moving)
+                load = wire.Load(wire.source(entry.origin, old=True), entry.n, entry.body)
+                self.put((timeline.address,), load, moving)
         self.pump()
 
     def settled(self, jobs: list[Job]) -> None:

@@ -6,14 +6,18 @@ to it, get its history and then what comes, each at its own speed. Reading settl
 When the ring changes, readers of what is no longer ours are told ``moved``, and the timelines
 themselves are handed over (`barker.handover`).
 
-The journal holds every put with the serials that it was given. An old segment can go when no
-timeline refers to it any more. A timeline that nobody writes to would hold on to its segment for
-ever; so when the journal has grown beyond a multiple of what is retained, such timelines are
-written anew, whole, at its end, a few for each batch.
+The journal holds every put. In each segment, the first record that has something for a timeline
+says after which serial that comes, and from there they can be counted: so every segment can do
+without those before it. An old one can go when no timeline refers to it any more. A timeline that
+nobody writes to would hold on to its segment for ever; so when the journal has grown beyond a
+multiple of what is retained, such timelines are written anew, whole, at its end, a few for each
+batch.
 """
 
 import argparse
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from barker import barks, wire
@@ -23,8 +27,8 @@ from barker.link import Link, Message
 from barker.routing import split
 from barker.service import log
 from barker.streams import Cursor, Duplicates
-from barker.timelines import Entry, Moving, Subscription, Timeline
-from barker.wire import BAD_MESSAGE, BadMessage
+from barker.timelines import Entry, Moving, Parcel, Subscription, Timeline
+from barker.wire import Arriving, BadMessage
 
 # Messages on their way to one reader that it has not acked, whatever it asks for.
 MAX_READER_WINDOW = 4096
@@ -42,12 +46,14 @@ REWRITTEN_AT_ONCE = 500
 class Arrival(NamedTuple):
     """A bark on its way to the journal."""
 
-    seq: int
-    addresses: Sequence[str]
-    line: bytes
     entry: Entry
     timelines: Sequence[Timeline]
     key: tuple[str, str]
+
+
+_address_of = attrgetter("address")
+_quoted = attrgetter("quoted")
+_source_of = attrgetter("entry.origin", "entry.old")
 
 
 class Inbox(Keeper[Arrival]):
@@ -59,11 +65,12 @@ class Inbox(Keeper[Arrival]):
         self._timelines: dict[str, Timeline] = {}
         self._duplicates = Duplicates()
         self._latest: dict[str, int] = {}  # by author, the newest `at`
-        self._grown: set[Timeline] = set()
         self._readers: dict[Link, dict[str, Subscription]] = {}
-        # What a busy link could not take. It may wait for nothing of its own: the acks that show
-        # that the link has room again are those of other streams.
-        self._held: dict[Link, set[Subscription]] = {}
+        self._parcels: dict[Link, Parcel] = {}
+        self._laden: list[Parcel] = []  # with something for their links
+        self._begun: set[Timeline | None] = set()  # of this batch: whose serial is in its records
+        self._behind: set[Subscription] = set()  # of this batch: those who could not be sent it
+        self._held: dict[Link, set[Subscription]] = {}  # of links that were too busy
         self._hand_over = HandOver(self, self.address, self._handed_over)
         self._checked_segment = 0
         # What entries take in a copy of their timeline: sums since the start, for the mean.
@@ -79,87 +86,110 @@ class Inbox(Keeper[Arrival]):
             timeline = self._timelines[address] = Timeline(address, self.args.keep)
         return timeline
 
+    def _all_timelines(self, addresses: Sequence[str]) -> list[Timeline]:
+        try:
+            return list(map(self._timelines.__getitem__, addresses))
+        except KeyError:
+            return list(map(self._timeline, addresses))
+
     # --- a bark's way in ---
 
-    def take(self, seq: int, addresses: Sequence[str], message: Message) -> Arrival | None:
-        body, fields = message["body"], message["parsed"]
-        barks.check_flat(body, fields)
-        user, id_ = fields.get("user"), fields.get("id")
-        if type(user) is not str or not wire.USER_NAME.fullmatch(user):
-            raise BadMessage(BAD_MESSAGE, "a body needs a user")
-        if type(id_) is not str or not barks.BARK_ID.fullmatch(id_):
-            raise BadMessage(BAD_MESSAGE, "a body needs an id")
-        for address in addresses:
-            self._timeline(address)
-        key = (user, id_)
-        origin, n = message.get("origin"), message.get("n")
-        handed_over = "old" in message
+    def take(self, put: Arriving) -> Arrival | None:
+        key = barks.check_key(put.fields)
+        timelines = self._all_timelines(put.addresses)
+        # The timelines' own strings, since these are remembered.
+        addresses = list(map(_address_of, timelines))
         # What is handed over may be older than any window; its key is all that counts.
-        fresh, late = self._duplicates.admit(
-            key, None if handed_over else origin, n or 0, addresses
-        )
+        origin, n = put.origin, put.n
+        fresh, late = self._duplicates.admit(key, None if put.old else origin, n, addresses)
         if not fresh:
             return None
-        if origin is None or n is None:
+        if origin is None:
             self._n += 1
             origin, n = self.epoch, self._n
-        timelines = [self._timelines[a] for a in fresh]
-        serials = []
-        for timeline in timelines:
-            timeline.promised += 1
-            serials.append(timeline.promised)
-        entry = Entry(body, origin, n, self._is_late(user, fields) or late, handed_over, 0)
-        to = wire.addresses_json(fresh)
-        rest = b'"old":true,' * handed_over + wire.stamped(origin.encode(), n, body)
-        line = b'{"op":"put","seq":0,"to":%b,"serials":%b,%b' % (to, _numbers(serials), rest)
-        return Arrival(seq, fresh, line, entry, timelines, key)
+        if len(fresh) < len(addresses):
+            timelines = self._all_timelines(fresh)
+        entry = Entry(put.body, origin, n, self._is_late(key[0], put.fields) or late, put.old)
+        return Arrival(entry, timelines, key)
 
     def _is_late(self, user: str, fields: dict[str, Any]) -> bool:
         """Has something that the author said afterwards been here before?"""
         at = fields.get("at")
         if type(at) is not int:
             return False
-        latest = self._latest.get(user, 0)
-        if at >= latest:
-            if user not in self._latest and len(self._latest) >= MAX_STREAMS:
-                self._latest.clear()
-            self._latest[user] = at
-        return at < latest
+        latest = self._latest.get(user, -1)
+        if at < latest:
+            return True
+        if latest < 0 and len(self._latest) >= MAX_STREAMS:
+            self._latest.clear()
+        self._latest[user] = at
+        return False
 
-    def keep(self, stage: Arrival, segment: int) -> None:
-        entry = stage.entry._replace(segment=segment)
-        for timeline in stage.timelines:
-            timeline.append(entry, is_old=entry.old)
-            timeline.emptied_in = segment
-        self._count(entry, len(stage.timelines))
-        self._grown.update(stage.timelines)
-        self._taken += len(stage.timelines)
-        self.late += entry.late
+    def record(self, stages: Sequence[Arrival], segment: int) -> Iterator[bytes]:
+        for (origin, old), some in groupby(stages, key=_source_of):
+            group = list(some)
+            serials = {
+                timeline.address: timeline.last
+                for stage in group
+                for timeline in stage.timelines
+                if timeline.recorded_in != segment and timeline not in self._begun
+            }
+            if serials:
+                self._begun.update(map(self._timelines.get, serials))
+            yield wire.puts_line(
+                0,
+                [b"[%b]" % b",".join(map(_quoted, stage.timelines)) for stage in group],
+                wire.source(origin, old),
+                [stage.entry.n for stage in group],
+                [stage.entry.body for stage in group],
+                wire.dumps(serials) if serials else b"",
+            )
+
+    def keep(self, stages: Sequence[Arrival], segment: int) -> None:
+        self._begun.clear()
+        held, parcels, laden = self._held, self._parcels, self._laden
+        for entry, timelines, _ in stages:
+            entry.segment = segment
+            for timeline in timelines:
+                serial = timeline.append(entry, entry.old)
+                timeline.recorded_in = segment
+                for link, subscription in timeline.subscriptions.items():
+                    if link not in held and subscription.cursor.next(serial):
+                        parcel = parcels[link]
+                        if parcel.is_empty:
+                            laden.append(parcel)
+                        parcel.add(subscription, serial, entry)
+                        self._sent += 1
+                    else:
+                        self._behind.add(subscription)
+            self.late += entry.late
+            self._taken += len(timelines)
+            self._count(entry, len(timelines))
 
     def _count(self, entry: Entry, timelines: int) -> None:
         self._entries += timelines
         self._entry_bytes += timelines * (len(entry.body) + ENTRY_OVERHEAD)
 
     def withdraw(self, stage: Arrival) -> None:
-        self._duplicates.withdraw(stage.key, stage.addresses)
-        for timeline in stage.timelines:
-            timeline.promised = timeline.last
+        self._duplicates.withdraw(stage.key, list(map(_address_of, stage.timelines)))
+        self._begun.clear()
 
     def hand_on(self) -> None:
-        if self._grown:
-            grown, self._grown = self._grown, set()
-            for timeline in grown:
-                for subscription in timeline.subscriptions.values():
-                    self._send(subscription)
+        laden, self._laden = self._laden, []
+        for parcel in laden:
+            parcel.send()
+            if parcel.link.busy:
+                self._hold(parcel.link)
+        if self._behind:
+            behind, self._behind = self._behind, set()
+            for subscription in behind:
+                self._send(subscription)
 
     def batch_end(self, link: Link) -> None:
         super().batch_end(link)
         # Only between batches: a timeline's record stands for all that is in the journal before it,
         # and in the middle of a batch the journal is ahead of the timelines.
         self._clean()
-        if link in self._held and not link.busy:
-            for subscription in self._held.pop(link):
-                self._send(subscription)
 
     # --- readers ---
 
@@ -188,9 +218,11 @@ class Inbox(Keeper[Arrival]):
             history=message.get("history", self.args.history),
             window=min(message.get("window", DEFAULT_READER_WINDOW) or 1, MAX_READER_WINDOW),
         )
-        subscription = Subscription(link, timeline, cursor, wire.message_head(address, self.epoch))
+        subscription = Subscription(link, timeline, cursor)
         if address in mine:  # asked again: the new place counts
-            self._held.get(link, set()).discard(mine[address])
+            self._forget(mine[address])
+        if link not in self._parcels:
+            self._parcels[link] = Parcel(link, self.epoch)
         mine[address] = timeline.subscriptions[link] = subscription
         link.send(
             wire.encode(
@@ -205,10 +237,29 @@ class Inbox(Keeper[Arrival]):
         self._send(subscription)
 
     def _send(self, subscription: Subscription) -> None:
+        """Send what it is behind with, now or when the link has room for it."""
+        link = subscription.link
         before = subscription.cursor.sent
-        if not subscription.send():
-            self._held.setdefault(subscription.link, set()).add(subscription)
+        if not subscription.send(self._parcels[link]):
+            self._hold(link).add(subscription)
         self._sent += subscription.cursor.sent - before
+
+    def _hold(self, link: Link) -> set[Subscription]:
+        """Let it read before it is sent more; returns whom it could not be sent."""
+        held = self._held.get(link)
+        if held is None:
+            held = self._held[link] = set()
+            link.when_free(lambda: self._send_held(link))
+        return held
+
+    def _send_held(self, link: Link) -> None:
+        for subscription in self._held.pop(link, ()):
+            self._send(subscription)
+        link.flush()
+
+    def _forget(self, subscription: Subscription) -> None:
+        self._behind.discard(subscription)
+        self._held.get(subscription.link, set()).discard(subscription)
 
     def on_ack(self, link: Link, message: Message) -> None:
         subscription = self._readers.get(link, {}).get(message.get("address", ""))
@@ -219,7 +270,9 @@ class Inbox(Keeper[Arrival]):
     def link_down(self, link: Link) -> None:
         super().link_down(link)
         self._held.pop(link, None)
+        self._parcels.pop(link, None)
         for subscription in self._readers.pop(link, {}).values():
+            self._forget(subscription)
             del subscription.timeline.subscriptions[link]
 
     # --- changes of the ring ---
@@ -228,8 +281,8 @@ class Inbox(Keeper[Arrival]):
         for link, subscriptions in self._readers.items():
             for address in [a for a in subscriptions if not self.is_ours(a)]:
                 subscription = subscriptions.pop(address)
+                self._forget(subscription)
                 del subscription.timeline.subscriptions[link]
-                self._held.get(link, set()).discard(subscription)
                 link.send(wire.encode("moved", address=address))
         if self.name in self.routes.route(self.address).by_name:
             # Else we are not in the ring yet, and what is ours is not for it to say.
@@ -246,14 +299,14 @@ class Inbox(Keeper[Arrival]):
         if timeline.moving is not moving:
             return  # it came back to us meanwhile
         timeline.moving = None
-        if timeline.promised != moving.last:
+        if timeline.last != moving.last:
             self._hand_over.add(timeline)  # it was still growing: all of it again
             return
         try:
             timeline_gone = wire.encode(
                 "timeline", address=timeline.address, last=timeline.last, entries=[]
             )
-            timeline.emptied_in = self.journal.append([timeline_gone])
+            timeline.recorded_in = self.journal.append([timeline_gone])
         except OSError:
             return  # then it is handed over once more at some time, and dropped as known
         timeline.restore(timeline.last, ())
@@ -269,23 +322,10 @@ class Inbox(Keeper[Arrival]):
         return {"n": self._n, "highest": highest}
 
     def replay(self, segment: int, line: bytes) -> None:
-        if line.startswith(b'{"op":"put"'):
-            put = wire.decode(line)
-            fields, origin, n = put["parsed"], put["origin"], put["n"]
-            user, old = fields["user"], "old" in put
-            self._duplicates.admit((user, fields["id"]), None if old else origin, n, put["to"])
-            entry = Entry(put["body"], origin, n, self._is_late(user, fields), old, segment)
-            self._count(entry, len(put["to"]))
-            for address, serial in zip(put["to"], put["serials"], strict=True):
-                timeline = self._timeline(address)
-                timeline.append(entry, is_old=entry.old)
-                timeline.emptied_in = segment
-                timeline.last = timeline.promised = max(serial, timeline.last)
-            if origin == self.epoch:
-                self._n = max(self._n, n)
-            return
-        record = wire.loads(line)
-        if record["op"] == "segment":
+        record = wire.decode_record(line)
+        if record["op"] in ("put", "puts"):
+            self._replay_puts(segment, record)
+        elif record["op"] == "segment":
             self._duplicates.remember(record["highest"])
             self._n = max(self._n, record["n"])
         else:
@@ -296,8 +336,23 @@ class Inbox(Keeper[Arrival]):
                 key = (fields["user"], fields["id"])
                 self._duplicates.admit(key, None, 0, [timeline.address])
             timeline.restore(record["last"], entries)
-            timeline.emptied_in = segment
-            timeline.promised = timeline.last
+            timeline.recorded_in = segment
+
+    def _replay_puts(self, segment: int, record: dict[str, Any]) -> None:
+        for address, serial in record.get("serials", {}).items():
+            timeline = self._timeline(address)
+            timeline.last = max(serial, timeline.last)
+        for _, to, origin, n, old, body, fields in wire.puts_in(record):
+            user = fields["user"]
+            self._duplicates.admit((user, fields["id"]), None if old else origin, n, list(to))
+            entry = Entry(body, origin or "", n, self._is_late(user, fields), old, segment)
+            self._count(entry, len(to))
+            for address in to:
+                timeline = self._timeline(address)
+                timeline.append(entry, old)
+                timeline.recorded_in = segment
+            if origin == self.epoch:
+                self._n = max(self._n, n)
 
     def _clean(self) -> None:
         """Drop the oldest segment if the journal is too large, after freeing it from references."""
@@ -316,9 +371,9 @@ class Inbox(Keeper[Arrival]):
         try:
             for timeline in self._rewriting:
                 segment = journal.append([timeline.record()])
-                rewritten = [e._replace(segment=segment) for e in timeline.entries]
+                rewritten = [entry.copied_to(segment) for entry in timeline.entries]
                 timeline.restore(timeline.last, rewritten)
-                timeline.emptied_in = segment
+                timeline.recorded_in = segment
                 done += len(rewritten) + 1
                 if done > REWRITTEN_AT_ONCE:
                     return
@@ -345,8 +400,6 @@ class Inbox(Keeper[Arrival]):
 def _needs(timeline: Timeline, segment: int) -> bool:
     entries = timeline.entries
     # Also of one that is empty: its last serial must not be given away again.
-    return timeline.last > 0 and (entries[0].segment if entries else timeline.emptied_in) <= segment
-
-
-def _numbers(values: Sequence[int]) -> bytes:
-    return b"[%b]" % ",".join(map(str, values)).encode()
+    return (
+        timeline.last > 0 and (entries[0].segment if entries else timeline.recorded_in) <= segment
+    )

@@ -37,7 +37,8 @@ except ImportError:  # Windows
 
 log = logging.getLogger("barker.journal")
 
-# Small enough to be rid of soon, large enough that there are few: about 25 000 barks.
+# Small enough to be rid of soon, large enough that there are few: about 25 000 barks. The batch
+# with which a segment becomes as large as this is still in it.
 SEGMENT_BYTES = 8 * 1024 * 1024
 SUFFIX = ".log"
 
@@ -133,17 +134,22 @@ class Journal:
         self._header = header
         self._rotate()
 
+    def turn(self) -> int:
+        """Start another segment if this one is full; the number of the one to be written now.
+
+        Raises OSError.
+        """
+        if self._file < 0 or self.segments[self.current] >= self._segment_bytes:
+            self._rotate()
+        return self.current
+
     def append(self, lines: Sequence[bytes]) -> int:
         """Keep the lines, all or none, in one write; returns the segment that has them.
 
         Raises OSError, and then nothing was kept.
         """
-        blob = b"".join([b"%08x %b\n" % (crc32(line), line) for line in lines])
-        number = self.current
-        if self._file < 0 or self.segments[number] + len(blob) > self._segment_bytes:
-            self._rotate()
-            number = self.current
-        self._write(number, blob)
+        number = self.turn()
+        self._write(number, b"".join([b"%08x %b\n" % (crc32(line), line) for line in lines]))
         return number
 
     def _rotate(self) -> None:
@@ -218,6 +224,9 @@ class NoJournal:
 
     def begin(self, header: Callable[[], dict[str, Any]]) -> None:
         pass
+
+    def turn(self) -> int:
+        return 0
 
     def append(self, lines: Sequence[bytes]) -> int:
         return 0

@@ -5,22 +5,25 @@
 * A batch of puts is written to the journal in one piece, and only then does anything come of it:
   it is applied, handed on, and acked, once for the whole batch. If the journal can't be written,
   the batch is refused as ``full``, as if it had never come.
+* After a ``full``, everything that comes over the same link is refused, too, until the sender can
+  have heard of it: else what it had sent behind would overtake what it will send again. A ping goes
+  with the refusal, and whatever comes before its pong was sent before.
 * When it starts, a keeper plays its journal back before it lets anybody connect.
 """
 
 import argparse
 import asyncio
-from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Generic, TypeVar
 
-from barker import state, wire
+from barker import barks, state, wire
 from barker.arguments import at_least_0, service_name
 from barker.journal import Journal, NoJournal
 from barker.link import Link, Message
 from barker.routing import CONSISTENT, split
 from barker.service import Service, log
 from barker.streams import DEFAULT_KEEP
-from barker.wire import BAD_MESSAGE, BadMessage, BarkerError
+from barker.wire import BAD_MESSAGE, Arriving, BadMessage, BarkerError
 
 # A bark waiting in an outbox costs some 600 bytes; this many fit a small machine. Beyond it, full.
 DEFAULT_BACKLOG = 1_200_000
@@ -29,25 +32,16 @@ MAX_STREAMS = 2_000_000
 # What a journal keeps even if nobody needs it for its content: by the keys in it we know a bark
 # again that comes a second time, and these are the keys of about 100 000 barks.
 KEPT_BYTES = 32 * 1024 * 1024
-# Puts of a batch that are applied before readers get their share of them: with more at once, a
-# batch could push entries out of a timeline that a reader who keeps up has not been sent.
-APPLIED_HANDFUL = 256
+# Puts that make one record of the journal: what a record costs is shared by so many, and so many
+# are lost if one is damaged. They are also applied before readers get their share of them: with
+# more at once, a batch could push out of a timeline what a reader who keeps up was not sent yet.
+HANDFUL = 128
 # Records played back between two looks at the loop, so that Ctrl-C is heard.
 REPLAY_HANDFUL = 5000
 
 
-class Kept(Protocol):
-    """A put on its way to the journal: which one it is on its link, for whom, and its record."""
-
-    @property
-    def seq(self) -> int: ...
-    @property
-    def addresses(self) -> Sequence[str]: ...
-    @property
-    def line(self) -> bytes: ...
-
-
-Stage = TypeVar("Stage", bound=Kept)
+# What a put has become on its way to the journal.
+Stage = TypeVar("Stage")
 
 
 class Keeper(Service, Generic[Stage]):
@@ -105,22 +99,31 @@ class Keeper(Service, Generic[Stage]):
         self.address: str = args.address
         self.world = state.world(args.state)
         self.journal: Journal | NoJournal = NoJournal()
-        self._staged: list[Stage] = []
+        self._staged: list[Stage] = []  # of this batch, and ...
+        self._staged_as: list[tuple[int, Sequence[str]]] = []  # ... as which numbers, for whom
         self._moved: dict[int, list[str]] = {}  # of this batch, by number of the put
         self._known: list[
             tuple[int, Sequence[str]]
         ] = []  # of this batch: had before, perhaps in it
-        self._ours: dict[str, bool] = {}
+        self._ours: set[str] = set()
+        self._full: dict[Link, int] = {}  # how many pongs until it has heard that something was
         self.watch(self.address, self._ring_changed)
 
     # --- what the two kinds fill in ---
 
-    def take(self, seq: int, addresses: Sequence[str], message: Message) -> Stage | None:
-        """Check a put to addresses that are ours; None if we have it already. Or BadMessage."""
+    def take(self, put: Arriving) -> Stage | None:
+        """Check a put to addresses that are ours; None if we have it already. Or BadMessage.
+
+        That its body is one is checked already.
+        """
         raise NotImplementedError
 
-    def keep(self, stage: Stage, segment: int) -> None:
-        """It is in the journal, in that segment: apply it."""
+    def record(self, stages: Sequence[Stage], segment: int) -> Iterable[bytes]:
+        """What that segment of the journal is to have of these."""
+        raise NotImplementedError
+
+    def keep(self, stages: Sequence[Stage], segment: int) -> None:
+        """They are in the journal, in that segment: apply them."""
         raise NotImplementedError
 
     def withdraw(self, stage: Stage) -> None:
@@ -187,17 +190,18 @@ class Keeper(Service, Generic[Stage]):
 
     def is_ours(self, address: str) -> bool:
         """Does the ring give us this address? Remembered until the ring changes."""
-        ours = self._ours.get(address)
-        if ours is None:
-            service, key = split(address)
-            if service != self.address or not key:
-                raise BadMessage(BAD_MESSAGE, f"{address} is not below {self.address}/")
-            owner = self.routes.route(service).owner(key)
-            # As long as nobody has told us of a ring, whoever asks knows better than we do.
-            ours = owner is None or owner.name == self.name
+        if address in self._ours:
+            return True
+        service, key = split(address)
+        if service != self.address or not key:
+            raise BadMessage(BAD_MESSAGE, f"{address} is not below {self.address}/")
+        owner = self.routes.route(service).owner(key)
+        # As long as nobody has told us of a ring, whoever asks knows better than we do.
+        ours = owner is None or owner.name == self.name
+        if ours:
             if len(self._ours) > MAX_STREAMS:
                 self._ours.clear()
-            self._ours[address] = ours
+            self._ours.add(address)
         return ours
 
     def _ring_changed(self) -> None:
@@ -207,32 +211,70 @@ class Keeper(Service, Generic[Stage]):
     # --- puts ---
 
     def on_put(self, link: Link, message: Message) -> None:
-        seq = message["seq"]
-        link.count_put(seq)
-        addresses: Sequence[str] = message["to"]
+        link.count_puts(message["seq"], 1)
+        for put in wire.puts_in(message):
+            try:
+                barks.check_body(put.body, put.fields)
+            except BadMessage as fault:
+                self._refuse(link, put.seq, fault.code, fault.reason, put.addresses)
+            else:
+                self._take(link, put)
+
+    def on_puts(self, link: Link, message: Message) -> None:
+        link.count_puts(message["seq"], len(message["bodies"]))
+        for put in wire.puts_in(message):
+            self._take(link, put)
+
+    def _take(self, link: Link, put: Arriving) -> None:
         try:
-            moved = [a for a in addresses if not self.is_ours(a)]
-            ours = [a for a in addresses if a not in moved] if moved else addresses
-            if ours:
-                stage = self.take(seq, ours, message)
+            if self._full and self._is_full(link):
+                raise BadMessage(wire.FULL, "something before it was refused as full")
+            if not self._ours.issuperset(put.addresses):
+                put = self._only_ours(put)
+            if put.addresses:
+                stage = self.take(put)
                 if stage is not None:
                     self._staged.append(stage)
+                    self._staged_as.append((put.seq, put.addresses))
                 else:
-                    self._known.append((seq, ours))
-            if moved:
-                self._moved[seq] = moved
+                    self._known.append((put.seq, put.addresses))
         except BadMessage as fault:
             # Only one refusal can be said of a put, so it is for all its addresses.
-            link.send(wire.refuse_line(seq, fault.code, fault.reason, addresses))
+            addresses = [*put.addresses, *self._moved.pop(put.seq, ())]
+            self._refuse(link, put.seq, fault.code, fault.reason, addresses)
+
+    def _only_ours(self, put: Arriving) -> Arriving:
+        moved = [a for a in put.addresses if not self.is_ours(a)]
+        if not moved:
+            return put
+        self._moved[put.seq] = moved
+        return put._replace(addresses=[a for a in put.addresses if a not in moved])
+
+    def _is_full(self, link: Link) -> bool:
+        """Was something of this link refused as full, which its peer may not have heard yet?"""
+        if link in self._full and link.pongs >= self._full[link]:
+            del self._full[link]
+        return link in self._full
+
+    def _refuse(
+        self, link: Link, seq: int, code: str, reason: str, addresses: Sequence[str]
+    ) -> None:
+        link.send(wire.refuse_line(seq, code, reason, addresses))
+        if code == wire.FULL and link not in self._full:
+            link.ping()
+            self._full[link] = link.pings
+
+    def link_down(self, link: Link) -> None:
+        self._full.pop(link, None)
 
     def batch_end(self, link: Link) -> None:
         if self._staged:
             self._commit(link)
+        self._staged_as.clear()
         self._known.clear()
         if self._moved:
             for seq, moved in self._moved.items():
-                reason = "another one's share of the ring"
-                link.send(wire.refuse_line(seq, wire.MOVED, reason, moved))
+                self._refuse(link, seq, wire.MOVED, "another one's share of the ring", moved)
             self._moved.clear()
         if link.acked != link.received:
             link.acked = link.received
@@ -241,9 +283,12 @@ class Keeper(Service, Generic[Stage]):
 
     def _commit(self, link: Link) -> None:
         # Until `append` returns they are still `_staged`: a header that it writes goes before them.
-        staged = self._staged
+        staged, refused = self._staged, self._staged_as + self._known
+        handfuls = [staged[i : i + HANDFUL] for i in range(0, len(staged), HANDFUL)]
         try:
-            segment = self.journal.append([stage.line for stage in staged])
+            segment = self.journal.turn()
+            records = [line for handful in handfuls for line in self.record(handful, segment)]
+            self.journal.append(records)
         except OSError as fault:
             self._staged = []
             reason = f"the journal can't be written: {fault.strerror or fault}"
@@ -251,13 +296,11 @@ class Keeper(Service, Generic[Stage]):
             for stage in staged:
                 self.withdraw(stage)
             # What repeats something of this batch must not be acked before that is kept.
-            refused = [(stage.seq, stage.addresses) for stage in staged] + self._known
             for seq, addresses in sorted(refused):
                 addresses = [*addresses, *self._moved.pop(seq, ())]
-                link.send(wire.refuse_line(seq, wire.FULL, reason, addresses))
+                self._refuse(link, seq, wire.FULL, reason, addresses)
         else:
             self._staged = []
-            for i, stage in enumerate(staged, start=1):
-                self.keep(stage, segment)
-                if i % APPLIED_HANDFUL == 0:
-                    self.hand_on()
+            for handful in handfuls:
+                self.keep(handful, segment)
+                self.hand_on()

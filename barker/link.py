@@ -21,6 +21,7 @@ and what was on the way is kept by a window (``barker.window``).
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import Callable
@@ -105,6 +106,8 @@ class Link:
         self.messages_in = self.messages_out = 0
         # Acceptor's side of `put`: the last number received, and the last one acked.
         self.received = self.acked = 0
+        self.pings = self.pongs = 0  # said by us, and heard
+        self._waits: asyncio.Task[None] | None = None
 
     def begin(self, framing: Framing, data: bytes) -> None:
         """Go on with the framing that the first bytes have asked for; `data` came after them."""
@@ -145,11 +148,17 @@ class Link:
         if self.waiting_bytes > self._max_waiting_bytes:
             self.abort("does not read what it asked for")
 
-    def count_put(self, seq: int) -> None:
+    def ping(self) -> None:
+        """Ask for a pong. It comes after all that the peer has said before it heard of this."""
+        self.pings += 1
+        self.pinged = self._loop.time()
+        self.send(wire.PING)
+
+    def count_puts(self, seq: int, count: int) -> None:
         """Numbers of puts rise by one on each link; raises ProtocolError if `seq` is not next."""
         if seq != self.received + 1:
             raise ProtocolError(wire.PROTOCOL, f"put {seq} after put {self.received}")
-        self.received = seq
+        self.received += count
 
     @property
     def waiting_bytes(self) -> int:
@@ -160,6 +169,16 @@ class Link:
     def busy(self) -> bool:
         """Should a sender with a window wait for an ack before it sends more?"""
         return self._queued_bytes + self.waiting_bytes > BUSY_BYTES
+
+    def when_free(self, work: Callable[[], None]) -> None:
+        """Call `work` once the peer has read most of what was written; never if it doesn't."""
+        self._waits = self._loop.create_task(self._wait_for_room(work))
+
+    async def _wait_for_room(self, work: Callable[[], None]) -> None:
+        with contextlib.suppress(OSError):
+            await self._writer.drain()
+            if not self.closed:
+                work()
 
     # --- receiving ---
 
@@ -201,9 +220,11 @@ class Link:
                     handler(self, message)
                 elif op == "ping":
                     self.send(wire.PONG)
+                elif op == "pong":
+                    self.pongs += 1
                 elif op == "error":
                     log.warning("%r said: %s (%s)", self, message["reason"], message["code"])
-                elif op != "pong":
+                else:
                     raise ProtocolError(wire.PROTOCOL, f"{op} has no meaning here")
                 if self.closed:
                     return

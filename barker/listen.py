@@ -27,7 +27,8 @@ from barker.streams import DEFAULT_KEEP
 # Ids remembered for each inbox: many times what a manifold retains by default, because after a
 # change of manifold all of that may come again, and a dead one's when it is back.
 REMEMBERED_IDS = 10 * DEFAULT_KEEP
-# Messages that may be on their way to us; acked for each batch, so this bounds one batch.
+# Messages of one inbox that may be on their way to us. We ack once for a quarter of it: an ack
+# settles nothing here, it only lets the inbox send more.
 WINDOW = 1024
 
 # Called with the user whose inbox it is, the body as a JSON object, and whether it comes late.
@@ -37,14 +38,14 @@ Show = Callable[[str, dict[str, Any], bool], None]
 class Place:
     """How far a reader has come in one inbox, and whom it has asked for more."""
 
-    __slots__ = ("asked", "epoch", "last", "past", "seen", "serial", "unacked", "wanted")
+    __slots__ = ("acked", "asked", "epoch", "last", "past", "seen", "serial", "wanted")
 
     def __init__(self) -> None:
         self.epoch: str | None = None
         self.serial = 0
         self.seen: dict[tuple[str, str], None] = {}
         self.asked: Link | None = None
-        self.unacked = False
+        self.acked = 0
         # Of the first answer: what there was before we came, up to the serial `last`.
         self.past: list[tuple[dict[str, Any], bool]] | None = None
         self.last = 0
@@ -80,7 +81,6 @@ class Reader(Peers):
         self._show = show
         self._refused = refused
         self._history = history
-        self._grown: list[tuple[str, Place]] = []
         self.gaps = 0
 
     def wanted(self, target: Target) -> bool:
@@ -122,7 +122,8 @@ class Reader(Peers):
         # Also before the first bark: whoever holds the inbox next is to send what comes after
         # this place, not what a new reader would get.
         changed = place.epoch not in (None, message["epoch"])
-        place.epoch, place.serial = message["epoch"], message["serial"]
+        place.epoch = message["epoch"]
+        place.serial = place.acked = message["serial"]
         if changed or place.serial >= place.last:
             self._show_past(address, place)
 
@@ -134,29 +135,33 @@ class Reader(Peers):
             self._show(address.partition("/")[2], fields, late)
 
     def on_message(self, link: Link, message: Message) -> None:
-        address = message["address"]
-        place = self._places.get(address)
-        if place is None or place.asked is not link:
-            return  # the last words of a former owner; the new one says it again
-        place.epoch, place.serial = message["epoch"], message["serial"]
-        if not place.unacked:
-            place.unacked = True
-            self._grown.append((address, place))
-        fields, late = message["parsed"], "late" in message
-        readable = type(fields) is dict and {"user", "id"} <= fields.keys()
-        if readable and place.is_new((fields["user"], fields["id"])):
-            if place.past is not None:
-                place.past.append((fields, late))
-            else:
-                self._show(address.partition("/")[2], fields, late)
-        if place.past is not None and place.serial >= place.last:
-            self._show_past(address, place)
+        to = {message["address"]: message["serial"]}
+        self._take(link, message, to, message["parsed"])
 
-    def batch_end(self, link: Link) -> None:
-        grown, self._grown = self._grown, []
-        for address, place in grown:
-            place.unacked = False
-            link.send(wire.encode("ack", address=address, serial=place.serial))
+    def on_messages(self, link: Link, message: Message) -> None:
+        for to, fields in zip(message["to"], message["parsed"], strict=True):
+            self._take(link, message, to, fields)
+
+    def _take(self, link: Link, message: Message, to: dict[str, int], fields: Any) -> None:
+        """One body, and in which inboxes it is."""
+        late = "late" in message
+        readable = type(fields) is dict and {"user", "id"} <= fields.keys()
+        key = (fields["user"], fields["id"]) if readable else None
+        for address, serial in to.items():
+            place = self._places.get(address)
+            if place is None or place.asked is not link:
+                continue  # the last words of a former owner; the new one says it again
+            place.epoch, place.serial = message["epoch"], serial
+            if serial - place.acked >= WINDOW // 4:
+                place.acked = serial
+                link.send(wire.encode("ack", address=address, serial=serial))
+            if key and place.is_new(key):
+                if place.past is None:
+                    self._show(address.partition("/")[2], fields, late)
+                else:
+                    place.past.append((fields, late))
+            if place.past is not None and serial >= place.last:
+                self._show_past(address, place)
 
     def on_gap(self, link: Link, message: Message) -> None:
         self.gaps += 1

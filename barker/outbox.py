@@ -19,11 +19,10 @@ from barker.agent import deepest
 from barker.ages import Ages
 from barker.delivery import Delivery, Job, Put
 from barker.keeper import KEPT_BYTES, Keeper
-from barker.link import Message
 from barker.routing import split
 from barker.service import log
-from barker.streams import Duplicates
-from barker.wire import BAD_MESSAGE, BadMessage
+from barker.streams import Keys
+from barker.wire import BAD_MESSAGE, Arriving, BadMessage, Load
 
 # How long the journal may lag behind in what is settled: what it doesn't know to be settled is
 # pushed once more after a crash, and dropped as known by the inboxes.
@@ -33,11 +32,8 @@ SETTLE_NOTE_S = 0.05
 class Stamped(NamedTuple):
     """A bark on its way to the journal."""
 
-    seq: int
-    addresses: Sequence[str]
-    line: bytes
-    end: bytes
-    n: int
+    load: Load
+    stream: "Backlog"
     key: tuple[str, str]
 
 
@@ -47,58 +43,77 @@ class Outbox(Keeper[Stamped]):
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
         self._n = 0  # the last counter that was given away
+        self._source = b""  # what all our stamps begin with
         self._taken = 0  # barks that this process has taken over
         self._settled = 0  # the journal knows that everything up to this one is settled
         self._noting = False
         self._last_n: dict[int, int] = {}  # by segment, the last counter in it
         self._recovered: deque[Put] = deque()
-        self._duplicates = Duplicates()
+        self._known_keys = Keys()
+        self._room = 0  # barks that we may take before we look again
         self._streams: dict[str, Backlog] = {}
         self._push = Push(self, args.push)
 
     # --- a bark's way through ---
 
-    def take(self, seq: int, addresses: Sequence[str], message: Message) -> Stamped | None:
-        address, *more = addresses
+    def take(self, put: Arriving) -> Stamped | None:
+        address, *more = put.addresses
         if more:
             raise BadMessage(BAD_MESSAGE, "a bark has one author")
-        body = message["body"]
-        bark = barks.check_bark(body, message["parsed"])
-        if bark.user != split(address)[1]:
-            raise BadMessage(BAD_MESSAGE, f"{address} takes no barks of {bark.user}")
-        if bark.user not in self.world:
-            raise BadMessage(wire.UNKNOWN_USER, f"there is no user {bark.user}")
-        if len(self._push) + len(self._staged) >= self.args.max_backlog:
-            raise BadMessage(wire.FULL, f"{len(self._push)} barks are waiting")
-        key = (bark.user, bark.id)
-        if not self._duplicates.admit(key, None, 0, addresses)[0]:
+        key = barks.check_bark(put.fields)
+        stream = self._streams.get(address) or self._new_stream(address)
+        if key[0] != stream.user:
+            raise BadMessage(BAD_MESSAGE, f"{address} takes no barks of {key[0]}")
+        if self._room <= 0:
+            self._see_room()
+            if self._room <= 0:
+                raise BadMessage(wire.FULL, f"{len(self._push)} barks are waiting")
+        if not self._known_keys.is_new(key):
             return None
         self._n += 1
-        end = wire.stamped(self.epoch.encode(), self._n, body)
-        line = wire.put_line(self._n, wire.addresses_json(addresses), end)
-        return Stamped(seq, addresses, line, end, self._n, key)
+        self._room -= 1
+        return Stamped(Load(self._source, self._n, put.body), stream, key)
 
-    def keep(self, stage: Stamped, segment: int) -> None:
-        self._last_n[segment] = stage.n
-        self._taken += 1
-        self._push.put(self._push.to, stage.end, self._stream(stage.addresses[0]))
+    def _see_room(self) -> None:
+        self._room = self.args.max_backlog - len(self._push) - len(self._staged)
+
+    def record(self, stages: Sequence[Stamped], segment: int) -> list[bytes]:
+        first = stages[0].load
+        return [
+            wire.puts_line(
+                first.n,
+                [stage.stream.to for stage in stages],
+                first.source,
+                [stage.load.n for stage in stages],
+                [stage.load.body for stage in stages],
+            )
+        ]
+
+    def keep(self, stages: Sequence[Stamped], segment: int) -> None:
+        self._last_n[segment] = stages[-1].load.n
+        self._taken += len(stages)
+        put, to = self._push.put, self._push.to
+        for stage in stages:
+            put(to, stage.load, stage.stream)
 
     def withdraw(self, stage: Stamped) -> None:
         # Its counter is free again: behind too wide a hole, an inbox would take a bark that comes
         # again for one settled long ago. But if the disk could not even cut off what it had begun
         # to write, two barks might come to share the counter.
         if self.journal.undone:
-            self._n = min(self._n, stage.n - 1)
-        self._duplicates.withdraw(stage.key, stage.addresses)
+            self._n = min(self._n, stage.load.n - 1)
+        self._known_keys.forget(stage.key)
 
     def hand_on(self) -> None:
         self._push.pump()
         self._push.ages.added(self._push.done + len(self._push), self.now())
 
-    def _stream(self, address: str) -> "Backlog":
-        stream = self._streams.get(address)
-        if stream is None:
-            stream = self._streams[address] = Backlog()
+    def _new_stream(self, address: str) -> "Backlog":
+        """For an author who has said nothing yet. Raises BadMessage if there is no such author."""
+        user = split(address)[1]
+        if user not in self.world:
+            raise BadMessage(wire.UNKNOWN_USER, f"there is no user {user}")
+        stream = self._streams[address] = Backlog(user)
         return stream
 
     # --- what is settled ---
@@ -137,31 +152,34 @@ class Outbox(Keeper[Stamped]):
 
     def replay(self, segment: int, line: bytes) -> None:
         waiting = self._recovered
-        if line.startswith(b'{"op":"put"'):
-            put = wire.decode(line)
-            n, body, fields = put["n"], put["body"], put["parsed"]
-            self._n = max(self._n, n)
-            self._last_n[segment] = n
-            self._duplicates.admit((fields["user"], fields["id"]), None, 0, put["to"])
-            end = wire.stamped(put["origin"].encode(), n, body)
-            waiting.append(Put(b"", end, put["to"], self._stream(put["to"][0])))
+        record = wire.decode_record(line)
+        if record["op"] in ("put", "puts"):
+            source = wire.source(record["origin"])
+            for _, to, _, n, _, body, fields in wire.puts_in(record):
+                self._n = max(self._n, n)
+                self._last_n[segment] = n
+                self._known_keys.is_new((fields["user"], fields["id"]))
+                stream = self._streams.get(to[0])
+                if stream is None:  # also if there is no such user any more: it was acked
+                    stream = self._streams[to[0]] = Backlog(fields["user"])
+                waiting.append(Put(b"", to, stream, source, n, body))
+            return
+        if record["op"] == "segment":
+            self._n = max(self._n, record["n"])
+            self._settled = max(self._settled, record["settled"])
         else:
-            record = wire.loads(line)
-            if record["op"] == "segment":
-                self._n = max(self._n, record["n"])
-                self._settled = max(self._settled, record["settled"])
-            else:
-                self._settled = max(self._settled, record["seq"])
-                self._n = max(self._n, self._settled)  # its put may be what was damaged
-            while waiting and wire.stamp(waiting[0].end) <= self._settled:
-                waiting.popleft()
+            self._settled = max(self._settled, record["seq"])
+            self._n = max(self._n, self._settled)  # its put may be what was damaged
+        while waiting and waiting[0].n <= self._settled:
+            waiting.popleft()
 
     async def prepare(self) -> None:
         await super().prepare()
+        self._source = wire.source(self.epoch)
         waiting, self._recovered = self._recovered, deque()
         for put in waiting:
-            if wire.stamp(put.end) > self._settled:
-                self._push.put(self._push.to, put.end, put.job)
+            if put.n > self._settled:
+                self._push.put(self._push.to, Load(put.source, put.n, put.body), put.job)
         if len(self._push):
             log.info("%d barks are still to be pushed", len(self._push))
             self._push.ages.added(len(self._push), self.now())  # older than we can tell
@@ -192,10 +210,12 @@ class Outbox(Keeper[Stamped]):
 class Backlog:
     """One author's stream: `pending` barks that nobody has taken over yet."""
 
-    __slots__ = ("pending",)
+    __slots__ = ("pending", "to", "user")
     void = False
 
-    def __init__(self) -> None:
+    def __init__(self, user: str) -> None:
+        self.user = user
+        self.to = wire.addresses_json([f"outbox/{user}"])
         self.pending = 0
 
 
@@ -210,7 +230,7 @@ class Push(Delivery):
 
     def oldest_n(self, default: int) -> int:
         """The counter of the oldest bark that nobody has taken over yet."""
-        return min((wire.stamp(put.end) for put in self.oldest()), default=default)
+        return min((put.n for put in self.oldest()), default=default)
 
     def settled(self, jobs: list[Job]) -> None:
         for job in jobs:

@@ -19,7 +19,7 @@ from barker.ring import Ring
 CONSISTENT, ORDERED = "consistent", "ordered"
 
 # Owners that a route remembers so as not to hash a busy key again; beyond it, it starts over.
-_REMEMBERED_OWNERS = 100_000
+_REMEMBERED_OWNERS = 150_000
 
 
 class Target(NamedTuple):

@@ -49,7 +49,7 @@ class Stream(Generic[Item]):
         self._keep = keep
         self.last = 0
 
-    def append(self, entry: Item, *, is_old: bool = False) -> int:
+    def append(self, entry: Item, is_old: bool = False) -> int:
         """Returns the entry's serial.
 
         What `is_old` was written elsewhere long ago and is only new here. It does not take the
@@ -127,6 +127,13 @@ class Cursor:
         """The reader has shown everything up to `serial`; its window opens by that much."""
         self.acked = max(self.acked, min(serial, self.sent))
 
+    def next(self, serial: int) -> bool:
+        """Take just this entry, the newest: True if it is the next one and there is room for it."""
+        if serial - 1 != self.sent or serial > self.acked + self.window:
+            return False
+        self.sent = serial
+        return True
+
     def take(self, stream: Stream[Item], most: int = 2**31) -> tuple[int, int, list[Item]]:
         """What to send now: (entries missed, serial of the first entry, up to `most` entries)."""
         room = self.acked + self.window - self.sent
@@ -144,6 +151,37 @@ class Cursor:
         return missed, first, entries
 
 
+# For which addresses a bark was accepted. Most have a few, and a list is the smallest thing for
+# that; a celebrity's are a hundred thousand, in hundreds of puts, and to look through a list for
+# each of them would take longer than all the rest.
+Addresses = list[str] | set[str]
+MAX_LISTED = 50
+
+
+class Keys:
+    """The last so many keys, of which at least `min_keys` are remembered."""
+
+    def __init__(self, min_keys: int = MIN_REMEMBERED_KEYS) -> None:
+        self._min_keys = min_keys
+        # Two generations: when the young one is full it becomes the old one, which is forgotten.
+        # That bounds the memory without paying for an eviction per key.
+        self._young: set[tuple[str, str]] = set()
+        self._old: set[tuple[str, str]] = set()
+
+    def is_new(self, key: tuple[str, str]) -> bool:
+        """Remember it; False if it was remembered before."""
+        if key in self._young or key in self._old:
+            return False
+        if len(self._young) >= self._min_keys:
+            self._old, self._young = self._young, set()
+        self._young.add(key)
+        return True
+
+    def forget(self, key: tuple[str, str]) -> None:
+        self._young.discard(key)
+        self._old.discard(key)
+
+
 class _Origin:
     """What one manifold has stamped: the highest counter, and by counter who has had what."""
 
@@ -152,7 +190,7 @@ class _Origin:
     def __init__(self) -> None:
         self.heard = 0
         self.highest = -1
-        self.stamped: dict[int, list[str]] = {}
+        self.stamped: dict[int, Addresses] = {}
 
 
 class Duplicates:
@@ -161,13 +199,12 @@ class Duplicates:
     def __init__(self, window: int = COUNTER_WINDOW, min_keys: int = MIN_REMEMBERED_KEYS) -> None:
         self._window = window
         self._min_keys = min_keys
-        # Two generations: when the young one is full it becomes the old one, which is forgotten.
-        # That bounds the memory without paying for an eviction per key. The lists of addresses are
-        # those of the origins' tables.
-        self._young: dict[tuple[str, str], list[str]] = {}
-        self._old: dict[tuple[str, str], list[str]] = {}
+        # Two generations, as of `Keys`. The lists of addresses are those of the origins' tables.
+        self._young: dict[tuple[str, str], Addresses] = {}
+        self._old: dict[tuple[str, str], Addresses] = {}
         self._origins: dict[str, _Origin] = {}
-        self._now = 0  # counts calls of `admit`
+        self._last: tuple[str | None, _Origin] = (None, _Origin())  # whose stamp was looked at last
+        self._now = 0  # counts how often that has changed
 
     @property
     def highest(self) -> dict[str, int]:
@@ -184,20 +221,23 @@ class Duplicates:
         """What `admit` has just returned was not accepted after all (the disk is full)."""
         record = self._young.get(key) or self._old.get(key)
         if record:
-            record[:] = [a for a in record if a not in addresses]
+            for address in addresses:
+                record.remove(address)
 
     def admit(
-        self, key: tuple[str, str], origin: str | None, n: int, addresses: Sequence[str]
+        self, key: tuple[str, str], origin: str | None, n: int, addresses: list[str]
     ) -> tuple[Sequence[str], bool]:
         """Which of `addresses` have not had this bark, and whether it comes late.
 
         What is returned counts as accepted from now on. Late means: something that the same origin
-        stamped afterwards was here before. Without an origin only the key is asked about.
+        stamped afterwards was here before. Without an origin only the key is asked about. The list
+        of addresses is kept, and must not be changed afterwards.
         """
         late, record, of = False, None, None
         if origin is not None:
-            of = self._origins.get(origin) or self._origin(origin)
-            of.heard = self._now = self._now + 1
+            name, of = self._last
+            if origin != name:
+                of = self._origin(origin)
             if n > of.highest:
                 of.highest = n
             elif n <= of.highest - self._window:
@@ -209,17 +249,23 @@ class Duplicates:
             record = self._young.get(key)
             if record is None:
                 record = self._old.get(key)
-                if record is None:
-                    record = []
-        fresh = [a for a in addresses if a not in record] if record else [*addresses]
+        fresh = addresses
+        if record is None:
+            record = addresses if len(addresses) <= MAX_LISTED else set(addresses)
+        else:
+            # The same object is in several tables, and all of them have to know.
+            fresh = [a for a in addresses if a not in record]
+            if isinstance(record, list):
+                record += fresh
+            else:
+                record.update(fresh)
         if of is not None:
             of.stamped[n] = record
             if len(of.stamped) > 2 * self._window:
                 oldest = of.highest - self._window
                 of.stamped = {m: r for m, r in of.stamped.items() if m > oldest}
         if fresh:
-            record += fresh
-            if key not in self._young and len(self._young) >= self._min_keys:
+            if len(self._young) >= self._min_keys and key not in self._young:
                 self._old, self._young = self._young, {}
             self._young[key] = record
         return fresh, late
@@ -230,4 +276,7 @@ class Duplicates:
             if len(self._origins) >= MAX_ORIGINS:
                 del self._origins[min(self._origins, key=lambda o: self._origins[o].heard)]
             self._origins[name] = _Origin()
-        return self._origins[name]
+        of = self._origins[name]
+        of.heard = self._now = self._now + 1
+        self._last = (name, of)
+        return of

@@ -8,6 +8,9 @@ are never stored, only counted.
 
     acked, forgotten | unacked: sent on this connection | waiting: not sent yet
                      ^ seq == first                     ^ seq == first + len(unacked)
+
+What the other side has no room for is *put off*: it stays in its place, and until it has gone
+again, when everything that was sent has an answer, nothing newer goes.
 """
 
 from collections import deque
@@ -28,39 +31,49 @@ class Window(Generic[Entry]):
         self._unacked: deque[Entry | None] = deque()
         self._waiting: deque[Entry] = deque()
         self._refused = 0  # how many of the unacked are None
+        self._put_off: set[int] = set()  # numbers of the unacked that are to go again
+        self._passed: list[Entry] = []  # the same, after an ack has passed them
 
     def __len__(self) -> int:
         """How many entries nobody has taken over yet."""
-        return len(self._unacked) - self._refused + len(self._waiting)
+        sent = len(self._unacked) - self._refused
+        return sent + len(self._waiting) + len(self._passed)
 
     @property
     def unacked(self) -> int:
         return len(self._unacked)
 
+    @property
+    def holds_back(self) -> bool:
+        """Is there something that was put off?"""
+        return bool(self._put_off or self._passed)
+
     def head(self, count: int) -> Iterator[Entry]:
         """The first `count` entries that are not settled, in the order in which they go out."""
-        entries = (e for e in chain(self._unacked, self._waiting) if e is not None)
-        return islice(entries, count)
+        entries = chain(self._passed, self._unacked, self._waiting)
+        return islice((e for e in entries if e is not None), count)
 
-    def add(self, entry: Entry, *, first: bool = False) -> None:
-        """Have it wait behind all others, or before them."""
-        if first:
-            self._waiting.appendleft(entry)
-        else:
-            self._waiting.append(entry)
+    def add(self, entry: Entry) -> None:
+        """Have it wait behind all others."""
+        self._waiting.append(entry)
 
-    def send(self) -> Iterator[tuple[int, Entry]]:
-        """Number and entry of all that may go out now; each is unacked as soon as it is yielded."""
+    def add_first(self, entry: Entry) -> None:
+        """Have it wait before all others."""
+        self._waiting.appendleft(entry)
+
+    def send(self, most: int) -> tuple[int, list[Entry]]:
+        """Up to `most` that may go out now, unacked from now on, and the number of the first."""
         waiting, unacked = self._waiting, self._unacked
         seq = self._first + len(unacked)
-        for _ in range(min(len(waiting), self._limit - len(unacked))):
-            entry = waiting.popleft()
-            unacked.append(entry)
-            yield seq, entry
-            seq += 1
+        if self.holds_back:
+            return seq, []
+        pop = waiting.popleft
+        entries = [pop() for _ in range(min(most, len(waiting), self._limit - len(unacked)))]
+        unacked += entries
+        return seq, entries
 
     def ack(self, seq: int) -> list[Entry]:
-        """Forget everything up to `seq` and return it, but for what was refused before.
+        """Forget everything up to `seq` and return it, but for what was refused or put off before.
 
         An ack of something already acked returns nothing. Raises ValueError for a number that was
         never sent.
@@ -70,9 +83,17 @@ class Window(Generic[Entry]):
             raise ValueError(f"ack of {seq}, which was never sent")
         if count <= 0:
             return []
-        self._first += count
         pop = self._unacked.popleft
-        entries = [e for e in [pop() for _ in range(count)] if e is not None]
+        passed = [pop() for _ in range(count)]
+        if self._put_off:
+            for i in sorted(n - self._first for n in self._put_off if n <= seq):
+                self._put_off.remove(self._first + i)
+                entry, passed[i] = passed[i], None
+                if entry is not None:
+                    self._passed.append(entry)
+                    self._refused += 1
+        self._first += count
+        entries = [e for e in passed if e is not None]
         self._refused -= count - len(entries)
         return entries
 
@@ -90,15 +111,35 @@ class Window(Generic[Entry]):
         self._refused += entry is not None
         return entry
 
+    def put_off(self, seq: int, entry: Entry) -> None:
+        """What was refused as `seq`, or what is left of it, is to go again.
+
+        Call it with what `refuse` has returned for that number, before anything else.
+        """
+        self._unacked[seq - self._first] = entry
+        self._refused -= 1
+        self._put_off.add(seq)
+
+    def take_put_off(self) -> list[Entry]:
+        """Give up what was put off, in order; nothing as long as anything has no answer yet."""
+        if self._unacked:
+            return []
+        entries, self._passed = self._passed, []
+        return entries
+
     def rewind(self) -> None:
         """A new connection: everything unacked waits again, in order, before anything new."""
         self._waiting.extendleft(e for e in reversed(self._unacked) if e is not None)
+        self._waiting.extendleft(reversed(self._passed))
         self._unacked.clear()
+        self._passed.clear()
+        self._put_off.clear()
         self._refused = 0
         self._first = 1
 
     def discard_waiting(self, unwanted: Callable[[Entry], bool]) -> None:
-        """Drop what nobody wants any more and what has not been sent (on this connection)."""
+        """Drop what nobody wants any more, but for what is on its way (on this connection)."""
+        self._passed = [e for e in self._passed if not unwanted(e)]
         if any(map(unwanted, self._waiting)):
             self._waiting = deque(e for e in self._waiting if not unwanted(e))
 

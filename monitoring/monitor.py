@@ -98,7 +98,6 @@ class Monitor(Service):
         self.epoch = secrets.token_hex(8)
         self._frames: Stream[bytes] = Stream(HISTORY)
         self._pages: dict[Link, Cursor] = {}
-        self._head = wire.message_head("monitor", self.epoch)
         self._shown = 0
 
     async def ready(self) -> None:
@@ -144,7 +143,7 @@ class Monitor(Service):
             if missed:
                 link.send(wire.encode("gap", address="monitor", missed=missed))
             for body in bodies:
-                link.send(wire.message_line(self._head, serial, body))
+                link.send(wire.message_line("monitor", self.epoch, serial, body))
                 serial += 1
             self._shown += len(bodies)
             if len(bodies) < PIECE:

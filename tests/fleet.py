@@ -353,7 +353,7 @@ class Audience(Guest):
             (address.partition("/")[2], s.bark.id)
             for s in said
             if s.acked_at is not None
-            for address in self._targets.of(s.bark)
+            for address in self._targets.of(s.bark.user, s.bark.content)
             if address.partition("/")[2] in self.shown
         )
 

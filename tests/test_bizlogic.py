@@ -4,13 +4,13 @@ import unittest
 from collections.abc import Sequence
 from typing import ClassVar
 
-from barker import barks, delivery, link, users, wire
+from barker import delivery, link, users, wire
 from barker.bizlogic import BizLogic, Targets
 from barker.directory import Directory
 from barker.routing import Route, target_from
 from barker.users import World
 from tests.fleet import until
-from tests.wireclient import Acceptor, Message, Wire, WireTest, bark, put, register
+from tests.wireclient import Acceptor, Message, Wire, WireTest, bark, put, puts, register
 
 ORIGIN = "ab" * 8
 # ann is followed by bob and cid; nobody follows cid; dora follows herself.
@@ -19,7 +19,7 @@ WORLD = World({"ann": [], "bob": ["ann"], "cid": ["ann", "bob"], "dora": ["dora"
 
 class TargetsTest(unittest.TestCase):
     def assertReaches(self, user: str, content: str, readers: str) -> None:
-        got = Targets(WORLD).of(barks.Bark("x", user, content, 1))
+        got = Targets(WORLD).of(user, content)
         self.assertEqual(sorted(got), sorted(f"inbox/{r}" for r in readers.split()))
 
     def test_a_bark_goes_to_its_author_and_to_all_followers(self) -> None:
@@ -35,12 +35,12 @@ class TargetsTest(unittest.TestCase):
 
     def test_one_mention_changes_nothing_for_the_next_bark(self) -> None:
         targets = Targets(WORLD)
-        targets.of(barks.Bark("x", "cid", "@eve", 1))
-        self.assertEqual(targets.of(barks.Bark("y", "cid", "wuff", 1)), ("inbox/cid",))
+        targets.of("cid", "@eve")
+        self.assertEqual(targets.of("cid", "wuff"), ("inbox/cid",))
 
     def test_an_author_who_does_not_exist_is_refused(self) -> None:
         with self.assertRaises(wire.BadMessage) as caught:
-            Targets(WORLD).of(barks.Bark("x", "nobody", "@ann", 1))
+            Targets(WORLD).of("nobody", "@ann")
         self.assertEqual(caught.exception.code, wire.UNKNOWN_USER)
 
 
@@ -142,6 +142,54 @@ class FanOutTest(BizLogicTest):
         self.links[first[0]].send({"op": "ack", "seq": 1})
         await self.outbox.expect("ack", seq=2)
 
+    async def test_many_barks_of_one_line_go_on_in_one_line_to_each_inbox(self) -> None:
+        bodies = [bark("ann", f"id{i}", self.everybody()) for i in range(1, 6)]
+        self.outbox.send(puts(1, [["bizlogic"]], bodies, origin=ORIGIN, n=[7, 8, 9, 10, 11]))
+        for inbox in self.links.values():
+            line = await inbox.heard_line()
+            assert line
+            self.assertEqual((line["op"], line["seq"], line["origin"]), ("puts", 1, ORIGIN))
+            self.assertEqual((line["n"], line["bodies"]), ([7, 8, 9, 10, 11], bodies))
+            self.assertEqual(len(line["to"]), 1)  # the same for all
+
+    async def test_a_line_is_acked_when_every_inbox_has_all_of_it(self) -> None:
+        bodies = [bark("ann", f"id{i}", self.everybody()) for i in range(1, 4)]
+        self.outbox.send(puts(1, [["bizlogic"]], bodies, origin=ORIGIN, n=[7, 8, 9]))
+        self.outbox.send(self.put(4, "ann", self.everybody()))
+        one, two = self.links.values()
+        for inbox in (one, two):
+            for seq in (1, 2, 3, 4):
+                await inbox.expect("put", seq=seq)
+        for inbox, seq in ((one, 4), (two, 2)):
+            inbox.send({"op": "ack", "seq": seq})
+            await inbox.before_pong()
+            self.assertEqual(await self.outbox.before_pong(), [])
+        two.send({"op": "ack", "seq": 3})
+        await self.outbox.expect("ack", seq=3)
+        two.send({"op": "ack", "seq": 4})
+        await self.outbox.expect("ack", seq=4)
+
+    async def test_what_is_refused_of_a_line_does_not_hold_up_the_rest_of_it(self) -> None:
+        users = ["eve", "nobody", "eve", "nobody"]
+        bodies = [bark(user, f"id{i}") for i, user in enumerate(users)]
+        self.outbox.send(puts(1, [["bizlogic"]], bodies, origin=ORIGIN, n=[7, 8, 9, 10]))
+        for seq in (2, 4):
+            await self.outbox.expect("refuse", seq=seq, code=wire.UNKNOWN_USER)
+        inbox = self.links[self.owner("eve")]
+        for seq, n in ((1, 7), (2, 9)):
+            await inbox.expect("put", seq=seq, n=n)
+        inbox.send({"op": "ack", "seq": 2})
+        await self.outbox.expect("ack", seq=4)
+        self.outbox.send(puts(5, [["bizlogic"]], bodies[1::2], origin=ORIGIN, n=[11, 12]))
+        for seq in (5, 6):
+            await self.outbox.expect("refuse", seq=seq, code=wire.UNKNOWN_USER)
+        await self.outbox.expect("ack", seq=6)
+        self.outbox.send(puts(7, [["bizlogic"]], [bark("eve", "x"), bark("eve", "y")]))
+        for seq in (7, 8):
+            refusal = await self.outbox.expect("refuse", seq=seq, code=wire.BAD_MESSAGE)
+            self.assertIn("stamps", refusal["reason"])
+        await self.outbox.expect("ack", seq=8)
+
 
 class RefusalTest(BizLogicTest):
     async def test_what_is_not_for_us_is_refused_and_the_queue_goes_on(self) -> None:
@@ -149,21 +197,43 @@ class RefusalTest(BizLogicTest):
             (self.put(1, "nobody"), wire.UNKNOWN_USER, "no user nobody"),
             (put(2, ["bizlogic"], bark("ann", "x")), wire.BAD_MESSAGE, "stamps"),
             (put(3, ["bizlogic"], bark("ann", "x"), origin=ORIGIN), wire.BAD_MESSAGE, "stamps"),
-            (put(4, ["bizlogic"], {}, origin=ORIGIN, n=1), wire.BAD_MESSAGE, "bad"),
-            (self.put(5, "ann", "x" * 281), wire.TOO_LARGE, "281"),
+            (put(4, ["bizlogic"], {}, origin=ORIGIN, n=1), wire.BAD_MESSAGE, "no bark"),
+            (put(5, ["bizlogic"], None, origin=ORIGIN, n=1), wire.BAD_MESSAGE, "object"),
+            (put(6, ["bizlogic"], [{}], origin=ORIGIN, n=1), wire.BAD_MESSAGE, "object"),
         ]
         for seq, (message, code, reason) in enumerate(unfit, start=1):
             self.outbox.send(message)
             refusal = await self.outbox.expect("refuse", seq=seq, code=code)
             self.assertIn(reason, refusal["reason"])
             await self.outbox.expect("ack", seq=seq)
-        self.outbox.send(self.put(6, "nobody"), self.put(7, "eve"))
-        await self.outbox.expect("refuse", seq=6)
-        await self.outbox.expect("ack", seq=6)
+        self.outbox.send(self.put(7, "nobody"), self.put(8, "eve"))
+        await self.outbox.expect("refuse", seq=7)
+        await self.outbox.expect("ack", seq=7)
         inbox = self.links[self.owner("eve")]
         await inbox.expect("put", seq=1)
         inbox.send({"op": "ack", "seq": 1})
-        await self.outbox.expect("ack", seq=7)
+        await self.outbox.expect("ack", seq=8)
+
+    async def test_promise_7_a_body_that_no_inbox_could_read_goes_no_further(self) -> None:
+        """In one line with others it would end the link, again and again, and theirs with it."""
+        inbox = self.links[self.owner("eve")]
+        for seq, more in ((1, {"a": 1}), (2, [1]), (3, "x" * wire.MAX_BODY_BYTES)):
+            self.outbox.send(
+                put(2 * seq - 1, ["bizlogic"], bark("eve", f"ok{seq}"), origin=ORIGIN, n=2 * seq),
+                put(
+                    2 * seq,
+                    ["bizlogic"],
+                    {**bark("eve", f"no{seq}"), "more": more},
+                    origin=ORIGIN,
+                    n=2 * seq + 1,
+                ),
+            )
+            await self.outbox.expect("refuse", seq=2 * seq)
+            arrived = await inbox.expect("put", seq=seq)
+            self.assertEqual(arrived["body"]["id"], f"ok{seq}")
+            inbox.send({"op": "ack", "seq": seq})
+            await self.outbox.expect("ack", seq=2 * seq)
+        self.assertEqual(await inbox.before_pong(), [])
 
     async def test_a_refusal_does_not_jump_the_queue_of_acks(self) -> None:
         self.outbox.send(self.put(1, "eve"), self.put(2, "nobody"))
@@ -179,10 +249,23 @@ class RefusalTest(BizLogicTest):
         self.outbox.send(*(self.put(i, "eve") for i in range(1, 5)))
         error = await self.outbox.expect("error", code=wire.PROTOCOL)
         self.assertIn("over 3 puts are unacked", error["reason"])
+        async with await Wire.open(self.biz.port, self.secret) as other:
+            four = [bark("eve", f"b{i}") for i in range(4)]
+            other.send(puts(1, [["bizlogic"]], four, origin=ORIGIN, n=[1, 2, 3, 4]))
+            await other.expect("error", code=wire.PROTOCOL)
 
     async def test_a_gap_in_the_numbers_is_one_too(self) -> None:
         self.outbox.send(self.put(2, "eve"))
         await self.outbox.expect("error", code=wire.PROTOCOL)
+        for seq in (1, 4, 0):
+            async with await Wire.open(self.biz.port, self.secret) as other:
+                two = [bark("eve", "x"), bark("eve", "y")]
+                other.send(
+                    puts(1, [["bizlogic"]], two, origin=ORIGIN, n=[1, 2]),
+                    puts(seq, [["bizlogic"]], two, origin=ORIGIN, n=[3, 4]),
+                )
+                error = await other.expect("error", code=wire.PROTOCOL)
+                self.assertIn("after put 2", error["reason"])
 
     async def test_what_an_inbox_refuses_for_now_is_put_again_and_acked_then(self) -> None:
         self.patch(delivery, "ASK_AGAIN_S", 0.01)

@@ -6,6 +6,7 @@ answer when they are told to. Routes, windows and messages are the real ones.
 
 import random
 import unittest
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
@@ -13,25 +14,29 @@ from unittest import mock
 from barker import delivery, wire
 from barker.delivery import Delivery
 from barker.routing import CONSISTENT, ORDERED, RouteTable, Target
-from barker.wire import FULL, MOVED, UNKNOWN_USER, ProtocolError
+from barker.wire import FULL, MOVED, UNKNOWN_USER, Arriving, Load, ProtocolError
 
-END = wire.stamped(b"0123456789abcdef", 1, b"{}")
+LOAD = wire.stamped("0123456789abcdef", 1, b"{}")
 
 
 class FakeLink:
-    """Keeps every message that it is sent, from the put on that nobody has read."""
+    """Keeps every line that it is sent, and every put in them, from the one on that nobody read."""
 
     def __init__(self, name: str) -> None:
         self.peer = {"name": name}
         self.busy = False
         self.closed = False
-        self.sent: list[dict[str, Any]] = []
+        self.lines: list[bytes] = []
+        self.sent: list[Arriving] = []
+        self.pongs: list[int] = []  # behind how many puts they went
         self.read = 0
         self.flushed = 0
 
     def send(self, message: bytes) -> None:
         if not self.closed:
-            self.sent.append(wire.decode(message))
+            assert len(message) <= wire.MAX_LINE_BYTES
+            self.lines.append(message)
+            self.sent += wire.puts_in(wire.decode(message))
 
     def flush(self) -> None:
         self.flushed = len(self.sent)
@@ -39,8 +44,8 @@ class FakeLink:
     def abort(self, reason: str = "") -> None:
         self.closed = True
 
-    def take(self) -> list[dict[str, Any]]:
-        """What was sent since the last time."""
+    def take(self) -> list[Arriving]:
+        """The puts that were sent since the last time."""
         new, self.read = self.sent[self.read :], len(self.sent)
         return new
 
@@ -139,9 +144,9 @@ class DeliveryCase(unittest.TestCase):
         link.closed = True
         self.delivery.link_down(link)  # type: ignore[arg-type]
 
-    def put(self, *addresses: str, end: bytes = END) -> FakeJob:
+    def put(self, *addresses: str, load: Load = LOAD) -> FakeJob:
         job = FakeJob()
-        self.delivery.put(addresses, end, job)
+        self.delivery.put(addresses, load, job)
         self.delivery.pump()
         return job
 
@@ -166,7 +171,7 @@ class DeliveryCase(unittest.TestCase):
 
     def assertGot(self, link: FakeLink, *puts: tuple[int, str]) -> None:
         """What the link was sent since the last time: numbers and addresses."""
-        self.assertEqual([(m["seq"], " ".join(m["to"])) for m in link.take()], list(puts))
+        self.assertEqual([(m.seq, " ".join(m.addresses)) for m in link.take()], list(puts))
         self.assertEqual(link.flushed, len(link.sent))
 
     def assertDone(self, *jobs: FakeJob) -> None:
@@ -178,12 +183,12 @@ class OrderedTest(DeliveryCase):
     policy = ORDERED
 
     def say(self, *numbers: int) -> list[FakeJob]:
-        return [self.put("bizlogic", end=wire.stamped(b"0" * 16, n, b"{}")) for n in numbers]
+        return [self.put("bizlogic", load=wire.stamped("0" * 16, n, b"{}")) for n in numbers]
 
     def assertSaid(self, link: FakeLink, *numbers: int, first: int = 1) -> None:
         """These barks, numbered on this link from `first` on."""
         expected = list(enumerate(numbers, first))
-        self.assertEqual([(m["seq"], m["n"]) for m in link.take()], expected)
+        self.assertEqual([(m.seq, m.n) for m in link.take()], expected)
         self.assertEqual(link.flushed, len(link.sent))
 
     def test_puts_wait_until_there_is_a_route_and_a_link(self) -> None:
@@ -294,7 +299,7 @@ class OrderedTest(DeliveryCase):
         a = self.up("a")
         job = FakeJob()
         for _ in range(wire.UNACKED_WINDOW + 3):
-            self.delivery.put(("bizlogic",), END, job)
+            self.delivery.put(("bizlogic",), LOAD, job)
         self.delivery.pump()
         self.assertEqual(len(a.take()), wire.UNACKED_WINDOW)
         self.ack(a, 2)
@@ -380,7 +385,7 @@ class ConsistentTest(DeliveryCase):
         addresses = self.owned("a", wire.MAX_ADDRESSES + 1)
         job = self.put(*addresses)
         self.assertEqual(job.pending, 2)
-        self.assertEqual([m["to"] for m in self.a.take()], [addresses[:-1], addresses[-1:]])
+        self.assertEqual([m.addresses for m in self.a.take()], [addresses[:-1], addresses[-1:]])
         self.ack(self.a, 2)
         self.assertDone(job)
 
@@ -410,29 +415,29 @@ class ConsistentTest(DeliveryCase):
     def test_what_was_not_sent_is_placed_anew_when_the_ring_changes_in_order(self) -> None:
         addresses = self.owned("a", 40)
         self.down(self.a)
-        jobs = [self.put(a, end=self.stamp(n)) for n in (1, 2) for a in addresses]
+        jobs = [self.put(a, load=self.stamp(n)) for n in (1, 2) for a in addresses]
         self.route("a", "b", "c")
         c, a = self.up("c"), self.up("a")
         for name, link in (("a", a), ("c", c)):
             mine = [x for x in addresses if x in self.owned(name, 400)]
             self.assertTrue(mine)
-            got = [(m["to"][0], m["n"]) for m in link.take()]
+            got = [(m.addresses[0], m.n) for m in link.take()]
             self.assertEqual(got, [(x, n) for n in (1, 2) for x in mine])
             self.ack(link, len(got))
         self.assertDone(*jobs)
 
-    def stamp(self, n: int) -> bytes:
-        return wire.stamped(b"0" * 16, n, b"{}")
+    def stamp(self, n: int) -> Load:
+        return wire.stamped("0" * 16, n, b"{}")
 
     def test_what_a_gone_target_held_goes_to_the_new_owner_in_order(self) -> None:
         (a1,) = self.owned("a")
-        jobs = [self.put(a1, end=self.stamp(n)) for n in (1, 2, 3)]
+        jobs = [self.put(a1, load=self.stamp(n)) for n in (1, 2, 3)]
         self.ack(self.a, 1)
         self.a.busy = True
-        jobs.append(self.put(a1, end=self.stamp(4)))
+        jobs.append(self.put(a1, load=self.stamp(4)))
         self.route("b")
         self.assertTrue(self.a.closed)
-        self.assertEqual([m["n"] for m in self.b.take()], [2, 3, 4])
+        self.assertEqual([m.n for m in self.b.take()], [2, 3, 4])
         self.ack(self.b, 3)
         self.assertDone(*jobs)
 
@@ -465,9 +470,10 @@ class ConsistentTest(DeliveryCase):
     def test_what_was_refused_as_full_is_asked_again_as_often_as_it_takes(self) -> None:
         a1, a2 = self.owned("a", 2)
         job, other = self.put(a1), self.put(a2)
-        for seq in (1, 3, 4):
+        for seq, last in ((1, 2), (3, 3), (4, 4)):
             self.refuse(self.a, seq, FULL, a1)
             self.assertEqual((job.pending, len(self.node.timers)), (1, 1))
+            self.ack(self.a, last)
             self.node.fire()
         self.assertGot(self.a, (1, a1), (2, a2), (3, a1), (4, a1), (5, a1))
         self.assertEqual(len(self.node.timers), 0)
@@ -480,7 +486,9 @@ class ConsistentTest(DeliveryCase):
         self.refuse(self.a, 1, FULL, a1)
         self.refuse(self.a, 2, MOVED, a1)
         self.assertEqual(len(self.node.timers), 1)
+        self.ack(self.a, 2)
         self.node.fire()
+        self.assertEqual(self.node.timers, [])
         self.ack(self.a, 4)
         self.assertDone(*jobs)
 
@@ -504,7 +512,7 @@ class ConsistentTest(DeliveryCase):
         first, second, third = self.put(a1, a2), self.put(a1), self.put(a2)
         self.assertEqual([p.job for p in self.delivery.oldest()], [first])
         self.refuse(self.a, 1, FULL, a2)
-        self.assertEqual([p.job for p in self.delivery.oldest()], [second, first])
+        self.assertEqual([p.job for p in self.delivery.oldest()], [first])
         self.refuse(self.a, 2, UNKNOWN_USER, a1)
         self.ack(self.a, 3)
         self.assertEqual((self.delivery.done, self.delivery.reached), (2, 1))
@@ -525,13 +533,338 @@ class ConsistentTest(DeliveryCase):
 
     def test_a_void_job_is_not_asked_again(self) -> None:
         (a1,) = self.owned("a")
-        job = self.put(a1)
+        for code in (FULL, MOVED):
+            with self.subTest(code=code):
+                job = self.put(a1)
+                (put,) = self.a.take()
+                self.refuse(self.a, put.seq, code, a1)
+                self.ack(self.a, put.seq)
+                job.void = True
+                self.node.fire()
+                self.assertGot(self.a)
+                self.assertEqual(len(self.delivery), 0)
+
+
+class LinesTest(DeliveryCase):
+    """How many puts make one line."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.route("a")
+        self.a = self.up("a")
+        self.job = FakeJob()
+
+    def sent(self, *loads: Load, addresses: Sequence[str] = ("inbox/ark3",)) -> list[int]:
+        """How many puts are in each line, if these are put at once."""
+        before = len(self.a.lines)
+        for load in loads:
+            self.delivery.put(tuple(addresses), load, self.job)
+        self.delivery.pump()
+        got = self.a.take()
+        self.assertEqual([(g.body, g.n) for g in got], [(load.body, load.n) for load in loads])
+        for put, load in zip(got, loads, strict=True):
+            self.assertEqual(list(put.addresses), list(addresses))
+            source = wire.source(put.origin, put.old) if put.origin else b""
+            self.assertEqual(source, load.source)
+        lines = [wire.decode(line) for line in self.a.lines[before:]]
+        counts = [len([*wire.puts_in(line)]) for line in lines]
+        self.assertEqual([line["op"] == "puts" for line in lines], [c > 1 for c in counts])
+        self.ack(self.a, got[-1].seq)
+        return counts
+
+    def test_many_of_one_source_are_one_line_and_one_alone_is_a_put(self) -> None:
+        self.assertEqual(self.sent(*(wire.stamped("a" * 16, n, b"{}") for n in range(9))), [9])
+        self.assertEqual(self.sent(wire.stamped("a" * 16, 9, b"{}")), [1])
+        self.assertEqual(self.sent(*[wire.unstamped(b"{}")] * 3), [3])
+
+    def test_a_line_has_one_source(self) -> None:
+        a, b = (wire.stamped(origin * 16, 1, b"{}") for origin in "ab")
+        old = Load(wire.source("a" * 16, old=True), 1, b"{}")
+        none = wire.unstamped(b"{}")
+        loads = [a, a, b, a, none, none, none, old, old, a]
+        self.assertEqual(self.sent(*loads), [2, 1, 1, 3, 2, 1])
+
+    def test_different_addresses_are_no_reason_for_another_line(self) -> None:
+        first, second, third = self.owned("a", 3)
+        self.delivery.put((first,), LOAD, self.job)
+        self.delivery.put((second, third), LOAD, self.job)
+        self.delivery.put((first,), LOAD, self.job)
+        self.delivery.pump()
+        self.assertEqual(len(self.a.lines), 1)
+        self.assertGot(self.a, (1, first), (2, f"{second} {third}"), (3, first))
+
+    def test_a_line_is_about_as_long_as_a_reader_likes_it(self) -> None:
+        body = wire.dumps({"a": "x" * 1000})
+        counts = self.sent(*(wire.stamped("a" * 16, n, body) for n in range(100)))
+        most = wire.MAX_GROUP_BYTES // len(body)
+        self.assertEqual(sum(counts), 100)
+        self.assertTrue(all(most - 2 <= count <= most for count in counts[:-1]), counts)
+
+    def test_no_line_is_too_long_whatever_is_in_it(self) -> None:
+        """`FakeLink.send` compares each line with the limit."""
+        large = wire.dumps({"a": "x" * (wire.MAX_BODY_BYTES - 8)})
+        self.assertEqual(len(large), wire.MAX_BODY_BYTES)
+        many = [f"{'a' * 20}/{i:03}{'b' * 61}" for i in range(wire.MAX_ADDRESSES)]
+        for body in (large, b"{}"):
+            for addresses in (many, many[:1], many[:60]):
+                for old in (False, True):
+                    loads = [
+                        Load(wire.source("f" * 64, old), wire.MAX_COUNT, body) for _ in range(20)
+                    ]
+                    self.assertEqual(sum(self.sent(*loads, addresses=addresses)), 20)
+                self.assertEqual(
+                    sum(self.sent(*[wire.unstamped(body)] * 20, addresses=addresses)), 20
+                )
+        dice = random.Random(1)
+        old = wire.source("f" * 64, old=True)
+        for _ in range(100):
+            loads = [
+                dice.choice((Load(old, wire.MAX_COUNT, body), wire.unstamped(body)))
+                for body in dice.choices((large, b"{}", wire.dumps({"a": "x" * 6000})), k=20)
+            ]
+            self.sent(*loads, addresses=many[: dice.choice((1, 3, 200, 500))])
+
+
+class FullTest(DeliveryCase):
+    """Whoever is full refuses all that comes behind, until we can have heard of it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.route("a", "b")
+        self.a, self.b = self.up("a"), self.up("b")
+
+    def say(self, address: str, *numbers: int) -> list[FakeJob]:
+        return [self.put(address, load=wire.stamped("0" * 16, n, b"{}")) for n in numbers]
+
+    def refuse_all(self, link: FakeLink, first: int, last: int, *addresses: str) -> None:
+        for seq in range(first, last + 1):
+            self.refuse(link, seq, FULL, *addresses)
+        self.ack(link, last)
+
+    def assertSaid(self, link: FakeLink, *numbers: int) -> None:
+        self.assertEqual([p.n for p in link.take()], list(numbers))
+        self.assertEqual(link.flushed, len(link.sent))
+
+    def test_nothing_overtakes_what_is_to_be_sent_again(self) -> None:
+        (a1,) = self.owned("a")
+        jobs = self.say(a1, 1, 2, 3, 4)
+        self.assertSaid(self.a, 1, 2, 3, 4)
+        self.refuse(self.a, 2, FULL, a1)
+        jobs += self.say(a1, 5)
+        self.refuse(self.a, 3, FULL, a1)
+        self.refuse(self.a, 4, FULL, a1)
+        self.assertSaid(self.a)
+        self.ack(self.a, 4)
+        jobs += self.say(a1, 6)
+        self.assertSaid(self.a)
+        self.assertEqual((len(self.delivery), [j.pending for j in jobs]), (5, [0, 1, 1, 1, 1, 1]))
+        self.node.fire()
+        self.assertSaid(self.a, 2, 3, 4, 5, 6)
+        self.ack(self.a, 9)
+        self.assertDone(*jobs)
+
+    def test_it_waits_for_the_answers_to_all_that_is_on_the_way(self) -> None:
+        (a1,) = self.owned("a")
+        jobs = self.say(a1, 1, 2, 3)
         self.a.take()
         self.refuse(self.a, 1, FULL, a1)
-        job.void = True
+        for _ in range(3):
+            self.node.fire()
+            self.assertSaid(self.a)
+            self.assertEqual(len(self.node.timers), 1)
+        self.refuse_all(self.a, 2, 3, a1)
         self.node.fire()
-        self.assertGot(self.a)
-        self.assertEqual(len(self.delivery), 0)
+        self.assertSaid(self.a, 1, 2, 3)
+        self.assertEqual(self.node.timers, [])
+        self.ack(self.a, 6)
+        self.assertDone(*jobs)
+
+    def test_it_is_put_off_in_order_as_often_as_it_takes(self) -> None:
+        (a1,) = self.owned("a")
+        jobs = self.say(a1, 1, 2, 3)
+        self.assertSaid(self.a, 1, 2, 3)
+        last = 3
+        for n in (4, 5, 6):
+            self.refuse_all(self.a, last - n + 2, last, a1)
+            jobs += self.say(a1, n)
+            self.node.fire()
+            self.assertSaid(self.a, *range(1, n + 1))
+            last += n
+        self.ack(self.a, last)
+        self.assertDone(*jobs)
+
+    def test_what_was_taken_of_it_meanwhile_is_not_sent_again(self) -> None:
+        (a1,) = self.owned("a")
+        jobs = self.say(a1, 1, 2, 3)
+        self.refuse_all(self.a, 1, 3, a1)
+        self.node.fire()
+        self.a.take()
+        self.ack(self.a, 4)
+        self.refuse_all(self.a, 5, 6, a1)
+        self.node.fire()
+        self.assertSaid(self.a, 2, 3)
+        self.ack(self.a, 8)
+        self.assertDone(*jobs)
+
+    def test_one_lane_that_waits_holds_up_no_other(self) -> None:
+        (a1,), (b1,) = self.owned("a"), self.owned("b")
+        jobs = self.say(a1, 1) + self.say(b1, 2)
+        self.refuse_all(self.a, 1, 1, a1)
+        jobs += self.say(a1, 3) + self.say(b1, 4)
+        self.assertSaid(self.a, 1)
+        self.assertSaid(self.b, 2, 4)
+        self.ack(self.b, 2)
+        self.node.fire()
+        self.assertSaid(self.a, 1, 3)
+        self.ack(self.a, 3)
+        self.assertDone(*jobs)
+
+    def test_one_timer_looks_after_all_lanes_that_wait(self) -> None:
+        (a1,), (b1,) = self.owned("a"), self.owned("b")
+        jobs = self.say(a1, 1, 2) + self.say(b1, 3)
+        self.refuse(self.a, 1, FULL, a1)
+        self.refuse_all(self.b, 1, 1, b1)
+        self.assertEqual(len(self.node.timers), 1)
+        self.node.fire()  # b may go, a not yet
+        self.assertSaid(self.b, 3, 3)
+        self.assertSaid(self.a, 1, 2)
+        self.assertEqual(len(self.node.timers), 1)
+        self.refuse_all(self.a, 2, 2, a1)
+        self.node.fire()
+        self.assertSaid(self.a, 1, 2)
+        self.ack(self.a, 4)
+        self.ack(self.b, 2)
+        self.assertDone(*jobs)
+
+    def test_only_for_the_addresses_that_were_refused(self) -> None:
+        first, second = self.owned("a", 2)
+        job = self.put(first, second)
+        self.a.take()
+        self.refuse_all(self.a, 1, 1, second)
+        self.node.fire()
+        self.assertGot(self.a, (2, second))
+        self.ack(self.a, 2)
+        self.assertDone(job)
+
+    def test_refusals_may_come_in_any_order(self) -> None:
+        # An outbox's queue is full for the third, and then its disk for the first two.
+        (a1,) = self.owned("a")
+        jobs = self.say(a1, 1, 2, 3)
+        self.a.take()
+        for seq in (3, 1, 2):
+            self.refuse(self.a, seq, FULL, a1)
+        self.ack(self.a, 3)
+        self.node.fire()
+        self.assertSaid(self.a, 1, 2, 3)
+        self.ack(self.a, 6)
+        self.assertDone(*jobs)
+
+    def test_a_new_link_gets_it_at_once_in_order_before_anything_newer(self) -> None:
+        (a1,) = self.owned("a")
+        jobs = self.say(a1, 1, 2, 3)
+        self.refuse_all(self.a, 1, 2, a1)
+        jobs += self.say(a1, 4)
+        self.down(self.a)
+        jobs += self.say(a1, 5)
+        a = self.up("a")
+        self.assertSaid(a, 1, 2, 3, 4, 5)
+        self.node.fire()  # the timer of the old link
+        self.assertSaid(a)
+        self.ack(a, 5)
+        self.assertDone(*jobs)
+
+    def test_what_was_sent_before_a_refusal_stays_before_it_when_the_link_breaks(self) -> None:
+        (a1,) = self.owned("a")
+        jobs = self.say(a1, 1, 2, 3)
+        self.refuse(self.a, 2, FULL, a1)
+        self.down(self.a)
+        a = self.up("a")
+        self.assertSaid(a, 1, 2, 3)
+        self.ack(a, 3)
+        self.assertDone(*jobs)
+
+    def test_when_its_owner_leaves_the_ring_the_next_one_gets_it_in_order(self) -> None:
+        (a1,) = self.owned("a")
+        jobs = self.say(a1, 1, 2, 3)
+        self.refuse_all(self.a, 1, 3, a1)
+        jobs += self.say(a1, 4)
+        self.route("b")
+        self.assertSaid(self.b, 1, 2, 3, 4)
+        self.node.fire()
+        self.assertSaid(self.b)
+        self.ack(self.b, 4)
+        self.assertDone(*jobs)
+
+    def test_when_the_ring_gives_it_to_another_while_it_waits_that_one_is_asked(self) -> None:
+        addresses = self.owned("a", 40)
+        jobs = [job for n in (1, 2) for a in addresses for job in self.say(a, n)]
+        self.a.take()
+        for seq, address in enumerate((*addresses, *addresses), 1):
+            self.refuse(self.a, seq, FULL, address)
+        self.ack(self.a, 80)
+        self.route("a", "b", "c")
+        c = self.up("c")
+        self.assertEqual(len(self.delivery), 80)
+        self.node.fire()
+        for name, link in (("a", self.a), ("c", c)):
+            mine = [x for x in addresses if x in self.owned(name, 400)]
+            self.assertTrue(mine)
+            got = link.take()
+            self.assertEqual(
+                [(g.addresses[0], g.n) for g in got], [(x, n) for n in (1, 2) for x in mine]
+            )
+            self.ack(link, got[-1].seq)
+        self.assertDone(*jobs)
+
+    def test_without_any_target_it_waits_with_all_others(self) -> None:
+        (a1,) = self.owned("a")
+        jobs = self.say(a1, 1, 2)
+        self.refuse_all(self.a, 1, 2, a1)
+        self.route()
+        self.node.fire()
+        jobs += self.say(a1, 3)
+        self.assertEqual(len(self.delivery), 3)
+        self.route("c")
+        c = self.up("c")
+        self.assertSaid(c, 1, 2, 3)
+        self.ack(c, 3)
+        self.assertDone(*jobs)
+
+    def test_it_counts_and_is_among_the_oldest_while_it_waits(self) -> None:
+        (a1,) = self.owned("a")
+        jobs = self.say(a1, 1, 2, 3)
+        self.refuse_all(self.a, 1, 2, a1)
+        self.assertEqual(len(self.delivery), 3)
+        self.assertIn(jobs[0], [p.job for p in self.delivery.oldest()])
+        self.ack(self.a, 3)
+        self.node.fire()
+        jobs += self.say(a1, 4)
+        self.assertEqual(next(self.delivery.oldest()).job, jobs[0])
+        self.assertEqual(len(self.delivery), 3)
+
+    def test_nobody_waits_for_what_is_void(self) -> None:
+        (a1,) = self.owned("a")
+        jobs = self.say(a1, 1, 2)
+        self.a.take()
+        self.refuse_all(self.a, 1, 2, a1)
+        jobs[0].void = True
+        self.delivery.forget_void()
+        self.assertEqual(len(self.delivery), 1)
+        self.node.fire()
+        self.assertSaid(self.a, 2)
+
+    def test_what_has_moved_does_not_keep_a_lane_waiting(self) -> None:
+        first, second = self.owned("a", 2)
+        jobs = self.say(first, 1)
+        self.a.take()
+        self.refuse(self.a, 1, MOVED, first)
+        jobs += self.say(second, 2)
+        self.assertSaid(self.a, 2)
+        self.ack(self.a, 2)
+        self.node.fire()
+        self.assertSaid(self.a, 1)
+        self.ack(self.a, 3)
+        self.assertDone(*jobs)
 
 
 class Server:
@@ -541,6 +874,9 @@ class Server:
         self.link = link
         self.dialer = dialer
         self.taken = self.acked = 0
+        self.full = False  # refuses all until a pong
+        self.pongs = 0
+        self.said: deque[tuple[str, int]] = deque()  # what our side has not heard yet
 
 
 class ModelTest(DeliveryCase):
@@ -562,13 +898,20 @@ class ModelTest(DeliveryCase):
     def test_ordered_puts_are_settled_once_whatever_is_refused(self) -> None:
         self.run_all("bizlogic", ORDERED, refusals=True)
 
-    def run_all(self, service: str, policy: str, refusals: bool) -> None:
+    def test_consistent_puts_stay_in_order_whoever_is_full(self) -> None:
+        self.run_all("inbox", CONSISTENT, refusals=False, full=True)
+
+    def test_ordered_puts_stay_in_order_whoever_is_full(self) -> None:
+        self.run_all("bizlogic", ORDERED, refusals=False, full=True)
+
+    def run_all(self, service: str, policy: str, refusals: bool, full: bool = False) -> None:
         self.service, self.policy = service, policy
         self.addresses = (
             [f"inbox/user{i}" for i in range(8)] if policy == CONSISTENT else ["bizlogic"]
         )
         for seed in range(self.SEEDS):
             with self.subTest(seed=seed):
+                self.may_be_full = full
                 self.run_one(random.Random(seed), refusals)
 
     def run_one(self, dice: random.Random, refusals: bool) -> None:
@@ -587,6 +930,7 @@ class ModelTest(DeliveryCase):
             self.step(refusals)
         self.delivery.pump()
         self.change_route(*self.NAMES[: dice.randint(1, 4)])
+        self.may_be_full = False
         for _ in range(100):
             self.settle_all()
             if not len(self.delivery):
@@ -617,7 +961,7 @@ class ModelTest(DeliveryCase):
             self.put_in[address, n] = self.period[address]
         job = FakeJob()
         self.jobs.append((job, to))
-        self.delivery.put(to, wire.stamped(b"0" * 16, n, b"{}"), job)
+        self.delivery.put(to, wire.stamped("0" * 16, n, b"{}"), job)
         if self.dice.random() < 0.7:
             self.delivery.pump()
 
@@ -650,15 +994,44 @@ class ModelTest(DeliveryCase):
         """Read and answer; what a closed link says is not heard."""
         link = server.link
         for put in link.sent[server.taken : server.taken + count]:
+            self.hear_pongs(server)
             server.taken += 1
-            self.assertEqual(put["seq"], server.taken)
-            self.take(link, put, refusals)
-        if server.acked < server.taken and not link.closed and self.dice.random() < 0.7:
+            self.assertEqual(put.seq, server.taken)
+            if server.full or (self.may_be_full and self.dice.random() < 0.1):
+                server.said.append(("refuse", put.seq))
+                if not server.full:
+                    server.said.append(("ping", 0))
+                    server.full = True
+            else:
+                self.take(link, put, refusals)
+        self.hear_pongs(server)
+        if server.acked < server.taken and self.dice.random() < 0.7:
             server.acked = server.taken
-            self.ack(link, server.acked)
+            server.said.append(("ack", server.acked))
+        self.be_heard(server, self.dice.randint(0, 9) if self.may_be_full else 10**9)
 
-    def take(self, link: FakeLink, put: dict[str, Any], refusals: bool) -> None:
-        n, to = put["n"], put["to"]
+    def hear_pongs(self, server: Server) -> None:
+        """A keeper takes puts again after the pong of the ping that it sent with its refusal."""
+        pongs = server.link.pongs
+        while server.pongs < len(pongs) and pongs[server.pongs] <= server.taken:
+            server.pongs += 1
+            server.full = False
+
+    def be_heard(self, server: Server, count: int) -> None:
+        """Our side reads so many answers; of a closed link none."""
+        link = server.link
+        while server.said and count and not link.closed:
+            op, seq = server.said.popleft()
+            count -= 1
+            if op == "ping":
+                link.pongs.append(len(link.sent))
+            elif op == "ack":
+                self.ack(link, seq)
+            else:
+                self.refuse(link, seq, FULL, *link.sent[seq - 1].addresses)
+
+    def take(self, link: FakeLink, put: Arriving, refusals: bool) -> None:
+        n, to = put.n, put.addresses
         if refusals and self.dice.random() < 0.3:
             no = self.dice.sample(to, self.dice.randint(1, len(to)))
             code = self.dice.choice((FULL, MOVED, MOVED, UNKNOWN_USER))
@@ -667,7 +1040,7 @@ class ModelTest(DeliveryCase):
                 self.final.update((a, n) for a in no)
             to = [a for a in to if a not in no]
             if not link.closed:
-                self.refuse(link, put["seq"], code, *no)
+                self.refuse(link, put.seq, code, *no)
         for address in to:
             self.first[address].setdefault(n, self.period[address])
 

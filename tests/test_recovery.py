@@ -35,7 +35,7 @@ from barker.state import StateError
 from barker.streams import Duplicates
 from tests.fleet import SLOW, Fleet, Service, until
 from tests.test_delivery import FakeDialer, FakeLink
-from tests.wireclient import Wire, bark, put
+from tests.wireclient import Wire, bark, one_by_one, put
 
 try:
     import resource
@@ -49,15 +49,38 @@ ORIGIN = "ab" * 8
 OTHER = "cd" * 8
 
 
-class Peer(FakeLink):
-    """A link to a manifold that has no sockets."""
+class Peer:
+    """A link to a manifold that has no sockets. It keeps what it is sent, each message alone."""
 
-    count_put = Link.count_put
+    count_puts = Link.count_puts
+    busy = False
 
     def __init__(self, name: str = "peer") -> None:
-        super().__init__(name)
+        self.peer = {"name": name}
         self.received = self.acked = 0
+        self.pings = self.pongs = 0
         self.seq = 0
+        self.sent: list[Message] = []
+        self._read = 0
+
+    def send(self, line: bytes) -> None:
+        message = wire.decode(line)
+        if message["op"] == "messages":  # the bodies as what they mean, like those of a `message`
+            self.sent += one_by_one({**message, "bodies": message["parsed"]})
+        else:
+            body = {"body": message["parsed"]} if "parsed" in message else {}
+            self.sent.append({n: v for n, v in {**message, **body}.items() if n != "parsed"})
+
+    def flush(self) -> None:
+        pass
+
+    def ping(self) -> None:
+        self.pings += 1
+
+    def take(self) -> list[Message]:
+        """What was sent since the last time."""
+        new, self._read = self.sent[self._read :], len(self.sent)
+        return new
 
     def numbered(self, *puts: Message) -> list[Message]:
         """The same puts with the next numbers of this link."""
@@ -148,6 +171,7 @@ class RecoveryTest(unittest.TestCase):
     ) -> list[Message]:
         """These puts as one batch; everything that is said in return."""
         link = link or self.links[manifold]
+        link.pongs = link.pings  # it has heard all that was said before
         for message in link.numbered(*puts):
             manifold.on_put(link, decoded(message))  # type: ignore[arg-type]
         manifold.batch_end(link)  # type: ignore[arg-type]
@@ -167,14 +191,14 @@ class RecoveryTest(unittest.TestCase):
         manifold.link_up(link)  # type: ignore[arg-type]
         fields = {"history": 10**6, "window": 4096, **fields}
         message = {"op": "subscribe", "address": f"inbox/{user}", **fields}
-        manifold.on_subscribe(link, message)  # type: ignore[arg-type]
+        manifold.subscribe(link, message)  # type: ignore[arg-type]
         subscribed, *messages = link.take()
         self.assertEqual(subscribed["op"], "subscribed")
         manifold.link_down(link)  # type: ignore[arg-type]
         return messages
 
     def ids(self, manifold: Inbox, user: str = "ark3", **fields: object) -> list[int]:
-        return [int(m["parsed"]["id"]) for m in self.read(manifold, user, **fields)]
+        return [int(m["body"]["id"]) for m in self.read(manifold, user, **fields)]
 
     def bizlogic(self, manifold: Outbox, name: str = "biz") -> FakeLink:
         """There is a bizlogic from now on; the link to it."""
@@ -188,7 +212,7 @@ class RecoveryTest(unittest.TestCase):
 
     def pushed(self, link: FakeLink) -> list[tuple[int, str]]:
         """Counter and id of what came over that link since the last time."""
-        return [(m["n"], m["parsed"]["id"]) for m in link.take()]
+        return [(p.n, p.fields["id"]) for p in link.take()]
 
     def settle(self, manifold: Outbox, link: FakeLink, seq: int) -> None:
         """It is acked, and the journal has heard of it."""
@@ -330,8 +354,8 @@ class OutboxRecovery(RecoveryTest):
             left = [i for i in ids if i != lost]
             self.say(after, *self.barks("e"))
             pushed = self.bizlogic(after).take()
-            self.assertEqual([m["parsed"]["id"] for m in pushed], [*left, "e"])
-            self.assertEqual([m["origin"] for m in pushed], [before.epoch] * 3 + [after.epoch])
+            self.assertEqual([p.fields["id"] for p in pushed], [*left, "e"])
+            self.assertEqual([p.origin for p in pushed], [before.epoch] * 3 + [after.epoch])
 
     def test_a_record_that_makes_no_sense_is_reported_and_passed_over(self) -> None:
         for line in (b"{}", b"[]", b"1", b"nonsense", b'{"op":"put"}', b'{"op":"ack","seq":"x"}'):
@@ -461,7 +485,8 @@ class InboxRecovery(RecoveryTest):
 
     def test_damage_is_reported_and_readers_get_everything_else_once(self) -> None:
         before = self.inbox()
-        self.fill(before, range(1, 10))
+        for numbers in ([1, 2, 3], [4], [5, 6, 7, 8, 9]):
+            self.fill(before, numbers)
         root = self.copy(before)
         (path,) = self.folder(before, root).glob("*.log")
         path.write_bytes(path.read_bytes().replace(b'"id":"4"', b'"id":"x"'))
@@ -530,7 +555,7 @@ class InboxRecovery(RecoveryTest):
         taken = []
         for n, extra in enumerate(odd, start=1):
             body = b'{"id":"%d","user":"rdl","content":"x","at":1,%b}' % (n, extra)
-            line = wire.put_line(n, b'["inbox/ark3"]', wire.stamped(ORIGIN.encode(), n, body))
+            line = wire.put_line(n, b'["inbox/ark3"]', wire.stamped(ORIGIN, n, body))
             for form in (line, line.replace(b',"to"', b', "to"')):
                 with contextlib.suppress(wire.ProtocolError):
                     message = wire.decode(form)
@@ -671,6 +696,151 @@ class InboxRecovery(RecoveryTest):
             self.assertEqual(self.ids(after, user), [n])
 
 
+class ManyInOneRecord(RecoveryTest):
+    """A batch is a few records, each of many puts."""
+
+    def records(self, manifold: "Keeper[Any]", root: pathlib.Path | None = None) -> list[Message]:
+        """What is in all segments, headers left out."""
+        paths = sorted(self.folder(manifold, root).glob("*.log"))
+        lines = [line for path in paths for line in path.read_bytes().splitlines()]
+        records = [wire.decode_record(line.partition(b" ")[2]) for line in lines]
+        return [r for r in records if r["op"] != "segment"]
+
+    def test_a_batch_is_as_many_records_as_it_has_handfuls(self) -> None:
+        manifold, outbox_ = self.inbox(), self.outbox()
+        self.fill(manifold, range(1, 2 * keeper.HANDFUL + 2), "ark3", "rhs")
+        self.assertAcked(self.say(outbox_, *self.barks(*map(str, range(keeper.HANDFUL + 1)))))
+        for kept, sizes in ((manifold, [128, 128, 1]), (outbox_, [128, 1])):
+            records = self.records(kept)
+            self.assertEqual([len([*wire.puts_in(r)]) for r in records], sizes)
+
+    def test_the_first_record_of_a_segment_with_something_for_a_timeline_has_its_serial(
+        self,
+    ) -> None:
+        self.small_journals(segment_bytes=2000, kept_bytes=10**6)
+        manifold = self.inbox()
+        dice = random.Random(1)
+        n = 0
+        for _ in range(40):
+            users_ = dice.sample(("ark3", "rhs", "ace"), dice.randint(1, 3))
+            count = dice.randint(1, 4)
+            self.fill(manifold, range(n + 1, n + count + 1), *users_)
+            n += count
+        paths = sorted(self.folder(manifold).glob("*.log"))
+        self.assertGreater(len(paths), 5)
+        last: dict[str, int] = {}
+        for path in paths:
+            begun = set()
+            for line in path.read_bytes().splitlines():
+                record = wire.decode_record(line.partition(b" ")[2])
+                if record["op"] == "segment":
+                    continue
+                serials = record.get("serials", {})
+                named = {a for put_ in wire.puts_in(record) for a in put_.addresses}
+                self.assertEqual(serials.keys(), named - begun)
+                self.assertEqual(serials, {a: last.get(a, 0) for a in serials})
+                begun |= named
+                for put_ in wire.puts_in(record):
+                    for address in put_.addresses:
+                        last[address] = last.get(address, 0) + 1
+        timelines = manifold._timelines.items()
+        self.assertEqual(last, {address: timeline.last for address, timeline in timelines})
+
+    def test_a_record_torn_anywhere_takes_none_of_those_before_it(self) -> None:
+        before = self.inbox()
+        self.fill(before, range(1, 301))
+        root = self.copy(before)
+        (path,) = self.folder(before, root).glob("*.log")
+        whole = path.read_bytes()
+        ends = [i + 1 for i, byte in enumerate(whole) if byte == 0x0A]
+        self.assertEqual(len(ends), 4)  # a header, and three of the batch
+        logging.disable(logging.CRITICAL)
+        self.addCleanup(logging.disable, logging.NOTSET)
+        dice = random.Random(2)
+        cuts = [*ends, *(end - 1 for end in ends[1:]), *dice.sample(range(ends[0], ends[-1]), 12)]
+        for cut in cuts:
+            shutil.rmtree(self.folder(before, root))
+            path.parent.mkdir()
+            path.write_bytes(whole[:cut])
+            after = self.begin(Inbox, root)
+            whole_records = sum(end <= cut for end in ends) - 1
+            kept = [0, 128, 256, 300][whole_records]
+            self.assertEqual(self.ids(after), list(range(1, kept + 1)), cut)
+            self.assertEqual(after.epoch == before.epoch, cut in ends, cut)
+            self.fill(after, range(1, 301))  # what was never acked comes again
+            self.assertEqual(self.ids(after), list(range(1, 301)), cut)
+            after.journal.close()
+
+    def test_damage_in_a_record_of_many_costs_all_of_it_and_the_epoch(self) -> None:
+        before = self.inbox()
+        self.fill(before, range(1, 301))
+        root = self.copy(before)
+        (path,) = self.folder(before, root).glob("*.log")
+        path.write_bytes(path.read_bytes().replace(b'"id":"130"', b'"id":"xxx"'))
+        with self.assertLogs("barker.journal", "WARNING"):
+            after = self.begin(Inbox, root)
+        self.assertNotEqual(after.epoch, before.epoch)
+        self.assertEqual(self.ids(after), [*range(1, 129), *range(257, 301)])
+        serials = [m["serial"] for m in self.read(after)]
+        self.assertEqual(serials, list(range(serials[0], serials[0] + 172)))
+
+    def test_an_outbox_pushes_only_what_is_not_settled_of_a_record(self) -> None:
+        before = self.outbox()
+        ids = [str(i) for i in range(1, 301)]
+        self.assertAcked(self.say(before, *self.barks(*ids)))
+        biz = self.bizlogic(before)
+        for seq in (1, 127, 128, 129, 299):
+            self.settle(before, biz, seq)
+            pushed = self.pushed(self.bizlogic(self.again(before)))
+            self.assertEqual(pushed, [(n, str(n)) for n in range(seq + 1, 301)])
+
+    def test_promise_1_whatever_is_put_in_whatever_batches_is_there_after_a_kill(self) -> None:
+        for seed in range(20 if SLOW else 2):
+            with self.subTest(seed=seed):
+                self.root = self.new_folder()
+                self.run_with(random.Random(seed))
+
+    def run_with(self, dice: random.Random) -> None:
+        self.small_journals(dice.choice((1000, 5000, 10**6)), dice.choice((3000, 10**6)))
+        names = ["ark3", "rhs", "ace", "rdl"]
+        keep = str(dice.choice((3, 20, 800)))
+        manifold = self.inbox("--keep", keep)
+        counters = dict.fromkeys((ORIGIN, OTHER), 0)
+        fault = OSError(28, "No space left on device")
+        for batch in range(60):
+            puts = []
+            for i in range(dice.choice((1, 1, 5, 40, 300))):
+                body = bark(dice.choice(names), f"{batch}-{i}", at=dice.randrange(10**6))
+                to = [f"inbox/{u}" for u in dice.sample(names, dice.randint(1, 4))]
+                origin = dice.choice((None, ORIGIN, ORIGIN, OTHER))
+                stamp: Message = {}
+                if origin:
+                    counters[origin] += 1
+                    stamp = {"origin": origin, "n": counters[origin]}
+                    if dice.random() < 0.1:
+                        stamp["old"] = True
+                puts.append(put(0, to, body, **stamp))
+            if dice.random() < 0.1:
+                with (
+                    mock.patch.object(manifold.journal, "append", side_effect=fault),
+                    self.assertLogs("barker", "ERROR"),
+                ):
+                    said = self.say(manifold, *puts)
+                self.assertEqual({m["op"] for m in said}, {"refuse", "ack"})
+            else:
+                self.assertAcked(self.say(manifold, *puts))
+            if batch % 10 == 9 or dice.random() < 0.1:
+                after = self.again(manifold, "--keep", keep)
+                self.assertEqual(after.epoch, manifold.epoch)
+                for name in names:
+                    got, expected = self.read(after, name), self.read(manifold, name)
+                    for message in (*got, *expected):
+                        # What came before is not always there any more to say so.
+                        message.pop("late", None)
+                    self.assertEqual(got, expected)
+                after.journal.close()
+
+
 class TurnedOff(RecoveryTest):
     def test_without_a_journal_nothing_is_written_and_every_start_is_a_new_epoch(self) -> None:
         before = self.inbox("--no-journal")
@@ -707,42 +877,44 @@ class Speed(RecoveryTest):
         journal = Journal(folder)
         list(journal.recover())
         journal.begin(lambda: {"n": 0, "settled": 0, "highest": {}})
-        origin = journal.epoch.encode()
+        source = wire.source(journal.epoch)
         users = [f"user{i}" for i in range(100)]
-        serials = [0] * 100
-        batch = []
-        for n in range(1, count + 1):
-            i = n % 100
-            body = b'{"id":"%024x","user":"%b","content":"%b","at":%d}' % (
-                n,
-                users[i].encode(),
-                b"Woof. " * 10,
-                n,
-            )
-            end = wire.stamped(origin, n, body)
-            if kind is Outbox:
-                batch.append(wire.put_line(n, b'["outbox/%b"]' % users[i].encode(), end))
-            else:
-                to = [(i + k) % 100 for k in range(10)]
-                for k in to:
-                    serials[k] += 1
-                batch.append(
-                    b'{"op":"put","seq":0,"to":%b,"serials":%b,%b'
-                    % (
-                        wire.addresses_json(f"inbox/{users[k]}" for k in to),
-                        json.dumps([serials[k] for k in to]).encode(),
-                        end,
-                    )
+        last = dict.fromkeys((f"inbox/{user}" for user in users), 0)
+        recorded_in = dict.fromkeys(last, 0)
+        for first in range(1, count + 1, 125):
+            numbers, bodies, to = range(first, first + 125), [], []
+            for n in numbers:
+                user = users[n % 100]
+                content = b"Woof. " * 10
+                bodies.append(
+                    b'{"id":"%024x","user":"%b","content":"%b","at":%d}'
+                    % (n, user.encode(), content, n)
                 )
-            if len(batch) == 500:
-                journal.append(batch)
-                batch.clear()
+                if kind is Outbox:
+                    to.append([f"outbox/{user}"])
+                else:
+                    to.append([f"inbox/{users[(n + k) % 100]}" for k in range(10)])
+            serials = b""
+            if kind is Inbox:
+                segment = journal.turn()
+                named = {a: last[a] for addresses in to for a in addresses}
+                new = {a: serial for a, serial in named.items() if recorded_in[a] != segment}
+                serials = wire.dumps(new) if new else b""
+                recorded_in.update(dict.fromkeys(new, segment))
+                for addresses in to:
+                    for address in addresses:
+                        last[address] += 1
+            quoted = [wire.addresses_json(addresses) for addresses in to]
+            seq = first if kind is Outbox else 0
+            journal.append([wire.puts_line(seq, quoted, source, numbers, bodies, serials)])
         journal.close()
         begun = time.process_time()
         manifold = self.begin(kind, root)
         took = time.process_time() - begun
         if isinstance(manifold, Outbox):
             self.assertEqual(len(manifold._push), count)
+        else:
+            self.assertEqual({a: t.last for a, t in manifold._timelines.items()}, last)
         manifold.journal.close()
         self.links.clear()
         shutil.rmtree(root)
@@ -851,7 +1023,7 @@ class Processes(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(path.stat().st_size, size)
         infinite = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         resource.prlimit(inbox_.pid, resource.RLIMIT_FSIZE, infinite)
-        source.send(*({**m, "seq": m["seq"] + 2} for m in later))
+        source.send({"op": "pong"}, *({**m, "seq": m["seq"] + 2} for m in later))
         self.assertEqual(await source.up_to_ack(5), [])
         for serial in (2, 3):
             message = await reader.expect("message", serial=serial)
@@ -886,7 +1058,7 @@ class Processes(unittest.IsolatedAsyncioTestCase):
         self.assertEqual([m["code"] for m in refused], ["full"])
         infinite = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, infinite)
-        source.send({**message, "seq": 2})
+        source.send({"op": "pong"}, {**message, "seq": 2})
         heard = [await source.heard(), await source.heard()]
         self.assertEqual({m["op"] for m in heard if m}, {"ack", "message"})
 
@@ -895,7 +1067,7 @@ class Processes(unittest.IsolatedAsyncioTestCase):
         journal = Journal(folder)
         list(journal.recover())
         journal.begin(lambda: {"n": 0, "settled": 0})
-        end = wire.stamped(b"0" * 16, 1, json.dumps(bark("ark3", "x")).encode())
+        end = wire.stamped("0" * 16, 1, json.dumps(bark("ark3", "x")).encode())
         journal.append([wire.put_line(1, b'["outbox/ark3"]', end)] * 300_000)
         journal.close()
         process = self.fleet.run(

@@ -26,7 +26,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 from unittest import mock
 
-from barker import barks, delivery, handover, inbox, keeper, node, outbox, routing, wire
+from barker import (
+    barks,
+    delivery,
+    handover,
+    inbox,
+    keeper,
+    listen,
+    node,
+    routing,
+    timelines,
+    wire,
+)
 from barker.bizlogic import BizLogic, Targets
 from barker.delivery import Delivery
 from barker.inbox import Inbox
@@ -53,7 +64,10 @@ FOLLOWS = {
 }
 # Small, so that every limit is met within a run.
 WINDOW = 6
-BUSY_MESSAGES = 5
+READER_WINDOW = 8
+BUSY_MESSAGES = 5  # of which one line may have many
+HANDFUL = 3  # of puts in a line, in a record, of messages to one reader
+BACKLOG = 7
 KEEP = 200  # far more than are said: what is retained is a limit of its own
 SEGMENT_BYTES = 2000
 
@@ -126,14 +140,18 @@ class MemoryJournal:
         self._begun = True
         self._write([wire.encode("segment", epoch=self.epoch, **self._header())])
 
+    def turn(self) -> int:
+        if not self._begun or self._sizes[self.current] > SEGMENT_BYTES:
+            self._rotate()
+        return self.current
+
     def append(self, lines: Sequence[bytes]) -> int:
         if self.disk.full:
             raise OSError(28, "No space left on device")
         trap, self.disk.trap = self.disk.trap, ""
         if trap == "before":
             raise Killed
-        if not self._begun or self._sizes[self.current] > SEGMENT_BYTES:
-            self._rotate()
+        self.turn()
         if trap == "torn":
             self._write(lines[: len(lines) // 2])
             self.disk.torn = True
@@ -161,7 +179,7 @@ class End:
     """One side's end of a connection: what a party takes for a `Link`."""
 
     name = "simulated"
-    count_put = Link.count_put
+    count_puts = Link.count_puts
 
     def __init__(self, party: "Party", conversation: Conversation) -> None:
         self.party = party
@@ -174,14 +192,29 @@ class End:
         self.broken = False  # nothing more gets from here to the other end
         self.out: list[bytes] = []
         self.received = self.acked = 0
+        self.pings = self.pongs = 0
         self.messages_in = self.messages_out = 0
+        self.waits: Callable[[], None] | None = None  # to be called when there is room
 
     def __repr__(self) -> str:
         return f"{self.party.name}>{self.other.party.name}"
 
     @property
     def busy(self) -> bool:
-        return len(self.out) + len(self.pipe) > BUSY_MESSAGES
+        return sum(1 + line.count(wire.BETWEEN) for line in (*self.out, *self.pipe)) > BUSY_MESSAGES
+
+    def when_free(self, work: Callable[[], None]) -> None:
+        self.waits = work
+
+    def see_room(self) -> None:
+        """The other side has read something: whoever waited for that goes on at his next turn."""
+        if self.waits and not self.busy:
+            work, self.waits = self.waits, None
+            self.party.timers.append(lambda: None if self.closed else work())
+
+    def ping(self) -> None:
+        self.pings += 1
+        self.send(wire.PING)
 
     def send(self, message: bytes) -> None:
         if not self.closed:
@@ -205,6 +238,7 @@ class End:
     def hear(self, count: int) -> None:
         """One batch, as `Link.run` and `Link._handle` have it, or the end of the connection."""
         lines = [self.other.pipe.popleft() for _ in range(min(count, len(self.other.pipe)))]
+        self.other.see_room()
         if self.closed or not lines:
             self.go_down()
             return
@@ -213,7 +247,12 @@ class End:
             try:
                 for line in lines:
                     message = wire.decode(line)
-                    ops[message["op"]](self, message)  # type: ignore[arg-type]
+                    if message["op"] == "ping":
+                        self.send(wire.PONG)
+                    elif message["op"] == "pong":
+                        self.pongs += 1
+                    else:
+                        ops[message["op"]](self, message)  # type: ignore[arg-type]
                     if self.closed:
                         return
             finally:
@@ -420,7 +459,7 @@ class Simulation:
             "fsync": False,
             "history": KEEP,
             "keep": KEEP,
-            "max_backlog": 1000,
+            "max_backlog": BACKLOG,
         }
         self.clock = 1000
         self.faults: list[str] = []
@@ -800,7 +839,7 @@ class Simulation:
         self.rest()
 
     def to(self, saying: Saying) -> tuple[str, ...]:
-        return self.targets.of(saying.bark)
+        return self.targets.of(saying.bark.user, saying.bark.content)
 
     @staticmethod
     def compare(who: str, due: dict[str, list[str]], got: dict[str, list[Shown]]) -> None:
@@ -849,8 +888,10 @@ def small_world() -> Iterator[pathlib.Path]:
         (state / "users.json").write_text(json.dumps(FOLLOWS))
         duplicates = functools.partial(Duplicates, window=2 * WINDOW)
         patch(wire, "UNACKED_WINDOW", WINDOW)
-        patch(outbox, "Duplicates", duplicates)
         patch(inbox, "Duplicates", duplicates)
+        patch(listen, "WINDOW", READER_WINDOW)
+        for module in (delivery, keeper, timelines):
+            patch(module, "HANDFUL", HANDFUL)
         patch(handover, "HANDED_OVER_AT_ONCE", 4)
         patch(delivery, "Dialer", SimDialer)
         patch(routing, "Ring", lambda names: _ring(tuple(names)))
@@ -1023,7 +1064,7 @@ def _words(event: Event) -> str:
 
 
 def _everything(
-    self: Duplicates, key: tuple[str, str], origin: str | None, n: int, addresses: Sequence[str]
+    self: Duplicates, key: tuple[str, str], origin: str | None, n: int, addresses: list[str]
 ) -> tuple[Sequence[str], bool]:
     return addresses, False
 
@@ -1057,7 +1098,7 @@ class Hop:
                 self.said += 1
                 self.window.add(self.said)
             case 3 | 4:
-                self.sent += self.window.send()
+                self.send()
             case 5 | 6 if self.sent:
                 self.receive(self.sent, answers=True)
             case 7:  # another link; the old one is with a relay that still has some of it
@@ -1081,11 +1122,15 @@ class Hop:
                     window=3,
                 )
 
+    def send(self) -> None:
+        seq, entries = self.window.send(3)
+        self.sent += enumerate(entries, seq)
+
     def receive(self, link: deque[tuple[int, int]], answers: bool) -> None:
         seq = 0
         for _ in range(min(len(link), self.dice.randint(1, 4))):
             seq, n = link.popleft()
-            fresh, late = self.duplicates.admit(("ann", str(n)), "origin", n, ("inbox/bob",))
+            fresh, late = self.duplicates.admit(("ann", str(n)), "origin", n, ["inbox/bob"])
             self.late += bool(fresh) and late
             if fresh:
                 self.stream.append(n)
@@ -1102,7 +1147,7 @@ class Hop:
 
     def finish(self) -> None:
         for _ in range(2 * self.said + 20):
-            self.sent += self.window.send()
+            self.send()
             while self.sent:
                 self.receive(self.sent, answers=True)
             for link in self.held:

@@ -5,13 +5,13 @@ import hmac
 import json
 import random
 import unittest
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from barker import barks, proof, wire
 from barker.barks import Bark
 from barker.lines import LineFraming
-from barker.wire import BadMessage, ProtocolError, decode, encode
+from barker.wire import BadMessage, Load, ProtocolError, decode, encode
 
 TARGET = {"name": "inbox-5820", "host": "127.0.0.1", "port": 5820, "since": 1}
 NEVER: tuple[Any, ...] = (True, False, 0.0, 1.5, -1, 2**53, 10**400, {}, {"a": 1}, [1], [None])
@@ -59,6 +59,44 @@ KINDS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
         (None, 1, "", TARGET, [TARGET, 1], [{}], [[TARGET]], *BAD_TARGETS),
     ),
     "true": ((True,), (None, 1, "true", "", [])),
+    # Of `puts` and `messages`; what is good here is for two bodies.
+    "counts": (
+        ([0, 2**53 - 1], [7, 7]),
+        (None, 1, "", [], [0, -1], [0, 2**53], [0, True], [0, 1.0], [0, None], ["0", "1"], [[0]]),
+    ),
+    "address lists": (
+        (
+            [["inbox"]],  # for both
+            [["inbox/ark3"], ["inbox/ark3"]],
+            [["inbox/ark3", "inbox"], ["inbox/rdl"]],
+            [["a"], [f"a/{i}" for i in range(wire.MAX_ADDRESSES)]],
+        ),
+        (
+            *(None, 1, "inbox", [], ["a"], ["a", "b"], [[]], [["a"], []], [["a"], "b"], [["a"], 1]),
+            *([["a", "inbox/"]], [["a"], ["inbox/"]], [["a"], [["a"]]], [["a"], {"b": 1}]),
+            *([["a", "a"]], [["a", "b", "a"], ["a"]], [["a"], [None]], [["a"], [1]], [["a"], None]),
+            [["a"], [f"a/{i}" for i in range(wire.MAX_ADDRESSES + 1)]],
+        ),
+    ),
+    "serials": (
+        ([{"inbox": 0}, {"inbox": 1}], [{"inbox/ark3": 1, "inbox/rdl": 2**53 - 1}, {"inbox": 7}]),
+        (
+            *(None, 1, "", [], [{}], [{"a": 1}, {}], [{"a": 1}, 1], [{"a": 1}, None], [["a", 1]]),
+            *([{"a": 1}, {"inbox/": 1}], [{"a": 1}, {"": 1}], [{"a": 1}, {"\ud800": 1}], {"a": 1}),
+            *([{"a": 1}, {"b": bad}] for bad in (-1, 2**53, True, 1.0, None, "1", [1], {"c": 1})),
+        ),
+    ),
+    "bodies": (
+        (
+            [{}, {"": None, "b": True, "c": -1.5, "d": ',\t{"bodies":['}],
+            [{"a": "x" * (wire.MAX_BODY_BYTES - 8)}, {"id": "x"}],
+        ),
+        (
+            *(None, 1, "", "ab", [], [[]], [{}, []], [{}, 1], [{}, None], [{}, "{}"], [{}, [{}]]),
+            *([{"a": {}}, {}], [{}, {"a": []}], [{}, {"a": [{"b": 1}]}]),
+            [{}, {"a": "x" * (wire.MAX_BODY_BYTES - 7)}],
+        ),
+    ),
     "body": ((None, True, 0, -1.5, "", "é", ',"body":', [], {}, {"a": {"body": 1}, "body": 2}), ()),
 }
 
@@ -74,6 +112,8 @@ TABLE: dict[str, dict[str, str]] = {
     "target": {"address": "address", "name": "name~", "host": "host~", "port": "port~"},
     "put": {"seq": "count", "to": "addresses", "origin": "hex?", "n": "count?"}
     | {"old": "true?", "body": "body"},
+    "puts": {"seq": "count", "to": "address lists", "origin": "hex?", "n": "counts?"}
+    | {"old": "true?", "bodies": "bodies"},
     "ack": {"seq": "count?", "address": "address?", "serial": "count?"},
     "refuse": {"seq": "count?", "code": "name", "reason": "text", "addresses": "addresses"},
     "subscribe": {"address": "address", "epoch": "hex?~", "after": "count?", "history": "count?"}
@@ -82,6 +122,7 @@ TABLE: dict[str, dict[str, str]] = {
     | {"last": "count", "history": "count"},
     "message": {"address": "address", "epoch": "hex", "serial": "count"}
     | {"late": "true?", "body": "body"},
+    "messages": {"epoch": "hex", "late": "true?", "to": "serials", "bodies": "bodies"},
     "moved": {"address": "address"},
     "gap": {"address": "address", "missed": "count"},
     "ping": {},
@@ -90,6 +131,8 @@ TABLE: dict[str, dict[str, str]] = {
     "error": {"code": "name", "reason": "text"},
 }
 
+SMALL = {"a": 1, "body": [2]}
+SMALL_PUTS = {"op": "puts", "seq": 1, "to": [["a"]], "n": [1, 2], "bodies": [{"a": 1}, {"b": ""}]}
 PUT = {"op": "put", "seq": 1, "to": ["inbox/ark3"], "body": {"id": "x"}}
 STAMP = b'{"op":"put","seq":1,"to":["inbox/ark3"]'
 
@@ -113,10 +156,24 @@ def sample(op: str) -> dict[str, Any]:
 
 def spellings(message: dict[str, Any]) -> Iterator[bytes]:
     """The message as JSON in several ways: canonical, with spaces, as escapes, the body first."""
+    if type(message.get("bodies")) is list:
+        yield group_line(message)
     yield json.dumps(message, separators=(",", ":"), ensure_ascii=True).encode()
     yield json.dumps(message).encode()
     yield json.dumps(message, indent=1).replace("\n", "\r").encode()
     yield json.dumps(dict(sorted(message.items()))).encode()
+
+
+def compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def group_line(message: dict[str, Any]) -> bytes:
+    """In our own form: the bodies are last, with a tab behind each comma between them."""
+    head = {name: value for name, value in message.items() if name != "bodies"}
+    bodies = ",\t".join(map(compact, message["bodies"]))
+    # Half of a surrogate pair, which some of our bad values have, goes as it should not.
+    return f'{compact(head)[:-1]},"bodies":[{bodies}]}}'.encode(errors="surrogatepass")
 
 
 def no_constant(name: str) -> NoReturn:
@@ -128,14 +185,53 @@ def reference(text: bytes) -> Any:
     return json.loads(text.decode(), parse_constant=no_constant)
 
 
+def spelled_out(message: dict[str, Any]) -> dict[str, Any]:
+    """One list of addresses for all bodies as one for each; without bodies that the op has not."""
+    ignored = {"body", "bodies", "parsed"} - TABLE[message["op"]].keys()
+    message = {name: value for name, value in message.items() if name not in ignored}
+    if message["op"] == "puts" and len(message["to"]) == 1:
+        message["to"] = message["to"] * len(message["bodies"])
+    return message
+
+
 class WireCase(unittest.TestCase):
     def assertDecodes(self, line: bytes, expected: dict[str, Any]) -> None:
-        message = decode(line)
-        if "body" in message:
-            self.assertIs(type(message["body"]), bytes, line)
-            message["body"] = wire.loads(message["body"])
-            self.assertEqual(message.pop("parsed"), message["body"])
-        self.assertEqual(message, expected, line)
+        self.assertEqual(self.meaning(decode(line), line), spelled_out(expected), line)
+
+    def meaning(self, message: dict[str, Any], line: bytes) -> dict[str, Any]:
+        """The message with bodies as what they mean, after a look at what they are."""
+        parsed, fields = message.pop("parsed", None), TABLE[message["op"]]
+        if "body" in fields:
+            message["body"] = self.value_of(message["body"], line)
+            self.assertEqual(parsed, message["body"])
+        if "bodies" in fields:
+            message["bodies"] = [self.value_of(body, line) for body in message["bodies"]]
+            self.assertEqual(parsed, message["bodies"])
+        return spelled_out(message)
+
+    def value_of(self, body: Any, line: bytes) -> Any:
+        self.assertIs(type(body), bytes, line)
+        self.assertNotIn(b"\n", body, line)
+        return wire.loads(body)  # which takes it as it is in a journal, too
+
+    def assertMeans(self, line: bytes) -> bool:
+        """Refused, or taken as what JSON says, with bodies that are flat to the last byte."""
+        try:
+            message = decode(line)
+        except ProtocolError:
+            return False
+        try:
+            for body in message["bodies"] if message["op"] in ("puts", "messages") else ():
+                json.loads(body, object_pairs_hook=self.flat)
+            self.assertEqual(self.meaning(message, line), spelled_out(reference(line)), line)
+        except ValueError:
+            self.fail(f"taken, but not JSON: {line!r}")
+        return True
+
+    def flat(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        for _, value in pairs:  # of each, also of those that a later one of the same name hides
+            self.assertNotIsInstance(value, (dict, list), pairs)
+        return dict(pairs)
 
     def assertRefused(self, line: bytes) -> None:
         with self.assertRaises(ProtocolError, msg=line[:200]) as caught:
@@ -152,7 +248,7 @@ class DecodeTest(WireCase):
 
     def test_body_is_the_last_field_of_every_op_that_has_one(self) -> None:
         for fields in TABLE.values():
-            self.assertNotIn("body", list(fields)[:-1])
+            self.assertTrue({"body", "bodies"}.isdisjoint(list(fields)[:-1]))
 
     def test_every_op_round_trips_in_every_spelling(self) -> None:
         for op in TABLE:
@@ -192,7 +288,7 @@ class DecodeTest(WireCase):
         self.assertEqual(decode(b'{"op":"ping","more":[1.5,{"body":null}]}')["op"], "ping")
 
     def test_an_op_is_one_of_the_table(self) -> None:
-        for op in ("", "PING", "puts", None, 1, True, ["ping"], {"ping": 1}):
+        for op in ("", "PING", "put s", None, 1, True, ["ping"], {"ping": 1}):
             self.assertRefused(json.dumps({"op": op}).encode())
         self.assertRefused(b"{}")
 
@@ -327,11 +423,14 @@ class BodyTest(WireCase):
             b',"body":', b'"body":', b"body", b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b" ",
             b'{"body":', b',"body":{}}', b'"op":"ping"', b"NaN", b"1e5", b"\xff", b"\xc3\xa9",
             b"\r", b"\x0b", b"\\u0062", b"null", b"-", b"0", b'},"x":{', b'],"x":[', b'","',
+            b',"bodies":[', b',"bodies":[{}]', b"\t", b",\t", b",\t{", b"},\t{", b"]}",
+            b'{"op":"puts",', b'"body":1,', b'"n":1,', b'"to":[["a"]],', b"{},",
         )  # fmt: skip
-        seeds = [s for op in TABLE for s in spellings({**sample(op), "x": {"a": 1, "body": [2]}})]
+        messages = [sample(op) for op in TABLE if op != "puts"] + [SMALL_PUTS, SMALL_PUTS]
+        seeds = [s for m in messages for s in spellings({"op": "", "x": SMALL, **m})]
         seeds = [s for s in seeds if len(s) < 1000]
         taken = 0
-        for _ in range(20_000):
+        for _ in range(25_000):
             line = dice.choice(seeds)
             for _ in range(dice.randint(1, 3)):
                 i, j = sorted(dice.choices(range(len(line) + 1), k=2))
@@ -344,19 +443,231 @@ class BodyTest(WireCase):
                         line = line[:i] + dice.choice(splinters) + line[i:]
                     case _:
                         line = line[:i] + dice.choice(splinters) + line[min(j, i + 8) :]
-            try:
-                message = decode(line)
-            except ProtocolError:
-                continue
-            try:
-                if "body" in message:
-                    message["body"] = reference(message["body"])
-                    self.assertEqual(message.pop("parsed"), message["body"])
-                self.assertEqual(message, reference(line), line)
-            except ValueError:
-                self.fail(f"taken, but not JSON: {line!r}")
-            taken += 1
+            taken += self.assertMeans(line)
         self.assertGreater(taken, 500)
+
+
+class GroupTest(WireCase):
+    """`puts` and `messages`: so many pieces, so many bodies, each of them itself."""
+
+    HEAD = b'{"op":"puts","seq":1,"to":[["inbox/ark3"]],"bodies":['
+    MESSAGES = b'{"op":"messages","epoch":"0123456789abcdef","to":[{"a":1},{"a":2}],"bodies":['
+
+    def test_canonical_bodies_pass_as_the_bytes_they_came_in(self) -> None:
+        bodies = [
+            b'{"a": 1.50,"b":"\\u00e9"}',
+            b"{ }",
+            '{"é":"\\t, \\n"}'.encode(),
+            b'{"a":1,\t"b":2}',
+        ]
+        self.assertNotIn(wire.BETWEEN, b"".join(bodies[:3]))
+        for some in (bodies[:3], bodies[:1]):
+            message = decode(self.HEAD + b",\t".join(some) + b"]}")
+            self.assertEqual(message["bodies"], some)
+            self.assertEqual(message["parsed"], [json.loads(body) for body in some])
+        self.assertEqual(
+            decode(self.MESSAGES + b",\t".join(bodies[:2]) + b"]}")["bodies"], bodies[:2]
+        )
+        # A tab of its own is one too many; then the bytes are others, and mean the same.
+        self.assertMeans(self.HEAD + b",\t".join(bodies) + b"]}")
+
+    def test_any_other_form_means_the_same(self) -> None:
+        for between in (b",", b", ", b",\t ", b"\t,", b" ,\t", b",\r", b",\n", b",\t\t"):
+            for start, end in (
+                (b"", b"]}"),
+                (b" ", b"]}"),
+                (b"\t", b" ]}"),
+                (b"", b"] }"),
+                (b"", b"]} "),
+            ):
+                bodies = between.join([b'{"a":1}', b'{"b":",\\t{"}', b"{}"])
+                line = self.HEAD + start + bodies + end
+                self.assertDecodes(line, reference(line))
+        for line in (
+            b'{"bodies":[{"a":1},\t{}],"op":"puts","seq":1,"to":[["a"]]}',
+            b'{"op":"puts","bodies":[{"a":1},\t{}],"seq":1,"to":[["a"]]}',
+            b'{"op":"puts","seq":1,"bodies":[{"a":1},\t{}],"to":[["a"]]}',
+            self.HEAD + b'{"a":1},\t{}],"n":[1,2]}',
+            self.HEAD + b'{"a":1},\t{}],"x":[{}]}',
+            b' {"op":"puts","seq":1,"to":[["a"]],"bodies":[{"a":1},\t{}]}',
+        ):
+            self.assertDecodes(line, reference(line))
+
+    def test_lists_of_different_lengths_are_refused(self) -> None:
+        two = [{"a": 1}, {"b": 2}]
+        puts = {"op": "puts", "seq": 1, "origin": "0123456789abcdef"}
+        messages = {"op": "messages", "epoch": "0123456789abcdef"}
+        for message in (
+            {**puts, "to": [["a"]] * 3, "bodies": two},
+            {**puts, "to": [["a"]] * 2, "bodies": [*two, {}]},
+            {**puts, "to": [["a"]] * 2, "bodies": [{}]},
+            {**puts, "to": [["a"]], "n": [1], "bodies": two},
+            {**puts, "to": [["a"]], "n": [1, 2, 3], "bodies": two},
+            {**puts, "to": [["a"]] * 2, "n": [1, 2], "bodies": [{}]},
+            {**messages, "to": [{"a": 1}], "bodies": two},
+            {**messages, "to": [{"a": 1}, {"a": 2}, {"a": 3}], "bodies": two},
+            {**messages, "to": [{"a": 1}, {"a": 2}], "bodies": [{}]},
+        ):
+            for line in spellings(message):
+                self.assertRefused(line)
+
+    def test_a_group_has_one_body_at_least_and_may_have_just_one(self) -> None:
+        self.assertRefused(self.HEAD + b"]}")
+        self.assertDecodes(self.HEAD + b"{}]}", reference(self.HEAD + b"{}]}"))
+
+    def test_the_cut_is_in_the_outermost_object_and_there_once(self) -> None:
+        good = b'"seq":1,"to":[["a"]],"bodies":[{"good":1}]}'
+        for line in (
+            b'{"op":"puts","x":{"a":1,"bodies":[{"evil":1}]},' + good,
+            b'{"op":"puts","x":[{"a":1,"bodies":[{"evil":1}]}],' + good,
+            b'{"op":"puts","x":{"a":{"a":1,"bodies":[{"evil":1}]}},' + good,
+            b'{"op":"puts","x":1,"bodies":[{"evil":1}],' + good,
+            b'{"op":"puts","bodies" :[{"evil":1}],' + good,
+            b'{"op":"puts","\\u0062odies":[{"evil":1}],' + good,
+            b'{"op":"puts","bodies" :[{"good":1}],"seq":1,"to":[["a"]],'
+            b'"x":[{"a":1,"bodies":[{"evil":1}]}]}',
+            b'{"op":"puts","seq":1,"to":[["a"]],"x":[{"a":1,"bodies":[{"evil":1}]}]}',
+            b'{"op":"puts","x":[{"a":1,"bodies":[{}]}]}',
+            b'{"op":"puts","x":{"a":1,"bodies":[{}]}}',
+            b'{"op":"puts","x":",\\"bodies\\":[{",' + good,
+            b'{"op":"puts",' + good[:-1] + b',"x":[{}]}',
+            b'{"op":"ping","op":"puts",' + good,
+            b'{"op":"puts",' + good[:-1] + b',"op":"ping"}',
+            b'{"op":"puts","op":"ping",' + good,
+        ):
+            self.assertMeans(line)
+
+    def test_no_tab_and_no_bracket_misaligns_the_pieces(self) -> None:
+        for bodies in (
+            # Two at once without a tab, and one that is cut in the middle: the numbers are right.
+            b'{"k":[{"x":1},\t{"y":2}],"k":1},{"z":3}',
+            b'{"k":[[{"x":1},\t{"y":2}]],"k":1},{"z":3}',
+            b'{"z":3},{"k":[{"x":1},\t{"y":2}],"k":1}',
+            b'{"k":[{},\t{}]},{"z":3}',
+            b'{"k":[{},\t{}],"k":{}},{"z":3}',
+            b'{"k":{"x":1,\t"y":2},"k":1},{"z":3}',
+            b'{"a":1,\t"b":2},{"c":3}',
+            b'{"a":1,\t"b":"{"},{"c":3}',
+            b'{"a":"},\t{"},{"c":3}',  # a raw tab in a string is no JSON
+            b'{"a":"\t"},\t{"c":3}',
+            b'{"a":1},\t{"b":2},\t',
+            b',\t{"a":1}',
+            b'{"a":1},\t,\t{"b":2}',
+            b'{"a":1}],\t[{"b":2}',
+            b'{"a":1}],"x":[{"b":2},\t{"c":3}',
+            b'{"a":1},\t2',
+            b'{"a":1},2,\t{"b":1},{"c":1}',
+            b'[],\t{"b":2}',
+            b'{"a":1},\t\t{"b":2}',
+            b'{"a":1},\t {"b":2}',
+            b'{"a":1} ,\t{"b":2}',
+            b'{"a":1},\t{"b":2} ',
+            b'{"a":{},"a":1},\t{"b":2}',
+            b'{"a":[],"a":1},\t{"b":2}',
+            b'{"a":"[{"},\t{"b":"}]"}',
+            b'{"a":1}},\t{{"b":2}',
+            b'{"a":1},\t{"b":2}]}\n{"op":"puts","seq":3,"to":[["a"]],"bodies":[{"c":3}',
+        ):
+            for head in (self.HEAD, self.MESSAGES):
+                self.assertMeans(head + bodies + b"]}")
+
+    def test_a_field_of_another_op_is_only_ignored(self) -> None:
+        puts = b'{"op":"puts","seq":1,"to":[["a"]],"bodies":[{}]'
+        messages = b'{"op":"messages","epoch":"0123456789abcdef","to":[{"a":1}],"bodies":[{}]'
+        for more in (b'"body":1', b'"body":{}', b'"body":[]', b'"parsed":1'):
+            for line in (puts, messages):
+                for whole in (line + b",%b}" % more, line.replace(b'"to"', more + b',"to"') + b"}"):
+                    message = decode(whole)
+                    self.assertEqual((message["bodies"], message["parsed"]), ([b"{}"], [{}]))
+        for more in (b"5", b"[1,2]", b"null"):
+            self.assertEqual(decode(messages + b',"n":%b}' % more)["bodies"], [b"{}"])
+            self.assertEqual(
+                decode(messages.replace(b'"to"', b'"n":%b,"to"' % more) + b"}")["bodies"], [b"{}"]
+            )
+        for bodies in (b"1", b"[1]", b"null", b'[{"a":{}}]', b"[]"):
+            self.assertEqual(decode(b'{"op":"ping","bodies":%b}' % bodies)["op"], "ping")
+            for end in (b',"bodies":%b,"body":{}}', b',"body":{},"bodies":%b}'):
+                message = decode(STAMP + end % bodies)
+                self.assertEqual((message["body"], message["parsed"]), (b"{}", {}))
+                (put,) = wire.puts_in(message)
+                self.assertEqual((put.body, put.fields), (b"{}", {}))
+        for bodies in (b"5", b"[5]", b'"ab"', b'{"a":1}', b"[[]]", b'["ab"]', b"null"):
+            self.assertRefused(b'{"op":"puts","seq":1,"to":[["a"]],"body":1,"bodies":%b}' % bodies)
+            self.assertRefused(b'{"op":"puts","seq":1,"to":[["a"]],"bodies":%b,"body":1}' % bodies)
+
+    def test_random_bodies_with_random_white_space_are_themselves_or_are_refused(self) -> None:
+        dice = random.Random(7)
+        texts = (
+            "",
+            "a",
+            ",\\t{",
+            "\\t",
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            '\\"',
+            ',\\"bodies\\":[',
+            "é",
+            "},\\t{",
+        )
+
+        def blank(odds: float) -> str:
+            return dice.choice((" ", "\t", "\r", "\t\t")) if dice.random() < odds else ""
+
+        def value(depth: int) -> str:
+            roll = dice.random()
+            if depth < 3 and roll < nested:
+                return body(depth + 1)
+            if depth < 3 and roll < 2 * nested:
+                some = [blank(spaced) + value(depth + 1) for _ in range(dice.randrange(3))]
+                return "[" + dice.choice((",", ",\t")).join(some) + "]"
+            return dice.choice((f'"{dice.choice(texts)}"', "1.50", "null", "-0", "1e2"))
+
+        def body(depth: int = 0) -> str:
+            pairs = []
+            for _ in range(dice.randrange(4)):
+                name = dice.choice(("a", "b", dice.choice(texts)))
+                pairs.append(
+                    f'{blank(spaced)}"{name}"{blank(spaced)}:{blank(spaced)}{value(depth)}'
+                )
+            return "{" + dice.choice((",", ",", ",\t")).join(pairs) + blank(spaced) + "}"
+
+        taken = 0
+        for _ in range(6000):
+            nested, spaced = dice.choice((0.0, 0.0, 0.2)), dice.choice((0.0, 0.0, 0.2))
+            bodies = [body() for _ in range(dice.randint(1, 4))]
+            text = bodies[0]
+            for more in bodies[1:]:
+                text += dice.choice((",\t", ",\t", ",\t", ",", ", ", ",\t ", " ,\t", "\t,")) + more
+            to = [["a"]] * dice.choice((1, len(bodies)))
+            x = dice.choice(("", "", f'"x":{value(0)},', f'"x":{{"a":1,"bodies":[{body()}]}},'))
+            line = f'{{"op":"puts",{x}"seq":1,"to":{json.dumps(to)},"bodies":[{text}]}}'.encode()
+            taken += self.assertMeans(line)
+        self.assertGreater(taken, 2000)
+
+    def test_what_hides_behind_a_key_that_is_said_twice_goes_no_further(self) -> None:
+        # How deep JSON may be nested depends on who reads it. A body that this hop can read and the
+        # next one can't would be sent again for ever.
+        for hidden in (b"[[1]]", b"[]", b"{}", b'{"y":{}}', b"[" * 900 + b"]" * 900):
+            body = b'{"id":"x","y":%b,"y":1}' % hidden
+            for line in (
+                STAMP + b',"body":%b}' % body,
+                self.HEAD + body + b"]}",
+                self.HEAD + body + b',\t{"id":"y"}]}',
+                self.HEAD + b'{"id":"y"},\t' + body + b"]}",
+            ):
+                try:
+                    message = decode(line)
+                except ProtocolError:
+                    continue
+                for put in wire.puts_in(message):
+                    if message["op"] == "put":
+                        with self.assertRaises(BadMessage):
+                            barks.check_body(put.body, put.fields)
+                    else:
+                        json.loads(put.body, object_pairs_hook=self.flat)
 
 
 class EncodeTest(unittest.TestCase):
@@ -381,26 +692,123 @@ class EncodeTest(unittest.TestCase):
     def test_the_hot_paths_write_what_the_encoder_writes(self) -> None:
         epoch, body = "0123456789abcdef", barks.encode_bark(Bark("x", "ark3", 'é"\\', 1))
         for n, to in ((1, ["outbox/ark3"]), (wire.MAX_COUNT, ["inbox/rdl", "inbox/rhs"])):
-            stamped = wire.put_line(n, wire.dumps(to), wire.stamped(epoch.encode(), n, body))
-            unstamped = wire.put_line(n, wire.dumps(to), wire.unstamped(body))
-            message = wire.message_line(wire.message_head(to[0], epoch), n, body)
-            late = wire.message_line(wire.message_head(to[0], epoch), n, body, late=True)
-            place = {"address": to[0], "epoch": epoch}
+            quoted, load = wire.dumps(to), wire.stamped(epoch, n, body)
+            place: dict[str, Any] = {"address": to[0], "epoch": epoch, "serial": n}
+            put: dict[str, Any] = {"op": "put", "seq": n, "to": to}
+            stamp = {"origin": epoch, "n": n}
             pairs: tuple[tuple[bytes, dict[str, Any]], ...] = (
-                (stamped, {"op": "put", "seq": n, "to": to, "origin": epoch, "n": n, "body": body}),
-                (unstamped, {"op": "put", "seq": n, "to": to, "body": body}),
-                (message, {"op": "message", **place, "serial": n, "body": body}),
-                (late, {"op": "message", **place, "serial": n, "late": True, "body": body}),
+                (wire.put_line(n, quoted, load), {**put, **stamp, "body": body}),
+                (wire.put_line(n, quoted, wire.unstamped(body)), {**put, "body": body}),
+                (
+                    wire.put_line(n, quoted, Load(wire.source(epoch, old=True), n, body)),
+                    {**put, "origin": epoch, "old": True, "n": n, "body": body},
+                ),
+                (
+                    wire.put_line(n, quoted, load, wire.dumps({to[0]: 1})),
+                    {**put, "serials": {to[0]: 1}, **stamp, "body": body},
+                ),
+                (
+                    wire.message_line(to[0], epoch, n, body),
+                    {"op": "message", **place, "body": body},
+                ),
+                (
+                    self.messages(epoch, [{to[0]: n}], [body]),
+                    {"op": "message", **place, "body": body},
+                ),
+                (
+                    self.messages(epoch, [{to[0]: n}], [body], late=True),
+                    {"op": "message", **place, "late": True, "body": body},
+                ),
                 (wire.ack_line(n), {"op": "ack", "seq": n}),
             )
             for line, fields in pairs:
                 self.assertEqual(line, encode(**fields))
                 parsed = {"parsed": wire.loads(body)} if "body" in fields else {}
                 self.assertEqual(decode(line), fields | parsed)
-            self.assertEqual(wire.addresses_json(to), wire.dumps(to))
-            self.assertEqual(wire.stamp(wire.stamped(epoch.encode(), n, body)), n)
+            self.assertEqual(wire.addresses_json(to), quoted)
         self.assertEqual(decode(wire.PING), {"op": "ping"})
         self.assertEqual(decode(wire.PONG), {"op": "pong"})
+
+    def messages(
+        self, epoch: str, to: Sequence[dict[str, int]], bodies: Sequence[bytes], late: bool = False
+    ) -> bytes:
+        serials = [wire.dumps(serials)[1:-1] for serials in to]
+        return wire.messages_line(epoch.encode(), serials, bodies, late)
+
+    def test_a_line_of_many_puts_says_what_the_encoder_would(self) -> None:
+        epoch = "0123456789abcdef"
+        barked = [
+            wire.loads(barks.encode_bark(Bark(i, "ark3", 'é"\\', 1))) for i in ("x", "y", "z")
+        ]
+        bodies = [wire.dumps(fields) for fields in barked]
+        one, two = ["inbox/rdl"], ["inbox/rhs", "inbox/ark3"]
+        for to, short in (([one, two, one], None), ([two, two, two], [two])):
+            quoted = [wire.dumps(addresses) for addresses in to]
+            for old in (False, True):
+                stamp: dict[str, Any] = {"origin": epoch, **({"old": True} if old else {})}
+                message = {"op": "puts", "seq": 7, "to": short or to, **stamp, "n": [3, 1, 2]}
+                line = wire.puts_line(7, quoted, wire.source(epoch, old), [3, 1, 2], bodies)
+                self.assertEqual(line, group_line({**message, "bodies": barked}))
+                self.assertEqual(
+                    [*wire.puts_in(decode(line))],
+                    [
+                        (7 + i, to[i], epoch, (3, 1, 2)[i], old, bodies[i], barked[i])
+                        for i in range(3)
+                    ],
+                )
+            line = wire.puts_line(7, quoted, b"", [0, 0, 0], bodies)
+            plain = {"op": "puts", "seq": 7, "to": short or to, "bodies": barked}
+            self.assertEqual(line, group_line(plain))
+            self.assertEqual(
+                {(p.origin, p.n, p.old) for p in wire.puts_in(decode(line))}, {(None, 0, False)}
+            )
+            record = wire.puts_line(7, quoted, b"", [0, 0, 0], bodies, b'{"inbox/rdl":5}')
+            self.assertEqual(wire.decode_record(record)["serials"], {"inbox/rdl": 5})
+
+    def test_a_line_of_one_put_is_a_put(self) -> None:
+        to, body = b'["inbox/rdl"]', b'{"id":"x"}'
+        for load in (wire.stamped("0123456789abcdef", 7, body), wire.unstamped(body)):
+            for serials in (b"", b'{"inbox/rdl":5}'):
+                self.assertEqual(
+                    wire.puts_line(3, [to], load.source, [load.n], [body], serials),
+                    wire.put_line(3, to, load, serials),
+                )
+
+    def test_a_put_and_one_of_many_arrive_as_the_same(self) -> None:
+        for stamp in (
+            {},
+            {"origin": "0123456789abcdef", "n": 5},
+            {"old": True, "origin": "0" * 16, "n": 5},
+        ):
+            put = {"op": "put", "seq": 3, "to": ["a"], **stamp, "body": {"id": "x"}}
+            puts = {"op": "puts", "seq": 3, "to": [["a"]], **stamp, "bodies": [{"id": "x"}]}
+            if "n" in puts:
+                puts["n"] = [5]
+            one, many = (
+                [*wire.puts_in(decode(json.dumps(message).encode()))] for message in (put, puts)
+            )
+            self.assertEqual(one, many)
+        # A counter alone is no stamp, and neither is an origin.
+        for half in ({"n": 5}, {"origin": "0123456789abcdef"}):
+            (arriving,) = wire.puts_in(decode(json.dumps({**PUT, **half}).encode()))
+            self.assertIsNone(arriving.origin)
+
+    def test_a_line_of_many_messages_says_what_the_encoder_would(self) -> None:
+        epoch, fields = "0123456789abcdef", {"id": "x", "é": "\t"}
+        body = wire.dumps(fields)
+        for to in (
+            [{"inbox/rdl": 1}, {"inbox/rdl": 2}],
+            [{"inbox/rdl": 1, "inbox/rhs": wire.MAX_COUNT}, {"inbox/rhs": 8}],
+            [{"inbox/rdl": 1, "inbox/rhs": 0}],  # one body for two
+        ):
+            for late in (False, True):
+                line = self.messages(epoch, to, [body] * len(to), late)
+                message: dict[str, Any] = {"op": "messages", "epoch": epoch}
+                message |= {"late": True} if late else {}
+                message |= {"to": to, "bodies": [fields] * len(to)}
+                self.assertEqual(line, group_line(message))
+                self.assertEqual(decode(line)["to"], to)
+                self.assertEqual(decode(line)["bodies"], [body] * len(to))
 
     def test_a_refusal_of_a_put_has_its_number_and_one_of_a_subscription_has_none(self) -> None:
         said = {"op": "refuse", "code": "full", "reason": "é", "addresses": ["inbox/ark3"]}
@@ -517,8 +925,34 @@ class BarkTest(unittest.TestCase):
                 self.assertIs(body, padded)
                 continue
             to = wire.addresses_json([f"{'a' * 20}/{'b' * 64}"] * wire.MAX_ADDRESSES)
-            end = wire.stamped(b"f" * 16, wire.MAX_COUNT, body)
-            self.assertLessEqual(len(wire.put_line(wire.MAX_COUNT, to, end)), wire.MAX_LINE_BYTES)
+            load = Load(wire.source("f" * 64, old=True), wire.MAX_COUNT, body)
+            self.assertLessEqual(len(wire.put_line(wire.MAX_COUNT, to, load)), wire.MAX_LINE_BYTES)
+
+    def test_a_body_of_the_limit_fits_a_line_at_every_hop_and_a_larger_one_is_refused(self) -> None:
+        spare = wire.MAX_BODY_BYTES - len(json.dumps({**self.GOOD, "more": ""}))
+        largest, more = (json.dumps({**self.GOOD, "more": "x" * (spare + i)}) for i in (0, 1))
+        self.assertEqual(len(largest), wire.MAX_BODY_BYTES)
+        barks.parse_bark(largest.encode())
+        to = wire.addresses_json([f"{'a' * 20}/{'b' * 64}"] * wire.MAX_ADDRESSES)
+        load = Load(wire.source("f" * 64, old=True), wire.MAX_COUNT, largest.encode())
+        self.assertLessEqual(len(wire.put_line(wire.MAX_COUNT, to, load)), wire.MAX_LINE_BYTES)
+        with self.assertRaises(BadMessage) as caught:
+            barks.parse_bark(more.encode())
+        self.assertEqual(caught.exception.code, wire.TOO_LARGE)
+
+    def test_a_body_has_nothing_nested_in_it(self) -> None:
+        for nested in ([], {}, [1], {"a": 1}, [[]]):
+            self.assertBad({**self.GOOD, "more": nested})
+        for hidden in ("[]", "{}", "[" * 500 + "]" * 500):
+            with self.assertRaises(BadMessage):
+                barks.parse_bark(
+                    b'{"more":%b,' % hidden.encode()
+                    + json.dumps({**self.GOOD, "more": 1})[1:].encode()
+                )
+        text = '{"[]":[{}], "a"'
+        self.assertEqual(
+            barks.parse_bark(json.dumps({**self.GOOD, "content": text}).encode()).content, text
+        )
 
     def test_mentions(self) -> None:
         for text, names in (

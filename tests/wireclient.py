@@ -18,7 +18,8 @@ import pathlib
 import socket
 import tempfile
 import unittest
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Self, TypeVar
 from unittest import mock
 
@@ -46,6 +47,13 @@ def put(seq: int, to: Sequence[str], body: object, **stamp: object) -> Message:
     return {"op": "put", "seq": seq, "to": list(to), **stamp, "body": body}
 
 
+def puts(
+    seq: int, to: Sequence[Sequence[str]], bodies: Sequence[object], **stamp: object
+) -> Message:
+    """A `puts`; `to` is a list for each of the bodies, or a single one for all."""
+    return {"op": "puts", "seq": seq, "to": list(map(list, to)), **stamp, "bodies": list(bodies)}
+
+
 def bark(user: str, id_: str, content: str = "wuff", at: int = 1000) -> Message:
     """A bark's body."""
     return {"id": id_, "user": user, "content": content, "at": at}
@@ -66,8 +74,35 @@ def register(address: str, name: str, port: int = 9, **more: object) -> Message:
     }
 
 
+def one_by_one(message: Message) -> Iterator[Message]:
+    """What is said in one line as it would be in many: a `put` each, a `message` each."""
+    if message["op"] == "puts":
+        bodies, to = message["bodies"], message["to"]
+        for i, body in enumerate(bodies):
+            stamp = {name: message[name] for name in ("origin", "old") if name in message}
+            if "n" in message:
+                stamp["n"] = message["n"][i]
+            addresses = to[i] if len(to) == len(bodies) else to[0]
+            yield put(message["seq"] + i, addresses, body, **stamp)
+    elif message["op"] == "messages":
+        for to, body in zip(message["to"], message["bodies"], strict=True):
+            for address, serial in to.items():
+                place = {"address": address, "epoch": message["epoch"], "serial": serial}
+                late = {"late": message["late"]} if "late" in message else {}
+                yield {"op": "message", **place, **late, "body": body}
+    else:
+        yield message
+
+
 def _json(message: Message) -> bytes:
-    return json.dumps(message, separators=(",", ":")).encode()
+    if message["op"] not in ("puts", "messages"):
+        return _compact(message)
+    bodies = b",\t".join(map(_compact, message["bodies"]))
+    return b"%b%b]}" % (_compact({**message, "bodies": []})[:-2], bodies)
+
+
+def _compact(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 class Wire:
@@ -79,6 +114,7 @@ class Wire:
         assert isinstance(writer.transport, asyncio.Transport)
         self._transport = writer.transport
         self.hello: Message = {}  # the other side's
+        self._said: deque[Message] = deque()  # in one line with what was heard last
 
     @classmethod
     async def connect(cls, port: int, buffer_bytes: int | None = None) -> Self:
@@ -166,8 +202,8 @@ class Wire:
         line = await self._reader.readline()
         return line if line.endswith(b"\n") else b""
 
-    async def heard(self, deadline_s: float = DEADLINE_S) -> Message | None:
-        """The next message but for pings, or None at the end of the connection."""
+    async def heard_line(self, deadline_s: float = DEADLINE_S) -> Message | None:
+        """The next line but for pings, or None at the end of the connection."""
         async with asyncio.timeout(deadline_s):
             while True:
                 line = await self._receive()
@@ -176,6 +212,15 @@ class Wire:
                 message: Message = json.loads(line)
                 if message["op"] != "ping":
                     return message
+
+    async def heard(self, deadline_s: float = DEADLINE_S) -> Message | None:
+        """The next message but for pings, or None at the end; of many in one line, the next one."""
+        if not self._said:
+            message = await self.heard_line(deadline_s)
+            if message is None:
+                return None
+            self._said.extend(one_by_one(message))
+        return self._said.popleft()
 
     async def expect(self, op: str, **fields: object) -> Message:
         """The next message, which has to be this one."""
