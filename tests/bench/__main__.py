@@ -1,0 +1,146 @@
+"""How fast is it, and what does it cost? See `tests/bench/__init__.py` for how it is measured.
+
+python -m tests.bench                       everything: ten minutes on a quiet machine
+python -m tests.bench --quick               less of everything: one minute
+python -m tests.bench throughput latency    only these
+"""
+
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import pathlib
+import platform
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+from tests.bench import profiles
+from tests.bench.children import BenchError
+from tests.bench.costs import costs
+from tests.bench.figures import Section, table
+from tests.bench.load import FULL, QUICK, Scale
+from tests.bench.pipeline import Load, barker, latency, throughput
+from tests.bench.times import times
+from tests.bench.websocket import websocket
+
+POINTS: dict[str, Callable[[Scale], Section]] = {
+    "throughput": throughput,
+    "latency": latency,
+    "times": times,
+    "costs": costs,
+    "websocket": websocket,
+}
+
+
+def point(text: str) -> str:
+    """For argparse."""
+    if text not in POINTS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(POINTS)}")
+    return text
+
+
+def machine() -> dict[str, object]:
+    """What the figures are of."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "date": datetime.date.today().isoformat(),
+        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "load": load and round(load, 1),
+    }
+
+
+def measure(points: list[str], scale: Scale) -> list[Section]:
+    sections = []
+    for name in points:
+        begun = time.monotonic()
+        print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
+        sections.append(POINTS[name](scale))
+        print(f"{time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+    return sections
+
+
+def profile(folder: pathlib.Path, scale: Scale) -> None:
+    """A run for throughput, with every process under cProfile; print who took most."""
+    what = Load(scale.barks)
+    run = barker(what, profile=folder)
+    print(f"{what.barks:,} barks, fan-out 1, all processes under cProfile: {run.seconds:.1f} s\n")
+    for path in sorted(folder.glob("*.prof")):
+        print("\n".join(profiles.lines(path.stem, profiles.rows(path))), end="\n\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = ", ".join(POINTS)
+    result.add_argument("points", nargs="*", type=point, metavar="POINT", help=f"{names} (all)")
+    result.add_argument("--quick", action="store_true", help="less of everything")
+    result.add_argument("--runs", type=int, metavar="N", help="runs of everything")
+    result.add_argument("--json", action="store_true", help="one JSON document, not a table")
+    result.add_argument("--check", action="store_true", help="exit status 1 if a bound is missed")
+    result.add_argument(
+        "--profile",
+        nargs="?",
+        const="",
+        metavar="DIR",
+        help="not figures: where the time of a run goes; the profiles stay in DIR",
+    )
+    return result
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    scale = QUICK if args.quick else FULL
+    if args.runs:
+        scale = scale._replace(runs=args.runs)
+    # As on Ctrl-C: what was started is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        if args.profile is not None:
+            with contextlib.ExitStack() as stack:
+                folder = args.profile or stack.enter_context(tempfile.TemporaryDirectory())
+                pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+                profile(pathlib.Path(folder).resolve(), scale)
+            return 0
+        where = machine()
+        sections = measure(args.points or list(POINTS), scale)
+    except BenchError as fault:
+        print(f"bench: {fault}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 1
+    if args.json:
+        document = {
+            "machine": where,
+            "quick": args.quick,
+            "sections": [
+                {
+                    "title": section.title,
+                    "ratio": section.ratio,
+                    "figures": [figure.json() for figure in section.figures],
+                }
+                for section in sections
+            ],
+        }
+        print(json.dumps(document, indent=1))
+    else:
+        heading = [
+            f"{where['date']}: {where['cores']} cores, {where['python']}, {where['platform']}",
+            f"{scale.runs} runs{' (quick)' if args.quick else ''}; "
+            f"the machine's load at the start was {where['load']}",
+        ]
+        print(table(heading, sections))
+    missed = any(figure.missed for section in sections for figure in section.figures)
+    return int(args.check and missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

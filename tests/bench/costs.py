@@ -1,0 +1,215 @@
+"""What a bark costs: CPU, memory, disk; and what becomes of that as things grow.
+
+Growth is told in CPU time per bark, of all processes together: on a machine with other things to do
+that is steadier than any clock. Where the platform doesn't tell it (all but Linux), there are no
+figures.
+"""
+
+import statistics
+import time
+from typing import NamedTuple
+
+from tests.bench import load
+from tests.bench.children import System, all_ready, cpu_s, rest
+from tests.bench.figures import Bound, Figure, Section, at_most, ratios
+from tests.bench.load import Scale
+from tests.bench.pipeline import race
+
+# Barks that one producer prepares at most, since it holds them in memory.
+MOST_PREPARED = 100_000
+# Authors of a backlog: so many that no reader's window is ever full, however long it is.
+AUTHORS = 2_000
+# Authors whose barks go to the streams that are looked at.
+STREAM_AUTHORS = 1_000
+
+
+# --- what is queued ---
+
+
+class Backlog(NamedTuple):
+    """What a queue of barks came to, by the bark."""
+
+    taken_us: float  # CPU of the outbox
+    memory_bytes: float  # above the barks' text
+    disk_bytes: float
+    recovery_us: float  # CPU of the outbox that was started again, above that of an empty one
+    drained_us: float  # CPU of all, from the outbox to the listener
+
+    @property
+    def way_us(self) -> float:
+        return self.taken_us + self.drained_us
+
+
+def backlog(barks: int) -> Backlog:
+    """Fill one outbox while there is no bizlogic, kill it, have it recover, and let all go."""
+    with System(load.world(AUTHORS, 1)) as system:
+        flags = ("--max-backlog", str(2 * barks))
+        directory, inbox, outbox = services = [
+            system.directory(),
+            system.inbox(),
+            system.outbox("outbox", *flags),
+        ]
+        all_ready(services)
+        started = outbox.cpu_s
+        # Streams are made at the first bark of each author, and are not what we look at.
+        _fill(system, AUTHORS, 1)
+        cpu, memory, disk = cpu_s([outbox]), outbox.rss_bytes, _on_disk(system)
+        _fill(system, barks, 2)
+        taken = cpu_s([outbox]) - cpu
+        memory, disk = outbox.rss_bytes - memory, _on_disk(system) - disk
+        outbox.kill()
+        outbox = system.outbox("outbox", *flags)
+        outbox.event("ready")
+        recovery = outbox.cpu_s - started
+        queued = barks + AUTHORS
+        listener = system.listener(users=AUTHORS, expect=queued)
+        listener.event("ready")
+        working = [directory, inbox, outbox]
+        cpu = cpu_s([*working, listener])
+        bizlogic = system.bizlogic()
+        bizlogic.event("ready")
+        cpu += bizlogic.cpu_s
+        drained = listener.event("shown")["cpu_s"] + cpu_s([*working, bizlogic]) - cpu
+    return Backlog(
+        taken_us=1e6 * taken / barks,
+        memory_bytes=memory / barks - load.CONTENT_CHARS,
+        disk_bytes=disk / barks,
+        recovery_us=1e6 * recovery / queued,
+        drained_us=1e6 * drained / queued,
+    )
+
+
+def _fill(system: System, barks: int, seed: int) -> None:
+    for start in range(0, barks, MOST_PREPARED):
+        count = min(MOST_PREPARED, barks - start)
+        producer = system.producer("producer", users=AUTHORS, count=count, seed=seed, outboxes=1)
+        producer.event("ready")
+        producer.go()
+        producer.event("said")
+
+
+def _on_disk(system: System) -> int:
+    files = (system.state / "journal" / "outbox").glob("*.log")
+    return sum(path.stat().st_size for path in files)
+
+
+def queued(scale: Scale, runs: int) -> list[Figure]:
+    """By the queued bark, for a short and a long backlog; and how it grows."""
+    few, many = scale.backlogs
+    short = [backlog(few) for _ in range(runs)]
+    # A run of a million takes as long as all others together, and is its own mean.
+    long = [backlog(many)]
+    least = statistics.median(b.way_us for b in short)
+    return [
+        Figure(f"{few:,} queued, CPU us/bark", [b.taken_us for b in short]),
+        Figure("  drained, CPU us/bark", [b.drained_us for b in short]),
+        Figure(f"{many:,} queued, CPU us/bark", [b.taken_us for b in long]),
+        Figure("  drained, CPU us/bark", [b.drained_us for b in long]),
+        Figure(
+            "  both, CPU us/bark",
+            [b.way_us for b in long],
+            [b.way_us / least for b in long],
+            at_most(1.2),
+        ),
+        Figure("  memory above text, bytes/bark", [b.memory_bytes for b in long], (), at_most(400)),
+        Figure("  disk, bytes/bark", [b.disk_bytes for b in long]),
+        Figure("  recovery, CPU s/million barks", [b.recovery_us for b in long]),
+    ]
+
+
+# --- what grows ---
+
+
+def by_users(users: int, barks: int) -> tuple[float, float]:
+    """CPU us/bark: of the first bark of everybody, and of those that come afterwards."""
+    with System(load.world(users, 1)) as system:
+        services = system.pipeline()
+        listener = system.listener(users=users, expect=[users, users + barks])
+        producer = system.producer("producer", users=users, count=[users, barks])
+        all_ready([*services, listener])
+        first = race([producer], listener, services, users)
+        return first.cpu_us, race([producer], listener, services, barks).cpu_us
+
+
+def by_streams(subscriptions: int, links: int, barks: int) -> float:
+    """CPU us/bark with so many subscriptions of one reader, spread over so many links."""
+    warm = STREAM_AUTHORS
+    with System(load.world_with_readers(STREAM_AUTHORS, subscriptions)) as system:
+        # One stream has to retain all of it, or a reader who lags behind would miss some.
+        services = system.pipeline("--keep", str(2 * barks))
+        users = STREAM_AUTHORS + subscriptions
+        marks = [warm, warm + barks]
+        listener = system.listener(users=users, first=STREAM_AUTHORS, links=links, expect=marks)
+        producer = system.producer("producer", users=STREAM_AUTHORS, count=[warm, barks])
+        all_ready([*services, listener])
+        race([producer], listener, services, warm)
+        return race([producer], listener, services, barks).cpu_us
+
+
+def growing(name: str, results: dict[int, list[float]], bound: Bound | None = None) -> list[Figure]:
+    """CPU us/bark by size; ratios are to the smallest in the same run, the bound the largest's."""
+    least, most = min(results), max(results)
+    return [
+        Figure(
+            f"{size:,} {name}, CPU us/bark",
+            values,
+            ratios(values, results[least]),
+            bound if size == most else None,
+        )
+        for size, values in results.items()
+    ]
+
+
+def users(scale: Scale, runs: int) -> list[Figure]:
+    first: dict[int, list[float]] = {size: [] for size in scale.users}
+    later: dict[int, list[float]] = {size: [] for size in scale.users}
+    for _ in range(runs):
+        for size in scale.users:
+            first_us, later_us = by_users(size, scale.some)
+            first[size].append(first_us)
+            later[size].append(later_us)
+    most = max(scale.users)
+    each = Figure("  first bark of each", first[most], ratios(first[most], later[min(scale.users)]))
+    return [*growing("users", later, at_most(1.35)), each]
+
+
+def streams(scale: Scale, runs: int) -> list[Figure]:
+    over_one: dict[int, list[float]] = {size: [] for size in scale.streams}
+    over_many: dict[int, list[float]] = {size: [] for size in scale.streams}
+    most = max(scale.streams)
+    for _ in range(runs):
+        for size in scale.streams:
+            over_one[size].append(by_streams(size, 1, scale.some))
+            over_many[size].append(by_streams(most, size, scale.some))
+    return [
+        *growing("subscriptions", over_one, at_most(1.2)),
+        *growing("links", over_many),
+    ]
+
+
+def idle_percent(seconds: float) -> float:
+    """CPU of all services together when nobody says anything, in percent of one core."""
+    with System(load.world(100, 1)) as system:
+        services = system.pipeline()
+        all_ready(services)
+        before, begun = cpu_s(services), time.monotonic()
+        rest(seconds)
+        used = sum(child.cpu_s for child in services) - before
+        return 100 * used / (time.monotonic() - begun)
+
+
+def costs(scale: Scale) -> Section:
+    """Point 4."""
+    runs = max(1, scale.runs // 2)
+    idle = [idle_percent(scale.idle_s) for _ in range(runs)]
+    return Section(
+        "Costs and growth",
+        "to the smallest of its kind in the same run",
+        [
+            *queued(scale, runs),
+            *users(scale, runs),
+            *streams(scale, runs),
+            # What tests/test_idle.py asks of the whole of launch.py.
+            Figure("idle, % of one core", idle, (), at_most(2.0)),
+        ],
+    )

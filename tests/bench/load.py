@@ -1,0 +1,147 @@
+"""The load: who exists, who follows whom, what is said. The same for us and for the ceilings."""
+
+import json
+import math
+import os
+import random
+import secrets
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from barker import barks
+from barker.barks import Bark
+from barker.users import World
+
+# About what people write; 170 bytes as JSON.
+CONTENT_CHARS = 90
+_WORDS = "the quick brown dog jumps over a lazy cat and barks at the moon until somebody wakes up"
+
+
+class Scale(NamedTuple):
+    """How much is done for each point."""
+
+    runs: int  # of everything that takes seconds
+    barks: int  # in a run for throughput
+    latency_s: float
+    users: Sequence[int]
+    streams: Sequence[int]  # subscriptions, or links
+    backlogs: Sequence[int]
+    some: int  # barks in a run that looks at how things grow
+    idle_s: float
+    echo_bytes: int
+    sockets: int
+
+
+FULL = Scale(
+    runs=5,
+    barks=100_000,
+    latency_s=5.0,
+    users=(100, 1_000, 10_000, 100_000),
+    streams=(1, 10, 100, 1_000),
+    backlogs=(20_000, 1_000_000),
+    some=50_000,
+    idle_s=5.0,
+    echo_bytes=200_000_000,
+    sockets=2_000,
+)
+QUICK = Scale(
+    runs=2,
+    barks=10_000,
+    latency_s=1.0,
+    users=(100, 10_000),
+    streams=(1, 100),
+    backlogs=(5_000, 50_000),
+    some=10_000,
+    idle_s=1.0,
+    echo_bytes=20_000_000,
+    sockets=200,
+)
+
+
+def names(users: int) -> list[str]:
+    """Authors and readers, the same in every process."""
+    return [f"user{i}" for i in range(users)]
+
+
+def world(users: int, fan_out: int) -> World:
+    """Everybody's barks go to `fan_out` inboxes: the author's own and those of the next ones."""
+    everybody = names(users)
+    return World(
+        {
+            user: [everybody[(i - k) % users] for k in range(1, fan_out)]
+            for i, user in enumerate(everybody)
+        }
+    )
+
+
+def world_with_readers(authors: int, readers: int) -> World:
+    """Each author's barks go to the author and to one of so many `readers`, in turn.
+
+    Authors are the first of `names(authors + readers)`, readers are the others.
+    """
+    everybody = names(authors + readers)
+    follows: dict[str, list[str]] = {user: [] for user in everybody}
+    for i, author in enumerate(everybody[:authors]):
+        follows[everybody[authors + i % readers]].append(author)
+    return World(follows)
+
+
+def bodies(count: int, users: int, seed: int) -> Iterator[tuple[str, bytes]]:
+    """(author, body) of so many barks, by everybody in turn."""
+    dice = random.Random(seed)
+    everybody = names(users)
+    text = _WORDS * 3
+    prefix = secrets.token_hex(8)
+    for i in range(count):
+        author = everybody[(i + seed) % users]
+        start = dice.randrange(len(_WORDS))
+        content = text[start : start + CONTENT_CHARS]
+        bark = Bark(f"{prefix}{i:08x}", author, content, 1_700_000_000_000 + i)
+        yield author, barks.encode_bark(bark)
+
+
+def timed_body(author: str, number: int, now_ns: int) -> bytes:
+    """A bark whose text begins with the time at which it was put."""
+    content = f"{now_ns} {_WORDS[:70]}"
+    return barks.encode_bark(Bark(f"t{number:010x}", author, content, now_ns // 1_000_000))
+
+
+def said_at_ns(content: str) -> int:
+    """When a `timed_body` was put."""
+    return int(content.partition(" ")[0])
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """The least of the values, which are in order, that so great a part of them does not exceed."""
+    return values[max(0, math.ceil(part * len(values)) - 1)]
+
+
+def latencies(took_ns: Sequence[int]) -> dict[str, float]:
+    """Nanoseconds to milliseconds: the usual three."""
+    ordered = sorted(took_ns)
+    parts = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+    return {name: percentile(ordered, part) / 1e6 for name, part in parts.items()}
+
+
+# --- between the bench and its children ---
+
+
+def say(event: str, **fields: object) -> None:
+    """One line to whoever started this process."""
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def obey(go: Callable[[], object]) -> None:
+    """Call `go`, in another thread, at each line of standard input; at its end, end.
+
+    The bench holds the other end: whatever becomes of it, nothing of it is left running.
+    """
+
+    def listen() -> None:
+        while sys.stdin.readline():
+            go()
+        os._exit(1)
+
+    threading.Thread(target=listen, daemon=True).start()

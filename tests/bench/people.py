@@ -1,0 +1,181 @@
+"""Producers and listeners as processes of their own.
+
+    python -m tests.bench.people producer --count 50000 --users 100 ...
+    python -m tests.bench.people listener --expect 100000 --users 100 ...
+
+A producer waits for a line on standard input, says its barks as fast as they are acked (or at
+`--rate`), and tells when all of them are; then come the line and the barks of the next part. A
+listener reads inboxes, over one link or several, and tells when it was shown as many barks as it
+expects. Both end with the last of these marks.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from barker import wire
+from barker.arguments import common_arguments
+from barker.delivery import Delivery, Job
+from barker.link import Link, Message
+from barker.listen import Reader
+from barker.node import Node, log, run_node
+from tests.bench import load
+
+# Barks that a producer has handed over and nobody has acked: what all outboxes together let it have
+# on the way, and as much again.
+AHEAD = 4 * wire.UNACKED_WINDOW
+HANDFUL = 256
+
+
+class Producer(Node):
+    """Says so many barks by everybody in turn, part by part."""
+
+    kind = "producer"
+
+    async def started(self) -> None:
+        self.mouth = Mouth(self)
+        self._told = asyncio.Semaphore(0)
+        load.obey(lambda: self._loop.call_soon_threadsafe(self._told.release))
+        self.start(self._work(), name="producer")
+
+    async def _work(self) -> None:
+        args = self.args
+        said = load.bodies(sum(args.count), args.users, args.seed)
+        parts = [[] if args.rate else list(islice(said, count)) for count in args.count]
+        while len(self.mouth.peers) < args.outboxes:
+            await asyncio.sleep(0.01)
+        for count, part in zip(args.count, parts, strict=True):
+            load.say("ready")
+            await self._told.acquire()
+            await (self._at_rate(count) if args.rate else self._at_once(part))
+            while self.mouth.pending:
+                await self.mouth.progress()
+            load.say("said", cpu_s=time.process_time())
+        self.stop()
+
+    async def _at_once(self, prepared: list[tuple[str, bytes]]) -> None:
+        to = {user: (f"outbox/{user}",) for user, _ in prepared}
+        for i in range(0, len(prepared), HANDFUL):
+            for user, body in prepared[i : i + HANDFUL]:
+                self.mouth.put(to[user], wire.unstamped(body), self.mouth)
+            self.mouth.pump()
+            while len(self.mouth) > AHEAD:
+                await self.mouth.progress()
+            await asyncio.sleep(0)
+
+    async def _at_rate(self, count: int) -> None:
+        users, begun = load.names(self.args.users), self.now()
+        for i in range(count):
+            await asyncio.sleep(begun + i / self.args.rate - self.now())
+            user = users[i % len(users)]
+            body = load.timed_body(user, i, time.time_ns())
+            self.mouth.put((f"outbox/{user}",), wire.unstamped(body), self.mouth)
+            self.mouth.pump()
+
+
+class Mouth(Delivery):
+    """All barks on their way to outboxes; they are one `Job`."""
+
+    void = False
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node, "outbox")
+        self.pending = 0
+        self._progress = asyncio.Event()
+
+    def settled(self, jobs: list[Job]) -> None:
+        self.pending -= len(jobs)
+        self._progress.set()
+
+    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
+        log.error("%s: %s (%s)", addresses, reason, code)
+        self.node.stop(1)
+
+    async def progress(self) -> None:
+        """Wait until some more are acked."""
+        self._progress.clear()
+        await self._progress.wait()
+
+
+class Listener(Node):
+    """Counts what it is shown, and how long that was on its way if the barks tell."""
+
+    kind = "listener"
+
+    async def started(self) -> None:
+        args = self.args
+        self._shown = 0
+        self._took: list[int] = []
+        self._marks: Iterator[int] = iter(args.expect)
+        self._next = next(self._marks)
+        show = self._timed if args.timed else self._count
+        readers = load.names(args.users)[args.first :]
+        readers = readers[: args.inboxes or None]
+        self._audience = [
+            Audience(self, readers[i :: args.links], show, self._refused, history=0)
+            for i in range(args.links)
+        ]
+        self.start(self._say_ready(), name="listener")
+
+    async def _say_ready(self) -> None:
+        while not all(some.is_ready for some in self._audience):
+            await asyncio.sleep(0.01)
+        load.say("ready")
+
+    def _count(self, reader: str, fields: dict[str, Any], late: bool) -> None:
+        self._shown += 1
+        if self._shown == self._next:
+            self._mark()
+
+    def _timed(self, reader: str, fields: dict[str, Any], late: bool) -> None:
+        self._took.append(time.time_ns() - load.said_at_ns(fields["content"]))
+        self._count(reader, fields, late)
+
+    def _mark(self) -> None:
+        latency = load.latencies(self._took) if self._took else None
+        load.say("shown", cpu_s=time.process_time(), latency=latency)
+        self._next = next(self._marks, 0)
+        if not self._next:
+            self.stop()
+
+    def _refused(self, user: str, reason: str) -> None:
+        log.error("%s: %s", user, reason)
+        self.stop(1)
+
+
+class Audience(Reader):
+    """Some of the inboxes, over one link. What was not shown can't be counted, so a gap ends us."""
+
+    @property
+    def is_ready(self) -> bool:
+        return all(place.epoch for place in self._places.values())
+
+    def on_gap(self, link: Link, message: Message) -> None:
+        log.error("%s: %d messages are gone", message["address"], message["missed"])
+        self.node.stop(1)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.people")
+    parser.add_argument("role", choices=("producer", "listener"))
+    parser.add_argument("--users", type=int, required=True)
+    parser.add_argument("--count", type=int, nargs="+", help="barks of each part")
+    parser.add_argument("--rate", type=float)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--outboxes", type=int, default=3)
+    parser.add_argument("--expect", type=int, nargs="+", help="rising numbers of barks")
+    parser.add_argument("--first", type=int, default=0, help="pass over so many users")
+    parser.add_argument("--inboxes", type=int, help="read only so many (default: all)")
+    parser.add_argument("--links", type=int, default=1, help="over which they are spread")
+    parser.add_argument("--timed", action="store_true")
+    common_arguments(parser)
+    args = parser.parse_args(argv)
+    return run_node(Producer if args.role == "producer" else Listener, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Start and failover: how long nobody is served."""
+
+import asyncio
+import contextlib
+import itertools
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+from barker import state
+from barker.arguments import DEFAULT_HOST
+from barker.processes import Command, busy_ports
+from tests.bench.children import BenchError
+from tests.bench.figures import Figure, Section, ratios
+from tests.bench.load import Scale
+from tests.fleet import Fleet, Process, Service, free_port, until
+
+# Barks a second while a bizlogic is killed.
+RATE = 200.0
+BEFORE_S, AFTER_S = 0.5, 1.5
+READY_S = 30.0
+# Of launch.py.
+PORTS = (5672, 5680, 5800, 5801, 5802, 5820)
+
+
+def times(scale: Scale) -> Section:
+    """Point 3, but for recovery, which is measured where there is something to recover."""
+    bare, started = [], []
+    for _ in range(scale.runs):
+        bare.append(_seconds([sys.executable, "-c", "import asyncio"]))
+        started.append(first_bark_s())
+    gaps = [asyncio.run(failover_gap_ms()) for _ in range(scale.runs)]
+    # What a reader who is served waits for at this rate anyway.
+    usual = [1000 / RATE] * scale.runs
+    return Section(
+        "Start and failover",
+        'to a bare `python -c "import asyncio"`; of the gap, to that between two barks',
+        [
+            Figure("launch.py to first bark, s", started, ratios(started, bare)),
+            Figure("bizlogic killed to shown, ms", gaps, ratios(gaps, usual)),
+        ],
+    )
+
+
+def _seconds(argv: list[str]) -> float:
+    begun = time.monotonic()
+    subprocess.run(argv, check=True)
+    return time.monotonic() - begun
+
+
+def first_bark_s() -> float:
+    """From `python launch.py` to the first bark that is shown."""
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        # A copy, because launch.py writes the page's settings, and these are not for keeps.
+        root = pathlib.Path(folder)
+        for name in ("barker", "webui"):
+            unwanted = shutil.ignore_patterns("*_host.js*")
+            shutil.copytree(state.ROOT / name, root / name, ignore=unwanted)
+        shutil.copy(state.ROOT / "launch.py", root)
+        shift = _free_shift()
+        begun = time.monotonic()
+        launcher = Process(["launch.py", "--shift-ports", str(shift)], root)
+        stack.callback(launcher.close)
+        stack.callback(_stop, launcher)
+        launcher.wait_for(" <-- ", READY_S)
+        return time.monotonic() - begun
+
+
+def _free_shift() -> int:
+    """A shift under which none of the launcher's ports is taken."""
+    for _ in range(100):
+        shift = free_port() - PORTS[0]
+        if not busy_ports([Command("", [], DEFAULT_HOST, port + shift) for port in PORTS]):
+            return shift
+    raise BenchError("no free ports")
+
+
+def _stop(launcher: Process) -> None:
+    """So that it stops its children in good order."""
+    launcher.child.terminate()
+    with contextlib.suppress(AssertionError):
+        launcher.ended(READY_S)
+
+
+async def failover_gap_ms() -> float:
+    """From kill -9 of the bizlogic that works to the next bark that is shown."""
+    with Fleet() as fleet:
+        loop = asyncio.get_running_loop()
+
+        def start() -> Service:
+            fleet.directory()
+            fleet.inbox()
+            fleet.outbox()
+            first = fleet.bizlogic()
+            fleet.bizlogic()
+            return first
+
+        first = await loop.run_in_executor(None, start)
+        async with fleet.people(["ark3"]) as (producer, audience):
+            await audience.ready()
+            count = int(RATE * (BEFORE_S + AFTER_S))
+            saying = asyncio.create_task(producer.say_at(RATE, count, ["ark3"]))
+            enough = int(RATE * BEFORE_S)
+            await until(lambda: len(audience.shown_at) >= enough, "barks are flowing")
+            first.child.kill()
+            killed = producer.now()
+            await saying
+            await audience.all_shown(producer)
+        times = [killed, *(shown for shown in audience.shown_at if shown > killed)]
+        if len(times) < 2:
+            raise BenchError("the kill came after all barks")
+        return 1000 * max(b - a for a, b in itertools.pairwise(times))
