@@ -7,7 +7,7 @@ going to start.
 import argparse
 import pathlib
 
-from barker import state, wire
+from barker import protocol, state
 
 DEFAULT_HOST = "127.0.0.1"
 DIRECTORY_PORT = 5672
@@ -33,7 +33,7 @@ def port_number(text: str) -> int:
 
 def service_name(text: str) -> str:
     """For argparse: an address without a key. It becomes part of a name and of a folder's name."""
-    if "/" in text or not wire.is_address(text):
+    if "/" in text or not protocol.is_address(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a service")
     return text
 

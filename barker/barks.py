@@ -4,18 +4,16 @@ import functools
 import re
 from typing import Any, NamedTuple
 
-from barker.wire import (
+from barker.protocol import (
     BAD_MESSAGE,
     MAX_BODY_BYTES,
     REMEMBERED_NAMES,
     TOO_LARGE,
     USER_NAME,
     BadMessage,
-    dumps,
     is_count,
-    is_flat,
-    loads,
 )
+from barker.strictjson import dumps, is_flat, loads
 
 # What the seed's time called a tweet; counted in characters (code points), not bytes.
 MAX_CONTENT_CHARS = 280

@@ -1,12 +1,10 @@
-"""The wire: what a message is, how it becomes a line of bytes, and what makes it bad.
+"""The wire: how a message becomes a line of bytes, and a line of bytes a message.
 
 A message is one JSON object with an ``op``. On TCP it is one line of UTF-8 ended by a newline.
 Left out: negotiation of anything. There is one version, and a peer that speaks another is told so.
 
 Rules that the rest of the system leans on:
 
-* ``OPS`` is the whole protocol. ``decode`` lets nothing through that is not in it, so that no
-  handler has to check a type.
 * ``body`` is the last field of a line. ``decode`` cuts it out as the bytes it came in, and a hop
   passes those bytes on without encoding them again. A line in any other order is valid too; it is
   merely encoded afresh.
@@ -15,374 +13,43 @@ Rules that the rest of the system leans on:
   bodies it has, and what a line costs besides is shared by all of them.
 * A *body* is a small object without others in it. One body that isn't is a bad message; who says
   many at once has to know before.
-* A *bad message* is one message's fault (``BadMessage``: refuse it and go on). A *protocol error*
-  means that we no longer know what the peer is talking about (``ProtocolError``: say why, close).
 """
 
-import functools
 import json
-import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, repeat
-from typing import Any, NamedTuple, NoReturn
-
-VERSION = 1
-
-# A longer line closes the link, because after it nobody can say where the next message begins.
-MAX_LINE_BYTES = 64 * 1024
-# One `put` names at most this many addresses: of 88 bytes at most, with quotes and comma, they and
-# a body fit a line.
-MAX_ADDRESSES = 500
-# A bark of 280 characters, every one escaped, is under 4 KiB. A first manifold that took a larger
-# body could not hand it on: with stamp and addresses it has to fit a line at every later hop.
-MAX_BODY_BYTES = 8 * 1024
-# Counters travel through browsers, whose numbers are exact up to here (Number.MAX_SAFE_INTEGER).
-MAX_COUNT = 2**53 - 1
-# A put is unacked on one link at most this many times. It is part of the protocol because a
-# receiver of stamped puts relies on it: whatever lies further back than this was settled long ago.
-UNACKED_WINDOW = 4096
-
-USER_NAME = re.compile(r"[a-z][a-z0-9_]{0,19}")
-INSTANCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-ADDRESS = re.compile(r"[a-z][a-z0-9-]{0,19}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
-
-# Reasons for a `refuse` (one put) ...
-FULL = "full"  # ask again later: the queue or the disk has no room
-MOVED = "moved"  # ask again elsewhere: the ring says that this share is another's
-UNKNOWN_USER = "unknown-user"
-TOO_LARGE = "too-large"
-BAD_MESSAGE = "bad-message"
-# ... and for an `error` (the whole link).
-BAD_VERSION = "bad-version"
-BAD_PROOF = "bad-proof"
-PROTOCOL = "protocol"
-TOO_MANY = "too-many"
-NAME_TAKEN = "name-taken"
-TIMEOUT = "timeout"
-
-RETRYABLE = frozenset({FULL, MOVED})
-
-
-class BarkerError(Exception):
-    """Something a peer should be told; `code` is what goes on the wire."""
-
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(f"{code}: {reason}")
-        self.code = code
-        self.reason = reason
-
-
-class BadMessage(BarkerError):
-    """One message is at fault: refuse it, go on with the link."""
-
-
-class ProtocolError(BarkerError):
-    """The link is at fault: send `error`, close it."""
-
-
-# --- JSON, made once ---------------------------------------------------------------------------
-
-
-def _no_constants(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):
-        raise ValueError(f"{text} is beyond all numbers that others can read")
-    return value
-
-
-# raw_decode() and encode() of objects made once: json.loads() would look at the first bytes of
-# every line to guess an encoding, and half of a line's parsing time would go into that guess.
-_decode_json = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constants).raw_decode
-_encode_json = json.JSONEncoder(
-    ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False
-).encode
-
-
-def dumps(value: Any) -> bytes:
-    """As compact UTF-8 JSON. Raises BadMessage for what has no encoding (lone surrogates)."""
-    try:
-        return _encode_json(value).encode()
-    except (ValueError, TypeError, RecursionError) as fault:
-        raise BadMessage(BAD_MESSAGE, f"not encodable: {fault}") from None
-
-
-def loads(data: bytes, decode: Callable[[str], tuple[Any, int]] = _decode_json) -> Any:
-    """Decode exactly one JSON value. Raises BadMessage, also for NaN and for absurd nesting."""
-    try:
-        text = data.decode()
-        value, end = decode(text)
-    except RecursionError:
-        raise BadMessage(BAD_MESSAGE, "nested too deep") from None
-    except (ValueError, StopIteration):
-        raise BadMessage(BAD_MESSAGE, "not JSON in UTF-8") from None
-    if end != len(text):
-        raise BadMessage(BAD_MESSAGE, "something follows the JSON value")
-    return value
-
-
-def _only_flat(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if not _NESTED.isdisjoint(map(type, dict(pairs).values())) or len(dict(pairs)) < len(pairs):
-        raise ValueError
-    return dict(pairs)
-
-
-_NESTED = frozenset({dict, list})
-_decode_flat = json.JSONDecoder(
-    parse_float=_finite, parse_constant=_no_constants, object_pairs_hook=_only_flat
-).raw_decode
-
-
-def is_flat(body: bytes, value: Any) -> bool:
-    """Is `value`, as `body` says it, an object without others in it?
-
-    Not under a key that is there twice either: the last one counts, so what the first one has would
-    not be in `value`, and yet be passed on.
-    """
-    if type(value) is not dict:
-        return False
-    if body.count(b"{") == 1 and b"[" not in body:
-        return True  # by far the most
-    try:
-        loads(body, _decode_flat)
-    except BadMessage:
-        return False
-    return True
-
-
-# --- The protocol as a table -------------------------------------------------------------------
-
-Check = Callable[[Any], bool]
-
-
-class Field(NamedTuple):
-    name: str
-    check: Check
-    required: bool = True
-
-
-def is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MAX_COUNT
-
-
-def is_text(value: Any) -> bool:
-    return type(value) is str and len(value) <= 500
-
-
-# So many are remembered to be good, since a pattern takes longer than all the rest of a check. One
-# costs some 200 bytes.
-REMEMBERED_NAMES = 150_000
-
-
-@functools.lru_cache(maxsize=REMEMBERED_NAMES)
-def _address_ok(value: str) -> bool:
-    return ADDRESS.fullmatch(value) is not None
-
-
-def is_address(value: Any) -> bool:
-    return type(value) is str and _address_ok(value)
-
-
-def is_addresses(value: Any) -> bool:
-    return (
-        type(value) is list
-        and 0 < len(value) <= MAX_ADDRESSES
-        and set(map(type, value)) == {str}
-        and all(map(_address_ok, value))
-        and len(set(value)) == len(value)
-    )
-
-
-def is_prefix(value: Any) -> bool:
-    return value == "" or is_address(value)
-
-
-def is_name(value: Any) -> bool:
-    return type(value) is str and INSTANCE_NAME.fullmatch(value) is not None
-
-
-def is_host(value: Any) -> bool:
-    return type(value) is str and 0 < len(value) <= 255 and value.isprintable()
-
-
-def is_port(value: Any) -> bool:
-    return type(value) is int and 0 < value < 65536
-
-
-def or_null(check: Check) -> Check:
-    return lambda value: value is None or check(value)
-
-
-def is_policy(value: Any) -> bool:
-    return value in ("consistent", "ordered")
-
-
-def is_hex(value: Any) -> bool:
-    return type(value) is str and re.fullmatch(r"[0-9a-f]{16,64}", value) is not None
-
-
-def is_targets(value: Any) -> bool:
-    return type(value) is list and all(
-        type(t) is dict
-        and is_name(t.get("name"))
-        and is_host(t.get("host"))
-        and is_port(t.get("port"))
-        and is_count(t.get("since"))
-        for t in value
-    )
-
-
-def is_raw(value: Any) -> bool:
-    return type(value) is bytes
-
-
-def is_true(value: Any) -> bool:
-    return value is True
-
-
-# Of `puts` and `messages`. These see every bark, so they ask sets and `map` instead of looping.
-
-
-def is_raws(value: Any) -> bool:
-    return (
-        type(value) is list
-        and set(map(type, value)) == {bytes}
-        and max(map(len, value)) <= MAX_BODY_BYTES
-    )
-
-
-def is_counts(value: Any) -> bool:
-    return (
-        type(value) is list
-        and set(map(type, value)) == {int}
-        and min(value) >= 0
-        and max(value) <= MAX_COUNT
-    )
-
-
-def is_address_lists(value: Any) -> bool:
-    """One list of addresses for each body, or a single one for all of them."""
-    if type(value) is not list or set(map(type, value)) != {list}:
-        return False
-    addresses = list(chain.from_iterable(value))
-    return (
-        min(map(len, value)) > 0
-        and max(map(len, value)) <= MAX_ADDRESSES
-        and set(map(type, addresses)) == {str}
-        and all(map(_address_ok, set(addresses)))
-        and (len(addresses) == len(value) or all(len(set(some)) == len(some) for some in value))
-    )
-
-
-def is_serials(value: Any) -> bool:
-    """For each body an object: address -> serial."""
-    return (
-        type(value) is list
-        and set(map(type, value)) == {dict}
-        and all(value)
-        and all(map(_address_ok, set(chain.from_iterable(value))))
-        and is_counts(list(chain.from_iterable(map(dict.values, value))))
-    )
-
-
-def _op(*fields: Field) -> tuple[Field, ...]:
-    return fields
-
-
-# Every op with its fields, in the order in which they are written.
-OPS: dict[str, tuple[Field, ...]] = {
-    "hello": _op(
-        Field("v", is_count),
-        Field("name", is_name),
-        Field("nonce", is_hex),
-        Field("epoch", or_null(is_hex), False),  # directory: its own; others: the last they knew
-    ),
-    "proof": _op(Field("mac", is_hex)),
-    "register": _op(
-        Field("address", is_address),
-        Field("name", is_name),
-        Field("host", is_host),
-        Field("port", is_port),
-        Field("policy", is_policy),
-        Field("kind", is_name),
-        Field("since", is_count),
-    ),
-    "watch": _op(Field("prefix", is_prefix)),
-    "routes": _op(
-        Field("address", is_address), Field("policy", is_policy), Field("targets", is_targets)
-    ),
-    "resolve": _op(Field("address", is_address)),
-    "target": _op(
-        Field("address", is_address),
-        Field("name", or_null(is_name)),
-        Field("host", or_null(is_host)),
-        Field("port", or_null(is_port)),
-    ),
-    "put": _op(
-        Field("seq", is_count),
-        Field("to", is_addresses),
-        Field("origin", is_hex, False),
-        Field("n", is_count, False),
-        Field("old", is_true, False),  # handed over by a former owner, with the first stamp
-        Field("body", is_raw),
-    ),
-    "puts": _op(  # many of them, numbered from `seq` on
-        Field("seq", is_count),
-        Field("to", is_address_lists),
-        Field("origin", is_hex, False),
-        Field("n", is_counts, False),
-        Field("old", is_true, False),
-        Field("bodies", is_raws),
-    ),
-    "ack": _op(
-        Field("seq", is_count, False),  # settles puts, or
-        Field("address", is_address, False),  # reopens a reader's window
-        Field("serial", is_count, False),
-    ),
-    "refuse": _op(
-        Field("seq", is_count, False),  # absent: what was refused is a subscribe
-        Field("code", is_name),
-        Field("reason", is_text),
-        Field("addresses", is_addresses),
-    ),
-    "subscribe": _op(
-        Field("address", is_address),
-        Field("epoch", or_null(is_hex), False),
-        Field("after", is_count, False),
-        Field("history", is_count, False),
-        Field("window", is_count, False),
-    ),
-    "subscribed": _op(  # the first answer
-        Field("address", is_address),
-        Field("epoch", is_hex),  # whose serials they will be
-        Field("serial", is_count),  # the one before the first that is sent
-        Field("last", is_count),  # what comes after this one is not the past
-        Field("history", is_count),  # how much of the past to show who has no wish
-    ),
-    "message": _op(
-        Field("address", is_address),
-        Field("epoch", is_hex),
-        Field("serial", is_count),
-        Field("late", is_true, False),  # something newer of the same author was here before
-        Field("body", is_raw),
-    ),
-    "messages": _op(  # many of them; a body that goes to several streams is there once
-        Field("epoch", is_hex),
-        Field("late", is_true, False),
-        Field("to", is_serials),
-        Field("bodies", is_raws),
-    ),
-    "moved": _op(Field("address", is_address)),
-    "gap": _op(Field("address", is_address), Field("missed", is_count)),
-    "ping": _op(),
-    "pong": _op(),
-    "sample": _op(Field("body", is_raw)),
-    "error": _op(Field("code", is_name), Field("reason", is_text)),
-}
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
+from typing import Any, NamedTuple
+
+# Whoever speaks on the wire uses its words, too, and says `wire.FULL`.
+from barker.protocol import (
+    ADDRESS,
+    BAD_MESSAGE,
+    BAD_PROOF,
+    BAD_VERSION,
+    FULL,
+    INSTANCE_NAME,
+    MAX_ADDRESSES,
+    MAX_BODY_BYTES,
+    MAX_COUNT,
+    MAX_LINE_BYTES,
+    MOVED,
+    NAME_TAKEN,
+    OPS,
+    PROTOCOL,
+    REMEMBERED_NAMES,
+    RETRYABLE,
+    TIMEOUT,
+    TOO_LARGE,
+    TOO_MANY,
+    UNACKED_WINDOW,
+    UNKNOWN_USER,
+    USER_NAME,
+    VERSION,
+    BadMessage,
+    BarkerError,
+    ProtocolError,
+)
+from barker.strictjson import dumps, flat_object, is_flat, loads
 
 
 def encode(op: str, body: bytes | None = None, **fields: Any) -> bytes:
@@ -467,7 +134,7 @@ def _decode_group(line: bytes) -> dict[str, Any] | None:
         ):
             parsed = loads(b"[" + bodies[:-1])
         else:
-            parsed = [loads(piece, _decode_flat) for piece in pieces]
+            parsed = [flat_object(piece) for piece in pieces]
     except BadMessage:
         return None
     if type(message) is not dict or len(parsed) != len(pieces) or {*map(type, parsed)} != {dict}:

@@ -14,7 +14,8 @@ OURS = {*PACKAGES, "launch"}
 
 # From the bottom up; a module imports from lower layers and from its own, and never in a circle.
 LAYERS = (
-    "ages barks frames handshake lines proof ring routing streams users window wire",
+    "ages barks frames handshake lines proof protocol ring routing streams strictjson users window"
+    " wire",
     "agent arguments delivery framing journal link node processes service state",
     "bizlogic directory handover inbox keeper manifold outbox timelines",
     "autobark bark listen",

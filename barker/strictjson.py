@@ -1,0 +1,91 @@
+"""Strict JSON: what Python's own module lets pass and a protocol must not.
+
+Left out of JSON, as RFC 8259 has it, are NaN and the infinities (the module reads and writes them),
+numbers too large to be one, white space around a value, and nesting so deep that the next reader
+can't follow. A key that is there twice is allowed where the last one counts, and not in a body.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from barker.protocol import BAD_MESSAGE, BadMessage
+
+
+def _no_constants(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text} is beyond all numbers that others can read")
+    return value
+
+
+# raw_decode() and encode() of objects made once: json.loads() would look at the first bytes of
+# every line to guess an encoding, and half of a line's parsing time would go into that guess.
+_decode_json = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constants).raw_decode
+_encode_json = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False
+).encode
+
+
+def dumps(value: Any) -> bytes:
+    """As compact UTF-8 JSON. Raises BadMessage for what has no encoding (lone surrogates)."""
+    try:
+        return _encode_json(value).encode()
+    except (ValueError, TypeError, RecursionError) as fault:
+        raise BadMessage(BAD_MESSAGE, f"not encodable: {fault}") from None
+
+
+def loads(data: bytes, decode: Callable[[str], tuple[Any, int]] = _decode_json) -> Any:
+    """Decode exactly one JSON value. Raises BadMessage, also for NaN and for absurd nesting."""
+    try:
+        text = data.decode()
+        value, end = decode(text)
+    except RecursionError:
+        raise BadMessage(BAD_MESSAGE, "nested too deep") from None
+    except (ValueError, StopIteration):
+        raise BadMessage(BAD_MESSAGE, "not JSON in UTF-8") from None
+    if end != len(text):
+        raise BadMessage(BAD_MESSAGE, "something follows the JSON value")
+    return value
+
+
+def _only_flat(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if not _NESTED.isdisjoint(map(type, dict(pairs).values())) or len(dict(pairs)) < len(pairs):
+        raise ValueError
+    return dict(pairs)
+
+
+_NESTED = frozenset({dict, list})
+_decode_flat = json.JSONDecoder(
+    parse_float=_finite, parse_constant=_no_constants, object_pairs_hook=_only_flat
+).raw_decode
+
+
+def flat_object(data: bytes) -> dict[str, Any]:
+    """Decode an object without others in it, and with each key once. Raises BadMessage."""
+    value = loads(data, _decode_flat)
+    if type(value) is not dict:
+        raise BadMessage(BAD_MESSAGE, "not a JSON object")
+    return value
+
+
+def is_flat(body: bytes, value: Any) -> bool:
+    """Is `value`, as `body` says it, an object without others in it?
+
+    Not under a key that is there twice either: the last one counts, so what the first one has would
+    not be in `value`, and yet be passed on.
+    """
+    if type(value) is not dict:
+        return False
+    if body.count(b"{") == 1 and b"[" not in body:
+        return True  # by far the most
+    try:
+        flat_object(body)
+    except BadMessage:
+        return False
+    return True
