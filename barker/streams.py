@@ -205,7 +205,7 @@ class Duplicates:
             else:
                 late = True
                 record = of.stamped.get(n)
-        if record is None:
+        if not record:  # never, or withdrawn since: who has had it by another way?
             record = self._young.get(key)
             if record is None:
                 record = self._old.get(key)
