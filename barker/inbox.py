@@ -197,7 +197,7 @@ class Inbox(Keeper[Arrival]):
             timeline,
             same_epoch=epoch == self.epoch,
             new_reader=epoch is None,
-            after=message.get("after", 0),
+            after=max(message.get("after", 0), timeline.handed_over),
             history=message.get("history", self.args.history),
             window=min(message.get("window", DEFAULT_READER_WINDOW) or 1, MAX_READER_WINDOW),
         )
@@ -277,6 +277,7 @@ class Inbox(Keeper[Arrival]):
             fields = wire.loads(entry.body)
             self._duplicates.withdraw((fields["user"], fields["id"]), [timeline.address])
         timeline.restore(timeline.last, ())
+        timeline.handed_over = timeline.last
 
     # --- the journal ---
 

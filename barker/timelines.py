@@ -35,13 +35,14 @@ class Entry(NamedTuple):
 class Timeline(Stream[Entry]):
     """One reader's inbox. `promised` is the last serial given to what is not in the journal yet."""
 
-    __slots__ = ("address", "emptied_in", "moving", "promised", "subscriptions")
+    __slots__ = ("address", "emptied_in", "handed_over", "moving", "promised", "subscriptions")
 
     def __init__(self, address: str, keep: int) -> None:
         super().__init__(keep)
         self.address = address
         self.promised = 0
         self.emptied_in = 0  # the segment that has the last serial, if no entry has it
+        self.handed_over = 0  # up to this serial all is another's: not here, and not lost either
         self.moving: Moving | None = None
         self.subscriptions: dict[Link, Subscription] = {}
 

@@ -343,9 +343,12 @@ class Audience(Guest):
         raise AssertionError(f"{user}: {reason}")
 
     async def ready(self) -> None:
-        """Wait until every inbox has been asked."""
+        """Wait until every inbox has answered: what is said from now on is not the past."""
         places = self.reader._places.values()
-        await until(lambda: all(p.asked for p in places), "every inbox has been asked")
+        await until(
+            lambda: all(p.epoch is not None and p.past is None for p in places),
+            "every inbox has answered",
+        )
 
     def expected(self, said: Sequence[Said]) -> Counter[tuple[str, str]]:
         """(reader, id) for everything that should be shown, once each."""

@@ -32,6 +32,7 @@ from barker.outbox import Outbox
 from barker.routing import ORDERED, Target
 from barker.service import service_parser
 from barker.streams import Duplicates
+from barker.timelines import Moving
 from tests.fleet import SLOW, Fleet, Service
 from tests.test_delivery import FakeDialer, FakeLink
 from tests.wireclient import Wire, bark, put
@@ -581,6 +582,41 @@ class InboxRecovery(RecoveryTest):
         after = self.again(before)
         self.assertAcked(self.say(after, old))
         self.assertEqual(self.ids(after), [1])
+
+    def hand_over(self, manifold: Inbox) -> None:
+        """Another one has taken over what is in the inbox of ark3."""
+        timeline = manifold._timelines["inbox/ark3"]
+        timeline.moving = Moving(timeline)
+        manifold._handed_over(timeline.moving)
+
+    def test_what_was_handed_over_is_new_when_it_comes_back(self) -> None:
+        before = self.inbox()
+        self.fill(before, range(1, 6))
+        self.hand_over(before)
+        for manifold in (self.again(before), self.stopped_and_again(before)):
+            self.assertEqual(self.ids(manifold), [])
+            back = [
+                {
+                    **put(0, ["inbox/ark3"], bark("rdl", str(n)), origin=ORIGIN, n=n),
+                    **self.old_mark(),
+                }
+                for n in range(1, 6)
+            ]
+            self.assertAcked(self.say(manifold, *back))
+            self.assertEqual(self.ids(manifold), list(range(1, 6)))
+            # And is known from then on, also if an outbox says it again.
+            self.fill(manifold, range(1, 6))
+            self.assertEqual(self.ids(manifold), list(range(1, 6)))
+
+    def test_what_was_handed_over_is_no_gap(self) -> None:
+        before = self.inbox()
+        self.fill(before, range(1, 6))
+        self.hand_over(before)
+        after = self.stopped_and_again(before)
+        self.fill(after, [6])
+        for place in (0, 3, 5):  # the new owner has what came behind it
+            said = self.read(after, epoch=after.epoch, after=place)
+            self.assertEqual([(m["op"], m.get("serial")) for m in said], [("message", 6)])
 
     def test_nothing_that_anybody_may_say_keeps_it_from_starting_again(self) -> None:
         self.small_journals(segment_bytes=3000, kept_bytes=3000)
