@@ -6,7 +6,9 @@ import unittest
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
+from barker.handover import LEAVE_S
 from barker.listen import Reader
+from barker.node import GRACE_S
 from tests.fleet import (
     DEADLINE_S,
     GOOD,
@@ -260,6 +262,25 @@ class HandOverTest(HandOverSystem):
 
 class HistoryTest(HandOverSystem):
     heartbeat_s = 5.0  # a short frost is not noticed
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for a time-out")
+    async def test_an_inbox_leaves_in_its_time_though_the_other_one_does_not_answer(self) -> None:
+        async with self.fleet.people() as (producer, audience):
+            await audience.ready()
+            names = self.fleet.world.names
+            second = await self.started(self.inbox, "b")
+            await until_true(lambda: len(audience.reader.peers) == 2, "both are read")
+            await producer.say_at(4000, 20 * len(names), names)
+            await audience.all_shown(producer)
+            self.first.freeze()
+            begun = producer.now()
+            await self.stopped(second)
+            self.assertLess(producer.now() - begun, LEAVE_S + 2 * GRACE_S)
+            self.assertIn("left before all was handed over", "\n".join(second.lines))
+            self.first.thaw()
+            await self.started(self.inbox, "b")
+            await self.assertThere(producer.said)
+            self.assertEqual(audience.verdict(producer.said), GOOD)
 
     async def test_a_newcomer_gets_the_newest_though_what_is_handed_over_came_after_it(
         self,
