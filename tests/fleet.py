@@ -327,7 +327,6 @@ class Audience(Guest):
         self.shown: dict[str, list[tuple[str, str, str]]] = {r: [] for r in readers}
         self.late: set[tuple[str, str]] = set()
         self.shown_at: list[float] = []
-        self.gaps = 0
         self._targets = targets
 
     async def started(self) -> None:
