@@ -1,6 +1,7 @@
 """The directory: who serves what, told to everybody who watches, for as long as it is true.
 
-A registration lives as long as the link it came over; nothing expires and nothing is stored. The
+A registration lives as long as the link it came over, or until it is taken back; nothing expires
+and nothing is stored. The
 directory holds no state that services could not tell again, and that is how it comes back: after a
 restart (or after a freeze) it has a new *epoch*, and if anybody greets it with an older one, it
 knows that it has a predecessor and that most services have not registered again yet. Then it
@@ -132,6 +133,13 @@ class Directory(Service):
         """Make room: whoever watches these addresses has been told that nobody serves them."""
         for address in [a for a, members in self._services.items() if not members]:
             del self._services[address], self._policies[address]
+
+    def on_unregister(self, link: Link, message: Message) -> None:
+        members = self._services.get(message["address"], {})
+        old = members.get(message["name"])
+        if old and old.link is link:
+            del members[message["name"]]
+            self._tell(message["address"])
 
     def on_watch(self, link: Link, message: Message) -> None:
         prefix = message["prefix"]

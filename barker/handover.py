@@ -3,8 +3,13 @@
 The entries of a timeline that is another's now are put to that other like any barks, but marked
 ``old`` and with their first stamps. Until the last of them is acked the timeline stays where it
 is. What the new owner has had by another way already, it drops.
+
+An inbox that is asked to stop changes the ring itself: it has the directory take it off, hands over
+all that it has, and goes when that is done, or when nobody is there to take it, or when its time is
+up. What is left then stays in its journal and comes when it is back, as after a kill.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -17,6 +22,11 @@ from barker.timelines import Moving, Timeline
 
 # Entries that may be on their way to new owners; the timelines behind them wait.
 HANDED_OVER_AT_ONCE = 2 * wire.UNACKED_WINDOW
+# How long an inbox that leaves may take for that: some ten thousand entries a second. What it can't
+# hand over in this time its readers miss until it is back.
+LEAVE_S = 5.0
+# Between two looks at whether it can go.
+LEAVE_LOOK_S = 0.02
 
 
 class HandOver(Delivery):
@@ -51,6 +61,26 @@ class HandOver(Delivery):
                 load = wire.Load(wire.source(entry.origin, old=True), entry.n, entry.body)
                 self.put((timeline.address,), load, moving)
         self.pump()
+
+    async def leave(self) -> None:
+        """Wait for all that has to be waited for, for `LEAVE_S` at most; we are `unserve`d."""
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                while not self.may_go:
+                    await asyncio.sleep(LEAVE_LOOK_S)
+        except TimeoutError:
+            log.warning("left before all was handed over; the rest comes when this one is back")
+
+    @property
+    def may_go(self) -> bool:
+        """Has a node that leaves nothing more to wait for?"""
+        route, node = self.route, self.node
+        if not any(target.name != node.name for target in route.targets):
+            return True  # nobody could take it
+        if node.name in route.by_name:
+            return not node.has_directory  # or else it will tell everybody that we are leaving
+        # Neither a directory nor any other inbox: all are being stopped, and nobody waits.
+        return not (self._queue or len(self)) or not (self.peers or node.has_directory)
 
     def settled(self, jobs: list[Job]) -> None:
         for job in jobs:

@@ -77,6 +77,19 @@ class Inbox(Keeper[Arrival]):
         self._entries = self._entry_bytes = 1
         self._rewriting: Iterator[Timeline] | None = None
         self.late = self._taken = self._sent = 0
+        self._leaving = False
+
+    # --- a stop in good order ---
+
+    def interrupted(self) -> None:
+        if not self._leaving:
+            self._leaving = True
+            self.unserve(self.address)
+            self.start(self._leave(), name="leave")
+
+    async def _leave(self) -> None:
+        await self._hand_over.leave()
+        self.stop()
 
     def _timeline(self, address: str) -> Timeline:
         timeline = self._timelines.get(address)
@@ -214,7 +227,7 @@ class Inbox(Keeper[Arrival]):
             timeline,
             same_epoch=epoch == self.epoch,
             new_reader=epoch is None,
-            after=message.get("after", 0),
+            after=max(message.get("after", 0), timeline.handed_over),
             history=message.get("history", self.args.history),
             window=min(message.get("window", DEFAULT_READER_WINDOW) or 1, MAX_READER_WINDOW),
         )
@@ -284,7 +297,7 @@ class Inbox(Keeper[Arrival]):
                 self._forget(subscription)
                 del subscription.timeline.subscriptions[link]
                 link.send(wire.encode("moved", address=address))
-        if self.name in self.routes.route(self.address).by_name:
+        if self._leaving or self.name in self.routes.route(self.address).by_name:
             # Else we are not in the ring yet, and what is ours is not for it to say.
             for timeline in self._timelines.values():
                 if self.is_ours(timeline.address):
@@ -309,7 +322,15 @@ class Inbox(Keeper[Arrival]):
             timeline.recorded_in = self.journal.append([timeline_gone])
         except OSError:
             return  # then it is handed over once more at some time, and dropped as known
+        self._let_go(timeline)
+
+    def _let_go(self, timeline: Timeline) -> None:
+        """It is another's now. If that one leaves, all of it comes back, and is new here then."""
+        for entry in timeline.entries:
+            fields = wire.loads(entry.body)
+            self._duplicates.withdraw((fields["user"], fields["id"]), [timeline.address])
         timeline.restore(timeline.last, ())
+        timeline.handed_over = timeline.last
 
     # --- the journal ---
 
@@ -331,6 +352,8 @@ class Inbox(Keeper[Arrival]):
         else:
             timeline = self._timeline(record["address"])
             entries = [Entry.from_json(e, segment) for e in record["entries"]]
+            if not entries:
+                self._let_go(timeline)
             for entry in entries:
                 fields = wire.loads(entry.body)
                 key = (fields["user"], fields["id"])

@@ -6,8 +6,11 @@ Append-only files (*segments*) of the wire's own lines, one folder for each mani
   kill -9; what `--fsync` has waited for, survives a power cut too.
 * Each record carries a checksum. A record that is only half there was never acked; it is cut off.
   Damage elsewhere is reported and skipped, and what follows is recovered all the same.
-* Damage of either kind ends the journal's *epoch*: nobody can say any more that a counter means
-  what it meant to others. A new epoch is a few bytes; readers and receivers do the rest.
+* A journal that was closed in good order ends with a record that says so, and goes on in the same
+  *epoch*. Any other may have lost its end without a trace: a power cut without `--fsync` can take
+  whole records, and with them counters that others have seen. The next start begins a new epoch,
+  so that no counter is ever given to a second thing; so does damage. A new epoch is a few bytes;
+  readers and receivers do the rest.
 * A write that fails leaves nothing behind: the file is cut back to where it was.
 * Every start begins a new segment, and every segment begins with a header in which the owner says
   what it has to know if all segments before it are gone. Which those are, is the owner's to say.
@@ -61,6 +64,7 @@ class Journal:
         self._fsync = fsync
         self._segment_bytes = segment_bytes
         self._file = -1
+        self._begun = False
         self._header: Callable[[], dict[str, Any]] | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -90,15 +94,20 @@ class Journal:
         """(segment, line) for every sound record, in the order in which they were written.
 
         Headers are among them. Afterwards `epoch` is set: the last header's, or a new one if there
-        is none or if anything was damaged.
+        is none, if anything was damaged, or if the journal was not closed in good order.
         """
         self.damages = 0
+        closed = False
         for number in self.segments:
-            yield from self._read(number)
-        if self.damages or not self.epoch:
+            closed = False
+            for line in self._read(number):
+                closed = line == _CLOSED
+                if not closed:
+                    yield number, line
+        if self.damages or not closed or not self.epoch:
             self.epoch = secrets.token_hex(8)
 
-    def _read(self, number: int) -> Iterator[tuple[int, bytes]]:
+    def _read(self, number: int) -> Iterator[bytes]:
         path = self._path(number)
         try:
             content = path.read_bytes()
@@ -113,7 +122,7 @@ class Journal:
                 sound_up_to = at
                 if line.startswith(_HEADER):
                     self.epoch = wire.loads(line)["epoch"]
-                yield number, line
+                yield line
             else:
                 self.damages += 1
                 log.warning("%s: the record that ends at byte %d is damaged", path, at)
@@ -149,7 +158,7 @@ class Journal:
         Raises OSError, and then nothing was kept.
         """
         number = self.turn()
-        self._write(number, b"".join([b"%08x %b\n" % (crc32(line), line) for line in lines]))
+        self._write(number, b"".join(map(_record, lines)), self._fsync)
         return number
 
     def _rotate(self) -> None:
@@ -161,23 +170,27 @@ class Journal:
         self._leave()
         self._file = file
         self.segments[number] = 0
-        line = wire.encode("segment", epoch=self.epoch, **self._header())
+        # The first one is on the disk before anything is acked: if a power cut took it whole, the
+        # journal would end with the record that says that it was closed.
+        sync = self._fsync or not self._begun
         try:
-            self._write(number, b"%08x %b\n" % (crc32(line), line))
-            if self._fsync:
+            header = wire.encode("segment", epoch=self.epoch, **self._header())
+            self._write(number, _record(header), sync)
+            if sync:
                 _sync_folder(self.folder)
         except OSError:  # as if we had not tried
             self._leave()
             self.drop(number)
             raise
+        self._begun = True
 
-    def _write(self, number: int, blob: bytes) -> None:
+    def _write(self, number: int, blob: bytes, sync: bool) -> None:
         size = self.segments[number]
         try:
             written = os.write(self._file, blob)
             while written < len(blob):
                 written += os.write(self._file, blob[written:])
-            if self._fsync:
+            if sync:
                 os.fsync(self._file)
         except OSError:
             try:
@@ -202,7 +215,16 @@ class Journal:
             self._file = -1
 
     def close(self) -> None:
-        """Give the folder back."""
+        """Give the folder back. What was written is on the disk then, and the last record says so.
+
+        Without that record (the disk is full, or we are killed meanwhile) the next start merely
+        begins a new epoch.
+        """
+        if self._file >= 0:
+            with contextlib.suppress(OSError):
+                for number in self.segments:
+                    _sync(self._path(number))
+                self._write(self.current, _record(_CLOSED), sync=True)
         self._leave()
         if self._lock >= 0:
             os.close(self._lock)
@@ -248,6 +270,19 @@ def forget(folder: pathlib.Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def _record(line: bytes) -> bytes:
+    return b"%08x %b\n" % (crc32(line), line)
+
+
+def _sync(path: pathlib.Path) -> None:
+    """Have a file on the disk, whoever wrote it and however long ago."""
+    descriptor = os.open(path, os.O_RDWR)  # Windows syncs nothing that it may not write
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _sync_folder(path: pathlib.Path) -> None:
     """Have the names of new files on the disk too: else a power cut leaves bytes without a file."""
     if os.name != "posix":  # Windows opens no folders
@@ -260,6 +295,7 @@ def _sync_folder(path: pathlib.Path) -> None:
 
 
 _HEADER = b'{"op":"segment",'
+_CLOSED = wire.encode("closed")
 
 
 def _locked(path: pathlib.Path) -> int:

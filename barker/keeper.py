@@ -160,6 +160,7 @@ class Keeper(Service, Generic[Stage]):
         if not self.args.no_journal:
             folder = self.args.state / "journal" / self.name
             self.journal = Journal(folder, fsync=self.args.fsync)
+        log.debug("recovering from %d segments", len(self.journal.segments))
         begun, records = self.now(), 0
         for segment, line in self.journal.recover():
             try:

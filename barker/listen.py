@@ -7,6 +7,9 @@ there after every interruption. Should another manifold hold the inbox by then, 
 retains, and the reader drops what it knows by the barks' ids. So every bark is shown once. That is
 also why it asks for the whole past at first, and shows only the end of it: what it has no wish to
 show, it has to know.
+
+What comes late is marked by the inbox, as far as it can know. An owner that was dead can't: what it
+sends when it is back is in order there, and older than what others have shown us meanwhile.
 """
 
 import argparse
@@ -27,6 +30,8 @@ from barker.streams import DEFAULT_KEEP
 # Ids remembered for each inbox: many times what a manifold retains by default, because after a
 # change of manifold all of that may come again, and a dead one's when it is back.
 REMEMBERED_IDS = 10 * DEFAULT_KEEP
+# Authors whose newest bark is remembered for each inbox; beyond it, we start over.
+REMEMBERED_AUTHORS = 10_000
 # Messages of one inbox that may be on their way to us. We ack once for a quarter of it: an ack
 # settles nothing here, it only lets the inbox send more.
 WINDOW = 1024
@@ -38,12 +43,13 @@ Show = Callable[[str, dict[str, Any], bool], None]
 class Place:
     """How far a reader has come in one inbox, and whom it has asked for more."""
 
-    __slots__ = ("acked", "asked", "epoch", "last", "past", "seen", "serial", "wanted")
+    __slots__ = ("acked", "asked", "epoch", "last", "newest", "past", "seen", "serial", "wanted")
 
     def __init__(self) -> None:
         self.epoch: str | None = None
         self.serial = 0
         self.seen: dict[tuple[str, str], None] = {}
+        self.newest: dict[str, int] = {}  # by author, the highest `at` that has come
         self.asked: Link | None = None
         self.acked = 0
         # Of the first answer: what there was before we came, up to the serial `last`.
@@ -60,6 +66,17 @@ class Place:
             # All at once and half of it, so that forgetting costs nothing per bark.
             self.seen = dict.fromkeys(list(self.seen)[REMEMBERED_IDS:])
         return True
+
+    def is_late(self, fields: dict[str, Any]) -> bool:
+        """Has something that its author said afterwards come before?"""
+        user, at = fields["user"], fields.get("at")
+        if type(at) is not int:
+            return False
+        newest = self.newest.get(user, at)
+        if len(self.newest) >= REMEMBERED_AUTHORS:
+            self.newest.clear()
+        self.newest[user] = max(newest, at)
+        return at < newest
 
 
 class Reader(Peers):
@@ -144,7 +161,6 @@ class Reader(Peers):
 
     def _take(self, link: Link, message: Message, to: dict[str, int], fields: Any) -> None:
         """One body, and in which inboxes it is."""
-        late = "late" in message
         readable = type(fields) is dict and {"user", "id"} <= fields.keys()
         key = (fields["user"], fields["id"]) if readable else None
         for address, serial in to.items():
@@ -156,6 +172,7 @@ class Reader(Peers):
                 place.acked = serial
                 link.send(wire.encode("ack", address=address, serial=serial))
             if key and place.is_new(key):
+                late = place.is_late(fields) or "late" in message
                 if place.past is None:
                     self._show(address.partition("/")[2], fields, late)
                 else:

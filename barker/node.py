@@ -219,6 +219,16 @@ class Node:
         if self._talk:
             self._talk.announce()
 
+    def tell_directory(self, message: bytes) -> None:
+        """Say this to the directory, if it is there."""
+        if self._talk and self._talk.link:
+            self._talk.link.send(message)
+
+    @property
+    def has_directory(self) -> bool:
+        """Is the link to the directory up?"""
+        return self._talk is not None and self._talk.link is not None
+
     def _stop_on_signals(self) -> None:
         names = [n for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
         for number in (getattr(signal, n) for n in names):
@@ -284,19 +294,19 @@ class DirectoryTalk(Conversation):
         super().__init__()
         self._node = node
         self._watched = watched
-        self._link: Link | None = None
+        self.link: Link | None = None  # while it is up
 
     def link_up(self, link: Link) -> None:
-        self._link = link
+        self.link = link
         self._node.directory_epoch = link.peer.get("epoch")
         for service in self._watched:
             link.send(wire.encode("watch", prefix=service))
         self.announce()
 
     def announce(self) -> None:
-        if self._link:
+        if self.link:
             for message in self._node.announcements():
-                self._link.send(message)
+                self.link.send(message)
 
     def on_routes(self, link: Link, message: Message) -> None:
         service = message["address"]
@@ -309,8 +319,8 @@ class DirectoryTalk(Conversation):
                         changed()
 
     def link_down(self, link: Link) -> None:
-        if self._link is link:
-            self._link = None
+        if self.link is link:
+            self.link = None
 
 
 def setup_logging(verbose: bool) -> None:

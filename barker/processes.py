@@ -25,8 +25,9 @@ from typing import NamedTuple
 from barker.arguments import DEFAULT_HOST, DIRECTORY_PORT, LEASH, at_least_0
 from barker.state import DEFAULT_STATE, ROOT, complain, tolerate_any_text
 
-# Between asking a child to stop and ending it the hard way. Children give themselves one second.
-PATIENCE_S = 2.0
+# Between asking a child to stop and ending it the hard way. Most are gone within milliseconds; an
+# inbox that hands over to others gives itself five seconds, and every node two for its links.
+PATIENCE_S = 8.0
 
 # Colours of labels that can be read on black and on white.
 _COLOURS = (36, 33, 35, 32, 34, 31)

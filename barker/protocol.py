@@ -225,6 +225,7 @@ OPS: dict[str, tuple[Field, ...]] = {
         Field("kind", is_name),
         Field("since", is_count),
     ),
+    "unregister": _op(Field("address", is_address), Field("name", is_name)),
     "watch": _op(Field("prefix", is_prefix)),
     "routes": _op(
         Field("address", is_address), Field("policy", is_policy), Field("targets", is_targets)

@@ -65,6 +65,11 @@ class Service(Node, Conversation):
         self._serves.append((address, policy))
         self.announce()
 
+    def unserve(self, address: str) -> None:
+        """Have the directory tell that this instance serves `address` no longer."""
+        self._serves = [(a, policy) for a, policy in self._serves if a != address]
+        self.tell_directory(wire.encode("unregister", address=address, name=self.name))
+
     def announcements(self) -> list[bytes]:
         return [
             wire.encode(

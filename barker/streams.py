@@ -221,8 +221,10 @@ class Duplicates:
         """What `admit` has just returned was not accepted after all (the disk is full)."""
         record = self._young.get(key) or self._old.get(key)
         if record:
-            for address in addresses:
-                record.remove(address)
+            if isinstance(record, list):
+                record[:] = [a for a in record if a not in addresses]
+            else:
+                record.difference_update(addresses)
 
     def admit(
         self, key: tuple[str, str], origin: str | None, n: int, addresses: list[str]
@@ -245,7 +247,7 @@ class Duplicates:
             else:
                 late = True
                 record = of.stamped.get(n)
-        if record is None:
+        if not record:  # never, or withdrawn since: who has had it by another way?
             record = self._young.get(key)
             if record is None:
                 record = self._old.get(key)

@@ -47,13 +47,14 @@ class Entry:
 class Timeline(Stream[Entry]):
     """One reader's inbox."""
 
-    __slots__ = ("address", "moving", "quoted", "recorded_in", "subscriptions")
+    __slots__ = ("address", "handed_over", "moving", "quoted", "recorded_in", "subscriptions")
 
     def __init__(self, address: str, keep: int) -> None:
         super().__init__(keep)
         self.address = address
         self.quoted = b'"%b"' % address.encode()
         self.recorded_in = 0  # the last segment of the journal that has something of it
+        self.handed_over = 0  # up to this serial all is another's: not here, and not lost either
         self.moving: Moving | None = None
         self.subscriptions: dict[Link, Subscription] = {}
 

@@ -327,7 +327,6 @@ class Audience(Guest):
         self.shown: dict[str, list[tuple[str, str, str]]] = {r: [] for r in readers}
         self.late: set[tuple[str, str]] = set()
         self.shown_at: list[float] = []
-        self.gaps = 0
         self._targets = targets
 
     async def started(self) -> None:
@@ -343,9 +342,12 @@ class Audience(Guest):
         raise AssertionError(f"{user}: {reason}")
 
     async def ready(self) -> None:
-        """Wait until every inbox has been asked."""
+        """Wait until every inbox has answered: what is said from now on is not the past."""
         places = self.reader._places.values()
-        await until(lambda: all(p.asked for p in places), "every inbox has been asked")
+        await until(
+            lambda: all(p.epoch is not None and p.past is None for p in places),
+            "every inbox has answered",
+        )
 
     def expected(self, said: Sequence[Said]) -> Counter[tuple[str, str]]:
         """(reader, id) for everything that should be shown, once each."""

@@ -7,10 +7,10 @@ import time
 import unittest
 from collections.abc import Callable
 
-from tests.chaos import Run, plan, report
+from tests.chaos import KINDS, Run, plan, report
 from tests.fleet import DEADLINE_S, GOOD, SLOW, Fleet, Service, free_port, until
 
-ALL = ["directory", "inbox", "bizlogic", "outbox"]
+ALL = list(KINDS)
 KILLS = 50
 
 

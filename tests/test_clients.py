@@ -15,12 +15,15 @@ import sys
 import time
 import unittest
 from typing import Any
+from unittest import mock
 
-from barker import autobark, bark, barks, listen, state
+from barker import autobark, bark, barks, delivery, listen, state
 from barker.autobark import VOCABULARY, Vocabulary
 from barker.ring import Ring
+from barker.routing import CONSISTENT, Target
 from barker.users import PEOPLE
 from tests.fleet import DEADLINE_S, Fleet, Process, Service, free_port
+from tests.test_delivery import FakeDialer, FakeLink, FakeNode
 from tests.wireclient import Wire
 
 Completed = subprocess.CompletedProcess[str]
@@ -435,6 +438,46 @@ class SurvivalTest(ClientTest):
         listener.wait_for("number 14")
         shown = [line.split("ark3:")[1].strip() for line in listener.lines if "number" in line]
         self.assertEqual(shown, [f"number {i}" for i in range(8, 15)])
+
+
+class ReaderTest(unittest.TestCase):
+    """What a reader makes of what inboxes send, without a system."""
+
+    def setUp(self) -> None:
+        self.enterContext(mock.patch.object(delivery, "Dialer", FakeDialer))
+        self.node = FakeNode()
+        self.shown: list[tuple[str, bool]] = []
+        self.reader = listen.Reader(self.node, ["ark3"], self.show, self.fail)  # type: ignore[arg-type]
+
+    def show(self, reader: str, fields: dict[str, Any], late: bool) -> None:
+        self.shown.append((fields["id"], late))
+
+    def owner(self, name: str) -> FakeLink:
+        """The inbox is that one's now; the link to it."""
+        self.node.told("inbox", CONSISTENT, [Target(name, "127.0.0.1", 1, 1)])
+        link = FakeLink(name)
+        self.reader.link_up(link)  # type: ignore[arg-type]
+        return link
+
+    def sends(self, link: FakeLink, epoch: str, ids: str, first: int = 1) -> None:
+        """That owner's timeline is `ids`, each said at its place in the alphabet."""
+        address = "inbox/ark3"
+        last = first - 1 + len(ids)
+        answer = {"address": address, "epoch": epoch * 16, "serial": first - 1, "last": last}
+        self.reader.on_subscribed(link, {**answer, "history": 9})  # type: ignore[arg-type]
+        for serial, id_ in enumerate(ids, start=first):
+            body = {"id": id_, "user": "rdl", "at": ord(id_)}
+            message = {"address": address, "epoch": epoch * 16, "serial": serial, "parsed": body}
+            self.reader.on_message(link, message)  # type: ignore[arg-type]
+
+    def test_promise_3_what_a_dead_owner_still_held_is_late_when_it_is_back(self) -> None:
+        self.sends(self.owner("one"), "1", "ab")
+        # One has died with c, which it never sent; what follows comes by another.
+        self.sends(self.owner("two"), "2", "def")
+        self.sends(self.owner("one"), "3", "abc")
+        self.sends(self.owner("two"), "2", "g", first=4)
+        due = [("a", False), ("b", False), ("d", False), ("e", False), ("f", False)]
+        self.assertEqual(self.shown, [*due, ("c", True), ("g", False)])
 
 
 class AutobarkTest(SharedTest):

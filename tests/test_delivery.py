@@ -36,7 +36,8 @@ class FakeLink:
         if not self.closed:
             assert len(message) <= wire.MAX_LINE_BYTES
             self.lines.append(message)
-            self.sent += wire.puts_in(wire.decode(message))
+            if message.startswith(b'{"op":"put'):
+                self.sent += wire.puts_in(wire.decode(message))
 
     def flush(self) -> None:
         self.flushed = len(self.sent)
@@ -616,10 +617,10 @@ class LinesTest(DeliveryCase):
                     sum(self.sent(*[wire.unstamped(body)] * 20, addresses=addresses)), 20
                 )
         dice = random.Random(1)
-        old = wire.source("f" * 64, old=True)
+        handed = wire.source("f" * 64, old=True)
         for _ in range(100):
             loads = [
-                dice.choice((Load(old, wire.MAX_COUNT, body), wire.unstamped(body)))
+                dice.choice((Load(handed, wire.MAX_COUNT, body), wire.unstamped(body)))
                 for body in dice.choices((large, b"{}", wire.dumps({"a": "x" * 6000})), k=20)
             ]
             self.sent(*loads, addresses=many[: dice.choice((1, 3, 200, 500))])

@@ -116,6 +116,28 @@ class WatchTest(DirectoryTest):
         one.abort()
         await self.assertToldOf(watcher, "inbox", ["b"])
 
+    async def test_what_is_taken_back_is_gone_though_the_link_goes_on(self) -> None:
+        one, other = await self.link(), await self.link()
+        one.send(register("inbox", "a"), register("agent", "a", policy="ordered"))
+        other.send(register("inbox", "b"))
+        await one.before_pong()
+        await other.before_pong()
+        watcher = await self.watcher("inbox")
+        await self.assertToldOf(watcher, "inbox", ["a", "b"])
+        # Not by others, and not what nobody knows.
+        other.send({"op": "unregister", "address": "inbox", "name": "a"})
+        other.send({"op": "unregister", "address": "inbox", "name": "c"})
+        other.send({"op": "unregister", "address": "outbox", "name": "b"})
+        await other.before_pong()
+        one.send({"op": "unregister", "address": "inbox", "name": "a"})
+        await self.assertToldOf(watcher, "inbox", ["b"])
+        one.send(register("inbox", "a"))
+        await self.assertToldOf(watcher, "inbox", ["a", "b"])
+        one.send({"op": "unregister", "address": "inbox", "name": "a"})
+        await self.assertToldOf(watcher, "inbox", ["b"])
+        agents = await (await self.watcher("agent")).expect("routes", address="agent")
+        self.assertIn("a", names(agents))
+
     async def test_a_watcher_that_has_gone_disturbs_nobody(self) -> None:
         watchers = [await self.watcher("inbox") for _ in range(20)]
         for watcher in watchers[1:]:

@@ -714,11 +714,13 @@ class Lab:
     def _until_ready(self, terminal: Terminal) -> None:
         """A reader is slower than the services that a launcher starts; we wait for all of them."""
         end = time.monotonic() + DEADLINE_S
-        while time.monotonic() < end:
-            shown = terminal.text()
+        while True:
+            shown = "\n".join(terminal.lines)
             services = len(re.findall(r"(?m)^\[\d+\] python -m .* --port ", shown))
             if services and shown.count("READY ") >= services:
                 return
+            if time.monotonic() > end:
+                raise AssertionError(f"not all of {services} services are ready:\n{shown}")
             time.sleep(0.02)
 
     def _wait(self, terminal: Terminal, expected: list[str]) -> None:

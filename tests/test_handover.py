@@ -3,11 +3,24 @@
 import asyncio
 import contextlib
 import unittest
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
+from barker.handover import LEAVE_S
 from barker.listen import Reader
-from tests.fleet import DEADLINE_S, GOOD, SLOW, Audience, Fleet, Guest, Producer, Service, free_port
+from barker.node import GRACE_S
+from tests.fleet import (
+    DEADLINE_S,
+    GOOD,
+    SLOW,
+    Audience,
+    Fleet,
+    Guest,
+    Producer,
+    Said,
+    Service,
+    free_port,
+)
 from tests.fleet import until as until_true
 
 # Entries that are retained: everything, because gaps are another matter.
@@ -109,6 +122,28 @@ class HandOverSystem(unittest.IsolatedAsyncioTestCase):
             for bark in barks:  # authors are not in step with each other to the millisecond
                 self.assertGreater(at[bark], newest[0] - 300, (reader, barks, newest))
 
+    async def assertThere(self, said: Sequence[Said]) -> None:
+        """A newcomer is shown all of this, each once, with what others say meanwhile."""
+        newcomer = Newcomer(self.fleet.args(), self.fleet.world.names, 10**6)
+        follows = self.fleet.world.follows
+        due = {
+            (r, s.bark.user, int(s.bark.content))
+            for r in newcomer.shown
+            for s in said
+            if s.bark.user in {r, *follows[r]}
+        }
+
+        def shown() -> list[tuple[str, str, int]]:
+            return [(r, *bark) for r, barks in newcomer.shown.items() for bark in barks]
+
+        run = asyncio.create_task(newcomer.run())
+        try:
+            await until_true(lambda: due <= {*shown()}, "all is there")
+        finally:
+            newcomer.stop()
+            await run
+        self.assertEqual(len(shown()), len({*shown()}))
+
     async def newcomer(self, producer: Producer, history: int) -> dict[str, list[tuple[str, int]]]:
         newcomer = Newcomer(self.fleet.args(), self.fleet.world.names, history)
         world = self.fleet.world
@@ -143,12 +178,31 @@ class HandOverTest(HandOverSystem):
         async with self.traffic():
             await asyncio.gather(self.started(self.inbox, "b"), self.started(self.inbox, "c"))
 
-    async def test_an_inbox_that_leaves_has_all_its_own_again_when_it_is_back(self) -> None:
+    async def test_an_inbox_that_leaves_hands_over_first_and_has_its_own_again_when_it_is_back(
+        self,
+    ) -> None:
         second = await self.started(self.inbox, "b")
-        async with self.traffic(2) as (_, _, more):
-            await self.stopped(second)
-            await more(1000)
-            await self.started(self.inbox, "b")
+        async with self.traffic(2) as (producer, _, more):
+            for _ in range(3 if SLOW else 1):
+                before = len(producer.said)
+                await self.stopped(second)
+                # All that was said before is with those who stay; nobody waits for its return.
+                await self.assertThere(producer.said[:before])
+                await more(500)
+                second = await self.started(self.inbox, "b")
+                await more(500)
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, at other moments")
+    async def test_inboxes_leave_for_good_until_the_last_has_all(self) -> None:
+        second = await self.started(self.inbox, "b")
+        third = await self.started(self.inbox, "c")
+        async with self.traffic(3) as (producer, _, more):
+            for leaver in (second, self.first):
+                await more(500)
+                before = len(producer.said)
+                await self.stopped(leaver)
+                await self.assertThere(producer.said[:before])
+        self.assertIsNone(third.child.poll())
 
     async def test_promise_1_an_inbox_that_is_killed_has_all_its_own_again_when_it_is_back(
         self,
@@ -208,6 +262,25 @@ class HandOverTest(HandOverSystem):
 
 class HistoryTest(HandOverSystem):
     heartbeat_s = 5.0  # a short frost is not noticed
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for a time-out")
+    async def test_an_inbox_leaves_in_its_time_though_the_other_one_does_not_answer(self) -> None:
+        async with self.fleet.people() as (producer, audience):
+            await audience.ready()
+            names = self.fleet.world.names
+            second = await self.started(self.inbox, "b")
+            await until_true(lambda: len(audience.reader.peers) == 2, "both are read")
+            await producer.say_at(4000, 20 * len(names), names)
+            await audience.all_shown(producer)
+            self.first.freeze()
+            begun = producer.now()
+            await self.stopped(second)
+            self.assertLess(producer.now() - begun, LEAVE_S + 2 * GRACE_S)
+            self.assertIn("left before all was handed over", "\n".join(second.lines))
+            self.first.thaw()
+            await self.started(self.inbox, "b")
+            await self.assertThere(producer.said)
+            self.assertEqual(audience.verdict(producer.said), GOOD)
 
     async def test_a_newcomer_gets_the_newest_though_what_is_handed_over_came_after_it(
         self,

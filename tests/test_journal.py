@@ -51,6 +51,14 @@ class JournalTest(unittest.TestCase):
         journal.close()
         return journal.epoch
 
+    def killed_after(self, lines: Sequence[bytes]) -> str:
+        """The same, but that nobody has closed it."""
+        epoch = self.written(lines)
+        content = self.segment().read_bytes()
+        self.assertTrue(content.endswith(b'{"op":"closed"}\n'))
+        self.segment().write_bytes(content[: content.rindex(b"\n", 0, -1) + 1])
+        return epoch
+
     def segment(self) -> pathlib.Path:
         (path,) = self.folder.glob("*.log")
         return path
@@ -63,6 +71,35 @@ class Recovery(JournalTest):
         epoch = self.written(self.LINES)
         journal, lines = self.recovered()
         self.assertEqual((journal.epoch, tuple(lines)), (epoch, self.LINES))
+
+    def test_after_a_kill_all_is_there_and_the_epoch_is_another(self) -> None:
+        epoch = self.killed_after(self.LINES)
+        journal, lines = self.recovered()
+        self.assertEqual(tuple(lines), self.LINES)
+        self.assertNotEqual(journal.epoch, epoch)
+
+    def test_a_power_cut_at_any_record_ends_the_epoch(self) -> None:
+        epoch = self.written(self.LINES)
+        whole = self.segment().read_bytes()
+        ends = [i + 1 for i, byte in enumerate(whole) if byte == 0x0A]
+        self.assertEqual(len(ends), 5)  # a header, three lines, and that it was closed
+        for end in [0, *ends[:-1]]:
+            self.segment().write_bytes(whole[:end])
+            self.assertNotEqual(self.recovered()[0].epoch, epoch, end)
+        self.segment().write_bytes(whole)
+        self.assertEqual(self.recovered()[0].epoch, epoch)
+
+    def test_what_was_closed_and_is_open_again_is_not_closed(self) -> None:
+        first = self.written(self.LINES[:1])
+        again = self.started()
+        self.assertEqual(again.epoch, first)
+        newest = self.folder / f"{again.current:012d}.log"
+        again.append(self.LINES[1:])
+        again.close()
+        whole = newest.read_bytes()
+        for end in (0, whole.index(b"\n") + 1, whole.rindex(b"\n", 0, -1) + 1):
+            newest.write_bytes(whole[:end])
+            self.assertNotEqual(self.recovered()[0].epoch, first, end)
 
     def test_an_empty_folder_begins_an_epoch_of_its_own(self) -> None:
         epochs = {self.recovered()[0].epoch for _ in range(3)}
@@ -83,7 +120,7 @@ class Recovery(JournalTest):
         self.assertGreater(second.name, first.name)
 
     def test_a_torn_tail_is_cut_wherever_it_was_torn_and_ends_the_epoch(self) -> None:
-        epoch = self.written(self.LINES)
+        epoch = self.killed_after(self.LINES)
         whole = self.segment().read_bytes()
         last = whole.rindex(b"\n", 0, -1) + 1
         self.damaged = True
@@ -95,7 +132,7 @@ class Recovery(JournalTest):
             self.assertEqual(self.segment().read_bytes(), whole[:last])
 
     def test_a_flipped_bit_anywhere_costs_one_record_and_ends_the_epoch(self) -> None:
-        epoch = self.written(self.LINES)
+        epoch = self.killed_after(self.LINES)
         whole = bytearray(self.segment().read_bytes())
         header = whole.index(b"\n") + 1
         self.damaged = True
@@ -132,7 +169,8 @@ class Segments(JournalTest):
         numbers = [journal.append([b'{"n":%d}' % i]) for i in range(40)]
         self.assertEqual(numbers, sorted(numbers))
         self.assertGreater(len(set(numbers)), 3)
-        self.assertTrue(all(size <= 200 for size in journal.segments.values()))
+        # The record with which a segment is full is still in it.
+        self.assertTrue(all(size < 200 + 20 for size in journal.segments.values()))
         self.assertEqual(journal.size, sum(p.stat().st_size for p in self.folder.glob("*.log")))
         for path in self.folder.glob("*.log"):
             self.assertIn(b'"op":"segment"', path.read_bytes().split(b"\n")[0])
@@ -169,6 +207,44 @@ class Segments(JournalTest):
             journal.append(list(self.LINES))
             self.assertEqual(fsync.call_count, before + 1)
         self.assertEqual(tuple(self.recovered_after(journal)), self.LINES)
+
+    def test_a_start_is_on_the_disk_before_anything_is_acked_and_a_stop_after_everything(
+        self,
+    ) -> None:
+        """Or else a power cut could leave what looks as if it had been closed last."""
+        synced: list[str] = []
+        real_open, real_fsync, names = os.open, os.fsync, {}
+
+        def open_(path: Any, *more: Any) -> int:
+            descriptor = real_open(path, *more)
+            names[descriptor] = pathlib.Path(path).name
+            return descriptor
+
+        def fsync(descriptor: int) -> None:
+            synced.append(names[descriptor])
+            real_fsync(descriptor)
+
+        with mock.patch.object(os, "open", open_), mock.patch.object(os, "fsync", fsync):
+            journal = self.started(segment_bytes=200)
+            self.assertEqual(synced, ["000000000001.log", self.folder.name])
+            for _ in range(9):
+                journal.append([b'{"n":1,"text":"of such a length that it takes several"}'])
+            self.assertEqual(len(synced), 2)
+            segments = [f"{number:012d}.log" for number in journal.segments]
+            self.assertGreater(len(segments), 2)
+            del synced[:]
+            journal.close()
+        # All there is, and only then the record that says so.
+        self.assertEqual(synced, [*segments, segments[-1]])
+
+    def test_a_disk_without_room_for_the_last_record_costs_the_epoch_alone(self) -> None:
+        journal = self.started()
+        journal.append(self.LINES)
+        with mock.patch.object(os, "write", side_effect=OSError(errno.ENOSPC, "full")):
+            journal.close()
+        again, lines = self.recovered()
+        self.assertEqual(tuple(lines), self.LINES)
+        self.assertNotEqual(again.epoch, journal.epoch)
 
     def recovered_after(self, journal: Journal) -> list[bytes]:
         journal.close()

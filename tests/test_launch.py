@@ -14,6 +14,9 @@ import unittest
 
 import launch
 from barker import state
+from barker.handover import LEAVE_S
+from barker.node import GRACE_S
+from barker.processes import PATIENCE_S
 from tests.fleet import DEADLINE_S, SLOW, Process, free_port
 
 
@@ -89,6 +92,24 @@ class LaunchTest(unittest.TestCase):
         self.assertGone(children)
         self.assertNotIn("Traceback", "\n".join(launcher.lines))
         self.assertNotIn("ended:", "\n".join(launcher.lines))
+
+    def test_nobody_waits_for_anybody_when_three_inboxes_stop_at_once(self) -> None:
+        text = (self.root / "launch.py").read_text()
+        (inbox,) = re.findall(r'(?m)^    "manifold inbox .*\n', text)
+        more = [inbox.replace("5820", str(port)) for port in (5820, 5821, 5822)]
+        (self.root / "launch-three.py").write_text(text.replace(inbox, "".join(more)))
+        launcher = self.launch(script="launch-three.py")
+        for _ in more:
+            launcher.wait_for(r"inbox-\d+ +\| READY")
+        launcher.wait_for("<--")
+        begun = time.monotonic()
+        launcher.signal(signal.SIGINT)
+        self.assertEqual(launcher.ended(), 0)
+        self.assertLess(time.monotonic() - begun, 3.0)
+        self.assertNotIn("left before", "\n".join(launcher.lines))
+
+    def test_a_child_has_time_to_leave_before_it_is_killed(self) -> None:
+        self.assertGreater(PATIENCE_S, LEAVE_S + 2 * GRACE_S)
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a ratio of times wants a machine to itself")
     def test_the_first_bark_comes_within_twelve_imports_of_asyncio(self) -> None:

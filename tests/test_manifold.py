@@ -13,7 +13,18 @@ from barker.directory import Directory
 from barker.inbox import Inbox
 from barker.outbox import Outbox
 from tests.fleet import DEADLINE_S, GOOD, Fleet, free_port, until
-from tests.wireclient import Acceptor, Message, Wire, WireTest, bark, put, register, serving
+from tests.wireclient import (
+    Acceptor,
+    Message,
+    WebSocketWire,
+    Wire,
+    WireTest,
+    bark,
+    put,
+    puts,
+    register,
+    serving,
+)
 
 ORIGIN = "ab" * 8
 PONG = {"op": "pong"}
@@ -136,6 +147,122 @@ class TakeTest(OutboxTest):
         puts = await self.puts(pushed, 2)
         self.assertEqual([p["body"]["user"] for p in puts], ["ark3", "rdl"])
         self.assertEqual(await pushed.before_pong(), [])
+
+
+class FullTest(OutboxTest):
+    """After a `full`, all that was sent before its sender can have heard of it is refused, too."""
+
+    async def asyncSetUp(self) -> None:
+        await super().asyncSetUp()
+        self.full = await self.outbox("--max-backlog", "2")
+        self.client = await self.open(self.full.port)
+        self.seq = 0
+
+    def put(self, *ids: str, client: Wire | None = None) -> None:
+        """In one line, numbered from where the last one ended."""
+        bodies = [bark("ark3", id_) for id_ in ids]
+        self.client.send(puts(self.seq + 1, [["outbox/ark3"]], bodies))
+        self.seq += len(ids)
+
+    async def answer(self) -> list[str]:
+        """What is said of all puts so far, pings too: "1 full", "ping", "ack 2"."""
+        said = []
+        while not said or not said[-1].startswith("ack"):
+            message = json.loads(await self.client._receive())
+            match message["op"]:
+                case "refuse":
+                    said.append(f"{message['seq']} {message['code']}")
+                case "ack":
+                    said.append(f"ack {message['seq']}")
+                case op:
+                    said.append(op)
+        return said
+
+    async def make_room(self) -> None:
+        """All that was taken is settled."""
+        pushed = await self.bizlogic()
+        while len(self.full._push):
+            message = await pushed.heard()
+            assert message
+            pushed.send({"op": "ack", "seq": message["seq"]})
+            await pushed.before_pong()
+        self.pushed_link = pushed
+
+    async def test_all_of_the_link_is_refused_until_the_pong_even_if_there_is_room(self) -> None:
+        self.put("a", "b", "c", "d")
+        self.assertEqual(await self.answer(), ["3 full", "ping", "4 full", "ack 4"])
+        await self.make_room()
+        self.put("e", "f")  # on their way while we said so
+        self.assertEqual(await self.answer(), ["5 full", "6 full", "ack 6"])
+        self.client.send(PONG)
+        self.put("c", "d")
+        self.assertEqual(await self.answer(), ["ack 8"])
+        for id_ in "cd":
+            self.assertEqual((await self.pushed_link.expect("put"))["body"]["id"], id_)
+
+    async def test_who_hears_of_it_and_is_refused_again_is_asked_again(self) -> None:
+        self.put("a", "b", "c")
+        self.assertEqual(await self.answer(), ["3 full", "ping", "ack 3"])
+        for _ in range(3):
+            self.client.send(PONG)
+            self.put("c", "d")
+            expected = [f"{self.seq - 1} full", "ping", f"{self.seq} full", f"ack {self.seq}"]
+            self.assertEqual(await self.answer(), expected)
+
+    async def test_a_pong_for_another_ping_is_no_pong_for_this_one(self) -> None:
+        (link_,) = (li for li in self.full.links if li.peer["name"] == "wire")
+        link_.ping()  # a heartbeat that is on its way
+        self.assertEqual(await self.client._receive(), wire.PING + b"\n")
+        self.put("a", "b", "c")
+        self.assertEqual(await self.answer(), ["3 full", "ping", "ack 3"])
+        await self.make_room()
+        self.client.send(PONG)
+        self.put("d")
+        self.assertEqual(await self.answer(), ["4 full", "ack 4"])
+        self.client.send(PONG)
+        self.put("c", "d")
+        self.assertEqual(await self.answer(), ["ack 6"])
+
+    async def test_others_are_none_the_worse(self) -> None:
+        self.put("a", "b", "c")
+        await self.answer()
+        await self.make_room()
+        other = await self.open(self.full.port)
+        other.send(put(1, ["outbox/ark3"], bark("ark3", "x")))
+        self.assertEqual(await other.up_to_ack(1), [])
+        again = await self.open(self.full.port)  # and a new link has nothing on its way
+        again.send(put(1, ["outbox/ark3"], bark("ark3", "c")))
+        self.assertEqual(await again.up_to_ack(1), [])
+
+    async def test_a_full_disk_is_no_different(self) -> None:
+        fault = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with (
+            mock.patch.object(self.full.journal, "append", side_effect=fault),
+            self.assertLogs("barker", "ERROR"),
+        ):
+            self.put("a", "b")
+            self.assertEqual(await self.answer(), ["1 full", "ping", "2 full", "ack 2"])
+        self.put("b")  # on its way
+        self.assertEqual(await self.answer(), ["3 full", "ack 3"])
+        self.client.send(PONG)
+        self.put("a", "b")
+        self.assertEqual(await self.answer(), ["ack 5"])
+
+    async def test_a_page_that_answers_pings_and_knows_no_more_loses_nothing(self) -> None:
+        page = await self.enterAsyncContext(await WebSocketWire.connect(self.full.port))
+        await page.upgrade()
+        await page.greet(self.secret)
+        for seq, id_ in enumerate("abc", 1):
+            page.send(put(seq, ["outbox/ark3"], bark("ark3", id_)))
+        for op in ("refuse", "ping", "ack"):
+            while (message := json.loads(await page._receive()))["op"] == "ack" != op:
+                pass  # of the first two
+            self.assertEqual(message["op"], op)
+            if op == "ping":
+                page.send(PONG)
+        await self.make_room()
+        page.send(put(4, ["outbox/ark3"], bark("ark3", "c")))
+        await page.expect("ack", seq=4)
 
 
 class FullDiskTest(OutboxTest):
@@ -597,6 +724,43 @@ class BusyLinkTest(InboxTest):
             reader.read_on()
             await self.read_all(reader, users, 150)
         await until(lambda: not self.inbox._held, "nothing is held for a link that is gone")
+
+    async def test_a_slow_link_with_many_streams_is_held_and_gets_each_message_once(self) -> None:
+        """While it does not read, the same bark comes for all of them, again and again."""
+        self.patch(link, "BUSY_BYTES", 8 * 1024)
+        users = self.inbox.world.names[:40]
+        async with (
+            await Wire.connect(self.inbox.port, 4096) as reader,
+            await Wire.open(self.inbox.port, self.secret) as quick,
+        ):
+            await reader.greet(self.secret)
+            await self.subscribe_all(reader, users)
+            await self.subscribe(quick, address=f"inbox/{users[0]}", window=1000)
+            await until(lambda: len(self.inbox._readers) == 2, "both have asked")
+            for _ in range(12):
+                await self.fill(10, *users, size=200)
+            self.assertTrue(self.inbox._held)
+            # Who reads gets it meanwhile.
+            await self.assertGets(quick, range(1, 121))
+            (waiting,) = (li for li in self.inbox._readers if li in self.inbox._held)
+            self.assertLess(waiting.waiting_bytes, 4 * 64 * 1024)
+            reader.read_on()
+            await self.read_all(reader, users, 120)
+            self.assertEqual(await reader.before_pong(), [])
+            self.assertFalse(self.inbox._held)
+
+    async def test_a_body_for_many_streams_of_a_link_goes_over_it_once(self) -> None:
+        users = self.inbox.world.names[:40]
+        reader = await self.open(self.inbox.port)
+        for user in users:
+            await self.subscribe(reader, address=f"inbox/{user}")
+        await self.fill(3, *users)
+        lines = [await reader.heard_line() for _ in range(1)]
+        self.assertEqual([line and line["op"] for line in lines], ["messages"])
+        assert lines[0]
+        self.assertEqual([b["id"] for b in lines[0]["bodies"]], ["1", "2", "3"])
+        for serial, to in enumerate(lines[0]["to"], 1):
+            self.assertEqual(to, {f"inbox/{user}": serial for user in users})
 
     async def read_all(self, reader: Wire, users: Sequence[str], each: int) -> None:
         got = dict.fromkeys(users, 0)

@@ -1,11 +1,12 @@
 """Streams: serials, cursors and gaps, and the rules by which a manifold knows a duplicate."""
 
 import random
+import time
 import unittest
 from unittest import mock
 
 from barker import streams
-from barker.streams import Cursor, Duplicates, Stream
+from barker.streams import Cursor, Duplicates, Keys, Stream
 from barker.wire import UNACKED_WINDOW
 
 
@@ -102,6 +103,33 @@ class CursorTest(unittest.TestCase):
         self.assertEqual(cursor.take(of, 2), (0, 1, [1, 2]))
         self.assertEqual(cursor.take(of, 9), (0, 3, [3, 4, 5]))
         self.assertEqual(cursor.take(of, 9), (0, 6, []))
+
+    def test_one_that_keeps_up_takes_each_new_entry_as_it_comes(self) -> None:
+        one, cursor = stream(5, 9), Cursor(5, 2)
+        for serial, taken in ((6, True), (7, True), (8, False)):
+            one.append(serial)
+            self.assertEqual(cursor.next(serial), taken)
+        self.assertEqual((cursor.sent, cursor.take(one)), (7, (0, 8, [])))
+        cursor.ack(6)
+        self.assertFalse(cursor.next(9))  # 8 comes first, and `take` has it
+        self.assertEqual(cursor.take(one), (0, 8, [8]))
+        self.assertFalse(cursor.next(9))
+        cursor.ack(8)
+        self.assertTrue(cursor.next(9))
+        self.assertEqual((cursor.sent, cursor.acked), (9, 8))
+
+    def test_it_takes_one_entry_where_take_would_take_that_one_and_no_other(self) -> None:
+        for sent in range(5):
+            for acked in range(sent + 1):
+                for window in range(1, 5):
+                    for last in range(1, 6):
+                        one = stream(last, 9)
+                        quick, slow = Cursor(acked, window), Cursor(acked, window)
+                        quick.sent = slow.sent = sent
+                        expected = slow.take(one) == (0, last, [last])
+                        self.assertEqual(quick.next(last), expected, (sent, acked, window, last))
+                        if expected:
+                            self.assertEqual((quick.sent, quick.acked), (slow.sent, slow.acked))
 
     def test_an_ack_of_what_was_never_sent_opens_nothing(self) -> None:
         of, cursor = stream(10, 10), Cursor(0, 3)
@@ -282,6 +310,61 @@ class DuplicatesTest(unittest.TestCase):
         seen.real.withdraw(("ark3", "None0"), ["b"])
         self.assertEqual(seen.put(0, "a", "b", origin=None)[0], "b")
 
+    def test_a_bark_of_many_addresses_is_known_for_all_of_them_and_no_other(self) -> None:
+        with mock.patch.object(streams, "MAX_LISTED", 3):
+            for first in ("a", "abc", "abcd", "abcdefg"):
+                for origin in ("o", None):
+                    seen = Memory()
+                    had = list(first)
+                    self.assertEqual(seen.put(1, *first, origin=origin)[0], first)
+                    for more in ("bcx", "yz", "cdefgh", "ijkl", "ax"):
+                        fresh = [a for a in more if a not in had]
+                        self.assertEqual(seen.put(1, *more, origin=origin)[0], "".join(fresh))
+                        had += fresh
+                    self.assertEqual(seen.put(1, *had, origin=origin)[0], "")
+                    seen.real.withdraw(("ark3", f"{origin}1"), ["b", "z"])
+                    self.assertEqual(seen.put(1, *had, origin=origin)[0], "bz")
+
+    def test_all_counters_of_a_bark_know_whatever_one_of_them_has_brought(self) -> None:
+        with mock.patch.object(streams, "MAX_LISTED", 2):
+            seen = Memory()
+            self.assertEqual(seen.put(1, "a", origin="o", bark="x")[0], "a")
+            self.assertEqual(seen.put(9, "b", origin="p", bark="x")[0], "b")
+            self.assertEqual(seen.put(1, "a", "c", "d", origin="o", bark="x")[0], "cd")
+            for n in range(20, 30):  # the key by itself is forgotten
+                seen.put(n, origin="q")
+            for origin, n in (("p", 9), ("o", 1)):
+                fresh, _ = seen.put(n, "a", "b", "c", "d", origin=origin, bark="x")
+                self.assertEqual(fresh, "", origin)
+
+    def test_what_was_withdrawn_altogether_is_as_if_it_had_never_come(self) -> None:
+        with mock.patch.object(streams, "MAX_LISTED", 2):
+            for to in ("a", "ab", "abc", "abcdef"):
+                for origin in ("o", None):
+                    seen = Memory()
+                    self.assertEqual(seen.put(1, *to, origin=origin)[0], to)
+                    seen.real.withdraw(("ark3", f"{origin}1"), list(to))
+                    self.assertEqual(seen.put(1, *to, origin=origin)[0], to)
+                    self.assertEqual(seen.put(1, *to, origin=origin)[0], "")
+
+    def test_a_celebrity_s_bark_takes_time_in_proportion_however_it_comes(self) -> None:
+        def seconds(count: int, first: int) -> float:
+            seen = Duplicates()
+            addresses = [f"inbox/{i}" for i in range(count)]
+            pieces = [addresses[:first]]
+            pieces += [addresses[i : i + 500] for i in range(first, count, 500)]
+            begun = time.process_time()
+            for piece in pieces:
+                self.assertEqual(seen.admit(("ark3", "x"), "o", 1, [*piece])[0], piece)
+            for piece in pieces:
+                self.assertEqual(seen.admit(("ark3", "x"), "o", 1, [*piece])[0], [])
+            return time.process_time() - begun
+
+        for first in (1, streams.MAX_LISTED, 500):
+            small, large = (min(seconds(n, first) for _ in range(3)) for n in (1500, 12_000))
+            self.assertLess(large, 8 * 4 * small + 0.01, f"{first} first")  # and not 64 times
+        self.assertLess(seconds(200_000, 500), 10)
+
     def test_the_highest_counters_survive_the_process(self) -> None:
         seen, again = Memory(window=4), Memory(window=4)
         seen.put(100)
@@ -316,12 +399,38 @@ class DuplicatesTest(unittest.TestCase):
         self.assertGreaterEqual(streams.MIN_REMEMBERED_KEYS, streams.COUNTER_WINDOW)
 
 
+class KeysTest(unittest.TestCase):
+    def test_a_key_is_new_once_until_it_is_forgotten(self) -> None:
+        keys = Keys()
+        for key in (("ark3", "x"), ("rdl", "x"), ("ark3", "y")):
+            self.assertEqual([keys.is_new(key), keys.is_new(key)], [True, False])
+            keys.forget(key)
+            keys.forget(key)
+            self.assertEqual([keys.is_new(key), keys.is_new(key)], [True, False])
+
+    def test_at_least_so_many_are_remembered_and_at_most_twice_as_many(self) -> None:
+        keys = Keys(10)
+        for n in range(100):
+            self.assertTrue(keys.is_new(("ark3", str(n))))
+            for back in range(max(0, n - 9), n + 1):
+                self.assertFalse(keys.is_new(("ark3", str(back))), (n, back))
+            self.assertLessEqual(size(vars(keys)), 21)
+
+    def test_one_of_the_old_generation_can_be_forgotten_too(self) -> None:
+        keys = Keys(4)
+        for n in range(5):
+            keys.is_new(("ark3", str(n)))
+        keys.forget(("ark3", "0"))
+        self.assertTrue(keys.is_new(("ark3", "0")))
+
+
 class DuplicatesModelTest(unittest.TestCase):
     """Senders that stamp in order and send again whatever they like, against an exact memory."""
 
     def test_nothing_is_accepted_twice_and_nothing_new_within_the_window_is_dropped(self) -> None:
         for seed in range(30):
-            self.compare(random.Random(seed))
+            with mock.patch.object(streams, "MAX_LISTED", (0, 1, 2, 50)[seed % 4]):
+                self.compare(random.Random(seed))
 
     def compare(self, dice: random.Random) -> None:
         window = dice.randint(2, 9)

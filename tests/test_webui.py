@@ -297,6 +297,27 @@ class ReadingTest(PageTestCase):
         self.assertShownOnce(text)
         self.assertEqual(self.shown().count("odd"), 6)
 
+    def test_of_many_barks_in_one_message_it_takes_those_that_are_its_own(self) -> None:
+        mine, theirs, last = (self.new_text() for _ in range(3))
+        self.open_connected()
+        place = self.browser.execute(
+            """const { epoch, serial, address } = client.reader;
+            const [mine, theirs, last] = arguments;
+            const body = (content) => ({ id: randomHex(12), user: "rdl", content, at: Date.now() });
+            client.reader.message({
+                op: "messages", epoch,
+                to: [{ "inbox/rhs": 7, [address]: serial + 1 }, { "inbox/rhs": 8 },
+                    { [address]: serial + 2, "inbox/rhs": 9 }],
+                bodies: [body(mine), body(theirs), body(last)],
+            });
+            return client.reader.serial - serial;""",
+            *(mine, theirs, last),
+        )
+        self.assertEqual(place, 2)
+        self.assertShownOnce(mine)
+        self.assertShownOnce(last)
+        self.assertNotIn(theirs, self.shown())
+
     def test_a_gap_is_told_where_it_is(self) -> None:
         self.open_connected()
         self.browser.execute("client.reader.message({op: 'gap', missed: 1234})")
@@ -418,6 +439,38 @@ class BarkingTest(PageTestCase):
         value = self.browser.execute("return document.querySelector('#text').value")
         self.assertEqual(value, "can you hear me?")
         self.assertEqual(self.browser.texts("#unsent li"), [])
+
+    def test_nothing_overtakes_what_the_outbox_will_take_only_later(self) -> None:
+        self.open_connected()
+        self.browser.execute(
+            """window.sent = [];
+            window.settled = [];
+            window.writer = Object.assign(Object.create(Writer.prototype), {
+                address: "outbox/ark3", first: 1, unacked: [], waiting: [], later: [],
+                on: { settled: (bark) => settled.push(bark) },
+                dialer: { up: true, send: (message) => sent.push(message.body) },
+            });
+            const full = (seq) => writer.message({ op: "refuse", seq, code: "full", reason: "" });
+            for (const bark of [1, 2, 3]) writer.say(bark);
+            full(2);
+            writer.say(4);
+            writer.sayAgain(); // 3 has no answer yet
+            full(3);
+            writer.message({ op: "ack", seq: 3 });
+            writer.say(5);"""
+        )
+        script = "return [sent.splice(0), settled.splice(0), writer.barks]"
+        self.assertEqual(self.browser.execute(script), [[1, 2, 3], [1], [2, 3, 4, 5]])
+        self.browser.wait_until("sent.length === 4", "all go again")
+        self.assertEqual(self.browser.execute(script), [[2, 3, 4, 5], [], [2, 3, 4, 5]])
+        # A break before they are answered changes nothing.
+        self.browser.execute(
+            """writer.message({ op: "refuse", seq: 4, code: "full", reason: "" });
+            writer.say(6);
+            writer.up();
+            writer.message({ op: "ack", seq: 5 });"""
+        )
+        self.assertEqual(self.browser.execute(script), [[2, 3, 4, 5, 6], [2, 3, 4, 5, 6], []])
 
 
 class FailureTest(PageTestCase):

@@ -941,6 +941,7 @@ class BarkTest(unittest.TestCase):
         self.assertEqual(caught.exception.code, wire.TOO_LARGE)
 
     def test_a_body_has_nothing_nested_in_it(self) -> None:
+        nested: Any
         for nested in ([], {}, [1], {"a": 1}, [[]]):
             self.assertBad({**self.GOOD, "more": nested})
         for hidden in ("[]", "{}", "[" * 500 + "]" * 500):

@@ -79,7 +79,7 @@ def one_by_one(message: Message) -> Iterator[Message]:
     if message["op"] == "puts":
         bodies, to = message["bodies"], message["to"]
         for i, body in enumerate(bodies):
-            stamp = {name: message[name] for name in ("origin", "old") if name in message}
+            stamp: Message = {k: message[k] for k in ("origin", "old") if k in message}
             if "n" in message:
                 stamp["n"] = message["n"][i]
             addresses = to[i] if len(to) == len(bodies) else to[0]

@@ -154,6 +154,7 @@ class Reader extends Peer {
 
   message(message) {
     if (message.op === "message" && message.address === this.address) this.read(message);
+    else if (message.op === "messages") this.readMany(message);
     else if (message.op === "subscribed" && message.address === this.address) this.begin(message);
     else if (message.op === "gap") this.on.gap(message.missed);
     else if (message.op === "refuse") this.on.refused(message.reason);
@@ -179,6 +180,14 @@ class Reader extends Peer {
     // What a former owner has handed over is old, but came after what is new.
     past.sort((a, b) => (a.at || 0) - (b.at || 0));
     for (const body of past.slice(-HISTORY)) this.on.bark(body);
+  }
+
+  /** Many in one message: for each body, which serial it has in which inbox. */
+  readMany({ epoch, to, bodies }) {
+    for (const [i, body] of bodies.entries()) {
+      const serial = to[i][this.address];
+      if (serial !== undefined) this.read({ epoch, serial, body });
+    }
   }
 
   read({ epoch, serial, body }) {
@@ -213,7 +222,8 @@ class Reader extends Peer {
  *     waiting: not sent on this link | unacked: numbers `first`, first + 1, ... of this link
  *
  * A number belongs to one connection. After a break everything unacked goes out again, in order and
- * before anything new, and nobody sees it twice, because a bark keeps its id. */
+ * before anything new, and nobody sees it twice, because a bark keeps its id. What is refused for the
+ * moment goes out again, too, and until then nothing goes that was said after it. */
 class Writer extends Peer {
   constructor(user, directory, on) {
     super("outbox", user, directory, on.changed);
@@ -226,7 +236,7 @@ class Writer extends Peer {
 
   /** Everything that nobody has taken over yet. */
   get barks() {
-    return [...this.unacked.filter(Boolean), ...this.later, ...this.waiting];
+    return [...this.later, ...this.unacked.filter(Boolean), ...this.waiting];
   }
 
   say(bark) {
@@ -235,14 +245,14 @@ class Writer extends Peer {
   }
 
   up() {
-    this.waiting.unshift(...this.unacked.filter(Boolean));
+    this.waiting.unshift(...this.later.splice(0), ...this.unacked.filter(Boolean));
     this.unacked = [];
     this.first = 1;
     this.pump();
   }
 
   pump() {
-    if (!this.dialer?.up) return;
+    if (!this.dialer?.up || this.later.length) return;
     for (const bark of this.waiting.splice(0)) {
       const seq = this.first + this.unacked.length;
       this.unacked.push(bark);
@@ -275,6 +285,10 @@ class Writer extends Peer {
   }
 
   sayAgain() {
+    if (this.unacked.length) { // some of what was on its way behind them has no answer yet
+      setTimeout(() => this.sayAgain(), ASK_AGAIN_MS);
+      return;
+    }
     this.waiting.unshift(...this.later.splice(0)); // older than all that was not sent yet
     this.pump();
   }

@@ -1,6 +1,7 @@
 """Start and failover: how long nobody is served."""
 
 import asyncio
+import compileall
 import contextlib
 import itertools
 import pathlib
@@ -61,6 +62,7 @@ def first_bark_s() -> float:
             unwanted = shutil.ignore_patterns("*_host.js*")
             shutil.copytree(state.ROOT / name, root / name, ignore=unwanted)
         shutil.copy(state.ROOT / "launch.py", root)
+        compileall.compile_dir(root, quiet=2)  # as after any start but the first
         shift = _free_shift()
         begun = time.monotonic()
         launcher = Process(["launch.py", "--shift-ports", str(shift)], root)
