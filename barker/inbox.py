@@ -24,16 +24,13 @@ from barker import barks, wire
 from barker.handover import HandOver
 from barker.keeper import KEPT_BYTES, MAX_STREAMS, Keeper
 from barker.link import Link, Message
+from barker.readers import DEFAULT_READER_WINDOW, MAX_READER_WINDOW, Readers
 from barker.routing import split
 from barker.service import log
 from barker.streams import Cursor, Duplicates
-from barker.timelines import Entry, Moving, Parcel, Subscription, Timeline
+from barker.timelines import Entry, Moving, Timeline
 from barker.wire import Arriving, BadMessage
 
-# Messages on their way to one reader that it has not acked, whatever it asks for.
-MAX_READER_WINDOW = 4096
-DEFAULT_READER_WINDOW = 256
-MAX_SUBSCRIPTIONS = 100_000  # of one link
 # The journal may be larger than a fresh copy of all timelines by this factor. A larger one costs
 # disk; a smaller one has timelines written anew more often.
 JOURNAL_FACTOR = 2
@@ -65,18 +62,14 @@ class Inbox(Keeper[Arrival]):
         self._timelines: dict[str, Timeline] = {}
         self._duplicates = Duplicates()
         self._latest: dict[str, int] = {}  # by author, the newest `at`
-        self._readers: dict[Link, dict[str, Subscription]] = {}
-        self._parcels: dict[Link, Parcel] = {}
-        self._laden: list[Parcel] = []  # with something for their links
+        self._readers = Readers()
         self._begun: set[Timeline | None] = set()  # of this batch: whose serial is in its records
-        self._behind: set[Subscription] = set()  # of this batch: those who could not be sent it
-        self._held: dict[Link, set[Subscription]] = {}  # of links that were too busy
         self._hand_over = HandOver(self, self.address, self._handed_over)
         self._checked_segment = 0
         # What entries take in a copy of their timeline: sums since the start, for the mean.
         self._entries = self._entry_bytes = 1
         self._rewriting: Iterator[Timeline] | None = None
-        self.late = self._taken = self._sent = 0
+        self.late = self._taken = 0
         self._leaving = False
 
     # --- a stop in good order ---
@@ -160,21 +153,13 @@ class Inbox(Keeper[Arrival]):
 
     def keep(self, stages: Sequence[Arrival], segment: int) -> None:
         self._begun.clear()
-        held, parcels, laden = self._held, self._parcels, self._laden
+        grown = self._readers.grown
         for entry, timelines, _ in stages:
             entry.segment = segment
             for timeline in timelines:
                 serial = timeline.append(entry, entry.old)
                 timeline.recorded_in = segment
-                for link, subscription in timeline.subscriptions.items():
-                    if link not in held and subscription.cursor.next(serial):
-                        parcel = parcels[link]
-                        if parcel.is_empty:
-                            laden.append(parcel)
-                        parcel.add(subscription, serial, entry)
-                        self._sent += 1
-                    else:
-                        self._behind.add(subscription)
+                grown(timeline, serial, entry)
             self.late += entry.late
             self._taken += len(timelines)
             self._count(entry, len(timelines))
@@ -188,15 +173,7 @@ class Inbox(Keeper[Arrival]):
         self._begun.clear()
 
     def hand_on(self) -> None:
-        laden, self._laden = self._laden, []
-        for parcel in laden:
-            parcel.send()
-            if parcel.link.busy:
-                self._hold(parcel.link)
-        if self._behind:
-            behind, self._behind = self._behind, set()
-            for subscription in behind:
-                self._send(subscription)
+        self._readers.flush()
 
     def batch_end(self, link: Link) -> None:
         super().batch_end(link)
@@ -216,27 +193,19 @@ class Inbox(Keeper[Arrival]):
             if user not in self.world:
                 raise BadMessage(wire.UNKNOWN_USER, f"there is no user {user}")
             timeline = self._timeline(address)
-            mine = self._readers.setdefault(link, {})
-            if len(mine) >= MAX_SUBSCRIPTIONS:
-                raise BadMessage(wire.TOO_MANY, f"more than {MAX_SUBSCRIPTIONS} on one link")
+            epoch = message.get("epoch")
+            cursor = Cursor.start(
+                timeline,
+                same_epoch=epoch == self.epoch,
+                new_reader=epoch is None,
+                after=max(message.get("after", 0), timeline.handed_over),
+                history=message.get("history", self.args.history),
+                window=min(message.get("window", DEFAULT_READER_WINDOW) or 1, MAX_READER_WINDOW),
+            )
+            subscription = self._readers.add(link, timeline, cursor, self.epoch)
         except BadMessage as fault:
             link.send(wire.refuse_line(None, fault.code, fault.reason, [address]))
             return
-        epoch = message.get("epoch")
-        cursor = Cursor.start(
-            timeline,
-            same_epoch=epoch == self.epoch,
-            new_reader=epoch is None,
-            after=max(message.get("after", 0), timeline.handed_over),
-            history=message.get("history", self.args.history),
-            window=min(message.get("window", DEFAULT_READER_WINDOW) or 1, MAX_READER_WINDOW),
-        )
-        subscription = Subscription(link, timeline, cursor)
-        if address in mine:  # asked again: the new place counts
-            self._forget(mine[address])
-        if link not in self._parcels:
-            self._parcels[link] = Parcel(link, self.epoch)
-        mine[address] = timeline.subscriptions[link] = subscription
         link.send(
             wire.encode(
                 "subscribed",
@@ -247,56 +216,19 @@ class Inbox(Keeper[Arrival]):
                 history=self.args.history,
             )
         )
-        self._send(subscription)
-
-    def _send(self, subscription: Subscription) -> None:
-        """Send what it is behind with, now or when the link has room for it."""
-        link = subscription.link
-        before = subscription.cursor.sent
-        if not subscription.send(self._parcels[link]):
-            self._hold(link).add(subscription)
-        self._sent += subscription.cursor.sent - before
-
-    def _hold(self, link: Link) -> set[Subscription]:
-        """Let it read before it is sent more; returns whom it could not be sent."""
-        held = self._held.get(link)
-        if held is None:
-            held = self._held[link] = set()
-            link.when_free(lambda: self._send_held(link))
-        return held
-
-    def _send_held(self, link: Link) -> None:
-        for subscription in self._held.pop(link, ()):
-            self._send(subscription)
-        link.flush()
-
-    def _forget(self, subscription: Subscription) -> None:
-        self._behind.discard(subscription)
-        self._held.get(subscription.link, set()).discard(subscription)
+        self._readers.send(subscription)
 
     def on_ack(self, link: Link, message: Message) -> None:
-        subscription = self._readers.get(link, {}).get(message.get("address", ""))
-        if subscription:  # else: it has moved, and the reader will hear of it
-            subscription.cursor.ack(message.get("serial", 0))
-            self._send(subscription)
+        self._readers.ack(link, message.get("address", ""), message.get("serial", 0))
 
     def link_down(self, link: Link) -> None:
         super().link_down(link)
-        self._held.pop(link, None)
-        self._parcels.pop(link, None)
-        for subscription in self._readers.pop(link, {}).values():
-            self._forget(subscription)
-            del subscription.timeline.subscriptions[link]
+        self._readers.gone(link)
 
     # --- changes of the ring ---
 
     def ring_changed(self) -> None:
-        for link, subscriptions in self._readers.items():
-            for address in [a for a in subscriptions if not self.is_ours(a)]:
-                subscription = subscriptions.pop(address)
-                self._forget(subscription)
-                del subscription.timeline.subscriptions[link]
-                link.send(wire.encode("moved", address=address))
+        self._readers.move(self.is_ours)
         if self._leaving or self.name in self.routes.route(self.address).by_name:
             # Else we are not in the ring yet, and what is ours is not for it to say.
             for timeline in self._timelines.values():
@@ -410,12 +342,10 @@ class Inbox(Keeper[Arrival]):
 
     def gauges(self) -> dict[str, Any]:
         return {
+            **self._readers.gauges(),
             "in": self._taken,
-            "out": self._sent,
             "streams": len(self._timelines),
             "late": self.late,
-            "readers": sum(map(len, self._readers.values())),
-            "held": sum(map(len, self._held.values())),
             "backlog": len(self._hand_over),
         }
 

@@ -17,13 +17,15 @@ LAYERS = (
     "ages barks frames handshake lines proof protocol ring routing streams strictjson users window"
     " wire",
     "agent arguments delivery framing journal link node processes service state",
-    "bizlogic directory handover inbox keeper manifold outbox timelines",
+    "bizlogic directory handover inbox keeper manifold outbox readers timelines",
     "autobark bark listen",
 )
 PURE, _SHELLS, SERVICES, _CLIENTS = range(len(LAYERS))
 LAYER = {module: layer for layer, modules in enumerate(LAYERS) for module in modules.split()}
 # Modules that are parts of one service; else services know nothing of each other.
-PART_OF = dict.fromkeys(("handover", "inbox", "keeper", "outbox", "timelines"), "manifold")
+PART_OF = dict.fromkeys(
+    ("handover", "inbox", "keeper", "outbox", "readers", "timelines"), "manifold"
+)
 # The package itself, and the stand-in for it: both are above and below everything.
 SPECIAL = {"__init__", "barker"}
 

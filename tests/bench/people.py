@@ -36,6 +36,11 @@ class Producer(Node):
 
     kind = "producer"
 
+    def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args)
+        said = load.bodies(sum(args.count), args.users, args.seed)
+        self._parts = [[] if args.rate else list(islice(said, count)) for count in args.count]
+
     async def started(self) -> None:
         self.mouth = Mouth(self)
         self._told = asyncio.Semaphore(0)
@@ -44,11 +49,9 @@ class Producer(Node):
 
     async def _work(self) -> None:
         args = self.args
-        said = load.bodies(sum(args.count), args.users, args.seed)
-        parts = [[] if args.rate else list(islice(said, count)) for count in args.count]
         while len(self.mouth.peers) < args.outboxes:
             await asyncio.sleep(0.01)
-        for count, part in zip(args.count, parts, strict=True):
+        for count, part in zip(args.count, self._parts, strict=True):
             load.say("ready")
             await self._told.acquire()
             await (self._at_rate(count) if args.rate else self._at_once(part))

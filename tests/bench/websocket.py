@@ -25,8 +25,8 @@ SIZES = {"1 KiB": KIB, "1 MiB": MIB}
 # Written in one piece.
 BLOCK_BYTES = MIB
 DEADLINE_S = 60.0
-# An inbox that waits a minute for a sign of life: our readers answer no pings.
-PATIENT = ("--heartbeat", "60")
+# Our readers answer no pings.
+VERY_PATIENT = ("--heartbeat", "60")
 BARKS_EACH = 10
 
 _REQUEST = (
@@ -112,7 +112,7 @@ def connections(count: int) -> Connections:
     """So many readers, each over a WebSocket of its own, and each is shown `BARKS_EACH` barks."""
     world, barks = load.world(count, 1), BARKS_EACH * count
     with System(world) as system:
-        services = system.pipeline(*PATIENT)
+        services = system.pipeline(*VERY_PATIENT)
         *_, port = [child.event("ready")["port"] for child in services]
         inbox = services[-1]
         before = inbox.rss_bytes
