@@ -34,8 +34,8 @@ from barker import (
     keeper,
     listen,
     node,
+    readers,
     routing,
-    timelines,
     wire,
 )
 from barker.bizlogic import BizLogic, Targets
@@ -958,7 +958,7 @@ def small_world() -> Iterator[pathlib.Path]:
         patch(wire, "UNACKED_WINDOW", WINDOW)
         patch(inbox, "Duplicates", duplicates)
         patch(listen, "WINDOW", READER_WINDOW)
-        for module in (delivery, keeper, timelines):
+        for module in (delivery, keeper, readers):
             patch(module, "HANDFUL", HANDFUL)
         patch(handover, "HANDED_OVER_AT_ONCE", 4)
         patch(delivery, "Dialer", SimDialer)
