@@ -97,11 +97,10 @@ class WindowTest(unittest.TestCase):
         four = window(3, "a", "b", "c", "d", sent=True)
         four.ack(1)
         four.refuse(2)
-        four.rewind()
+        self.assertEqual(four.rewind(), 1)  # "c": "d" was never sent, "b" is settled
         four.add("e")
         self.assertEqual(four.send(99), (1, ["c", "d", "e"]))
-        four.rewind()
-        four.rewind()
+        self.assertEqual([four.rewind(), four.rewind()], [3, 0])
         self.assertEqual(four.send(99), (1, ["c", "d", "e"]))
 
     def test_numbers_of_an_old_connection_are_never_sent_on_a_new_one(self) -> None:
