@@ -144,6 +144,12 @@ class PutOffTest(unittest.TestCase):
         self.assertEqual(three.take_put_off(), ["a"])
         self.assertEqual(len(three), 0)
 
+    def test_on_a_new_connection_it_waits_too_but_had_its_answer(self) -> None:
+        three = window(9, "a", "b", "c", sent=True)
+        put_off(three, 2)
+        self.assertEqual(three.rewind(), 2)
+        self.assertEqual(three.send(99), (1, ["a", "b", "c"]))
+
     def test_it_stays_in_order_however_it_was_refused(self) -> None:
         for sequence in ((1, 2, 4), (4, 1, 2), (2, 4, 1)):
             for first in (0, 1, 3, 4):
