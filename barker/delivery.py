@@ -174,6 +174,7 @@ class Delivery(Peers):
         self._placed: Route | None = None  # the route under which lanes were last filled
         self.done = 0  # puts that were acked, or refused for good
         self.reached = 0  # addresses in those that were acked
+        self.again = 0  # puts that whoever had been sent them did not ack: they go out again
 
     # --- what the caller fills in ---
 
@@ -196,7 +197,12 @@ class Delivery(Peers):
 
     def gauges(self) -> dict[str, int]:
         """For the service's agent."""
-        return {"out": self.reached, "backlog": len(self), "unacked": self.unacked}
+        return {
+            "out": self.reached,
+            "backlog": len(self),
+            "unacked": self.unacked,
+            "again": self.again,
+        }
 
     def oldest(self) -> Iterator[Put]:
         """The first put of every lane, and all that are in none: the oldest is among them."""
@@ -292,7 +298,7 @@ class Delivery(Peers):
                     # go on with what we now hand to somebody else.
                     lane.link.abort()
                 lane.link = link
-                lane.window.rewind()
+                self.again += lane.window.rewind()
                 lane.window.discard_waiting(_void)
         if self._placed is not self.route:
             self._place_all()
@@ -308,7 +314,7 @@ class Delivery(Peers):
                 continue  # one lane for all, whoever the targets are: a long queue stays as it is
             puts += lane.window.take_waiting()
             if self.route.policy == CONSISTENT and name not in self.route.by_name:
-                lane.window.rewind()
+                self.again += lane.window.rewind()
                 puts = lane.window.take_waiting() + puts
                 del self._lanes[name]
         puts += self._homeless

@@ -76,10 +76,14 @@ async def choose_framing(
 ) -> tuple[Framing | None, bytes]:
     """The framing of a new connection, and what has come of it; None if the answer was a no.
 
-    The caller sets the deadline. Raises EOFError and OSError as reading does.
+    The caller sets the deadline. Raises ProtocolError for what is neither, and EOFError and OSError
+    as reading does.
     """
     data = await _read(reader)
     if data[:1] not in (b"G", b"H"):
+        if data.lstrip(b" \t\r\n")[:1] not in (b"{", b""):
+            # Of another protocol, or another HTTP method: nothing that still comes can mend it.
+            raise ProtocolError(wire.PROTOCOL, "not a JSON object")
         return LineFraming(), data
     try:
         while (parts := split_head(data)) is None:

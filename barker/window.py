@@ -127,8 +127,12 @@ class Window(Generic[Entry]):
         entries, self._passed = self._passed, []
         return entries
 
-    def rewind(self) -> None:
-        """A new connection: everything unacked waits again, in order, before anything new."""
+    def rewind(self) -> int:
+        """A new connection: everything unacked waits again, in order, before anything new.
+
+        Returns how many entries had no answer yet.
+        """
+        count = len(self._unacked) - self._refused - len(self._put_off)
         self._waiting.extendleft(e for e in reversed(self._unacked) if e is not None)
         self._waiting.extendleft(reversed(self._passed))
         self._unacked.clear()
@@ -136,6 +140,7 @@ class Window(Generic[Entry]):
         self._put_off.clear()
         self._refused = 0
         self._first = 1
+        return count
 
     def discard_waiting(self, unwanted: Callable[[Entry], bool]) -> None:
         """Drop what nobody wants any more, but for what is on its way (on this connection)."""

@@ -16,6 +16,7 @@ const LANE_PX = 16;
 const DASH_PX = 9;
 const DASH_ON = 0.6;
 const MARKER_PX = 110;
+const AGAIN_PX = 4; // width of a bar, at least
 const EASE_MS = 140;
 const LEAST_PX = 0.2; // movement that is worth a drawing, in pixels of the screen
 // Seconds between two labels of the time axis; the first that leaves room for its text is taken.
@@ -164,6 +165,7 @@ class Chart {
     const shown = this.lines.filter((line) => !line.hidden);
     for (const line of shown) if (line.column.role === "outbox" && !line.dashed) this.shade(line, view);
     for (const line of shown) this.drawLine(line, view);
+    shown.filter((line) => line.field === "depth").forEach((line, i, lines) => this.drawAgain(line, i / lines.length, view));
     if (view.cursor >= 0) this.drawCursor(shown, view);
     context.restore();
     if (this.showsEvents) this.drawFlags(model, ink);
@@ -325,6 +327,26 @@ class Chart {
       context.fillRect(this.x(view.model.times[slot]) - width, high, width, this.y(depth[slot]) - high);
     }
     context.globalAlpha = 1;
+  }
+
+  /** A bar for barks that were sent again: they were in the queue all at once, in a moment too short
+   *  for the line. The bars of one second stand side by side, `part` of the way through it. */
+  drawAgain(line, part, view) {
+    const { context, down } = this;
+    const { again } = line.column;
+    const second = (1000 * (this.right - this.left)) / this.span;
+    const width = Math.max(AGAIN_PX, 0.25 * second);
+    context.fillStyle = view.ink[line.colour];
+    context.strokeStyle = view.ink.failover;
+    context.lineWidth = 1.5;
+    for (let serial = this.begin; serial < this.end; serial += 1) {
+      const slot = serial % CAPACITY;
+      if (!(again[slot] > 0)) continue;
+      const x = this.x(view.model.times[slot]) - Math.max(second, 3 * AGAIN_PX) * (1 - part);
+      const high = this.y(again[slot]);
+      context.fillRect(x, high, width, down - high);
+      context.strokeRect(x, high, width, down - high);
+    }
   }
 
   // --- What is pointed at, and what happened ---

@@ -10,6 +10,7 @@ const TABLE_COLUMNS = [
   ["state", (row, frame) => stateText(row, frame)],
   ["backlog", (row) => countText(row.backlog)],
   ["peak", (row) => countText(row.peak)],
+  ["again", (row) => countText(row.again)],
   ["oldest", (row) => ageText(row.oldest_ms)],
   ["in", (row) => rateText(row.in)],
   ["out", (row) => rateText(row.out)],
@@ -119,7 +120,7 @@ class EventList {
   /** Newest on top. Known items stay the elements they are, so that only news are read aloud. */
   show(events) {
     const wanted = events.slice(-EVENTS_SHOWN).reverse();
-    const keys = wanted.map((event) => `${event.at} ${event.what} ${event.name}`);
+    const keys = wanted.map((event) => `${event.at} ${event.what} ${event.name} ${event.again ?? ""}`);
     if (this.shown === keys.join()) return;
     this.shown = keys.join();
     const old = new Map([...this.list.children].map((item) => [item.dataset.key, item]));
@@ -131,7 +132,7 @@ class EventList {
   item(event, key) {
     const sign = make("span", "sign", GLYPHS[event.what] ?? "•");
     sign.setAttribute("aria-hidden", "true");
-    const words = event.what === "failover" ? `${event.service} failed over from ${event.was} to ${event.name}` : eventText(event);
+    const words = event.what === "failover" ? `${event.service} failed over from ${event.was} to ${event.name}${againText(event)}` : eventText(event);
     const item = make("li", event.what, make("time", "", clockText(event.at)), sign, make("span", "", words));
     item.dataset.key = key;
     item.dataset.what = event.what;

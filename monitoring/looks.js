@@ -128,6 +128,11 @@ function clockText(at) {
 const GLYPHS = { appeared: "▲", back: "▲", restarted: "↻", gone: "✕", failover: "⇄" };
 
 function eventText(event) {
-  if (event.what === "failover") return `${event.was} → ${event.name}`;
+  if (event.what === "failover") return `${event.was} → ${event.name}${againText(event)}`;
   return `${event.name} ${event.what}`;
+}
+
+/** Of a failover: what it cost the barks that were on their way. */
+function againText({ again }) {
+  return again ? `, ${countText(again)} sent again` : "";
 }

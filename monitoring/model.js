@@ -16,8 +16,12 @@ const MAX_EVENTS_KEPT = 200;
 // A clock that was put back by this much begins another time; less is a repetition.
 const ANOTHER_TIME_MS = 60_000;
 
-// The lines a service can have. `peak` shades what lies above `depth`.
-const FIELDS = { depth: "backlog", peak: "peak", in: "in", out: "out" };
+// The lines a service can have. `peak` shades what lies above `depth`, and `again` is a bar: barks
+// that had been on their way to somebody who died, and went out once more.
+const FIELDS = { depth: "backlog", peak: "peak", again: "again", in: "in", out: "out" };
+// An outbox and the monitor each notice a death for themselves: at once, or three heartbeats after a
+// freeze. What was sent again within this of a failover belongs to it.
+const SWITCH_MS = 3000;
 // Whose lines are drawn: the two ends of the queue that the whole design is about.
 const DRAWN = ["outbox", "bizlogic"];
 
@@ -29,8 +33,9 @@ class Model {
   clear() {
     this.frames = new Array(CAPACITY).fill(null);
     this.times = new Float64Array(CAPACITY).fill(NaN);
-    this.columns = new Map(); // name of the service -> {name, role, last, depth, peak, in, out}
+    this.columns = new Map(); // name of the service -> {name, role, last, depth, peak, again, in, out}
     this.events = [];
+    this.unclaimed = []; // {at, count}: barks sent again, whose failover we have not heard of yet
     this.next = 0; // serial of the frame to come; the newest one is next - 1
     this.version = 0; // changes whenever the set of columns does
   }
@@ -75,12 +80,26 @@ class Model {
       }
     }
     this.events.push(...frame.events);
+    this.claimAgain(frame);
     const tooMany = Math.max(0, this.events.length - MAX_EVENTS_KEPT);
     const begin = this.frames[this.first % CAPACITY].at;
     let old = tooMany;
     while (old < this.events.length && this.events[old].at < begin) old += 1;
     if (old) this.events.splice(0, old);
     return true;
+  }
+
+  /** Give the latest failover the barks that were sent again because of it, as its `again`. */
+  claimAgain(frame) {
+    const rows = frame.services.filter((row) => row.role === "outbox");
+    const count = rows.reduce((sum, row) => sum + (row.again ?? 0), 0);
+    if (count) this.unclaimed.push({ at: frame.at, count });
+    const failover = this.events.findLast((event) => event.what === "failover");
+    this.unclaimed = this.unclaimed.filter(({ at, count: more }) => {
+      if (!failover || at - failover.at > SWITCH_MS) return frame.at - at < SWITCH_MS;
+      failover.again = (failover.again ?? 0) + more;
+      return false;
+    });
   }
 
   column(row) {

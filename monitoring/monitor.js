@@ -222,7 +222,8 @@ function showTip(chart, pointed) {
 function exactText({ column, field }, slot) {
   const value = column[field][slot];
   if (field !== "depth") return rateText(value);
-  return column.peak[slot] > value ? `${countText(value)} (peak ${countText(column.peak[slot])})` : countText(value);
+  const peak = column.peak[slot] > value ? ` (peak ${countText(column.peak[slot])})` : "";
+  return countText(value) + peak + againText({ again: column.again[slot] });
 }
 
 /** In words, for those who move through the graphs with keys and listen. */

@@ -61,6 +61,8 @@ class Known:
         self.quiet = False  # it is not up because we did not look; we expect it to be ...
         self.expected_until_ms = 0  # ... for as long as that
         self.meter = Meter()
+        self.again: float | None = None  # the counter as the last sample had it ...
+        self.told_again: float | None = None  # ... and as of the last frame
         self.figures: dict[str, Any] | None = None  # of a sample that no frame has told yet
 
     def expect(self, now_ms: int) -> None:
@@ -71,6 +73,11 @@ class Known:
     def works(self, now_ms: int) -> bool:
         """Does it do its work, as far as we can tell?"""
         return self.up or (self.quiet and now_ms < self.expected_until_ms)
+
+    def more_again(self) -> float | None:
+        """Puts sent again since the last frame that told of it, lost samples and all."""
+        now, then = self.again, self.told_again
+        return None if now is None or then is None or now < then else now - then
 
     def row(self) -> dict[str, Any]:
         return {"name": self.name, "up": self.up, "gone": self.gone_ms, **self.identity}
@@ -114,9 +121,12 @@ class Picture:
             elif not known.quiet:
                 self._happened(now_ms, "back" if known.run else "appeared", name)
             known.quiet = False
+        if run != known.run:
+            known.told_again = None  # what it counted before we looked is not this second's
         known.run = run
         known.identity |= {key: sample[key] for key in ("kind", "role", "pid", "since")}
-        known.figures = {**figures, **_told(rates, counters)}
+        known.again = sample["again"] if _number(sample.get("again")) else None
+        known.figures = {**figures, **_told(rates, counters), "again": known.more_again()}
         self._look_for_failovers(now_ms)
 
     def lost(self, name: str, now_ms: int) -> None:
@@ -154,6 +164,7 @@ class Picture:
             if known.figures:
                 row |= known.figures
                 known.figures = None
+                known.told_again = known.again
             services.append(row)
         events, self._events = self._events, []
         depths = [row["backlog"] for row in services if row["role"] == QUEUE_ROLE and "in" in row]

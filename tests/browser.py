@@ -1,39 +1,25 @@
-"""A real browser for tests: headless Chromium, spoken to over WebDriver (W3C) with `urllib`.
+"""A real browser for tests: what a test can do with one, whichever it is.
 
-    with Browser() as browser:
+    with Chromium() as browser:
         browser.open("file:///tmp/page.html")
         browser.type("#text", "hello" + ENTER)
         browser.wait_until("document.querySelector('.bark')", "a bark")
 
-or, for a picture of a page (the README's are made like this):
-
-    python -m tests.browser webui/index.html page.png --until 'stream.list.firstChild'
-
-``chromedriver`` is the server of that protocol: one HTTP request for each thing to do. Left out:
-everything these tests don't need, which is most of it.
-
-Raises `unittest.SkipTest` where there is no Chromium, so that a machine without it still runs the
-suite; with BARKER_REQUIRE_BROWSER=1 (as CI has it) that is a failure instead.
+`tests.chromium` and `tests.firefox` each speak to their browser in its own protocol, over sockets
+and with the standard library alone. Left out: everything these tests don't need, which is most of
+what a browser can be told.
 """
 
-import argparse
-import base64
-import contextlib
-import json
+import abc
 import os
 import pathlib
-import re
 import shutil
-import signal
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 import unittest
-import urllib.error
-import urllib.request
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Self
 
 # One variable scales every deadline, for machines that are slow or busy.
 SCALE = float(os.environ.get("BARKER_TEST_SCALE", "1"))
@@ -45,141 +31,81 @@ LOOK_EVERY_S = 0.02
 # Keys that have no character (WebDriver, section 17.4.2).
 TAB, ENTER, SHIFT, ESCAPE = "\ue004", "\ue007", "\ue008", "\ue00c"
 
-# A browser of our own that talks to nobody: no sandbox because tests may run as root in a
-# container, no background networking because what is not loopback is none of its business.
-FLAGS = """
-    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --no-proxy-server
-    --disable-background-networking --disable-component-update --disable-sync --disable-extensions
-    --disable-dev-shm-usage --hide-scrollbars --window-size=1000,800
-""".split()
 
-_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key that WebDriver chose for a reference
-
-
-class WebDriverError(AssertionError):
+class BrowserError(AssertionError):
     """The browser says that it could not do something."""
 
 
-def find_browser() -> tuple[str, str]:
-    """Paths of the browser and its driver. Raises SkipTest, or AssertionError for CI."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    browser = next(filter(None, map(shutil.which, names)), None)
-    driver = shutil.which("chromedriver")
-    if browser and driver:
-        return browser, driver
+def find_programs(*choices: Sequence[str]) -> list[str]:
+    """The path of one program for each choice of names.
+
+    Raises `unittest.SkipTest` where one is missing, so that a machine without it still runs the
+    suite; with BARKER_REQUIRE_BROWSER=1 (as CI has it) that is a failure instead.
+    """
+    found = [next(filter(None, map(shutil.which, names)), None) for names in choices]
+    if all(found):
+        return [path for path in found if path]
+    wanted = " and ".join(names[0] for names in choices)
     if os.environ.get("BARKER_REQUIRE_BROWSER") == "1":
-        raise AssertionError("BARKER_REQUIRE_BROWSER=1, but there is no chromium with chromedriver")
-    raise unittest.SkipTest("no chromium with chromedriver on this machine")
+        raise AssertionError(f"BARKER_REQUIRE_BROWSER=1, but there is no {wanted}")
+    raise unittest.SkipTest(f"no {wanted} on this machine")
 
 
-class Browser:
+def started(process: "subprocess.Popen[str]", tell: Callable[[str], str | None]) -> str:
+    """What `tell` finds in one of the lines with which a program says where it listens.
+
+    A thread reads on afterwards, so that the program's pipe never fills up.
+    """
+    assert process.stdout
+    watchdog = threading.Timer(START_DEADLINE_S, process.kill)
+    watchdog.start()
+    try:
+        for line in process.stdout:
+            found = tell(line)
+            if found:
+                threading.Thread(target=process.stdout.read, daemon=True).start()
+                return found
+    finally:
+        watchdog.cancel()
+    raise BrowserError(f"{process.args!r} did not start (status {process.wait()})")
+
+
+class Browser(abc.ABC):
     """One browser with one tab and a profile of its own; nothing of it is left after `close`."""
 
-    def __init__(self, *flags: str) -> None:
-        browser, driver = find_browser()
-        # Never through a proxy, whatever the environment says: both ends are on this machine.
-        self._http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        self._folder = tempfile.TemporaryDirectory(
-            prefix="barker-browser-", ignore_cleanup_errors=True
-        )
-        self._base = ""
-        # A session of its own, so that `close` can end the driver with all of its children.
-        self._driver = subprocess.Popen(
-            [driver, "--port=0"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            env={**os.environ, "HOME": self._folder.name},
-        )
-        try:
-            self._base = f"http://127.0.0.1:{self._port()}/session"
-            self._base += "/" + self._new_session(browser, flags)["sessionId"]
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> "Browser":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _port(self) -> int:
-        """The port that the driver took; a thread reads on, so that its pipe never fills up."""
-        assert self._driver.stdout
-        watchdog = threading.Timer(START_DEADLINE_S, self._driver.kill)
-        watchdog.start()
-        try:
-            for line in self._driver.stdout:
-                found = re.search(r"started successfully on port (\d+)", line)
-                if found:
-                    threading.Thread(target=self._driver.stdout.read, daemon=True).start()
-                    return int(found[1])
-        finally:
-            watchdog.cancel()
-        raise WebDriverError(f"chromedriver did not start (status {self._driver.wait()})")
-
-    def _new_session(self, browser: str, flags: tuple[str, ...]) -> Any:
-        profile = pathlib.Path(self._folder.name, "profile")
-        profile.mkdir()
-        options = {"binary": browser, "args": [*FLAGS, f"--user-data-dir={profile}", *flags]}
-        wish = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
-        return self._ask("POST", "", {"capabilities": {"alwaysMatch": wish}}, START_DEADLINE_S)
-
+    @abc.abstractmethod
     def close(self) -> None:
-        """End the browser and its driver, and remove what they have written. Harmless twice."""
-        with contextlib.suppress(OSError, WebDriverError):
-            if self._base.count("/") > 3:
-                self._ask("DELETE", "", deadline_s=5.0)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._driver.pid, signal.SIGKILL)
-        self._driver.wait()
-        self._folder.cleanup()
-
-    def _ask(
-        self, method: str, path: str, body: Any = None, deadline_s: float = DEADLINE_S + 5
-    ) -> Any:
-        """One command. Raises WebDriverError with the browser's own words."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._base + path, data, method=method)
-        request.add_header("Content-Type", "application/json")
-        try:
-            with self._http.open(request, timeout=deadline_s) as answer:
-                return json.load(answer)["value"]
-        except urllib.error.HTTPError as fault:
-            with fault:
-                value = json.load(fault)["value"]
-            raise WebDriverError(f"{value['error']}: {value['message'].splitlines()[0]}") from None
+        """End the browser, and remove what it has written. Harmless twice."""
 
     # --- going somewhere ---
 
+    @abc.abstractmethod
     def open(self, url: str) -> None:
         """Load a page and wait until its scripts have run."""
-        self._ask("POST", "/url", {"url": url})
 
+    @abc.abstractmethod
     def back(self) -> None:
-        self._ask("POST", "/back", {})
+        """As the button does; does not wait for what the page makes of it."""
 
     @property
     def url(self) -> str:
-        return str(self._ask("GET", "/url"))
+        return str(self.execute("return location.href"))
 
     # --- looking ---
 
+    @abc.abstractmethod
     def execute(self, script: str, *args: Any) -> Any:
-        """Run the body of a JavaScript function in the page; what it returns."""
-        return self._ask("POST", "/execute/sync", {"script": script, "args": args})
-
-    def find(self, selector: str) -> str:
-        """A reference to the first element that a CSS selector matches, for the methods below."""
-        wish = {"using": "css selector", "value": selector}
-        return str(self._ask("POST", "/element", wish)[_ELEMENT])
+        """Run the body of a JavaScript function in the page; what it returns, waited for."""
 
     def text(self, selector: str) -> str:
         """What a person can read in the first match."""
-        return str(self._ask("GET", f"/element/{self.find(selector)}/text"))
+        return str(self.execute(f"{_FIND} return element.innerText.trim()", selector))
 
     def texts(self, selector: str) -> list[str]:
         """The text of every match, visible or not."""
@@ -190,9 +116,9 @@ class Browser:
         """Wait until a JavaScript expression is true; its value. AssertionError at the deadline."""
         end = time.monotonic() + deadline_s
         while True:
-            value = self.execute(f"return ({condition})")
-            if value:
-                return value
+            # In a list, because what is true in JavaScript need not be so in Python.
+            if value := self.execute(f"const v = ({condition}); return v ? [v] : []"):
+                return value[0]
             if time.monotonic() > end:
                 body = self.execute("return document.body.innerText")
                 raise AssertionError(
@@ -200,70 +126,66 @@ class Browser:
                 )
             time.sleep(LOOK_EVERY_S)
 
+    @abc.abstractmethod
     def console_errors(self) -> list[str]:
         """What the console has called an error since the last call, but for failed connections.
 
         Those are the browser's own lines, no script can keep them away, and tests kill services.
         """
-        entries = self._ask("POST", "/se/log", {"type": "browser"})
-        lines = [e["message"] for e in entries if e["level"] == "SEVERE"]
-        return [line for line in lines if "WebSocket connection to" not in line]
 
+    @abc.abstractmethod
     def screenshot(self, path: pathlib.Path | str) -> None:
         """What the window shows, as a PNG file."""
-        pathlib.Path(path).write_bytes(base64.b64decode(self._ask("GET", "/screenshot")))
 
     # --- doing ---
 
+    @abc.abstractmethod
+    def act(self, source: dict[str, Any]) -> None:
+        """One source of input and its actions, in the shape of WebDriver, section 17.4."""
+
     def click(self, selector: str) -> None:
-        self._ask("POST", f"/element/{self.find(selector)}/click", {})
+        """Press and release the mouse in the middle of the first match, scrolled into view."""
+        x, y = self.execute(f"{_FIND} {_MIDDLE}", selector)
+        self.point(x, y, click=True)
+
+    def point(self, x: float, y: float, *, click: bool = False) -> None:
+        """Move the mouse to a place in the window."""
+        move = {"type": "pointerMove", "x": round(x), "y": round(y), "duration": 0}
+        press = [{"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}]
+        actions = [move, *press] if click else [move]
+        self.act({"type": "pointer", "id": "mouse", "actions": actions})
 
     def type(self, selector: str, text: str) -> None:
-        """Type into an element, as a person does: focus, then key after key."""
-        self._ask("POST", f"/element/{self.find(selector)}/value", {"text": text})
+        """Type behind what is in an element, as a person does: focus, then key after key."""
+        self.execute(f"{_FIND} element.focus()", selector)
+        self._keys((key, way) for key in text for way in ("keyDown", "keyUp"))
 
     def press(self, *keys: str) -> None:
         """Keys to whatever has the focus; several in one call are pressed as one chord."""
-        downs = [{"type": "keyDown", "value": key} for key in keys]
-        ups = [{"type": "keyUp", "value": key} for key in reversed(keys)]
-        source = {"type": "key", "id": "keyboard", "actions": downs + ups}
-        self._ask("POST", "/actions", {"actions": [source]})
+        self._keys([*((k, "keyDown") for k in keys), *((k, "keyUp") for k in reversed(keys))])
+
+    def _keys(self, keys: Iterable[tuple[str, str]]) -> None:
+        actions = [{"type": way, "value": key} for key, way in keys]
+        self.act({"type": "key", "id": "keyboard", "actions": actions})
 
     # --- pretending ---
 
-    def devtools(self, command: str, **params: Any) -> Any:
-        """A command of the DevTools protocol, for what WebDriver has no word for."""
-        return self._ask("POST", "/goog/cdp/execute", {"cmd": command, "params": params})
-
+    @abc.abstractmethod
     def screen(self, width: int, height: int, *, dark: bool = False, scale: float = 1.0) -> None:
         """Be a window of this size; 360 pixels are fewer than a real one can have."""
-        self.devtools(
-            "Emulation.setDeviceMetricsOverride",
-            width=width, height=height, deviceScaleFactor=scale, mobile=False,
-        )  # fmt: skip
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.devtools("Emulation.setEmulatedMedia", features=[scheme])
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Save a picture of a page."""
-    parser = argparse.ArgumentParser(prog="python -m tests.browser", description=main.__doc__)
-    parser.add_argument("page", help="a file or a URL")
-    parser.add_argument("picture", help="the PNG file to write")
-    parser.add_argument("--size", default="1280x800", help="of the window (default: %(default)s)")
-    parser.add_argument("--dark", action="store_true", help="as who prefers dark pages sees it")
-    parser.add_argument("--scale", type=float, default=1.0, help="pixels for each CSS pixel")
-    parser.add_argument("--until", default="true", help="a JavaScript condition to wait for first")
-    args = parser.parse_args(argv)
-    width, height = map(int, args.size.split("x"))
-    url = args.page if ":" in args.page else pathlib.Path(args.page).resolve().as_uri()
-    with Browser() as browser:
-        browser.screen(width, height, dark=args.dark, scale=args.scale)
-        browser.open(url)
-        browser.wait_until(args.until, args.until, 4 * DEADLINE_S)
-        browser.screenshot(args.picture)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+_FIND = """
+    const element = document.querySelector(arguments[0]);
+    if (!element) throw new Error(`there is no ${arguments[0]}`);
+"""
+_MIDDLE = """
+    element.scrollIntoView({block: "nearest", inline: "nearest", behavior: "instant"});
+    const {left, top, width, height} = element.getBoundingClientRect();
+    const place = [left + width / 2, top + height / 2];
+    const there = document.elementFromPoint(...place);
+    if (!width || !element.contains(there) && !there?.contains(element)) {
+      throw new Error(`${arguments[0]} is under ${there?.outerHTML.slice(0, 80)}`);
+    }
+    return place;
+"""

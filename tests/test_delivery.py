@@ -236,8 +236,11 @@ class OrderedTest(DeliveryCase):
         self.down(a)
         jobs += self.say(5)
         self.assertSaid(b, 3, 4, 5)
+        self.assertEqual(self.delivery.gauges()["again"], 2)  # 3 and 4
         self.ack(b, 3)
         self.assertDone(*jobs)
+        self.down(b)
+        self.assertEqual(self.delivery.gauges()["again"], 2)  # nothing was on its way
 
     def test_one_that_comes_back_is_the_first_again_and_the_spare_is_abandoned(self) -> None:
         self.route("a", "b")

@@ -11,23 +11,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from barker.frames import Opcode, encode_frame
+from tests.wsclient import MASK, TIMEOUT_S, Client, frame, upgrade_request
 
 ROOT = Path(__file__).resolve().parent.parent
 SLOW = os.environ.get("BARKER_SLOW") == "1"
-# Nothing here waits this long unless something is broken.
-TIMEOUT_S = 60.0
-MASK = b"\x37\xfa\x21\x3d"
 TEXT, BINARY, CONTINUATION = Opcode.TEXT, Opcode.BINARY, Opcode.CONTINUATION
 CLOSE, PING, PONG = Opcode.CLOSE, Opcode.PING, Opcode.PONG
-
-UPGRADE = (
-    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
-
-
-def frame(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
-    return encode_frame(opcode, payload, fin=fin, mask=MASK)
 
 
 def start_echo() -> tuple["subprocess.Popen[str]", int]:
@@ -45,43 +34,6 @@ def start_echo() -> tuple["subprocess.Popen[str]", int]:
         process.kill()
         raise AssertionError(f"no READY: {ready!r} {process.communicate()[1]}")
     return process, int(ready.rpartition(":")[2])
-
-
-class Client:
-    """A blocking WebSocket client that sends whatever it is told to."""
-
-    def __init__(self, port: int, *, upgrade: bool = True) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT_S)
-        self.file = self.socket.makefile("rb")
-        if upgrade:
-            self.send(UPGRADE)
-            head = b"".join(iter(self.file.readline, b"\r\n"))
-            assert head.startswith(b"HTTP/1.1 101 "), head
-
-    def __enter__(self) -> "Client":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-        self.socket.close()
-
-    def send(self, *frames: bytes) -> None:
-        self.socket.sendall(b"".join(frames))
-
-    def receive(self) -> tuple[int, bytes]:
-        """Opcode and payload of the next frame, which has to be whole, unmasked and minimal."""
-        first, size = self.file.read(2)
-        if size == 126:
-            size = int.from_bytes(self.file.read(2), "big")
-        elif size == 127:
-            size = int.from_bytes(self.file.read(8), "big")
-        payload = self.file.read(size)
-        assert encode_frame(first & 15, payload)[0] == first, hex(first)
-        return first & 15, payload
-
-    def rest(self) -> bytes:
-        """All that comes until the server closes; ConnectionResetError if it doesn't do it well."""
-        return self.file.read()
 
 
 class EchoServer(unittest.TestCase):
@@ -250,19 +202,19 @@ class EchoServer(unittest.TestCase):
                 self.assertEqual(self.http(request).split()[1], status)
 
     def test_every_origin_is_welcome_here(self) -> None:
-        request = UPGRADE[:-2] + b"Origin: http://elsewhere.example\r\n\r\n"
+        request = upgrade_request()[:-2] + b"Origin: http://elsewhere.example\r\n\r\n"
         got = self.http(request + frame(CLOSE))
         self.assertTrue(got.startswith(b"HTTP/1.1 101 "))
 
     def test_frames_may_follow_the_request_at_once(self) -> None:
         client = self.client(upgrade=False)
-        client.send(UPGRADE, frame(TEXT, b"early"), frame(CLOSE))
+        client.send(upgrade_request(), frame(TEXT, b"early"), frame(CLOSE))
         self.assertEqual(client.rest().partition(b"\r\n\r\n")[2], b"\x81\x05early\x88\x00")
 
     def test_request_may_come_byte_by_byte(self) -> None:
         client = self.client(upgrade=False)
         client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for byte in UPGRADE + frame(CLOSE):
+        for byte in upgrade_request() + frame(CLOSE):
             client.send(bytes((byte,)))
         self.assertTrue(client.rest().endswith(b"\x88\x00"))
 

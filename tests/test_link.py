@@ -125,7 +125,7 @@ class HandshakeTest(LinkTest):
             b"\n": (wire.PROTOCOL, "JSON"),
             b"[1]\n": (wire.PROTOCOL, "object"),
             b'{"op":"hello"}\n': (wire.PROTOCOL, "v is missing"),
-            b"x" * (wire.MAX_LINE_BYTES + 1): (wire.TOO_LARGE, "line"),
+            b"x" * (wire.MAX_LINE_BYTES + 1): (wire.PROTOCOL, "object"),
             b"{" * (wire.MAX_LINE_BYTES + 1) + b"\n": (wire.TOO_LARGE, "line"),
             b"POST / HTTP/1.1\r\nHost: x\r\n\r\n": (wire.PROTOCOL, "JSON"),
             b'POST / HTTP/1.1\r\n\r\n{"op":"hello"}\n': (wire.PROTOCOL, "JSON"),
@@ -144,13 +144,21 @@ class HandshakeTest(LinkTest):
     async def test_whoever_says_nothing_or_half_of_it_is_told_so_in_time(self) -> None:
         self.patch(link, "HELLO_TIMEOUT_S", 0.1)
         hello = Wire.pack([{"op": "hello", "v": 1, "name": "x", "nonce": NONCE}])
-        begun = (b"", b'{"op":"hel', b"GET / HT", b"H", b"\x16\x03\x01\x02", hello)
+        begun = (b"", b'{"op":"hel', b"GET / HT", b"H", b" ", hello)
         connections = [await self.connect() for _ in begun]
         for connection, data in zip(connections, begun, strict=True):
             connection.write(data)
         for connection, data in zip(connections, begun, strict=True):
             with self.subTest(data):
                 await self.assertRefused(connection, wire.TIMEOUT, "in time")
+
+    async def test_other_methods_and_protocols_are_closed_before_their_line_ends(self) -> None:
+        self.patch(link, "HELLO_TIMEOUT_S", 3600.0)
+        for data in (b"P", b"OPTIONS", b"DELETE /", b"\x16\x03\x01\x02", b"\xff", b"  POST", b"1"):
+            with self.subTest(data):
+                connection = await self.connect()
+                connection.write(data)
+                await self.assertRefused(connection, wire.PROTOCOL, "JSON object")
 
     async def test_a_handshake_may_come_byte_by_byte(self) -> None:
         connection = await self.connect()

@@ -197,6 +197,22 @@ class PictureTest(unittest.TestCase):
         self.assertTrue(second["services"][0]["up"])
         self.assertIsNone(second["depth"])
 
+    def test_what_was_sent_again_is_told_once_in_the_second_in_which_it_was(self) -> None:
+        self.route("agent", ORDERED, "outbox-1")
+
+        def told(second: int, *counts: int | None, run: Run = OLD) -> Any:
+            for count in counts:
+                self.say("outbox-1", NOW + 1000 * second, run, again=count)
+            return self.picture.frame(NOW + 1000 * second)["services"][0].get("again", "no row")
+
+        self.assertIsNone(told(0, 70))  # since when, nobody knows
+        self.assertEqual([told(1, 70), told(2, 75), told(3, 75)], [0, 5, 0])
+        self.assertEqual([told(4), told(5, 79), told(6, 80, 82)], ["no row", 4, 3])
+        self.assertEqual([told(7, None), told(8, 90), told(9, 91)], [None, None, 1])
+        young = Run(9, NOW)
+        self.assertEqual([told(10, 95, run=young), told(11, 95, run=young)], [None, 0])
+        self.assertIsNone(told(12, 3, run=young))
+
     def test_shares_of_the_ring_are_in_every_frame(self) -> None:
         self.route("outbox", CONSISTENT, "outbox-1", "outbox-2")
         shares = self.picture.frame(NOW)["routes"]["outbox"]["shares"]

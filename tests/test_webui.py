@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 from barker import state
 from tests.browser import ENTER, SCALE, SHIFT, TAB, Browser
+from tests.chromium import Chromium
 from tests.fleet import SLOW, Fleet, Service, free_port
 
 WEBUI = state.ROOT / "webui"
@@ -27,7 +28,7 @@ _numbers = itertools.count(1)
 def setUpModule() -> None:
     stack = contextlib.ExitStack()
     unittest.addModuleCleanup(stack.close)
-    PageTestCase.start(stack)
+    PageTestCase.start(stack, Chromium)
 
 
 class PageTestCase(unittest.TestCase):
@@ -41,8 +42,8 @@ class PageTestCase(unittest.TestCase):
     webui: ClassVar[pathlib.Path]
 
     @classmethod
-    def start(cls, stack: contextlib.ExitStack) -> None:
-        cls.browser = stack.enter_context(Browser())
+    def start(cls, stack: contextlib.ExitStack, kind: type[Browser]) -> None:
+        cls.browser = stack.enter_context(kind())
         cls.fleet = fleet = stack.enter_context(Fleet())
         cls.directory = fleet.directory()
         cls.inbox = fleet.inbox("--name", "inbox-a", port=free_port())

@@ -97,11 +97,10 @@ class WindowTest(unittest.TestCase):
         four = window(3, "a", "b", "c", "d", sent=True)
         four.ack(1)
         four.refuse(2)
-        four.rewind()
+        self.assertEqual(four.rewind(), 1)  # "c": "d" was never sent, "b" is settled
         four.add("e")
         self.assertEqual(four.send(99), (1, ["c", "d", "e"]))
-        four.rewind()
-        four.rewind()
+        self.assertEqual([four.rewind(), four.rewind()], [3, 0])
         self.assertEqual(four.send(99), (1, ["c", "d", "e"]))
 
     def test_numbers_of_an_old_connection_are_never_sent_on_a_new_one(self) -> None:
@@ -144,6 +143,12 @@ class PutOffTest(unittest.TestCase):
         self.assertEqual([*three.head(9)], ["a"])
         self.assertEqual(three.take_put_off(), ["a"])
         self.assertEqual(len(three), 0)
+
+    def test_on_a_new_connection_it_waits_too_but_had_its_answer(self) -> None:
+        three = window(9, "a", "b", "c", sent=True)
+        put_off(three, 2)
+        self.assertEqual(three.rewind(), 2)
+        self.assertEqual(three.send(99), (1, ["a", "b", "c"]))
 
     def test_it_stays_in_order_however_it_was_refused(self) -> None:
         for sequence in ((1, 2, 4), (4, 1, 2), (2, 4, 1)):
