@@ -23,9 +23,10 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
-from barker import state, wire
+from barker import hosts, state, tls, wire
 from barker.arguments import LEASH
-from barker.link import SILENT_HEARTBEATS, Conversation, Identity, Link, Message, open_link
+from barker.connecting import open_link
+from barker.link import SILENT_HEARTBEATS, Conversation, Identity, Link, Message
 from barker.routing import RouteTable, matches, target_from
 from barker.wire import BarkerError
 
@@ -72,7 +73,11 @@ class Dialer:
         while True:
             try:
                 link = await open_link(
-                    *self.place, node.identity, expect=self._expect, timeout_s=CONNECT_TIMEOUT_S
+                    *self.place,
+                    node.identity,
+                    expect=self._expect,
+                    timeout_s=CONNECT_TIMEOUT_S,
+                    context=node.tls.opening,
                 )
             except (OSError, TimeoutError, EOFError, BarkerError) as fault:
                 node.dial_failed(self, fault)
@@ -95,11 +100,13 @@ class Node:
 
     kind: ClassVar[str] = "node"
     is_directory: ClassVar[bool] = False
+    is_service: ClassVar[bool] = False
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.heartbeat_s: float = args.heartbeat
         self.secret = state.secret(args.state, args.secret_file)
+        self.tls = tls.contexts(args, is_service=self.is_service)
         self.name = f"{self.kind}-{os.getpid()}"
         self.routes = RouteTable()
         self.links: set[Link] = set()
@@ -131,9 +138,9 @@ class Node:
     def dial_failed(self, dialer: Dialer, fault: Exception) -> None:
         """A connect or a greeting came to nothing; another try follows by itself."""
         if isinstance(fault, BarkerError):
-            log.warning("%s:%d: %s", *dialer.place, fault)
+            log.warning("%s: %s", hosts.spell(*dialer.place), fault)
         else:
-            log.debug("%s:%d: %r", *dialer.place, fault)
+            log.debug("%s: %r", hosts.spell(*dialer.place), fault)
 
     # --- what subclasses use ---
 
@@ -345,6 +352,6 @@ def run_node(make: Callable[[argparse.Namespace], Node], args: argparse.Namespac
         return asyncio.run(make(args).run())
     except state.StateError as fault:
         state.complain(program, fault)
-        return 1
+        return 2 if isinstance(fault, state.UsageError) else 1
     except KeyboardInterrupt:  # Ctrl-C before the loop could take the signal
         return 130

@@ -26,6 +26,10 @@ class StateError(Exception):
     """A file of the state folder can't be made, read or understood; the text says which and why."""
 
 
+class UsageError(StateError):
+    """It is the command line that can't be followed: exit status 2."""
+
+
 def make_once(path: pathlib.Path, make: Callable[[], bytes], mode: int) -> bytes:
     """The content of `path`, which `make` provides if nobody has made the file yet.
 
@@ -71,13 +75,19 @@ def world(state: pathlib.Path) -> World:
 
 
 def write_page_settings(
-    path: pathlib.Path, *, host: str, port: int, secret: str, users: Sequence[str] = ()
+    path: pathlib.Path,
+    *,
+    host: str,
+    port: int,
+    secret: str,
+    users: Sequence[str] = (),
+    tls: bool = False,
 ) -> None:
     """What a page opened from disk has to know, as a script that it loads; for our eyes only.
 
     A page can't read files, so the secret comes to it this way. Raises StateError.
     """
-    settings = {"host": host, "port": port, "secret": secret, "users": list(users)}
+    settings = {"host": host, "port": port, "tls": tls, "secret": secret, "users": list(users)}
     text = f"window.BARKER = {json.dumps(settings)};\n"
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:

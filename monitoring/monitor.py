@@ -16,7 +16,7 @@ import sys
 import time
 from typing import Any
 
-from barker import state, wire
+from barker import hosts, state, wire
 from barker.delivery import Peers
 from barker.link import Link, Message
 from barker.node import Node, run_node
@@ -203,7 +203,7 @@ class Glance(Node):
             if self.now() > begun + (GLANCE_S if self.directory_epoch else DIRECTORY_S):
                 break
         if self.directory_epoch is None:
-            state.complain("monitor", "no directory at {}:{}".format(*self.args.directory))
+            state.complain("monitor", f"no directory at {hosts.spell(*self.args.directory)}")
             self.stop(1)
             return
         frame = self._agents.picture.frame(now_ms())

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-from barker import frames, handshake, link, proof, state, wire
+from barker import connecting, frames, handshake, link, proof, state, wire
 from barker.bizlogic import BizLogic
+from barker.connecting import open_link
 from barker.directory import Directory
 from barker.inbox import Inbox
-from barker.link import Identity, Link, open_link
+from barker.link import Identity, Link
 from barker.outbox import Outbox
 from barker.service import Service
 from tests.fleet import DEADLINE_S, Fleet, until
@@ -142,7 +143,7 @@ class HandshakeTest(LinkTest):
         self.assertEqual(self.sink.ups, [])
 
     async def test_whoever_says_nothing_or_half_of_it_is_told_so_in_time(self) -> None:
-        self.patch(link, "HELLO_TIMEOUT_S", 0.1)
+        self.patch(connecting, "HELLO_TIMEOUT_S", 0.1)
         hello = Wire.pack([{"op": "hello", "v": 1, "name": "x", "nonce": NONCE}])
         begun = (b"", b'{"op":"hel', b"GET / HT", b"H", b"\x16\x03\x01\x02", hello)
         connections = [await self.connect() for _ in begun]
