@@ -186,10 +186,6 @@ class Service(Node, Conversation):
         return f"can't listen at {place}: {getattr(fault, 'strerror', None) or fault}"
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.tls.accepting:
-            # TLS is to read the first bytes, and the reader that we were given would take them.
-            assert isinstance(writer.transport, asyncio.Transport)
-            writer.transport.pause_reading()
         task = self.start(self._serve_link(reader, writer), name="link")
         # Also if we stop before it has begun: nobody else would close the connection.
         task.add_done_callback(lambda _: writer.transport.abort())

@@ -72,8 +72,10 @@ async def accept(
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """The acceptor's half of TLS's own handshake, on a connection of which nothing was read yet.
 
-    The caller sets the deadline; raises OSError. `start_server` could do this before it calls us;
-    then nobody would count those who connect and say nothing, and they would have a minute.
+    That is so in the first step of the task that looks after it; later, the reader that came with
+    `writer` may have taken the first bytes. The caller sets the deadline; raises OSError.
+    `start_server` could do this before it calls us; then nobody would count those who connect and
+    say nothing, and they would have a minute.
     """
     reader = asyncio.StreamReader(limit=limit)
     protocol = _Upper(reader, writer)

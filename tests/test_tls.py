@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import shlex
 import ssl
 import unittest
 from typing import Any
@@ -298,7 +299,7 @@ class LauncherTest(ProjectTest):
         monitor.wait_for("READY")
         self.assertIs(self.settings("monitoring/monitor_host.js")["tls"], True)
         glance = next(x for x in monitor.lines if "--once" in x)
-        shown = self.run_command(*glance.split()[1:], "--json")
+        shown = self.run_command(*shlex.split(glance)[1:], "--json")
         self.assertEqual(shown.returncode, 0, shown.stderr)
         self.assertIn("bizlogic", {row["role"] for row in json.loads(shown.stdout)["services"]})
         self.end(monitor)
