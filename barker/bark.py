@@ -67,8 +67,7 @@ class Barker(Node):
             state.complain(self.kind, refusal.reason)
             self.stop(1)
         else:
-            print(self.bark.id, flush=True)
-            self.stop()
+            self.stop(0 if state.say(self.bark.id) else 1)
 
     def interrupted(self) -> None:
         self.stop(1)  # nobody has acked it

@@ -239,6 +239,8 @@ class Node:
     def _stop_on_signals(self) -> None:
         names = [n for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
         for number in (getattr(signal, n) for n in names):
+            if state.is_nohup(number):
+                continue
             try:
                 self._loop.add_signal_handler(number, self.interrupted)
             except NotImplementedError:  # Windows
@@ -330,14 +332,19 @@ class DirectoryTalk(Conversation):
             self.link = None
 
 
+class _OneLine(logging.Formatter):
+    """What a peer has said is quoted in logs, and must not look like another line of them."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = state.printable(record.message)
+        return super().formatMessage(record)
+
+
 def setup_logging(verbose: bool) -> None:
     """Log lines go to stderr; standard output is for what a program is asked for."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(message)s",
-        datefmt="%H:%M:%S",
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from barker import hosts, tls
 from barker.arguments import DEFAULT_HOST, DIRECTORY_PORT, LEASH, at_least_0, tls_arguments
-from barker.state import DEFAULT_STATE, ROOT, complain, tolerate_any_text
+from barker.state import DEFAULT_STATE, ROOT, complain, is_nohup, say, tolerate_any_text
 
 # Between asking a child to stop and ending it the hard way. Most are gone within milliseconds; an
 # inbox that hands over to others gives itself five seconds, and every node two for its links.
@@ -80,8 +80,9 @@ class Fleet:
     def stop_on_signals(self) -> None:
         """Ctrl-C and its relatives make `run` stop everything, from now on."""
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), lambda *_: self._events.put(None))
+            number = getattr(signal, name, None)
+            if number and not is_nohup(number):
+                signal.signal(number, lambda *_: self._events.put(None))
 
     def start(self, commands: Sequence[Command]) -> None:
         """Start all of them at once, each with a line that says so."""
@@ -109,12 +110,7 @@ class Fleet:
     def say(self, text: str) -> None:
         """One piece of text to standard output, never mixed with others'."""
         with self._print_lock:
-            try:
-                sys.stdout.write(text + "\n")
-                sys.stdout.flush()
-            except (OSError, ValueError):  # nobody reads us any more (launch.py | head)
-                with contextlib.suppress(OSError, ValueError):
-                    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not say(text):  # nobody reads us any more (launch.py | head)
                 self._events.put(None)
 
     def run(self) -> int:

@@ -104,7 +104,7 @@ class Service(Node, Conversation):
             return
         self.serve(agent.ADDRESS, ORDERED)
         await self.ready()
-        print(f"READY {hosts.spell(self.args.host, self.port)}", flush=True)
+        state.say(f"READY {hosts.spell(self.args.host, self.port)}")
 
     async def _bind(self) -> bool:
         """Take the port, at every address of `--host`; then our name is known. Or give up."""

@@ -4,11 +4,13 @@ Whoever starts first makes a file, and ten that start at once agree on one: each
 under another name, and the one whose link to the final name comes first has made it.
 """
 
+import contextlib
 import io
 import json
 import os
 import pathlib
 import secrets
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -107,6 +109,29 @@ def tolerate_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def printable(text: str) -> str:
+    """Text of others as it may go to a terminal: it has no business moving the cursor there."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def say(text: str) -> bool:
+    """One line on standard output; False if nobody takes it any more (`| head`, a full disk)."""
+    try:
+        print(text, flush=True)
+    except (OSError, ValueError):
+        # What is left in the buffer would be tried, and complained about, once more at the end.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def is_nohup(number: int) -> bool:
+    """Is this the signal of a closed terminal, and were we started so that it does not count?"""
+    return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) is signal.SIG_IGN
+
+
 def complain(program: str, text: object) -> None:
     """One line on stderr, as every command of ours reports what went wrong."""
-    print(f"{program}: {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError, ValueError):  # then there is nobody left to tell
+        print(f"{program}: {printable(str(text))}", file=sys.stderr, flush=True)

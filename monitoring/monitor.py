@@ -207,11 +207,8 @@ class Glance(Node):
             self.stop(1)
             return
         frame = self._agents.picture.frame(now_ms())
-        try:
-            print(json.dumps(frame) if self.args.json else table(frame), flush=True)
-        except OSError:  # whoever wanted it has gone
-            self.stop(1)
-        self.stop()
+        shown = state.say(json.dumps(frame) if self.args.json else table(frame))
+        self.stop(0 if shown else 1)  # 1: whoever wanted it has gone
 
 
 def parser() -> argparse.ArgumentParser:
