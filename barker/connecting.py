@@ -56,7 +56,7 @@ async def open_link(
             return link
     except BaseException as fault:
         if link:
-            link.abort()
+            await link.let_go()
         if isinstance(fault, UnicodeError):
             # What the resolver raises for a name that has no encoding as one.
             raise OSError(f"{host!r} can't be the name of a host") from None

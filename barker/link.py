@@ -349,6 +349,10 @@ class Link:
             pass
         finally:
             self.abort()
+            # How it ended is kept for whoever asks. If nobody does, and the collector is the one to
+            # find it, it is logged as a fault that was forgotten.
+            with contextlib.suppress(OSError):
+                await self._writer.wait_closed()
 
     def abort(self, reason: str = "") -> None:
         """Close at once: what has not left this process yet is dropped. Harmless if closed."""

@@ -468,10 +468,10 @@ class MessageTest(FuzzTest):
                                 "nonce": NONCE,
                             }
                         more = put(1, ["inbox/ark3"], bark("ark3", "1"))
-                        packed = framing.pack([said, more])
+                        words = [framing.pack([said, more])]
                         service = dice.choice(self.services)
                         heard = await self.attack(
-                            service, framing, stage, lambda _, p=packed: [p], "half-closed"
+                            service, framing, stage, _words(words), "half-closed"
                         )
                         assert heard is not None, f"{op} {stage}"
                         expected = [] if op == "error" else ["error"]
@@ -579,6 +579,11 @@ class TimeTest(FuzzTest):
             for connection in silent:
                 self.assertEqual([m["code"] for m in await connection.rest()], [wire.TIMEOUT])
                 connection.abort()
+
+
+def _words(packed: Sequence[bytes]) -> Callable[[Wire], Sequence[bytes]]:
+    """Bytes as they are."""
+    return lambda _: packed
 
 
 def _saying(data: bytes) -> Callable[[Wire], Sequence[bytes]]:
