@@ -131,7 +131,11 @@ class Wire:
         channel.setblocking(False)
         if buffer_bytes:
             channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
-        await asyncio.get_running_loop().sock_connect(channel, (host, port))
+        try:
+            await asyncio.get_running_loop().sock_connect(channel, (host, port))
+        except OSError:
+            channel.close()
+            raise
         reader, writer = await asyncio.open_connection(
             sock=channel, limit=1 << 24, ssl=context, server_hostname=host if context else None
         )
