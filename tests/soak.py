@@ -4,10 +4,10 @@
 
 Dogs bark at that rate, some people read, and every few seconds one service after the other is
 killed or stopped and started again. Once a second everybody's memory and open files are read from
-``/proc``. In the last third of the time nobody may need more than in the second third (the first
-one is for what fills up and then stays: timelines, journals, what is remembered), but for a margin.
-The exit status is 1 if somebody does, if a process ends that nobody has ended, if there is a
-traceback in what any of them says, or if a bark is not acked in the end. Linux only.
+``/proc``. At first things fill up that stay: timelines, journals, and the barks by which a bark is
+known again. Of the time after that, nobody may need more in the second half than in the first, but
+for a margin. The exit status is 1 if somebody does, if a process ends that nobody has ended, if
+there is a traceback in what any of them says, or if a bark is not acked in the end. Linux only.
 """
 
 import argparse
@@ -22,9 +22,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from barker import state
+from barker.streams import MIN_REMEMBERED_KEYS
 from tests.fleet import Fleet, Process, Service, free_port
 
-# What the last third may have more than the second one: noise of allocators and of restarts.
+# An inbox remembers up to this many barks (see `Duplicates`); until then it has to grow.
+FILLING_BARKS = 2 * MIN_REMEMBERED_KEYS
+# What the second half may have more than the first one: noise of allocators and of restarts.
 MARGIN_BYTES = 8 * 1024 * 1024
 MARGIN_SHARE = 0.10
 MARGIN_FILES = 4
@@ -88,6 +91,8 @@ class Soak:
     def __init__(self, seconds: float, rate: float) -> None:
         self.seconds = seconds
         self.rate = rate
+        filled = min(seconds, FILLING_BARKS / rate)
+        self.phases = (0.0, filled, (filled + seconds) / 2, seconds)
         self.faults: list[str] = []
         self.slots: list[Slot] = []
 
@@ -136,24 +141,25 @@ class Soak:
         return self.slots[-1]
 
     def _judge(self) -> None:
-        third = self.seconds / 3
         for slot in self.slots:
-            before, after = slot.most(third, 2 * third), slot.most(2 * third, self.seconds)
+            _, before, after = self._phases_of(slot)
             if after[0] > before[0] * (1 + MARGIN_SHARE) + MARGIN_BYTES:
                 self.faults.append(f"{slot.name} grows: {before[0]} bytes, then {after[0]}")
             if after[1] > before[1] + MARGIN_FILES:
                 self.faults.append(f"{slot.name} has more files: {before[1]}, then {after[1]}")
 
     def table(self) -> str:
-        """The most that each slot has needed, in MiB by thirds of the time, and open files."""
-        third = self.seconds / 3
-        lines = [f"{'':<12} {'lives':>5}  {'MiB by thirds':<23} {'files by thirds'}"]
+        """The most memory and open files of each slot: while filling up, 1st half, 2nd half."""
+        lines = [f"{'':<12} {'lives':>5} {'MiB: filling':>13} {'1st':>7} {'2nd':>7}  files"]
         for slot in self.slots:
-            thirds = [slot.most(i * third, (i + 1) * third) for i in range(3)]
-            memory = " ".join(f"{m / 2**20:7.1f}" for m, _ in thirds)
-            files = " ".join(f"{f:5}" for _, f in thirds)
-            lines.append(f"{slot.name:<12} {slot.lives:>5}  {memory} {files}")
+            phases = self._phases_of(slot)
+            memory = " ".join(f"{m / 2**20:7.1f}" for m, _ in phases)
+            files = " ".join(f"{f:4}" for _, f in phases)
+            lines.append(f"{slot.name:<12} {slot.lives:>5}      {memory} {files}")
         return "\n".join(lines)
+
+    def _phases_of(self, slot: Slot) -> list[tuple[int, int]]:
+        return [slot.most(a, b) for a, b in itertools.pairwise(self.phases)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -168,6 +174,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not pathlib.Path("/proc/self/statm").exists():
         state.complain("soak", "this system does not tell how much memory a process has")
         return 2
+    if args.seconds < 2 * FILLING_BARKS / args.rate:
+        enough = 2 * FILLING_BARKS / args.rate
+        parser.error(f"at that rate, nothing can be judged in less than {enough:.0f} seconds")
     soak = Soak(args.seconds, args.rate)
     try:
         soak.run()

@@ -15,6 +15,7 @@ class JudgeTest(unittest.TestCase):
     def judged(self, resident: Callable[[float], float], files: Callable[[float], float]) -> str:
         """What is said of a process that needs this at any second."""
         soak = Soak(90.0, 1.0)
+        soak.phases = (0.0, 30.0, 60.0, 90.0)
         slot = Slot("x", mock.Mock(spec=Process))
         slot.samples = [Sample(s, int(resident(s)), int(files(s))) for s in range(90)]
         soak.slots.append(slot)
