@@ -38,6 +38,9 @@ KEPT_BYTES = 32 * 1024 * 1024
 HANDFUL = 128
 # Records played back between two looks at the loop, so that Ctrl-C is heard.
 REPLAY_HANDFUL = 5000
+# What a record that makes no sense may raise when it is replayed. Nothing in a file keeps a
+# manifold from starting, be it an earlier version's.
+_NONSENSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 # What a put has become on its way to the journal.
@@ -165,7 +168,7 @@ class Keeper(Service, Generic[Stage]):
         for segment, line in self.journal.recover():
             try:
                 self.replay(segment, line)
-            except (BarkerError, ArithmeticError, LookupError, TypeError, ValueError) as fault:
+            except (BarkerError, *_NONSENSE) as fault:
                 log.warning("a record of segment %d makes no sense: %r", segment, fault)
                 self.journal.damages += 1
             records += 1

@@ -26,7 +26,7 @@ import unittest
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
-from barker import connecting, link, proof, state, wire
+from barker import connecting, link, proof, protocol, state, wire
 from barker.inbox import Inbox
 from barker.outbox import Outbox
 from barker.service import Service
@@ -92,15 +92,32 @@ POOL: tuple[Any, ...] = (
     *("ab" * 8, "cd" * 32, "AB" * 8, "ab" * 33, "x", "inbox-1", "127.0.0.1", "nowhere.invalid"),
     *("consistent", "ordered", "full", "moved", "what", *ADDRESSES),
     *([], [1], ["x/y"], ["x/y", "x/y"], ["a"] * 1001, ADDRESSES, [[]], [{}], {}, {"a": 1}),
+    *([1, 2], [1, -1], [["x/y"]], [["inbox/ark3"], ["outbox/ark3", "x/y"]], [["x/y", "x/y"]]),
+    *([{"inbox/ark3": 1}], [{"inbox/ark3": 1}, {"x/y": 2}], [{"inbox/ark3": None}], [{"a/b/c": 1}]),
+    *([{"x/" + "y" * 90: 1}], [["x/" + "y" * 90]], ["x/" + "y" * 90]),
     [{"name": "x", "host": "127.0.0.1", "port": 1, "since": 1}],
     [{"name": "x", "host": "127.0.0.1", "port": 1, "since": 1, "kind": []}] * 2,
 )
 
 
-def value(field: wire.Field, dice: random.Random, *, good: bool) -> Any:
+def value(field: protocol.Field, dice: random.Random, *, good: bool) -> Any:
     """One that the table allows for a field, or one that it does not."""
-    if field.check is wire.is_raw:  # anything is a body
+    if field.check is protocol.is_raw:  # anything is a body
         return dice.choice(BODIES)
+    if field.check is protocol.is_raws:  # checked as bytes, said as values
+        flat = [body for body in BODIES if type(body) is dict and body.get("user") != []]
+        bad: list[Any] = [
+            None,
+            [],
+            [1],
+            {},
+            "x",
+            [[]],
+            [{"a": {}}],
+            [{}, None],
+            [flat[-1], {"a": [1]}],
+        ]
+        return dice.choices(flat, k=dice.randint(1, 3)) if good else dice.choice(bad)
     return dice.choice([v for v in POOL if bool(field.check(v)) is good])
 
 
@@ -162,12 +179,12 @@ NASTY_VALUES = (
 def nasty_lines() -> Iterator[bytes]:
     """Every nasty value in every field of every op, as a key, and twice under one key."""
     for op, fields in wire.OPS.items():
-        for field in (*fields, wire.Field("more", lambda _: True, False)):
+        for field in (*fields, protocol.Field("more", lambda _: True, False)):
             for nasty in NASTY_VALUES:
                 rest = {
                     f.name: next(v for v in POOL if f.check(v))
                     for f in fields
-                    if f is not field and f.name != "body"
+                    if f is not field and f.check not in (protocol.is_raw, protocol.is_raws)
                 }
                 head = line({"op": op, **rest})[:-1]
                 yield b'%b,"%b":%b}' % (head, field.name.encode(), nasty)
@@ -411,7 +428,7 @@ class MessageTest(FuzzTest):
         for op, fields in wire.OPS.items():
             for field in fields:
                 good = {f.name: value(f, dice, good=True) for f in fields}
-                if field.check is not wire.is_raw:
+                if field.check is not protocol.is_raw:
                     bad = (value(field, dice, good=False) for _ in range(2))
                     cases.extend({"op": op, **good, field.name: each} for each in bad)
                 if field.required:

@@ -10,15 +10,18 @@ import importlib
 import io
 import logging
 import re
+import shutil
 import unittest
 
-from barker import barks, inbox, node, wire
+from barker import barks, inbox, node, protocol, wire
 from barker.bizlogic import BizLogic
 from barker.inbox import Inbox
+from barker.journal import Journal
 from barker.outbox import Outbox
 from barker.service import Service
+from tests.fleet import until
 from tests.test_docs import DOCS, sections, tables
-from tests.wireclient import Message, WireTest, bark, put
+from tests.wireclient import Message, Wire, WireTest, bark, put
 
 
 class BoundsTest(WireTest):
@@ -70,7 +73,7 @@ class BoundsTest(WireTest):
     async def test_every_character_that_an_address_may_have_and_no_other(self) -> None:
         for i in range(0x300):
             good = chr(i) in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
-            self.assertEqual(wire.is_address(f"inbox/a{chr(i)}b"), good, i)
+            self.assertEqual(protocol.is_address(f"inbox/a{chr(i)}b"), good, i)
 
     async def test_the_unacked_window_of_a_link(self) -> None:
         service = await self.serve(BizLogic)
@@ -98,6 +101,37 @@ class BoundsTest(WireTest):
             {"op": "subscribe", "address": f"inbox/{name}"} for name in service.world.names[:4]
         ]
         await self.assertRefused(service, some, last, wire.TOO_MANY)
+
+
+class FileTest(WireTest):
+    async def test_records_that_make_no_sense_keep_no_manifold_from_starting(self) -> None:
+        """Their checksums hold: an earlier version wrote them, or somebody with an editor."""
+        values: tuple[object, ...] = (None, 1, -1, "x", [], [1], {}, {"inbox/ark3": []}, [[]], [{}])
+        records = [wire.dumps(value) for value in values]
+        for op in ("put", "puts", "segment", "timeline", "settled", "what"):
+            whole = {f.name: 1 for f in protocol.OPS.get(op, ())}
+            names = [*whole, "serials", "address", "last", "entries", "n", "highest", "epoch"]
+            for name in names:
+                for value in values:
+                    said = {"op": op, "seq": 0, "to": ["inbox/ark3"], **whole, name: value}
+                    records.append(wire.dumps({**said, "body": bark("ark3", "1")}))
+        kinds: tuple[tuple[type[Service], tuple[str, ...]], ...] = (
+            (Inbox, ("inbox",)),
+            (Outbox, ("outbox", "--push", "bizlogic")),
+        )
+        for kind, argv in kinds:
+            journal = Journal(self.folder / "journal" / "old")
+            self.assertEqual(list(journal.recover()), [])
+            journal.begin(dict)
+            journal.append(records)
+            journal.close()
+            with self.assertLogs("barker.service", "WARNING"):
+                service = await self.serve(kind, *argv, "--name", "old")
+            async with await Wire.open(service.port, self.secret) as connection:
+                await connection.before_pong()
+            service.stop()
+            await until(lambda s=service: s.journal._lock < 0, "it has stopped")  # type: ignore[misc]
+            shutil.rmtree(self.folder / "journal")
 
 
 class LogTest(unittest.TestCase):

@@ -96,7 +96,7 @@ def one_by_one(message: Message) -> Iterator[Message]:
 
 
 def _json(message: Message) -> bytes:
-    if message["op"] not in ("puts", "messages"):
+    if message["op"] not in ("puts", "messages") or type(message.get("bodies")) is not list:
         return _compact(message)
     bodies = b",\t".join(map(_compact, message["bodies"]))
     return b"%b%b]}" % (_compact({**message, "bodies": []})[:-2], bodies)
