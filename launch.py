@@ -13,7 +13,14 @@ import sys
 from barker import state
 from barker.arguments import DIRECTORY_PORT
 from barker.journal import forget
-from barker.processes import Command, common_flags, launcher_parser, run_fleet
+from barker.processes import (
+    Command,
+    common_flags,
+    launcher_parser,
+    listening_flags,
+    reached_by,
+    run_fleet,
+)
 
 # One line, one process. Comment a line out, copy one with another port, and see what happens.
 COMMANDS = [
@@ -60,7 +67,7 @@ def command(line: str, number: int, args: argparse.Namespace) -> Command:
         at = words.index("--port") + 1
         port = int(words[at]) + args.shift_ports
         words[at] = str(port)
-        words += ["--host", args.host]
+        words += listening_flags(args)
     label = f"{label}-{port}" if port else f"{label}-{number}" if number else label
     return Command(label, ["-m", f"barker.{module}", *words, *common_flags(args)], args.host, port)
 
@@ -69,10 +76,11 @@ def announcement(args: argparse.Namespace) -> str:
     """What to try next; writes the settings of the page on the way."""
     state.write_page_settings(
         WEBUI / "barker_host.js",
-        host=args.host,
+        host=reached_by(args),
         port=DIRECTORY_PORT + args.shift_ports,
-        secret=state.secret(args.state).decode(),
+        secret=state.secret(args.state, args.secret_file).decode(),
         users=state.world(args.state).names,
+        tls=args.tls_cert is not None,
     )
     flags = common_flags(args)
     return TRY_NEXT.format(
@@ -101,10 +109,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.fresh:
             forget(args.state / "journal")
-        return run_fleet("launch.py", commands, flag, lambda: announcement(args))
+        return run_fleet("launch.py", args, commands, flag, lambda: announcement(args))
     except state.StateError as fault:
         state.complain("launch.py", fault)
-        return 1
+        return 2 if isinstance(fault, state.UsageError) else 1
 
 
 if __name__ == "__main__":

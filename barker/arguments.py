@@ -19,9 +19,12 @@ LEASH = "BARKER_LEASH"
 def place(text: str) -> tuple[str, int]:
     """``HOST:PORT`` -> (host, port), for argparse. IPv6 addresses stand in brackets."""
     host, colon, port = text.rpartition(":")
+    inner = host.removeprefix("[").removesuffix("]")
+    if (":" in inner) != (host == f"[{inner}]"):
+        raise argparse.ArgumentTypeError(f"{text!r}: an IPv6 address, and no other, is in brackets")
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    return inner, int(port)
 
 
 def port_number(text: str) -> int:
@@ -79,6 +82,7 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the secret, if it is not the state folder's",
     )
+    tls_arguments(group)
     group.add_argument(
         "--heartbeat",
         type=positive,
@@ -88,6 +92,22 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     group.add_argument("-v", "--verbose", action="store_true", help="log more, to stderr")
+
+
+def tls_arguments(group: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
+    """The flags that put a whole system under TLS; services need all three, clients the last."""
+    group.add_argument(
+        "--tls-cert", type=pathlib.Path, metavar="FILE", help="our certificate (PEM), for TLS"
+    )
+    group.add_argument(
+        "--tls-key", type=pathlib.Path, metavar="FILE", help="the private key that goes with it"
+    )
+    group.add_argument(
+        "--tls-ca",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="who signs our peers' certificates; with it, every connection is TLS",
+    )
 
 
 def quick_parser(program: str, description: str | None) -> argparse.ArgumentParser:

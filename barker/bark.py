@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from barker import barks, state, wire
+from barker import barks, hosts, state, wire
 from barker.arguments import common_arguments, positive, quick_parser
 from barker.barks import Bark
 from barker.delivery import Delivery, Job
@@ -55,7 +55,7 @@ class Barker(Node):
             if said.refusal:
                 raise said.refusal
         except TimeoutError:
-            where = "{}:{}".format(*self.args.directory)
+            where = hosts.spell(*self.args.directory)
             why = f": {self.fault}" if self.fault else ""
             if self.directory_epoch is None:
                 text = f"no directory at {where} within {self.args.timeout:g} s{why}"
@@ -67,8 +67,7 @@ class Barker(Node):
             state.complain(self.kind, refusal.reason)
             self.stop(1)
         else:
-            print(self.bark.id, flush=True)
-            self.stop()
+            self.stop(0 if state.say(self.bark.id) else 1)
 
     def interrupted(self) -> None:
         self.stop(1)  # nobody has acked it
@@ -76,6 +75,8 @@ class Barker(Node):
     def dial_failed(self, dialer: object, fault: Exception) -> None:
         if isinstance(fault, BarkerError):  # "connection refused" says less than the time-out does
             self.fault = fault
+        elif isinstance(fault, EOFError) and not self.tls.opening:
+            self.fault = EOFError("it hangs up without a word; does it want TLS (--tls-ca)?")
 
 
 class Saying(Delivery):

@@ -8,7 +8,7 @@ line is HTTP) can't have a second line that we would understand.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from barker import wire
@@ -72,12 +72,14 @@ class WebSocketFraming:
 
 
 async def choose_framing(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    allowed_hosts: Collection[str] | None = None,
 ) -> tuple[Framing | None, bytes]:
     """The framing of a new connection, and what has come of it; None if the answer was a no.
 
-    The caller sets the deadline. Raises ProtocolError for what is neither, and EOFError and OSError
-    as reading does.
+    `allowed_hosts` is as for `handshake.answer`. The caller sets the deadline. Raises ProtocolError
+    for what is neither, and EOFError and OSError as reading does.
     """
     data = await _read(reader)
     if data[:1] not in (b"G", b"H"):
@@ -89,7 +91,7 @@ async def choose_framing(
         while (parts := split_head(data)) is None:
             data += await _read(reader)
         head, rest = parts
-        response, upgraded = answer(parse_request(head))
+        response, upgraded = answer(parse_request(head), allowed_hosts=allowed_hosts)
     except HandshakeError as refusal:
         response, upgraded, rest = refusal.response(), False, b""
     writer.write(response)

@@ -172,7 +172,8 @@ def _check_upgrade(
         raise HandshakeError(
             426,
             "This port speaks WebSocket (RFC 6455) and is no web site.\n"
-            "To use Barker in a browser, open the file webui/index.html.",
+            "To use Barker in a browser, open the file webui/index.html.\n"
+            "If you came to accept our certificate: that is done. Go back to the page.",
         )
     host = re.sub(r":[0-9]*$", "", headers["host"]).lower().strip("[]")
     if allowed_hosts is not None and host not in {name.strip("[]") for name in allowed_hosts}:

@@ -31,6 +31,7 @@ from typing import Any
 from zlib import crc32
 
 from barker import wire
+from barker.protocol import is_hex
 from barker.state import StateError
 
 try:
@@ -121,7 +122,7 @@ class Journal:
             if record[:9] == b"%08x " % crc32(line):
                 sound_up_to = at
                 if line.startswith(_HEADER):
-                    self.epoch = wire.loads(line)["epoch"]
+                    self._learn_epoch(line)
                 yield line
             else:
                 self.damages += 1
@@ -132,6 +133,17 @@ class Journal:
             with contextlib.suppress(OSError):  # then the next recovery will say it again
                 os.truncate(path, sound_up_to)
             self.segments[number] = sound_up_to
+
+    def _learn_epoch(self, header: bytes) -> None:
+        """Of a header that makes no sense nobody can say whose counters follow: damage."""
+        try:
+            epoch = wire.loads(header)["epoch"]
+        except (wire.BadMessage, LookupError):
+            epoch = None
+        if is_hex(epoch):
+            self.epoch = epoch
+        else:
+            self.damages += 1
 
     # --- writing ---
 

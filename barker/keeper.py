@@ -36,8 +36,12 @@ KEPT_BYTES = 32 * 1024 * 1024
 # are lost if one is damaged. They are also applied before readers get their share of them: with
 # more at once, a batch could push out of a timeline what a reader who keeps up was not sent yet.
 HANDFUL = 128
-# Records played back between two looks at the loop, so that Ctrl-C is heard.
-REPLAY_HANDFUL = 5000
+# How long records are played back between two looks at the loop, so that Ctrl-C is heard. A number
+# of records would say little: some hold one bark, some a hundred.
+REPLAY_SLICE_S = 0.1
+# What a record that makes no sense may raise when it is replayed. Nothing in a file keeps a
+# manifold from starting, be it an earlier version's.
+_NONSENSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 # What a put has become on its way to the journal.
@@ -162,15 +166,17 @@ class Keeper(Service, Generic[Stage]):
             self.journal = Journal(folder, fsync=self.args.fsync)
         log.debug("recovering from %d segments", len(self.journal.segments))
         begun, records = self.now(), 0
+        looked = begun
         for segment, line in self.journal.recover():
             try:
                 self.replay(segment, line)
-            except (BarkerError, ArithmeticError, LookupError, TypeError, ValueError) as fault:
+            except (BarkerError, *_NONSENSE) as fault:
                 log.warning("a record of segment %d makes no sense: %r", segment, fault)
                 self.journal.damages += 1
             records += 1
-            if records % REPLAY_HANDFUL == 0:
+            if self.now() - looked > REPLAY_SLICE_S:
                 await asyncio.sleep(0)
+                looked = self.now()
                 if self._stop.is_set():
                     return
         try:

@@ -28,16 +28,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from barker import proof, wire
-from barker.framing import Framing, choose_framing
-from barker.lines import LineFraming
+from barker.framing import Framing
 from barker.wire import BarkerError, ProtocolError
 
 log = logging.getLogger("barker.link")
 
 # What one read may bring: a batch of some thousand barks, handled in some ten milliseconds.
 READ_BYTES = 256 * 1024
-# Two round trips and one HMAC take a millisecond; who takes this long is not one of us.
-HELLO_TIMEOUT_S = 5.0
 # Bytes that may wait for a peer that does not read. Windows keep honest peers far below it.
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 # The same for a peer that has not proved anything yet.
@@ -330,6 +327,8 @@ class Link:
             self._answer()
             if self._writer.can_write_eof():
                 self._writer.write_eof()
+            else:  # TLS can't be closed by halves; its own goodbye still lets everything out
+                self._writer.close()
         except OSError:
             pass  # the peer was faster
         self._loop.call_later(LINGER_S, self._writer.transport.abort)
@@ -350,6 +349,10 @@ class Link:
             pass
         finally:
             self.abort()
+            # How it ended is kept for whoever asks. If nobody does, and the collector is the one to
+            # find it, it is logged as a fault that was forgotten.
+            with contextlib.suppress(OSError):
+                await self._writer.wait_closed()
 
     def abort(self, reason: str = "") -> None:
         """Close at once: what has not left this process yet is dropped. Harmless if closed."""
@@ -357,57 +360,3 @@ class Link:
             log.warning("%r closed: it %s", self, reason)
         self.closed = True
         self._writer.transport.abort()
-
-
-async def open_link(
-    host: str, port: int, identity: Identity, *, expect: str | None, timeout_s: float
-) -> Link:
-    """Connect and greet. Raises OSError, TimeoutError, EOFError or BarkerError.
-
-    `expect` is the name that must answer: after a restart a port may belong to somebody else.
-    """
-    link = None
-    try:
-        async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_connection(host, port, limit=READ_BYTES)
-            link = Link(reader, writer, LineFraming())
-            await link.greet_as_opener(identity)
-            if expect is not None and link.peer["name"] != expect:
-                raise BarkerError(
-                    wire.MOVED, f"{link.peer['name']} is at {host}:{port}, not {expect}"
-                )
-            return link
-    except BaseException as fault:
-        if link:
-            link.abort()
-        if isinstance(fault, UnicodeError):
-            # What the resolver raises for a name that has no encoding as one.
-            raise OSError(f"{host!r} can't be the name of a host") from None
-        raise
-
-
-async def accept_link(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, identity: Identity
-) -> Link | None:
-    """Tell the framing by the first bytes, and greet. None if it came to nothing."""
-    link = Link(reader, writer, LineFraming())  # to say no with, until the framing is known
-    try:
-        async with asyncio.timeout(HELLO_TIMEOUT_S):
-            framing, data = await choose_framing(reader, writer)
-            if framing:
-                link.begin(framing, data)
-                await link.greet_as_acceptor(identity)
-                return link
-        link.close()  # an HTTP answer was the last word
-    except ProtocolError as fault:
-        log.info("%r refused: %s", link, fault)
-        link.close(fault)
-    except TimeoutError:
-        link.close(BarkerError(wire.TIMEOUT, "no hello in time"))
-    except (OSError, EOFError, BarkerError) as fault:
-        log.debug("%r ended in the handshake: %r", link, fault)
-    except BaseException:
-        link.abort()
-        raise
-    await link.let_go()
-    return None

@@ -203,11 +203,6 @@ def _said_at(entry: tuple[dict[str, Any], bool]) -> int:
     return at if type(at) is int else 0
 
 
-def printable(text: str) -> str:
-    """Text as it may go to a terminal: a bark has no business moving the cursor."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 class Listener(Node):
     kind = "listen"
 
@@ -229,13 +224,12 @@ class Listener(Node):
     def _show(self, reader: str, fields: dict[str, Any], late: bool) -> None:
         if self.args.count is not None and self._shown >= self.args.count:
             return
-        try:
-            if self.args.json:
-                shown = {"reader": reader, **fields, **({"late": True} if late else {})}
-                print(json.dumps(shown, ensure_ascii=False), flush=True)
-            else:
-                print(self.line(reader, fields), flush=True)
-        except OSError:  # whoever read our output has gone
+        if self.args.json:
+            shown = {"reader": reader, **fields, **({"late": True} if late else {})}
+            line = json.dumps(shown, ensure_ascii=False)
+        else:
+            line = self.line(reader, fields)
+        if not state.say(line):  # whoever read our output has gone
             self.stop(1)
             return
         self._shown += 1
@@ -249,7 +243,7 @@ class Listener(Node):
         except (TypeError, ValueError, OverflowError, OSError):  # no time, or none that has a clock
             clock = "--:--:--"
         author = f"{fields['user']}:"
-        text = printable(str(fields.get("content", "")))
+        text = state.printable(str(fields.get("content", "")))
         return f"{clock} {reader:<{self._reader_width}} <-- {author:<{self._width + 1}} {text}"
 
     def _no_such(self, user: str, reason: str) -> None:

@@ -23,9 +23,10 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
-from barker import state, wire
+from barker import hosts, state, tls, wire
 from barker.arguments import LEASH
-from barker.link import SILENT_HEARTBEATS, Conversation, Identity, Link, Message, open_link
+from barker.connecting import open_link
+from barker.link import SILENT_HEARTBEATS, Conversation, Identity, Link, Message
 from barker.routing import RouteTable, matches, target_from
 from barker.wire import BarkerError
 
@@ -72,7 +73,11 @@ class Dialer:
         while True:
             try:
                 link = await open_link(
-                    *self.place, node.identity, expect=self._expect, timeout_s=CONNECT_TIMEOUT_S
+                    *self.place,
+                    node.identity,
+                    expect=self._expect,
+                    timeout_s=CONNECT_TIMEOUT_S,
+                    context=node.tls.opening,
                 )
             except (OSError, TimeoutError, EOFError, BarkerError) as fault:
                 node.dial_failed(self, fault)
@@ -95,11 +100,13 @@ class Node:
 
     kind: ClassVar[str] = "node"
     is_directory: ClassVar[bool] = False
+    is_service: ClassVar[bool] = False
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.heartbeat_s: float = args.heartbeat
         self.secret = state.secret(args.state, args.secret_file)
+        self.tls = tls.contexts(args, is_service=self.is_service)
         self.name = f"{self.kind}-{os.getpid()}"
         self.routes = RouteTable()
         self.links: set[Link] = set()
@@ -131,9 +138,9 @@ class Node:
     def dial_failed(self, dialer: Dialer, fault: Exception) -> None:
         """A connect or a greeting came to nothing; another try follows by itself."""
         if isinstance(fault, BarkerError):
-            log.warning("%s:%d: %s", *dialer.place, fault)
+            log.warning("%s: %s", hosts.spell(*dialer.place), fault)
         else:
-            log.debug("%s:%d: %r", *dialer.place, fault)
+            log.debug("%s: %r", hosts.spell(*dialer.place), fault)
 
     # --- what subclasses use ---
 
@@ -232,6 +239,8 @@ class Node:
     def _stop_on_signals(self) -> None:
         names = [n for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
         for number in (getattr(signal, n) for n in names):
+            if state.is_nohup(number):
+                continue
             try:
                 self._loop.add_signal_handler(number, self.interrupted)
             except NotImplementedError:  # Windows
@@ -323,14 +332,19 @@ class DirectoryTalk(Conversation):
             self.link = None
 
 
+class _OneLine(logging.Formatter):
+    """What a peer has said is quoted in logs, and must not look like another line of them."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = state.printable(record.message)
+        return super().formatMessage(record)
+
+
 def setup_logging(verbose: bool) -> None:
     """Log lines go to stderr; standard output is for what a program is asked for."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(message)s",
-        datefmt="%H:%M:%S",
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
@@ -345,6 +359,6 @@ def run_node(make: Callable[[argparse.Namespace], Node], args: argparse.Namespac
         return asyncio.run(make(args).run())
     except state.StateError as fault:
         state.complain(program, fault)
-        return 1
+        return 2 if isinstance(fault, state.UsageError) else 1
     except KeyboardInterrupt:  # Ctrl-C before the loop could take the signal
         return 130

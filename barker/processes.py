@@ -14,7 +14,6 @@ import pathlib
 import queue
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,8 +21,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from barker.arguments import DEFAULT_HOST, DIRECTORY_PORT, LEASH, at_least_0
-from barker.state import DEFAULT_STATE, ROOT, complain, tolerate_any_text
+from barker import hosts, tls
+from barker.arguments import DEFAULT_HOST, DIRECTORY_PORT, LEASH, at_least_0, tls_arguments
+from barker.state import DEFAULT_STATE, ROOT, complain, is_nohup, say, tolerate_any_text
 
 # Between asking a child to stop and ending it the hard way. Most are gone within milliseconds; an
 # inbox that hands over to others gives itself five seconds, and every node two for its links.
@@ -54,16 +54,14 @@ def busy_ports(commands: Sequence[Command]) -> list[Command]:
 
 
 def _is_free(host: str, port: int) -> bool:
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, protocol) as probe:
-        if os.name == "posix":  # as asyncio will do; on Windows it would mean something else
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as fault:
-            if fault.errno != errno.EADDRINUSE:
-                raise
-            return False
+    try:
+        sockets = hosts.bind(hosts.addresses(host, port))
+    except OSError as fault:
+        if fault.errno != errno.EADDRINUSE:
+            raise
+        return False
+    for probe in sockets:
+        probe.close()
     return True
 
 
@@ -82,8 +80,9 @@ class Fleet:
     def stop_on_signals(self) -> None:
         """Ctrl-C and its relatives make `run` stop everything, from now on."""
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), lambda *_: self._events.put(None))
+            number = getattr(signal, name, None)
+            if number and not is_nohup(number):
+                signal.signal(number, lambda *_: self._events.put(None))
 
     def start(self, commands: Sequence[Command]) -> None:
         """Start all of them at once, each with a line that says so."""
@@ -111,12 +110,7 @@ class Fleet:
     def say(self, text: str) -> None:
         """One piece of text to standard output, never mixed with others'."""
         with self._print_lock:
-            try:
-                sys.stdout.write(text + "\n")
-                sys.stdout.flush()
-            except (OSError, ValueError):  # nobody reads us any more (launch.py | head)
-                with contextlib.suppress(OSError, ValueError):
-                    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not say(text):  # nobody reads us any more (launch.py | head)
                 self._events.put(None)
 
     def run(self) -> int:
@@ -189,6 +183,9 @@ def launcher_parser(program: str, description: str | None) -> argparse.ArgumentP
         help="address to listen at and to be reached by (default: %(default)s)",
     )
     result.add_argument(
+        "--advertise", metavar="HOST", help="what others reach this machine by, if not --host"
+    )
+    result.add_argument(
         "--shift-ports",
         type=at_least_0,
         default=0,
@@ -202,40 +199,71 @@ def launcher_parser(program: str, description: str | None) -> argparse.ArgumentP
         metavar="DIR",
         help="folder of the secret and the users (default: var/)",
     )
+    result.add_argument(
+        "--secret-file",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="the secret, if it is not the state folder's",
+    )
+    tls_arguments(result)
     return result
+
+
+def reached_by(args: argparse.Namespace) -> str:
+    """The host by which a launcher's services are found."""
+    return str(args.advertise or args.host)
+
+
+def listening_flags(args: argparse.Namespace) -> list[str]:
+    """The flags that a launcher gives to those of its commands that listen."""
+    return ["--host", args.host, *(["--advertise", args.advertise] if args.advertise else [])]
 
 
 def common_flags(args: argparse.Namespace) -> list[str]:
     """The flags by which a process finds this system, unless it is where everybody looks anyway."""
     flags = []
-    place = (args.host, DIRECTORY_PORT + args.shift_ports)
+    place = (reached_by(args), DIRECTORY_PORT + args.shift_ports)
     if place != (DEFAULT_HOST, DIRECTORY_PORT):
-        host = f"[{place[0]}]" if ":" in place[0] else place[0]
-        flags += ["--directory", f"{host}:{place[1]}"]
+        flags += ["--directory", hosts.spell(*place)]
     if args.state != DEFAULT_STATE:
         flags += ["--state", str(args.state)]
+    for flag in ("--secret-file", "--tls-cert", "--tls-key", "--tls-ca"):
+        path = getattr(args, flag[2:].replace("-", "_"))
+        if path:  # the children's folder is the project's, and not where this was typed
+            flags += [flag, str(path.resolve())]
     return flags
 
 
 def run_fleet(
-    program: str, commands: Sequence[Command], flag: str, announce: Callable[[], str]
+    program: str,
+    args: argparse.Namespace,
+    commands: Sequence[Command],
+    flag: str,
+    announce: Callable[[], str],
 ) -> int:
     """What a launcher does after its arguments; `announce` makes the text printed after the start.
 
     If a port is taken nothing is started: the exit status is 1, and the message says which port,
-    who wanted it, and that `flag` moves it.
+    who wanted it, and that `flag` moves it. Neither is anything if all would refuse to; raises
+    StateError then.
     """
     tolerate_any_text()
+    tls.contexts(args, is_service=True)
     fleet = Fleet()
     fleet.stop_on_signals()
     if any(command.port and command.port > 65535 for command in commands):
         complain(program, "ports end at 65535, and some of these would be beyond")
         return 1
     try:
+        at = hosts.addresses(args.host, 0)
+        refusal = hosts.why_closed(args.host, at, args.secret_file, args.advertise)
+        if refusal:
+            complain(program, refusal)
+            return 2
         busy = busy_ports(commands)
     except (OSError, UnicodeError) as fault:
         why = getattr(fault, "strerror", None) or fault
-        complain(program, f"can't listen at {commands[0].host}: {why}")
+        complain(program, f"can't listen at {args.host}: {why}")
         return 1
     for command in busy:
         complain(

@@ -21,6 +21,9 @@ MAX_LINE_BYTES = 64 * 1024
 # One `put` names at most this many addresses: of 88 bytes at most, with quotes and comma, they and
 # a body fit a line.
 MAX_ADDRESSES = 500
+# The longest that `ADDRESS` lets through. Looked at before the pattern, whose answers are
+# remembered: what is must not be as long as a stranger likes.
+MAX_ADDRESS_CHARS = 85
 # A bark of 280 characters, every one escaped, is under 4 KiB. A first manifold that took a larger
 # body could not hand it on: with stamp and addresses it has to fit a line at every later hop.
 MAX_BODY_BYTES = 8 * 1024
@@ -98,7 +101,7 @@ def _address_ok(value: str) -> bool:
 
 
 def is_address(value: Any) -> bool:
-    return type(value) is str and _address_ok(value)
+    return type(value) is str and len(value) <= MAX_ADDRESS_CHARS and _address_ok(value)
 
 
 def is_addresses(value: Any) -> bool:
@@ -106,6 +109,7 @@ def is_addresses(value: Any) -> bool:
         type(value) is list
         and 0 < len(value) <= MAX_ADDRESSES
         and set(map(type, value)) == {str}
+        and max(map(len, value)) <= MAX_ADDRESS_CHARS
         and all(map(_address_ok, value))
         and len(set(value)) == len(value)
     )
@@ -187,6 +191,7 @@ def is_address_lists(value: Any) -> bool:
         min(map(len, value)) > 0
         and max(map(len, value)) <= MAX_ADDRESSES
         and set(map(type, addresses)) == {str}
+        and max(map(len, addresses)) <= MAX_ADDRESS_CHARS
         and all(map(_address_ok, set(addresses)))
         and (len(addresses) == len(value) or all(len(set(some)) == len(some) for some in value))
     )
@@ -198,6 +203,7 @@ def is_serials(value: Any) -> bool:
         type(value) is list
         and set(map(type, value)) == {dict}
         and all(value)
+        and max(map(len, chain.from_iterable(value))) <= MAX_ADDRESS_CHARS
         and all(map(_address_ok, set(chain.from_iterable(value))))
         and is_counts(list(chain.from_iterable(map(dict.values, value))))
     )

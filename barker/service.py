@@ -1,7 +1,8 @@
 """A service: a node that listens, and that the directory tells others about.
 
 Construct, bind, announce: `READY host:port` goes to standard output once others can connect, and
-what the service registers says `--advertise` (or the bound address) and the port it really got.
+what the service registers says `--advertise` (or `--host`) and the port it really got. It takes no
+connection from another machine unless somebody has seen to it that the secret is theirs.
 """
 
 import argparse
@@ -13,11 +14,12 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from barker import agent, state, wire
+from barker import agent, hosts, state, wire
 from barker.agent import Agent
 from barker.arguments import DEFAULT_HOST, common_arguments, port_number, quick_parser
+from barker.connecting import accept_link
 from barker.lines import LineFraming
-from barker.link import READ_BYTES, Conversation, Link, Message, accept_link
+from barker.link import READ_BYTES, Conversation, Link, Message
 from barker.node import Node, run_node
 from barker.routing import ORDERED, split
 from barker.wire import BarkerError
@@ -41,6 +43,7 @@ class Service(Node, Conversation):
     """One instance. It is itself the conversation of every link that others open to it."""
 
     default_port: ClassVar[int] = 0
+    is_service = True
 
     def __init__(self, args: argparse.Namespace) -> None:
         Node.__init__(self, args)
@@ -48,6 +51,8 @@ class Service(Node, Conversation):
         self.since = time.time_ns() // 1_000_000
         self.greeting = 0
         self.max_links = max(1, min(MAX_LINKS, _files_allowed() - OTHER_FILES))
+        self.allowed_hosts: set[str] = set()
+        self._servers: list[asyncio.Server] = []
         self._serves: list[tuple[str, str]] = []
         self._agent = Agent(self)
 
@@ -86,29 +91,55 @@ class Service(Node, Conversation):
         ]
 
     async def started(self) -> None:
-        try:
-            self._server = await asyncio.start_server(
-                self._accepted,
-                self.args.host,
-                self.args.port,
-                backlog=BACKLOG,
-                limit=READ_BYTES,
-                start_serving=False,
-            )
-        except (OSError, UnicodeError) as fault:  # the latter: a host that can't be a name
-            state.complain(self.name_stem, self._why_not(fault))
-            self.stop(1)
+        if not await self._bind():
             return
-        bound_host, self.port = self._server.sockets[0].getsockname()[:2]
-        self.host = self.args.advertise or bound_host
-        self.name = self.args.name or f"{self.name_stem}-{self.port}"
         await self.prepare()
         if self._stop.is_set():
             return
-        await self._server.start_serving()
+        try:
+            for server in self._servers:
+                await server.start_serving()
+        except OSError as fault:  # two have bound one port before either of them listened
+            self._give_up(self._why_not(fault))
+            return
         self.serve(agent.ADDRESS, ORDERED)
         await self.ready()
-        print(f"READY {bound_host}:{self.port}", flush=True)
+        state.say(f"READY {hosts.spell(self.args.host, self.port)}")
+
+    async def _bind(self) -> bool:
+        """Take the port, at every address of `--host`; then our name is known. Or give up."""
+        host, advertise = self.args.host, self.args.advertise
+        try:
+            at = await asyncio.to_thread(hosts.addresses, host, self.args.port)
+            why = hosts.why_closed(host, at, self.args.secret_file, advertise)
+            if why:
+                self._give_up(why, status=2)
+                return False
+            sockets = hosts.bind(at)
+            for channel in sockets:
+                self._servers.append(
+                    await asyncio.start_server(
+                        self._accepted,
+                        sock=channel,
+                        backlog=BACKLOG,
+                        limit=READ_BYTES,
+                        start_serving=False,
+                    )
+                )
+        except (OSError, UnicodeError) as fault:  # the latter: a host that can't be a name
+            self._give_up(self._why_not(fault))
+            return False
+        if not self.tls.accepting and not all(hosts.is_loopback(a.host) for a in at):
+            log.warning("without --tls-cert, whoever is on the way reads everything but the secret")
+        self.port = sockets[0].getsockname()[1]
+        self.host = advertise or host
+        self.allowed_hosts = {*hosts.OWN_NAMES, host.lower(), self.host.lower()}
+        self.name = self.args.name or f"{self.name_stem}-{self.port}"
+        return True
+
+    def _give_up(self, why: str, status: int = 1) -> None:
+        state.complain(self.name_stem, why)
+        self.stop(status)
 
     async def prepare(self) -> None:
         """The name is known and the port is ours, but nobody can connect yet: recover."""
@@ -145,11 +176,11 @@ class Service(Node, Conversation):
 
     async def stopping(self) -> None:
         """No new links; a subclass goes on from here."""
-        if hasattr(self, "_server"):
-            self._server.close()
+        for server in self._servers:
+            server.close()
 
     def _why_not(self, fault: Exception) -> str:
-        place = f"{self.args.host}:{self.args.port}"
+        place = hosts.spell(self.args.host, self.args.port)
         if getattr(fault, "errno", None) == errno.EADDRINUSE:
             return f"{place} is in use by another process; --port takes another one"
         return f"can't listen at {place}: {getattr(fault, 'strerror', None) or fault}"
@@ -164,11 +195,21 @@ class Service(Node, Conversation):
         try:
             if len(self.links) + self.greeting > self.max_links:
                 fault = BarkerError(wire.TOO_MANY, f"more than {self.max_links} links")
+                if self.tls.accepting:
+                    return  # to say so would take a handshake, which is what we have no room for
                 surplus = Link(reader, writer, LineFraming())
                 surplus.close(fault)
                 await surplus.let_go()
                 return
-            link = await accept_link(reader, writer, self.identity)
+            # The address that was dialled is ours, too, also if we listen at all there are.
+            dialled = writer.get_extra_info("sockname") or ("",)
+            link = await accept_link(
+                reader,
+                writer,
+                self.identity,
+                allowed_hosts={*self.allowed_hosts, dialled[0]},
+                context=self.tls.accepting,
+            )
         finally:
             self.greeting -= 1
         if link:

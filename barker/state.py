@@ -4,11 +4,13 @@ Whoever starts first makes a file, and ten that start at once agree on one: each
 under another name, and the one whose link to the final name comes first has made it.
 """
 
+import contextlib
 import io
 import json
 import os
 import pathlib
 import secrets
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -24,6 +26,10 @@ SECRET_BYTES = 32
 
 class StateError(Exception):
     """A file of the state folder can't be made, read or understood; the text says which and why."""
+
+
+class UsageError(StateError):
+    """It is the command line that can't be followed: exit status 2."""
 
 
 def make_once(path: pathlib.Path, make: Callable[[], bytes], mode: int) -> bytes:
@@ -71,13 +77,19 @@ def world(state: pathlib.Path) -> World:
 
 
 def write_page_settings(
-    path: pathlib.Path, *, host: str, port: int, secret: str, users: Sequence[str] = ()
+    path: pathlib.Path,
+    *,
+    host: str,
+    port: int,
+    secret: str,
+    users: Sequence[str] = (),
+    tls: bool = False,
 ) -> None:
     """What a page opened from disk has to know, as a script that it loads; for our eyes only.
 
     A page can't read files, so the secret comes to it this way. Raises StateError.
     """
-    settings = {"host": host, "port": port, "secret": secret, "users": list(users)}
+    settings = {"host": host, "port": port, "tls": tls, "secret": secret, "users": list(users)}
     text = f"window.BARKER = {json.dumps(settings)};\n"
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
@@ -97,6 +109,29 @@ def tolerate_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def printable(text: str) -> str:
+    """Text of others as it may go to a terminal: it has no business moving the cursor there."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def say(text: str) -> bool:
+    """One line on standard output; False if nobody takes it any more (`| head`, a full disk)."""
+    try:
+        print(text, flush=True)
+    except (OSError, ValueError):
+        # What is left in the buffer would be tried, and complained about, once more at the end.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def is_nohup(number: int) -> bool:
+    """Is this the signal of a closed terminal, and were we started so that it does not count?"""
+    return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) is signal.SIG_IGN
+
+
 def complain(program: str, text: object) -> None:
     """One line on stderr, as every command of ours reports what went wrong."""
-    print(f"{program}: {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError, ValueError):  # then there is nobody left to tell
+        print(f"{program}: {printable(str(text))}", file=sys.stderr, flush=True)

@@ -28,6 +28,7 @@ from barker.protocol import (
     BAD_VERSION,
     FULL,
     INSTANCE_NAME,
+    MAX_ADDRESS_CHARS,
     MAX_ADDRESSES,
     MAX_BODY_BYTES,
     MAX_COUNT,

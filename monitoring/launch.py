@@ -6,10 +6,18 @@ It finds the system that `python launch.py` starts, before or after it; with `--
 that was started with the same flag. Ctrl-C stops it, and nothing else.
 """
 
+import shlex
 import sys
 
 from barker import state
-from barker.processes import Command, common_flags, launcher_parser, run_fleet
+from barker.processes import (
+    Command,
+    common_flags,
+    launcher_parser,
+    listening_flags,
+    reached_by,
+    run_fleet,
+)
 
 FOLDER = state.ROOT / "monitoring"
 MONITOR_PORT = 5700
@@ -30,26 +38,28 @@ def main(argv: list[str] | None = None) -> int:
     args = launcher_parser(program, __doc__).parse_args(argv)
     flags = common_flags(args)
     port = MONITOR_PORT + args.shift_ports
-    words = ["-m", "monitoring.monitor", "--port", str(port), "--host", args.host, *flags]
+    words = ["-m", "monitoring.monitor", "--port", str(port), *listening_flags(args), *flags]
     monitor = Command(f"monitor-{port}", words, args.host, port)
 
     def announcement() -> str:
         state.write_page_settings(
             FOLDER / "monitor_host.js",
-            host=args.host,
+            host=reached_by(args),
             port=port,
-            secret=state.secret(args.state).decode(),
+            secret=state.secret(args.state, args.secret_file).decode(),
+            tls=args.tls_cert is not None,
         )
         return OPEN_THIS.format(
-            page=(FOLDER / "index.html").as_uri(), flags="".join(f" {flag}" for flag in flags)
+            page=(FOLDER / "index.html").as_uri(),
+            flags=" " + shlex.join(flags) if flags else "",
         )
 
     try:
         moved = "Move all ports with --shift-ports N."
-        return run_fleet(program, [monitor], moved, announcement)
+        return run_fleet(program, args, [monitor], moved, announcement)
     except state.StateError as fault:
         state.complain(program, fault)
-        return 1
+        return 2 if isinstance(fault, state.UsageError) else 1
 
 
 if __name__ == "__main__":

@@ -40,8 +40,8 @@ function connect() {
   feed?.close();
   feed = null;
   if (!window.BARKER?.secret) return;
-  const { host, port, secret } = window.BARKER;
-  feed = new Dialer({ host, port }, { name: `page-${randomHex(4)}`, secret }, null, {
+  const { host, port, secret, tls } = window.BARKER;
+  feed = new Dialer({ host, port }, { name: `page-${randomHex(4)}`, secret, tls }, null, {
     up: () => {
       feed.send({ op: "subscribe", address: "monitor", epoch, after: serial, window: 1000 });
       showState();
@@ -101,7 +101,8 @@ function showState() {
   document.documentElement.dataset.state = up ? "connected" : lasting ? "offline" : "reconnecting";
   setText($("state"), up ? "Live" : lasting ? "Offline" : epoch ? "Reconnecting" : "Connecting");
   const words = !up && (lasting || now - downSince > WORDS_AFTER_MS) ? trouble() : "";
-  setText($("trouble"), words);
+  setText($("words"), words);
+  showTrust($("trust"), words && (feed?.fault?.url ?? ""));
   $("trouble").hidden = words === "";
 }
 

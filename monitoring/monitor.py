@@ -16,7 +16,7 @@ import sys
 import time
 from typing import Any
 
-from barker import state, wire
+from barker import hosts, state, wire
 from barker.delivery import Peers
 from barker.link import Link, Message
 from barker.node import Node, run_node
@@ -203,15 +203,12 @@ class Glance(Node):
             if self.now() > begun + (GLANCE_S if self.directory_epoch else DIRECTORY_S):
                 break
         if self.directory_epoch is None:
-            state.complain("monitor", "no directory at {}:{}".format(*self.args.directory))
+            state.complain("monitor", f"no directory at {hosts.spell(*self.args.directory)}")
             self.stop(1)
             return
         frame = self._agents.picture.frame(now_ms())
-        try:
-            print(json.dumps(frame) if self.args.json else table(frame), flush=True)
-        except OSError:  # whoever wanted it has gone
-            self.stop(1)
-        self.stop()
+        shown = state.say(json.dumps(frame) if self.args.json else table(frame))
+        self.stop(0 if shown else 1)  # 1: whoever wanted it has gone
 
 
 def parser() -> argparse.ArgumentParser:

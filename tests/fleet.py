@@ -33,6 +33,13 @@ from barker.delivery import Delivery, Job
 from barker.listen import Reader
 from barker.node import Node
 
+CERTIFICATES = state.ROOT / "tests" / "certificates"
+TLS_FLAGS = (
+    *("--tls-cert", str(CERTIFICATES / "service.pem")),
+    *("--tls-key", str(CERTIFICATES / "service.key")),
+    *("--tls-ca", str(CERTIFICATES / "authority.pem")),
+)
+
 # One variable scales every deadline, for machines that are slow or busy.
 SCALE = float(os.environ.get("BARKER_TEST_SCALE", "1"))
 DEADLINE_S = 20.0 * SCALE
@@ -157,10 +164,11 @@ class Service(Process):
 class Fleet:
     """Services of one system. Use as a context manager; nothing of it is left afterwards."""
 
-    def __init__(self, *, heartbeat_s: float = 1.0) -> None:
+    def __init__(self, *, heartbeat_s: float = 1.0, more_flags: Sequence[str] = ()) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="barker ")
         self.state = pathlib.Path(self._folder.name) / "var"
         self.heartbeat_s = heartbeat_s
+        self.more_flags = more_flags
         self.port = free_port()
         self.processes: list[Process] = []
         self.world = state.world(self.state)
@@ -178,7 +186,8 @@ class Fleet:
         """What every process of this system is told."""
         place = f"127.0.0.1:{self.port}"
         beat = f"{self.heartbeat_s:g}"
-        return ["--directory", place, "--state", str(self.state), "--heartbeat", beat]
+        own = ["--directory", place, "--state", str(self.state), "--heartbeat", beat]
+        return [*own, *self.more_flags]
 
     def run(self, module: str, *args: str, **popen: Any) -> Process:
         """Start a client or anything else of `barker`."""
@@ -216,6 +225,9 @@ class Fleet:
             directory=("127.0.0.1", self.port),
             state=self.state,
             secret_file=None,
+            tls_cert=None,
+            tls_key=None,
+            tls_ca=None,
             heartbeat=self.heartbeat_s,
             **more,
         )

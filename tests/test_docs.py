@@ -288,7 +288,7 @@ def command_modules() -> list[str]:
         for path in [ROOT / "launch.py", *files]
         if re.search(r"^def main\(", path.read_text(encoding="utf-8"), re.M)
     ]
-    return [*found, "tests.chaos", "tests.echo"]
+    return [*found, "tests.chaos", "tests.echo", "tests.soak"]
 
 
 PARSERS = {name: command_parser(name) for name in command_modules()}

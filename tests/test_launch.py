@@ -29,7 +29,7 @@ def copy_of_the_project(folder: pathlib.Path) -> pathlib.Path:
     return root
 
 
-class LaunchTest(unittest.TestCase):
+class ProjectTest(unittest.TestCase):
     """Each test has the project to itself, on ports of its own."""
 
     def setUp(self) -> None:
@@ -80,6 +80,12 @@ class LaunchTest(unittest.TestCase):
                 self.fail(f"still running: {alive}")
             os.sched_yield()
 
+    def end(self, launcher: Process) -> None:
+        launcher.signal(signal.SIGINT)
+        self.assertEqual(launcher.ended(), 0)
+
+
+class LaunchTest(ProjectTest):
     def test_barks_scroll_by_and_ctrl_c_stops_everything(self) -> None:
         launcher = self.launch()
         launcher.wait_for(r"\d\d:\d\d:\d\d ark3 <-- \w+: +\S")
@@ -143,10 +149,6 @@ class LaunchTest(unittest.TestCase):
         launcher = self.launch(*state_flags, "--fresh")
         launcher.wait_for("<--")
         self.assertNotIn(text, "\n".join(launcher.lines))
-
-    def end(self, launcher: Process) -> None:
-        launcher.signal(signal.SIGINT)
-        self.assertEqual(launcher.ended(), 0)
 
     def test_prints_what_to_try_next_and_it_works(self) -> None:
         launcher = self.launch()

@@ -16,7 +16,8 @@ OURS = {*PACKAGES, "launch"}
 LAYERS = (
     "ages barks frames handshake lines proof protocol ring routing streams strictjson users window"
     " wire",
-    "agent arguments delivery framing journal link node processes service state",
+    "agent arguments connecting delivery framing hosts journal link node processes service state"
+    " tls",
     "bizlogic directory handover inbox keeper manifold outbox readers timelines",
     "autobark bark listen",
 )

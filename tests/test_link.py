@@ -4,20 +4,16 @@ import asyncio
 import contextlib
 import os
 import pathlib
-import random
 import signal
 import time
 import unittest
-from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-from barker import frames, handshake, link, proof, state, wire
-from barker.bizlogic import BizLogic
-from barker.directory import Directory
+from barker import connecting, frames, handshake, link, proof, state, wire
+from barker.connecting import open_link
 from barker.inbox import Inbox
-from barker.link import Identity, Link, open_link
-from barker.outbox import Outbox
+from barker.link import Identity, Link
 from barker.service import Service
 from tests.fleet import DEADLINE_S, Fleet, until
 from tests.fleet import Service as ServiceProcess
@@ -142,7 +138,7 @@ class HandshakeTest(LinkTest):
         self.assertEqual(self.sink.ups, [])
 
     async def test_whoever_says_nothing_or_half_of_it_is_told_so_in_time(self) -> None:
-        self.patch(link, "HELLO_TIMEOUT_S", 0.1)
+        self.patch(connecting, "HELLO_TIMEOUT_S", 0.1)
         hello = Wire.pack([{"op": "hello", "v": 1, "name": "x", "nonce": NONCE}])
         begun = (b"", b'{"op":"hel', b"GET / HT", b"H", b" ", hello)
         connections = [await self.connect() for _ in begun]
@@ -153,7 +149,7 @@ class HandshakeTest(LinkTest):
                 await self.assertRefused(connection, wire.TIMEOUT, "in time")
 
     async def test_other_methods_and_protocols_are_closed_before_their_line_ends(self) -> None:
-        self.patch(link, "HELLO_TIMEOUT_S", 3600.0)
+        self.patch(connecting, "HELLO_TIMEOUT_S", 3600.0)
         for data in (b"P", b"OPTIONS", b"DELETE /", b"\x16\x03\x01\x02", b"\xff", b"  POST", b"1"):
             with self.subTest(data):
                 connection = await self.connect()
@@ -591,138 +587,6 @@ class WebSocketTest(WireTest):
                 if code:
                     self.assertEqual(int.from_bytes(payload[:2]), code)
                 self.assertEqual(await page.frame_received(), (0, b""))
-
-
-# --- every service, every op, over a real socket ------------------------------------------------
-
-WRONG: tuple[Any, ...] = (
-    None,
-    -1,
-    1.5,
-    2**53,
-    True,
-    "",
-    "\x00",
-    "a/b/c",
-    "x" * 1000,
-    [],
-    [1],
-    ["a"] * 1001,
-    {},
-)
-ADDRESSES = ["inbox/ark3", "outbox/ark3", "bizlogic", "inbox", "inbox/nobody", "x/y"]
-
-
-def good_value(name: str, dice: random.Random) -> Any:
-    """Something that the table of the protocol allows for a field of that name."""
-    choices: dict[str, Callable[[], Any]] = {
-        "to": lambda: dice.sample(ADDRESSES, dice.randint(1, 3)),
-        "addresses": lambda: dice.sample(ADDRESSES, dice.randint(1, 3)),
-        "targets": lambda: (
-            [{"name": "x", "host": "127.0.0.1", "port": 1, "since": 1}] * dice.choice((0, 1, 2))
-        ),
-        "body": lambda: dice.choice(
-            [
-                None,
-                1,
-                "x",
-                [],
-                {},
-                {"id": 1},
-                {"user": [], "id": {}},
-                bark("ark3", "1"),
-                bark("nobody", "1"),
-                bark("ark3", ""),
-            ]
-        ),
-        "address": lambda: dice.choice(ADDRESSES),
-        "prefix": lambda: dice.choice(["", "inbox", "inbox/ark3", "nothing"]),
-        "name": lambda: dice.choice(["x", "inbox-1"]),
-        "host": lambda: dice.choice(["127.0.0.1", "nowhere.invalid", "a..b"]),
-        "policy": lambda: dice.choice(["consistent", "ordered"]),
-        "port": lambda: dice.choice([1, 65535]),
-        "kind": lambda: "x",
-        "late": lambda: True,
-        "old": lambda: True,
-        "code": lambda: dice.choice(["full", "moved", "what"]),
-        "reason": lambda: "because",
-    }
-    for field in ("nonce", "mac", "epoch", "origin"):
-        choices[field] = lambda: dice.choice(["ab" * 8, "cd" * 32])
-    return choices.get(name, lambda: dice.choice([0, 1, 2, 5000, wire.MAX_COUNT]))()
-
-
-class EveryOpTest(WireTest):
-    """Promise 7: a clear error and a close, never a traceback, and nobody else is disturbed."""
-
-    async def asyncSetUp(self) -> None:
-        await super().asyncSetUp()
-        kinds: list[tuple[type[Service], tuple[str, ...]]] = [
-            (Directory, ()),
-            (Inbox, ("inbox",)),
-            (Outbox, ("outbox", "--push", "bizlogic")),
-            (BizLogic, ()),
-        ]
-        self.services = [await self.serve(kind, *argv) for kind, argv in kinds]
-
-    async def bystanders(self) -> list[Wire]:
-        return [await self.open(s.port) for s in self.services]
-
-    async def test_a_wrong_type_in_any_field_of_any_op_is_one_error(self) -> None:
-        dice = random.Random(7)
-        bystanders = await self.bystanders()
-        with self.assertNoLogs("barker", "ERROR"):
-            for op, fields in wire.OPS.items():
-                for field, check, required in fields:
-                    bad = [v for v in WRONG if field != "body" and not check(v)]
-                    lines = [{"op": op, field: v} for v in dice.sample(bad, min(3, len(bad)))]
-                    if required:
-                        lines.append({"op": op})
-                    for line in lines:
-                        message = {f.name: good_value(f.name, dice) for f in fields}
-                        if field in line:
-                            message.update(line)
-                        else:
-                            del message[field]
-                        for service_ in self.services:
-                            await self.one_error(service_, {"op": op, **message})
-        for bystander in bystanders:
-            await bystander.before_pong()
-
-    async def one_error(self, service_: Service, message: Message) -> None:
-        async with await Wire.open(service_.port, self.secret) as connection:
-            connection.send(message)
-            try:
-                heard = await connection.rest()
-            except OSError as fault:
-                self.fail(f"{service_.kind} {message}: {fault!r}")
-            self.assertEqual([m["op"] for m in heard], ["error"], f"{service_.kind} {message}")
-            self.assertEqual(heard[0]["code"], wire.PROTOCOL)
-
-    async def test_whatever_the_table_allows_never_makes_a_fault_of_ours(self) -> None:
-        dice = random.Random(11)
-        bystanders = await self.bystanders()
-        ops = list(wire.OPS)
-        with self.assertNoLogs("barker.service", "ERROR"):
-            for _ in range(150):
-                for service_ in self.services:
-                    async with await Wire.open(service_.port, self.secret) as connection:
-                        for _ in range(dice.randint(1, 5)):
-                            op = dice.choice([*ops, "put", "subscribe"])
-                            connection.send(self.any_message(op, dice))
-                        if dice.random() < 0.5:
-                            connection.end()
-                            await connection.rest()
-        for bystander in bystanders:
-            await bystander.before_pong()
-
-    @staticmethod
-    def any_message(op: str, dice: random.Random) -> Message:
-        message = {"op": op}
-        for field, _, required in wire.OPS[op]:
-            if required or dice.random() < 0.7:
-                message[field] = good_value(field, dice)
-        return message
 
 
 def open_files() -> int:

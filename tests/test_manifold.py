@@ -167,7 +167,7 @@ class FullTest(OutboxTest):
 
     async def answer(self) -> list[str]:
         """What is said of all puts so far, pings too: "1 full", "ping", "ack 2"."""
-        said = []
+        said: list[str] = []
         while not said or not said[-1].startswith("ack"):
             message = json.loads(await self.client._receive())
             match message["op"]:

@@ -473,6 +473,9 @@ class Simulation:
         self.args: dict[str, Any] = {
             "state": state,
             "secret_file": None,
+            "tls_cert": None,
+            "tls_key": None,
+            "tls_ca": None,
             "heartbeat": 1.0,
             "directory": ("127.0.0.1", 1),
             "name": None,

@@ -157,7 +157,13 @@ class PageSettingsTest(StateCase):
         self.write_settings(path)
         text = path.read_text("ascii")
         value = text.removeprefix("window.BARKER = ").removesuffix(";\n")
-        settings = {"host": "::1", "port": 1, "secret": '"</', "users": ["é", "\u2028"]}
+        settings = {
+            "host": "::1",
+            "port": 1,
+            "tls": False,
+            "secret": '"</',
+            "users": ["é", "\u2028"],
+        }
         self.assertEqual(json.loads(value), settings)
         self.assertMode(path, 0o600)
         self.assertEqual(self.files(), ["host.js"])

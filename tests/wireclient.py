@@ -16,6 +16,7 @@ import logging
 import os
 import pathlib
 import socket
+import ssl
 import tempfile
 import unittest
 from collections import deque
@@ -95,7 +96,7 @@ def one_by_one(message: Message) -> Iterator[Message]:
 
 
 def _json(message: Message) -> bytes:
-    if message["op"] not in ("puts", "messages"):
+    if message["op"] not in ("puts", "messages") or type(message.get("bodies")) is not list:
         return _compact(message)
     bodies = b",\t".join(map(_compact, message["bodies"]))
     return b"%b%b]}" % (_compact({**message, "bodies": []})[:-2], bodies)
@@ -117,14 +118,27 @@ class Wire:
         self._said: deque[Message] = deque()  # in one line with what was heard last
 
     @classmethod
-    async def connect(cls, port: int, buffer_bytes: int | None = None) -> Self:
+    async def connect(
+        cls,
+        port: int,
+        buffer_bytes: int | None = None,
+        *,
+        host: str = "127.0.0.1",
+        context: ssl.SSLContext | None = None,
+    ) -> Self:
         """Connect, and say nothing yet; `buffer_bytes` is what the kernel may hold for us."""
-        channel = socket.socket()
+        channel = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         channel.setblocking(False)
         if buffer_bytes:
             channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
-        await asyncio.get_running_loop().sock_connect(channel, ("127.0.0.1", port))
-        reader, writer = await asyncio.open_connection(sock=channel, limit=1 << 24)
+        try:
+            await asyncio.get_running_loop().sock_connect(channel, (host, port))
+        except OSError:
+            channel.close()
+            raise
+        reader, writer = await asyncio.open_connection(
+            sock=channel, limit=1 << 24, ssl=context, server_hostname=host if context else None
+        )
         return cls(reader, writer)
 
     @classmethod
@@ -269,12 +283,12 @@ class Wire:
 class WebSocketWire(Wire):
     """The same over a WebSocket, as a browser would open it."""
 
-    async def upgrade(self) -> bytes:
+    async def upgrade(self, host: str = "127.0.0.1", origin: str = "null") -> bytes:
         """The opening handshake; the head of the answer."""
         key = base64.b64encode(os.urandom(16)).decode()
         self.write(
-            "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Origin: null\r\nSec-WebSocket-Version: 13\r\n"
+            f"GET / HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Origin: {origin}\r\nSec-WebSocket-Version: 13\r\n"
             f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
         )
         async with asyncio.timeout(DEADLINE_S):
@@ -354,7 +368,7 @@ async def serving(
     with (
         mock.patch.object(node, "_stop_on_signals"),  # signals stay the test runner's
         mock.patch.object(node, "ready", tell),
-        mock.patch("barker.service.print", create=True),  # READY is for launchers
+        mock.patch("barker.service.state.say"),  # READY is for launchers
     ):
         run = asyncio.create_task(node.run())
         try:

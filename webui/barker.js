@@ -45,7 +45,7 @@ function directoryPlace() {
   return { host: name.replace(/^\[|\]$/g, ""), port: Number(number ?? port) };
 }
 
-const settingsNow = () => JSON.stringify([directoryPlace(), window.BARKER?.secret]);
+const settingsNow = () => JSON.stringify([directoryPlace(), window.BARKER?.secret, window.BARKER?.tls]);
 let settings = settingsNow();
 
 /** Run the settings file once more: the system may have been started anew, elsewhere. */
@@ -57,7 +57,7 @@ function readSettingsAgain() {
     if (settings === settingsNow()) return;
     settings = settingsNow();
     fillUsers();
-    client.settle(directoryPlace(), window.BARKER.secret);
+    client.settle(directoryPlace(), window.BARKER);
   };
   script.onerror = () => script.remove();
   document.head.append(script);
@@ -285,6 +285,7 @@ function showState() {
   troubleSince = state === "connected" ? null : troubleSince ?? now;
   const words = state === "offline" || now - (troubleSince ?? now) > WORDS_AFTER_MS ? trouble() : "";
   setText($("trouble"), words);
+  showTrust($("trust"), words && (client.services.find((s) => s.fault?.url)?.fault.url ?? ""));
   $("banner").hidden = words === "";
   showServices();
 }
@@ -313,7 +314,7 @@ function tick() {
 
 // --- Whose view it is ---
 
-const client = new Client(directoryPlace(), window.BARKER?.secret, {
+const client = new Client(directoryPlace(), window.BARKER ?? {}, {
   changed: () => showState(),
   bark: arrive,
   gap: missed,

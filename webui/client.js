@@ -297,9 +297,9 @@ class Writer extends Peer {
 /** Reads for one user and writes for any. `on`: changed(), bark(bark), gap(missed),
  *  settled(bark), refused(bark, reason), noSuchUser(reason). */
 class Client {
-  constructor(place, secret, on) {
+  constructor(place, { secret, tls }, on) {
     this.on = on;
-    this.identity = { name: PAGE_NAME, secret };
+    this.identity = { name: PAGE_NAME, secret, tls };
     this.directory = new Directory(place, this.identity, on.changed);
     this.reader = null;
     this.writers = new Map();
@@ -351,8 +351,8 @@ class Client {
   }
 
   /** The settings are others than before: perhaps the system was started anew elsewhere. */
-  settle(place, secret) {
-    this.identity.secret = secret;
+  settle(place, { secret, tls }) {
+    Object.assign(this.identity, { secret, tls });
     this.directory.moveTo(place);
   }
 

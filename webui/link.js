@@ -32,11 +32,13 @@ const BACKOFF_OFFLINE_MS = 5000;
 // A link that lived for less than this was no success: the back-off goes on where it was.
 const STABLE_MS = 2000;
 
-/** Why a link ended: `code` is one of the wire's, or one of ours (closed, silent, settings). */
+/** Why a link ended: `code` is one of the wire's, or one of ours (closed, silent, settings, and
+ *  untrusted: then `url` is where a person can tell the browser to trust a certificate). */
 class Fault extends Error {
-  constructor(code, reason) {
+  constructor(code, reason, url = "") {
     super(reason);
     this.code = code;
+    this.url = url;
   }
 }
 
@@ -72,15 +74,29 @@ class Link {
     this.begun = this.heard = this.ticked = performance.now();
     this.ticker = setInterval(() => this.tick(), HEARTBEAT_MS / 2);
     const host = place.host.includes(":") ? `[${place.host}]` : place.host; // IPv6
+    const at = `//${host}:${place.port}/`;
     try {
-      this.socket = new WebSocket(`ws://${host}:${place.port}/`);
+      this.socket = new WebSocket(`${identity.tls ? "wss" : "ws"}:${at}`);
     } catch (fault) { // not an address at all; only said after our maker knows us
       queueMicrotask(() => this.end(new Fault("settings", fault.message)));
       return;
     }
-    this.socket.onopen = () => this.greet(identity, expect).catch((fault) => this.end(fault));
+    let opened = false;
+    this.socket.onopen = () => {
+      opened = true;
+      this.greet(identity, expect).catch((fault) => this.end(fault));
+    };
     this.socket.onmessage = (event) => this.receive(event.data);
-    this.socket.onclose = () => this.end(new Fault("closed", "the connection was closed"));
+    this.socket.onclose = () => {
+      // No page is told why: nobody there, or a certificate that the browser does not trust. Nor
+      // does a browser ask anybody whether to, unless it is shown the place as a page.
+      if (identity.tls && !opened) {
+        const reason = "nobody answers, or this browser does not trust the certificate yet";
+        this.end(new Fault("untrusted", reason, `https:${at}`));
+      } else {
+        this.end(new Fault("closed", "the connection was closed"));
+      }
+    };
   }
 
   /** Nothing but hello and proof is said before the other side has shown that it is one of us. */
@@ -169,6 +185,17 @@ class Link {
     }
     this.on.down(fault instanceof Fault ? fault : new Fault("closed", String(fault)));
   }
+}
+
+/** What to do about a certificate, for an element: a sentence with a link, or nothing. */
+function showTrust(element, url) {
+  if ((element.querySelector("a")?.href ?? "") === url) return;
+  const link = document.createElement("a");
+  link.href = link.textContent = url;
+  link.target = "_blank";
+  link.rel = "noopener";
+  const words = ["If the browser does not trust its certificate yet: open ", link, ", accept it, and come back."];
+  element.replaceChildren(...(url ? words : []));
 }
 
 /** Keeps one link up for as long as it is wanted. `on` is as for a link. */

@@ -1,0 +1,138 @@
+"""Hosts: the addresses behind a name, which of them may be listened at, and by what name we go.
+
+``localhost`` is taken to be both loopback addresses, whatever a machine's own table says (RFC 6761,
+6.3): a service of that name listens at both, at one port, and a client tries one after the other.
+So it does not matter which of them the machine, or a browser on it, would have tried first.
+
+Blocking, since a resolver is; a service asks in a thread.
+"""
+
+import contextlib
+import errno
+import ipaddress
+import os
+import pathlib
+import socket
+from typing import NamedTuple
+
+LOCALHOST = "localhost"
+LOOPBACKS = ("127.0.0.1", "::1")
+# By these names every machine is itself, so whoever comes by one of them came from here.
+OWN_NAMES = frozenset({LOCALHOST, *LOOPBACKS})
+# How often a port that is free at one address of a name may turn out to be taken at another.
+PORT_TRIES = 20
+
+# What the system says of an address that this machine has not got (IPv6 may be switched off).
+_ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
+
+
+class Address(NamedTuple):
+    """One address as the socket calls want it."""
+
+    family: socket.AddressFamily
+    sockaddr: tuple[object, ...]
+
+    @property
+    def host(self) -> str:
+        return str(self.sockaddr[0])
+
+
+def spell(host: str, port: int) -> str:
+    """``HOST:PORT`` as `arguments.place` reads it: IPv6 addresses stand in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def alternatives(host: str) -> tuple[str, ...]:
+    """What to try, one after the other, to reach `host`."""
+    return LOOPBACKS if host.lower() == LOCALHOST else (host,)
+
+
+def is_number(host: str) -> bool:
+    """Is it an address, and no name that somebody has to be asked about?"""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def addresses(host: str, port: int) -> list[Address]:
+    """All that `host` stands for, to listen at. Raises OSError or UnicodeError if it is nothing.
+
+    An empty host is every address of the machine.
+    """
+    found: dict[Address, None] = {}
+    for name in alternatives(host):
+        for family, _, _, _, sockaddr in socket.getaddrinfo(
+            name or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            if family in (socket.AF_INET, socket.AF_INET6):
+                found[Address(family, sockaddr)] = None
+    if not found:
+        raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    return list(found)
+
+
+def is_loopback(host: str) -> bool:
+    """Does nobody but this machine reach it?"""
+    address = ipaddress.ip_address(host)
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def why_closed(
+    host: str, at: list[Address], secret_file: pathlib.Path | None, advertise: str | None
+) -> str | None:
+    """Why nobody should listen there, or None.
+
+    What others can reach is opened only to who has seen to the secret: the one in the state folder
+    was made for this machine, and nobody may know that it is one.
+    """
+    name = host or "every address"
+    if secret_file is None and not all(is_loopback(a.host) for a in at):
+        return (
+            f"{name} can be reached from other machines; that takes a secret of your own, "
+            "which --secret-file names"
+        )
+    if advertise is None and any(ipaddress.ip_address(a.host).is_unspecified for a in at):
+        return f"{name} is no address to be reached by; --advertise says by which others reach us"
+    return None
+
+
+def bind(at: list[Address]) -> list[socket.socket]:
+    """A socket for each address, bound and not listening yet, all with the same port number.
+
+    Raises OSError. An address that the machine has not got is left out if there is another.
+    """
+    for _ in range(PORT_TRIES - 1):
+        try:
+            return _bind_once(at)
+        except OSError as fault:
+            if fault.errno != errno.EADDRINUSE or at[0].sockaddr[1]:
+                raise
+    return _bind_once(at)
+
+
+def _bind_once(at: list[Address]) -> list[socket.socket]:
+    absent: OSError | None = None
+    with contextlib.ExitStack() as undo:
+        bound: list[socket.socket] = []
+        for family, sockaddr in at:
+            port = bound[0].getsockname()[1] if bound else sockaddr[1]
+            try:
+                channel = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                if os.name == "posix":  # on Windows it would let two have one port
+                    channel.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:  # IPv4 has its own socket
+                    channel.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                channel.bind((sockaddr[0], port, *sockaddr[2:]))
+            except OSError as fault:
+                if fault.errno not in _ABSENT:
+                    raise
+                absent = fault
+                continue
+            bound.append(channel)
+        if not bound:
+            assert absent
+            raise absent
+        undo.pop_all()
+        return bound

@@ -1,0 +1,191 @@
+"""Soak: a system under load for long, services restarted all the while. Does anything grow?
+
+    python -m tests.soak --seconds 600 --rate 1000
+
+Dogs bark at that rate, some people read, and every few seconds one service after the other is
+killed or stopped and started again. Once a second everybody's memory and open files are read from
+``/proc``. At first things fill up that stay: timelines, journals, and the barks by which a bark is
+known again. Of the time after that, nobody may need more in the second half than in the first, but
+for a margin. The exit status is 1 if somebody does, if a process ends that nobody has ended, if
+there is a traceback in what any of them says, or if a bark is not acked in the end. Linux only.
+"""
+
+import argparse
+import functools
+import itertools
+import json
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from barker import state
+from barker.streams import MIN_REMEMBERED_KEYS
+from tests.fleet import Fleet, Process, Service, free_port
+
+# An inbox remembers up to this many barks (see `Duplicates`); until then it has to grow.
+FILLING_BARKS = 2 * MIN_REMEMBERED_KEYS
+# What the second half may have more than the first one: noise of allocators and of restarts.
+MARGIN_BYTES = 8 * 1024 * 1024
+MARGIN_SHARE = 0.10
+MARGIN_FILES = 4
+# Between two restarts, and how long a service is away.
+RESTART_EVERY_S = 5.0
+AWAY_S = 0.5
+# How long the last barks may take to be acked at the end.
+REST_S = 120.0
+READERS = 5
+
+
+class Sample(NamedTuple):
+    at_s: float
+    resident: int
+    files: int
+
+
+class Slot:
+    """One place in the system: whatever process is there now, and what all of them have needed."""
+
+    def __init__(self, name: str, start: Callable[[], Process]) -> None:
+        self.name = name
+        self.lives = 0
+        self.samples: list[Sample] = []
+        self._start = start
+        self.start()
+
+    def start(self) -> None:
+        self.process = self._start()
+        self.lives += 1
+
+    def restart(self, *, kill: bool) -> None:
+        """End it one way or the other, and start it again a moment later."""
+        if kill:
+            self.process.kill()
+        else:
+            self.process.child.terminate()
+            self.process.ended()
+        self.process.close()
+        time.sleep(AWAY_S)
+        self.start()
+
+    def look(self, at_s: float) -> None:
+        folder = pathlib.Path(f"/proc/{self.process.pid}")
+        try:
+            pages = int((folder / "statm").read_text().split()[1])
+            files = len(list((folder / "fd").iterdir()))
+        except (OSError, IndexError):
+            return  # it has just ended; `Soak.run` will see whether it should have
+        self.samples.append(Sample(at_s, pages * os.sysconf("SC_PAGE_SIZE"), files))
+
+    def most(self, begin_s: float, end_s: float) -> tuple[int, int]:
+        """The most memory and files in that time."""
+        some = [s for s in self.samples if begin_s <= s.at_s < end_s]
+        return max((s.resident for s in some), default=0), max((s.files for s in some), default=0)
+
+
+class Soak:
+    """One run; `faults` says what was wrong with it."""
+
+    def __init__(self, seconds: float, rate: float) -> None:
+        self.seconds = seconds
+        self.rate = rate
+        filled = min(seconds, FILLING_BARKS / rate)
+        self.phases = (0.0, filled, (filled + seconds) / 2, seconds)
+        self.faults: list[str] = []
+        self.slots: list[Slot] = []
+
+    def run(self) -> None:
+        with Fleet() as fleet:
+            self._start(fleet)
+            count = int(self.rate * self.seconds)
+            barking = (f"{self.rate:g}", "--count", f"{count}")
+            dogs = self._slot("autobark", lambda: fleet.run("autobark", *barking))
+            readers = fleet.world.names[:READERS]
+            self._slot("listen", lambda: fleet.run("listen", *readers, "--history", "0"))
+            begun = time.monotonic()
+            restarted = itertools.cycle(
+                itertools.product((True, False), [s for s in self.slots if s.name in self.victims])
+            )
+            next_restart = RESTART_EVERY_S
+            while (now := time.monotonic() - begun) < self.seconds:
+                for slot in self.slots:
+                    slot.look(now)
+                    if slot.process.child.poll() is not None and slot is not dogs:
+                        self.faults.append(f"{slot.name} has ended by itself: {slot.process!r}")
+                        return
+                if now > next_restart:
+                    kill, slot = next(restarted)
+                    slot.restart(kill=kill)
+                    next_restart += RESTART_EVERY_S
+                time.sleep(max(0.0, 1.0 - (time.monotonic() - begun - now)))
+            if dogs.process.ended(REST_S):
+                self.faults.append(f"not every bark was acked: {dogs.process!r}")
+            for process in fleet.processes:
+                if any("Traceback" in line for line in process.lines):
+                    self.faults.append(f"a traceback: {process!r}")
+        self._judge()
+
+    def _start(self, fleet: Fleet) -> None:
+        """Two or more of each kind but the directory; the first of each is never restarted."""
+        self._slot("directory", fleet.directory)
+        for kind, count in (("inbox", 2), ("bizlogic", 2), ("outbox", 3)):
+            for i in range(count):
+                start: Callable[..., Service] = getattr(fleet, kind)
+                self._slot(f"{kind}-{i}", functools.partial(start, port=free_port()))
+        self.victims = [slot.name for slot in self.slots if not slot.name.endswith("-0")]
+
+    def _slot(self, name: str, start: Callable[[], Process]) -> Slot:
+        self.slots.append(Slot(name, start))
+        return self.slots[-1]
+
+    def _judge(self) -> None:
+        for slot in self.slots:
+            _, before, after = self._phases_of(slot)
+            if after[0] > before[0] * (1 + MARGIN_SHARE) + MARGIN_BYTES:
+                self.faults.append(f"{slot.name} grows: {before[0]} bytes, then {after[0]}")
+            if after[1] > before[1] + MARGIN_FILES:
+                self.faults.append(f"{slot.name} has more files: {before[1]}, then {after[1]}")
+
+    def table(self) -> str:
+        """The most memory and open files of each slot: while filling up, 1st half, 2nd half."""
+        lines = [f"{'':<12} {'lives':>5} {'MiB: filling':>13} {'1st':>7} {'2nd':>7}  files"]
+        for slot in self.slots:
+            phases = self._phases_of(slot)
+            memory = " ".join(f"{m / 2**20:7.1f}" for m, _ in phases)
+            files = " ".join(f"{f:4}" for _, f in phases)
+            lines.append(f"{slot.name:<12} {slot.lives:>5}      {memory} {files}")
+        return "\n".join(lines)
+
+    def _phases_of(self, slot: Slot) -> list[tuple[int, int]]:
+        return [slot.most(a, b) for a, b in itertools.pairwise(self.phases)]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.soak",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--seconds", type=float, default=600.0, help="(default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=1000.0, help="barks a second (%(default)s)")
+    args = parser.parse_args(argv)
+    if not pathlib.Path("/proc/self/statm").exists():
+        state.complain("soak", "this system does not tell how much memory a process has")
+        return 2
+    if args.seconds < 2 * FILLING_BARKS / args.rate:
+        enough = 2 * FILLING_BARKS / args.rate
+        parser.error(f"at that rate, nothing can be judged in less than {enough:.0f} seconds")
+    soak = Soak(args.seconds, args.rate)
+    try:
+        soak.run()
+    except AssertionError as fault:
+        soak.faults.append(str(fault))
+    print(soak.table())
+    print(json.dumps({"seconds": args.seconds, "rate": args.rate, "faults": soak.faults}))
+    return 1 if soak.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
