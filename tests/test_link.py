@@ -15,6 +15,7 @@ from unittest import mock
 from barker import frames, handshake, link, proof, state, wire
 from barker.bizlogic import BizLogic
 from barker.directory import Directory
+from barker.followers import Followers
 from barker.inbox import Inbox
 from barker.link import Identity, Link, open_link
 from barker.outbox import Outbox
@@ -654,6 +655,7 @@ class EveryOpTest(WireTest):
             (Inbox, ("inbox",)),
             (Outbox, ("outbox", "--push", "bizlogic")),
             (BizLogic, ()),
+            (Followers, ("--no-journal",)),
         ]
         self.services = [await self.serve(kind, *argv) for kind, argv in kinds]
 
