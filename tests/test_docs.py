@@ -66,6 +66,7 @@ NO_LIMITS = {
     "frames.MASK",
     "frames.LENGTH",
     "ring._SPACE",
+    "graph._NEVER",
 }
 
 
@@ -288,7 +289,8 @@ def command_modules() -> list[str]:
         for path in [ROOT / "launch.py", *files]
         if re.search(r"^def main\(", path.read_text(encoding="utf-8"), re.M)
     ]
-    return [*found, "tests.chaos", "tests.echo", "tests.soak"]
+    tools = ("celebrity", "chaos", "echo", "million", "soak")
+    return [*found, *(f"tests.{tool}" for tool in tools)]
 
 
 PARSERS = {name: command_parser(name) for name in command_modules()}
@@ -476,7 +478,7 @@ def number_constants() -> Iterator[tuple[str, float]]:
 # --- What is shown -----------------------------------------------------------------------------
 
 # Ports of the text: all that have to be others where the tests run.
-PORTS = (5672, 5680, 5681, 5682, 5690, 5700, 5800, 5801, 5802, 5803, 5820, 5821, 9001)
+PORTS = (5672, 5680, 5681, 5682, 5690, 5691, 5695, 5700, 5800, 5801, 5802, 5803, 5820, 5821, 9001)
 _PORT = re.compile(r"(?<![\w.])(?<!\d:)" + f"({'|'.join(map(str, PORTS))})" + r"(?![\w.]\d|\d|:\d)")
 # What differs between any two runs.
 VARIES = [
@@ -648,7 +650,11 @@ class Lab:
                 return f"{line} --shift-ports {self.shift} "
             if module.startswith(("barker.", "monitoring.monitor")):
                 line += f" --directory 127.0.0.1:{5672 + self.shift}"
-                default = {"barker.directory": 5672, "barker.bizlogic": 5680}.get(module)
+                default = {
+                    "barker.directory": 5672,
+                    "barker.bizlogic": 5680,
+                    "barker.followers": 5690,
+                }.get(module)
                 if default and "--port" not in line:
                     line += f" --port {default + self.shift}"
             return line + " "
