@@ -46,6 +46,7 @@ class Arrival(NamedTuple):
     entry: Entry
     timelines: Sequence[Timeline]
     key: tuple[str, str]
+    at: object
 
 
 _address_of = attrgetter("address")
@@ -115,12 +116,12 @@ class Inbox(Keeper[Arrival]):
             origin, n = self.epoch, self._n
         if len(fresh) < len(addresses):
             timelines = self._all_timelines(fresh)
-        entry = Entry(put.body, origin, n, self._is_late(key[0], put.fields) or late, put.old)
-        return Arrival(entry, timelines, key)
+        return Arrival(
+            Entry(put.body, origin, n, late, put.old), timelines, key, put.fields.get("at")
+        )
 
-    def _is_late(self, user: str, fields: dict[str, Any]) -> bool:
+    def _is_late(self, user: str, at: object) -> bool:
         """Has something that the author said afterwards been here before?"""
-        at = fields.get("at")
         if type(at) is not int:
             return False
         latest = self._latest.get(user, -1)
@@ -153,9 +154,11 @@ class Inbox(Keeper[Arrival]):
 
     def keep(self, stages: Sequence[Arrival], segment: int) -> None:
         self._begun.clear()
+        self._duplicates.confirm()
         grown = self._readers.grown
-        for entry, timelines, _ in stages:
+        for entry, timelines, key, at in stages:
             entry.segment = segment
+            entry.late = self._is_late(key[0], at) or entry.late
             for timeline in timelines:
                 serial = timeline.append(entry, entry.old)
                 timeline.recorded_in = segment
@@ -169,6 +172,7 @@ class Inbox(Keeper[Arrival]):
         self._entry_bytes += timelines * (len(entry.body) + ENTRY_OVERHEAD)
 
     def withdraw(self, stage: Arrival) -> None:
+        self._duplicates.reject()
         self._duplicates.withdraw(stage.key, list(map(_address_of, stage.timelines)))
         self._begun.clear()
 
@@ -268,12 +272,7 @@ class Inbox(Keeper[Arrival]):
     # --- the journal ---
 
     def header(self) -> dict[str, Any]:
-        highest = self._duplicates.highest
-        for stage in self._staged:  # they come behind the header, or not at all
-            entry = stage.entry
-            if not (entry.old or entry.late) and entry.origin in highest:
-                highest[entry.origin] = min(highest[entry.origin], entry.n - 1)
-        return {"n": self._n, "highest": highest}
+        return {"n": self._n, "highest": self._duplicates.highest}
 
     def replay(self, segment: int, line: bytes) -> None:
         record = wire.decode_record(line)
@@ -301,7 +300,9 @@ class Inbox(Keeper[Arrival]):
         for _, to, origin, n, old, body, fields in wire.puts_in(record):
             user = fields["user"]
             self._duplicates.admit((user, fields["id"]), None if old else origin, n, list(to))
-            entry = Entry(body, origin or "", n, self._is_late(user, fields), old, segment)
+            entry = Entry(
+                body, origin or "", n, self._is_late(user, fields.get("at")), old, segment
+            )
             self._count(entry, len(to))
             for address in to:
                 timeline = self._timeline(address)
@@ -309,6 +310,7 @@ class Inbox(Keeper[Arrival]):
                 timeline.recorded_in = segment
             if origin == self.epoch:
                 self._n = max(self._n, n)
+        self._duplicates.confirm()
 
     def _clean(self) -> None:
         """Drop the oldest segment if the journal is too large, after freeing it from references."""

@@ -185,11 +185,12 @@ class Keys:
 class _Origin:
     """What one manifold has stamped: the highest counter, and by counter who has had what."""
 
-    __slots__ = ("heard", "highest", "stamped")
+    __slots__ = ("heard", "highest", "kept", "stamped")
 
     def __init__(self) -> None:
         self.heard = 0
         self.highest = -1
+        self.kept = -1  # the same, of what was confirmed
         self.stamped: dict[int, Addresses] = {}
 
 
@@ -208,17 +209,30 @@ class Duplicates:
 
     @property
     def highest(self) -> dict[str, int]:
-        """For each origin the highest counter seen; to be kept beyond this process."""
-        return {name: origin.highest for name, origin in self._origins.items()}
+        """For each origin the highest counter confirmed; to be kept beyond this process."""
+        return {name: origin.kept for name, origin in self._origins.items()}
 
     def remember(self, highest: dict[str, int]) -> None:
         """Take up what an earlier process has seen."""
         for name, n in highest.items():
             origin = self._origin(name)
-            origin.highest = max(n, origin.highest)
+            origin.highest = origin.kept = max(n, origin.highest)
+
+    def confirm(self) -> None:
+        """All that was admitted since the last time was accepted in fact."""
+        for origin in self._origins.values():
+            origin.kept = origin.highest
+
+    def reject(self) -> None:
+        """It was not (the disk is full): nothing that comes again comes late because of it.
+
+        Whom it was for is to be `withdraw`n besides, for each.
+        """
+        for origin in self._origins.values():
+            origin.highest = origin.kept
 
     def withdraw(self, key: tuple[str, str], addresses: Sequence[str]) -> None:
-        """What `admit` has just returned was not accepted after all (the disk is full)."""
+        """These addresses have not had it after all."""
         record = self._young.get(key) or self._old.get(key)
         if record:
             if isinstance(record, list):
@@ -257,9 +271,12 @@ class Duplicates:
         else:
             # The same object is in several tables, and all of them have to know.
             fresh = [a for a in addresses if a not in record]
-            if isinstance(record, list):
+            if isinstance(record, set):
+                record.update(fresh)
+            elif len(record) + len(fresh) <= MAX_LISTED:
                 record += fresh
             else:
+                record = self._as_set(key, record)
                 record.update(fresh)
         if of is not None:
             of.stamped[n] = record
@@ -271,6 +288,17 @@ class Duplicates:
                 self._old, self._young = self._young, {}
             self._young[key] = record
         return fresh, late
+
+    def _as_set(self, key: tuple[str, str], record: list[str]) -> set[str]:
+        """The record as a set from now on, wherever it is."""
+        grown = set(record)
+        for keys in (self._young, self._old):
+            if keys.get(key) is record:
+                keys[key] = grown
+        for of in self._origins.values():
+            for n in [n for n, some in of.stamped.items() if some is record]:
+                of.stamped[n] = grown
+        return grown
 
     def _origin(self, name: str) -> _Origin:
         """The origin, new if need be; then the one unheard of for longest makes room."""

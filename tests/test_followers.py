@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import unittest
 from collections.abc import Sequence
 from unittest import mock
@@ -292,7 +293,8 @@ class JournalTest(FollowersTest):
             epoch = service.journal.epoch
             assert isinstance(service.journal, Journal)
             path = service.journal._path(service.journal.current)
-        path.write_bytes(path.read_bytes()[:-4])
+        *records, _closed = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(records)[:-4])
         with self.assertLogs("barker", "WARNING"):
             async with self.running() as service:
                 self.assertNotEqual(service.journal.epoch, epoch)
@@ -441,15 +443,9 @@ class FeedTest(FollowersTest):
     """The reader's side, across failovers."""
 
     async def keeper(self) -> Keeper:
-        args = self.directory.args
-        node = Keeper(
-            type(args)(
-                directory=("127.0.0.1", self.directory.port),
-                state=self.folder,
-                secret_file=None,
-                heartbeat=60,
-            )
-        )
+        args = copy.copy(self.directory.args)
+        args.directory = ("127.0.0.1", self.directory.port)
+        node = Keeper(args)
         run = asyncio.create_task(node.run())
         self.addAsyncCleanup(asyncio.wait_for, run, 10)
         self.addCleanup(node.stop)

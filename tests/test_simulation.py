@@ -436,6 +436,14 @@ SETTINGS = {
         mortal=("bizlogic", "outbox", "inbox"),
         punctual=True,
     ),
+    # Disks fill up, and nobody's share ever changes its owner.
+    "full": Setting(
+        names=("outbox-a", *WORKERS, "inbox-a"),
+        at_first=("outbox-a", *WORKERS, "inbox-a"),
+        mortal=("bizlogic", "outbox", "inbox"),
+        disks=True,
+        punctual=True,
+    ),
     # Rings change.
     "rings": Setting(
         names=("outbox-a", "outbox-b", *WORKERS, "inbox-a", "inbox-b", "inbox-c"),
@@ -1112,6 +1120,9 @@ class SimulationTest(unittest.TestCase):
 
     def test_nothing_is_lost_or_twice_when_disks_fill_up(self) -> None:
         self.assertAllGood("disks")
+
+    def test_promise_3_what_a_full_disk_refuses_comes_in_its_order_all_the_same(self) -> None:
+        self.assertAllGood("full")
 
     def test_nothing_else_is_lost_with_what_a_power_cut_takes(self) -> None:
         self.assertAllGood("power")

@@ -370,6 +370,7 @@ class DuplicatesTest(unittest.TestCase):
         seen.put(100)
         seen.put(7, origin="p")
         again.put(8, origin="p")
+        seen.real.confirm()
         again.real.remember(seen.real.highest)
         self.assertEqual(again.real.highest, {"o": 100, "p": 8})
         self.assertEqual(again.put(96, bark="old"), ("", True))

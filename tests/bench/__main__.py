@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     scale = QUICK if args.quick else FULL
     if args.runs:
-        scale = scale._replace(runs=args.runs)
+        scale = scale._replace(runs=args.runs, fewer=args.runs)
     # As on Ctrl-C: what was started is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
@@ -134,7 +134,7 @@ def main(argv: list[str] | None = None) -> int:
     else:
         heading = [
             f"{where['date']}: {where['cores']} cores, {where['python']}, {where['platform']}",
-            f"{scale.runs} runs{' (quick)' if args.quick else ''}; "
+            f"median of {scale.runs} runs, or {scale.fewer}{' (quick)' * args.quick}; "
             f"the machine's load at the start was {where['load']}",
         ]
         print(table(heading, sections))

@@ -215,6 +215,9 @@ class System(Children):
         argv = ("outbox", "--push", "bizlogic", "--port", "0", "--name", name)
         return self.run(name, "barker.manifold", *argv, *flags)
 
+    def followers(self) -> Child:
+        return self.run("followers", "barker.followers", "--port", "0")
+
     def bizlogic(self) -> Child:
         return self.run("bizlogic", "barker.bizlogic", "--port", "0")
 
@@ -222,9 +225,10 @@ class System(Children):
         return self.run("inbox", "barker.manifold", "inbox", "--port", "0", *flags)
 
     def pipeline(self, *flags: str) -> list[Child]:
-        """Directory, 3 outboxes, bizlogic, inbox; `flags` are for outboxes and inbox."""
+        """Directory, followers, 3 outboxes, bizlogic, inbox; `flags` are for manifolds."""
+        first = [self.directory(), self.followers()]
         outboxes = [self.outbox(f"outbox-{i}", *flags) for i in (1, 2, 3)]
-        return [self.directory(), *outboxes, self.bizlogic(), self.inbox(*flags)]
+        return [*first, *outboxes, self.bizlogic(), self.inbox(*flags)]
 
     def producer(self, label: str, **flags: object) -> Child:
         return self.run(label, "tests.bench.people", "producer", *_words(flags))

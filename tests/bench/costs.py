@@ -44,12 +44,9 @@ def backlog(barks: int) -> Backlog:
     """Fill one outbox while there is no bizlogic, kill it, have it recover, and let all go."""
     with System(load.world(AUTHORS, 1)) as system:
         flags = ("--max-backlog", str(2 * barks))
-        directory, inbox, outbox = services = [
-            system.directory(),
-            system.inbox(),
-            system.outbox("outbox", *flags),
-        ]
-        all_ready(services)
+        others = [system.directory(), system.followers(), system.inbox()]
+        outbox = system.outbox("outbox", *flags)
+        all_ready([*others, outbox])
         started = outbox.cpu_s
         # Streams are made at the first bark of each author, and are not what we look at.
         _fill(system, AUTHORS, 1)
@@ -64,12 +61,11 @@ def backlog(barks: int) -> Backlog:
         queued = barks + AUTHORS
         listener = system.listener(users=AUTHORS, expect=queued)
         listener.event("ready")
-        working = [directory, inbox, outbox]
-        cpu = cpu_s([*working, listener])
+        cpu = cpu_s([*others, outbox, listener])
         bizlogic = system.bizlogic()
         bizlogic.event("ready")
         cpu += bizlogic.cpu_s
-        drained = listener.event("shown")["cpu_s"] + cpu_s([*working, bizlogic]) - cpu
+        drained = listener.event("shown")["cpu_s"] + cpu_s([*others, outbox, bizlogic]) - cpu
     return Backlog(
         taken_us=1e6 * taken / barks,
         memory_bytes=memory / barks - load.CONTENT_CHARS,
@@ -82,7 +78,9 @@ def backlog(barks: int) -> Backlog:
 def _fill(system: System, barks: int, seed: int) -> None:
     for start in range(0, barks, MOST_PREPARED):
         count = min(MOST_PREPARED, barks - start)
-        producer = system.producer("producer", users=AUTHORS, count=count, seed=seed, outboxes=1)
+        producer = system.producer(
+            "producer", users=AUTHORS, count=count, seed=seed, outboxes=1, alone=True
+        )
         producer.event("ready")
         producer.go()
         producer.event("said")
@@ -93,20 +91,20 @@ def _on_disk(system: System) -> int:
     return sum(path.stat().st_size for path in files)
 
 
-def queued(scale: Scale, runs: int) -> list[Figure]:
+def queued(scale: Scale) -> list[Figure]:
     """By the queued bark, for a short and a long backlog; and how it grows."""
     few, many = scale.backlogs
-    short = [backlog(few) for _ in range(runs)]
+    short = [backlog(few) for _ in range(scale.fewer)]
     # A run of a million takes as long as all others together, and is its own mean.
     long = [backlog(many)]
     least = statistics.median(b.way_us for b in short)
     return [
-        Figure(f"{few:,} queued, CPU us/bark", [b.taken_us for b in short]),
-        Figure("  drained, CPU us/bark", [b.drained_us for b in short]),
-        Figure(f"{many:,} queued, CPU us/bark", [b.taken_us for b in long]),
-        Figure("  drained, CPU us/bark", [b.drained_us for b in long]),
+        Figure(f"{few:,} queued", [b.taken_us for b in short]),
+        Figure("  and drained", [b.drained_us for b in short]),
+        Figure(f"{many:,} queued", [b.taken_us for b in long]),
+        Figure("  and drained", [b.drained_us for b in long]),
         Figure(
-            "  both, CPU us/bark",
+            "  both, to those of the first",
             [b.way_us for b in long],
             [b.way_us / least for b in long],
             at_most(1.2),
@@ -151,7 +149,7 @@ def growing(name: str, results: dict[int, list[float]], bound: Bound | None = No
     least, most = min(results), max(results)
     return [
         Figure(
-            f"{size:,} {name}, CPU us/bark",
+            f"{size:,} {name}",
             values,
             ratios(values, results[least]),
             bound if size == most else None,
@@ -160,10 +158,10 @@ def growing(name: str, results: dict[int, list[float]], bound: Bound | None = No
     ]
 
 
-def users(scale: Scale, runs: int) -> list[Figure]:
+def users(scale: Scale) -> list[Figure]:
     first: dict[int, list[float]] = {size: [] for size in scale.users}
     later: dict[int, list[float]] = {size: [] for size in scale.users}
-    for _ in range(runs):
+    for _ in range(scale.fewer):
         for size in scale.users:
             first_us, later_us = by_users(size, scale.some)
             first[size].append(first_us)
@@ -173,17 +171,19 @@ def users(scale: Scale, runs: int) -> list[Figure]:
     return [*growing("users", later, at_most(1.35)), each]
 
 
-def streams(scale: Scale, runs: int) -> list[Figure]:
+def streams(scale: Scale) -> list[Figure]:
     over_one: dict[int, list[float]] = {size: [] for size in scale.streams}
-    over_many: dict[int, list[float]] = {size: [] for size in scale.streams}
     most = max(scale.streams)
-    for _ in range(runs):
+    over_many: dict[int, list[float]] = {size: [] for size in scale.streams}
+    over_many[1] = over_one[most]
+    for _ in range(scale.fewer):
         for size in scale.streams:
             over_one[size].append(by_streams(size, 1, scale.some))
-            over_many[size].append(by_streams(most, size, scale.some))
+            if size > 1:
+                over_many[size].append(by_streams(most, size, scale.some))
     return [
-        *growing("subscriptions", over_one, at_most(1.2)),
-        *growing("links", over_many),
+        *growing("subscriptions over 1 link", over_one, at_most(1.2)),
+        *growing(f"links for {most:,}", over_many),
     ]
 
 
@@ -200,15 +200,14 @@ def idle_percent(seconds: float) -> float:
 
 def costs(scale: Scale) -> Section:
     """Point 4."""
-    runs = max(1, scale.runs // 2)
-    idle = [idle_percent(scale.idle_s) for _ in range(runs)]
+    idle = [idle_percent(scale.idle_s) for _ in range(scale.fewer)]
     return Section(
-        "Costs and growth",
+        "Costs and growth, CPU us/bark where nothing else is said",
         "to the smallest of its kind in the same run",
         [
-            *queued(scale, runs),
-            *users(scale, runs),
-            *streams(scale, runs),
+            *queued(scale),
+            *users(scale),
+            *streams(scale),
             # What tests/test_idle.py asks of the whole of launch.py.
             Figure("idle, % of one core", idle, (), at_most(2.0)),
         ],

@@ -22,7 +22,8 @@ _WORDS = "the quick brown dog jumps over a lazy cat and barks at the moon until 
 class Scale(NamedTuple):
     """How much is done for each point."""
 
-    runs: int  # of everything that takes seconds
+    runs: int  # for throughput
+    fewer: int  # of what takes longer, or is steadier
     barks: int  # in a run for throughput
     latency_s: float
     users: Sequence[int]
@@ -36,6 +37,7 @@ class Scale(NamedTuple):
 
 FULL = Scale(
     runs=5,
+    fewer=3,
     barks=100_000,
     latency_s=5.0,
     users=(100, 1_000, 10_000, 100_000),
@@ -48,6 +50,7 @@ FULL = Scale(
 )
 QUICK = Scale(
     runs=2,
+    fewer=1,
     barks=10_000,
     latency_s=1.0,
     users=(100, 10_000),

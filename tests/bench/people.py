@@ -40,6 +40,7 @@ class Producer(Node):
         super().__init__(args)
         said = load.bodies(sum(args.count), args.users, args.seed)
         self._parts = [[] if args.rate else list(islice(said, count)) for count in args.count]
+        self.watch("bizlogic", lambda: None)
 
     async def started(self) -> None:
         self.mouth = Mouth(self)
@@ -47,9 +48,14 @@ class Producer(Node):
         load.obey(lambda: self._loop.call_soon_threadsafe(self._told.release))
         self.start(self._work(), name="producer")
 
+    @property
+    def _is_served(self) -> bool:
+        """A bizlogic has its graph, so that barks need not wait for that."""
+        return self.args.alone or bool(self.routes.route("bizlogic").targets)
+
     async def _work(self) -> None:
         args = self.args
-        while len(self.mouth.peers) < args.outboxes:
+        while len(self.mouth.peers) < args.outboxes or not self._is_served:
             await asyncio.sleep(0.01)
         for count, part in zip(args.count, self._parts, strict=True):
             load.say("ready")
@@ -170,6 +176,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rate", type=float)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--outboxes", type=int, default=3)
+    parser.add_argument("--alone", action="store_true", help="don't wait for a bizlogic")
     parser.add_argument("--expect", type=int, nargs="+", help="rising numbers of barks")
     parser.add_argument("--first", type=int, default=0, help="pass over so many users")
     parser.add_argument("--inboxes", type=int, help="read only so many (default: all)")

@@ -1,7 +1,8 @@
 """Throughput and latency, end to end: from a producer's `put` to a reader's eyes.
 
-2 producers, 3 outboxes, 1 bizlogic, 1 inbox, 1 listener that reads all inboxes over one link: each
-a process of its own, on free ports of this machine, as `launch.py` would have them. `ceiling` is
+2 producers, 3 outboxes, 1 bizlogic, 1 inbox, 1 listener that reads all inboxes over one link, and
+besides a directory and a followers service: each a process of its own, on free ports of this
+machine, as `launch.py` would have them. `ceiling` is
 the same way without any of the promises (`tests/bench/ceiling.py`).
 """
 
@@ -180,7 +181,7 @@ def latency(scale: load.Scale) -> Section:
 
 def _at_rate(scale: load.Scale, rate: int) -> list[Figure]:
     what = Load(int(rate * scale.latency_s), rate=rate)
-    results = in_turn(scale.runs, {"W": lambda: ceiling(what), "ours": lambda: barker(what)})
+    results = in_turn(scale.fewer, {"W": lambda: ceiling(what), "ours": lambda: barker(what)})
     figures = []
     for part, bound in (("p50", at_most(1.5)), ("p99", at_most(2.0)), ("p99.9", None)):
         ours, theirs = (

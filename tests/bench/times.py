@@ -24,21 +24,21 @@ RATE = 200.0
 BEFORE_S, AFTER_S = 0.5, 1.5
 READY_S = 30.0
 # Of launch.py.
-PORTS = (5672, 5680, 5800, 5801, 5802, 5820)
+PORTS = (5672, 5680, 5690, 5695, 5800, 5801, 5802, 5820)
 
 
 def times(scale: Scale) -> Section:
     """Point 3, but for recovery, which is measured where there is something to recover."""
     bare, started = [], []
-    for _ in range(scale.runs):
+    for _ in range(scale.fewer):
         bare.append(_seconds([sys.executable, "-c", "import asyncio"]))
         started.append(first_bark_s())
-    gaps = [asyncio.run(failover_gap_ms()) for _ in range(scale.runs)]
+    gaps = [asyncio.run(failover_gap_ms()) for _ in range(scale.fewer)]
     # What a reader who is served waits for at this rate anyway.
-    usual = [1000 / RATE] * scale.runs
+    usual = [1000 / RATE] * scale.fewer
     return Section(
         "Start and failover",
-        'to a bare `python -c "import asyncio"`; of the gap, to that between two barks',
+        'of the start, to `python -c "import asyncio"`; of the gap, to that of two barks',
         [
             Figure("launch.py to first bark, s", started, ratios(started, bare)),
             Figure("bizlogic killed to shown, ms", gaps, ratios(gaps, usual)),

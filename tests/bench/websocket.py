@@ -82,7 +82,7 @@ def echo(scale: Scale) -> list[Figure]:
         times = scale.echo_bytes // BLOCK_BYTES
         messages = times * frames
         ours, raw = [], []
-        for _ in range(scale.runs):
+        for _ in range(scale.fewer):
             with Children() as children:
                 server = children.start("echo", "-m", "tests.echo", "--port", "0")
                 ceiling = children.start("ceiling", "-m", "tests.bench.ceiling", "echo")
@@ -152,7 +152,7 @@ def many(scale: Scale) -> list[Figure]:
     allowed = sockets.allow(count)
     if allowed < count:
         return [Figure(f"{count:,} connections: {allowed} allowed", [float("nan")])]
-    runs = [connections(count) for _ in range(max(1, scale.runs // 2))]
+    runs = [connections(count) for _ in range(scale.fewer)]
     cpu, over_one = [run.cpu_us for run in runs], [run.over_one_us for run in runs]
     return [
         Figure(f"{count:,} connections, KiB each", [run.idle_kib for run in runs], (), at_most(30)),
