@@ -289,7 +289,7 @@ def command_modules() -> list[str]:
         for path in [ROOT / "launch.py", *files]
         if re.search(r"^def main\(", path.read_text(encoding="utf-8"), re.M)
     ]
-    tools = ("celebrity", "chaos", "echo", "million", "soak")
+    tools = ("celebrity", "chaos", "echo", "million", "picture", "soak")
     return [*found, *(f"tests.{tool}" for tool in tools)]
 
 
