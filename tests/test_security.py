@@ -15,7 +15,7 @@ import shutil
 import time
 import unittest
 
-from barker import barks, node, protocol, readers, wire
+from barker import barks, node, protocol, readers, state, wire
 from barker.bizlogic import BizLogic
 from barker.inbox import Inbox
 from barker.journal import Journal
