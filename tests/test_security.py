@@ -16,7 +16,7 @@ import time
 import unittest
 
 from barker import barks, node, protocol, readers, state, wire
-from barker.bizlogic import BizLogic
+from barker.bizlogic import BizLogic, Targets
 from barker.inbox import Inbox
 from barker.journal import Journal
 from barker.outbox import Outbox
@@ -79,6 +79,7 @@ class BoundsTest(WireTest):
 
     async def test_the_unacked_window_of_a_link(self) -> None:
         service = await self.serve(BizLogic)
+        service.targets = Targets(state.world(self.folder))  # or it would refuse, and owe no ack
         stamp = {"origin": "ab" * 8}
         puts = [
             put(i, ["bizlogic"], bark("ark3", f"b{i}"), **stamp, n=i)
