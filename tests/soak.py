@@ -95,6 +95,7 @@ class Soak:
         self.phases = (0.0, filled, (filled + seconds) / 2, seconds)
         self.faults: list[str] = []
         self.slots: list[Slot] = []
+        self.backlog: int | None = None  # barks in all outboxes at the end of the load
 
     def run(self) -> None:
         with Fleet() as fleet:
@@ -120,6 +121,7 @@ class Soak:
                     slot.restart(kill=kill)
                     next_restart += RESTART_EVERY_S
                 time.sleep(max(0.0, 1.0 - (time.monotonic() - begun - now)))
+            self.backlog = _backlog(fleet)
             if dogs.process.ended(REST_S):
                 self.faults.append(f"not every bark was acked: {dogs.process!r}")
             for process in fleet.processes:
@@ -162,6 +164,18 @@ class Soak:
         return [slot.most(a, b) for a, b in itertools.pairwise(self.phases)]
 
 
+def _backlog(fleet: Fleet) -> int | None:
+    """If this is more than a moment's barks, the machine is too slow for the rate, and outboxes
+    grow because they do what they are for.
+    """
+    glance = Process(["-m", "monitoring.monitor", "--once", "--json", *fleet.flags], state.ROOT)
+    fleet.processes.append(glance)
+    if glance.ended():
+        return None
+    depth: int | None = json.loads(glance.lines[-1])["depth"]
+    return depth
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.soak",
@@ -183,7 +197,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AssertionError as fault:
         soak.faults.append(str(fault))
     print(soak.table())
-    print(json.dumps({"seconds": args.seconds, "rate": args.rate, "faults": soak.faults}))
+    figures = {"seconds": args.seconds, "rate": args.rate, "backlog": soak.backlog}
+    print(json.dumps({**figures, "faults": soak.faults}))
     return 1 if soak.faults else 0
 
 

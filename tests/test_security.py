@@ -5,16 +5,18 @@ What has a test of its own elsewhere is not here: lines and frames, links, waiti
 them all.
 """
 
+import asyncio
 import contextlib
 import importlib
 import io
 import logging
 import re
 import shutil
+import time
 import unittest
 
 from barker import barks, node, protocol, readers, state, wire
-from barker.bizlogic import BizLogic
+from barker.bizlogic import BizLogic, Targets
 from barker.inbox import Inbox
 from barker.journal import Journal
 from barker.outbox import Outbox
@@ -77,6 +79,7 @@ class BoundsTest(WireTest):
 
     async def test_the_unacked_window_of_a_link(self) -> None:
         service = await self.serve(BizLogic)
+        service.targets = Targets(state.world(self.folder))  # or it would refuse, and owe no ack
         stamp = {"origin": "ab" * 8}
         puts = [
             put(i, ["bizlogic"], bark("ark3", f"b{i}"), **stamp, n=i)
@@ -133,6 +136,31 @@ class FileTest(WireTest):
             service.stop()
             await until(lambda s=service: s.journal._lock < 0, "it has stopped")  # type: ignore[misc]
             shutil.rmtree(self.folder / "journal")
+
+    async def test_the_loop_is_looked_at_while_a_long_journal_is_played_back(self) -> None:
+        """However few records it has: one may hold a hundred barks."""
+        journal = Journal(self.folder / "journal" / "old")
+        self.assertEqual(list(journal.recover()), [])
+        journal.begin(dict)
+        journal.append([b'{"op":"what"}'] * 40)
+        journal.close()
+        turns, seen = 0, set[int]()
+
+        def replay(self: Inbox, segment: int, line: bytes) -> None:
+            time.sleep(0.01)  # what a large record takes
+            seen.add(turns)
+
+        async def turn() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        self.patch(Inbox, "replay", replay)
+        turning = asyncio.create_task(turn())
+        await self.serve(Inbox, "inbox", "--name", "old")
+        turning.cancel()
+        self.assertGreater(len(seen), 3)
 
 
 class LogTest(unittest.TestCase):
