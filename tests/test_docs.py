@@ -48,6 +48,7 @@ from unittest import mock
 
 from barker import wire
 from barker.arguments import LEASH
+from barker.tour import STEPS
 from tests.fleet import DEADLINE_S, SLOW, free_port
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -256,6 +257,21 @@ class FormTest(unittest.TestCase):
                 for i in range(1, count + 1):
                     answer = f"{int(path.name[:2])}.{i}"
                     self.assertTrue(answers.get(answer), answer)
+
+
+class TourTest(unittest.TestCase):
+    """The laboratory's experiments and the tour's steps have one text; see also test_tour.py."""
+
+    def test_the_laboratory_says_what_the_tour_says_in_its_order(self) -> None:
+        parts = sections(DOCS / "11-the-laboratory.rst")
+        titles = [step.title for step in STEPS]
+        self.assertEqual([title for title in parts if title in titles], titles)
+        for step in STEPS:
+            said = " ".join(parts[step.title].replace("``", "").strip("-\n").split())
+            with self.subTest(step.title):
+                self.assertTrue(said.startswith(step.text), said[: len(step.text)])
+                self.assertIn(f" True: {step.claim} ", f"{said} ")
+                self.assertTrue((DOCS / step.chapter).exists())
 
 
 # --- What is listed ----------------------------------------------------------------------------
@@ -477,6 +493,8 @@ def number_constants() -> Iterator[tuple[str, float]]:
 
 # Ports of the text: all that have to be others where the tests run.
 PORTS = (5672, 5680, 5681, 5682, 5690, 5700, 5800, 5801, 5802, 5803, 5820, 5821, 9001)
+# A launcher that goes on while the text does; the tour has ports of its own, and an end.
+LAUNCHER = r"python (\S*/)?launch[\w-]*\.py(?! --tour)"
 _PORT = re.compile(r"(?<![\w.])(?<!\d:)" + f"({'|'.join(map(str, PORTS))})" + r"(?![\w.]\d|\d|:\d)")
 # What differs between any two runs.
 VARIES = [
@@ -644,7 +662,7 @@ class Lab:
         def more(match: re.Match[str]) -> str:
             line = match[0].rstrip()
             module = module_of(line) or ""
-            if re.match(r"python (\S*/)?launch[\w-]*\.py", line):
+            if re.match(LAUNCHER, line):
                 return f"{line} --shift-ports {self.shift} "
             if module.startswith(("barker.", "monitoring.monitor")):
                 line += f" --directory 127.0.0.1:{5672 + self.shift}"
@@ -675,7 +693,7 @@ class Lab:
     def _step(self, command: str, expected: list[str]) -> None:
         if command.startswith("cd "):
             self.cwd = self.cwd / command[3:]
-        elif re.match(r"python (\S*/)?launch[\w-]*\.py", command):
+        elif re.match(LAUNCHER, command):
             terminal = self._start(command.removesuffix(" &"))
             self._until_ready(terminal)
             if "monitoring" not in command:

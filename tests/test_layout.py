@@ -16,10 +16,10 @@ OURS = {*PACKAGES, "launch"}
 LAYERS = (
     "ages barks frames handshake lines proof protocol ring routing streams strictjson users window"
     " wire",
-    "agent arguments connecting delivery framing hosts journal link node processes service state"
-    " tls",
+    "agent arguments connecting delivery framing hosts journal lab link node processes service"
+    " state tls",
     "bizlogic directory handover inbox keeper manifold outbox readers timelines",
-    "autobark bark listen",
+    "autobark bark guide listen tour witness",
 )
 PURE, _SHELLS, SERVICES, _CLIENTS = range(len(LAYERS))
 LAYER = {module: layer for layer, modules in enumerate(LAYERS) for module in modules.split()}
