@@ -348,7 +348,7 @@ class ReferenceTest(unittest.TestCase):
                         continue
                     with self.subTest(path.name, command=command):
                         if module is None:  # python alone, or a file that the reader makes
-                            self.assertRegex(command, r"python (-\S+$|(talk|launch-[\w-]+)\.py)")
+                            self.assertRegex(command, r"python (-\S+$|(talk|launch-[\w-]+|parrot.*)\.py)")
                             continue
                         self.assertTrue(module in PARSERS or module in ("barker.", "barker..."))
                         flags = re.findall(r"(?<![\w-])--[a-z][a-z-]*", command)
@@ -492,7 +492,7 @@ def number_constants() -> Iterator[tuple[str, float]]:
 # --- What is shown -----------------------------------------------------------------------------
 
 # Ports of the text: all that have to be others where the tests run.
-PORTS = (5672, 5680, 5681, 5682, 5690, 5700, 5800, 5801, 5802, 5803, 5820, 5821, 9001)
+PORTS = (5672, 5680, 5681, 5682, 5690, 5691, 5692, 5700, 5800, 5801, 5802, 5803, 5820, 5821, 9001)
 # A launcher that goes on while the text does; the tour has ports of its own, and an end.
 LAUNCHER = r"python (\S*/)?launch[\w-]*\.py(?! --tour)"
 _PORT = re.compile(r"(?<![\w.])(?<!\d:)" + f"({'|'.join(map(str, PORTS))})" + r"(?![\w.]\d|\d|:\d)")
@@ -664,7 +664,7 @@ class Lab:
             module = module_of(line) or ""
             if re.match(LAUNCHER, line):
                 return f"{line} --shift-ports {self.shift} "
-            if module.startswith(("barker.", "monitoring.monitor")):
+            if module.startswith(("barker.", "monitoring.monitor")) or "python parrot" in line:
                 line += f" --directory 127.0.0.1:{5672 + self.shift}"
                 default = {"barker.directory": 5672, "barker.bizlogic": 5680}.get(module)
                 if default and "--port" not in line:
