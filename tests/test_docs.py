@@ -348,7 +348,9 @@ class ReferenceTest(unittest.TestCase):
                         continue
                     with self.subTest(path.name, command=command):
                         if module is None:  # python alone, or a file that the reader makes
-                            self.assertRegex(command, r"python (-\S+$|(talk|launch-[\w-]+|parrot.*)\.py)")
+                            self.assertRegex(
+                                command, r"python (-\S+$|(talk|launch-[\w-]+|parrot.*)\.py)"
+                            )
                             continue
                         self.assertTrue(module in PARSERS or module in ("barker.", "barker..."))
                         flags = re.findall(r"(?<![\w-])--[a-z][a-z-]*", command)
