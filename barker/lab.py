@@ -21,7 +21,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from barker.arguments import DEFAULT_HOST, DIRECTORY_PORT, LEASH
+from barker.arguments import DEFAULT_HOST, DIRECTORY_PORT, LEASH, common_arguments
 from barker.processes import PATIENCE_S, Command, busy_ports
 from barker.state import ROOT
 
@@ -181,9 +181,9 @@ class Lab:
 
     def args(self) -> argparse.Namespace:
         """The same for a node inside of this process."""
-        return argparse.Namespace(
-            directory=self.place, state=self.state, secret_file=None, heartbeat=1.0
-        )
+        parser = argparse.ArgumentParser()
+        common_arguments(parser)
+        return parser.parse_args(self.flags)
 
     def _command(self, text: str) -> Command:
         """``bizlogic --port 5680`` -> what is to be run here, under the name it will have."""
