@@ -251,7 +251,7 @@ STEPS = (
     ),
     Step(
         "See who owns whom",
-        "05-the-directory-and-the-ring.rst",
+        "05-the-ring.rst",
         "Three outboxes share all authors. A name is hashed to a place on a ring, and the first "
         "point behind it says whose it is; so everybody who knows the three names comes to the "
         "same answer, and nobody has to be asked. Only a page, which holds no ring, asks the "
@@ -303,7 +303,7 @@ STEPS = (
     ),
     Step(
         "Kill the directory",
-        "05-the-directory-and-the-ring.rst",
+        "05a-the-directory.rst",
         "Everything depends on the directory, it seems. But routes are pushed to everybody and "
         "remembered, so those who know each other need it no more. Only a newcomer has to wait "
         "until it is back, and then for two seconds more, in which it lets all services register "

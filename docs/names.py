@@ -38,9 +38,10 @@ def names() -> str:
 
 def _entries(tree: ast.Module) -> Iterator[str]:
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            if not node.name.startswith("_"):
-                yield f"``{node.name}``\n{textwrap.indent(_said(node), '    ')}\n"
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        if not node.name.startswith("_"):
+            yield f"``{node.name}``\n{textwrap.indent(_said(node), '    ')}\n"
 
 
 def _said(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> str:
@@ -48,7 +49,7 @@ def _said(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionD
     text = ast.get_docstring(node)
     if text is None and isinstance(node, ast.ClassDef):
         text = f"`class {node.name}({', '.join(map(ast.unparse, node.bases))})`"
-    elif text is None and not isinstance(node, ast.Module):
+    elif text is None and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         names = ", ".join(arg.arg for arg in node.args.args)
         text = f"`{node.name}({names}) -> {ast.unparse(node.returns) if node.returns else 'None'}`"
     assert text is not None  # every module has one; another test says so
