@@ -193,7 +193,8 @@ def failover() -> str:
     d.says(outbox, author, "ack seq 3")
 
     def pushed(to: str) -> list[tuple[int, int]]:
-        sent = list(window.send())
+        first_seq, entries = window.send(most=8)
+        sent = list(enumerate(entries, first_seq))
         for seq, n in sent:
             d.says(outbox, to, f"put seq {seq}, n {n}")
         return sent
