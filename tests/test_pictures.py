@@ -11,7 +11,7 @@ from typing import Any
 
 from barker import state, wire
 from barker.lines import LineFraming
-from barker.link import LIFE, Conversation, Identity, Link, open_link
+from barker.link import LIFE, Conversation, Identity, Link
 from barker.wire import BarkerError, ProtocolError
 from tests.fleet import DEADLINE_S, free_port, until
 
@@ -88,7 +88,7 @@ class LifeTest(unittest.IsolatedAsyncioTestCase):
 
     async def test_the_table_is_all_that_happens_in_the_life_of_a_link(self) -> None:
         with self.assertRaises(OSError):  # nobody there: there never is a link
-            await open_link("127.0.0.1", free_port(), self.us, expect=None, timeout_s=2.0)
+            await asyncio.open_connection("127.0.0.1", free_port())
         self.seen.add(("connecting", "closed"))
 
         ours, theirs = await self.pair()  # a wrong proof
