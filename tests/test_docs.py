@@ -951,9 +951,22 @@ class ExchangeTest(unittest.TestCase):
             secret = (fleet.state / "secret").read_bytes().strip()
             for block in exchanges:
                 with self.subTest(str(block)):
-                    self.assertHad(block, secret)
+                    self._until_had(block, secret)
         said = {op for b in exchanges for op in re.findall(r'[<>] {"op":"(\w+)"', b.text)}
         self.assertEqual(said, set(wire.OPS))
+
+    def _until_had(self, block: Block, secret: bytes) -> None:
+        """What was put to an outbox is in an inbox a moment later; until then, ask again."""
+        end = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                self.assertHad(block, secret)
+            except AssertionError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
     def assertHad(self, block: Block, secret: bytes) -> None:
         found = re.match(r"with \w+-(\d+)", block.word)
