@@ -36,6 +36,8 @@ COMMANDS = [
     "autobark 0.5",
     "autobark 0.5",
     "autobark 0.5",
+    "followers --port 5690",
+    "suggestions --port 5695",
 ]
 
 WEBUI = state.ROOT / "webui"

@@ -34,40 +34,48 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Barker(Node):
-    """Puts one bark, and stops when its outbox has answered."""
+class Speaker(Node):
+    """Puts one body, a bark or an event, and stops when its outbox has answered."""
 
     kind = "bark"
 
-    def __init__(self, args: argparse.Namespace) -> None:
+    def __init__(self, args: argparse.Namespace, user: str, id_: str, body: bytes) -> None:
         super().__init__(args)
-        self.bark = Bark(args.id, args.user, " ".join(args.text), now_ms())
+        self.user = user
+        self.id = id_
+        self.body = body
         self.fault: Exception | None = None
 
     async def started(self) -> None:
-        self.start(self._say(), name="bark")
+        self.start(self._say(), name=self.kind)
+
+    async def taken(self) -> None:
+        """An outbox has acked it; what else is there to be done before we print its id?"""
 
     async def _say(self) -> None:
-        said = Saying(self, self.bark)
+        said = Saying(self, self.user, self.body)
         try:
             async with asyncio.timeout(self.args.timeout):
                 await said.answered.wait()
-            if said.refusal:
-                raise said.refusal
+                if said.refusal:
+                    raise said.refusal
+                await self.taken()
         except TimeoutError:
-            where = hosts.spell(*self.args.directory)
-            why = f": {self.fault}" if self.fault else ""
-            if self.directory_epoch is None:
-                text = f"no directory at {where} within {self.args.timeout:g} s{why}"
-            else:
-                text = f"no outbox has taken it within {self.args.timeout:g} s{why}"
-            state.complain(self.kind, text)
+            state.complain(self.kind, self.too_late(said.answered.is_set()))
             self.stop(1)
         except BarkerError as refusal:
             state.complain(self.kind, refusal.reason)
             self.stop(1)
         else:
-            self.stop(0 if state.say(self.bark.id) else 1)
+            self.stop(0 if state.say(self.id) else 1)
+
+    def too_late(self, acked: bool) -> str:
+        """What to say when the time is over."""
+        where = hosts.spell(*self.args.directory)
+        why = f": {self.fault}" if self.fault else ""
+        if self.directory_epoch is None:
+            return f"no directory at {where} within {self.args.timeout:g} s{why}"
+        return f"no outbox has taken it within {self.args.timeout:g} s{why}"
 
     def interrupted(self) -> None:
         self.stop(1)  # nobody has acked it
@@ -80,17 +88,17 @@ class Barker(Node):
 
 
 class Saying(Delivery):
-    """One bark on its way to its author's outbox; its own `Job`, too."""
+    """One body on its way to its user's outbox; its own `Job`, too."""
 
     void = False
 
-    def __init__(self, node: Node, bark: Bark) -> None:
+    def __init__(self, node: Node, user: str, body: bytes) -> None:
         super().__init__(node, "outbox")
         self.pending = 0
         self.answered = asyncio.Event()
         self.refusal: BarkerError | None = None
-        self._user = bark.user
-        self.put((f"outbox/{bark.user}",), wire.unstamped(barks.encode_bark(bark)), self)
+        self._user = user
+        self.put((f"outbox/{user}",), wire.unstamped(body), self)
 
     def wanted(self, target: Target) -> bool:
         return target == self.route.owner(self._user)
@@ -108,16 +116,21 @@ def parser() -> argparse.ArgumentParser:
     result = quick_parser("bark", __doc__)
     result.add_argument("user", help="who says it")
     result.add_argument("text", nargs="+", help="what is said")
-    result.add_argument("--id", default=None, help="the bark's id (default: a new one)")
-    result.add_argument(
+    speaker_arguments(result)
+    return result
+
+
+def speaker_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of every command that says one thing."""
+    parser.add_argument("--id", default=None, help="the id of what is said (default: a new one)")
+    parser.add_argument(
         "--timeout",
         type=positive,
         default=10.0,
         metavar="SECONDS",
         help="give up after this (default: %(default)s)",
     )
-    common_arguments(result)
-    return result
+    common_arguments(parser)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -133,11 +146,12 @@ def main(argv: list[str] | None = None) -> int:
             )
         if not wire.USER_NAME.fullmatch(args.user):
             raise BarkerError(wire.BAD_MESSAGE, f"{args.user!r} is no user name")
-        barks.parse_bark(barks.encode_bark(Bark(args.id, args.user, " ".join(args.text), now_ms())))
+        body = barks.encode_bark(Bark(args.id, args.user, text, now_ms()))
+        barks.parse_bark(body)
     except BarkerError as fault:
         state.complain("bark", fault.reason)
         return 1
-    return run_node(Barker, args)
+    return run_node(lambda args: Speaker(args, args.user, args.id, body), args)
 
 
 if __name__ == "__main__":

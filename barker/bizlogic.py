@@ -8,21 +8,25 @@ nothing: it has nothing.
 All traffic goes to the first instance (policy ``ordered``). When an outbox's link breaks, the
 outbox sends everything unacked again, here or to the next instance; so whatever a dead link had
 brought is forgotten here rather than sent on late.
+
+Who follows whom it knows by its own copy of the graph (`barker.feed`). It registers when it has the
+first one, and works on with the last one while no followers service is there.
 """
 
 import argparse
 import sys
 from collections import deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
 
-from barker import barks, state, wire
+from barker import barks, wire
 from barker.agent import deepest
 from barker.delivery import Delivery, Job
+from barker.feed import Feed
+from barker.graph import Change, Graph
 from barker.link import Link, Message
 from barker.routing import ORDERED
 from barker.service import Service, log, run_service
-from barker.users import World
 from barker.wire import BAD_MESSAGE, BadMessage, Load, ProtocolError
 
 
@@ -65,25 +69,54 @@ class FanOut:
         return self.upstream.closed
 
 
-class Targets:
-    """Whose inboxes a bark goes to, for one state of the world."""
+class Followed(Protocol):
+    """What is asked of a graph here."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __contains__(self, user: object) -> bool: ...
+    def followers(self, author: str) -> Collection[str]: ...
+
+
+class Targets:
+    """Whose inboxes a bark goes to, by the graph as it is now."""
+
+    def __init__(self, graph: Followed | None) -> None:
+        """Without a graph, every bark is refused as ``full``: ask again."""
+        self._graph = graph
         self._followers: dict[str, tuple[str, ...]] = {}
 
     def of(self, author: str, content: str) -> tuple[str, ...]:
-        """Addresses, each once. Raises BadMessage if the author does not exist."""
+        """Addresses, each once. Raises BadMessage as long as there is no graph."""
+        graph = self._graph
+        if graph is None:
+            raise BadMessage(wire.FULL, "who follows whom is not known here yet")
         addresses = self._followers.get(author)
         if addresses is None:
-            if author not in self._world:
-                raise BadMessage(wire.UNKNOWN_USER, f"there is no user {author}")
-            readers = dict.fromkeys((author, *self._world.followers(author)))
+            # Whom the graph lacks has joined a moment ago: the outbox has seen to that.
+            readers = dict.fromkeys((author, *graph.followers(author)))
             addresses = self._followers[author] = tuple(f"inbox/{r}" for r in readers)
         if "@" in content:
-            named = [f"inbox/{m}" for m in barks.mentions(content) if m in self._world]
+            named = [f"inbox/{m}" for m in barks.mentions(content) if m in graph]
             addresses = tuple(dict.fromkeys((*addresses, *named)))
         return addresses
+
+    def forget(self, author: str) -> None:
+        """Somebody follows this author now, or no longer."""
+        self._followers.pop(author, None)
+
+
+class Copy(Feed[Graph]):
+    """Our copy of the graph."""
+
+    def __init__(self, logic: "BizLogic") -> None:
+        super().__init__(logic, Graph)
+        self._logic = logic
+
+    def changed(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            self._logic.targets.forget(change.whom)
+
+    def replaced(self) -> None:
+        self._logic.graph_came(self.held)
 
 
 class BizLogic(Service):
@@ -92,13 +125,19 @@ class BizLogic(Service):
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
-        self.targets = Targets(state.world(args.state))
+        self.targets = Targets(None)
+        self._copy = Copy(self)
+        self._serving = False
         self._inboxes = Inboxes(self, "inbox")
         self._upstreams: dict[Link, Upstream] = {}
         self._received = 0  # over links that have gone
 
-    async def ready(self) -> None:
-        self.serve("bizlogic", ORDERED)
+    def graph_came(self, graph: Graph) -> None:
+        """A whole graph: from now on, this is the one that counts. With the first, we can serve."""
+        self.targets = Targets(graph)
+        if not self._serving:
+            self._serving = True
+            self.serve("bizlogic", ORDERED)
 
     def link_up(self, link: Link) -> None:
         self._upstreams[link] = Upstream(link)
@@ -145,6 +184,7 @@ class BizLogic(Service):
             **self._inboxes.gauges(),
             "in": self._received + sum(link.received for link in self._upstreams),
             "streams": len(upstreams),
+            "edges": self._copy.held.edges,
             "deepest": deepest(upstreams),
         }
 

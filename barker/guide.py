@@ -22,6 +22,7 @@ WIDTH = 80
 SERVICES = [
     "directory --port 5672",
     "manifold inbox --port 5820",
+    "followers --port 5690",
     "bizlogic --port 5680",
     "manifold outbox --push bizlogic --port 5800",
     "manifold outbox --push bizlogic --port 5801",

@@ -190,8 +190,9 @@ class Inbox(Keeper[Arrival]):
                 link.send(wire.encode("moved", address=address))
                 return
             user = split(address)[1]
-            if user not in self.world:
-                raise BadMessage(wire.UNKNOWN_USER, f"there is no user {user}")
+            if user not in self.people:
+                self.people.ask_later(user, link, message, self.subscribe)
+                return
             timeline = self._timeline(address)
             epoch = message.get("epoch")
             cursor = Cursor.start(

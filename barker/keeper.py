@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 
 from barker import barks, state, wire
 from barker.arguments import at_least_0, service_name
+from barker.feed import People
 from barker.journal import Journal, NoJournal
 from barker.link import Link, Message
 from barker.routing import CONSISTENT, split
@@ -101,7 +102,7 @@ class Keeper(Service, Generic[Stage]):
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
         self.address: str = args.address
-        self.world = state.world(args.state)
+        self.people = People(self, state.world(args.state).names)
         self.journal: Journal | NoJournal = NoJournal()
         self._staged: list[Stage] = []  # of this batch, and ...
         self._staged_as: list[tuple[int, Sequence[str]]] = []  # ... as which numbers, for whom

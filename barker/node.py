@@ -109,6 +109,7 @@ class Node:
         self.tls = tls.contexts(args, is_service=self.is_service)
         self.name = f"{self.kind}-{os.getpid()}"
         self.routes = RouteTable()
+        self.told: set[str] = set()  # services whose routes the directory has told us
         self.links: set[Link] = set()
         self.messages_in = self.messages_out = 0  # of links that have gone
         self.exit_status = 0
@@ -320,12 +321,14 @@ class DirectoryTalk(Conversation):
     def on_routes(self, link: Link, message: Message) -> None:
         service = message["address"]
         targets = [target_from(t) for t in message["targets"]]
-        if self._node.routes.update(service, message["policy"], targets):
+        changed = self._node.routes.update(service, message["policy"], targets)
+        if changed or service not in self._node.told:
+            self._node.told.add(service)
             log.debug("%s is served by %s", service, [t.name for t in targets])
             for watched, callbacks in self._watched.items():
                 if matches(watched, service):
-                    for changed in callbacks:
-                        changed()
+                    for callback in callbacks:
+                        callback()
 
     def link_down(self, link: Link) -> None:
         if self.link is link:

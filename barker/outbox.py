@@ -4,12 +4,17 @@ It checks that the author may say this here, stamps the bark with its epoch and 
 it once the journal has it. From then on the bark is the outbox's, until the service behind has
 acked it in turn. A full queue refuses.
 
-The journal holds the stamped puts, and now and then how far they are settled: everything up to that
-counter may be forgotten. What is not settled is pushed again after a restart, in order, before
-anything new. A bark whose place on the ring has become another outbox's is still pushed from here.
+What changes the graph (`barker.events`) is taken, stamped, journaled and acked like a bark. Then it
+goes another way, to ``followers``, in a queue of its own: so neither waits for the other.
+
+The journal holds the stamped puts, and now and then how far they are settled, for each queue:
+everything up to that counter may be forgotten. What is not settled is pushed again after a restart,
+in order, before anything new. A bark whose place on the ring has become another outbox's is still
+pushed from here.
 """
 
 import argparse
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,6 +23,8 @@ from barker import barks, wire
 from barker.agent import deepest
 from barker.ages import Ages
 from barker.delivery import Delivery, Job, Put
+from barker.events import JOIN, check_event
+from barker.feed import FOLLOWERS
 from barker.keeper import KEPT_BYTES, Keeper
 from barker.routing import split
 from barker.service import log
@@ -27,14 +34,21 @@ from barker.wire import BAD_MESSAGE, Arriving, BadMessage, Load
 # How long the journal may lag behind in what is settled: what it doesn't know to be settled is
 # pushed once more after a crash, and dropped as known by the inboxes.
 SETTLE_NOTE_S = 0.05
+# Events that may wait while no followers service is there; one is about as large as a bark.
+MAX_EVENTS_WAITING = 100_000
+# How far the clock that said `at` may be ahead of ours. The last word about an edge counts, so one
+# from the future would stand for as long as it takes that future to come.
+MAX_AHEAD_S = 60.0
 
 
 class Stamped(NamedTuple):
-    """A bark on its way to the journal."""
+    """A bark or an event on its way to the journal, and the queue that it will wait in."""
 
     load: Load
     stream: "Backlog"
     key: tuple[str, str]
+    push: "Push"
+    joins: str = ""  # who exists by it
 
 
 class Outbox(Keeper[Stamped]):
@@ -45,14 +59,14 @@ class Outbox(Keeper[Stamped]):
         self._n = 0  # the last counter that was given away
         self._source = b""  # what all our stamps begin with
         self._taken = 0  # barks that this process has taken over
-        self._settled = 0  # the journal knows that everything up to this one is settled
         self._noting = False
         self._last_n: dict[int, int] = {}  # by segment, the last counter in it
-        self._recovered: deque[Put] = deque()
         self._known_keys = Keys()
         self._room = 0  # barks that we may take before we look again
         self._streams: dict[str, Backlog] = {}
         self._push = Push(self, args.push)
+        self._events = Push(self, FOLLOWERS)
+        self._pushes = (self._push, self._events)
 
     # --- a bark's way through ---
 
@@ -60,6 +74,8 @@ class Outbox(Keeper[Stamped]):
         address, *more = put.addresses
         if more:
             raise BadMessage(BAD_MESSAGE, "a bark has one author")
+        if "kind" in put.fields:
+            return self._take_event(address, put)
         key = barks.check_bark(put.fields)
         stream = self._streams.get(address) or self._new_stream(address)
         if key[0] != stream.user:
@@ -72,7 +88,7 @@ class Outbox(Keeper[Stamped]):
             return None
         self._n += 1
         self._room -= 1
-        return Stamped(Load(self._source, self._n, put.body), stream, key)
+        return Stamped(Load(self._source, self._n, put.body), stream, key, self._push)
 
     def _see_room(self) -> None:
         self._room = self.args.max_backlog - len(self._push) - len(self._staged)
@@ -92,9 +108,8 @@ class Outbox(Keeper[Stamped]):
     def keep(self, stages: Sequence[Stamped], segment: int) -> None:
         self._last_n[segment] = stages[-1].load.n
         self._taken += len(stages)
-        put, to = self._push.put, self._push.to
-        for stage in stages:
-            put(to, stage.load, stage.stream)
+        for load, stream, _, push, _ in stages:
+            push.put(push.to, load, stream)
 
     def withdraw(self, stage: Stamped) -> None:
         # Its counter is free again: behind too wide a hole, an inbox would take a bark that comes
@@ -103,18 +118,57 @@ class Outbox(Keeper[Stamped]):
         if self.journal.undone:
             self._n = min(self._n, stage.load.n - 1)
         self._known_keys.forget(stage.key)
+        if stage.joins:
+            self.people.forget(stage.joins)
+            self._streams.pop(f"{self.address}/{stage.joins}", None)
 
     def hand_on(self) -> None:
-        self._push.pump()
-        self._push.ages.added(self._push.done + len(self._push), self.now())
+        for push in self._pushes:
+            push.pump()
+            push.ages.added(push.done + len(push), self.now())
 
     def _new_stream(self, address: str) -> "Backlog":
         """For an author who has said nothing yet. Raises BadMessage if there is no such author."""
         user = split(address)[1]
-        if user not in self.world:
-            raise BadMessage(wire.UNKNOWN_USER, f"there is no user {user}")
+        self._check_exists(user)
         stream = self._streams[address] = Backlog(user)
         return stream
+
+    def _check_exists(self, user: str) -> None:
+        if user not in self.people:
+            if not self.people.complete:
+                raise BadMessage(wire.FULL, "who else exists is not known here yet")
+            raise BadMessage(wire.UNKNOWN_USER, f"there is no user {user}")
+
+    # --- what changes the graph ---
+
+    def _take_event(self, address: str, put: Arriving) -> Stamped | None:
+        event = check_event(put.fields)
+        if event.user != split(address)[1]:
+            raise BadMessage(BAD_MESSAGE, f"{address} takes nothing of {event.user}")
+        ahead_s = event.at / 1000 - time.time()
+        if ahead_s > MAX_AHEAD_S:
+            # It would win against all that its user says until then.
+            raise BadMessage(BAD_MESSAGE, f"the clock that says `at` is {ahead_s:.0f} s ahead")
+        if len(self._events) + len(self._staged) >= MAX_EVENTS_WAITING:
+            raise BadMessage(wire.FULL, f"{len(self._events)} events are waiting")
+        joins = event.user if event.kind == JOIN else ""
+        if not joins:
+            self._check_exists(event.user)
+            self._check_exists(event.whom)
+        elif event.user not in self.people and not self.people.complete:
+            raise BadMessage(wire.FULL, "whether the name is free is not known here yet")
+        key = (event.user, event.id)
+        if not self._known_keys.is_new(key):
+            return None
+        if joins:
+            if joins in self.people:
+                self._known_keys.forget(key)
+                raise BadMessage(wire.NAME_TAKEN, f"there is a user {joins} already")
+            self.people.add(joins)  # what the same batch brings besides may be theirs
+        self._n += 1
+        stream = self._streams.get(address) or self._new_stream(address)
+        return Stamped(Load(self._source, self._n, put.body), stream, key, self._events, joins)
 
     # --- what is settled ---
 
@@ -126,21 +180,27 @@ class Outbox(Keeper[Stamped]):
 
     def _write_settled(self) -> None:
         self._noting = False
-        settled = self._push.oldest_n(self._n + 1) - 1
-        if settled > self._settled:
+        news = []
+        for push in self._pushes:
+            settled = push.oldest_n(self._n + 1) - 1
+            if settled > push.noted:
+                news.append((push, settled))
+        if news:
             try:
-                self.journal.append([wire.ack_line(settled)])
+                self.journal.append([push.settled_line(settled) for push, settled in news])
             except OSError:
                 return  # a lag, no loss
-            self._settled = settled
+            for push, settled in news:
+                push.noted = settled
             self._drop_segments()
 
     def _drop_segments(self) -> None:
         journal = self.journal
+        settled = min(push.noted for push in self._pushes)
         for number, size in list(journal.segments.items()):
             if journal.size - size < KEPT_BYTES or number == journal.current:
                 return
-            if self._last_n.get(number, 0) > self._settled:
+            if self._last_n.get(number, 0) > settled:
                 return
             journal.drop(number)
             self._last_n.pop(number, None)
@@ -148,10 +208,9 @@ class Outbox(Keeper[Stamped]):
     # --- the journal ---
 
     def header(self) -> dict[str, Any]:
-        return {"n": self._n, "settled": self._settled}
+        return {"n": self._n, "settled": self._push.noted, "settled_events": self._events.noted}
 
     def replay(self, segment: int, line: bytes) -> None:
-        waiting = self._recovered
         record = wire.decode_record(line)
         if record["op"] in ("put", "puts"):
             source = wire.source(record["origin"])
@@ -162,40 +221,43 @@ class Outbox(Keeper[Stamped]):
                 stream = self._streams.get(to[0])
                 if stream is None:  # also if there is no such user any more: it was acked
                     stream = self._streams[to[0]] = Backlog(fields["user"])
-                waiting.append(Put(b"", to, stream, source, n, body))
-            return
-        if record["op"] == "segment":
+                push = self._events if "kind" in fields else self._push
+                if fields.get("kind") == JOIN:
+                    self.people.add(fields["user"])
+                push.recovered.append(Put(b"", to, stream, source, n, body))
+        elif record["op"] == "segment":
             self._n = max(self._n, record["n"])
-            self._settled = max(self._settled, record["settled"])
+            self._push.was_settled(record["settled"])
+            self._events.was_settled(record["settled_events"])
         else:
-            self._settled = max(self._settled, record["seq"])
-            self._n = max(self._n, self._settled)  # its put may be what was damaged
-        while waiting and waiting[0].n <= self._settled:
-            waiting.popleft()
+            push = self._events if "address" in record else self._push
+            push.was_settled(record["seq"])
+            self._n = max(self._n, push.noted)  # its put may be what was damaged
 
     async def prepare(self) -> None:
         await super().prepare()
         self._source = wire.source(self.epoch)
-        waiting, self._recovered = self._recovered, deque()
-        for put in waiting:
-            if put.n > self._settled:
-                self._push.put(self._push.to, Load(put.source, put.n, put.body), put.job)
-        if len(self._push):
-            log.info("%d barks are still to be pushed", len(self._push))
-            self._push.ages.added(len(self._push), self.now())  # older than we can tell
+        for push in self._pushes:
+            push.take_recovered()
+            if len(push):
+                log.info("%d puts are still to be pushed to %s", len(push), push.service)
+                push.ages.added(len(push), self.now())  # older than we can tell
 
     async def stopping(self) -> None:
         self._write_settled()
         await super().stopping()
-        if len(self._push) and self.args.no_journal:
-            log.warning("%d barks were still waiting", len(self._push))
+        waiting = sum(map(len, self._pushes))
+        if waiting and self.args.no_journal:
+            log.warning("%d puts were still waiting", waiting)
 
     # --- being watched ---
 
     def gauges(self) -> dict[str, Any]:
+        barks, events = (push.gauges() for push in self._pushes)
         oldest = self._push.ages.oldest
         return {
-            **self._push.gauges(),
+            **{name: barks[name] + events[name] for name in barks},
+            "events": len(self._events),
             "in": self._taken,
             "peak": self._push.ages.peak,
             "oldest_ms": None if oldest is None else round(1000 * (self.now() - oldest)),
@@ -220,13 +282,35 @@ class Backlog:
 
 
 class Push(Delivery):
-    """An outbox's queue towards the service behind it."""
+    """An outbox's queue towards one service behind it."""
 
     def __init__(self, outbox: Outbox, service: str) -> None:
         super().__init__(outbox, service)
         self.to = (service,)
         self.ages = Ages()
+        self.noted = 0  # the journal knows that everything of this queue up to this one is settled
+        self.recovered: deque[Put] = deque()
         self._outbox = outbox
+
+    def settled_line(self, n: int) -> bytes:
+        """For the journal: everything of this queue up to `n` is settled."""
+        if self.service == FOLLOWERS:
+            return wire.encode("ack", address=FOLLOWERS, seq=n)
+        return wire.ack_line(n)
+
+    def was_settled(self, n: int) -> None:
+        """The journal says so, while it is played back."""
+        self.noted = max(self.noted, n)
+        waiting = self.recovered
+        while waiting and waiting[0].n <= self.noted:
+            waiting.popleft()
+
+    def take_recovered(self) -> None:
+        """Put what the journal had and did not know to be settled."""
+        waiting, self.recovered = self.recovered, deque()
+        for put in waiting:
+            if put.n > self.noted:
+                self.put(self.to, Load(put.source, put.n, put.body), put.job)
 
     def oldest_n(self, default: int) -> int:
         """The counter of the oldest bark that nobody has taken over yet."""
@@ -239,5 +323,5 @@ class Push(Delivery):
         self._outbox.note_settled()
 
     def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
-        log.error("%s will never take a bark of ours: %s (%s)", self.service, reason, code)
+        log.error("%s will never take one of our puts: %s (%s)", self.service, reason, code)
         self.settled([job])

@@ -41,7 +41,7 @@ class World:
                 followers[author].append(user)
         self._followers = {author: tuple(readers) for author, readers in followers.items()}
 
-    def __contains__(self, user: str) -> bool:
+    def __contains__(self, user: object) -> bool:
         return user in self.follows
 
     @property

@@ -2,7 +2,7 @@
 
 /* Figures: the table of what the graphs draw, the numbers at a glance, and the list of events. */
 
-const ROLE_ORDER = ["outbox", "bizlogic", "inbox", "directory", "monitor"];
+const ROLE_ORDER = ["outbox", "bizlogic", "inbox", "followers", "suggestions", "directory", "monitor"];
 const EVENTS_SHOWN = 12;
 
 // A column of the table: name of the field, and its words for a row of a frame.

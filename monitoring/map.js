@@ -11,6 +11,8 @@ const GROUPS = [
   ["bizlogic", "Business logic", "the first one that works"],
   ["inbox", "Inboxes", "consistent hash of the reader"],
 ];
+// Of these, one works and the others wait for its end.
+const SPARES = ["bizlogic", "followers"];
 // Gone ones leave the map after this; the list of events keeps them longer.
 const GONE_SHOWN_MS = 120_000;
 // Of a circle with a circumference of 100, so that shares are percentages.
@@ -81,7 +83,7 @@ class SystemMap {
     let words = row.up ? `${row.host}:${row.port}` : "does not answer";
     if (!row.up && row.gone) words = `gone since ${clockText(row.gone)}`;
     else if (row.up && share !== undefined) words = `${(100 * share).toFixed(1)} % of the ring`;
-    else if (row.up && route.policy === "ordered" && !first && row.role === "bizlogic") words = "ready to take over";
+    else if (row.up && route.policy === "ordered" && !first && SPARES.includes(row.role)) words = "ready to take over";
     setText(card.words, words);
     setText(card.depth, row.up && row.role === "outbox" && isKnown(row.backlog) ? countText(row.backlog) : "");
     return card.item;

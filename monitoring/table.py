@@ -5,7 +5,7 @@ from typing import Any
 
 WIDTH = 80
 # Roles in the order in which a bark meets them; others come after.
-ROLES = ("outbox", "bizlogic", "inbox", "directory", "monitor")
+ROLES = ("outbox", "bizlogic", "inbox", "followers", "suggestions", "directory", "monitor")
 
 COLUMNS = "{:<18} {:<7} {:>8} {:>7} {:>8} {:>8} {:>5} {:>5} {:>5}"
 HEAD = COLUMNS.format("SERVICE", "STATE", "DEPTH", "OLDEST", "IN/S", "OUT/S", "RING", "CPU", "MEM")

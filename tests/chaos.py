@@ -1,4 +1,5 @@
-"""Chaos: barks flow while processes are killed, frozen, removed and added. Was anything lost?
+"""Chaos: barks flow, and a crowd follows and unfollows, while processes are killed, frozen, removed
+and added. Was anything lost?
 
     python -m tests.chaos --seconds 60 --seed 7
 
@@ -8,19 +9,22 @@ everything that is down is started again. Then every bark is classed by what its
 by what each reader was shown; the exit status is 1 if anything was lost, shown twice, out of order
 or never said. Late is what comes after something newer of its author. It is no fault if the owner
 of a share of the ring changed while the bark was on its way; in a run that touches no manifold
-nothing may be late at all.
+nothing may be late at all. Every followers service's graph must be the one that follows from the
+events which were acked.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
+from tests.crowd import Crowd
 from tests.fleet import Audience, Fleet, Producer, Said, Service, free_port, until
 
 # Entries that timelines retain: far more than a reader can fall behind here. What is retained is a
@@ -41,6 +45,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "directory": Kind(1, 0, lambda fleet, port: fleet.directory(), False),
+    "followers": Kind(2, 1, lambda fleet, port: fleet.followers(port=port), False),
     "inbox": Kind(2, 1, lambda fleet, port: fleet.inbox("--keep", KEEP, port=port), True),
     "bizlogic": Kind(2, 1, lambda fleet, port: fleet.bizlogic(port=port), False),
     "outbox": Kind(3, 1, lambda fleet, port: fleet.outbox(port=port), True),
@@ -129,7 +134,7 @@ class Run:
 
     async def go(self) -> None:
         """Raises AssertionError if the system does not come to rest."""
-        with Fleet() as fleet:
+        with Fleet(own_followers=True) as fleet:
             instances = {
                 (name, i): Instance(fleet, name, i)
                 for name, kind in KINDS.items()
@@ -137,18 +142,21 @@ class Run:
             }
             first = [x for x in instances.values() if x.number < KINDS[x.kind].first]
             await asyncio.gather(*(x.start() for x in first))
-            async with fleet.people() as (producer, audience):
+            async with fleet.people() as (producer, audience), crowded(fleet, self) as crowd:
                 await audience.ready()
                 self._began = time.monotonic()
                 load = asyncio.create_task(self._say(producer, fleet.world.names))
+                mingling = asyncio.create_task(crowd.mingle(self.rate / 4, self.seconds))
                 await asyncio.gather(
                     *(self._do(event, instances[event.kind, event.number]) for event in self.events)
                 )
                 await load
+                await mingling
                 await asyncio.gather(*(x.start() for x in first))
                 try:
                     await producer.all_acked(REST_S)
                     await audience.all_shown(producer, REST_S)
+                    await judge_follows(self, crowd)
                     await until(lambda: audience.now() > audience.shown_at[-1] + 1.0, "rest")
                 finally:
                     self._judge(fleet, producer, audience)
@@ -197,6 +205,29 @@ class Run:
         """Was any share of the rings on its way from one owner to another while the bark was?"""
         put_at = said.bark.at / 1000 - time.time() + time.monotonic()
         return any(begun < audience.now() and put_at < ended for begun, ended in self._changes)
+
+
+@contextlib.asynccontextmanager
+async def crowded(fleet: Fleet, run: Run) -> AsyncIterator[Crowd]:
+    """A crowd that has joined, for as long as the block runs."""
+    crowd = Crowd(fleet.args(), fleet.world, run.figures["seed"])
+    task = asyncio.create_task(crowd.run())
+    try:
+        await until(lambda: hasattr(crowd, "graphs"), "the crowd is there")
+        await crowd.join()
+        yield crowd
+    finally:
+        crowd.stop()
+        await task
+
+
+async def judge_follows(run: Run, crowd: Crowd) -> None:
+    """Raises AssertionError if some graph is not what was acked."""
+    run.figures["follows"] = len(crowd.asked)
+    refused = [a.event.id for a in crowd.asked if a.refused]
+    if refused:
+        raise AssertionError(f"{len(refused)} events were refused, first {refused[0]}")
+    await crowd.agree(REST_S)
 
 
 def _where(fleet: Fleet, id_: str) -> list[str]:

@@ -164,13 +164,22 @@ class Service(Process):
 class Fleet:
     """Services of one system. Use as a context manager; nothing of it is left afterwards."""
 
-    def __init__(self, *, heartbeat_s: float = 1.0, more_flags: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        heartbeat_s: float = 1.0,
+        more_flags: Sequence[str] = (),
+        own_followers: bool = False,
+    ) -> None:
+        """With `own_followers`, no followers service is started but by the test."""
         self._folder = tempfile.TemporaryDirectory(prefix="barker ")
         self.state = pathlib.Path(self._folder.name) / "var"
         self.heartbeat_s = heartbeat_s
         self.more_flags = more_flags
         self.port = free_port()
         self.processes: list[Process] = []
+        self._own_followers = own_followers
+        self._lock = threading.Lock()  # tests start services from several threads
         self.world = state.world(self.state)
 
     def __enter__(self) -> "Fleet":
@@ -212,7 +221,15 @@ class Fleet:
     def outbox(self, *args: str, port: int = 0) -> Service:
         return self.start("manifold", "outbox", "--push", "bizlogic", *args, port=port)
 
+    def followers(self, *args: str, port: int = 0) -> Service:
+        return self.start("followers", *args, port=port)
+
     def bizlogic(self, *args: str, port: int = 0) -> Service:
+        """And before the first one, if the test has not done so, whom it has the graph from."""
+        with self._lock:
+            begun = any("barker.followers" in p.argv for p in self.processes)
+            if not (begun or self._own_followers):
+                self.run("followers", "--port", "0", "--no-journal")
         return self.start("bizlogic", *args, port=port)
 
     def running(self, word: str) -> int:

@@ -216,16 +216,19 @@ class ServicesTest(unittest.IsolatedAsyncioTestCase):
 
     async def asyncSetUp(self) -> None:
         self.fleet = self.enterContext(Fleet())
-        starts = [self.fleet.directory, self.fleet.inbox, self.fleet.bizlogic, self.fleet.outbox]
+        fleet = self.fleet
+        # followers before bizlogic, so that the latter does not start one of its own.
+        starts = [fleet.directory, fleet.inbox, fleet.followers, fleet.outbox]
         loop = asyncio.get_running_loop()
         services = await asyncio.gather(*(loop.run_in_executor(None, s) for s in starts))
-        self.directory, self.inbox, self.bizlogic, self.outbox = services
+        self.directory, self.inbox, self.followers, self.outbox = services
+        self.bizlogic = await loop.run_in_executor(None, fleet.bizlogic)
         self.watcher = Watcher(self.fleet.args())
         run = asyncio.create_task(self.watcher.run())
         self.addAsyncCleanup(asyncio.wait_for, run, 10)
         self.addCleanup(self.watcher.stop)
         await until(lambda: hasattr(self.watcher, "agents"), "it runs")
-        await until(lambda: len(self.watcher.agents.samples) == 4, "everybody is sampled")
+        await until(lambda: len(self.watcher.agents.samples) == 5, "everybody is sampled")
 
     def latest(self, role: str) -> dict[str, Any]:
         for samples in self.watcher.agents.samples.values():
@@ -237,6 +240,7 @@ class ServicesTest(unittest.IsolatedAsyncioTestCase):
         for role, service in (
             ("directory", self.directory),
             ("inbox", self.inbox),
+            ("followers", self.followers),
             ("bizlogic", self.bizlogic),
             ("outbox", self.outbox),
         ):

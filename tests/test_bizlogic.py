@@ -7,6 +7,8 @@ from typing import ClassVar
 from barker import delivery, link, users, wire
 from barker.bizlogic import BizLogic, Targets
 from barker.directory import Directory
+from barker.followers import Followers
+from barker.graph import Graph
 from barker.routing import Route, target_from
 from barker.users import World
 from tests.fleet import until
@@ -38,10 +40,22 @@ class TargetsTest(unittest.TestCase):
         targets.of("cid", "@eve")
         self.assertEqual(targets.of("cid", "wuff"), ("inbox/cid",))
 
-    def test_an_author_who_does_not_exist_is_refused(self) -> None:
+    def test_who_has_just_joined_is_followed_by_nobody(self) -> None:
+        """The outbox has seen to it that the author exists; here the news may not have come yet."""
+        self.assertReaches("newcomer", "@ann @nobody", "newcomer ann")
+
+    def test_without_a_graph_everything_is_to_come_again(self) -> None:
         with self.assertRaises(wire.BadMessage) as caught:
-            Targets(WORLD).of("nobody", "@ann")
-        self.assertEqual(caught.exception.code, wire.UNKNOWN_USER)
+            Targets(None).of("ann", "wuff")
+        self.assertEqual(caught.exception.code, wire.FULL)
+
+    def test_who_follows_from_now_on_gets_the_next_bark(self) -> None:
+        graph = Graph.of(WORLD)
+        targets = Targets(graph)
+        self.assertEqual(targets.of("cid", "wuff"), ("inbox/cid",))
+        graph.apply({"kind": "follow", "user": "eve", "whom": "cid", "at": 1})
+        targets.forget("cid")
+        self.assertEqual(targets.of("cid", "wuff"), ("inbox/cid", "inbox/eve"))
 
 
 class BizLogicTest(WireTest):
@@ -57,7 +71,9 @@ class BizLogicTest(WireTest):
         self.registrations: dict[str, Wire] = {}
         for name in self.inboxes:
             await self.join(name)
+        await self.serve(Followers, "--no-journal", directory=self.directory.port)
         self.biz = await self.serve(BizLogic, directory=self.directory.port)
+        await until(lambda: self.biz._copy.complete, "it has a copy of the graph")
         await self.ring(len(self.inboxes))
         self.links = {name: await self.taken(name) for name in self.inboxes}
         self.outbox = await self.open(self.biz.port, "outbox")
@@ -170,11 +186,11 @@ class FanOutTest(BizLogicTest):
         await self.outbox.expect("ack", seq=4)
 
     async def test_what_is_refused_of_a_line_does_not_hold_up_the_rest_of_it(self) -> None:
-        users = ["eve", "nobody", "eve", "nobody"]
-        bodies = [bark(user, f"id{i}") for i, user in enumerate(users)]
+        no_bark = {"id": "x", "user": "eve"}
+        bodies = [bark("eve", "a"), no_bark, bark("eve", "b"), no_bark]
         self.outbox.send(puts(1, [["bizlogic"]], bodies, origin=ORIGIN, n=[7, 8, 9, 10]))
         for seq in (2, 4):
-            await self.outbox.expect("refuse", seq=seq, code=wire.UNKNOWN_USER)
+            await self.outbox.expect("refuse", seq=seq, code=wire.BAD_MESSAGE)
         inbox = self.links[self.owner("eve")]
         for seq, n in ((1, 7), (2, 9)):
             await inbox.expect("put", seq=seq, n=n)
@@ -182,7 +198,7 @@ class FanOutTest(BizLogicTest):
         await self.outbox.expect("ack", seq=4)
         self.outbox.send(puts(5, [["bizlogic"]], bodies[1::2], origin=ORIGIN, n=[11, 12]))
         for seq in (5, 6):
-            await self.outbox.expect("refuse", seq=seq, code=wire.UNKNOWN_USER)
+            await self.outbox.expect("refuse", seq=seq, code=wire.BAD_MESSAGE)
         await self.outbox.expect("ack", seq=6)
         self.outbox.send(puts(7, [["bizlogic"]], [bark("eve", "x"), bark("eve", "y")]))
         for seq in (7, 8):
@@ -194,7 +210,11 @@ class FanOutTest(BizLogicTest):
 class RefusalTest(BizLogicTest):
     async def test_what_is_not_for_us_is_refused_and_the_queue_goes_on(self) -> None:
         unfit = [
-            (self.put(1, "nobody"), wire.UNKNOWN_USER, "no user nobody"),
+            (
+                put(1, ["bizlogic"], {"user": "ann"}, origin=ORIGIN, n=1),
+                wire.BAD_MESSAGE,
+                "no bark",
+            ),
             (put(2, ["bizlogic"], bark("ann", "x")), wire.BAD_MESSAGE, "stamps"),
             (put(3, ["bizlogic"], bark("ann", "x"), origin=ORIGIN), wire.BAD_MESSAGE, "stamps"),
             (put(4, ["bizlogic"], {}, origin=ORIGIN, n=1), wire.BAD_MESSAGE, "no bark"),
@@ -206,7 +226,7 @@ class RefusalTest(BizLogicTest):
             refusal = await self.outbox.expect("refuse", seq=seq, code=code)
             self.assertIn(reason, refusal["reason"])
             await self.outbox.expect("ack", seq=seq)
-        self.outbox.send(self.put(7, "nobody"), self.put(8, "eve"))
+        self.outbox.send(put(7, ["bizlogic"], {}, origin=ORIGIN, n=1), self.put(8, "eve"))
         await self.outbox.expect("refuse", seq=7)
         await self.outbox.expect("ack", seq=7)
         inbox = self.links[self.owner("eve")]
@@ -236,7 +256,7 @@ class RefusalTest(BizLogicTest):
         self.assertEqual(await inbox.before_pong(), [])
 
     async def test_a_refusal_does_not_jump_the_queue_of_acks(self) -> None:
-        self.outbox.send(self.put(1, "eve"), self.put(2, "nobody"))
+        self.outbox.send(self.put(1, "eve"), put(2, ["bizlogic"], {}, origin=ORIGIN, n=102))
         await self.outbox.expect("refuse", seq=2)
         self.assertEqual(await self.outbox.before_pong(), [])
         inbox = self.links[self.owner("eve")]

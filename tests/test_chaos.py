@@ -8,9 +8,12 @@ import unittest
 from collections.abc import Callable
 
 from tests.chaos import KINDS, Run, plan, report
+from tests.crowd import Crowd
 from tests.fleet import DEADLINE_S, GOOD, SLOW, Fleet, Service, free_port, until
 
 ALL = list(KINDS)
+# Those of which barks are the proof; followers have a crowd of their own.
+MORTAL = [kind for kind in ALL if kind != "followers"]
 KILLS = 50
 
 
@@ -20,7 +23,7 @@ class PlanTest(unittest.TestCase):
         self.assertNotEqual(plan(7, 60, ALL), plan(8, 60, ALL))
 
     def test_every_kind_suffers_everything(self) -> None:
-        events = [e for seed in range(5) for e in plan(seed, 60, ALL)]
+        events = [e for seed in range(8) for e in plan(seed, 60, ALL)]
         suffered = {(e.kind, e.action) for e in events}
         self.assertEqual(suffered, {(k, a) for k in ALL for a in ("kill", "freeze", "stop")})
 
@@ -41,7 +44,11 @@ class ChaosTest(unittest.TestCase):
         return run
 
     def test_promises_1_to_3_hold_whatever_dies(self) -> None:
-        self.chaos(34129, 3, ALL)  # somebody of each kind, and everything that can happen
+        self.chaos(96366, 3, ALL)  # somebody of each kind, and everything that can happen
+
+    def test_promise_1_every_graph_is_what_was_acked_whatever_dies(self) -> None:
+        run = self.chaos(57533, 2.5, ["followers", "outbox", "directory"])
+        self.assertGreater(run.figures["follows"], 100)
 
     def test_promise_3_nothing_is_late_if_no_manifold_is_touched(self) -> None:
         run = self.chaos(35927, 2.5, ["directory", "bizlogic"])
@@ -57,7 +64,7 @@ class KillTest(unittest.IsolatedAsyncioTestCase):
         dice = random.Random(kind)
         with Fleet(heartbeat_s=0.5) as fleet:
             keep = ("--keep", "100000")
-            ports = {k: [free_port() for _ in range(2)] for k in ALL}
+            ports = {k: [free_port() for _ in range(2)] for k in MORTAL}
             ports["directory"] = [fleet.port]
             starts: dict[str, Callable[[int], Service]] = {
                 "directory": lambda port: fleet.directory(),
@@ -70,7 +77,7 @@ class KillTest(unittest.IsolatedAsyncioTestCase):
             async def start(which: str, port: int) -> Service:
                 return await loop.run_in_executor(None, starts[which], port)
 
-            places = [(k, port) for k in ALL for port in ports[k]]
+            places = [(k, port) for k in MORTAL for port in ports[k]]
             running = await asyncio.gather(*(start(*p) for p in places))
             services = dict(zip(places, running, strict=True))
             victims = [p for p in places if p[0] == kind]
@@ -124,6 +131,45 @@ class KillTest(unittest.IsolatedAsyncioTestCase):
 
     async def test_promise_1_kill_9_of_outboxes(self) -> None:
         await self.torture("outbox")
+
+
+@unittest.skipUnless(SLOW, "BARKER_SLOW=1: kills followers services 30 times")
+class KillFollowersTest(unittest.IsolatedAsyncioTestCase):
+    async def test_promise_1_kill_9_of_followers_loses_no_acked_follow(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_debug(False)
+        dice = random.Random("followers")
+        with Fleet(heartbeat_s=0.5, own_followers=True) as fleet:
+            ports = [free_port() for _ in range(2)]
+
+            async def start(port: int) -> Service:
+                return await loop.run_in_executor(None, lambda: fleet.followers(port=port))
+
+            await loop.run_in_executor(None, fleet.directory)
+            services = {port: await start(port) for port in ports}
+            for manifold in (fleet.outbox, fleet.outbox, fleet.inbox, fleet.bizlogic):
+                await loop.run_in_executor(None, manifold)
+            crowd = Crowd(fleet.args(), fleet.world, 1)
+            run = asyncio.create_task(crowd.run())
+            try:
+                await until(lambda: hasattr(crowd, "graphs"), "the crowd is there")
+                await crowd.join()
+                mingling = asyncio.create_task(crowd.mingle(100, 3600))
+                for _ in range(30):
+                    at = crowd.now() + dice.uniform(0, 0.5)
+                    await until(lambda: crowd.now() >= at, "its moment has come")  # noqa: B023
+                    port = dice.choice(ports)
+                    services[port].kill()
+                    services[port].close()
+                    fleet.processes.remove(services[port])
+                    services[port] = await start(port)
+                mingling.cancel()
+                await crowd.agree(3 * DEADLINE_S)
+                self.assertEqual([a.refused for a in crowd.asked if a.refused], [])
+                self.assertGreater(len(crowd.asked), 500)
+            finally:
+                crowd.stop()
+                await run
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from unittest import mock
 from barker import directory, state, wire
 from barker.bizlogic import BizLogic
 from barker.directory import Directory
+from barker.followers import Followers
 from barker.outbox import Outbox
 from barker.routing import Route, target_from
 from tests.fleet import DEADLINE_S, Fleet, until
@@ -408,6 +409,7 @@ class NodeTest(DirectoryTest):
 
     async def test_a_node_registers_again_and_goes_on_with_the_routes_it_knew(self) -> None:
         self.patch(directory, "SETTLE_S", 0.3)
+        await self.serve(Followers, "--no-journal", directory=self.directory.port)
         bizlogic = await self.serve(BizLogic, directory=self.directory.port)
         service = await self.link()
         service.send(register("inbox", "a", 9))

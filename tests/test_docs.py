@@ -74,6 +74,7 @@ NO_LIMITS = {
     "frames.MASK",
     "frames.LENGTH",
     "ring._SPACE",
+    "graph._NEVER",
 }
 
 
@@ -313,7 +314,8 @@ def command_modules() -> list[str]:
         for path in [ROOT / "launch.py", *files]
         if re.search(r"^def main\(", path.read_text(encoding="utf-8"), re.M)
     ]
-    return [*found, "tests.chaos", "tests.echo", "tests.soak"]
+    tools = ("celebrity", "chaos", "echo", "million", "soak")
+    return [*found, *(f"tests.{tool}" for tool in tools)]
 
 
 PARSERS = {name: command_parser(name) for name in command_modules()}
@@ -521,7 +523,10 @@ def number_constants() -> Iterator[tuple[str, float]]:
 # --- What is shown -----------------------------------------------------------------------------
 
 # Ports of the text: all that have to be others where the tests run.
-PORTS = (5672, 5680, 5681, 5682, 5690, 5691, 5692, 5700, 5800, 5801, 5802, 5803, 5820, 5821, 9001)
+PORTS = (
+    5672, 5680, 5681, 5682, 5690, 5691, 5695, 5696, 5697, 5698, 5700, 5800, 5801, 5802, 5803, 5820,
+    5821, 9001,
+)  # fmt: skip
 # A launcher that goes on while the text does; the tour has ports of its own, and an end.
 LAUNCHER = r"python (\S*/)?launch[\w-]*\.py(?! --tour)"
 _PORT = re.compile(r"(?<![\w.])(?<!\d:)" + f"({'|'.join(map(str, PORTS))})" + r"(?![\w.]\d|\d|:\d)")
@@ -695,7 +700,11 @@ class Lab:
                 return f"{line} --shift-ports {self.shift} "
             if module.startswith(("barker.", "monitoring.monitor")) or "python parrot" in line:
                 line += f" --directory 127.0.0.1:{5672 + self.shift}"
-                default = {"barker.directory": 5672, "barker.bizlogic": 5680}.get(module)
+                default = {
+                    "barker.directory": 5672,
+                    "barker.bizlogic": 5680,
+                    "barker.followers": 5690,
+                }.get(module)
                 if default and "--port" not in line:
                     line += f" --port {default + self.shift}"
             return line + " "
@@ -942,6 +951,7 @@ class ExchangeTest(unittest.TestCase):
             started = {
                 5672: fleet.directory(),
                 5820: fleet.inbox("--keep", "2"),
+                5690: fleet.followers(),
                 5680: fleet.bizlogic(),
                 5800: fleet.outbox(),
             }

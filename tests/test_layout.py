@@ -14,19 +14,21 @@ OURS = {*PACKAGES, "launch"}
 
 # From the bottom up; a module imports from lower layers and from its own, and never in a circle.
 LAYERS = (
-    "ages barks frames handshake lines proof protocol ring routing streams strictjson users window"
-    " wire",
-    "agent arguments connecting delivery framing hosts journal lab link node processes service"
+    "ages barks events frames friends graph handshake lines proof protocol ring routing streams"
+    " strictjson users window wire",
+    "agent arguments connecting delivery feed framing hosts journal lab link node processes service"
     " state tls",
-    "bizlogic directory handover inbox keeper manifold outbox readers timelines",
-    "autobark bark guide listen tour witness",
+    "bizlogic directory followers handover inbox keeper manifold outbox publisher readers replicas"
+    " suggestions timelines",
+    "autobark bark follow guide join listen tour witness",
 )
 PURE, _SHELLS, SERVICES, _CLIENTS = range(len(LAYERS))
 LAYER = {module: layer for layer, modules in enumerate(LAYERS) for module in modules.split()}
 # Modules that are parts of one service; else services know nothing of each other.
-PART_OF = dict.fromkeys(
-    ("handover", "inbox", "keeper", "outbox", "readers", "timelines"), "manifold"
-)
+PART_OF = {
+    **dict.fromkeys(("handover", "inbox", "keeper", "outbox", "readers", "timelines"), "manifold"),
+    **dict.fromkeys(("publisher", "replicas"), "followers"),
+}
 # The package itself, and the stand-in for it: both are above and below everything.
 SPECIAL = {"__init__", "barker"}
 

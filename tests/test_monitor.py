@@ -350,7 +350,7 @@ class MonitorTest(unittest.IsolatedAsyncioTestCase):
             fleet.directory, fleet.outbox, fleet.bizlogic, fleet.bizlogic
         )
         name = f"outbox-{outbox.port}"
-        await until(lambda: len([r for r in page.rows.values() if r["up"]]) == 5, "all are up")
+        await until(lambda: len([r for r in page.rows.values() if r["up"]]) == 6, "all are up")
         self.assertAlmostEqual(page.frames[-1]["routes"]["outbox"]["shares"][name], 1.0)
         killed = time.time() * 1000
         outbox.child.kill()
@@ -406,17 +406,18 @@ class CommandTest(unittest.TestCase):
     def test_once_prints_a_table_and_json_the_same(self) -> None:
         with Fleet() as fleet:
             fleet.directory()
-            outbox, bizlogic = fleet.outbox(), fleet.bizlogic()
+            followers, outbox, bizlogic = fleet.followers(), fleet.outbox(), fleet.bizlogic()
             ran = self.run_monitor(fleet)
             self.assertEqual((ran.returncode, ran.stderr), (0, ""))
             self.assertRegex(ran.stdout, rf"(?m)^bizlogic-{bizlogic.port} +first +0 ")
             self.assertRegex(ran.stdout, rf"(?m)^outbox-{outbox.port} +up +0 .* 100% ")
+            self.assertRegex(ran.stdout, rf"(?m)^followers-{followers.port} +first +")
             self.assertLessEqual(max(map(len, ran.stdout.splitlines())), WIDTH)
             ran = self.run_monitor(fleet, "--json")
             frame = json.loads(ran.stdout)
             self.assertEqual(frame["depth"], 0)
             self.assertEqual(frame["routes"]["bizlogic"]["first"], f"bizlogic-{bizlogic.port}")
-            self.assertEqual(len(frame["services"]), 3)
+            self.assertEqual(len(frame["services"]), 4)
             self.assertEqual([r["in"] for r in frame["services"] if r["role"] == "outbox"], [0.0])
 
     def test_without_a_directory_it_says_so(self) -> None:

@@ -13,7 +13,7 @@ import re
 import shutil
 import unittest
 
-from barker import barks, inbox, node, protocol, wire
+from barker import barks, node, protocol, readers, state, wire
 from barker.bizlogic import BizLogic
 from barker.inbox import Inbox
 from barker.journal import Journal
@@ -95,10 +95,11 @@ class BoundsTest(WireTest):
             await self.assertRefused(service, [put(1, to, full)], put(2, to, over), wire.TOO_LARGE)
 
     async def test_subscriptions_of_a_link(self) -> None:
-        self.patch(inbox, "MAX_SUBSCRIPTIONS", 3)
+        self.patch(readers, "MAX_SUBSCRIPTIONS", 3)
         service = await self.serve(Inbox, "inbox")
         *some, last = [
-            {"op": "subscribe", "address": f"inbox/{name}"} for name in service.world.names[:4]
+            {"op": "subscribe", "address": f"inbox/{name}"}
+            for name in state.world(self.folder).names[:4]
         ]
         await self.assertRefused(service, some, last, wire.TOO_MANY)
 

@@ -40,6 +40,7 @@ from barker import (
 )
 from barker.bizlogic import BizLogic, Targets
 from barker.delivery import Delivery
+from barker.graph import Graph
 from barker.inbox import Inbox
 from barker.link import Conversation, Link
 from barker.listen import Reader
@@ -325,6 +326,7 @@ class Party:
             made = Node(args)
         elif self.kind == "bizlogic":
             made = BizLogic(args)
+            made.graph_came(Graph.of(World(FOLLOWS)))
         elif self.kind == "outbox":
             made = Outbox(argparse.Namespace(**self.world.args, address="outbox", push="bizlogic"))
         else:

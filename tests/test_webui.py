@@ -4,6 +4,7 @@ One system and one browser serve all tests, since starting them is what costs; e
 page anew, forgets what the page has kept, and says barks that no other test says.
 """
 
+import asyncio
 import contextlib
 import itertools
 import json
@@ -18,6 +19,7 @@ from barker import state
 from tests.browser import ENTER, SCALE, SHIFT, TAB, Browser
 from tests.chromium import Chromium
 from tests.fleet import SLOW, Fleet, Service, free_port
+from tests.wireclient import Wire, put
 
 WEBUI = state.ROOT / "webui"
 MAX_SHOWN = 200  # of stream.js
@@ -397,8 +399,9 @@ class BarkingTest(PageTestCase):
         self.assertShown(text)
         seen = []
         focus = """const e = document.activeElement, s = getComputedStyle(e);
-            return [e.id || e.className, s.outlineStyle !== "none" && parseFloat(s.outlineWidth)]"""
-        for _ in range(12):
+            return [e.id || e.className || e.form?.className,
+                    s.outlineStyle !== "none" && parseFloat(s.outlineWidth)]"""
+        for _ in range(16):
             self.browser.press(TAB)
             where, outline = self.browser.execute(focus)
             self.assertGreaterEqual(outline, 2, f"no visible focus at {where}")
@@ -409,8 +412,10 @@ class BarkingTest(PageTestCase):
                 self.browser.press("a")
                 self.browser.press(SHIFT, ENTER)
                 self.browser.press("b")
-        self.assertEqual(seen, ["brand", "user", "text", "send", "author"])
-        self.browser.press(SHIFT, TAB)
+        where = [name or "fold" for name in seen]
+        expected = ["brand", "user", "fold", "text", "send", "whom", "ask", "fold", "author"]
+        self.assertEqual(where, expected)
+        self.browser.execute("document.getElementById('send').focus()")
         self.browser.press(ENTER)
         self.assertShownOnce("a\nb")
         self.browser.execute("document.querySelector('#stream .author[data-user=rdl]').focus()")
@@ -791,6 +796,122 @@ MEASURE = """
     window.measured = null;
     requestAnimationFrame(frame);
 """
+
+
+class FollowTest(PageTestCase):
+    """Who follows whom, from the page; each test as somebody who has just joined."""
+
+    def join(self, user: str) -> None:
+        """By the page's own form."""
+        self.browser.execute("document.querySelector('.joining').open = true")
+        self.browser.type("#newcomer", user)
+        self.browser.press(ENTER)
+        self.browser.wait_until(f"client.user === '{user}'", "the view is the newcomer's")
+        self.assertFollows()
+
+    def assertFollows(self, *names: str) -> None:
+        wanted = json.dumps(sorted(names))
+        condition = (
+            f"JSON.stringify([...panel.follows].sort()) === '{wanted}' && panel.list?.exists"
+        )
+        self.browser.wait_until(condition.replace(" ", ""), f"{names} are followed")
+
+    def click_on(self, label: str, within: str) -> None:
+        self.browser.click(f'{within} button[aria-label="{label}"]')
+
+    def test_follow_and_their_next_bark_arrives_unfollow_and_it_does_not(self) -> None:
+        self.open_connected()
+        self.join("page_ann")
+        before, during, after, own = (self.new_text() for _ in range(4))
+        self.say_elsewhere("rdl", before)
+        self.browser.type("#whom", "@rdl")
+        self.browser.press(ENTER)
+        self.assertFollows("rdl")
+        self.assertEqual(self.browser.text("#followcount"), "You follow 1")
+        self.say_elsewhere("rdl", during)
+        self.assertShownOnce(during)
+        self.click_on("Unfollow rdl", "#stream")
+        self.assertFollows()
+        self.say_elsewhere("rdl", after)
+        self.browser.type("#text", own)
+        self.browser.press(ENTER)
+        self.browser.wait_until(
+            "document.querySelector('#stream .own')?.dataset.delivered === 'true'",
+            "our own is back",
+        )
+        self.assertEqual(self.shown(), [own, during])
+
+    def test_a_suggestion_is_followed_with_one_key_and_gone(self) -> None:
+        self.open_connected()
+        self.join("page_bob")
+
+        async def suggest() -> None:
+            async with await Wire.open(self.inbox.port, state.secret(self.fleet.state)) as link:
+                body = {"kind": "suggestion", "user": "suggestions", "at": 1, "content": "Follow!"}
+                for i, whom in enumerate(("toto", "lassie", "<b>", "page_bob"), start=1):
+                    more = {"id": f"s{i}", "whom": whom, "common": i}
+                    link.send(put(i, ["inbox/page_bob"], {**body, **more}))
+                await link.expect("ack")
+
+        asyncio.run(suggest())
+        self.browser.wait_until("$('suggestions').childElementCount === 2", "two are suggested")
+        self.assertEqual(
+            self.browser.texts("#suggestions .author"), ["lassie", "toto"], "the best first"
+        )
+        self.assertEqual(self.shown(), [], "a suggestion is no bark")
+        focus = "document.querySelector('#suggestions button[data-follow=lassie]').focus()"
+        self.browser.execute(focus)
+        self.browser.press(ENTER)
+        self.assertFollows("lassie")
+        self.browser.wait_until("$('suggestions').childElementCount === 1", "one is left")
+        focused = self.browser.execute("return document.activeElement.dataset.follow")
+        self.assertEqual(focused, "toto", "the next one has the focus")
+        self.open_connected(user="page_bob")  # it is in the history, and followed already
+        self.assertFollows("lassie")
+        self.browser.wait_until("$('suggestions').childElementCount === 1", "one is suggested")
+
+    def test_refusals_are_clear(self) -> None:
+        self.open_connected()
+        self.browser.execute("document.querySelector('.joining').open = true")
+        for name, reason in (
+            ("R2D2", "“R2D2” is no user name."),
+            ("rdl", "There is a user rdl already."),
+            ("suggestions", "Suggestions is the name of a service."),
+        ):
+            self.browser.execute("$('newcomer').value = arguments[0]", name)
+            self.browser.execute("$('newcomer').focus()")
+            self.browser.press(ENTER)
+            condition = f"$('jointold').textContent === {json.dumps(reason)}"
+            self.browser.wait_until(condition, reason)
+            invalid = self.browser.execute("return $('newcomer').getAttribute('aria-invalid')")
+            self.assertEqual(invalid, "true")
+        for name, reason in (
+            ("Rdl", "“Rdl” is no user name."),
+            ("nobody", "There is no user nobody."),
+            ("ark3", "You read your own barks anyway."),
+        ):
+            self.browser.execute("$('whom').value = arguments[0]", name)
+            self.browser.execute("$('whom').focus()")
+            self.browser.press(ENTER)
+            condition = f"$('followtold').textContent.startsWith({json.dumps(reason)})"
+            self.browser.wait_until(condition, reason)
+        self.assertEqual(self.browser.execute("return panel.asked.size"), 0)
+
+    def test_what_is_asked_for_outlives_a_reload_and_everything_has_a_name(self) -> None:
+        self.open_connected()
+        self.join("page_cid")
+        self.browser.type("#whom", "rhs")
+        self.browser.execute("client.writer('page_cid').dialer.link.socket.send = () => {}")
+        self.browser.press(ENTER)
+        self.assertEqual(self.browser.execute("return [...panel.asked.keys()]"), ["rhs"])
+        self.browser.execute("remember()")
+        self.open_connected(user="page_cid")
+        self.assertFollows("rhs")
+        nameless = """return [...document.querySelectorAll("button, input, select, textarea")]
+            .filter((e) => !e.hidden)
+            .filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.length))
+            .map((e) => e.outerHTML)"""
+        self.assertEqual(self.browser.execute(nameless), [])
 
 
 if __name__ == "__main__":

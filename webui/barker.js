@@ -2,7 +2,7 @@
 
 /* The page: whose view it is, the box to bark into, and what a person is told about the links.
  *
- * Read link.js, client.js and stream.js first, in this order; here they come together. What the page
+ * Read link.js, client.js, stream.js and follow.js first, in this order; here they come together. What the page
  * keeps itself is little: drafts, one for each user, and barks that were typed and have not been
  * taken over yet. Both survive every reconnect, a change of view and even a reload.
  */
@@ -167,6 +167,7 @@ function say(bark) {
 }
 
 function settled(bark) {
+  if (bark.kind) return panel.settled(bark);
   const entry = mine.get(barkKey(bark));
   if (!entry) return;
   entry.fate = "sent";
@@ -176,6 +177,7 @@ function settled(bark) {
 }
 
 function refused(bark, reason) {
+  if (bark.kind) return panel.refused(bark, reason);
   const entry = mine.get(barkKey(bark));
   if (!entry) return;
   entry.fate = "refused";
@@ -317,10 +319,15 @@ function tick() {
 const client = new Client(directoryPlace(), window.BARKER ?? {}, {
   changed: () => showState(),
   bark: arrive,
+  suggestion: (body) => panel.suggestion(body),
   gap: missed,
   settled,
   refused,
   noSuchUser: (reason) => { noSuchUser = reason; showState(); },
+});
+
+const panel = new FollowPanel(client, {
+  joined: (user) => { visit(user); $("text").focus(); },
 });
 
 function fillUsers() {
@@ -336,6 +343,7 @@ function showView() {
   const user = chosenUser();
   noSuchUser = "";
   client.view(user);
+  panel.view(user);
   stream.clear(user);
   showUnsent();
   $("text").value = drafts.get(user) ?? "";
@@ -407,6 +415,6 @@ document.addEventListener("visibilitychange", () => {
 
 const unsent = recall();
 showView();
-for (const bark of unsent) say(bark);
+for (const body of unsent) body.kind ? client.say(body) : say(body);
 setInterval(tick, 1000);
 setInterval(() => { if (client.services[0].state !== "up") readSettingsAgain(); }, SETTINGS_EVERY_MS);

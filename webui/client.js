@@ -129,7 +129,7 @@ class Peer {
   }
 }
 
-/** Reads one inbox. `on`: bark(bark), gap(missed), refused(reason). */
+/** Reads one inbox. `on`: bark(bark), suggestion(body), gap(missed), refused(reason). */
 class Reader extends Peer {
   constructor(user, directory, on) {
     super("inbox", user, directory, on.changed);
@@ -198,7 +198,11 @@ class Reader extends Peer {
       this.unacked = 0;
       this.dialer.send({ op: "ack", address: this.address, serial });
     }
-    if (this.isNew(barkKey(body))) this.past ? this.past.push(body) : this.on.bark(body);
+    if (this.isNew(barkKey(body))) {
+      if (body.kind === "suggestion") this.on.suggestion(body); // also an old one: it still stands
+      else if (this.past) this.past.push(body);
+      else this.on.bark(body);
+    }
     if (this.past && serial >= this.last) this.showPast();
   }
 
@@ -294,14 +298,15 @@ class Writer extends Peer {
   }
 }
 
-/** Reads for one user and writes for any. `on`: changed(), bark(bark), gap(missed),
- *  settled(bark), refused(bark, reason), noSuchUser(reason). */
+/** Reads for one user and writes for any. `on`: changed(), bark(bark), suggestion(body), gap(missed),
+ *  settled(bark), refused(bark, reason), noSuchUser(reason). What is said may be an event, too. */
 class Client {
   constructor(place, { secret, tls }, on) {
     this.on = on;
     this.identity = { name: PAGE_NAME, secret, tls };
     this.directory = new Directory(place, this.identity, on.changed);
     this.reader = null;
+    this.following = null; // follow.js
     this.writers = new Map();
   }
 
@@ -315,6 +320,7 @@ class Client {
     this.reader = new Reader(user, this.directory, {
       changed: this.on.changed,
       bark: this.on.bark,
+      suggestion: this.on.suggestion,
       gap: this.on.gap,
       refused: this.on.noSuchUser,
     });
@@ -357,11 +363,12 @@ class Client {
   }
 
   hurry() {
-    for (const peer of [this.directory, this.reader, ...this.writers.values()]) peer?.dialer?.hurry();
+    const peers = [this.directory, this.reader, this.following, ...this.writers.values()];
+    for (const peer of peers) peer?.dialer?.hurry();
   }
 
   get services() {
-    const peers = [this.directory, this.reader, this.writers.get(this.user)];
+    const peers = [this.directory, this.reader, this.writers.get(this.user), this.following];
     return peers.filter(Boolean).map((peer) => peer.status);
   }
 }

@@ -119,6 +119,7 @@ function makeItem(entry, reader) {
     entry.own ? make("span", "chip", "you") : undefined,
     typeof kind === "string" ? make("span", "chip", kind) : undefined,
     timeOf(at),
+    entry.own ? undefined : panel.button(user),
     make("span", "fate"),
   );
   const item = make("li", entry.own ? "bark own" : "bark", face, make("div", "said", head, text));

@@ -1,0 +1,308 @@
+"""The followers service: who exists, and who follows whom.
+
+    python -m barker.followers
+
+Outboxes put what was said about it (`barker.events`) to ``followers``; it is journaled, becomes
+part of the graph (`barker.graph`), and is published (`barker.publisher`) to everybody who keeps a
+copy. With several instances, each replicates all others (`barker.replicas`):
+
+* A `put` is acked when it is in our journal and in that of every other instance the directory
+  knows. One that the directory knows and that does not replicate us, for whatever reason, is waited
+  for (`full`: ask again), until it does, or until the directory has given it up.
+* An instance registers when it has had everything that those before it have.
+
+The journal is the stream: its records are the messages that subscribers get (*event sourcing*). Now
+and then it gets a snapshot of the graph, piece by piece between other records, and what came before
+that is deleted. At the very first start the graph is the world of ``users.json``.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from barker import barks, events, state, wire
+from barker.agent import deepest
+from barker.feed import FOLLOWERS, GRAPH
+from barker.graph import Graph
+from barker.journal import SEGMENT_BYTES, Journal, NoJournal
+from barker.link import Link, Message
+from barker.publisher import Publisher
+from barker.replicas import Replicas
+from barker.routing import ORDERED
+from barker.service import Service, log, run_service
+from barker.wire import BAD_MESSAGE, Arriving, BadMessage, BarkerError, ProtocolError
+
+# Edges with their tombstones; at some 150 bytes they are 1.5 GB. Beyond it, follows are refused as
+# full, and wait in the outboxes.
+MAX_EDGES = 10_000_000
+# The journal may be larger than a snapshot by this factor and these bytes. More costs disk, and
+# time at a start; less has snapshots written more often.
+JOURNAL_FACTOR = 2
+ROOM_BYTES = 2 * SEGMENT_BYTES
+# About what an edge takes in a snapshot.
+EDGE_BYTES = 26
+# Pieces of a snapshot that are written for each batch, so that none takes much longer than others.
+PIECES_AT_ONCE = 3
+# Tombstones are dropped when they are older than this, by the newest word we know: what an outbox
+# brings that was away for longer may bring an edge back that was cut since.
+TOMBSTONE_DAYS = 30
+# Records played back between two looks at the loop, so that Ctrl-C is heard.
+REPLAY_HANDFUL = 5000
+
+
+class Followers(Service):
+    kind = "followers"
+    default_port = 5690
+
+    @classmethod
+    def arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--no-journal",
+            action="store_true",
+            help="keep nothing on disk: what is acked is lost with the process",
+        )
+        parser.add_argument(
+            "--fsync",
+            action="store_true",
+            help="have each batch on the disk itself before it is acked, for power cuts",
+        )
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args)
+        self.graph = Graph()
+        self.journal: Journal | NoJournal = NoJournal()
+        self._publisher = Publisher(self.graph)
+        self._replicas = Replicas(self, self._replicate, self._commit, self._sync_changed)
+        self._serving = False
+        self._staged: list[tuple[bytes, dict[str, Any]]] = []
+        self._waited_for: set[str] | None = None  # of this batch: who does not replicate us
+        # By link: number and serial of what is to be acked, in order.
+        self._upstreams: dict[Link, deque[tuple[int, int]]] = {}
+        self._taken = 0
+        self._checked_segment = 0
+        self._snapshot: Iterator[tuple[bytes, bool]] | None = None
+        self._snapshot_from = 0
+
+    # --- life ---
+
+    async def prepare(self) -> None:
+        if not self.args.no_journal:
+            self.journal = Journal(self.args.state / "journal" / self.name, fsync=self.args.fsync)
+        begun, records = self.now(), 0
+        for segment, line in self.journal.recover():
+            try:
+                self._replay(line)
+            except (BarkerError, LookupError, TypeError, ValueError) as fault:
+                log.warning("a record of segment %d makes no sense: %r", segment, fault)
+                self.journal.damages += 1
+            records += 1
+            if records % REPLAY_HANDFUL == 0:
+                await asyncio.sleep(0)
+                if self._stop.is_set():
+                    return
+        self._publisher.epoch = self.journal.epoch
+        try:
+            self.journal.begin(lambda: {"serial": self._publisher.last})
+        except OSError as fault:
+            log.error("the journal can't be written: %s", fault.strerror)
+        if records:
+            log.info("recovered from %d records in %.2f s", records, self.now() - begun)
+        if not len(self.graph):
+            self.graph.sow(state.world(self.args.state))
+            pieces = (piece for piece, _ in self.graph.pieces())
+            try:
+                self.journal.append([self._record(1, piece) for piece in pieces])
+            except OSError as fault:
+                state.complain(self.kind, f"the seed can't be written: {fault.strerror}")
+                self.stop(1)
+            self._publisher.start_at(1)
+
+    def _replay(self, line: bytes) -> None:
+        record = wire.loads(line) if line.startswith(b'{"op":"segment"') else wire.decode(line)
+        serial = record["serial"]
+        if record["op"] == "message":
+            self.graph.apply(record["parsed"])
+            if serial > self._publisher.last:  # else it is a piece of a snapshot
+                self._publisher.add(serial, record["body"], set())
+        elif serial > self._publisher.last:
+            self._publisher.start_at(serial)
+
+    async def ready(self) -> None:
+        self._sync_changed()
+
+    async def stopping(self) -> None:
+        await super().stopping()
+        self.journal.close()
+
+    def _sync_changed(self) -> None:
+        """Register once we have had all that those before us have."""
+        if not self._serving and self._replicas.in_sync:
+            self._serving = True
+            self.serve(FOLLOWERS, ORDERED)
+            self.serve(GRAPH, ORDERED)
+
+    def thawed(self) -> None:
+        """Others have gone on without us: be as one that has just started."""
+        self.told.clear()
+        self._serving = False
+        self._serves = [s for s in self._serves if s[0] not in (FOLLOWERS, GRAPH)]
+        super().thawed()
+
+    # --- events ---
+
+    def link_up(self, link: Link) -> None:
+        self._upstreams[link] = deque()
+
+    def on_put(self, link: Link, message: Message) -> None:
+        puts = list(wire.puts_in(message))
+        link.count_puts(message["seq"], len(puts))
+        if link.received - link.acked > wire.UNACKED_WINDOW:
+            raise ProtocolError(wire.PROTOCOL, f"over {wire.UNACKED_WINDOW} puts are unacked")
+        jobs = self._upstreams[link]
+        for put in puts:
+            try:
+                self._take(put)
+            except BadMessage as fault:
+                jobs.append((put.seq, 0))
+                link.send(wire.refuse_line(put.seq, fault.code, fault.reason, put.addresses))
+            else:
+                jobs.append((put.seq, self._publisher.last + len(self._staged)))
+
+    on_puts = on_put
+
+    def _take(self, put: Arriving) -> None:
+        """Stage it, if it is news. Raises BadMessage."""
+        if list(put.addresses) != [FOLLOWERS]:
+            raise BadMessage(BAD_MESSAGE, f"this is {FOLLOWERS}")
+        barks.check_body(put.body, put.fields)
+        event = events.check_event(put.fields)
+        if self._waited_for is None:
+            self._waited_for = {*self._replicas.others} - self._publisher.replicas
+        if self._waited_for:
+            names = ", ".join(sorted(self._waited_for))
+            raise BadMessage(wire.FULL, f"{names} does not replicate us yet")
+        words = self.graph.edges + self.graph.tombstones
+        if words >= MAX_EDGES and event.kind == events.FOLLOW:
+            raise BadMessage(wire.FULL, f"{words} edges are all that we hold")
+        if self.graph.is_news(put.fields):
+            self._staged.append((put.body, put.fields))
+
+    def batch_end(self, link: Link) -> None:
+        self._waited_for = None
+        if self._staged:
+            before = self._publisher.last
+            if not self._commit():
+                jobs = self._upstreams[link]
+                for i, (seq, serial) in enumerate(jobs):
+                    if serial > before:
+                        jobs[i] = (seq, 0)
+                        reason = "the journal can't be written"
+                        link.send(wire.refuse_line(seq, wire.FULL, reason, [FOLLOWERS]))
+        self._ack_upstreams()
+
+    def _replicate(self, message: Message) -> None:
+        if self.graph.is_news(message["parsed"]):
+            self._staged.append((message["body"], message["parsed"]))
+
+    def _commit(self) -> bool:
+        """Keep what is staged, in one write, and have it hold; False if the disk has no room."""
+        staged, self._staged = self._staged, []
+        if not staged:
+            return True
+        first = self._publisher.last + 1
+        lines = [self._record(serial, body) for serial, (body, _) in enumerate(staged, first)]
+        try:
+            self.journal.append(lines)
+        except OSError as fault:
+            log.error("the journal can't be written: %s", fault.strerror)
+            return False
+        for serial, (body, fields) in enumerate(staged, first):
+            changes = self.graph.apply(fields)
+            touched = {name for change in changes for name in change[:2] if name}
+            self._publisher.add(serial, body, touched)
+        self._taken += len(staged)
+        self._publisher.publish()
+        self._clean()
+        return True
+
+    def _ack_upstreams(self) -> None:
+        """Ack what every replica has: one ack for each link, for the last of it."""
+        settled = self._publisher.settled
+        for link, jobs in self._upstreams.items():
+            done = 0
+            while jobs and jobs[0][1] <= settled:
+                done = jobs.popleft()[0]
+            if done:
+                link.acked = done
+                link.send(wire.ack_line(done))
+
+    # --- subscribers ---
+
+    def subscribe(self, link: Link, message: Message) -> None:
+        self._publisher.subscribe(link, message)
+
+    def on_ack(self, link: Link, message: Message) -> None:
+        self._publisher.ack(link, message)
+        self._ack_upstreams()
+
+    def link_down(self, link: Link) -> None:
+        del self._upstreams[link]
+        self._publisher.link_down(link)
+        self._ack_upstreams()
+
+    # --- the journal ---
+
+    def _record(self, serial: int, body: bytes) -> bytes:
+        return wire.message_line(GRAPH, self.journal.epoch, serial, body)
+
+    def _clean(self) -> None:
+        """If the journal is long, write some pieces of a snapshot, and drop what is before it."""
+        journal = self.journal
+        if self._snapshot is None:
+            if journal.current == self._checked_segment:
+                return  # nothing is dropped but when a segment is full
+            self._checked_segment = journal.current
+            words = self.graph.edges + self.graph.tombstones + len(self.graph)
+            if journal.size <= ROOM_BYTES + JOURNAL_FACTOR * EDGE_BYTES * words:
+                return
+            self.graph.forget(self.graph.newest - TOMBSTONE_DAYS * 24 * 3600 * 1000)
+            self._snapshot, self._snapshot_from = self.graph.pieces(), journal.current
+        try:
+            for _ in range(PIECES_AT_ONCE):
+                piece, more = next(self._snapshot)
+                journal.append([self._record(self._publisher.last, piece)])
+                if not more:
+                    break
+            else:
+                return
+        except OSError as fault:
+            log.error("the journal can't be cleaned: %s", fault.strerror)
+        else:
+            for number in [n for n in journal.segments if n < self._snapshot_from]:
+                journal.drop(number)
+        self._snapshot = None
+
+    # --- being watched ---
+
+    def gauges(self) -> dict[str, Any]:
+        waiting = [(link.peer["name"], len(jobs)) for link, jobs in self._upstreams.items() if jobs]
+        return {
+            **super().gauges(),
+            "in": self._taken,
+            "unacked": sum(count for _, count in waiting),
+            "streams": len(self.graph),
+            "edges": self.graph.edges,
+            "readers": self._publisher.readers,
+            "deepest": deepest(waiting),
+        }
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_service(Followers, "followers", __doc__, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""Join: be a user from now on.
+
+    python -m barker.join fifi_2
+
+A name is 1 to 20 of a-z, 0-9 and _, and begins with a letter; nobody else may have it. Prints the
+id of the message, once the outbox that is to have this user's barks has acked it. From then on
+the user may bark; with ``--wait`` it is also known to everybody else.
+"""
+
+import argparse
+import sys
+from typing import Any
+
+from barker.arguments import quick_parser
+from barker.bark import new_id, now_ms, speaker_arguments
+from barker.events import JOIN, Event
+from barker.follow import Follower, say
+
+
+class Joiner(Follower):
+    kind = "join"
+
+    def in_force(self, fields: dict[str, Any]) -> bool:
+        return bool(fields["exists"])
+
+
+def parser() -> argparse.ArgumentParser:
+    result = quick_parser("join", __doc__)
+    result.add_argument("user", help="the name")
+    result.add_argument("--wait", action="store_true", help="wait until everybody knows it")
+    speaker_arguments(result)
+    return result
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    args.id = args.id or new_id()
+    return say(args, Event(JOIN, args.id, args.user, now_ms()), Joiner)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""The suggestions service: tells users whom they might want to follow.
+
+    python -m barker.suggestions
+
+It keeps a copy of the graph (`barker.feed`), and when the graph changes, looks at those whom the
+change affects (`barker.friends`). What is new to suggest goes to the user's inbox as a message of
+the kind ``suggestion``. Its id is made of the two names, so an inbox that has it already drops it;
+therefore this service keeps nothing on disk, and two of them do no harm.
+"""
+
+import argparse
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from barker import wire
+from barker.delivery import Delivery, Job
+from barker.events import SUGGESTER, SUGGESTION
+from barker.feed import Feed
+from barker.friends import Suggester, Suggestion, text_of
+from barker.graph import Change, Graph
+from barker.service import Service, log, run_service
+
+# Who is affected waits for this long: so one user is looked at once a second, at most.
+GATHER_S = 1.0
+# We look at users for so long at a time, and then do nothing for four times as long: a graph that
+# changes all the time costs a fifth of a core, and suggestions come later.
+WORK_S = 0.005
+PAUSE_S = 4 * WORK_S
+# Suggestions on their way to inboxes; behind them, the rest of the users waits.
+MAX_ON_THEIR_WAY = 1000
+
+
+class Suggestions(Service):
+    kind = "suggestions"
+    default_port = 5695
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args)
+        self._copy = Copy(self)
+        self._inboxes = Inboxes(self)
+        self._suggester = Suggester(self._copy.held)
+        self._turns: deque[tuple[float, str]] = deque()  # when whose turn is, in order
+        self._waiting: set[str] = set()
+        self._working = False
+        self._made = 0
+
+    # --- who is affected ---
+
+    def changed(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            if change.whom:  # one who has only joined, follows nobody
+                self._await(self._suggester.affected(change))
+
+    def replaced(self, graph: Graph) -> None:
+        """Another graph: everybody may be affected."""
+        self._suggester.use(graph)
+        self._await(graph.names)
+
+    def _await(self, users: Iterable[str]) -> None:
+        due = self.now() + GATHER_S
+        for user in users:
+            if user not in self._waiting:
+                self._waiting.add(user)
+                self._turns.append((due, user))
+        self._work_later()
+
+    def _work_later(self) -> None:
+        if self._turns and not self._working:
+            self._working = True
+            self.later(max(PAUSE_S, self._turns[0][0] - self.now()), self._work)
+
+    def _work(self) -> None:
+        """Look at those whose turn it is, for a moment."""
+        self._working = False
+        turns, now = self._turns, self.now()
+        while turns and turns[0][0] <= now and self.now() - now < WORK_S:
+            if self._inboxes.pending >= MAX_ON_THEIR_WAY:
+                break
+            user = turns.popleft()[1]
+            self._waiting.discard(user)
+            for suggestion in self._suggester.suggest(user):
+                self._inboxes.suggest(suggestion)
+                self._made += 1
+        self._inboxes.pump()
+        self._work_later()
+
+    # --- being watched ---
+
+    def gauges(self) -> dict[str, Any]:
+        return {
+            **super().gauges(),
+            **self._inboxes.gauges(),
+            "in": self._made,
+            "streams": self._suggester.open,
+            "affected": len(self._waiting),
+        }
+
+
+class Copy(Feed[Graph]):
+    """Our copy of the graph."""
+
+    def __init__(self, service: Suggestions) -> None:
+        super().__init__(service, Graph)
+        self._service = service
+
+    def changed(self, changes: Sequence[Change]) -> None:
+        self._service.changed(changes)
+
+    def replaced(self) -> None:
+        self._service.replaced(self.held)
+
+
+class Inboxes(Delivery):
+    """The way to all inboxes; all suggestions are one `Job`."""
+
+    void = False
+
+    def __init__(self, service: Suggestions) -> None:
+        super().__init__(service, "inbox")
+        self.pending = 0
+
+    def suggest(self, suggestion: Suggestion) -> None:
+        user, whom, common, _ = suggestion
+        body = {
+            "kind": SUGGESTION,
+            "id": f"{user}-{whom}",
+            "user": SUGGESTER,
+            "at": time.time_ns() // 1_000_000,
+            "whom": whom,
+            "common": common,
+            "content": text_of(suggestion),
+        }
+        self.put((f"inbox/{user}",), wire.unstamped(wire.dumps(body)), self)
+
+    def settled(self, jobs: list[Job]) -> None:
+        self.pending -= len(jobs)
+
+    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
+        log.error("no inbox takes a suggestion for %s: %s (%s)", addresses, reason, code)
+        self.settled([job])
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_service(Suggestions, "suggestions", __doc__, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
