@@ -106,6 +106,7 @@ TABLE: dict[str, dict[str, str]] = {
     "proof": {"mac": "hex"},
     "register": {"address": "address", "name": "name", "host": "host", "port": "port"}
     | {"policy": "policy", "kind": "name", "since": "count"},
+    "unregister": {"address": "address", "name": "name"},
     "watch": {"prefix": "prefix"},
     "routes": {"address": "address", "policy": "policy", "targets": "targets"},
     "resolve": {"address": "address"},
