@@ -97,7 +97,7 @@ def architecture() -> str:
         port = more[more.index("--port") + 1] if "--port" in more else ""
         names.setdefault(kind, []).append(f"{kind}-{port}" if port else kind)
     outboxes, (first,), (inbox,) = names["outbox"], names["bizlogic"], names["inbox"]
-    (directory,) = names["directory"]
+    (directory,), (followers,) = names["directory"], names["followers"]
     parts = []
     for i, (kind, what) in enumerate((("autobark", "dogs"), ("bark", "you"), ("a page", "you"))):
         parts.append(box(20, 120 + 80 * i, 92, [kind, what]))
@@ -112,6 +112,8 @@ def architecture() -> str:
     parts.append(line(538, 221, 622, 221))
     parts.append(line(538, 310, 622, 240, "dash", arrow=False))
     parts.append(box(626, 196, 140, [inbox, "journal, timelines"]))
+    parts.append(box(626, 290, 140, [followers, "told to bizlogic"]))
+    parts.append(line(626, 310, 542, 236, "dash"))
     for i, kind in enumerate(("listen", "a page")):
         y = 160 + 80 * i
         parts.append(box(830, y, 90, [kind, "reads"]))
