@@ -97,11 +97,29 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--fresh", action="store_true", help="forget what the journals of earlier runs have kept"
     )
+    result.add_argument(
+        "--tour",
+        action="store_true",
+        help="be shown round instead, in a system of its own that is not this one",
+    )
+    result.add_argument(
+        "--no-wait", action="store_true", help="with --tour: go on without waiting for Enter"
+    )
     return result
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parser().parse_args(argv)
+    command_line = parser()
+    args = command_line.parse_args(argv)
+    if args.tour:
+        others = {k: v for k, v in vars(args).items() if k not in ("tour", "no_wait")}
+        if any(value != command_line.get_default(name) for name, value in others.items()):
+            command_line.error("--tour has ports and a folder of its own, and takes no other flag")
+        from barker import tour  # only here: a launcher loads nothing of what it starts
+
+        return tour.take(wait=not args.no_wait)
+    if args.no_wait:
+        command_line.error("--no-wait goes with --tour")
     modules = [line.split()[0] for line in COMMANDS]
     commands = []
     for i, line in enumerate(COMMANDS):

@@ -1,6 +1,6 @@
 """A link: one connection after its handshake, in either framing, with batches and heartbeats.
 
-    connecting -> greeting -> up -> closed          (an opener; an acceptor begins at greeting)
+    connecting -> greeting -> up -> closing -> closed      (an acceptor begins at greeting)
 
 Theory of operation:
 
@@ -47,6 +47,20 @@ SILENT_HEARTBEATS = 2.5
 # How long, and for how many bytes, a closing link listens so that its last words get through.
 LINGER_S = 1.0
 LINGER_BYTES = 1024 * 1024
+
+
+# (state, what happens) -> the next state. An acceptor's link begins at greeting. docs/link.svg is
+# drawn from this, and tests drive a link through all of it.
+LIFE = {
+    ("connecting", "connected"): "greeting",
+    ("connecting", "refused, or nobody answers in time"): "closed",
+    ("greeting", "both have proved that they know the secret"): "up",
+    ("greeting", "wrong version or proof: error"): "closing",
+    ("greeting", "the peer has gone"): "closed",
+    ("up", "we are done, or it talks nonsense: error"): "closing",
+    ("up", "the peer has gone, is silent, or does not read"): "closed",
+    ("closing", "the peer has closed, too, or a second is over"): "closed",
+}
 
 
 class Identity(NamedTuple):
@@ -113,6 +127,15 @@ class Link:
 
     def __repr__(self) -> str:
         return f"link with {self.peer.get('name', 'a stranger')} ({self._framing.name})"
+
+    @property
+    def state(self) -> str:
+        """Where in its `LIFE` it is."""
+        if self._writer.transport.is_closing():
+            return "closed"
+        if self.closed:
+            return "closing"
+        return "up" if self.peer else "greeting"
 
     # --- sending ---
 

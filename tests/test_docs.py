@@ -13,6 +13,9 @@ before a line ``::`` and the indented block after it:
   other lines between them.
 * ``.. not run: REASON``: commands that no test can run.
 * ``.. message``: lines of the protocol; each is valid.
+* ``.. exchange with NAME``: what is said to that service after ``>``, and after ``<`` what it
+  answers. It is said again, in the order of the text, to services that have just been started;
+  ``from the first byte`` leaves out the greeting.
 
 ``>>>`` examples run, too. A chapter goes on with the lab that the chapter before has left behind,
 unless its first commands are ``.. run fresh``. The lab's ports are others than the text's, and so
@@ -26,6 +29,7 @@ import contextlib
 import doctest
 import importlib
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -46,20 +50,24 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 from unittest import mock
 
-from barker import wire
+from barker import proof, wire
 from barker.arguments import LEASH
-from tests.fleet import DEADLINE_S, SLOW, free_port
+from barker.tour import STEPS
+from tests.fleet import DEADLINE_S, SLOW, Fleet, free_port
+from tests.test_pictures import load
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 README = ROOT / "README.rst"
 CHAPTERS = sorted(DOCS.glob("[0-9]*.rst"))
 BOOK = [README, *sorted(DOCS.glob("*.rst"))]
-MARKERS = ("from", "file", "run", "seen", "not run", "message")
+TOP = ("barker", "docs", "monitoring", "tests", "webui")
+names = load(DOCS / "names.py")
+MARKERS = ("from", "file", "run", "seen", "not run", "message", "exchange")
 
 # Upper-case numbers of barker/*.py that are no limits: parts of formats, names, places.
 NO_LIMITS = {
-    "wire.VERSION",
+    "protocol.VERSION",
     "frames.FIN",
     "frames.RSV",
     "frames.OPCODE",
@@ -199,7 +207,9 @@ class FormTest(unittest.TestCase):
     def test_every_link_leads_to_a_file(self) -> None:
         for path in BOOK:
             text = path.read_text(encoding="utf-8")
-            for target in re.findall(r"<([^<>\s]+)>`_", text):
+            targets = re.findall(r"<([^<>\s]+)>`_", text)
+            targets += re.findall(r"(?m)^\.\. _[^_].*: (\S+)$", text)
+            for target in targets:
                 if not re.match(r"(https?|mailto):", target):
                     with self.subTest(path.name, link=target):
                         self.assertTrue((path.parent / target.partition("#")[0]).exists())
@@ -223,7 +233,7 @@ class FormTest(unittest.TestCase):
             text = path.read_text(encoding="utf-8")
             # What is shown as it is may be longer; a message has no line breaks at all.
             shown = {
-                line: block.kind == "message"
+                line: block.kind in ("message", "exchange")
                 for block in blocks(path)
                 for line in block.text.splitlines()
             }
@@ -243,7 +253,7 @@ class FormTest(unittest.TestCase):
                 self.assertEqual(wanted - set(sections(path)), set())
 
     def test_no_command_is_shown_without_saying_whether_it_is_run(self) -> None:
-        for path in CHAPTERS:
+        for path in BOOK:
             for block in blocks(path):
                 if re.search(r"^\$ ", block.text, re.M):
                     self.assertIn(block.kind, ("run", "not run"), str(block))
@@ -255,8 +265,23 @@ class FormTest(unittest.TestCase):
             with self.subTest(path.name):
                 self.assertGreaterEqual(count, 2)
                 for i in range(1, count + 1):
-                    answer = f"{int(path.name[:2])}.{i}"
+                    answer = f"{path.name.partition('-')[0].lstrip('0')}.{i}"
                     self.assertTrue(answers.get(answer), answer)
+
+
+class TourTest(unittest.TestCase):
+    """The laboratory's experiments and the tour's steps have one text; see also test_tour.py."""
+
+    def test_the_laboratory_says_what_the_tour_says_in_its_order(self) -> None:
+        parts = sections(DOCS / "11-the-laboratory.rst")
+        titles = [step.title for step in STEPS]
+        self.assertEqual([title for title in parts if title in titles], titles)
+        for step in STEPS:
+            said = " ".join(parts[step.title].replace("``", "").strip("-\n").split())
+            with self.subTest(step.title):
+                self.assertTrue(said.startswith(step.text), said[: len(step.text)])
+                self.assertIn(f" True: {step.claim} ", f"{said} ")
+                self.assertTrue((DOCS / step.chapter).exists())
 
 
 # --- What is listed ----------------------------------------------------------------------------
@@ -334,7 +359,10 @@ class ReferenceTest(unittest.TestCase):
                         continue
                     with self.subTest(path.name, command=command):
                         if module is None:  # python alone, or a file that the reader makes
-                            self.assertRegex(command, r"python (-\S+$|(talk|launch-[\w-]+)\.py)")
+                            self.assertRegex(
+                                command,
+                                r"python (-\S+$|(talk|launch-[\w-]+|parrot.*|docs/\w+)\.py)",
+                            )
                             continue
                         self.assertTrue(module in PARSERS or module in ("barker.", "barker..."))
                         flags = re.findall(r"(?<![\w-])--[a-z][a-z-]*", command)
@@ -404,9 +432,11 @@ class ReferenceTest(unittest.TestCase):
         shown = set()
         for path in BOOK:
             for block in blocks(path):
-                if block.kind != "message":
+                if block.kind not in ("message", "exchange"):
                     continue
                 for line in block.text.splitlines():
+                    line = line.removeprefix("> ").removeprefix("< ").replace(",...", "")
+                    line = line.replace(":...", ":1").replace("[...]", "[{},{}]")
                     with self.subTest(str(block), line=line):
                         message = wire.decode(line.encode())
                         order = [k for k in message if k not in ("op", "parsed")]
@@ -436,8 +466,23 @@ class ReferenceTest(unittest.TestCase):
     def test_every_module_and_every_op_has_its_place_in_some_chapter(self) -> None:
         text = text_of(CHAPTERS)
         wanted = [f"barker/{path.name}" for path in (ROOT / "barker").glob("*.py")]
+        wanted += [f"monitoring/{p.name}" for p in (ROOT / "monitoring").glob("[a-z]*.py")]
         wanted += [f"``{op}``" for op in wire.OPS]
         self.assertEqual([name for name in wanted if name not in text], [])
+
+    def test_every_public_name_is_in_the_index_of_names(self) -> None:
+        have = (DOCS / "names.rst").read_text(encoding="utf-8")
+        self.assertEqual(have, names.names(), "run python docs/names.py")
+
+    def test_every_file_that_is_named_is_there(self) -> None:
+        made = ("var/", "webui/barker_host.js", "monitoring/monitor_host.js")
+        for path in BOOK:
+            for name in re.findall(r"``([\w.-]+/[\w./-]*)``", path.read_text(encoding="utf-8")):
+                if not name.startswith(made) and name.partition("/")[0] in TOP:
+                    with self.subTest(path.name, name=name):
+                        self.assertTrue((ROOT / name).exists())
+            for name in re.findall(r"\.\. image:: (\S+)", path.read_text(encoding="utf-8")):
+                self.assertTrue((path.parent / name).exists(), name)
 
     def test_the_glossary_defines_each_word_once_and_in_order(self) -> None:
         words = re.findall(r"^(\S[^\n]*)\n    \S", (DOCS / "glossary.rst").read_text("utf-8"), re.M)
@@ -478,7 +523,12 @@ def number_constants() -> Iterator[tuple[str, float]]:
 # --- What is shown -----------------------------------------------------------------------------
 
 # Ports of the text: all that have to be others where the tests run.
-PORTS = (5672, 5680, 5681, 5682, 5690, 5691, 5695, 5700, 5800, 5801, 5802, 5803, 5820, 5821, 9001)
+PORTS = (
+    5672, 5680, 5681, 5682, 5690, 5691, 5695, 5696, 5697, 5698, 5700, 5800, 5801, 5802, 5803, 5820,
+    5821, 9001,
+)  # fmt: skip
+# A launcher that goes on while the text does; the tour has ports of its own, and an end.
+LAUNCHER = r"python (\S*/)?launch[\w-]*\.py(?! --tour)"
 _PORT = re.compile(r"(?<![\w.])(?<!\d:)" + f"({'|'.join(map(str, PORTS))})" + r"(?![\w.]\d|\d|:\d)")
 # What differs between any two runs.
 VARIES = [
@@ -533,7 +583,7 @@ def listed(text: str) -> list[tuple[str, str]]:
 # The numbers that processes have all through the book.
 LISTED = [
     pair
-    for path in CHAPTERS
+    for path in [*CHAPTERS, README]
     for block in blocks(path)
     if block.kind == "run"
     for pair in listed(block.text)
@@ -646,9 +696,9 @@ class Lab:
         def more(match: re.Match[str]) -> str:
             line = match[0].rstrip()
             module = module_of(line) or ""
-            if re.match(r"python (\S*/)?launch[\w-]*\.py", line):
+            if re.match(LAUNCHER, line):
                 return f"{line} --shift-ports {self.shift} "
-            if module.startswith(("barker.", "monitoring.monitor")):
+            if module.startswith(("barker.", "monitoring.monitor")) or "python parrot" in line:
                 line += f" --directory 127.0.0.1:{5672 + self.shift}"
                 default = {
                     "barker.directory": 5672,
@@ -681,7 +731,7 @@ class Lab:
     def _step(self, command: str, expected: list[str]) -> None:
         if command.startswith("cd "):
             self.cwd = self.cwd / command[3:]
-        elif re.match(r"python (\S*/)?launch[\w-]*\.py", command):
+        elif re.match(LAUNCHER, command):
             terminal = self._start(command.removesuffix(" &"))
             self._until_ready(terminal)
             if "monitoring" not in command:
@@ -880,7 +930,7 @@ class ShownTest(unittest.TestCase):
         only = os.environ.get("BARKER_CHAPTER", "")
         wanted = [
             Chain(chain)
-            for chain in chains(CHAPTERS)
+            for chain in chains([README, *CHAPTERS])
             if any(only in path.name and (only or SLOW or not is_slow(path)) for path in chain)
         ]
         # Most of the time is waiting: for heartbeats, for a settling directory.
@@ -890,6 +940,78 @@ class ShownTest(unittest.TestCase):
             for path, fault in chain.faults:
                 with self.subTest(path.name):
                     self.fail(fault)
+
+
+class ExchangeTest(unittest.TestCase):
+    """The reference's exchanges, had again with a system that has just been started."""
+
+    def test_every_op_is_said_and_answered_as_the_reference_has_it(self) -> None:
+        exchanges = [b for b in blocks(DOCS / "protocol.rst") if b.kind == "exchange"]
+        with Fleet(heartbeat_s=60.0) as fleet:
+            started = {
+                5672: fleet.directory(),
+                5820: fleet.inbox("--keep", "2"),
+                5690: fleet.followers(),
+                5680: fleet.bizlogic(),
+                5800: fleet.outbox(),
+            }
+            ports = {str(number): str(service.port) for number, service in started.items()}
+            self._here, self._there = ports, {b: a for a, b in ports.items()}
+            self._ids: dict[str, str] = {}  # epochs of the text -> epochs here
+            secret = (fleet.state / "secret").read_bytes().strip()
+            for block in exchanges:
+                with self.subTest(str(block)):
+                    self._until_had(block, secret)
+        said = {op for b in exchanges for op in re.findall(r'[<>] {"op":"(\w+)"', b.text)}
+        self.assertEqual(said, set(wire.OPS))
+
+    def _until_had(self, block: Block, secret: bytes) -> None:
+        """What was put to an outbox is in an inbox a moment later; until then, ask again."""
+        end = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                self.assertHad(block, secret)
+            except AssertionError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+    def assertHad(self, block: Block, secret: bytes) -> None:
+        found = re.match(r"with \w+-(\d+)", block.word)
+        assert found, block.word
+        with socket.create_connection(("127.0.0.1", int(self._here[found[1]])), 5.0) as peer:
+            answers = peer.makefile("rb")
+            if "first byte" not in block.word:
+                nonce = "00" * 16
+                peer.sendall(wire.encode("hello", v=wire.VERSION, name="me", nonce=nonce) + b"\n")
+                theirs = json.loads(answers.readline())["nonce"]
+                mac = proof.mac(secret, proof.OPENER, nonce, theirs)
+                peer.sendall(wire.encode("proof", mac=mac) + b"\n")
+                self.assertIn(b'"proof"', answers.readline())
+            for side, lines in itertools.groupby(block.text.splitlines(), lambda line: line[0]):
+                shown = [line[2:] for line in lines]
+                if side == ">":  # what is said in one go comes in one read, and is acked once
+                    peer.sendall("".join(self._translate(line) + "\n" for line in shown).encode())
+                else:
+                    for line in shown:
+                        self.assertAnswer(line, answers.readline().decode())
+
+    def assertAnswer(self, shown: str, came: str) -> None:
+        for text, here in zip(_EPOCH.findall(shown), _EPOCH.findall(came), strict=False):
+            self._ids[text] = here
+        # Between bodies there is a tab, which a text can't show.
+        came = _NUMBER.sub(lambda m: self._there.get(m[0], m[0]), came.replace(",\t", ","))
+        self.assertRegex(plain(came), f"^{pattern([shown])}$")
+
+    def _translate(self, line: str) -> str:
+        line = _NUMBER.sub(lambda m: self._here.get(m[0], m[0]), line)
+        return _EPOCH.sub(lambda m: self._ids.get(m[0], m[0]), line)
+
+
+_EPOCH = re.compile(r"\b[0-9a-f]{16}\b")
+_NUMBER = re.compile(r"(?<![\w.])\d{4,5}(?!\w)")
 
 
 class AnswersTest(unittest.TestCase):
@@ -910,7 +1032,7 @@ class ReadmeTest(unittest.TestCase):
         for name in ("launch.py", "barker/", "webui/", "monitoring/", "tests/", "docs/"):
             self.assertIn(f"``{name}", text)
         for path in CHAPTERS:
-            self.assertIn(f"<docs/{path.name}>`_", text)
+            self.assertRegex(text, rf"(?m)^\.\. _.+: docs/{path.name}$|<docs/{path.name}>`_")
 
     def test_its_two_commands_are_there(self) -> None:
         text = README.read_text(encoding="utf-8")
@@ -918,21 +1040,5 @@ class ReadmeTest(unittest.TestCase):
         self.assertIn("$ python -m unittest\n", text)
 
 
-def unmentioned() -> list[str]:
-    """Public names of barker/*.py that no part of the book mentions: a list to think about."""
-    text = text_of(BOOK)
-    return [
-        f"{path.stem}.{node.name}"
-        for path in sorted((ROOT / "barker").glob("*.py"))
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-        and not node.name.startswith("_")
-        and not re.search(rf"\b{node.name}\b", text)
-    ]
-
-
 if __name__ == "__main__":
-    if sys.argv[1:] == ["unmentioned"]:
-        print(json.dumps(unmentioned(), indent=0))
-    else:
-        unittest.main()
+    unittest.main()

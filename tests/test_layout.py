@@ -16,11 +16,11 @@ OURS = {*PACKAGES, "launch"}
 LAYERS = (
     "ages barks events frames friends graph handshake lines proof protocol ring routing streams"
     " strictjson users window wire",
-    "agent arguments connecting delivery feed framing hosts journal link node processes service"
+    "agent arguments connecting delivery feed framing hosts journal lab link node processes service"
     " state tls",
     "bizlogic directory followers handover inbox keeper manifold outbox publisher readers replicas"
     " suggestions timelines",
-    "autobark bark follow join listen",
+    "autobark bark follow guide join listen tour witness",
 )
 PURE, _SHELLS, SERVICES, _CLIENTS = range(len(LAYERS))
 LAYER = {module: layer for layer, modules in enumerate(LAYERS) for module in modules.split()}

@@ -183,7 +183,7 @@ def streams(scale: Scale) -> list[Figure]:
                 over_many[size].append(by_streams(most, size, scale.some))
     return [
         *growing("subscriptions over 1 link", over_one, at_most(1.2)),
-        *growing(f"links for {most:,}", over_many),
+        *growing(f"links for {most:,} streams", over_many),
     ]
 
 
