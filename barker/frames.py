@@ -115,7 +115,10 @@ _HEAD_64 = Struct("!BBQ").pack
 # The big int is three calls and wins where calls are the cost. The tables (one for each byte of the
 # mask, for every fourth byte of the payload) are a dozen calls, but the quicker loops inside.
 _TABLES_FROM_BYTES = 1024
-_TABLES = [bytes(byte ^ key for byte in range(256)) for key in range(256)]
+_TABLES = [
+    (int.from_bytes(bytes(range(256))) ^ int.from_bytes(bytes([key]) * 256)).to_bytes(256)
+    for key in range(256)
+]
 
 
 def unmask(data: bytes, mask: bytes) -> bytes:

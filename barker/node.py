@@ -45,8 +45,10 @@ CONNECT_TIMEOUT_S = 2.0
 STALL_HEARTBEATS = 1.0
 # New objects between two looks of the garbage collector at the young ones; Python's own is 700, or
 # 2000. No bark makes anything cyclic, so it finds nothing, and it looks several times in a batch of
-# a thousand barks. Measured: a fifth of an inbox's time.
+# a thousand barks. Measured: a fifth of an inbox's time. What has survived that is looked at with
+# every fifth time: with more it takes so long that it can be seen in a latency.
 YOUNG_OBJECTS = 50_000
+YOUNG_LOOKS = 5
 # How long a stopping node lets its links finish.
 GRACE_S = 1.0
 
@@ -356,7 +358,7 @@ def run_node(make: Callable[[argparse.Namespace], Node], args: argparse.Namespac
     setup_logging(args.verbose)
     state.tolerate_any_text()
     gc.freeze()  # modules and classes: they stay
-    gc.set_threshold(YOUNG_OBJECTS, 20)
+    gc.set_threshold(YOUNG_OBJECTS, YOUNG_LOOKS)
     program = pathlib.Path(sys.argv[0]).stem
     try:
         return asyncio.run(make(args).run())

@@ -339,6 +339,28 @@ class OutboxRecovery(RecoveryTest):
         self.settle(before, biz, 5)
         self.assertEqual(self.pushed(self.bizlogic(self.again(before))), [])
 
+    def test_counters_of_what_the_disk_has_refused_are_free_again(self) -> None:
+        """Behind a hole as wide as its window, an inbox would take a late bark for one long gone."""
+        fault = OSError(28, "No space left on device")
+        for undone in (True, False):
+            with self.subTest(undone=undone):
+                self.root = self.new_folder()
+                manifold = self.outbox()
+                self.assertAcked(self.say(manifold, *self.barks("a", "b")))
+                manifold.journal.undone = undone
+                for _ in range(3):
+                    with (
+                        mock.patch.object(manifold.journal, "append", side_effect=fault),
+                        self.assertLogs("barker", "ERROR"),
+                    ):
+                        said = self.say(manifold, *self.barks("c", "d", "e"))
+                    self.assertEqual([m["op"] for m in said], ["refuse"] * 3 + ["ack"])
+                self.assertAcked(self.say(manifold, *self.barks("c", "d")))
+                # What may be in the file after all must not share its counter with another.
+                first = 3 if undone else 12
+                pushed = self.pushed(self.bizlogic(manifold))
+                self.assertEqual(pushed, [(1, "a"), (2, "b"), (first, "c"), (first + 1, "d")])
+
     def test_counters_go_on_behind_what_damage_has_taken(self) -> None:
         before = self.outbox()
         self.say(before, *self.barks("a", "b", "c"))
