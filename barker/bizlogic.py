@@ -190,12 +190,14 @@ class BizLogic(Service):
 
 
 def _said(fields: Any) -> tuple[str, str]:
-    """Author and text. All else about a bark, its outbox has checked. Raises BadMessage."""
-    author = fields.get("user") if type(fields) is dict else None
-    content = fields.get("content") if type(author) is str else None
-    if type(author) is not str or type(content) is not str:
+    """Author and text. All else about a bark, its outbox has checked. Raises BadMessage.
+
+    What an inbox would never take is refused here, where its sender hears of it.
+    """
+    content = fields.get("content") if type(fields) is dict else None
+    if type(content) is not str:
         raise BadMessage(BAD_MESSAGE, "this is no bark")
-    return author, content
+    return barks.check_key(fields)[0], content
 
 
 class Inboxes(Delivery):

@@ -104,7 +104,7 @@ class Lister(Node):
         ):
             more = f" and {count - len(names)} more" if count > len(names) else ""
             listed = f": {', '.join(sorted(names))}{more}" if names else ""
-            print(f"{user} {what} {count}{listed}", flush=True)
+            state.say(f"{user} {what} {count}{listed}")
         self.stop()
 
     def _too_late(self) -> None:

@@ -49,8 +49,8 @@ PIECES_AT_ONCE = 3
 # Tombstones are dropped when they are older than this, by the newest word we know: what an outbox
 # brings that was away for longer may bring an edge back that was cut since.
 TOMBSTONE_DAYS = 30
-# Records played back between two looks at the loop, so that Ctrl-C is heard.
-REPLAY_HANDFUL = 5000
+# How long records are played back between two looks at the loop, so that Ctrl-C is heard.
+REPLAY_SLICE_S = 0.1
 
 
 class Followers(Service):
@@ -92,15 +92,17 @@ class Followers(Service):
         if not self.args.no_journal:
             self.journal = Journal(self.args.state / "journal" / self.name, fsync=self.args.fsync)
         begun, records = self.now(), 0
+        looked = begun
         for segment, line in self.journal.recover():
             try:
                 self._replay(line)
-            except (BarkerError, LookupError, TypeError, ValueError) as fault:
+            except (AttributeError, BarkerError, LookupError, TypeError, ValueError) as fault:
                 log.warning("a record of segment %d makes no sense: %r", segment, fault)
                 self.journal.damages += 1
             records += 1
-            if records % REPLAY_HANDFUL == 0:
+            if self.now() - looked > REPLAY_SLICE_S:
                 await asyncio.sleep(0)
+                looked = self.now()
                 if self._stop.is_set():
                     return
         self._publisher.epoch = self.journal.epoch

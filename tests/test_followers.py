@@ -412,6 +412,7 @@ class TwoTest(FollowersTest):
                 first._tick()  # it is cut off from everybody, and the other does not answer it yet
                 await self.registered(1)
                 self.assertEqual(list(self.directory._services["followers"]), ["f2"])
+                await until(lambda: not second._replicas.others, "the other has heard that")
                 await self.take(second, event(1, JOIN, "dora"))
                 for link in [x for x in second.links if x.peer["name"] == "f1"]:
                     link.abort()

@@ -67,13 +67,19 @@ def _subclasses(kind: type[Service]) -> Iterator[type[Service]]:
 
 # --- what there is to say -------------------------------------------------------------------------
 
-ADDRESSES = ["inbox/ark3", "outbox/ark3", "bizlogic", "inbox", "inbox/nobody", "x/y", "agent/x"]
+ADDRESSES = [
+    *("inbox/ark3", "outbox/ark3", "bizlogic", "inbox", "inbox/nobody", "x/y", "agent/x"),
+    *("followers", "graph", "graph/ark3"),
+]
 BODIES: tuple[Any, ...] = (
     None,
     1,
     "x",
     [],
     {},
+    {"kind": "follow", "id": "1", "user": "ark3", "at": 1, "whom": "rdl"},
+    {"kind": "join", "id": "2", "user": [], "at": 1},
+    {"kind": "graph", "more": False, "users": {"ark3": {"rdl": 1}, "rdl": []}},
     {"id": 1},
     {"user": [], "id": {}},
     {"user": "ark3", "id": "1", "at": -(10**300)},
