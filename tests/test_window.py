@@ -253,10 +253,13 @@ class Naive:
     def unacked(self) -> list[int]:
         return self.again + [e for e in self.sent[self.acked :] if e is not None]
 
-    def rewind(self) -> None:
+    def rewind(self) -> int:
+        on_their_way = [n for n in range(self.acked + 1, len(self.sent) + 1) if n not in self.off]
+        count = sum(self.sent[n - 1] is not None for n in on_their_way)
         self.waiting = self.unacked() + self.waiting
         self.again, self.off = [], set()
         self.sent, self.acked = [], 0
+        return count
 
     def discard(self) -> None:
         self.again = [e for e in self.again if e % 3]
@@ -294,8 +297,7 @@ class ModelTest(unittest.TestCase):
                 case 5 | 7 if dice.random() < 0.5:
                     self.assertEqual(real.take_put_off(), naive.take_put_off())
                 case 7 if dice.random() < 0.3:
-                    real.rewind()
-                    naive.rewind()
+                    self.assertEqual(real.rewind(), naive.rewind())
                 case 8 if dice.random() < 0.3:
                     if dice.random() < 0.8:
                         real.discard_waiting(lambda e: e % 3 == 0)
