@@ -340,7 +340,7 @@ class OutboxRecovery(RecoveryTest):
         self.assertEqual(self.pushed(self.bizlogic(self.again(before))), [])
 
     def test_counters_of_what_the_disk_has_refused_are_free_again(self) -> None:
-        """Behind a hole as wide as its window, an inbox would take a late bark for one long gone."""
+        """Behind too wide a hole, an inbox would take what comes late for something long gone."""
         fault = OSError(28, "No space left on device")
         for undone in (True, False):
             with self.subTest(undone=undone):
