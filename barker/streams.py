@@ -35,8 +35,12 @@ DEFAULT_KEEP = 800
 MIN_REMEMBERED_KEYS = 65_536
 # Twice the sender's window, because barks that were refused leave holes in its counters.
 COUNTER_WINDOW = 2 * UNACKED_WINDOW
-# Origins are epochs of manifolds: a few live ones, and those that live ones replaced.
+# Origins are epochs of manifolds: a few live ones, and those that live ones replaced. Of so many
+# the highest counter is known ...
 MAX_ORIGINS = 100
+# ... and of so many, those heard of last, every counter of the window: some 2 MiB each. Beyond it,
+# what an origin sends again is known by its keys alone. Every kill of a manifold makes an origin.
+MAX_TABLES = 16
 
 
 class Stream(Generic[Item]):
@@ -280,7 +284,7 @@ class Duplicates:
                 record.update(fresh)
         if of is not None:
             of.stamped[n] = record
-            if len(of.stamped) > 2 * self._window:
+            if len(of.stamped) > self._window + self._window // 2:
                 oldest = of.highest - self._window
                 of.stamped = {m: r for m, r in of.stamped.items() if m > oldest}
         if fresh:
@@ -307,6 +311,10 @@ class Duplicates:
                 del self._origins[min(self._origins, key=lambda o: self._origins[o].heard)]
             self._origins[name] = _Origin()
         of = self._origins[name]
+        if not of.stamped:
+            tables = [o for o in self._origins.values() if o.stamped]
+            if len(tables) >= MAX_TABLES:
+                min(tables, key=lambda o: o.heard).stamped = {}
         of.heard = self._now = self._now + 1
         self._last = (name, of)
         return of

@@ -394,6 +394,19 @@ class DuplicatesTest(unittest.TestCase):
                     long_ago = seen.put(n - 4, origin="living", bark="new to us")
                     self.assertEqual(long_ago, ("", True), n)
 
+    def test_only_those_heard_of_last_have_a_table_and_the_rest_their_keys(self) -> None:
+        with mock.patch.object(streams, "MAX_TABLES", 3):
+            seen = Memory(window=4, keys=100)
+            for i in range(20):
+                for n in (1, 2):
+                    seen.put(n, origin=f"o{i}", bark=f"{i}-{n}")
+                tables = [o for o in seen.real._origins.values() if o.stamped]
+                self.assertLessEqual(len(tables), 3)
+            for i in range(20):  # all of it comes again
+                for n in (1, 2):
+                    again = seen.put(n, origin=f"o{i}", bark=f"{i}-{n}")
+                    self.assertEqual(again[0], "", (i, n))
+
     def test_the_windows_fit_each_other(self) -> None:
         # A sender has at most its window unacked; refused ones make holes that widen it.
         self.assertGreaterEqual(streams.COUNTER_WINDOW, 2 * UNACKED_WINDOW)
