@@ -299,7 +299,10 @@ def command_parser(module: str) -> argparse.ArgumentParser:
 
     with mock.patch.object(argparse.ArgumentParser, "parse_args", caught):
         try:
-            importlib.import_module(module).main([])
+            found = importlib.import_module(module)
+            if hasattr(found, "__path__"):  # a package that is run
+                found = importlib.import_module(f"{module}.__main__")
+            found.main([])
         except Parsed as parsed:
             parser: argparse.ArgumentParser = parsed.args[0]
             return parser
@@ -314,7 +317,7 @@ def command_modules() -> list[str]:
         for path in [ROOT / "launch.py", *files]
         if re.search(r"^def main\(", path.read_text(encoding="utf-8"), re.M)
     ]
-    tools = ("celebrity", "chaos", "echo", "million", "picture", "soak")
+    tools = ("bench", "celebrity", "chaos", "echo", "million", "picture", "soak")
     return [*found, *(f"tests.{tool}" for tool in tools)]
 
 

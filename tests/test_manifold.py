@@ -878,6 +878,29 @@ class InboxRingTest(WireTest):
         self.assertEqual(await receiver.before_pong(), [])
 
 
+class BackPressureTest(WireTest):
+    async def test_promises_3_and_5_what_a_full_queue_has_refused_comes_in_order_and_once(
+        self,
+    ) -> None:
+        """A real client, and an outbox that has room for a few and nobody to push them to."""
+        fleet = self.enterContext(Fleet())
+        loop = asyncio.get_running_loop()
+        starts = (fleet.directory, fleet.inbox, lambda: fleet.outbox("--max-backlog", "100"))
+        await asyncio.gather(*(loop.run_in_executor(None, s) for s in starts))
+        authors = fleet.world.names[3:13]
+        async with fleet.people() as (producer, audience):
+            await audience.ready()
+            await producer.say_at(3000, 500, authors)
+            await until(lambda: producer.unanswered == 400, "what there is room for is taken")
+            begun = loop.run_in_executor(None, fleet.bizlogic)
+            await producer.say_at(1500, 900, authors)  # these must not overtake the others
+            await begun
+            await producer.all_acked(2 * DEADLINE_S)
+            await audience.all_shown(producer, 2 * DEADLINE_S)
+            self.assertEqual(audience.verdict(producer.said), GOOD)
+            self.assertEqual(audience.late, set())
+
+
 class MoveTest(WireTest):
     """Real processes join and leave while people talk and read."""
 

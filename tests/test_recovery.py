@@ -841,6 +841,8 @@ class ManyInOneRecord(RecoveryTest):
         for kept, sizes in ((manifold, [128, 128, 1]), (outbox_, [128, 1])):
             records = self.records(kept)
             self.assertEqual([len([*wire.puts_in(r)]) for r in records], sizes)
+            # Where they go on is said once.
+            self.assertEqual(["serials" in r for r in records[1:]], [False] * len(records[1:]))
 
     def test_the_first_record_of_a_segment_with_something_for_a_timeline_has_its_serial(
         self,

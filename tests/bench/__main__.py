@@ -66,10 +66,14 @@ def measure(points: list[str], scale: Scale) -> list[Section]:
 
 
 def profile(folder: pathlib.Path, scale: Scale) -> None:
-    """A run for throughput, with every process under cProfile; print who took most."""
+    """Print what each process takes, and then, of a run under cProfile, which functions take it."""
     what = Load(scale.barks)
-    run = barker(what, profile=folder)
-    print(f"{what.barks:,} barks, fan-out 1, all processes under cProfile: {run.seconds:.1f} s\n")
+    plain = barker(what)
+    print(f"CPU us/bark, {what.barks:,} barks, fan-out 1\n")
+    for label, seconds in plain.cpu_s.items():
+        print(f"{label:<12}{1e6 * seconds / what.barks:8.2f}")
+    print(f"{'all':<12}{plain.cpu_us:8.2f}\n\nunder cProfile\n")
+    barker(what, profile=folder)
     for path in sorted(folder.glob("*.prof")):
         print("\n".join(profiles.lines(path.stem, profiles.rows(path))), end="\n\n")
 

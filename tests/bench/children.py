@@ -147,16 +147,21 @@ def _cpu_s(pid: int) -> float:
     return sum(spent) / 1e9 if spent else math.nan
 
 
-def cpu_s(children: Sequence[Child]) -> float:
-    """Of all of them together, once they have come to rest."""
+def spent(children: Sequence[Child]) -> dict[str, float]:
+    """CPU seconds so far, by label, once all of them have come to rest."""
     before = sum(child.cpu_s for child in children)
     for _ in range(20):
         rest(QUIET_S)
-        now = sum(child.cpu_s for child in children)
-        if not now - before > QUIET * QUIET_S:
+        now = {child.label: child.cpu_s for child in children}
+        if not sum(now.values()) - before > QUIET * QUIET_S:
             break
-        before = now
+        before = sum(now.values())
     return now
+
+
+def cpu_s(children: Sequence[Child]) -> float:
+    """Of all of them together."""
+    return sum(spent(children).values())
 
 
 def rest(seconds: float) -> None:

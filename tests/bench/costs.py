@@ -182,7 +182,7 @@ def streams(scale: Scale) -> list[Figure]:
             if size > 1:
                 over_many[size].append(by_streams(most, size, scale.some))
     return [
-        *growing("subscriptions over 1 link", over_one, at_most(1.2)),
+        *growing("subscriptions over a link", over_one, at_most(1.2)),
         *growing(f"links for {most:,} streams", over_many),
     ]
 

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from barker.streams import DEFAULT_KEEP
 from tests.bench import load
-from tests.bench.children import Child, Children, System, all_ready, cpu_s
+from tests.bench.children import Child, Children, System, all_ready, spent
 from tests.bench.figures import Bound, Figure, Section, at_least, at_most, ratios
 
 
@@ -26,11 +27,11 @@ class Load(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What one run came to; `cpu_s` is of all processes together."""
+    """What one run came to; `cpu_s` is by process."""
 
     barks: int
     seconds: float
-    cpu_s: float
+    cpu_s: dict[str, float]
     latency: dict[str, float] | None
 
     @property
@@ -39,14 +40,17 @@ class Run(NamedTuple):
 
     @property
     def cpu_us(self) -> float:
-        """By the bark."""
-        return 1e6 * self.cpu_s / self.barks
+        """By the bark, all processes together."""
+        return 1e6 * sum(self.cpu_s.values()) / self.barks
 
 
 def barker(what: Load, *flags: str, profile: pathlib.Path | None = None) -> Run:
     """One run of the real thing; `flags` are for outboxes and inbox."""
+    # All of it is retained: a listener who lags behind more than usual would miss some, and we
+    # could not tell when it is over.
+    keep = max(DEFAULT_KEEP, what.barks * what.fan_out // what.users + 1)
     with System(load.world(what.users, what.fan_out), profile) as system:
-        services = system.pipeline(*flags)
+        services = system.pipeline("--keep", str(keep), *flags)
         expect = what.barks * what.fan_out
         listener = system.listener(users=what.users, expect=expect, timed=bool(what.rate))
         producers = [
@@ -91,18 +95,19 @@ def _shares(what: Load) -> list[int]:
 def race(producers: Sequence[Child], listener: Child, others: Sequence[Child], barks: int) -> Run:
     """Say so many barks in all, until all are shown. The listener may expect more afterwards."""
     all_ready(producers)
-    before = {child: child.cpu_s for child in (*producers, listener)}
-    others_before = cpu_s(others)
+    everybody = (*producers, listener, *others)
+    before = spent(everybody)
     begun = time.monotonic()
     for producer in producers:
         producer.go()
     shown = listener.event("shown")
     seconds = time.monotonic() - begun
-    spent = shown["cpu_s"] - before[listener]
-    for producer in producers:
-        spent += producer.event("said")["cpu_s"] - before[producer]
-    spent += cpu_s(others) - others_before
-    return Run(barks, seconds, spent, shown["latency"])
+    # Who says a mark may be gone when we look.
+    now = {listener.label: shown["cpu_s"]}
+    now |= {producer.label: producer.event("said")["cpu_s"] for producer in producers}
+    now |= spent(others)
+    cpu_s = {child.label: now[child.label] - before[child.label] for child in everybody}
+    return Run(barks, seconds, cpu_s, shown["latency"])
 
 
 # --- the two points ---

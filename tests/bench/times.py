@@ -38,7 +38,7 @@ def times(scale: Scale) -> Section:
     usual = [1000 / RATE] * scale.fewer
     return Section(
         "Start and failover",
-        'of the start, to `python -c "import asyncio"`; of the gap, to that of two barks',
+        'start: to `python -c "import asyncio"`; gap: to that of two barks',
         [
             Figure("launch.py to first bark, s", started, ratios(started, bare)),
             Figure("bizlogic killed to shown, ms", gaps, ratios(gaps, usual)),
