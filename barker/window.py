@@ -109,6 +109,7 @@ class Window(Generic[Entry]):
             return None
         entry, self._unacked[i] = self._unacked[i], None
         self._refused += entry is not None
+        self._put_off.discard(seq)  # who refuses it once more has thought better of it
         return entry
 
     def put_off(self, seq: int, entry: Entry) -> None:

@@ -429,6 +429,41 @@ class PressureTest(LinkTest):
             await until(lambda: self.sink.links, "the link is up")
             await self.flood(connection, connection.frame(b"x" * 125, frames.Opcode.PING) * 500)
 
+    async def busy_link(self, connection: Wire) -> Link:
+        """The sink's end of a link with a peer that does not read what there is for it."""
+        await connection.greet(self.secret)
+        await until(lambda: self.sink.ups, "the link is up")
+        connection.stop_reading()
+        busy = self.sink.ups[-1]
+        while not busy.busy:
+            busy.send(wire.encode("error", code="many", reason="x" * 400))
+            busy.flush()
+        return busy
+
+    async def test_work_that_waits_for_room_is_done_once_the_peer_has_read(self) -> None:
+        done: list[bool] = []
+        async with await Wire.connect(self.port, 4096) as connection:
+            busy = await self.busy_link(connection)
+            busy.when_free(lambda: done.append(busy.busy))
+            other = await self.open(self.port)
+            await other.before_pong()  # the loop has gone round
+            self.assertEqual(done, [])
+            connection.read_on()
+            while not done:
+                self.assertTrue(await connection.heard())
+        self.assertEqual(done, [False])
+
+    async def test_work_that_waits_for_room_is_forgotten_with_the_link(self) -> None:
+        done: list[bool] = []
+        async with await Wire.connect(self.port, 4096) as connection:
+            busy = await self.busy_link(connection)
+            busy.when_free(lambda: done.append(True))
+            connection.abort()
+            await until(lambda: self.sink.downs, "the link is down")
+        assert busy._waits
+        await until(busy._waits.done, "nobody waits any more")
+        self.assertEqual(done, [])
+
     async def test_close_delivers_what_was_sent_before(self) -> None:
         async with await Wire.connect(self.port, 4096) as connection:
             await connection.greet(self.secret)

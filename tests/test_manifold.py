@@ -120,6 +120,18 @@ class TakeTest(OutboxTest):
                 self.assertEqual((error["op"], error["code"]), ("error", wire.PROTOCOL))
                 self.assertIn(f"put {numbers[-1]} after put {len(numbers) - 1}", error["reason"])
                 self.assertEqual([a["seq"] for a in acks], [len(numbers) - 1][: len(numbers) - 1])
+        for first, second in ((2, 4), (1, 2), (1, 4), (0, 2)):
+            with self.subTest("of many in a line", first=first, second=second):
+                client = await self.open(outbox.port)
+                client.send(
+                    *(
+                        puts(n, [["outbox/ark3"]], [bark("ark3", f"y{n}{i}") for i in (1, 2)])
+                        for n in (first, second)
+                    )
+                )
+                *acks, error = await client.rest()
+                self.assertEqual((error["op"], error["code"]), ("error", wire.PROTOCOL))
+                self.assertEqual([a["seq"] for a in acks], [2] if first == 1 else [])
 
     async def test_a_full_queue_refuses_until_it_has_room_again(self) -> None:
         client = await self.open((await self.outbox("--max-backlog", "2")).port)

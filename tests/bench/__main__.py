@@ -106,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.runs:
         scale = scale._replace(runs=args.runs, fewer=args.runs)
     # As on Ctrl-C: what was started is ended.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if args.profile is not None:
             with contextlib.ExitStack() as stack:
@@ -120,6 +120,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"bench: {fault}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
         return 1
     if args.json:
         document = {
