@@ -397,6 +397,8 @@ class Audience(Guest):
         for reader, shown in self.shown.items():
             last: Counter[str] = Counter()
             for author, id_, content in shown:
+                if id_ not in known:
+                    continue  # somebody else's: counts as unexpected, and may be any text
                 if int(content) < last[author] and (reader, id_) not in self.late:
                     disorder.append((reader, author, id_, content, last[author]))
                 last[author] = max(last[author], int(content))

@@ -375,7 +375,7 @@ class MonitorTest(unittest.IsolatedAsyncioTestCase):
         directory, *_ = await self.start(fleet.directory, fleet.outbox, fleet.bizlogic)
         start_monitor(fleet)
         page = await self.visit()
-        await until(lambda: len(page.frames) > 1 and len(page.rows) == 4, "frames come")
+        await until(lambda: len(page.frames) > 1 and len(page.rows) == 5, "frames come")
         self.assertEqual(page.events, [])  # they were there before
         later = await self.visit()
         await until(lambda: later.frames, "a second page")
@@ -392,7 +392,7 @@ class MonitorTest(unittest.IsolatedAsyncioTestCase):
         await until(lambda: ("gone", f"directory-{directory.port}") in page.events, "it is told")
         count = len(page.frames)
         await until(lambda: len(page.frames) > count, "frames go on")
-        self.assertEqual([r["up"] for r in page.rows.values()].count(True), 3)
+        self.assertEqual([r["up"] for r in page.rows.values()].count(True), 4)
         self.assertEqual(len(page.frames[-1]["routes"]["outbox"]["targets"]), 1)
 
 
