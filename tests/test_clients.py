@@ -22,7 +22,7 @@ from barker.autobark import VOCABULARY, Vocabulary
 from barker.ring import Ring
 from barker.routing import CONSISTENT, Target
 from barker.users import PEOPLE
-from tests.fleet import DEADLINE_S, Fleet, Process, Service, free_port
+from tests.fleet import DEADLINE_S, SLOW, Fleet, Process, Service, free_port
 from tests.test_delivery import FakeDialer, FakeLink, FakeNode
 from tests.wireclient import Wire
 
@@ -394,6 +394,7 @@ class SurvivalTest(ClientTest):
     def setUp(self) -> None:
         self.fleet = self.enterContext(Fleet())
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: kills one service after the other")
     def test_a_listener_shows_everything_once_whatever_is_killed(self) -> None:
         listener = self.listener("ark3", "--history", "0")
         early = self.fleet.run("bark", "ark3", "0", "--timeout", "20")  # before anything runs
@@ -421,6 +422,7 @@ class SurvivalTest(ClientTest):
         contents = [json.loads(line)["content"] for line in kept.stdout.splitlines()]
         self.assertEqual(contents, shown)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for a hand-over")
     def test_a_listener_that_moves_is_not_shown_what_it_did_not_ask_for(self) -> None:
         """It asked for the last five of twelve. The next owner knows nothing of that."""
         _, inbox, _ = started(self.fleet)
@@ -505,6 +507,7 @@ class AutobarkTest(SharedTest):
             self.assertLess(time.monotonic(), end, f"{len(barks)} of {count}")
         return barks
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: measures a rate")
     def test_count_and_rate_are_kept_a_seed_repeats_and_people_are_left_alone(self) -> None:
         said: list[list[tuple[str, str]]] = []
         ids = {b["id"] for b in self.timelines()}

@@ -11,7 +11,7 @@ from barker.directory import Directory
 from barker.followers import Followers
 from barker.outbox import Outbox
 from barker.routing import Route, target_from
-from tests.fleet import DEADLINE_S, Fleet, until
+from tests.fleet import DEADLINE_S, SLOW, Fleet, until
 from tests.wireclient import Message, Wire, WireTest, register
 
 OLD_EPOCH = "0123456789abcdef"
@@ -373,6 +373,7 @@ class ProcessesTest(WireTest):
             heard = names(await watcher.expect("routes"))
         self.assertEqual(heard, order, "the first answer that names anybody names all of them")
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for heartbeats")
     async def test_a_stall_that_either_side_takes_for_death_begins_a_new_epoch(self) -> None:
         """A link may have been idle for a heartbeat when the directory stalls. So a stall of 1.7 is
         2.65 of silence, for which one of them will give the other up; but nobody has died."""

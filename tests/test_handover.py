@@ -166,6 +166,7 @@ class HandOverSystem(unittest.IsolatedAsyncioTestCase):
 
 
 class HandOverTest(HandOverSystem):
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, at other moments")
     async def test_inboxes_that_join_are_handed_what_is_theirs(self) -> None:
         async with self.traffic() as (_, audience, more):
             await self.started(self.inbox, "b")
@@ -288,6 +289,7 @@ class HistoryTest(HandOverSystem):
             await self.assertThere(producer.said)
             self.assertEqual(audience.verdict(producer.said), GOOD)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, at other moments")
     async def test_a_newcomer_gets_the_newest_though_what_is_handed_over_came_after_it(
         self,
     ) -> None:

@@ -288,6 +288,7 @@ class LauncherTest(ProjectTest):
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.end(launcher)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: two whole systems")
     def test_a_secret_of_one_s_own_reaches_everybody(self) -> None:
         mine = self.root / "my secret"
         launcher = self.launch("--secret-file", str(mine))

@@ -62,6 +62,7 @@ class MachineTest(unittest.IsolatedAsyncioTestCase):
 
 @unittest.skipUnless(os.name == "posix", "such limits are Unix's")
 class LimitTest(MachineTest):
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for time-outs")
     async def test_without_a_free_file_others_wait_and_friends_go_on(self) -> None:
         """Fewer files than even the limit of links leaves: accepting itself fails."""
         limit = limited("RLIMIT_NOFILE", 24)

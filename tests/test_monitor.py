@@ -342,6 +342,7 @@ class MonitorTest(unittest.IsolatedAsyncioTestCase):
         loop = asyncio.get_running_loop()
         return list(await asyncio.gather(*(loop.run_in_executor(None, s) for s in starts)))
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: lives by samples that come once a second")
     async def test_services_come_go_and_come_again_while_it_runs(self) -> None:
         fleet = self.fleet
         start_monitor(fleet)  # before everybody else, the directory included
@@ -420,6 +421,7 @@ class CommandTest(unittest.TestCase):
             self.assertEqual(len(frame["services"]), 4)
             self.assertEqual([r["in"] for r in frame["services"] if r["role"] == "outbox"], [0.0])
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for a time-out")
     def test_without_a_directory_it_says_so(self) -> None:
         with Fleet() as fleet:
             ran = self.run_monitor(fleet)

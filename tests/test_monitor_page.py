@@ -265,6 +265,7 @@ class WalkThroughTest(PageCase):
 class SimulatedTest(PageCase):
     """The page alone, fed by the test; time is what the frames say."""
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: measures an hour")
     def test_an_hour_of_ten_services_leaves_memory_and_frame_time_flat(self) -> None:
         browser = self.browser
         if not isinstance(browser, Chromium):
@@ -330,6 +331,7 @@ class SimulatedTest(PageCase):
             frame_ms_after = frame_ms_at(hour - 1)
         self.assertLess(frame_ms_after, limit_ms)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: draws many minutes")
     def test_a_gap_in_the_data_is_a_gap_in_the_line(self) -> None:
         self.open_simulated()
         # Half a minute at 37 barks; no sample from 10 to 19; after 22 no frames until 26.

@@ -62,6 +62,7 @@ class PipelineTest(PipelineCase):
             self.fleet.bizlogic()
             await self.assertAllGood(producer, audience)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for the directory to settle")
     async def test_promise_4_the_directory_is_killed_and_comes_back(self) -> None:
         count = 5000 if SLOW else 1500
         async with self.fleet.people() as (producer, audience):
@@ -100,6 +101,7 @@ class FrostTest(PipelineCase):
 
     heartbeat_s = 1.0 if SLOW else 0.4
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for heartbeats")
     async def test_promise_6_a_frozen_bizlogic_is_replaced_within_three_heartbeats(self) -> None:
         self.fleet.bizlogic()
         async with self.fleet.people() as (producer, audience):

@@ -1052,6 +1052,7 @@ class Speed(RecoveryTest):
         root.mkdir()
         return took
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: measures times")
     def test_recovery_is_linear(self) -> None:
         counts = (25_000, 50_000, 100_000) if SLOW else (4_000, 16_000)
         for kind in (Outbox, Inbox):
@@ -1193,6 +1194,7 @@ class Processes(unittest.IsolatedAsyncioTestCase):
         heard = [await source.heard(), await source.heard()]
         self.assertEqual({m["op"] for m in heard if m}, {"ack", "message"})
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: makes a long journal")
     async def test_a_stop_during_a_long_recovery_is_heard(self) -> None:
         folder = self.fleet.state / "journal" / "mine"
         journal = Journal(folder)

@@ -1098,7 +1098,7 @@ def _value(word: str) -> object:
 class SimulationTest(unittest.TestCase):
     """Acked is kept, shown once, in order; and everything comes to rest."""
 
-    RUNS = 300 if SLOW else 30
+    RUNS = 300 if SLOW else 10
     STEPS = 150
 
     def assertAllGood(self, name: str, runs: int = RUNS) -> None:

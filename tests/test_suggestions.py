@@ -14,7 +14,7 @@ from barker.friends import FEW, Suggester, Suggestion, text_of
 from barker.graph import Change, Graph
 from barker.suggestions import Suggestions
 from barker.users import World, generate
-from tests.fleet import Fleet, until
+from tests.fleet import SLOW, Fleet, until
 from tests.wireclient import WireTest
 
 
@@ -85,7 +85,7 @@ class SuggesterTest(unittest.TestCase):
         suggester = Suggester(graph)
         names = sorted(graph.names)
         with mock.patch.object(friends, "MAX_AFFECTED", 1000):
-            for at in range(1, 25):
+            for at in range(1, 25 if SLOW else 5):
                 before = {name: self.brute_force(graph, name) for name in names}
                 user, whom = dice.sample(names, 2)
                 kind = UNFOLLOW if graph.has(user, whom) else FOLLOW
@@ -177,6 +177,7 @@ class TurnsTest(WireTest):
 class ArrivalTest(unittest.TestCase):
     """With everything in between."""
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a whole system")
     def test_a_new_follow_brings_suggestions_to_the_inbox_once(self) -> None:
         with Fleet() as fleet:
             fleet.directory()

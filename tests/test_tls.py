@@ -12,7 +12,7 @@ from typing import Any
 from barker import connecting, link, state, tls, wire
 from barker.connecting import open_link
 from barker.link import Identity, Link
-from tests.fleet import CERTIFICATES, DEADLINE_S, TLS_FLAGS, Fleet, Process, until
+from tests.fleet import CERTIFICATES, DEADLINE_S, SLOW, TLS_FLAGS, Fleet, Process, until
 from tests.test_launch import ProjectTest
 from tests.test_link import Sink
 from tests.wireclient import WebSocketWire, Wire, WireTest, put
@@ -291,6 +291,7 @@ class LauncherTest(ProjectTest):
     def launch(self, *args: str, script: str = "launch.py") -> Process:
         return super().launch(*TLS_FLAGS, *args, script=script)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a whole system")
     def test_the_launchers_hand_it_on_and_tell_the_pages(self) -> None:
         launcher = self.launch()
         launcher.wait_for(r"\d\d:\d\d:\d\d ark3 <-- \w+: +\S")

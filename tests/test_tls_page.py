@@ -9,7 +9,7 @@ from typing import ClassVar
 from barker import state
 from tests.browser import Browser
 from tests.chromium import Chromium
-from tests.fleet import TLS_FLAGS, Fleet
+from tests.fleet import SLOW, TLS_FLAGS, Fleet
 
 PAGES = {"webui": "barker_host.js", "monitoring": "monitor_host.js"}
 
@@ -44,6 +44,7 @@ class TlsPageTest(unittest.TestCase):
     def open(self, page: str) -> None:
         self.browser.open((self.root / page / "index.html").as_uri())
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: starts browsers of its own")
     def test_a_page_says_how_to_trust_the_certificate_and_then_works(self) -> None:
         browser = self.browser
         url = f"https://127.0.0.1:{self.fleet.port}/"

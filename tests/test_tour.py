@@ -133,6 +133,7 @@ class TourTest(unittest.TestCase):
         self.assertNothingIsLeft(done.stdout)
         self.assertEqual({p: p.stat().st_mtime_ns for p in (ROOT / "var").glob("*")}, begun)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: starts systems of its own")
     def test_a_check_that_fails_is_told_and_is_the_end(self) -> None:
         code = (
             "async def lie(guide): guide.check(False, 'the moon is no cheese')\n"
@@ -145,6 +146,7 @@ class TourTest(unittest.TestCase):
         self.assertNotIn("True:", done.stdout)
         self.assertNotIn(STEPS[0].title, done.stdout)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: starts systems of its own")
     def test_enter_goes_on_and_q_leaves(self) -> None:
         tour = self.begin()
         assert tour.stdin

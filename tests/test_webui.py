@@ -142,6 +142,7 @@ class ReadingTest(PageTestCase):
         self.assertIn("inbox-a", services)
         self.assertIn("outbox-a", services)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: one of many shapes")
     def test_markup_is_text(self) -> None:
         barks = [
             "<img src=x onerror='window.pwned=1'>",
@@ -193,6 +194,7 @@ class ReadingTest(PageTestCase):
         self.assertRegex(when, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
         self.assertRegex(title, r"\d")
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for a second to pass")
     def test_times_grow_older(self) -> None:
         self.open_connected()
         s, minute, hour, day = 1000, 60_000, 3_600_000, 86_400_000
@@ -238,6 +240,7 @@ class ReadingTest(PageTestCase):
         self.assertShownOnce(text + " @rhs")
         self.assertIn("rhs", self.browser.execute("return document.title"))
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for the page to try again")
     def test_a_user_who_does_not_exist_is_told_so(self) -> None:
         for user, what in (("nobody", "there is no user nobody"), ("No Body", "no user name")):
             with self.subTest(user=user):
@@ -353,6 +356,7 @@ class BarkingTest(PageTestCase):
         self.open_connected(user=reader)
         self.assertShownOnce(text)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for heartbeats")
     def test_it_is_not_sent_before_the_outbox_has_said_so(self) -> None:
         self.open_connected()
         self.assertService("outbox", "up")
@@ -491,6 +495,7 @@ class FailureTest(PageTestCase):
         self.assertTrue(self.browser.execute("return window.sameDocument"), "a reload")
         super().tearDown()
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, with another victim")
     def test_the_inbox_dies_and_comes_back(self) -> None:
         before, after = self.new_text(), self.new_text()
         self.say_elsewhere("rdl", before)
@@ -507,6 +512,7 @@ class FailureTest(PageTestCase):
         value = self.browser.execute("return document.querySelector('#text').value")
         self.assertEqual(value, "half a thought")
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, with another victim")
     def test_what_comes_again_is_not_shown_again(self) -> None:
         texts = [self.new_text() for _ in range(3)]
         for text in texts:
@@ -527,6 +533,7 @@ class FailureTest(PageTestCase):
         for text in texts:
             self.assertShownOnce(text)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, with another victim")
     def test_the_inbox_comes_back_elsewhere(self) -> None:
         PageTestCase.inbox.kill()
         PageTestCase.inbox = self.fleet.inbox("--name", "inbox-a", port=free_port())
@@ -535,6 +542,7 @@ class FailureTest(PageTestCase):
         self.assertShownOnce(text)
         self.assertState("connected")
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for the directory to settle")
     def test_the_directory_dies_and_comes_back(self) -> None:
         PageTestCase.directory.kill()
         self.assertService("directory", "trying")
@@ -574,6 +582,7 @@ class FailureTest(PageTestCase):
 
 
 class TrustTest(PageTestCase):
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: starts systems of its own")
     def test_with_a_wrong_secret_nothing_is_shown_until_the_settings_are_right(self) -> None:
         text = self.new_text()
         self.say_elsewhere("rdl", text)
@@ -590,6 +599,7 @@ class TrustTest(PageTestCase):
         self.assertState("connected")
         self.assertShownOnce(text)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: starts systems of its own")
     def test_another_host_learns_no_secret_and_is_not_believed(self) -> None:
         secret = state.secret(self.fleet.state).decode()
         with Fleet() as stranger:
@@ -662,6 +672,7 @@ class TrustTest(PageTestCase):
             with self.subTest(host=wish):
                 self.assertEqual(self.browser.execute(script, query), place)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: starts a browser of its own")
     def test_without_settings_it_says_what_to_do(self) -> None:
         (self.webui / "barker_host.js").unlink()
         try:
@@ -676,6 +687,7 @@ class TrustTest(PageTestCase):
 
 
 class LooksTest(PageTestCase):
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: looks at every element")
     def test_every_text_has_contrast_in_both_schemes(self) -> None:
         self.say_elsewhere("rdl", "@ark3 looks at #contrast with @rhs")
         for dark in (False, True):
