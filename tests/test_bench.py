@@ -225,6 +225,7 @@ class ChildrenTest(unittest.TestCase):
 class SmokeTest(unittest.TestCase):
     """The real services and the ceiling, with a few thousand barks."""
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a whole system")
     def test_all_barks_come_through_both(self) -> None:
         for run in (ceiling(Load(2_000, fan_out=2)), barker(Load(2_000, fan_out=2))):
             self.assertEqual(run.barks, 2_000)

@@ -197,6 +197,7 @@ class BarkTest(SharedTest):
         self.assertEqual(self.shown("my-own-id"), "only once")
         self.assertIn("the end", self.heard.wait_for("id").string)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for time-outs")
     def test_who_can_t_be_reached_is_said_in_time_and_in_one_line(self) -> None:
         nobody, no_outbox = self.enterContext(Fleet()), self.enterContext(Fleet())
         no_outbox.directory()
@@ -237,6 +238,7 @@ class BarkTest(SharedTest):
                 self.assertEqual(process.ended(), 1)
                 self.assertEqual(process.lines, [])
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for a time-out")
     @unittest.skipUnless(hasattr(signal, "SIGSTOP"), "only Unix freezes processes")
     def test_after_a_time_out_the_same_bark_may_be_said_again(self) -> None:
         self.outbox.freeze()

@@ -174,6 +174,7 @@ class LaunchTest(ProjectTest):
         if os.name == "posix":
             self.assertEqual(settings.stat().st_mode & 0o777, 0o600)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a whole system")
     @unittest.skipUnless(hasattr(signal, "SIGKILL"), "kill -9 is Unix's")
     def test_children_go_away_when_the_launcher_is_killed_with_9(self) -> None:
         launcher = self.launch()
@@ -261,6 +262,7 @@ class SeedCommandsTest(unittest.TestCase):
         self.assertEqual((run.returncode, run.stderr), (0, ""))
         self.assertIn("usage:", run.stdout)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: starts every command three times")
     def test_services_and_clients_run_in_all_three_ways(self) -> None:
         for module in ("directory", "manifold", "bizlogic", "bark", "listen", "autobark"):
             with self.subTest(module):

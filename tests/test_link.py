@@ -15,7 +15,7 @@ from barker.connecting import open_link
 from barker.inbox import Inbox
 from barker.link import Identity, Link
 from barker.service import Service
-from tests.fleet import DEADLINE_S, Fleet, until
+from tests.fleet import DEADLINE_S, SLOW, Fleet, until
 from tests.fleet import Service as ServiceProcess
 from tests.wireclient import (
     NONCE,
@@ -369,6 +369,7 @@ class HeartbeatTest(LinkTest):
 
 @unittest.skipUnless(hasattr(signal, "SIGSTOP"), "only Unix freezes processes")
 class FrostTest(WireTest):
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for heartbeats")
     async def test_a_frozen_process_begins_anew_with_everybody_when_it_is_thawed(self) -> None:
         fleet = self.enterContext(Fleet(heartbeat_s=HEARTBEAT_S))
         inbox = fleet.inbox()
@@ -533,6 +534,7 @@ class PressureTest(LinkTest):
         self.assertEqual((self.sink.links, self.sink.greeting), (set(), 0))
         self.assertEqual(self.sink.downs, self.sink.ups)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for a second")
     @unittest.skipUnless(os.name == "posix", "limits of open files are Unix's")
     async def test_a_process_without_free_descriptors_waits_and_goes_on(self) -> None:
         import resource

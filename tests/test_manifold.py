@@ -891,6 +891,7 @@ class InboxRingTest(WireTest):
 
 
 class BackPressureTest(WireTest):
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: fills a queue")
     async def test_promises_3_and_5_what_a_full_queue_has_refused_comes_in_order_and_once(
         self,
     ) -> None:
@@ -966,6 +967,7 @@ class MoveTest(WireTest):
             asked = {p.asked.peer["name"] for p in places if p.asked}
             self.assertIn(f"inbox-{new_inbox.port}", asked)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for a hand-over")
     async def test_a_subscriber_by_hand_finds_its_history_at_the_new_owner(self) -> None:
         loop = asyncio.get_running_loop()
         async with self.fleet.people() as (producer, audience):

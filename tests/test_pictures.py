@@ -8,6 +8,7 @@ import sys
 import unittest
 import xml.etree.ElementTree as ElementTree
 from typing import Any
+from unittest import mock
 
 from barker import state, wire
 from barker.lines import LineFraming
@@ -48,6 +49,8 @@ class LifeTest(unittest.IsolatedAsyncioTestCase):
     """Whatever the table says happens, and nothing else does."""
 
     async def asyncSetUp(self) -> None:
+        patched = mock.patch("barker.link.LINGER_S", 0.05)  # for whom it waits, no more is said
+        self.enterContext(patched)
         self.seen: set[tuple[str, str]] = set()
         self.accepted: asyncio.Queue[Link] = asyncio.Queue()
         self.us = Identity("us", b"0" * 64)

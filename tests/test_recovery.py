@@ -925,7 +925,7 @@ class ManyInOneRecord(RecoveryTest):
             self.assertEqual(pushed, [(n, str(n)) for n in range(seq + 1, 301)])
 
     def test_promise_1_whatever_is_put_in_whatever_batches_is_there_after_a_kill(self) -> None:
-        for seed in range(20 if SLOW else 2):
+        for seed in range(20 if SLOW else 1):
             with self.subTest(seed=seed):
                 self.root = self.new_folder()
                 self.run_with(random.Random(seed))
@@ -1095,7 +1095,7 @@ class Processes(unittest.IsolatedAsyncioTestCase):
         self.assertRegex(second.lines[0], r"journal/mine is in use by another process")
 
     async def test_promise_1_kill_9_at_any_moment_under_load_loses_nothing_acked(self) -> None:
-        acked, rounds = 0, 12 if SLOW else 4
+        acked, rounds = 0, 12 if SLOW else 2
         for round_ in range(rounds):
             inbox_ = await self.start("inbox", "--name", "mine", "--keep", "100000")
             wire_ = await self.open(inbox_)

@@ -161,6 +161,7 @@ class TourTest(unittest.TestCase):
         self.assertIn("You have left", out)
         self.assertNothingIsLeft(shown)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: starts systems of its own")
     @unittest.skipUnless(os.name == "posix", "signals")
     def test_ctrl_c_stops_everything_at_any_moment(self) -> None:
         tour = self.begin()

@@ -249,6 +249,7 @@ class ReadingTest(PageTestCase):
                 self.assertIn(what, self.browser.text("#trouble"))
                 self.assertEqual(self.shown(), [])
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: one of many views")
     def test_new_barks_wait_while_somebody_reads_further_down(self) -> None:
         self.browser.screen(800, 600)
         self.open_connected()
@@ -450,6 +451,7 @@ class BarkingTest(PageTestCase):
         self.assertEqual(value, "can you hear me?")
         self.assertEqual(self.browser.texts("#unsent li"), [])
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, with another refusal")
     def test_nothing_overtakes_what_the_outbox_will_take_only_later(self) -> None:
         self.open_connected()
         self.browser.execute(
@@ -556,6 +558,7 @@ class FailureTest(PageTestCase):
         self.assertShownOnce(meanwhile)
         self.assertService("directory", "up")
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, with another victim")
     def test_what_is_typed_without_an_outbox_is_kept_and_sent_once(self) -> None:
         PageTestCase.outbox.kill()
         self.assertState("reconnecting")
@@ -853,6 +856,7 @@ class FollowTest(PageTestCase):
         )
         self.assertEqual(self.shown(), [own, during])
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: one of many views")
     def test_a_suggestion_is_followed_with_one_key_and_gone(self) -> None:
         self.open_connected()
         self.join("page_bob")
@@ -882,6 +886,7 @@ class FollowTest(PageTestCase):
         self.assertFollows("lassie")
         self.browser.wait_until("$('suggestions').childElementCount === 1", "one is suggested")
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, with another refusal")
     def test_refusals_are_clear(self) -> None:
         self.open_connected()
         self.browser.execute("document.querySelector('.joining').open = true")
@@ -909,6 +914,7 @@ class FollowTest(PageTestCase):
             self.browser.wait_until(condition, reason)
         self.assertEqual(self.browser.execute("return panel.asked.size"), 0)
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: one of many views")
     def test_what_is_asked_for_outlives_a_reload_and_everything_has_a_name(self) -> None:
         self.open_connected()
         self.join("page_cid")
