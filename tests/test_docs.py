@@ -34,7 +34,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -53,7 +52,7 @@ from unittest import mock
 from barker import proof, wire
 from barker.arguments import LEASH
 from barker.tour import STEPS
-from tests.fleet import DEADLINE_S, SLOW, Fleet, free_port
+from tests.fleet import DEADLINE_S, SLOW, Fleet, copy_of_the_project, free_port
 from tests.test_pictures import load
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -645,9 +644,7 @@ class Lab:
         self._folder = tempfile.TemporaryDirectory(
             prefix="barker docs ", ignore_cleanup_errors=True
         )
-        self.root = self.cwd = pathlib.Path(self._folder.name) / "fresh copy"
-        ignored = shutil.ignore_patterns(".*", "var", "barker_host.js*", "monitor_host.js*")
-        shutil.copytree(ROOT, self.root, ignore=ignored)
+        self.root = self.cwd = copy_of_the_project(pathlib.Path(self._folder.name) / "fresh copy")
         tools = pathlib.Path(self._folder.name) / "bin"
         tools.mkdir()
         python = tools / "python"
@@ -940,8 +937,8 @@ class ShownTest(unittest.TestCase):
         # Most of the time is waiting: for heartbeats, for a settling directory.
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(Chain.read, wanted))
-        for chain in wanted:
-            for path, fault in chain.faults:
+        for read in wanted:
+            for path, fault in read.faults:
                 with self.subTest(path.name):
                     self.fail(fault)
 

@@ -3,7 +3,6 @@
 import os
 import pathlib
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,16 +16,7 @@ from barker import state
 from barker.handover import LEAVE_S
 from barker.node import GRACE_S
 from barker.processes import PATIENCE_S
-from tests.fleet import DEADLINE_S, SLOW, Process, free_port
-
-
-def copy_of_the_project(folder: pathlib.Path) -> pathlib.Path:
-    """What a clone would hold, without history, in a folder with a space in its name."""
-    root = folder / "my barker"
-    shutil.copytree(
-        state.ROOT, root, ignore=shutil.ignore_patterns("var", "__pycache__", ".*", "*_host.js*")
-    )
-    return root
+from tests.fleet import DEADLINE_S, SLOW, Process, copy_of_the_project, free_port
 
 
 class ProjectTest(unittest.TestCase):
@@ -34,7 +24,7 @@ class ProjectTest(unittest.TestCase):
 
     def setUp(self) -> None:
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-        self.root = copy_of_the_project(folder)
+        self.root = copy_of_the_project(folder / "my barker")
         self.shift = self.free_shift()
 
     @staticmethod
