@@ -236,6 +236,7 @@ class ServicesTest(unittest.IsolatedAsyncioTestCase):
                 return dict(samples[-1])
         raise AssertionError(f"no sample of {role}")
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a whole system")
     async def test_every_service_is_an_agent_also_the_directory(self) -> None:
         for role, service in (
             ("directory", self.directory),

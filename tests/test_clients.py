@@ -325,6 +325,7 @@ class ListenTest(ClientTest):
         self.assertEqual(lines[0], {"reader": "ark3", **body})
         self.assertEqual([x["content"] for x in lines], [*"123456789"])
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for the last word")
     def test_a_user_who_does_not_exist_is_one_clear_line(self) -> None:
         self.assertComplains(
             self.command("listen", "nobody"), 1, "^listen: there is no user nobody$"

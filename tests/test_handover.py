@@ -241,6 +241,7 @@ class LeaveTest(HandOverSystem):
     # at once, and hands over nothing.
     heartbeat_s = 5.0
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, at other moments")
     async def test_an_inbox_that_leaves_hands_over_first_and_has_its_own_again_when_it_is_back(
         self,
     ) -> None:

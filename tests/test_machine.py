@@ -212,6 +212,7 @@ class OutputTest(MachineTest):
                 _, errors = await asyncio.to_thread(directory.communicate, timeout=DEADLINE_S)
             self.assertEqual((directory.returncode, errors), (0, ""))
 
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a whole system")
     def test_clients_end_without_a_word(self) -> None:
         self.fleet.directory()
         self.fleet.inbox()

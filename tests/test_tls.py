@@ -262,6 +262,7 @@ class ArgumentsTest(unittest.TestCase):
 
 
 class SystemTest(unittest.TestCase):
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a whole system")
     def test_a_whole_system_under_tls(self) -> None:
         with Fleet(more_flags=TLS_FLAGS) as fleet:
             fleet.directory()
