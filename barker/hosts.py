@@ -119,7 +119,11 @@ def _bind_once(at: list[Address]) -> list[socket.socket]:
         for family, sockaddr in at:
             port = bound[0].getsockname()[1] if bound else sockaddr[1]
             try:
-                channel = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                # Only of what says that it is TCP does asyncio turn Nagle's algorithm off. With it,
+                # a small message waits up to 40 ms for the ack of the one before.
+                channel = undo.enter_context(
+                    socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+                )
                 if os.name == "posix":  # on Windows it would let two have one port
                     channel.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:  # IPv4 has its own socket

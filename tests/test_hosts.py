@@ -14,7 +14,7 @@ from barker.directory import Directory
 from barker.hosts import Address, addresses, bind, is_loopback, spell, why_closed
 from barker.link import Identity
 from barker.processes import Command, busy_ports
-from tests.fleet import DEADLINE_S, SLOW, Fleet, Process, free_port
+from tests.fleet import DEADLINE_S, SLOW, Fleet, Process, free_port, until
 from tests.test_launch import ProjectTest
 from tests.test_link import Sink
 from tests.wireclient import WebSocketWire, WireTest, serving
@@ -177,6 +177,17 @@ class ServiceTest(WireTest):
     async def test_who_answers_at_no_address_is_an_os_error(self) -> None:
         with self.assertRaises(OSError):
             await self.reach("localhost", free_port())
+
+    async def test_neither_side_waits_for_acks_before_it_sends_a_little_more(self) -> None:
+        for host in ("127.0.0.1", "localhost"):
+            sink = await self.serve(Sink, "--host", host)
+            me = Identity("opener", self.secret)
+            made = await open_link(host, sink.port, me, expect=None, timeout_s=DEADLINE_S)
+            self.addCleanup(made.abort)
+            await until(lambda: sink.links, "both have it")  # noqa: B023
+            for end in (made, *sink.links):
+                channel = end._writer.get_extra_info("socket")
+                self.assertTrue(channel.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), host)
 
     async def test_what_is_advertised_is_what_is_registered(self) -> None:
         directory = await self.serve(Directory, "--advertise", "here.test")

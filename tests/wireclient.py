@@ -127,7 +127,8 @@ class Wire:
         context: ssl.SSLContext | None = None,
     ) -> Self:
         """Connect, and say nothing yet; `buffer_bytes` is what the kernel may hold for us."""
-        channel = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        channel = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         channel.setblocking(False)
         if buffer_bytes:
             channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
