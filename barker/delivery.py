@@ -152,11 +152,10 @@ class _Lane:
             return  # another one will come
         while not link.busy:
             seq, puts = self.window.send(HANDFUL)
-            if not puts:
+            if puts:
+                link.write(put_lines(seq, puts))
+            if len(puts) < HANDFUL:
                 break
-            for line in put_lines(seq, puts):
-                link.send(line)
-        link.flush()
 
 
 class Delivery(Peers):

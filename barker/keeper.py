@@ -287,7 +287,6 @@ class Keeper(Service, Generic[Stage]):
         if link.acked != link.received:
             link.acked = link.received
             link.send(wire.ack_line(link.received))
-        self.hand_on()
 
     def _commit(self, link: Link) -> None:
         # Until `append` returns they are still `_staged`: a header that it writes goes before them.

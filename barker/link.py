@@ -24,7 +24,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from barker import proof, wire
@@ -108,6 +108,7 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._out: list[bytes] = []
         self._queued_bytes = 0
+        self._handling = False  # what was read just now; when that is done, we flush anyway
         self._max_waiting_bytes = STRANGER_BYTES
         self._early: list[bytes] = []  # came in one read with the handshake's last message
         self.peer: Message = {}
@@ -141,10 +142,15 @@ class Link:
 
     def send(self, message: bytes) -> None:
         """Queue one message; it is written at the end of this turn of the loop, or by `flush`."""
-        if not self._out and not self.closed:
+        if not self._out and not self.closed and not self._handling:
             self._loop.call_soon(self.flush)
         self._out.append(message)
         self._queued_bytes += len(message)
+
+    def write(self, messages: Iterable[bytes]) -> None:
+        """Write messages now, behind all that is queued."""
+        self._out += messages
+        self.flush()
 
     def flush(self) -> None:
         """Write all that is queued, in one piece."""
@@ -231,6 +237,7 @@ class Link:
     def _handle(self, lines: list[bytes], conversation: Conversation) -> None:
         ops = conversation.ops
         self.messages_in += len(lines)
+        self._handling = True
         try:
             for line in lines:
                 message = wire.decode(line)
@@ -255,6 +262,7 @@ class Link:
             raise
         finally:
             conversation.batch_end(self)
+            self._handling = False
             self.flush()
 
     async def _read(self) -> list[bytes]:

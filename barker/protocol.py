@@ -139,8 +139,11 @@ def is_policy(value: Any) -> bool:
     return value in ("consistent", "ordered")
 
 
+_HEX = re.compile(r"[0-9a-f]{16,64}")
+
+
 def is_hex(value: Any) -> bool:
-    return type(value) is str and re.fullmatch(r"[0-9a-f]{16,64}", value) is not None
+    return type(value) is str and _HEX.fullmatch(value) is not None
 
 
 def is_targets(value: Any) -> bool:

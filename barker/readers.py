@@ -94,8 +94,16 @@ class Parcel:
     def send(self) -> None:
         """Send all that was added."""
         if self._bodies:
-            self.link.send(wire.messages_line(self._epoch, self._to, self._bodies, self._late))
-            self._begin(self._late)
+            self.link.send(self._unload())
+
+    def write(self) -> None:
+        """The same, and now."""
+        self.link.write([self._unload()] if self._bodies else [])
+
+    def _unload(self) -> bytes:
+        line = wire.messages_line(self._epoch, self._to, self._bodies, self._late)
+        self._begin(self._late)
+        return line
 
 
 _NOBODY: dict[Link, Subscription] = {}
@@ -154,10 +162,10 @@ class Readers:
                 self._behind.add(subscription)
 
     def flush(self) -> None:
-        """Send what has grown since the last time."""
+        """Send what has grown since the last time, at once: readers go before acks."""
         laden, self._laden = self._laden, []
         for parcel in laden:
-            parcel.send()
+            parcel.write()
             if parcel.link.busy:
                 self._hold(parcel.link)
         if self._behind:

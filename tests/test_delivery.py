@@ -7,7 +7,7 @@ answer when they are told to. Routes, windows and messages are the real ones.
 import random
 import unittest
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from unittest import mock
 
@@ -38,6 +38,11 @@ class FakeLink:
             self.lines.append(message)
             if message.startswith(b'{"op":"put'):
                 self.sent += wire.puts_in(wire.decode(message))
+
+    def write(self, messages: Iterable[bytes]) -> None:
+        for message in messages:
+            self.send(message)
+        self.flush()
 
     def flush(self) -> None:
         self.flushed = len(self.sent)

@@ -465,6 +465,27 @@ class PressureTest(LinkTest):
         await until(busy._waits.done, "nobody waits any more")
         self.assertEqual(done, [])
 
+    async def test_what_is_written_leaves_at_once_and_behind_what_was_sent(self) -> None:
+        connection = await self.open(self.port)
+        await until(lambda: self.sink.ups, "the link is up")
+        (up,) = self.sink.ups
+        lines = [wire.encode("error", code="word", reason=str(i)) for i in range(4)]
+        up.send(lines[0])
+        up.write(lines[1:3])
+        self.assertEqual(up._out, [])
+        up.send(lines[3])
+        for i in range(4):
+            await connection.expect("error", reason=str(i))
+
+    async def test_an_answer_costs_no_further_turn_of_the_loop(self) -> None:
+        connection = await self.open(self.port)
+        await until(lambda: self.sink.ups, "the link is up")
+        loop, called = asyncio.get_running_loop(), mock.Mock()
+        with mock.patch.object(self.sink.ups[0], "_loop", mock.Mock(wraps=loop, call_soon=called)):
+            connection.send({"op": "ping"})
+            await connection.expect("pong")
+        called.assert_not_called()
+
     async def test_close_delivers_what_was_sent_before(self) -> None:
         async with await Wire.connect(self.port, 4096) as connection:
             await connection.greet(self.secret)

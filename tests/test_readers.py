@@ -2,11 +2,11 @@
 
 import random
 import unittest
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from barker import readers, wire
-from barker.readers import Parcel, Subscription
+from barker.readers import Parcel, Readers, Subscription
 from barker.streams import Cursor
 from barker.timelines import Entry, Timeline
 from tests.wireclient import one_by_one
@@ -22,6 +22,7 @@ class FakeLink:
     def __init__(self, room: int = 10**6) -> None:
         self.room = room
         self.lines: list[bytes] = []
+        self.left = 0  # so many of them wait for nothing more
 
     @property
     def busy(self) -> bool:
@@ -29,6 +30,10 @@ class FakeLink:
 
     def send(self, line: bytes) -> None:
         self.lines.append(line)
+
+    def write(self, lines: Iterable[bytes]) -> None:
+        self.lines += lines
+        self.left = len(self.lines)
 
 
 class ParcelTest(unittest.TestCase):
@@ -147,6 +152,17 @@ class ParcelTest(unittest.TestCase):
                     self.parcel.send()
             self.parcel.send()
             self.assertEqual(self.got(), expected)
+
+
+class ReadersTest(unittest.TestCase):
+    def test_what_has_grown_leaves_before_anybody_acks_it(self) -> None:
+        readers, timeline, link = Readers(), Timeline("inbox/ann", 800), FakeLink()
+        readers.add(link, timeline, Cursor(0, 10), EPOCH)  # type: ignore[arg-type]
+        for count in (1, 2):
+            entry = Entry(b"{}", EPOCH, count, late=False, old=False)
+            readers.grown(timeline, timeline.append(entry), entry)
+            readers.flush()
+            self.assertEqual((len(link.lines), link.left), (count, count))
 
 
 class SubscriptionTest(unittest.TestCase):

@@ -18,7 +18,7 @@ import signal
 import tempfile
 import time
 import unittest
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 from unittest import mock
 
@@ -71,8 +71,9 @@ class Peer:
             body = {"body": message["parsed"]} if "parsed" in message else {}
             self.sent.append({n: v for n, v in {**message, **body}.items() if n != "parsed"})
 
-    def flush(self) -> None:
-        pass
+    def write(self, lines: Iterable[bytes]) -> None:
+        for line in lines:
+            self.send(line)
 
     def ping(self) -> None:
         self.pings += 1

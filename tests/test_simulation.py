@@ -22,7 +22,7 @@ import tempfile
 import traceback
 import unittest
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -222,6 +222,11 @@ class End:
     def send(self, message: bytes) -> None:
         if not self.closed:
             self.out.append(message)
+
+    def write(self, messages: Iterable[bytes]) -> None:
+        for message in messages:
+            self.send(message)
+        self.flush()
 
     def flush(self) -> None:
         if not self.closed and not self.broken:
