@@ -160,9 +160,11 @@ class Journal:
 
         Raises OSError.
         """
-        if self._file < 0 or self.segments[self.current] >= self._segment_bytes:
+        number = self.current
+        if self._file < 0 or self.segments[number] >= self._segment_bytes:
             self._rotate()
-        return self.current
+            number = self.current
+        return number
 
     def append(self, lines: Sequence[bytes]) -> int:
         """Keep the lines, all or none, in one write; returns the segment that has them.

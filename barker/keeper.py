@@ -291,7 +291,9 @@ class Keeper(Service, Generic[Stage]):
     def _commit(self, link: Link) -> None:
         # Until `append` returns they are still `_staged`: a header that it writes goes before them.
         staged, refused = self._staged, self._staged_as + self._known
-        handfuls = [staged[i : i + HANDFUL] for i in range(0, len(staged), HANDFUL)]
+        handfuls = [staged]
+        if len(staged) > HANDFUL:
+            handfuls = [staged[i : i + HANDFUL] for i in range(0, len(staged), HANDFUL)]
         try:
             segment = self.journal.turn()
             records = [line for handful in handfuls for line in self.record(handful, segment)]
