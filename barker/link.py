@@ -106,7 +106,8 @@ class Link:
         self._writer = writer
         self._framing = framing
         self._loop = asyncio.get_running_loop()
-        self._buffered = writer.transport.get_write_buffer_size
+        # What was written and has not left this process yet.
+        self.waiting_bytes = writer.transport.get_write_buffer_size
         self._out: list[bytes] = []
         self._queued_bytes = 0
         self._handling = False  # what was read just now; when that is done, we flush anyway
@@ -172,7 +173,7 @@ class Link:
             self._check_waiting()
 
     def _check_waiting(self) -> None:
-        if self._buffered() > self._max_waiting_bytes:
+        if self.waiting_bytes() > self._max_waiting_bytes:
             self.abort("does not read what it asked for")
 
     def ping(self) -> None:
@@ -188,14 +189,9 @@ class Link:
         self.received += count
 
     @property
-    def waiting_bytes(self) -> int:
-        """What was written and has not left this process yet."""
-        return self._buffered()
-
-    @property
     def busy(self) -> bool:
         """Should a sender with a window wait for an ack before it sends more?"""
-        return self._queued_bytes + self._buffered() > BUSY_BYTES
+        return self._queued_bytes + self.waiting_bytes() > BUSY_BYTES
 
     def when_free(self, work: Callable[[], None]) -> None:
         """Call `work` once the peer has read most of what was written; never if it doesn't."""

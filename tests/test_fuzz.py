@@ -31,7 +31,7 @@ from barker.inbox import Inbox
 from barker.outbox import Outbox
 from barker.service import Service
 from tests import wireclient
-from tests.fleet import SLOW, Fleet, until
+from tests.fleet import DEADLINE_S, SLOW, Fleet, until
 from tests.fleet import Service as ServiceProcess
 from tests.test_link import descriptors, open_files
 from tests.wireclient import NONCE, WRONG_SECRET, Message, WebSocketWire, Wire, WireTest, bark, put
@@ -248,9 +248,10 @@ class FuzzTest(WireTest):
         Then nothing changes any more; how many links that makes is the same in all tests.
         """
         same, last = 0, self.left()
-        while same < (2 if last[:3] == FuzzTest.usual else 15):
-            await asyncio.sleep(0.02)
-            same, last = (same + 1 if self.left() == last else 0), self.left()
+        async with asyncio.timeout(DEADLINE_S):
+            while same < (2 if last[:3] == FuzzTest.usual else 15):
+                await asyncio.sleep(0.02)
+                same, last = (same + 1 if self.left() == last else 0), self.left()
         FuzzTest.usual = last[:3]
 
     @contextlib.asynccontextmanager

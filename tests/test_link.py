@@ -408,7 +408,7 @@ class PressureTest(LinkTest):
                 while True:
                     connection.write(data)
                     await connection.drain()
-                    held = sum(each.waiting_bytes for each in self.sink.links)
+                    held = sum(each.waiting_bytes() for each in self.sink.links)
                     self.assertLess(held, 3 * link.MAX_WAITING_BYTES)
                     await asyncio.sleep(0)
 

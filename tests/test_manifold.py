@@ -765,7 +765,7 @@ class BusyLinkTest(InboxTest):
             # Who reads gets it meanwhile.
             await self.assertGets(quick, range(1, 121))
             (held,) = self.inbox._readers.held
-            self.assertLess(held.waiting_bytes, 64 * 1024)
+            self.assertLess(held.waiting_bytes(), 64 * 1024)
             reader.read_on()
             await self.read_all(reader, users, 120)
             self.assertEqual(await reader.before_pong(), [])

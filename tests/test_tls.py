@@ -133,7 +133,7 @@ class AcceptTest(TlsTest):
                     while True:
                         connection.write(flood)
                         await connection.drain()
-                        held = sum(each.waiting_bytes for each in self.sink.links)
+                        held = sum(each.waiting_bytes() for each in self.sink.links)
                         self.assertLess(held, 3 * 512 * 1024)
                         await asyncio.sleep(0)
         self.assertIn("does not read", logs.output[0])
