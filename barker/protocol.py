@@ -27,6 +27,10 @@ MAX_ADDRESS_CHARS = 85
 # A bark of 280 characters, every one escaped, is under 4 KiB. A first manifold that took a larger
 # body could not hand it on: with stamp and addresses it has to fit a line at every later hop.
 MAX_BODY_BYTES = 8 * 1024
+# Objects and lists in one another, the message itself included. A parser pays for each level with
+# stack, and how many it has depends on who reads; ours go three deep, a monitor's frames six.
+# Beyond it, the line is not one of this protocol: error.
+MAX_NESTING = 16
 # Counters travel through browsers, whose numbers are exact up to here (Number.MAX_SAFE_INTEGER).
 MAX_COUNT = 2**53 - 1
 # A put is unacked on one link at most this many times. It is part of the protocol because a

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from barker.protocol import BAD_MESSAGE, BadMessage
+from barker.protocol import BAD_MESSAGE, MAX_NESTING, BadMessage
 
 
 def _no_constants(name: str) -> NoReturn:
@@ -36,22 +36,51 @@ def dumps(value: Any) -> bytes:
     """As compact UTF-8 JSON. Raises BadMessage for what has no encoding (lone surrogates)."""
     try:
         return _encode_json(value).encode()
-    except (ValueError, TypeError, RecursionError) as fault:
+    except (ValueError, TypeError) as fault:
         raise BadMessage(BAD_MESSAGE, f"not encodable: {fault}") from None
 
 
-def loads(data: bytes, decode: Callable[[str], tuple[Any, int]] = _decode_json) -> Any:
-    """Decode exactly one JSON value. Raises BadMessage, also for NaN and for absurd nesting."""
+def loads(
+    data: bytes,
+    most: int = MAX_NESTING,
+    decode: Callable[[str], tuple[Any, int]] = _decode_json,
+) -> Any:
+    """Decode exactly one JSON value, in which no more than `most` are in one another.
+
+    Raises BadMessage, also for NaN.
+    """
+    if data.count(b"[") + data.count(b"{") > most and not is_shallow(data, most):
+        raise BadMessage(BAD_MESSAGE, f"more than {most} objects and lists in one another")
+    return parse(data, decode)
+
+
+def parse(data: bytes, decode: Callable[[str], tuple[Any, int]] = _decode_json) -> Any:
+    """The same of something that is known to be shallow."""
     try:
         text = data.decode()
         value, end = decode(text)
-    except RecursionError:
-        raise BadMessage(BAD_MESSAGE, "nested too deep") from None
     except (ValueError, StopIteration):
         raise BadMessage(BAD_MESSAGE, "not JSON in UTF-8") from None
     if end != len(text):
         raise BadMessage(BAD_MESSAGE, "something follows the JSON value")
     return value
+
+
+def is_shallow(data: bytes, most: int) -> bool:
+    """Are no more than `most` in one another? Told without a parser, which might fall over it.
+
+    What is no bracket goes: texts first, for there may be some in them, and before those the quotes
+    that are escaped. Then each round takes away the innermost.
+    """
+    quotes = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    brackets = b"".join(quotes.split(b'"')[::2]).translate(_BRACKETS, _NO_BRACKETS)
+    for _ in range(most):
+        brackets = brackets.replace(b"[]", b"")
+    return not brackets
+
+
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_BRACKETS = bytes.maketrans(b"{}", b"[]")
 
 
 def _only_flat(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -68,7 +97,7 @@ _decode_flat = json.JSONDecoder(
 
 def flat_object(data: bytes) -> dict[str, Any]:
     """Decode an object without others in it, and with each key once. Raises BadMessage."""
-    value = loads(data, _decode_flat)
+    value = loads(data, decode=_decode_flat)
     if type(value) is not dict:
         raise BadMessage(BAD_MESSAGE, "not a JSON object")
     return value

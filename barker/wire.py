@@ -33,6 +33,7 @@ from barker.protocol import (
     MAX_BODY_BYTES,
     MAX_COUNT,
     MAX_LINE_BYTES,
+    MAX_NESTING,
     MOVED,
     NAME_TAKEN,
     OPS,
@@ -50,7 +51,7 @@ from barker.protocol import (
     BarkerError,
     ProtocolError,
 )
-from barker.strictjson import dumps, flat_object, is_flat, loads
+from barker.strictjson import dumps, flat_object, is_flat, loads, parse
 
 
 def encode(op: str, body: bytes | None = None, **fields: Any) -> bytes:
@@ -101,7 +102,7 @@ def _decode_canonical(line: bytes) -> dict[str, Any] | None:
             message = loads(head + b"}")
             if type(message) is dict and "body" not in message:
                 message["body"] = body = body[:-1]
-                message["parsed"] = loads(body)
+                message["parsed"] = loads(body, MAX_NESTING - 1)
                 return message
         except BadMessage:
             pass
@@ -133,7 +134,7 @@ def _decode_group(line: bytes) -> dict[str, Any] | None:
             and bodies[:1] == b"{"
             and bodies[-3:] == b"}]}"
         ):
-            parsed = loads(b"[" + bodies[:-1])
+            parsed = parse(b"[" + bodies[:-1])
         else:
             parsed = [flat_object(piece) for piece in pieces]
     except BadMessage:
@@ -169,11 +170,8 @@ def _encode_again(body: Any) -> bytes:
         return dumps(body)
     except BadMessage:
         pass
-    try:
-        # Half a surrogate pair has no encoding but its escape, in which form it came.
-        return json.dumps(body).encode()
-    except RecursionError:
-        raise ProtocolError(PROTOCOL, "nested too deep") from None
+    # Half a surrogate pair has no encoding but its escape, in which form it came.
+    return json.dumps(body).encode()
 
 
 def _checked(message: dict[str, Any]) -> dict[str, Any]:

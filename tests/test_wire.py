@@ -8,7 +8,7 @@ import unittest
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from barker import barks, proof, wire
+from barker import barks, proof, strictjson, wire
 from barker.barks import Bark
 from barker.lines import LineFraming
 from barker.wire import BadMessage, Load, ProtocolError, decode, encode
@@ -314,21 +314,46 @@ class DecodeTest(WireCase):
         for number in (b"1.0", b"1e3", b"-0.0", b"1e999", b"-1e999", b"9" * 5000, b"9" * 60_000):
             self.assertRefused(b'{"op":"ack","seq":%b}' % number)
 
-    def test_absurd_nesting_is_refused_and_raises_nothing_else(self) -> None:
-        for depth in (*range(900, 1010), *range(1480, 1520), 9990, 9999, 10_000, 30_000):
-            for left, right in ((b"[", b"]"), (b'{"a":', b"}"), (b'[{"body":', b"}]")):
+    def test_what_is_in_one_another_is_as_deep_as_it_may_be_and_no_deeper(self) -> None:
+        absurd = (900, 1000, 1500, 9999, 10_000, 30_000)
+        for depth in (*range(1, wire.MAX_NESTING + 3), *absurd):
+            for left, right in ((b"[", b"]"), (b'{"a":', b"}"), (b'{"]":', b"}"), (b'["[",', b"]")):
                 inner = left * depth + b"1" + right * depth
                 for line in (
                     b'{"op":"ping","x":%b}' % inner,
                     b'{"op":"sample", "body":%b}' % inner,
+                    b'{"op":"sample","body":%b}' % inner,
                     b'{"op":"sample","x":%b,"body":1}' % inner,
-                    left * depth,
                 ):
-                    try:
+                    if depth < wire.MAX_NESTING:  # the message is the outermost
                         decode(line)
-                    except ProtocolError:
-                        continue
-                    self.assertLess(depth, 10_000)
+                    else:
+                        self.assertRefused(line)
+                self.assertRefused(left * depth)
+
+    def test_how_deep_it_is_is_told_right_whatever_is_in_the_texts(self) -> None:
+        def depth(value: Any) -> int:
+            if type(value) not in (list, dict):
+                return 0
+            return 1 + max(map(depth, value.values() if type(value) is dict else value), default=0)
+
+        def value(left: int) -> Any:
+            kind = dice.random() if left else 1.0
+            if kind < 0.4:
+                return [value(left - 1) for _ in range(dice.randrange(4))]
+            if kind < 0.8:
+                return {text(): value(left - 1) for _ in range(dice.randrange(4))}
+            return text()
+
+        def text() -> str:
+            return "".join(dice.choices('[]{}"\\,:aé', k=dice.randrange(8)))
+
+        dice = random.Random(11)
+        for _ in range(3000):
+            whole = value(6)
+            data, deep = strictjson.dumps(whole), depth(whole)
+            for most in range(max(0, deep - 1), deep + 2):
+                self.assertIs(strictjson.is_shallow(data, most), most >= deep, data)
 
     def test_only_json_s_own_whitespace_may_surround_a_line(self) -> None:
         for blank in (b" ", b"\t", b"\r", b"\r\r  \t"):
