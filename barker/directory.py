@@ -1,12 +1,16 @@
 """The directory: who serves what, told to everybody who watches, for as long as it is true.
 
 A registration lives as long as the link it came over, or until it is taken back; nothing expires
-and nothing is stored. The
-directory holds no state that services could not tell again, and that is how it comes back: after a
-restart (or after a freeze) it has a new *epoch*, and if anybody greets it with an older one, it
-knows that it has a predecessor and that most services have not registered again yet. Then it
-answers nobody until the *settling time* is over, and meanwhile everybody goes on with the routes
-they last saw. Without that, the first service to come back would own the whole ring for a moment.
+and no registration is stored. The directory holds no state that services could not tell again, and
+that is how it comes back: after a restart (or after a freeze) it has a new *epoch*, and most
+services have not registered again yet. So it answers nobody until the *settling time* is over, and
+meanwhile everybody goes on with the routes they last saw. Without that, the first service to come
+back would own the whole ring for a moment.
+
+That there was a predecessor it knows by a mark in the state folder. A mark says it before anybody
+has come: a newcomer may be the first, and would be told that it is alone. On a machine where there
+is no mark, those who come back say it, who greet with an older epoch. A launcher, which starts a
+system as a whole, takes the mark away first, since nobody waits at a first start.
 
 Left out: replication. Routes survive the directory in every node that has seen them, and a node
 that starts while it is away waits.
@@ -17,7 +21,7 @@ import secrets
 import sys
 from typing import Any, NamedTuple
 
-from barker import wire
+from barker import state, wire
 from barker.arguments import DIRECTORY_PORT
 from barker.link import Identity, Link, Message
 from barker.node import BACKOFF_MAX_S, CONNECT_TIMEOUT_S
@@ -76,6 +80,7 @@ class Directory(Service):
         self._begin()
         self._begun = self.now()
         self.announce()
+        self._settle()  # we are our own predecessor
         super().thawed()
 
     def announce(self) -> None:
@@ -87,19 +92,31 @@ class Directory(Service):
         watchers = len(self._watchers) + len(self._resolvers)
         return {**super().gauges(), "streams": len(self._services), "readers": watchers}
 
-    async def ready(self) -> None:
+    async def prepare(self) -> None:
         self._begun = self.now()
+        if state.leave_mark(self.args.state, self.name):
+            self._settle()
+
+    async def stopping(self) -> None:
+        registered = [r for members in self._services.values() for r in members.values()]
+        if all(r.link is None for r in registered):
+            state.remove_mark(self.args.state, self.name)
+        await super().stopping()
 
     # --- the conversation ---
 
     def link_up(self, link: Link) -> None:
         before = link.peer.get("epoch")
-        if before and before != self.epoch and not self._settling:
-            age_s = self.now() - self._begun
-            if age_s < SETTLE_S:
-                log.info("a predecessor is remembered: settling for %.1f s", SETTLE_S - age_s)
-                self._settling = True
-                self._loop.call_later(SETTLE_S - age_s, self._settled, self.epoch)
+        if before and before != self.epoch:
+            self._settle()
+
+    def _settle(self) -> None:
+        """There was a directory before us: answer nobody before all had the time to come back."""
+        left_s = self._begun + SETTLE_S - self.now()
+        if left_s > 0 and not self._settling:
+            log.info("a predecessor is remembered: settling for %.1f s", left_s)
+            self._settling = True
+            self._loop.call_later(left_s, self._settled, self.epoch)
 
     def on_register(self, link: Link, message: Message) -> None:
         self._register(link, message)

@@ -23,7 +23,15 @@ from typing import NamedTuple
 
 from barker import hosts, tls
 from barker.arguments import DEFAULT_HOST, DIRECTORY_PORT, LEASH, at_least_0, tls_arguments
-from barker.state import DEFAULT_STATE, ROOT, complain, is_nohup, say, tolerate_any_text
+from barker.state import (
+    DEFAULT_STATE,
+    ROOT,
+    complain,
+    is_nohup,
+    remove_mark,
+    say,
+    tolerate_any_text,
+)
 
 # Between asking a child to stop and ending it the hard way. Most are gone within milliseconds; an
 # inbox that hands over to others gives itself five seconds, and every node two for its links.
@@ -272,6 +280,8 @@ def run_fleet(
         )
     if busy:
         return 1
+    for command in commands:  # all begin together: nobody remembers one that was here before
+        remove_mark(args.state, command.label)
     try:
         fleet.start(commands)
         fleet.say(announce())

@@ -102,6 +102,30 @@ def write_page_settings(
         raise StateError(f"{path}: {fault.strerror or fault}") from None
 
 
+def leave_mark(state: pathlib.Path, name: str) -> bool:
+    """Note that a service of this name runs here; was there such a mark already?
+
+    It is a hint, and where none can be left there is none.
+    """
+    path = _mark(state, name)
+    if path.exists():
+        return True
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return False
+
+
+def remove_mark(state: pathlib.Path, name: str) -> None:
+    """Nobody is left who could remember that service."""
+    with contextlib.suppress(OSError):
+        _mark(state, name).unlink(missing_ok=True)
+
+
+def _mark(state: pathlib.Path, name: str) -> pathlib.Path:
+    return state / "ran" / name
+
+
 def tolerate_any_text() -> None:
     """Let standard output show what its encoding has no sign for as an escape, not as a crash."""
     for stream in (sys.stdout, sys.stderr):

@@ -8,6 +8,7 @@ unexpected.
 
 import argparse
 import asyncio
+import atexit
 import contextlib
 import os
 import pathlib
@@ -22,8 +23,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any
 
 from barker import barks, state, wire
@@ -62,19 +63,56 @@ def copy_of_the_project(root: pathlib.Path) -> pathlib.Path:
     return root
 
 
+# Sockets that hold claims; macOS gives a process 256 files, unless it asks for more.
+MAX_CLAIMS = 100
+_claims: deque[socket.socket] = deque()
+
+
+@atexit.register
+def _give_up_claims() -> None:
+    for holder in _claims:
+        holder.close()
+
+
+def claim(port: int) -> bool:
+    """Is this port free? Then no other test on this machine is given it for a good while.
+
+    A service takes its port later, and may be killed and started anew. So what holds the claim is a
+    socket of UDP, which has ports of its own: none of our services is in its way. It is given up
+    when `MAX_CLAIMS` more have been made.
+    """
+    holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        holder.bind(("127.0.0.1", port))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        holder.close()
+        return False
+    _claims.append(holder)
+    if len(_claims) > MAX_CLAIMS:
+        _claims.popleft().close()
+    return True
+
+
 def free_port() -> int:
     """A port nobody uses, below those that the system gives to outgoing connections.
 
     So a service that is killed finds it free again when it is started anew.
     """
-    while True:
-        port = random.SystemRandom().randrange(10_000, 30_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+    while not claim(port := random.SystemRandom().randrange(10_000, 30_000)):
+        pass
+    return port
+
+
+def free_shift(ports: Collection[int]) -> int:
+    """What to add to all of these ports so that every one of them is free."""
+    for _ in range(100):
+        shift = free_port() - min(ports)
+        others = {port + shift for port in ports if port != min(ports)}
+        if max(others) <= 65535 and all(map(claim, others)):
+            return shift
+    raise AssertionError("no free ports")
 
 
 async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> None:

@@ -15,6 +15,7 @@ from barker import delivery, wire
 from barker.delivery import Delivery
 from barker.routing import CONSISTENT, ORDERED, RouteTable, Target
 from barker.wire import FULL, MOVED, UNKNOWN_USER, Arriving, Load, ProtocolError
+from tests.fleet import SLOW
 
 LOAD = wire.stamped("0123456789abcdef", 1, b"{}")
 
@@ -626,7 +627,7 @@ class LinesTest(DeliveryCase):
                 )
         dice = random.Random(1)
         handed = wire.source("f" * 64, old=True)
-        for _ in range(100):
+        for _ in range(100 if SLOW else 30):
             loads = [
                 dice.choice((Load(handed, wire.MAX_COUNT, body), wire.unstamped(body)))
                 for body in dice.choices((large, b"{}", wire.dumps({"a": "x" * 6000})), k=20)
@@ -891,7 +892,7 @@ class Server:
 class ModelTest(DeliveryCase):
     """Random routes, links, answers; at the end all is well, and every put must be settled."""
 
-    SEEDS = 60
+    SEEDS = 60 if SLOW else 25
     STEPS = 150
     NAMES = "abcd"
 

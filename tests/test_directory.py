@@ -12,7 +12,7 @@ from barker.followers import Followers
 from barker.outbox import Outbox
 from barker.routing import Route, target_from
 from tests.fleet import DEADLINE_S, SLOW, Fleet, until
-from tests.wireclient import Message, Wire, WireTest, register
+from tests.wireclient import Message, Wire, WireTest, register, serving
 
 OLD_EPOCH = "0123456789abcdef"
 
@@ -332,12 +332,37 @@ class SettlingTest(DirectoryTest):
             self.directory._tick()
         self.assertNotEqual(self.directory.epoch, before)
         newcomer = await self.watcher("inbox")
+        self.assertEqual(await newcomer.before_pong(), [], "it knows that there was one: itself")
         again = await self.link("two", before)
         again.send(register("inbox", "a"))
-        routes = await newcomer.expect("routes")
-        while routes["targets"] == []:
-            routes = await newcomer.expect("routes")
-        self.assertEqual(names(routes), ["a"])
+        await self.assertToldOf(newcomer, "inbox", ["a"])
+
+    async def test_a_newcomer_who_is_there_first_is_not_told_that_it_is_alone(self) -> None:
+        """It would take its own graph for the newest, or all of the ring for its own."""
+        async with serving(Directory, self.folder) as first:
+            service = await self.open(first.port)
+            service.send(register("inbox", "a"))
+            await service.before_pong()
+        self.directory = await self.serve(Directory, "--port", str(first.port))
+        newcomer = await self.watcher("inbox")
+        self.assertEqual(await newcomer.before_pong(), [])
+        again = await self.link("one", OLD_EPOCH)
+        again.send(register("inbox", "a"))
+        await self.assertToldOf(newcomer, "inbox", ["a"])
+
+    async def test_one_that_nobody_was_left_to_remember_is_forgotten(self) -> None:
+        async with serving(Directory, self.folder) as first:
+            await (await self.open(first.port)).before_pong()
+        self.directory = await self.serve(Directory, "--port", str(first.port))
+        begun = self.directory.now()
+        await self.assertToldOf(await self.watcher("inbox"), "inbox", [])
+        self.assertLess(self.directory.now() - begun, 0.25)
+
+    async def test_a_state_folder_that_takes_no_mark_is_none_the_worse(self) -> None:
+        (self.folder / "ran").rename(self.folder / "old")
+        (self.folder / "ran").write_text("a file where a folder should be")
+        self.directory = await self.serve(Directory)
+        await self.assertToldOf(await self.watcher("inbox"), "inbox", [])
 
 
 class ProcessesTest(WireTest):

@@ -52,7 +52,7 @@ from unittest import mock
 from barker import proof, wire
 from barker.arguments import LEASH
 from barker.tour import STEPS
-from tests.fleet import DEADLINE_S, SLOW, Fleet, copy_of_the_project, free_port
+from tests.fleet import DEADLINE_S, SLOW, Fleet, copy_of_the_project, free_shift
 from tests.test_pictures import load
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -656,7 +656,7 @@ class Lab:
             "PYTHONUNBUFFERED": "1",
             "LC_ALL": "C.UTF-8",
         }
-        self.shift = free_shift()
+        self.shift = free_shift(PORTS)
         self.pids: dict[str, int] = {}  # number in the text -> number here
         self.launcher: Terminal | None = None
         self.terminals: list[Terminal] = []
@@ -811,26 +811,6 @@ class Lab:
         for number, command in [*listed("\n".join(expected)), *LISTED]:
             if number not in self.pids and ours.get(command):
                 self.pids[number] = ours[command].pop(0)
-
-
-def free_shift() -> int:
-    """A shift under which none of the text's ports is taken."""
-    for _ in range(100):
-        shift = free_port() - 5672
-        if shift > 0 and all(_is_free(port + shift) for port in PORTS):
-            return shift
-    raise AssertionError("no free ports")
-
-
-def _is_free(port: int) -> bool:
-    if port > 65535:
-        return False
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 class Chain:

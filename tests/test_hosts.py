@@ -14,8 +14,8 @@ from barker.directory import Directory
 from barker.hosts import Address, addresses, bind, is_loopback, spell, why_closed
 from barker.link import Identity
 from barker.processes import Command, busy_ports
-from tests.fleet import DEADLINE_S, SLOW, Fleet, Process, free_port, until
-from tests.test_launch import ProjectTest
+from tests.fleet import DEADLINE_S, SLOW, Fleet, Process, free_port, free_shift, until
+from tests.test_launch import PORTS, ProjectTest
 from tests.test_link import Sink
 from tests.wireclient import WebSocketWire, WireTest, serving
 
@@ -291,7 +291,7 @@ class LauncherTest(ProjectTest):
     def test_the_whole_on_localhost_and_on_ipv6_alone(self) -> None:
         for host in ("localhost", "::1"):
             with self.subTest(host):
-                self.shift = self.free_shift()
+                self.shift = free_shift(PORTS)
                 launcher = self.launch("--host", host)
                 launcher.wait_for(r"\d\d:\d\d:\d\d ark3 <-- \w+: +\S")
                 said = next(x for x in launcher.lines if "barker.bark ark3" in x)

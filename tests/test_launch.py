@@ -16,7 +16,11 @@ from barker import state
 from barker.handover import LEAVE_S
 from barker.node import GRACE_S
 from barker.processes import PATIENCE_S
-from tests.fleet import DEADLINE_S, SLOW, Process, copy_of_the_project, free_port
+from tests.fleet import DEADLINE_S, SLOW, Process, copy_of_the_project, free_shift
+
+# All that the launchers' processes listen at, and the spares that tests add.
+PORTS = {int(port) for port in re.findall(r"--port (\d+)", " ".join(launch.COMMANDS))}
+PORTS |= {5681, 5700, 5821, 5822}
 
 
 class ProjectTest(unittest.TestCase):
@@ -25,20 +29,7 @@ class ProjectTest(unittest.TestCase):
     def setUp(self) -> None:
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.root = copy_of_the_project(folder / "my barker")
-        self.shift = self.free_shift()
-
-    @staticmethod
-    def free_shift() -> int:
-        """A shift under which none of the launcher's ports is taken."""
-        while True:
-            shift = free_port() - 5672
-            try:
-                for port in (5672, 5680, 5681, 5700, 5800, 5801, 5802, 5820):
-                    with socket.create_server(("127.0.0.1", port + shift)):
-                        pass
-            except OSError:
-                continue
-            return shift
+        self.shift = free_shift(PORTS)
 
     def launch(self, *args: str, script: str = "launch.py") -> Process:
         launcher = Process([script, "--shift-ports", str(self.shift), *args], self.root)
@@ -82,6 +73,8 @@ class ProjectTest(unittest.TestCase):
 
 class LaunchTest(ProjectTest):
     def test_barks_scroll_by_and_ctrl_c_stops_everything(self) -> None:
+        # Of a directory that ended hard. All begin together, so nobody waits for who remembers it.
+        state.leave_mark(self.root / "var", f"directory-{5672 + self.shift}")
         launcher = self.launch()
         launcher.wait_for(r"\d\d:\d\d:\d\d ark3 <-- \w+: +\S")
         children = self.children(launcher.lines)
@@ -93,6 +86,7 @@ class LaunchTest(ProjectTest):
         self.assertGone(children)
         self.assertNotIn("Traceback", "\n".join(launcher.lines))
         self.assertNotIn("ended:", "\n".join(launcher.lines))
+        self.assertNotIn("settling", "\n".join(launcher.lines))
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a whole system")
     def test_nobody_waits_for_anybody_when_three_inboxes_stop_at_once(self) -> None:
@@ -136,7 +130,7 @@ class LaunchTest(ProjectTest):
         said = self.run_command("-m", "barker.bark", "ark3", text, *state_flags, *self.directory)
         self.assertEqual(said.returncode, 0, said.stderr)
         launcher.wait_for(re.escape(text))
-        busy = self.launch(*state_flags, "--fresh", "--shift-ports", str(self.free_shift()))
+        busy = self.launch(*state_flags, "--fresh", "--shift-ports", str(free_shift(PORTS)))
         self.assertEqual(busy.ended(), 1)
         self.assertIn("in use by another process", busy.lines[-1])
         self.end(launcher)

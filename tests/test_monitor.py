@@ -24,7 +24,17 @@ from monitoring.picture import MAX_SERVICES, REMEMBER_MS, BadSample, Picture
 from monitoring.rates import Meter, Run
 from monitoring.table import WIDTH, table
 from tests import test_launch
-from tests.fleet import DEADLINE_S, SLOW, Fleet, Guest, Process, Service, copy_of_the_project, until
+from tests.fleet import (
+    DEADLINE_S,
+    SLOW,
+    Fleet,
+    Guest,
+    Process,
+    Service,
+    copy_of_the_project,
+    free_shift,
+    until,
+)
 
 OLD = Run(pid=1, since_ms=0)
 NOW = 1_000_000
@@ -464,7 +474,7 @@ class LaunchTest(unittest.TestCase):
     def setUp(self) -> None:
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.root = copy_of_the_project(folder / "my barker")
-        self.shift = test_launch.LaunchTest.free_shift()
+        self.shift = free_shift(test_launch.PORTS)
 
     def launch(self) -> Process:
         launcher = Process(

@@ -1103,7 +1103,7 @@ def _value(word: str) -> object:
 class SimulationTest(unittest.TestCase):
     """Acked is kept, shown once, in order; and everything comes to rest."""
 
-    RUNS = 300 if SLOW else 10
+    RUNS = 300 if SLOW else 5
     STEPS = 150
 
     def assertAllGood(self, name: str, runs: int = RUNS) -> None:
@@ -1257,7 +1257,7 @@ class Hop:
 
 
 class HopTest(unittest.TestCase):
-    RUNS = 50_000 if SLOW else 3000
+    RUNS = 50_000 if SLOW else 1000
 
     def test_each_is_shown_once_and_in_order_however_links_break(self) -> None:
         for seed in range(self.RUNS):

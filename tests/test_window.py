@@ -5,6 +5,7 @@ import unittest
 from typing import Any
 
 from barker.window import Window
+from tests.fleet import SLOW
 
 
 def window(limit: int, *entries: str, sent: bool = False) -> Window[str]:
@@ -269,7 +270,7 @@ class Naive:
 
 class ModelTest(unittest.TestCase):
     def test_it_does_what_a_naive_list_does(self) -> None:
-        for seed in range(400):
+        for seed in range(400 if SLOW else 120):
             self.compare(random.Random(seed))
 
     def compare(self, dice: random.Random) -> None:

@@ -12,6 +12,7 @@ from barker import barks, proof, strictjson, wire
 from barker.barks import Bark
 from barker.lines import LineFraming
 from barker.wire import BadMessage, Load, ProtocolError, decode, encode
+from tests.fleet import SLOW
 
 TARGET = {"name": "inbox-5820", "host": "127.0.0.1", "port": 5820, "since": 1}
 NEVER: tuple[Any, ...] = (True, False, 0.0, 1.5, -1, 2**53, 10**400, {}, {"a": 1}, [1], [None])
@@ -455,8 +456,8 @@ class BodyTest(WireCase):
         messages = [sample(op) for op in TABLE if op != "puts"] + [SMALL_PUTS, SMALL_PUTS]
         seeds = [s for m in messages for s in spellings({"op": "", "x": SMALL, **m})]
         seeds = [s for s in seeds if len(s) < 1000]
-        taken = 0
-        for _ in range(25_000):
+        taken, rounds = 0, 25_000 if SLOW else 8_000
+        for _ in range(rounds):
             line = dice.choice(seeds)
             for _ in range(dice.randint(1, 3)):
                 i, j = sorted(dice.choices(range(len(line) + 1), k=2))
@@ -470,7 +471,7 @@ class BodyTest(WireCase):
                     case _:
                         line = line[:i] + dice.choice(splinters) + line[min(j, i + 8) :]
             taken += self.assertMeans(line)
-        self.assertGreater(taken, 500)
+        self.assertGreater(taken, rounds // 50)
 
 
 class GroupTest(WireCase):
@@ -660,8 +661,8 @@ class GroupTest(WireCase):
                 )
             return "{" + dice.choice((",", ",", ",\t")).join(pairs) + blank(spaced) + "}"
 
-        taken = 0
-        for _ in range(6000):
+        taken, rounds = 0, 6000 if SLOW else 2000
+        for _ in range(rounds):
             nested, spaced = dice.choice((0.0, 0.0, 0.2)), dice.choice((0.0, 0.0, 0.2))
             bodies = [body() for _ in range(dice.randint(1, 4))]
             text = bodies[0]
@@ -671,7 +672,7 @@ class GroupTest(WireCase):
             x = dice.choice(("", "", f'"x":{value(0)},', f'"x":{{"a":1,"bodies":[{body()}]}},'))
             line = f'{{"op":"puts",{x}"seq":1,"to":{json.dumps(to)},"bodies":[{text}]}}'.encode()
             taken += self.assertMeans(line)
-        self.assertGreater(taken, 2000)
+        self.assertGreater(taken, rounds // 3)
 
     def test_what_hides_behind_a_key_that_is_said_twice_goes_no_further(self) -> None:
         # How deep JSON may be nested depends on who reads it. A body that this hop can read and the

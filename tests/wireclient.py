@@ -28,7 +28,7 @@ from barker import link, proof, state, wire
 from barker.frames import Opcode, encode_frame
 from barker.handshake import HEAD_END
 from barker.service import Service, service_parser
-from tests.fleet import DEADLINE_S, free_port
+from tests.fleet import DEADLINE_S
 
 # Faults that a test provokes are none of the runner's output; our own still are.
 _handler = logging.StreamHandler()
@@ -36,6 +36,8 @@ _handler.setLevel(logging.ERROR)
 logging.getLogger("barker").addHandler(_handler)
 
 NONCE = "0123456789abcdef" * 2
+# A port that no service of ours has: a place with no directory.
+NOBODY = 1
 # Long enough to be a secret, and not the one.
 WRONG_SECRET = b"x" * 32
 
@@ -355,7 +357,7 @@ async def serving(
     `directory` is the port of one; without it, the service is alone. Heartbeats are so slow that a
     `Wire` need not answer pings, unless `argv` says otherwise.
     """
-    place = f"127.0.0.1:{directory or free_port()}"
+    place = f"127.0.0.1:{directory or NOBODY}"
     flags = ["--port", "0", "--state", str(folder), "--directory", place, "--heartbeat", "60"]
     args = service_parser(service, "test", None).parse_args([*flags, *argv])
     node = service(args)
