@@ -156,6 +156,7 @@ class Inbox(Keeper[Arrival]):
         self._begun.clear()
         self._duplicates.confirm()
         grown = self._readers.grown
+        entries = entry_bytes = 0
         for entry, timelines, key, at in stages:
             entry.segment = segment
             entry.late = self._is_late(key[0], at) or entry.late
@@ -164,12 +165,14 @@ class Inbox(Keeper[Arrival]):
                 timeline.recorded_in = segment
                 grown(timeline, serial, entry)
             self.late += entry.late
-            self._taken += len(timelines)
-            self._count(entry, len(timelines))
+            entries += len(timelines)
+            entry_bytes += len(timelines) * len(entry.body)
+        self._taken += entries
+        self._count(entries, entry_bytes)
 
-    def _count(self, entry: Entry, timelines: int) -> None:
-        self._entries += timelines
-        self._entry_bytes += timelines * (len(entry.body) + ENTRY_OVERHEAD)
+    def _count(self, entries: int, entry_bytes: int) -> None:
+        self._entries += entries
+        self._entry_bytes += entry_bytes + entries * ENTRY_OVERHEAD
 
     def withdraw(self, stage: Arrival) -> None:
         self._duplicates.reject()
@@ -303,7 +306,7 @@ class Inbox(Keeper[Arrival]):
             entry = Entry(
                 body, origin or "", n, self._is_late(user, fields.get("at")), old, segment
             )
-            self._count(entry, len(to))
+            self._count(len(to), len(to) * len(body))
             for address in to:
                 timeline = self._timeline(address)
                 timeline.append(entry, old)

@@ -185,6 +185,7 @@ class Node:
     async def attend(self, link: Link, conversation: Conversation) -> None:
         """Talk until the link is down; meanwhile the ticker looks after it."""
         self.links.add(link)
+        link.before_read = self._look_at_clock
         try:
             await link.run(conversation)
         finally:
@@ -264,13 +265,18 @@ class Node:
         except RuntimeError:
             pass  # the loop is closed: we were stopping anyway
 
-    def _tick(self) -> None:
-        """Four times a heartbeat: ping who is silent, close who was silent for too long."""
-        now = self.now()
+    def _look_at_clock(self) -> None:
+        """Were we frozen? What arrives meanwhile may be handled before the ticker has its turn."""
+        now = self._loop.time()
         if now - self._last_tick > STALL_HEARTBEATS * self.heartbeat_s:
             log.warning("was frozen for %.1f s", now - self._last_tick)
             self.thawed()
-        self._last_tick = now
+            self._last_tick = now
+
+    def _tick(self) -> None:
+        """Four times a heartbeat: ping who is silent, close who was silent for too long."""
+        self._look_at_clock()
+        self._last_tick = now = self.now()
         for link in list(self.links):
             silent_s = now - link.heard
             if silent_s > SILENT_HEARTBEATS * self.heartbeat_s:
@@ -283,8 +289,8 @@ class Node:
         """We did not run for a while, and our peers have given us up: begin anew with everybody.
 
         What we would still say was said by somebody else meanwhile; so it is dropped, not sent
-        late. The ticker runs before any task that the same turn of the loop wakes up, so nothing
-        that arrived during the frost is handled before.
+        late. And nothing that arrived during the frost is handled: every link asks for the time
+        before it looks at what has come, and the ticker has its turn before any task.
         """
         for link in list(self.links):
             link.abort()

@@ -13,7 +13,8 @@ from unittest import mock
 from barker import connecting, frames, handshake, link, proof, state, wire
 from barker.connecting import open_link
 from barker.inbox import Inbox
-from barker.link import Identity, Link
+from barker.lines import LineFraming
+from barker.link import Conversation, Identity, Link
 from barker.service import Service
 from tests.fleet import DEADLINE_S, SLOW, Fleet, until
 from tests.fleet import Service as ServiceProcess
@@ -79,6 +80,67 @@ class LinkTest(WireTest):
         last = (await wire_.rest())[-1]
         self.assertEqual((last["op"], last["code"]), ("error", code))
         self.assertRegex(last["reason"], reason)
+
+
+class ArrivalTest(LinkTest):
+    """What is read is handled where it arrives: none of it twice, too early, or not at all."""
+
+    async def test_what_came_during_a_frost_is_not_handled(self) -> None:
+        """The ticker would say so, but it has its turn after what is read in the same turn."""
+        peer = await self.open(self.port)
+        peer.send(put(1, ["sink/x"], {}))
+        await peer.expect("ack")
+        self.sink._last_tick -= 3 * self.heartbeat_s
+        with self.assertLogs("barker.node", "WARNING"):
+            peer.send(put(2, ["sink/x"], {}))
+            with contextlib.suppress(OSError):
+                await peer.rest()
+        await until(lambda: self.sink.downs, "the link is down")
+        self.assertEqual(self.sink.taken, [1])
+
+    async def test_more_than_one_read_that_came_before_anybody_looked(self) -> None:
+        """Part of it is still in the stream's buffer when the link begins to run."""
+        accepted: asyncio.Queue[Link] = asyncio.Queue()
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            accepted.put_nowait(Link(reader, writer, LineFraming()))
+
+        server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=link.READ_BYTES)
+        self.addCleanup(server.close)
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        self.addCleanup(writer.transport.abort)
+        count = 3 * link.READ_BYTES // 10
+        sent = b"".join(b'{"op":"ack","seq":%d}\n' % i for i in range(1, count + 1))
+        ours = await accepted.get()
+        ours._trust({"name": "opener"})
+        writer.write(sent)
+        await until(lambda: len(ours._reader._buffer) > link.READ_BYTES, "much has come")  # type: ignore[attr-defined]
+        heard: list[int] = []
+
+        class Hearing(Conversation):
+            def on_ack(self, link: Link, message: Message) -> None:
+                heard.append(message["seq"])
+
+        run = asyncio.create_task(ours.run(Hearing()))
+        await until(lambda: len(heard) == count, "all of it was handled")
+        self.assertEqual(heard, list(range(1, count + 1)))
+        writer.write(b'{"op":"ack","seq":7}\n')
+        await until(lambda: heard[-1] == 7, "and what came later")
+        writer.close()
+        await asyncio.wait_for(run, DEADLINE_S)
+
+    async def test_a_bug_of_ours_costs_that_link_alone(self) -> None:
+        peer, other = await self.open(self.port), await self.open(self.port)
+        await other.before_pong()
+        with (
+            mock.patch.object(self.sink, "batch_end", side_effect=ZeroDivisionError),
+            self.assertLogs("barker.service", "ERROR"),
+        ):
+            peer.send(put(1, ["sink/x"], {}))
+            with contextlib.suppress(OSError):
+                self.assertEqual(await peer.rest(), [])
+        other.send(put(1, ["sink/x"], {}))
+        await other.expect("ack")
 
 
 class HandshakeTest(LinkTest):
