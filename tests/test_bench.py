@@ -65,6 +65,9 @@ class LoadTest(unittest.TestCase):
         others = {barks.parse_bark(body).id for _, body in load.bodies(20, 5, seed=3)}
         self.assertFalse(others & {bark.id for bark in parsed})
 
+    def test_all_that_is_due_is_said_and_no_more(self) -> None:
+        self.assertEqual([load.due(5, 1000, at) for at in (0, 0.0011, 0.0039, 9.0)], [1, 2, 4, 5])
+
     def test_a_timed_bark_tells_when_it_was_put(self) -> None:
         bark = barks.parse_bark(load.timed_body("rdl", 1, 123_456_789_012))
         self.assertEqual(load.said_at_ns(bark.content), 123_456_789_012)
@@ -196,6 +199,29 @@ class ChildrenTest(unittest.TestCase):
             child = children.start("bad", "-c", "import sys; sys.exit('no such luck')")
             with self.assertRaisesRegex(BenchError, "(?s)bad ended without 'ready'.*no such luck"):
                 child.event("ready")
+
+    def test_who_is_stopping_is_not_asked_again(self) -> None:
+        """It would end in the middle of what it still has to write, a profile say."""
+        program = """if True:
+            import json, signal, sys
+
+            def stop(*_):
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                print(json.dumps({"event": "stopping"}), flush=True)
+
+            signal.signal(signal.SIGTERM, stop)
+            print(json.dumps({"event": "ready"}), flush=True)
+            sys.stdin.read()
+        """
+        with Children() as children:
+            child = children.start("slow", "-c", program)
+            child.event("ready")
+            child.ask_to_stop()
+            child.event("stopping")
+            child.ask_to_stop()
+            assert child.process.stdin
+            child.process.stdin.close()
+            self.assertEqual(child.process.wait(DEADLINE_S), 0)
 
     def test_nothing_is_left_running_when_something_goes_wrong(self) -> None:
         with self.assertRaises(ZeroDivisionError), Children() as children:

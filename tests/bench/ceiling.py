@@ -155,10 +155,15 @@ async def produce(args: argparse.Namespace) -> None:
     load.say("ready")
     await told.wait()
     if args.rate:
-        users, begun = load.names(args.users), loop.time()
-        for i in range(args.count):
-            await asyncio.sleep(begun + i / args.rate - loop.time())
-            writer.write(load.timed_body(users[i % len(users)], i, time.time_ns()) + b"\n")
+        users, begun, done = load.names(args.users), loop.time(), 0
+        while done < args.count:
+            due = load.due(args.count, args.rate, loop.time() - begun)
+            some = (
+                load.timed_body(users[i % len(users)], i, time.time_ns()) for i in range(done, due)
+            )
+            writer.write(b"\n".join(some) + b"\n")
+            done = due
+            await asyncio.sleep(begun + done / args.rate - loop.time())
     else:
         for i in range(0, len(lines), HANDFUL):
             writer.write(b"\n".join(lines[i : i + HANDFUL]) + b"\n")

@@ -61,6 +61,7 @@ class Child:
             cwd=state.ROOT,
             env={**os.environ, LEASH: leash},
         )
+        self._asked = False
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -115,7 +116,9 @@ class Child:
             return math.nan
 
     def ask_to_stop(self) -> None:
-        if self.process.poll() is None:
+        """Once: after its loop a second signal would end it in the middle of a profile."""
+        if not self._asked and self.process.poll() is None:
+            self._asked = True
             self.process.terminate()
 
     def kill(self) -> None:

@@ -111,6 +111,14 @@ def timed_body(author: str, number: int, now_ns: int) -> bytes:
     return barks.encode_bark(Bark(f"t{number:010x}", author, content, now_ns // 1_000_000))
 
 
+def due(count: int, rate: float, passed_s: float) -> int:
+    """Of `count` barks at `rate` a second, how many are to be said so long after the first one.
+
+    Timers of a loop are a millisecond late; then two are due at once, and are said at once.
+    """
+    return min(count, int(passed_s * rate) + 1)
+
+
 def said_at_ns(content: str) -> int:
     """When a `timed_body` was put."""
     return int(content.partition(" ")[0])

@@ -77,13 +77,16 @@ class Producer(Node):
             await asyncio.sleep(0)
 
     async def _at_rate(self, count: int) -> None:
-        users, begun = load.names(self.args.users), self.now()
-        for i in range(count):
-            await asyncio.sleep(begun + i / self.args.rate - self.now())
-            user = users[i % len(users)]
-            body = load.timed_body(user, i, time.time_ns())
-            self.mouth.put((f"outbox/{user}",), wire.unstamped(body), self.mouth)
+        users, begun, done = load.names(self.args.users), self.now(), 0
+        while done < count:
+            due = load.due(count, self.args.rate, self.now() - begun)
+            for i in range(done, due):
+                user = users[i % len(users)]
+                body = load.timed_body(user, i, time.time_ns())
+                self.mouth.put((f"outbox/{user}",), wire.unstamped(body), self.mouth)
             self.mouth.pump()
+            done = due
+            await asyncio.sleep(begun + done / self.args.rate - self.now())
 
 
 class Mouth(Delivery):
