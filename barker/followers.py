@@ -9,7 +9,7 @@ copy. With several instances, each replicates all others (`barker.replicas`):
 * A `put` is acked when it is in our journal and in that of every other instance the directory
   knows. One that the directory knows and that does not replicate us, for whatever reason, is waited
   for (`full`: ask again), until it does, or until the directory has given it up.
-* An instance registers when it has had everything that those before it have.
+* An instance serves when it has had everything that those before it have.
 
 The journal is the stream: its records are the messages that subscribers get (*event sourcing*). Now
 and then it gets a snapshot of the graph, piece by piece between other records, and what came before
@@ -30,7 +30,7 @@ from barker.graph import Graph
 from barker.journal import SEGMENT_BYTES, Journal, NoJournal
 from barker.link import Link, Message
 from barker.publisher import Publisher
-from barker.replicas import Replicas
+from barker.replicas import REPLICA, Replicas
 from barker.routing import ORDERED
 from barker.service import Service, log, run_service
 from barker.wire import BAD_MESSAGE, Arriving, BadMessage, BarkerError, ProtocolError
@@ -133,6 +133,7 @@ class Followers(Service):
             self._publisher.start_at(serial)
 
     async def ready(self) -> None:
+        self.serve(REPLICA, ORDERED)
         self._sync_changed()
 
     async def stopping(self) -> None:
@@ -140,7 +141,7 @@ class Followers(Service):
         self.journal.close()
 
     def _sync_changed(self) -> None:
-        """Register once we have had all that those before us have."""
+        """Serve once we have had all that those before us have."""
         if not self._serving and self._replicas.in_sync:
             self._serving = True
             self.serve(FOLLOWERS, ORDERED)

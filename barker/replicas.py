@@ -4,6 +4,11 @@ Each instance replicates each other one: it reads the stream of its changes, fro
 from a snapshot on, takes over what is news to it, and acks what is in its own journal. Since it
 makes no difference to a graph in which order it hears of things, no instance has to lead. Which one
 the outboxes put to is for the route to say, and two at the same time do no harm.
+
+Two registrations, because being there is one thing and serving another. An instance registers as
+`REPLICA` at once, and serves when it has had all that the others have. Were there one, then after a
+restart of the directory all would wait to be told of the others, be told of none, and take
+themselves for the only one; also one that has just been started, and knows nothing.
 """
 
 from collections.abc import Callable
@@ -14,6 +19,9 @@ from barker.feed import FOLLOWERS, Place
 from barker.link import Link, Message
 from barker.node import Node
 from barker.routing import Target
+
+# What every instance registers as, from its start on.
+REPLICA = "replica"
 
 
 class Replicas(Peers):
@@ -27,7 +35,7 @@ class Replicas(Peers):
         changed: Callable[[], None],
     ) -> None:
         """`taken` says whether the batch is kept; `changed` is called when `in_sync` may have."""
-        super().__init__(node, FOLLOWERS)
+        super().__init__(node, REPLICA)
         self._take = take
         self._taken = taken
         self._changed = changed
@@ -41,7 +49,7 @@ class Replicas(Peers):
     @property
     def in_sync(self) -> bool:
         """Have we had all that every other instance had when we asked it?"""
-        return FOLLOWERS in self.node.told and all(
+        return REPLICA in self.node.told and all(
             name in self.peers and self._places[name].caught_up for name in self.others
         )
 

@@ -224,7 +224,7 @@ async def crowded(fleet: Fleet, run: Run) -> AsyncIterator[Crowd]:
 async def judge_follows(run: Run, crowd: Crowd) -> None:
     """Raises AssertionError if some graph is not what was acked."""
     run.figures["follows"] = len(crowd.asked)
-    refused = [a.event.id for a in crowd.asked if a.refused]
+    refused = [f"{a.event.kind} {a.event.id}: {a.refused}" for a in crowd.asked if a.refused]
     if refused:
         raise AssertionError(f"{len(refused)} events were refused, first {refused[0]}")
     await crowd.agree(REST_S)

@@ -7,7 +7,7 @@ import unittest
 from collections.abc import Sequence
 from unittest import mock
 
-from barker import events, followers, graph, publisher, users, wire
+from barker import directory, events, followers, graph, publisher, users, wire
 from barker.directory import Directory
 from barker.events import FOLLOW, JOIN, UNFOLLOW, Event
 from barker.feed import Feed
@@ -15,6 +15,7 @@ from barker.followers import Followers
 from barker.graph import Graph
 from barker.journal import Journal
 from barker.node import Node
+from barker.service import Service
 from barker.users import World
 from tests.fleet import Guest, until
 from tests.wireclient import Message, Wire, WireTest, put, register, serving
@@ -354,7 +355,7 @@ class TwoTest(FollowersTest):
         first = await self.followers()
         await self.registered()
         ghost = await self.open(self.directory.port, "ghost")
-        ghost.send(register("followers", "ghost", 9, policy="ordered"))
+        ghost.send(register("replica", "ghost", 9, policy="ordered"))
         await until(lambda: first._replicas.others == ["ghost"], "it is known")
         outbox = await self.open(first.port, "outbox")
         outbox.send(event(1, JOIN, "dora"))
@@ -396,28 +397,58 @@ class TwoTest(FollowersTest):
         third = await self.followers("--name", "f3")
         await self.registered(2)
         fake = await self.open(self.directory.port, "f2")
-        fake.send(register("followers", "f2", second.port, policy="ordered"))
+        fake.send(register("replica", "f2", second.port, policy="ordered"))
         for service in (first, third):
             await until(lambda s=service: {"dora", "eve"} <= set(s.graph.names), "they meet")  # type: ignore[misc]
             self.assertEqual(service.graph.follows("ann"), [])
 
-    async def test_one_that_was_frozen_registers_when_it_has_caught_up(self) -> None:
+    async def test_one_that_was_frozen_serves_when_it_has_caught_up(self) -> None:
         first, second = await self.two()
-        place = first.told
-        self.assertIn("followers", place)
-        with self.assertLogs("barker.node", "WARNING"):
-            first._last_tick -= 3 * first.heartbeat_s
-            first._ticker.cancel()
-            with mock.patch.object(Followers, "subscribe", lambda *_: None):
-                first._tick()  # it is cut off from everybody, and the other does not answer it yet
-                await self.registered(1)
-                self.assertEqual(list(self.directory._services["followers"]), ["f2"])
+        services = self.directory._services
+        with (
+            self.assertLogs("barker.node", "WARNING"),
+            mock.patch.object(Followers, "subscribe", lambda *_: None),
+        ):
+            with mock.patch.object(first, "announcements", list):
+                self.thaw(first)  # it is cut off from everybody
+                await until(lambda: list(services["replica"]) == ["f2"], "it is given up")
                 await until(lambda: not second._replicas.others, "the other has heard that")
                 await self.take(second, event(1, JOIN, "dora"))
-                for link in [x for x in second.links if x.peer["name"] == "f1"]:
-                    link.abort()
+            first.announce()
+            await until(lambda: len(services["replica"]) == 2, "it is there again")
+            self.assertEqual(list(services["followers"]), ["f2"])  # whom it has not heard yet
+        for link in [x for x in second.links if x.peer["name"] == "f1"]:
+            link.abort()
         await self.registered(2)
         self.assertIn("dora", first.graph)
+
+    async def test_nobody_takes_itself_for_the_only_one_when_all_begin_again(self) -> None:
+        """The directory, too: it can name nobody, if all wait to be told of the others first."""
+        self.patch(directory, "SETTLE_S", 0.3)
+        first = await self.followers("--name", "f1")
+        await self.registered()
+        await self.take(first, event(1, JOIN, "dora"))
+        complete: list[bool] = []
+        serve = Followers.serve
+
+        def note(service: Followers, address: str, policy: str) -> None:
+            if address == "followers":
+                complete.append("dora" in service.graph)
+            serve(service, address, policy)
+
+        with mock.patch.object(Followers, "serve", note), self.assertLogs("barker.node", "WARNING"):
+            self.thaw(self.directory)
+            self.thaw(first)
+            await self.followers("--name", "f2")
+            await self.registered(2)
+        self.assertEqual(complete, [True, True])
+
+    @staticmethod
+    def thaw(service: Service) -> None:
+        """As after a frost."""
+        service._last_tick -= 3 * service.heartbeat_s
+        service._ticker.cancel()
+        service._tick()
 
 
 class Reader(Feed[Graph]):
