@@ -99,8 +99,8 @@ class Directory(Service):
 
     async def stopping(self) -> None:
         registered = [r for members in self._services.values() for r in members.values()]
-        if all(r.link is None for r in registered):
-            state.remove_mark(self.args.state, self.name)
+        if not self._settling and all(r.link is None for r in registered):
+            state.remove_mark(self.args.state, self.name)  # nobody is left who knew us
         await super().stopping()
 
     # --- the conversation ---

@@ -22,12 +22,14 @@ and what was on the way is kept by a window (``barker.window``).
 
 import asyncio
 import contextlib
+import functools
 import logging
 import secrets
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from barker import proof, wire
+from barker.arrivals import read_directly
 from barker.framing import Framing
 from barker.wire import BarkerError, ProtocolError
 
@@ -96,10 +98,6 @@ class Conversation:
         """The link is closed, whoever did it; called once for each `link_up`."""
 
 
-def _nothing() -> None:
-    pass
-
-
 class Link:
     """One connection. `peer` is the other side's `hello`; `heard` the time of its last bytes."""
 
@@ -126,8 +124,7 @@ class Link:
         self.received = self.acked = 0
         self.pings = self.pongs = 0  # said by us, and heard
         self._waits: asyncio.Task[None] | None = None
-        # Called before what was read is looked at; whoever attends to the link fills it in.
-        self.before_read: Callable[[], None] = _nothing
+        self.before_read: Callable[[], object] = bool  # for whoever attends to it to fill in
 
     def begin(self, framing: Framing, data: bytes) -> None:
         """Go on with the framing that the first bytes have asked for; `data` came after them."""
@@ -217,13 +214,10 @@ class Link:
         try:
             early, self._early = self._early, []
             self._work(early, conversation)
-            while not self.closed:
-                data = await self._read()
-                if len(data) < READ_BYTES:  # the stream's buffer is empty: what comes is ours now
-                    await self._run_directly(data, conversation)
-                    break
-                self._work(self._take(data), conversation)
-        except (EOFError, ConnectionError, TimeoutError):
+            if not self.closed:
+                arrived = functools.partial(self._arrived, conversation)
+                await read_directly(self._reader, self._writer.transport, READ_BYTES, arrived)
+        except (ConnectionError, TimeoutError):
             pass
         except BarkerError as fault:
             log.warning("%r: %s", self, fault)
@@ -234,25 +228,12 @@ class Link:
             conversation.link_down(self)
             await self.let_go()
 
-    async def _run_directly(self, first: bytes, conversation: Conversation) -> None:
-        """Handle `first`, and from then on what arrives where it arrives. Raises what ended it."""
-        transport = self._writer.transport
-        stream = transport.get_protocol()
-        arrivals = _Arrivals(self, conversation, stream)
-        transport.set_protocol(arrivals)
-        try:
-            arrivals.data_received(first)
-            await arrivals.ended
-        finally:
-            transport.set_protocol(stream)
-        if arrivals.fault:
-            raise arrivals.fault
-
-    def arrived(self, data: bytes, conversation: Conversation) -> None:
-        """One read's bytes; raises what the conversation raises. Nothing, on a closed link."""
+    def _arrived(self, conversation: Conversation, data: bytes) -> bool:
+        """One read's bytes; says whether there may be more. Raises what the conversation raises."""
         self.before_read()  # which may have to close it
         if not self.closed:
             self._work(self._take(data), conversation)
+        return not self.closed
 
     def _work(self, lines: list[bytes], conversation: Conversation) -> None:
         if lines:
@@ -295,13 +276,6 @@ class Link:
             self._handling = False
             self.flush()
 
-    async def _read(self) -> bytes:
-        """What has come. Raises EOFError at the end."""
-        data = await self._reader.read(READ_BYTES)
-        if not data:
-            raise EOFError
-        return data
-
     def _take(self, data: bytes) -> list[bytes]:
         self.heard = self._loop.time()
         return self._framing.feed(data)
@@ -311,7 +285,10 @@ class Link:
         while not self._early:
             if self._framing.error:
                 raise self._framing.error
-            self._early = self._take(await self._read())
+            data = await self._reader.read(READ_BYTES)
+            if not data:
+                raise EOFError
+            self._early = self._take(data)
             self._answer()
         return wire.decode(self._early.pop(0))
 
@@ -421,52 +398,3 @@ class Link:
             log.warning("%r closed: it %s", self, reason)
         self.closed = True
         self._writer.transport.abort()
-
-
-class _Arrivals(asyncio.Protocol):
-    """The reading half of a link that is up: bytes are handled where they arrive.
-
-    A stream puts them into a buffer and wakes the task that waits for it, which comes to it one
-    turn of the loop later. For a batch that is little; for one bark, a third of all that the hop
-    takes. Everything else is passed on to the stream, which goes on looking after the writing.
-    """
-
-    def __init__(
-        self, link: Link, conversation: Conversation, stream: asyncio.BaseProtocol
-    ) -> None:
-        assert isinstance(stream, asyncio.Protocol)
-        self._link = link
-        self._conversation = conversation
-        self._stream = stream
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.fault: Exception | None = None
-
-    def _end(self, fault: Exception | None = None) -> None:
-        if not self.ended.done():
-            self.fault = fault
-            self.ended.set_result(None)
-
-    def data_received(self, data: bytes) -> None:
-        if self.ended.done():
-            return  # the task that looks after the link has not come to it yet
-        try:
-            self._link.arrived(data, self._conversation)
-        except Exception as fault:
-            self._end(fault)
-        else:
-            if self._link.closed:
-                self._end()
-
-    def eof_received(self) -> bool | None:
-        self._end()
-        return self._stream.eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end(exc)
-        self._stream.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        self._stream.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._stream.resume_writing()

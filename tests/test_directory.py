@@ -350,6 +350,20 @@ class SettlingTest(DirectoryTest):
         again.send(register("inbox", "a"))
         await self.assertToldOf(newcomer, "inbox", ["a"])
 
+    async def test_one_that_stops_before_they_are_back_does_not_say_that_nobody_is_left(
+        self,
+    ) -> None:
+        async with serving(Directory, self.folder) as first:
+            service = await self.open(first.port)
+            service.send(register("inbox", "a"))
+            await service.before_pong()
+        port = str(first.port)
+        async with serving(Directory, self.folder, "--port", port):
+            pass
+        self.directory = await self.serve(Directory, "--port", port)
+        newcomer = await self.watcher("inbox")
+        self.assertEqual(await newcomer.before_pong(), [])
+
     async def test_one_that_nobody_was_left_to_remember_is_forgotten(self) -> None:
         async with serving(Directory, self.folder) as first:
             await (await self.open(first.port)).before_pong()
