@@ -754,7 +754,7 @@ class Lab:
                 stderr=subprocess.STDOUT,
                 text=True,
                 encoding="utf-8",
-                timeout=DEADLINE_S,
+                timeout=4 * DEADLINE_S,  # one of them is the whole tour
             )
             output = plain(self.as_in_text(done.stdout))
             if output and not output.endswith("\n"):
