@@ -35,8 +35,14 @@ async def read_directly(
         await arrivals.ended
     finally:
         transport.set_protocol(stream)
-    if arrivals.fault:
-        raise arrivals.fault
+    fault, arrivals.fault = arrivals.fault, None
+    try:
+        if fault:
+            raise fault
+    finally:
+        # A fault holds on to every frame it came through, and to what was read there. If one of
+        # them held on to the fault, only the collector could free any of it, and it seldom looks.
+        del fault
 
 
 class _Arrivals(asyncio.Protocol):
