@@ -27,7 +27,7 @@ from barker.graph import Change, Graph
 from barker.link import Link, Message
 from barker.routing import ORDERED
 from barker.service import Service, log, run_service
-from barker.wire import BAD_MESSAGE, BadMessage, Load, ProtocolError
+from barker.wire import BAD_MESSAGE, BadMessage, ProtocolError
 
 
 class Upstream:
@@ -158,7 +158,7 @@ class BizLogic(Service):
                 if message["op"] == "put":  # of `puts`, `decode` has checked it
                     barks.check_body(put.body, put.fields)
                 addresses = self.targets.of(*_said(put.fields))
-                self._inboxes.put(addresses, Load(source, put.n, put.body), job)
+                self._inboxes.put(addresses, (source, put.n, put.body), job)
             except BadMessage as fault:
                 link.send(wire.refuse_line(put.seq, fault.code, fault.reason, put.addresses))
 
@@ -194,7 +194,7 @@ def _said(fields: Any) -> tuple[str, str]:
 
     What an inbox would never take is refused here, where its sender hears of it.
     """
-    content = fields.get("content") if type(fields) is dict else None
+    content = fields.get("content")
     if type(content) is not str:
         raise BadMessage(BAD_MESSAGE, "this is no bark")
     return barks.check_key(fields)[0], content

@@ -15,78 +15,30 @@ links and routes change:
   moment later all of it goes out again, in order, before anything new.
 * What has no owner waits until there is one.
 
-`Peers`, first in this file, keeps the links that this needs; readers use it too.
+The links are `barker.peers`'.
 """
 
+import bisect
 from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import accumulate, groupby, islice, repeat
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from barker import wire
-from barker.link import Conversation, Link, Message
-from barker.node import Dialer, Node, log
-from barker.routing import CONSISTENT, ORDERED, Route, Target, split
+from barker.link import Link, Message
+from barker.node import Node, log
+from barker.peers import ASK_AGAIN_S, Peers
+from barker.routing import CONSISTENT, ORDERED, Route, split
 from barker.window import Window
 from barker.wire import Load, ProtocolError
 
-# A refused put is placed anew after this: about as long as a change of routes takes to get round.
-ASK_AGAIN_S = 0.1
 # Puts that are written before we look again at how busy the link is. Of the largest there are, so
 # many are less than what a link holds for a peer that does not read.
 HANDFUL = 128
 # Addresses in lists whose lanes are remembered, so as not to split a busy one again; each costs
 # some 80 bytes, and so does a list. Beyond it, start over.
 REMEMBERED_ADDRESSES = 500_000
-
-
-class Peers(Conversation):
-    """A link to every target of one service that is `wanted`, made anew whenever it breaks."""
-
-    def __init__(self, node: Node, service: str) -> None:
-        super().__init__()
-        self.node = node
-        self.service = service
-        self.peers: dict[str, Link] = {}  # those that are up, by name of the instance
-        self._dialers: dict[str, Dialer] = {}
-        node.watch(service, self._routes_changed)
-
-    @property
-    def route(self) -> Route:
-        return self.node.routes.route(self.service)
-
-    def wanted(self, target: Target) -> bool:
-        """Is a link to this target needed?"""
-        return True
-
-    def peers_changed(self) -> None:
-        """A link came up or went down, or routes changed: see what follows from it."""
-
-    def dial(self) -> None:
-        """Begin and end dialling as the route and `wanted` have it now."""
-        targets = {t.name: t for t in self.route.targets if self.wanted(t)}
-        for name, dialer in list(self._dialers.items()):
-            target = targets.get(name)
-            if target is None or dialer.place != (target.host, target.port):
-                self._dialers.pop(name).close()
-                self.peers.pop(name, None)
-        for name, target in targets.items():
-            if name not in self._dialers:
-                self._dialers[name] = Dialer(self.node, target.host, target.port, self, name)
-
-    def _routes_changed(self) -> None:
-        self.dial()
-        self.peers_changed()
-
-    def link_up(self, link: Link) -> None:
-        self.peers[link.peer["name"]] = link
-        self.peers_changed()
-
-    def link_down(self, link: Link) -> None:
-        name = link.peer["name"]
-        if self.peers.get(name) is link:
-            del self.peers[name]
-            self.peers_changed()
 
 
 class Job(Protocol):
@@ -111,6 +63,9 @@ class Put(NamedTuple):
     body: bytes
 
 
+_source = attrgetter("source")
+
+
 def _void(put: Put) -> bool:
     return put.job.void
 
@@ -120,27 +75,21 @@ def put_lines(seq: int, puts: Sequence[Put]) -> Iterator[bytes]:
     if len(puts) == 1:  # as quiet times have them, when somebody waits for each
         yield wire.put_line(seq, puts[0].to, Load._make(puts[0][3:]))
         return
-    start = size = 0
-    source = b""
-    for i, put in enumerate(puts):
-        more = len(put.to) + len(put.body) + wire.STAMP_BYTES
-        if i > start and (size + more > wire.MAX_GROUP_BYTES or put.source != source):
-            yield _line(seq + start, puts[start:i])
-            start, size = i, 0
-        source = put.source
-        size += more
-    if puts:
-        yield _line(seq + start, puts[start:])
+    for source, some in groupby(puts, key=_source):
+        to, _, _, _, n, bodies = zip(*some, strict=True)
+        while to:
+            i = _fitting(to, bodies)
+            yield wire.puts_line(seq, to[:i], source, n[:i], bodies[:i])
+            seq, to, n, bodies = seq + i, to[i:], n[i:], bodies[i:]
 
 
-def _line(seq: int, puts: Sequence[Put]) -> bytes:
-    return wire.puts_line(
-        seq,
-        [put.to for put in puts],
-        puts[0].source,
-        [put.n for put in puts],
-        [put.body for put in puts],
-    )
+def _fitting(to: Sequence[bytes], bodies: Sequence[bytes]) -> int:
+    """How many of them, from the first, one line holds."""
+    room = wire.MAX_GROUP_BYTES - len(to) * wire.STAMP_BYTES
+    if sum(map(len, to)) + sum(map(len, bodies)) <= room:
+        return len(to)
+    sizes = (len(a) + len(b) + wire.STAMP_BYTES for a, b in zip(to, bodies, strict=True))
+    return max(1, bisect.bisect(list(accumulate(sizes)), wire.MAX_GROUP_BYTES))
 
 
 class _Lane:
@@ -216,25 +165,47 @@ class Delivery(Peers):
         yield from islice(self._homeless, count)
         yield from self._again
 
-    def put(self, addresses: tuple[str, ...], load: Load, job: Job, *, first: bool = False) -> None:
+    def put(
+        self,
+        addresses: tuple[str, ...],
+        load: tuple[bytes, int, bytes],  # a `wire.Load`, or just what that has
+        job: Job,
+        *,
+        first: bool = False,
+    ) -> None:
         """Hand over to all `addresses`; adds the number of puts it takes to `job.pending`.
 
         Nothing is sent before `pump`, so that a batch leaves in one piece. With `first` it goes
         before all that was put and has not left yet.
         """
-        pieces = self._pieces.get(addresses)
-        if pieces is None:
-            pieces = self._split(addresses)
+        pieces = self._pieces.get(addresses) or self._split(addresses)
         job.pending += len(pieces)
         for lane, group, to in pieces:
-            if first:
-                lane.window.add_first(Put(to, group, job, *load))
-            else:
-                lane.window.add(Put(to, group, job, *load))
+            put = Put._make((to, group, job, *load))
+            lane.window.add_first(put) if first else lane.window.add(put)
         if not pieces:
             job.pending += 1
             put = Put(b"", addresses, job, *load)
             self._homeless.appendleft(put) if first else self._homeless.append(put)
+
+    def put_all(
+        self,
+        addresses: tuple[str, ...],
+        source: bytes,
+        n: Sequence[int],
+        bodies: Sequence[bytes],
+        jobs: Sequence[Job],
+    ) -> None:
+        """The same for many of one source to the same addresses, with few calls for all of them."""
+        pieces = self._pieces.get(addresses) or self._split(addresses)
+        for lane, group, to in pieces:
+            columns = zip(repeat(to), repeat(group), jobs, repeat(source), n, bodies, strict=False)
+            lane.window.extend(map(Put._make, columns))
+        for job, number, body in zip(jobs, n, bodies, strict=True):
+            if pieces:
+                job.pending += len(pieces)
+            else:
+                self.put(addresses, (source, number, body), job)
 
     def pump(self) -> None:
         """Send all that was put since the last time, as far as windows allow."""
@@ -282,7 +253,7 @@ class Delivery(Peers):
         for put in puts:
             if not put.job.void:
                 put.job.pending -= 1
-                load = Load(put.source, put.n, put.body)
+                load = (put.source, put.n, put.body)
                 self.put(tuple(put.addresses), load, put.job, first=first)
 
     def _link_for(self, lane_name: str) -> Link | None:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from barker import wire
-from barker.delivery import Peers
 from barker.graph import PIECE, Change, Names
 from barker.link import Link, Message
 from barker.node import Node
+from barker.peers import Peers
 from barker.wire import ProtocolError
 
 # A join is known everywhere within this after its ack; so who is unknown for longer does not exist.

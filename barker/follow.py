@@ -18,11 +18,11 @@ from typing import Any
 from barker import events, state, wire
 from barker.arguments import quick_parser
 from barker.bark import Speaker, new_id, now_ms, speaker_arguments
-from barker.delivery import Peers
 from barker.events import FOLLOW, UNFOLLOW, Event
 from barker.feed import GRAPH
 from barker.link import Link, Message
 from barker.node import Node, run_node
+from barker.peers import Peers
 from barker.wire import BarkerError
 
 

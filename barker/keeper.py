@@ -14,6 +14,7 @@
 import argparse
 import asyncio
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 from barker import barks, state, wire
@@ -47,6 +48,8 @@ _NONSENSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError
 
 # What a put has become on its way to the journal.
 Stage = TypeVar("Stage")
+
+_seq = attrgetter("seq")
 
 
 class Keeper(Service, Generic[Stage]):
@@ -104,12 +107,12 @@ class Keeper(Service, Generic[Stage]):
         self.address: str = args.address
         self.people = People(self, state.world(args.state).names)
         self.journal: Journal | NoJournal = NoJournal()
-        self._staged: list[Stage] = []  # of this batch, and ...
-        self._staged_as: list[tuple[int, Sequence[str]]] = []  # ... as which numbers, for whom
+        # Of this batch: what it comes to, the puts that are in it, and those that we had before,
+        # perhaps in it.
+        self._staged: list[Stage] = []
+        self._fresh: list[Arriving] = []
+        self._known: list[Arriving] = []
         self._moved: dict[int, list[str]] = {}  # of this batch, by number of the put
-        self._known: list[
-            tuple[int, Sequence[str]]
-        ] = []  # of this batch: had before, perhaps in it
         self._ours: set[str] = set()
         self._full: dict[Link, int] = {}  # how many pongs until it has heard that something was
         self.watch(self.address, self._ring_changed)
@@ -220,36 +223,37 @@ class Keeper(Service, Generic[Stage]):
 
     def on_put(self, link: Link, message: Message) -> None:
         link.count_puts(message["seq"], 1)
-        for put in wire.puts_in(message):
-            try:
-                barks.check_body(put.body, put.fields)
-            except BadMessage as fault:
-                self._refuse(link, put.seq, fault.code, fault.reason, put.addresses)
-            else:
-                self._take(link, put)
+        try:
+            barks.check_body(message["body"], message["parsed"])
+        except BadMessage as fault:
+            self._refuse(link, message["seq"], fault.code, fault.reason, message["to"])
+        else:
+            self._take_all(link, wire.puts_in(message))
 
     def on_puts(self, link: Link, message: Message) -> None:
         link.count_puts(message["seq"], len(message["bodies"]))
-        for put in wire.puts_in(message):
-            self._take(link, put)
+        self._take_all(link, wire.puts_in(message))
 
-    def _take(self, link: Link, put: Arriving) -> None:
-        try:
-            if self._full and self._is_full(link):
-                raise BadMessage(wire.FULL, "something before it was refused as full")
-            if not self._ours.issuperset(put.addresses):
-                put = self._only_ours(put)
-            if put.addresses:
-                stage = self.take(put)
-                if stage is not None:
-                    self._staged.append(stage)
-                    self._staged_as.append((put.seq, put.addresses))
+    def _take_all(self, link: Link, puts: Iterable[Arriving]) -> None:
+        are_ours, take = self._ours.issuperset, self.take
+        for put in puts:
+            try:
+                if self._full and self._is_full(link):
+                    raise BadMessage(wire.FULL, "something before it was refused as full")
+                if not are_ours(put.addresses):
+                    put = self._only_ours(put)
+                    if not put.addresses:
+                        continue
+                stage = take(put)
+                if stage is None:
+                    self._known.append(put)
                 else:
-                    self._known.append((put.seq, put.addresses))
-        except BadMessage as fault:
-            # Only one refusal can be said of a put, so it is for all its addresses.
-            addresses = [*put.addresses, *self._moved.pop(put.seq, ())]
-            self._refuse(link, put.seq, fault.code, fault.reason, addresses)
+                    self._staged.append(stage)
+                    self._fresh.append(put)
+            except BadMessage as fault:
+                # Only one refusal can be said of a put, so it is for all its addresses.
+                addresses = [*put.addresses, *self._moved.pop(put.seq, ())]
+                self._refuse(link, put.seq, fault.code, fault.reason, addresses)
 
     def _only_ours(self, put: Arriving) -> Arriving:
         moved = [a for a in put.addresses if not self.is_ours(a)]
@@ -278,7 +282,7 @@ class Keeper(Service, Generic[Stage]):
     def batch_end(self, link: Link) -> None:
         if self._staged:
             self._commit(link)
-        self._staged_as.clear()
+        self._fresh.clear()
         self._known.clear()
         if self._moved:
             for seq, moved in self._moved.items():
@@ -290,13 +294,15 @@ class Keeper(Service, Generic[Stage]):
 
     def _commit(self, link: Link) -> None:
         # Until `append` returns they are still `_staged`: a header that it writes goes before them.
-        staged, refused = self._staged, self._staged_as + self._known
+        staged = self._staged
         handfuls = [staged]
         if len(staged) > HANDFUL:
             handfuls = [staged[i : i + HANDFUL] for i in range(0, len(staged), HANDFUL)]
+        records: list[bytes] = []
         try:
             segment = self.journal.turn()
-            records = [line for handful in handfuls for line in self.record(handful, segment)]
+            for handful in handfuls:
+                records += self.record(handful, segment)
             self.journal.append(records)
         except OSError as fault:
             self._staged = []
@@ -305,9 +311,9 @@ class Keeper(Service, Generic[Stage]):
             for stage in staged:
                 self.withdraw(stage)
             # What repeats something of this batch must not be acked before that is kept.
-            for seq, addresses in sorted(refused):
-                addresses = [*addresses, *self._moved.pop(seq, ())]
-                self._refuse(link, seq, wire.FULL, reason, addresses)
+            for put in sorted(self._fresh + self._known, key=_seq):
+                addresses = [*put.addresses, *self._moved.pop(put.seq, ())]
+                self._refuse(link, put.seq, wire.FULL, reason, addresses)
         else:
             self._staged = []
             for handful in handfuls:

@@ -106,10 +106,11 @@ class Link:
     ) -> None:
         self._reader = reader
         self._writer = writer
+        self._transport = writer.transport
         self._framing = framing
         self._loop = asyncio.get_running_loop()
         # What was written and has not left this process yet.
-        self.waiting_bytes = writer.transport.get_write_buffer_size
+        self.waiting_bytes = self._transport.get_write_buffer_size
         self._out: list[bytes] = []
         self._queued_bytes = 0
         self._handling = False  # what was read just now; when that is done, we flush anyway
@@ -124,7 +125,7 @@ class Link:
         self.received = self.acked = 0
         self.pings = self.pongs = 0  # said by us, and heard
         self._waits: asyncio.Task[None] | None = None
-        self.before_read: Callable[[], object] = bool  # for whoever attends to it to fill in
+        self.before_read: Callable[[float], object] = bool  # for whoever attends to it to fill in
 
     def begin(self, framing: Framing, data: bytes) -> None:
         """Go on with the framing that the first bytes have asked for; `data` came after them."""
@@ -137,7 +138,7 @@ class Link:
     @property
     def state(self) -> str:
         """Where in its `LIFE` it is."""
-        if self._writer.transport.is_closing():
+        if self._transport.is_closing():
             return "closed"
         if self.closed:
             return "closing"
@@ -147,7 +148,7 @@ class Link:
 
     def send(self, message: bytes) -> None:
         """Queue one message; it is written at the end of this turn of the loop, or by `flush`."""
-        if not self._out and not self.closed and not self._handling:
+        if not self._handling and not self._out and not self.closed:
             self._loop.call_soon(self.flush)
         self._out.append(message)
         self._queued_bytes += len(message)
@@ -159,20 +160,18 @@ class Link:
 
     def flush(self) -> None:
         """Write all that is queued, in one piece."""
-        self._queued_bytes = 0
-        if self.closed:
-            self._out.clear()
-            return
-        if self._out:
-            self.messages_out += len(self._out)
-            self._writer.write(self._framing.pack(self._out))
-            self._out.clear()
-            self._check_waiting()
+        if out := self._out:
+            if not self.closed:
+                self.messages_out += len(out)
+                self._transport.write(self._framing.pack(out))
+                self._check_waiting()
+            out.clear()
+            self._queued_bytes = 0
 
     def _answer(self) -> None:
         """Write what the framing itself has to say: after the messages, for it may be a goodbye."""
         if output := self._framing.take_output():
-            self._writer.write(output)
+            self._transport.write(output)
             self._check_waiting()
 
     def _check_waiting(self) -> None:
@@ -216,7 +215,7 @@ class Link:
             self._work(early, conversation)
             if not self.closed:
                 arrived = functools.partial(self._arrived, conversation)
-                await read_directly(self._reader, self._writer.transport, READ_BYTES, arrived)
+                await read_directly(self._reader, self._transport, READ_BYTES, arrived)
         except (ConnectionError, TimeoutError):
             pass
         except BarkerError as fault:
@@ -230,9 +229,10 @@ class Link:
 
     def _arrived(self, conversation: Conversation, data: bytes) -> bool:
         """One read's bytes; says whether there may be more. Raises what the conversation raises."""
-        self.before_read()  # which may have to close it
+        self.heard = now = self._loop.time()
+        self.before_read(now)  # which may have to close it
         if not self.closed:
-            self._work(self._take(data), conversation)
+            self._work(self._framing.feed(data), conversation)
         return not self.closed
 
     def _work(self, lines: list[bytes], conversation: Conversation) -> None:
@@ -369,7 +369,7 @@ class Link:
                 self._writer.close()
         except OSError:
             pass  # the peer was faster
-        self._loop.call_later(LINGER_S, self._writer.transport.abort)
+        self._loop.call_later(LINGER_S, self._transport.abort)
 
     async def let_go(self) -> None:
         """See a `close` through, then close the socket for good; without one, at once.
@@ -397,4 +397,4 @@ class Link:
         if reason and not self.closed:
             log.warning("%r closed: it %s", self, reason)
         self.closed = True
-        self._writer.transport.abort()
+        self._transport.abort()

@@ -21,9 +21,9 @@ from typing import Any
 
 from barker import state, wire
 from barker.arguments import at_least_0, common_arguments, quick_parser
-from barker.delivery import ASK_AGAIN_S, Peers
 from barker.link import Link, Message
 from barker.node import Node, run_node
+from barker.peers import ASK_AGAIN_S, Peers
 from barker.routing import Target
 from barker.streams import DEFAULT_KEEP
 

@@ -265,9 +265,8 @@ class Node:
         except RuntimeError:
             pass  # the loop is closed: we were stopping anyway
 
-    def _look_at_clock(self) -> None:
+    def _look_at_clock(self, now: float) -> None:
         """Were we frozen? What arrives meanwhile may be handled before the ticker has its turn."""
-        now = self._loop.time()
         if now - self._last_tick > STALL_HEARTBEATS * self.heartbeat_s:
             log.warning("was frozen for %.1f s", now - self._last_tick)
             self.thawed()
@@ -275,8 +274,9 @@ class Node:
 
     def _tick(self) -> None:
         """Four times a heartbeat: ping who is silent, close who was silent for too long."""
-        self._look_at_clock()
-        self._last_tick = now = self.now()
+        now = self.now()
+        self._look_at_clock(now)
+        self._last_tick = now
         for link in list(self.links):
             silent_s = now - link.heard
             if silent_s > SILENT_HEARTBEATS * self.heartbeat_s:

@@ -17,6 +17,8 @@ import argparse
 import time
 from collections import deque
 from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from barker import barks, wire
@@ -29,7 +31,7 @@ from barker.keeper import KEPT_BYTES, Keeper
 from barker.routing import split
 from barker.service import log
 from barker.streams import Keys
-from barker.wire import BAD_MESSAGE, Arriving, BadMessage, Load
+from barker.wire import BAD_MESSAGE, Arriving, BadMessage
 
 # How long the journal may lag behind in what is settled: what it doesn't know to be settled is
 # pushed once more after a crash, and dropped as known by the inboxes.
@@ -44,11 +46,15 @@ MAX_AHEAD_S = 60.0
 class Stamped(NamedTuple):
     """A bark or an event on its way to the journal, and the queue that it will wait in."""
 
-    load: Load
     stream: "Backlog"
+    n: int  # its stamp's counter
+    body: bytes
     key: tuple[str, str]
     push: "Push"
-    joins: str = ""  # who exists by it
+    joins: str  # who exists by it, or ""
+
+
+_push = attrgetter("push")
 
 
 class Outbox(Keeper[Stamped]):
@@ -67,6 +73,7 @@ class Outbox(Keeper[Stamped]):
         self._push = Push(self, args.push)
         self._events = Push(self, FOLLOWERS)
         self._pushes = (self._push, self._events)
+        self._grown: set[Push] = set()  # which of them have something new
 
     # --- a bark's way through ---
 
@@ -88,44 +95,39 @@ class Outbox(Keeper[Stamped]):
             return None
         self._n += 1
         self._room -= 1
-        return Stamped(Load(self._source, self._n, put.body), stream, key, self._push)
+        return Stamped(stream, self._n, put.body, key, self._push, "")
 
     def _see_room(self) -> None:
         self._room = self.args.max_backlog - len(self._push) - len(self._staged)
 
     def record(self, stages: Sequence[Stamped], segment: int) -> list[bytes]:
-        first = stages[0].load
-        return [
-            wire.puts_line(
-                first.n,
-                [stage.stream.to for stage in stages],
-                first.source,
-                [stage.load.n for stage in stages],
-                [stage.load.body for stage in stages],
-            )
-        ]
+        streams, n, bodies, *_ = zip(*stages, strict=True)
+        return [wire.puts_line(n[0], [s.to for s in streams], self._source, n, bodies)]
 
     def keep(self, stages: Sequence[Stamped], segment: int) -> None:
-        self._last_n[segment] = stages[-1].load.n
+        self._last_n[segment] = stages[-1].n
         self._taken += len(stages)
-        for load, stream, _, push, _ in stages:
-            push.put(push.to, load, stream)
+        for push, some in groupby(stages, key=_push):
+            streams, n, bodies, *_ = zip(*some, strict=True)
+            push.put_all(push.to, self._source, n, bodies, streams)
+            self._grown.add(push)
 
     def withdraw(self, stage: Stamped) -> None:
         # Its counter is free again: behind too wide a hole, an inbox would take a bark that comes
         # again for one settled long ago. But if the disk could not even cut off what it had begun
         # to write, two barks might come to share the counter.
         if self.journal.undone:
-            self._n = min(self._n, stage.load.n - 1)
+            self._n = min(self._n, stage.n - 1)
         self._known_keys.forget(stage.key)
         if stage.joins:
             self.people.forget(stage.joins)
             self._streams.pop(f"{self.address}/{stage.joins}", None)
 
     def hand_on(self) -> None:
-        for push in self._pushes:
+        for push in self._grown:
             push.pump()
             push.ages.added(push.done + len(push), self.now())
+        self._grown.clear()
 
     def _new_stream(self, address: str) -> "Backlog":
         """For an author who has said nothing yet. Raises BadMessage if there is no such author."""
@@ -168,7 +170,7 @@ class Outbox(Keeper[Stamped]):
             self.people.add(joins)  # what the same batch brings besides may be theirs
         self._n += 1
         stream = self._streams.get(address) or self._new_stream(address)
-        return Stamped(Load(self._source, self._n, put.body), stream, key, self._events, joins)
+        return Stamped(stream, self._n, put.body, key, self._events, joins)
 
     # --- what is settled ---
 
@@ -310,7 +312,7 @@ class Push(Delivery):
         waiting, self.recovered = self.recovered, deque()
         for put in waiting:
             if put.n > self.noted:
-                self.put(self.to, Load(put.source, put.n, put.body), put.job)
+                self.put(self.to, (put.source, put.n, put.body), put.job)
 
     def oldest_n(self, default: int) -> int:
         """The counter of the oldest bark that nobody has taken over yet."""

@@ -109,6 +109,8 @@ def is_address(value: Any) -> bool:
 
 
 def is_addresses(value: Any) -> bool:
+    if type(value) is list and len(value) == 1:  # by far the most
+        return is_address(value[0])
     return (
         type(value) is list
         and 0 < len(value) <= MAX_ADDRESSES
@@ -143,11 +145,11 @@ def is_policy(value: Any) -> bool:
     return value in ("consistent", "ordered")
 
 
-_HEX = re.compile(r"[0-9a-f]{16,64}")
+_is_hex = re.compile(r"[0-9a-f]{16,64}").fullmatch
 
 
 def is_hex(value: Any) -> bool:
-    return type(value) is str and _HEX.fullmatch(value) is not None
+    return type(value) is str and _is_hex(value) is not None
 
 
 def is_targets(value: Any) -> bool:

@@ -14,10 +14,10 @@ themselves for the only one; also one that has just been started, and knows noth
 from collections.abc import Callable
 
 from barker import wire
-from barker.delivery import Peers
 from barker.feed import FOLLOWERS, Place
 from barker.link import Link, Message
 from barker.node import Node
+from barker.peers import Peers
 from barker.routing import Target
 
 # What every instance registers as, from its start on.

@@ -14,7 +14,7 @@ again, when everything that was sent has an answer, nothing newer goes.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import Generic, TypeVar
 
@@ -30,6 +30,9 @@ class Window(Generic[Entry]):
         # None stands where an entry was refused: settled, but its number is still to be passed.
         self._unacked: deque[Entry | None] = deque()
         self._waiting: deque[Entry] = deque()
+        # Have one wait, or several, behind all others. There is a call of this for each bark.
+        self.add: Callable[[Entry], None] = self._waiting.append
+        self.extend: Callable[[Iterable[Entry]], None] = self._waiting.extend
         self._refused = 0  # how many of the unacked are None
         self._put_off: set[int] = set()  # numbers of the unacked that are to go again
         self._passed: list[Entry] = []  # the same, after an ack has passed them
@@ -53,10 +56,6 @@ class Window(Generic[Entry]):
         entries = chain(self._passed, self._unacked, self._waiting)
         return islice((e for e in entries if e is not None), count)
 
-    def add(self, entry: Entry) -> None:
-        """Have it wait behind all others."""
-        self._waiting.append(entry)
-
     def add_first(self, entry: Entry) -> None:
         """Have it wait before all others."""
         self._waiting.appendleft(entry)
@@ -65,7 +64,7 @@ class Window(Generic[Entry]):
         """Up to `most` that may go out now, unacked from now on, and the number of the first."""
         waiting, unacked = self._waiting, self._unacked
         seq = self._first + len(unacked)
-        if self.holds_back:
+        if not waiting or self._put_off or self._passed:
             return seq, []
         pop = waiting.popleft
         entries = [pop() for _ in range(min(most, len(waiting), self._limit - len(unacked)))]
@@ -147,7 +146,9 @@ class Window(Generic[Entry]):
         """Drop what nobody wants any more, but for what is on its way (on this connection)."""
         self._passed = [e for e in self._passed if not unwanted(e)]
         if any(map(unwanted, self._waiting)):
-            self._waiting = deque(e for e in self._waiting if not unwanted(e))
+            wanted = [e for e in self._waiting if not unwanted(e)]
+            self._waiting.clear()
+            self._waiting += wanted
 
     def take_waiting(self) -> list[Entry]:
         """Give up what has not been sent (on this connection), in order: to be placed elsewhere."""

@@ -16,7 +16,7 @@ Rules that the rest of the system leans on:
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -180,11 +180,12 @@ def _checked(message: dict[str, Any]) -> dict[str, Any]:
     if fields is None:
         raise ProtocolError(PROTOCOL, "unknown op")
     for name, check, required in fields:
-        if name in message:
-            if not check(message[name]):
-                raise ProtocolError(PROTOCOL, f"{op}: bad {name}")
-        elif required:
-            raise ProtocolError(PROTOCOL, f"{op}: {name} is missing")
+        value = message.get(name, _ABSENT)
+        if value is _ABSENT:
+            if required:
+                raise ProtocolError(PROTOCOL, f"{op}: {name} is missing")
+        elif not check(value):
+            raise ProtocolError(PROTOCOL, f"{op}: bad {name}")
     if op in ("puts", "messages"):
         count = len(message["bodies"])
         if len(message["to"]) == 1 and op == "puts":
@@ -193,6 +194,9 @@ def _checked(message: dict[str, Any]) -> dict[str, Any]:
         if any(len(some) != count for some in lists):
             raise ProtocolError(PROTOCOL, f"{op}: lists of different lengths")
     return message
+
+
+_ABSENT = object()
 
 
 class Arriving(NamedTuple):
@@ -207,28 +211,25 @@ class Arriving(NamedTuple):
     fields: Any  # what the body means
 
 
-def puts_in(message: dict[str, Any]) -> Iterator[Arriving]:
+def puts_in(message: dict[str, Any]) -> Iterable[Arriving]:
     """Every put of a `put` or a `puts`, in order."""
     seq, n, old = message["seq"], message.get("n"), "old" in message
     origin = None if n is None else message.get("origin")
     if message["op"] == "put":
-        to, body = message["to"], message["body"]
-        yield Arriving(seq, to, origin, n or 0, old, body, message["parsed"])
-    else:
-        bodies = message["bodies"]
-        yield from map(
-            Arriving._make,
-            zip(
-                range(seq, seq + len(bodies)),
-                message["to"],
-                repeat(origin),
-                n or repeat(0),
-                repeat(old),
-                bodies,
-                message["parsed"],
-                strict=False,  # `repeat` has no end; `decode` has compared the others
-            ),
-        )
+        to, body, fields = message["to"], message["body"], message["parsed"]
+        return (Arriving(seq, to, origin, n or 0, old, body, fields),)
+    bodies = message["bodies"]
+    columns = zip(
+        range(seq, seq + len(bodies)),
+        message["to"],
+        repeat(origin),
+        n or repeat(0),
+        repeat(old),
+        bodies,
+        message["parsed"],
+        strict=False,  # `repeat` has no end; `decode` has compared the others
+    )
+    return map(Arriving._make, columns)
 
 
 # --- Hot paths: the lines of which there are most, put together without an encoder --------------

@@ -16,11 +16,12 @@ from typing import Any
 from barker import barks, state, wire
 from barker.bark import new_id, now_ms
 from barker.barks import Bark
-from barker.delivery import Delivery, Job, Peers
+from barker.delivery import Delivery, Job
 from barker.lab import until
 from barker.link import Link, Message
 from barker.listen import Reader
 from barker.node import Node
+from barker.peers import Peers
 from barker.users import PEOPLE
 
 # Barks a second while it talks: enough to be interrupted in the middle, few enough to be watched.

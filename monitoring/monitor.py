@@ -17,9 +17,9 @@ import time
 from typing import Any
 
 from barker import hosts, state, wire
-from barker.delivery import Peers
 from barker.link import Link, Message
 from barker.node import Node, run_node
+from barker.peers import Peers
 from barker.routing import ORDERED, Target
 from barker.service import Service, log, service_parser
 from barker.streams import Cursor, Stream

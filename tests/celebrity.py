@@ -19,8 +19,8 @@ import time
 from typing import Any
 
 from barker import users, wire
-from barker.delivery import Peers
 from barker.link import Link, Message
+from barker.peers import Peers
 from barker.routing import Target
 from barker.users import World
 from tests.fleet import Fleet, Guest, Service, until

@@ -10,11 +10,12 @@ from typing import Any
 
 from barker import events, wire
 from barker.bark import new_id, now_ms
-from barker.delivery import Delivery, Job, Peers
+from barker.delivery import Delivery, Job
 from barker.events import FOLLOW, JOIN, UNFOLLOW, Event
 from barker.feed import GRAPH, Place
 from barker.graph import Graph
 from barker.link import Link, Message
+from barker.peers import Peers
 from barker.users import World
 from tests.fleet import DEADLINE_S, Guest, until
 

@@ -13,8 +13,8 @@ from typing import Any
 from barker import agent, wire
 from barker.agent import Agent
 from barker.ages import Ages
-from barker.delivery import Peers
 from barker.link import Link, Message
+from barker.peers import Peers
 from tests.fleet import SLOW, Fleet, Guest, until
 
 

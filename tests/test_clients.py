@@ -17,7 +17,7 @@ import unittest
 from typing import Any
 from unittest import mock
 
-from barker import autobark, bark, barks, delivery, listen, state
+from barker import autobark, bark, barks, listen, peers, state
 from barker.autobark import VOCABULARY, Vocabulary
 from barker.ring import Ring
 from barker.routing import CONSISTENT, Target
@@ -449,7 +449,7 @@ class ReaderTest(unittest.TestCase):
     """What a reader makes of what inboxes send, without a system."""
 
     def setUp(self) -> None:
-        self.enterContext(mock.patch.object(delivery, "Dialer", FakeDialer))
+        self.enterContext(mock.patch.object(peers, "Dialer", FakeDialer))
         self.node = FakeNode()
         self.shown: list[tuple[str, bool]] = []
         self.reader = listen.Reader(self.node, ["ark3"], self.show, self.fail)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from unittest import mock
 
-from barker import delivery, wire
+from barker import peers, wire
 from barker.delivery import Delivery
 from barker.routing import CONSISTENT, ORDERED, RouteTable, Target
 from barker.wire import FULL, MOVED, UNKNOWN_USER, Arriving, Load, ProtocolError
@@ -130,7 +130,7 @@ class DeliveryCase(unittest.TestCase):
     policy = CONSISTENT
 
     def setUp(self) -> None:
-        self.enterContext(mock.patch.object(delivery, "Dialer", FakeDialer))
+        self.enterContext(mock.patch.object(peers, "Dialer", FakeDialer))
         self.begin()
 
     def begin(self) -> None:

@@ -17,7 +17,7 @@ LAYERS = (
     "ages barks events frames friends graph handshake lines proof protocol ring routing streams"
     " strictjson users window wire",
     "agent arguments arrivals connecting delivery feed framing hosts journal lab link node"
-    " processes service state tls",
+    " peers processes service state tls",
     "bizlogic directory followers handover inbox keeper manifold outbox publisher readers replicas"
     " suggestions timelines",
     "autobark bark follow guide join listen tour witness",

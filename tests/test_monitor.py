@@ -17,8 +17,8 @@ import unittest
 from typing import Any
 
 from barker import state, wire
-from barker.delivery import Peers
 from barker.link import Link, Message
+from barker.peers import Peers
 from barker.routing import CONSISTENT, ORDERED, RouteTable, Target
 from monitoring.picture import MAX_SERVICES, REMEMBER_MS, BadSample, Picture
 from monitoring.rates import Meter, Run

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 from unittest import mock
 
-from barker import delivery, inbox, keeper, outbox, state, users, wire
+from barker import inbox, keeper, outbox, peers, state, users, wire
 from barker.inbox import Inbox
 from barker.journal import Journal
 from barker.keeper import Keeper
@@ -100,7 +100,7 @@ class RecoveryTest(unittest.TestCase):
         self.root = self.new_folder()
         self.timers: list[Any] = []
         self.dialers: list[FakeDialer] = []
-        self.patch(delivery, "Dialer", FakeDialer)
+        self.patch(peers, "Dialer", FakeDialer)
         self.patch(Node, "now", staticmethod(lambda: 0.0))
         self.patch(Node, "later", lambda node, delay_s, work: self.timers.append(work))
         self.links: dict[Node, Peer] = {}

@@ -34,6 +34,7 @@ from barker import (
     keeper,
     listen,
     node,
+    peers,
     readers,
     routing,
     wire,
@@ -979,7 +980,7 @@ def small_world() -> Iterator[pathlib.Path]:
         for module in (delivery, keeper, readers):
             patch(module, "HANDFUL", HANDFUL)
         patch(handover, "HANDED_OVER_AT_ONCE", 4)
-        patch(delivery, "Dialer", SimDialer)
+        patch(peers, "Dialer", SimDialer)
         patch(routing, "Ring", lambda names: _ring(tuple(names)))
         patch(Node, "now", staticmethod(lambda: 0.0))
         patch(Service, "stopping", _nothing)
