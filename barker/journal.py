@@ -62,6 +62,7 @@ class Journal:
         self.damages = 0  # records that could not be read at the last recovery
         self.undone = True  # a write that failed has left nothing behind
         self.segments: dict[int, int] = {}
+        self.current = 0  # the number of the segment that is being written
         self._fsync = fsync
         self._segment_bytes = segment_bytes
         self._file = -1
@@ -72,7 +73,8 @@ class Journal:
             self._lock = _locked(folder / "lock")
             for path in sorted(folder.glob(f"*{SUFFIX}")):
                 if path.stem.isdecimal():
-                    self.segments[int(path.stem)] = path.stat().st_size
+                    self.current = int(path.stem)
+                    self.segments[self.current] = path.stat().st_size
         except OSError as fault:
             raise StateError(f"{folder}: {fault.strerror or fault}") from None
 
@@ -80,11 +82,6 @@ class Journal:
     def size(self) -> int:
         """Bytes on disk."""
         return sum(self.segments.values())
-
-    @property
-    def current(self) -> int:
-        """The number of the segment that is being written."""
-        return next(reversed(self.segments), 0)
 
     def _path(self, number: int) -> pathlib.Path:
         return self.folder / f"{number:012d}{SUFFIX}"
@@ -160,11 +157,9 @@ class Journal:
 
         Raises OSError.
         """
-        number = self.current
-        if self._file < 0 or self.segments[number] >= self._segment_bytes:
+        if self._file < 0 or self.segments[self.current] >= self._segment_bytes:
             self._rotate()
-            number = self.current
-        return number
+        return self.current
 
     def append(self, lines: Sequence[bytes]) -> int:
         """Keep the lines, all or none, in one write; returns the segment that has them.
@@ -183,6 +178,7 @@ class Journal:
         file = os.open(self._path(number), flags, 0o600)
         self._leave()
         self._file = file
+        self.current = number
         self.segments[number] = 0
         # The first one is on the disk before anything is acked: if a power cut took it whole, the
         # journal would end with the record that says that it was closed.
@@ -222,6 +218,7 @@ class Journal:
         with contextlib.suppress(OSError):  # it will be dropped after the next start
             self._path(number).unlink()
         del self.segments[number]
+        self.current = next(reversed(self.segments), 0)
 
     def _leave(self) -> None:
         if self._file >= 0:

@@ -43,9 +43,13 @@ Show = Callable[[str, dict[str, Any], bool], None]
 class Place:
     """How far a reader has come in one inbox, and whom it has asked for more."""
 
-    __slots__ = ("acked", "asked", "epoch", "last", "newest", "past", "seen", "serial", "wanted")
+    __slots__ = (
+        *("acked", "asked", "epoch", "last", "newest"),
+        *("past", "seen", "serial", "user", "wanted"),
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, user: str) -> None:
+        self.user = user
         self.epoch: str | None = None
         self.serial = 0
         self.seen: dict[tuple[str, str], None] = {}
@@ -72,11 +76,14 @@ class Place:
         user, at = fields["user"], fields.get("at")
         if type(at) is not int:
             return False
-        newest = self.newest.get(user, at)
-        if len(self.newest) >= REMEMBERED_AUTHORS:
-            self.newest.clear()
-        self.newest[user] = max(newest, at)
-        return at < newest
+        newest = self.newest.get(user)
+        if newest is None:
+            if len(self.newest) >= REMEMBERED_AUTHORS:
+                self.newest.clear()
+        elif at < newest:
+            return True
+        self.newest[user] = at
+        return False
 
 
 class Reader(Peers):
@@ -94,7 +101,7 @@ class Reader(Peers):
         history: int | None = None,
     ) -> None:
         super().__init__(node, "inbox")
-        self._places = {f"inbox/{user}": Place() for user in users}
+        self._places = {f"inbox/{user}": Place(user) for user in users}
         self._show = show
         self._refused = refused
         self._history = history
@@ -142,14 +149,14 @@ class Reader(Peers):
         place.epoch = message["epoch"]
         place.serial = place.acked = message["serial"]
         if changed or place.serial >= place.last:
-            self._show_past(address, place)
+            self._show_past(place)
 
-    def _show_past(self, address: str, place: Place) -> None:
+    def _show_past(self, place: Place) -> None:
         past, place.past = place.past or [], None
         # What was handed over by a former owner is old, but came after what is new.
         past.sort(key=_said_at)
         for fields, late in past[max(0, len(past) - place.wanted) :]:
-            self._show(address.partition("/")[2], fields, late)
+            self._show(place.user, fields, late)
 
     def on_message(self, link: Link, message: Message) -> None:
         to = {message["address"]: message["serial"]}
@@ -161,7 +168,7 @@ class Reader(Peers):
 
     def _take(self, link: Link, message: Message, to: dict[str, int], fields: Any) -> None:
         """One body, and in which inboxes it is."""
-        readable = type(fields) is dict and {"user", "id"} <= fields.keys()
+        readable = type(fields) is dict and "user" in fields and "id" in fields
         key = (fields["user"], fields["id"]) if readable else None
         for address, serial in to.items():
             place = self._places.get(address)
@@ -174,11 +181,11 @@ class Reader(Peers):
             if key and place.is_new(key):
                 late = place.is_late(fields) or "late" in message
                 if place.past is None:
-                    self._show(address.partition("/")[2], fields, late)
+                    self._show(place.user, fields, late)
                 else:
                     place.past.append((fields, late))
             if place.past is not None and serial >= place.last:
-                self._show_past(address, place)
+                self._show_past(place)
 
     def on_gap(self, link: Link, message: Message) -> None:
         self.gaps += 1

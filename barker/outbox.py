@@ -110,6 +110,7 @@ class Outbox(Keeper[Stamped]):
         for push, some in groupby(stages, key=_push):
             streams, n, bodies, *_ = zip(*some, strict=True)
             push.put_all(push.to, self._source, n, bodies, streams)
+            push.put_count += len(n)
             self._grown.add(push)
 
     def withdraw(self, stage: Stamped) -> None:
@@ -126,7 +127,7 @@ class Outbox(Keeper[Stamped]):
     def hand_on(self) -> None:
         for push in self._grown:
             push.pump()
-            push.ages.added(push.done + len(push), self.now())
+            push.ages.added(push.put_count, self.now())
         self._grown.clear()
 
     def _new_stream(self, address: str) -> "Backlog":
@@ -243,7 +244,7 @@ class Outbox(Keeper[Stamped]):
             push.take_recovered()
             if len(push):
                 log.info("%d puts are still to be pushed to %s", len(push), push.service)
-                push.ages.added(len(push), self.now())  # older than we can tell
+                push.ages.added(push.put_count, self.now())  # older than we can tell
 
     async def stopping(self) -> None:
         self._write_settled()
@@ -290,6 +291,7 @@ class Push(Delivery):
         super().__init__(outbox, service)
         self.to = (service,)
         self.ages = Ages()
+        self.put_count = 0  # all that were ever put, also those that are `done`
         self.noted = 0  # the journal knows that everything of this queue up to this one is settled
         self.recovered: deque[Put] = deque()
         self._outbox = outbox
@@ -313,6 +315,7 @@ class Push(Delivery):
         for put in waiting:
             if put.n > self.noted:
                 self.put(self.to, (put.source, put.n, put.body), put.job)
+                self.put_count += 1
 
     def oldest_n(self, default: int) -> int:
         """The counter of the oldest bark that nobody has taken over yet."""

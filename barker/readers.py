@@ -27,17 +27,18 @@ MAX_TO_BYTES = 16 * 1024
 class Subscription:
     """One reader of one timeline over one link."""
 
-    __slots__ = ("cursor", "head", "link", "timeline")
+    __slots__ = ("cursor", "head", "link", "parcel", "timeline")
 
-    def __init__(self, link: Link, timeline: Timeline, cursor: Cursor) -> None:
-        self.link = link
+    def __init__(self, parcel: "Parcel", timeline: Timeline, cursor: Cursor) -> None:
+        self.link = parcel.link
+        self.parcel = parcel
         self.timeline = timeline
         self.cursor = cursor
         self.head = timeline.quoted + b":"
 
-    def send(self, parcel: "Parcel") -> bool:
+    def send(self) -> bool:
         """Send what the window allows and the reader has not had; False if the link is too busy."""
-        link = self.link
+        link, parcel = self.link, self.parcel
         while not link.busy:
             missed, serial, entries = self.cursor.take(self.timeline, HANDFUL)
             if missed:
@@ -58,7 +59,7 @@ class Parcel:
     An entry that several subscriptions of the link wait for is in it once.
     """
 
-    __slots__ = ("_bodies", "_bytes", "_entry", "_epoch", "_late", "_to", "link")
+    __slots__ = ("_bytes", "_entry", "_epoch", "_late", "_to", "bodies", "link")
 
     def __init__(self, link: Link, epoch: str) -> None:
         self.link = link
@@ -68,7 +69,7 @@ class Parcel:
     def _begin(self, late: bool) -> None:
         self._entry: Entry | None = None
         self._late = late
-        self._bodies: list[bytes] = []
+        self.bodies: list[bytes] = []
         self._to: list[bytes] = []
         self._bytes = 0
 
@@ -84,29 +85,22 @@ class Parcel:
             self._late = entry.late
         self._entry = entry
         self._to.append(to)
-        self._bodies.append(entry.body)
+        self.bodies.append(entry.body)
         self._bytes += len(to) + len(entry.body) + 4
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._bodies
 
     def send(self) -> None:
         """Send all that was added."""
-        if self._bodies:
+        if self.bodies:
             self.link.send(self._unload())
 
     def write(self) -> None:
         """The same, and now."""
-        self.link.write([self._unload()] if self._bodies else [])
+        self.link.write([self._unload()] if self.bodies else [])
 
     def _unload(self) -> bytes:
-        line = wire.messages_line(self._epoch, self._to, self._bodies, self._late)
+        line = wire.messages_line(self._epoch, self._to, self.bodies, self._late)
         self._begin(self._late)
         return line
-
-
-_NOBODY: dict[Link, Subscription] = {}
 
 
 class Readers:
@@ -132,11 +126,12 @@ class Readers:
         mine = self.links.setdefault(link, {})
         if len(mine) >= MAX_SUBSCRIPTIONS:
             raise BadMessage(wire.TOO_MANY, f"more than {MAX_SUBSCRIPTIONS} on one link")
-        if link not in self._parcels:
-            self._parcels[link] = Parcel(link, epoch)
+        parcel = self._parcels.get(link)
+        if parcel is None:
+            parcel = self._parcels[link] = Parcel(link, epoch)
         if timeline.address in mine:  # asked again: the new place counts
             self._forget(mine[timeline.address])
-        subscription = Subscription(link, timeline, cursor)
+        subscription = Subscription(parcel, timeline, cursor)
         mine[timeline.address] = subscription
         self.timelines.setdefault(timeline, {})[link] = subscription
         return subscription
@@ -145,16 +140,18 @@ class Readers:
         """Send what it is behind with, now or when the link has room for it."""
         link = subscription.link
         before = subscription.cursor.sent
-        if not subscription.send(self._parcels[link]):
+        if not subscription.send():
             self._hold(link).add(subscription)
         self.sent += subscription.cursor.sent - before
 
     def grown(self, timeline: Timeline, serial: int, entry: Entry) -> None:
         """The timeline has a new entry; what is sent because of it leaves with `flush`."""
-        for link, subscription in self.timelines.get(timeline, _NOBODY).items():
+        if timeline not in self.timelines:
+            return
+        for link, subscription in self.timelines[timeline].items():
             if link not in self.held and subscription.cursor.next(serial):
-                parcel = self._parcels[link]
-                if parcel.is_empty:
+                parcel = subscription.parcel
+                if not parcel.bodies:
                     self._laden.append(parcel)
                 parcel.add(subscription, serial, entry)
                 self.sent += 1

@@ -180,12 +180,11 @@ def _checked(message: dict[str, Any]) -> dict[str, Any]:
     if fields is None:
         raise ProtocolError(PROTOCOL, "unknown op")
     for name, check, required in fields:
-        value = message.get(name, _ABSENT)
-        if value is _ABSENT:
-            if required:
-                raise ProtocolError(PROTOCOL, f"{op}: {name} is missing")
-        elif not check(value):
-            raise ProtocolError(PROTOCOL, f"{op}: bad {name}")
+        if name in message:
+            if not check(message[name]):
+                raise ProtocolError(PROTOCOL, f"{op}: bad {name}")
+        elif required:
+            raise ProtocolError(PROTOCOL, f"{op}: {name} is missing")
     if op in ("puts", "messages"):
         count = len(message["bodies"])
         if len(message["to"]) == 1 and op == "puts":
@@ -194,9 +193,6 @@ def _checked(message: dict[str, Any]) -> dict[str, Any]:
         if any(len(some) != count for some in lists):
             raise ProtocolError(PROTOCOL, f"{op}: lists of different lengths")
     return message
-
-
-_ABSENT = object()
 
 
 class Arriving(NamedTuple):
