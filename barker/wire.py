@@ -16,6 +16,7 @@ Rules that the rest of the system leans on:
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -71,6 +72,8 @@ def decode(line: bytes) -> dict[str, Any]:
     So are `bodies`; then both are lists.
     Raises ProtocolError for anything that is not a message of this protocol.
     """
+    if message := _decode_quickly(line):
+        return message
     message = _decode_group(line) if line.startswith(_GROUPS) else _decode_canonical(line)
     return _checked(message or _decode_any(line))
 
@@ -86,6 +89,44 @@ def decode_record(line: bytes) -> dict[str, Any]:
     if type(record) is not dict or type(record.get("op")) is not str:
         raise BadMessage(BAD_MESSAGE, "this is no record")
     return record
+
+
+# In quiet times, almost every line is one of three, as they are put together below. A pattern that
+# checks all their fields takes a third of the time that a parser and the table do. Here, a body has
+# nothing that may be nested in it; and numbers are short enough for everybody.
+_NUMBER = rb"(0|[1-9][0-9]{0,14})"
+_HEX = rb'"([0-9a-f]{16,64})"'
+_STREAM = rb'"(%b)"' % ADDRESS.pattern.encode()
+_BODY = rb'"body":(\{[^][{}\n]*\})\}'
+_quick = re.compile(
+    rb'\{"op":"(?:'
+    rb'ack","seq":%b\}'
+    % _NUMBER
+    + rb'|put","seq":%b,"to":\[%b\],' % (_NUMBER, _STREAM)
+    + rb'(?:"origin":%b,"n":%b,)?%b' % (_HEX, _NUMBER, _BODY)
+    + rb'|message","address":%b,"epoch":%b,"serial":%b,%b)' % (_STREAM, _HEX, _NUMBER, _BODY)
+).fullmatch
+
+
+def _decode_quickly(line: bytes) -> dict[str, Any] | None:
+    found = _quick(line)
+    if found is None:
+        return None
+    acked, seq, to, origin, n, put, address, epoch, serial, body = found.groups()
+    if acked:
+        return {"op": "ack", "seq": int(acked)}
+    try:
+        parsed = parse(put or body)
+    except BadMessage:
+        return None
+    if address:
+        message = {"op": "message", "address": address.decode(), "epoch": epoch.decode()}
+        message |= {"serial": int(serial), "body": body, "parsed": parsed}
+        return message
+    message = {"op": "put", "seq": int(seq), "to": [to.decode()], "body": put, "parsed": parsed}
+    if origin:
+        message["origin"], message["n"] = origin.decode(), int(n)
+    return message
 
 
 def _decode_canonical(line: bytes) -> dict[str, Any] | None:
