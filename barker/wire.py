@@ -92,8 +92,8 @@ def decode_record(line: bytes) -> dict[str, Any]:
 
 
 # In quiet times, almost every line is one of three, as they are put together below. A pattern that
-# checks all their fields takes a third of the time that a parser and the table do. Here, a body has
-# nothing that may be nested in it; and numbers are short enough for everybody.
+# checks all their fields takes half of the time that a parser and the table do. Its bodies have no
+# braces or brackets in them, so nothing is nested; its numbers are shorter than `MAX_COUNT`.
 _NUMBER = rb"(0|[1-9][0-9]{0,14})"
 _HEX = rb'"([0-9a-f]{16,64})"'
 _STREAM = rb'"(%b)"' % ADDRESS.pattern.encode()
@@ -120,13 +120,17 @@ def _decode_quickly(line: bytes) -> dict[str, Any] | None:
     except BadMessage:
         return None
     if address:
-        message = {"op": "message", "address": address.decode(), "epoch": epoch.decode()}
-        message |= {"serial": int(serial), "body": body, "parsed": parsed}
-        return message
-    message = {"op": "put", "seq": int(seq), "to": [to.decode()], "body": put, "parsed": parsed}
-    if origin:
-        message["origin"], message["n"] = origin.decode(), int(n)
-    return message
+        stream = {"address": address.decode(), "epoch": epoch.decode(), "serial": int(serial)}
+        return {"op": "message", **stream, "body": body, "parsed": parsed}
+    stamp = {"origin": origin.decode(), "n": int(n)} if origin else {}
+    return {
+        "op": "put",
+        "seq": int(seq),
+        "to": [to.decode()],
+        **stamp,
+        "body": put,
+        "parsed": parsed,
+    }
 
 
 def _decode_canonical(line: bytes) -> dict[str, Any] | None:
