@@ -210,6 +210,26 @@ class OrderedTest(DeliveryCase):
         self.assertDone(*jobs)
         self.assertEqual(len(self.delivery), 0)
 
+    def test_many_at_once_are_what_they_would_be_one_by_one(self) -> None:
+        source, jobs = wire.source("0" * 16), [FakeJob() for _ in range(5)]
+
+        def put_all(first: int) -> None:
+            n = range(first, first + len(jobs))
+            self.delivery.put_all(("bizlogic",), source, n, [b"{}"] * len(jobs), jobs)
+            self.delivery.pump()
+
+        put_all(1)  # nobody serves it yet
+        self.assertEqual([job.pending for job in jobs], [1] * 5)
+        self.say(6)
+        self.route("a")
+        a = self.up("a")
+        put_all(7)
+        self.assertEqual([job.pending for job in jobs], [2] * 5)
+        self.assertSaid(a, *range(1, 12))
+        self.ack(a, 11)
+        self.assertEqual([job.pending for job in jobs], [0] * 5)
+        self.assertEqual(len(self.delivery), 0)
+
     def test_a_service_that_nobody_serves_yet_keeps_the_order_of_its_puts(self) -> None:
         self.node.told("bizlogic", CONSISTENT, [])  # what a directory says that knows no policy
         jobs = self.say(1, 2)
