@@ -19,7 +19,7 @@ import threading
 import time
 import unittest
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 # One variable scales every deadline, for machines that are slow or busy.
 SCALE = float(os.environ.get("BARKER_TEST_SCALE", "1"))
@@ -63,11 +63,16 @@ def started(process: "subprocess.Popen[str]", tell: Callable[[str], str | None])
         for line in process.stdout:
             found = tell(line)
             if found:
-                threading.Thread(target=process.stdout.read, daemon=True).start()
+                threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
                 return found
     finally:
         watchdog.cancel()
     raise BrowserError(f"{process.args!r} did not start (status {process.wait()})")
+
+
+def _drain(stream: TextIO) -> None:
+    with stream:
+        stream.read()
 
 
 class Browser(abc.ABC):

@@ -37,9 +37,7 @@ class LooksTest(test_webui.LooksTest):
 
 
 class LoadTest(test_webui.LoadTest):
-    # Without a graphics card it draws on the processors that the fleet needs, too; on two slow ones
-    # its slowest hundredth took 58 to 69 ms, where Chromium kept to 50.
-    frame_ms = 100
+    pass
 
 
 class WalkThroughTest(test_monitor_page.WalkThroughTest):

@@ -1,6 +1,7 @@
 """The layout: what may import what, what lies where, and that no module grows out of hand."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -146,6 +147,15 @@ class FilesTest(unittest.TestCase):
         }
         long = {str(p.relative_to(ROOT)): n for p, n in lines.items() if n > MAX_MODULE_LINES}
         self.assertEqual(long, {}, f"over {MAX_MODULE_LINES} lines: look for a second idea")
+
+    def test_no_style_depends_on_what_comes_before_in_a_list(self) -> None:
+        """For `+` and `~`, Gecko looks at the style of all later siblings of whatever is added."""
+        for path in (*ROOT.glob("webui/*.css"), *ROOT.glob("monitoring/*.css")):
+            text = re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+            for selector in re.findall(r"[^{};]+(?=\{)", text):
+                if not selector.lstrip().startswith("@"):
+                    plain = re.sub(r"\([^()]*\)|\[[^]]*\]", "", selector)
+                    self.assertNotRegex(plain, "[+~]", path.name)
 
 
 if __name__ == "__main__":
