@@ -39,7 +39,8 @@ async def read_directly(
         arrivals.handle(data)
         await arrivals.ended
     finally:
-        transport.set_protocol(stream)
+        if not transport.is_closing():  # else nothing more is read; and TLS may be gone already
+            transport.set_protocol(stream)
     fault, arrivals.fault = arrivals.fault, None
     try:
         if fault:

@@ -186,7 +186,7 @@ def latency(scale: load.Scale) -> Section:
 
 def _at_rate(scale: load.Scale, rate: int) -> list[Figure]:
     what = Load(int(rate * scale.latency_s), rate=rate)
-    results = in_turn(scale.fewer, {"W": lambda: ceiling(what), "ours": lambda: barker(what)})
+    results = in_turn(scale.runs, {"W": lambda: ceiling(what), "ours": lambda: barker(what)})
     figures = []
     for part, bound in (("p50", at_most(1.5)), ("p99", at_most(2.0)), ("p99.9", None)):
         ours, theirs = (
