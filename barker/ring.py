@@ -13,6 +13,7 @@ key has one owner.
 
 import bisect
 import hashlib
+import struct
 from collections.abc import Iterable
 
 # Points per node. A node's share of the ring then varies by about 1/sqrt(256) = 6 %, and the
@@ -23,9 +24,17 @@ POINTS_PER_NODE = 256
 _SPACE = 2**64
 
 
+def places(text: str, count: int) -> tuple[int, ...]:
+    """So many places on the ring, the same in every process. (`hash(str)` differs between runs.)
+
+    SHAKE-128 (FIPS 202) gives as many bytes as one asks for, so that a node's points cost one hash.
+    """
+    return struct.unpack(f">{count}Q", hashlib.shake_128(text.encode()).digest(8 * count))
+
+
 def position(text: str) -> int:
-    """A place on the ring, the same in every process. (`hash(str)` differs from run to run.)"""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    """Where on the ring a key lies."""
+    return places(text, 1)[0]
 
 
 class Ring:
@@ -33,12 +42,12 @@ class Ring:
 
     def __init__(self, nodes: Iterable[str], points_per_node: int = POINTS_PER_NODE) -> None:
         self.nodes = tuple(sorted(set(nodes)))
-        # Should two nodes ever land on one point, the sort gives it to the smaller name, always.
-        points = sorted(
-            (position(f"{node}#{i}"), node) for node in self.nodes for i in range(points_per_node)
-        )
-        self._positions = [place for place, _ in points]
-        self._owners = [node for _, node in points]
+        # Should two nodes ever land on one point, the smaller name has it, always.
+        owners = {
+            place: node for node in reversed(self.nodes) for place in places(node, points_per_node)
+        }
+        self._positions = sorted(owners)
+        self._owners = [owners[place] for place in self._positions]
 
     def owner(self, key: str) -> str | None:
         """The node that owns `key`; None if the ring is empty. Costs O(log points)."""
