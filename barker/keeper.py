@@ -3,8 +3,8 @@
 * Which addresses are ours is the ring's to say, as the directory tells it to everybody. A `put` to
   what belongs to another is refused as ``moved``.
 * A batch of puts is written to the journal in one piece, and only then does anything come of it:
-  it is applied, handed on, and acked, once for the whole batch. If the journal can't be written,
-  the batch is refused as ``full``, as if it had never come.
+  it is applied, handed on, and acked, once for the whole batch or for several (`barker.acks`). If
+  the journal can't be written, the batch is refused as ``full``, as if it had never come.
 * After a ``full``, everything that comes over the same link is refused, too, until the sender can
   have heard of it: else what it had sent behind would overtake what it will send again. A ping goes
   with the refusal, and whatever comes before its pong was sent before.
@@ -18,6 +18,7 @@ from operator import attrgetter
 from typing import Generic, TypeVar
 
 from barker import barks, state, wire
+from barker.acks import Acks
 from barker.arguments import at_least_0, service_name
 from barker.feed import People
 from barker.journal import Journal, NoJournal
@@ -115,6 +116,7 @@ class Keeper(Service, Generic[Stage]):
         self._moved: dict[int, list[str]] = {}  # of this batch, by number of the put
         self._ours: set[str] = set()
         self._full: dict[Link, int] = {}  # how many pongs until it has heard that something was
+        self._acks = Acks(self)
         self.watch(self.address, self._ring_changed)
 
     # --- what the two kinds fill in ---
@@ -194,6 +196,7 @@ class Keeper(Service, Generic[Stage]):
         self.serve(self.address, CONSISTENT)
 
     async def stopping(self) -> None:
+        self._acks.say_all()
         await super().stopping()
         self.journal.close()
 
@@ -278,6 +281,7 @@ class Keeper(Service, Generic[Stage]):
 
     def link_down(self, link: Link) -> None:
         self._full.pop(link, None)
+        self._acks.forget(link)
 
     def batch_end(self, link: Link) -> None:
         if self._staged:
@@ -288,9 +292,7 @@ class Keeper(Service, Generic[Stage]):
             for seq, moved in self._moved.items():
                 self._refuse(link, seq, wire.MOVED, "another one's share of the ring", moved)
             self._moved.clear()
-        if link.acked != link.received:
-            link.acked = link.received
-            link.send(wire.ack_line(link.received))
+        self._acks.owe(link)
 
     def _commit(self, link: Link) -> None:
         # Until `append` returns they are still `_staged`: a header that it writes goes before them.

@@ -17,7 +17,7 @@ OURS = {*PACKAGES, "launch"}
 LAYERS = (
     "ages barks events frames friends graph handshake lines proof protocol ring routing streams"
     " strictjson users window wire",
-    "agent arguments arrivals connecting delivery feed framing hosts journal lab link node"
+    "acks agent arguments arrivals connecting delivery feed framing hosts journal lab link node"
     " peers processes service state tls",
     "bizlogic directory followers handover inbox keeper manifold outbox publisher readers replicas"
     " suggestions timelines",

@@ -101,7 +101,8 @@ class RecoveryTest(unittest.TestCase):
         self.timers: list[Any] = []
         self.dialers: list[FakeDialer] = []
         self.patch(peers, "Dialer", FakeDialer)
-        self.patch(Node, "now", staticmethod(lambda: 0.0))
+        self.clock = 0.0
+        self.patch(Node, "now", staticmethod(lambda: self.clock))
         self.patch(Node, "later", lambda node, delay_s, work: self.timers.append(work))
         self.links: dict[Node, Peer] = {}
         names = [*users.PEOPLE, *users.DOGS, *(f"quiet{i}" for i in range(150))]
@@ -178,6 +179,7 @@ class RecoveryTest(unittest.TestCase):
         """These puts as one batch; everything that is said in return."""
         link = link or self.links[manifold]
         link.pongs = link.pings  # it has heard all that was said before
+        self.clock += 1.0  # after a pause, so that it is acked at once
         for message in link.numbered(*puts):
             manifold.on_put(link, decoded(message))  # type: ignore[arg-type]
         manifold.batch_end(link)  # type: ignore[arg-type]
@@ -307,6 +309,19 @@ class OutboxRecovery(RecoveryTest):
         with contextlib.suppress(StopIteration):
             before.stopping().send(None)
         self.assertEqual(self.pushed(self.bizlogic(self.outbox())), [])
+
+    def test_an_ack_that_waits_for_others_is_said_at_a_clean_stop(self) -> None:
+        stopped, link = self.outbox(), Peer()
+        said = []
+        for text in "ab":  # without a pause between
+            for message in link.numbered(*self.barks(text)):
+                stopped.on_put(link, decoded(message))  # type: ignore[arg-type]
+            stopped.batch_end(link)  # type: ignore[arg-type]
+            said.append(link.take())
+        self.assertEqual(said, [[{"op": "ack", "seq": 1}], []])
+        with contextlib.suppress(StopIteration):
+            stopped.stopping().send(None)
+        self.assertEqual(link.take(), [{"op": "ack", "seq": 2}])
 
     def test_what_was_said_before_the_kill_is_known_after_it(self) -> None:
         before = self.outbox()

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from barker import (
+    acks,
     barks,
     delivery,
     handover,
@@ -68,6 +69,7 @@ FOLLOWS = {
 WINDOW = 6
 READER_WINDOW = 8
 BUSY_MESSAGES = 5  # of which one line may have many
+EVENT_S = 0.001  # how long each event takes, so that some acks are due at once and some later
 HANDFUL = 3  # of puts in a line, in a record, of messages to one reader
 BACKLOG = 7
 KEEP = 200  # far more than are said: what is retained is a limit of its own
@@ -339,6 +341,7 @@ class Party:
             made = Inbox(argparse.Namespace(**self.world.args, address="inbox", push=None))
         made.name = self.name
         made.party = self  # type: ignore[attr-defined]
+        made.now = lambda: self.world.now_s  # type: ignore[method-assign]
         made.later = lambda delay_s, work: self.timers.append(work)  # type: ignore[method-assign]
         made.tell_directory = self.tell_directory  # type: ignore[method-assign]
         made.start = lambda work, name: work.close()  # type: ignore
@@ -502,6 +505,7 @@ class Simulation:
             "max_backlog": BACKLOG,
         }
         self.clock = 1000
+        self.now_s = 0.0
         self.faults: list[str] = []
         self.disks: dict[str, Disk] = {}
         self.epochs = (f"{n:016x}" for n in itertools.count(1))
@@ -550,6 +554,7 @@ class Simulation:
     def play(self, event: Event) -> None:
         """Do it; what is not possible now is passed over."""
         action, name, *more = event
+        self.now_s += EVENT_S
         getattr(self, f"_{action}")(name, *more)
         if self.faults:
             raise Failure(self.faults[0])
@@ -975,6 +980,7 @@ def small_world() -> Iterator[pathlib.Path]:
         (state / "users.json").write_text(json.dumps(FOLLOWS))
         duplicates = functools.partial(Duplicates, window=2 * WINDOW)
         patch(wire, "UNACKED_WINDOW", WINDOW)
+        patch(acks, "AT_ONCE", WINDOW // 2)
         patch(inbox, "Duplicates", duplicates)
         patch(listen, "WINDOW", READER_WINDOW)
         for module in (delivery, keeper, readers):

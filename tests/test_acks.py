@@ -1,0 +1,111 @@
+"""Acks: the first at once, the others at a distance, and none forgotten."""
+
+import unittest
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from barker import acks, wire
+from barker.acks import APART_S, AT_ONCE, Acks
+
+
+class Link:
+    def __init__(self) -> None:
+        self.received = self.acked = 0
+        self.said: list[int] = []
+
+    def write(self, lines: Iterable[bytes]) -> None:
+        self.said += [wire.decode(line)["seq"] for line in lines]
+
+
+class Node:
+    """A clock that is moved by hand, and what is to be done later."""
+
+    def __init__(self) -> None:
+        self.clock = 100.0
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+
+    def now(self) -> float:
+        return self.clock
+
+    def later(self, delay_s: float, work: Callable[[], None]) -> None:
+        self.timers.append((self.clock + delay_s, work))
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock += seconds
+        due = [work for at, work in self.timers if at <= self.clock]
+        self.timers = [(at, work) for at, work in self.timers if at > self.clock]
+        for work in due:
+            work()
+
+
+class AcksTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.node = Node()
+        self.acks = Acks(self.node)  # type: ignore[arg-type]
+        self.link = Link()
+
+    def receive(self, link: Link, count: int = 1) -> None:
+        link.received += count
+        self.acks.owe(link)  # type: ignore[arg-type]
+
+    def test_whoever_comes_after_a_pause_is_acked_at_once(self) -> None:
+        for seq in (1, 2, 3):
+            self.receive(self.link)
+            self.assertEqual((self.link.said[-1], self.link.acked), (seq, seq))
+            self.node.pass_time(APART_S)
+        self.assertEqual(self.node.timers, [])
+
+    def test_what_comes_soon_after_an_ack_shares_the_next_one(self) -> None:
+        for _ in range(5):
+            self.receive(self.link)
+            self.node.pass_time(APART_S / 10)
+        self.assertEqual((self.link.said, self.link.acked), ([1], 1))
+        self.assertEqual(len(self.node.timers), 1)
+        self.node.pass_time(APART_S)
+        self.assertEqual((self.link.said, self.link.acked), ([1, 5], 5))
+
+    def test_a_stream_of_puts_has_acks_at_that_distance_and_the_last_of_it_one_of_its_own(
+        self,
+    ) -> None:
+        times = 100
+        for _ in range(times):
+            self.receive(self.link)
+            self.node.pass_time(APART_S / 4)
+        self.assertLessEqual(len(self.link.said), times // 4 + 1)
+        self.assertGreater(len(self.link.said), times // 8)
+        self.node.pass_time(APART_S)
+        self.assertEqual(self.link.said[-1], times)
+        self.assertEqual(self.node.timers, [])
+
+    def test_links_do_not_wait_for_each_other(self) -> None:
+        self.receive(self.link)
+        other = Link()
+        self.receive(other)
+        self.assertEqual(other.said, [1])
+
+    def test_nobody_comes_near_the_end_of_its_window(self) -> None:
+        self.receive(self.link)
+        self.receive(self.link, AT_ONCE)
+        self.assertEqual(self.link.said, [1, 1 + AT_ONCE])
+        self.assertLess(acks.AT_ONCE, wire.UNACKED_WINDOW)
+
+    def test_nothing_is_said_twice(self) -> None:
+        self.receive(self.link)
+        self.receive(self.link)
+        self.acks.say_all()
+        self.acks.owe(self.link)  # type: ignore[arg-type]
+        self.node.pass_time(10 * APART_S)
+        self.assertEqual(self.link.said, [1, 2])
+
+    def test_whoever_has_gone_is_forgotten(self) -> None:
+        self.receive(self.link)
+        self.receive(self.link)
+        self.acks.forget(self.link)  # type: ignore[arg-type]
+        self.node.pass_time(APART_S)
+        self.assertEqual(self.link.said, [1])
+        held: list[Any] = [*self.acks._owed, *self.acks._not_before]
+        self.assertEqual(held, [])
+
+
+if __name__ == "__main__":
+    unittest.main()
