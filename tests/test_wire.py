@@ -7,7 +7,6 @@ import random
 import unittest
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
-from unittest import mock
 
 from barker import barks, proof, strictjson, wire
 from barker.barks import Bark
@@ -473,61 +472,6 @@ class BodyTest(WireCase):
                         line = line[:i] + dice.choice(splinters) + line[min(j, i + 8) :]
             taken += self.assertMeans(line)
         self.assertGreater(taken, rounds // 50)
-
-
-class QuickTest(WireCase):
-    """The pattern for quiet times lets through what the table does, as the same."""
-
-    def both(self, line: bytes) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-        """The line by the pattern, and without it. None: it is refused, or not for the pattern."""
-        try:
-            with mock.patch.object(wire, "_quick", lambda line: None):
-                message = decode(line)
-        except ProtocolError:
-            message = None
-        return wire._decode_quickly(line), message
-
-    def test_what_our_own_hot_paths_write_is_read_by_it(self) -> None:
-        epoch, body = "0123456789abcdef", '{"id":"x","user":"rdl","content":"Wöof"}'.encode()
-        for line in (
-            wire.ack_line(0),
-            wire.ack_line(4096),
-            wire.put_line(7, b'["outbox/rdl"]', wire.unstamped(body)),
-            wire.put_line(7, b'["bizlogic"]', wire.stamped(epoch, 12, body)),
-            wire.messages_line(epoch.encode(), [b'"inbox/rdl":5'], [body], False),
-        ):
-            quickly, thoroughly = self.both(line)
-            self.assertIsNotNone(quickly, line)
-            self.assertEqual(quickly, thoroughly, line)
-
-    def test_mutated_lines_are_the_same_or_are_not_for_it(self) -> None:
-        dice = random.Random(9)
-        epoch = "0123456789abcdef"
-        bodies = ("{}", '{"a":1}', '{"a":"{"}', '{"a":"é"}', '{"a":[]}', '{"a":1.50,"a":"x"}')
-        splinters = (
-            *(b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b" ", b"\t", b"\r", b"\n", b"0"),
-            *(b"-1", b"1e5", b"9" * 15, b"9" * 16, b"\xff", b'"old":true,', b'"late":true,', b"A"),
-            *(b'"body":{}', b'"n":1,', b',"x":1', b"a/b", b"a" * 90, b'","b', b"null", b"NaN"),
-        )
-        read, rounds = 0, 25_000 if SLOW else 8_000
-        for _ in range(rounds):
-            n, body = dice.choice((0, 1, 9, 10**14, wire.MAX_COUNT)), dice.choice(bodies).encode()
-            load = dice.choice((wire.unstamped(body), wire.stamped(epoch, n, body)))
-            line = dice.choice(
-                (
-                    wire.ack_line(n),
-                    wire.put_line(n, dice.choice((b'["a/b"]', b'["a"]', b'["a","b"]')), load),
-                    wire.messages_line(epoch.encode(), [b'"a/b":%d' % n], [body], False),
-                )
-            )
-            for _ in range(dice.randrange(3)):
-                i = dice.randrange(len(line) + 1)
-                line = line[:i] + dice.choice((b"", *splinters)) + line[i + dice.randrange(3) :]
-            quickly, thoroughly = self.both(line)
-            if quickly is not None:
-                read += 1
-                self.assertEqual(quickly, thoroughly, line)
-        self.assertGreater(read, rounds // 10)
 
 
 class GroupTest(WireCase):
