@@ -79,8 +79,21 @@ class LoadTest(unittest.TestCase):
             [1, 50, 99, 100, 100],
         )
         self.assertEqual(load.percentile([7.0], 0.5), 7.0)
-        took = [1_000_000 * n for n in reversed(hundred)]
-        self.assertEqual(load.latencies(took), {"p50": 50, "p99": 99, "p99.9": 100})
+
+    def test_the_first_second_is_told_by_itself(self) -> None:
+        latencies, begun = load.Latencies(), 1_700_000_000 * 10**9
+
+        def shown(said_s: float, took_ms: int) -> None:
+            said = begun + round(said_s * 1e9)
+            latencies.add(f"{said} woof", said + took_ms * 1_000_000)
+
+        for i in range(10):
+            shown(i / 10, 1000 + i)
+        self.assertIsNone(latencies.figures())
+        for n in reversed(range(1, 101)):
+            shown(1.0 + n / 50, n)
+        expected = {"p50": 50, "p99": 99, "p99.9": 100, "first p99": 1009}
+        self.assertEqual(latencies.figures(), expected)
 
 
 class FigureTest(unittest.TestCase):

@@ -80,18 +80,17 @@ def fan_out(world: World, encode: bool) -> Chunk:
 def count_down(expect: int, timed: bool) -> Chunk:
     """The listener."""
     left = expect
-    took: list[int] = []
+    latencies = load.Latencies()
 
     def change(chunk: bytes) -> bytes:
         nonlocal left
         for line in chunk.splitlines():
             message = json.loads(line)
             if timed:
-                took.append(time.time_ns() - load.said_at_ns(message["body"]["content"]))
+                latencies.add(message["body"]["content"], time.time_ns())
             left -= 1
         if not left:
-            latency = load.latencies(took) if took else None
-            load.say("shown", cpu_s=time.process_time(), latency=latency)
+            load.say("shown", cpu_s=time.process_time(), latency=latencies.figures())
         return b""
 
     return change

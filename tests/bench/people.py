@@ -121,7 +121,7 @@ class Listener(Node):
     async def started(self) -> None:
         args = self.args
         self._shown = 0
-        self._took: list[int] = []
+        self._latencies = load.Latencies()
         self._marks: Iterator[int] = iter(args.expect)
         self._next = next(self._marks)
         show = self._timed if args.timed else self._count
@@ -144,12 +144,11 @@ class Listener(Node):
             self._mark()
 
     def _timed(self, reader: str, fields: dict[str, Any], late: bool) -> None:
-        self._took.append(time.time_ns() - load.said_at_ns(fields["content"]))
+        self._latencies.add(fields["content"], time.time_ns())
         self._count(reader, fields, late)
 
     def _mark(self) -> None:
-        latency = load.latencies(self._took) if self._took else None
-        load.say("shown", cpu_s=time.process_time(), latency=latency)
+        load.say("shown", cpu_s=time.process_time(), latency=self._latencies.figures())
         self._next = next(self._marks, 0)
         if not self._next:
             self.stop()
