@@ -19,7 +19,7 @@ from barker import barks, hosts, state, wire
 from barker.arguments import common_arguments, positive, quick_parser
 from barker.barks import Bark
 from barker.delivery import Delivery, Job
-from barker.node import Node, run_node
+from barker.node import WANTS_TLS, Node, run_node
 from barker.routing import Target
 from barker.wire import BarkerError
 
@@ -84,7 +84,7 @@ class Speaker(Node):
         if isinstance(fault, BarkerError):  # "connection refused" says less than the time-out does
             self.fault = fault
         elif isinstance(fault, EOFError) and not self.tls.opening:
-            self.fault = EOFError("it hangs up without a word; does it want TLS (--tls-ca)?")
+            self.fault = EOFError(WANTS_TLS)
 
 
 class Saying(Delivery):

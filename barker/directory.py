@@ -220,7 +220,7 @@ class Directory(Service):
         if epoch != self.epoch:
             return  # frozen meanwhile, and begun anew
         self._settling = False
-        log.info("settled with %d services", sum(map(bool, self._services.values())))
+        log.info("settled; services: %d", sum(map(bool, self._services.values())))
         for link, prefixes in self._watchers.items():
             for prefix in prefixes:
                 self.on_watch(link, {"prefix": prefix})

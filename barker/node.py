@@ -39,6 +39,8 @@ BACKOFF_MAX_S = 1.0
 # A link that lived for less than this was no success: the back-off goes on where it was.
 STABLE_S = 2.0
 CONNECT_TIMEOUT_S = 2.0
+# What it means if somebody who is there says nothing at all.
+WANTS_TLS = "it hangs up without a word; does it want TLS (--tls-ca)?"
 # A ticker this many heartbeats late means that this process was frozen, or the machine asleep. An
 # idle peer may have been silent for a heartbeat and a tick before that; so longer stalls than this
 # one may have been taken for death, by us or by them, and shorter ones can't have been.
@@ -60,6 +62,7 @@ class Dialer:
         self, node: "Node", host: str, port: int, conversation: Conversation, expect: str | None
     ) -> None:
         self.place = (host, port)
+        self.hang_ups = 0  # one after the other, each without a word
         self._node = node
         self._conversation = conversation
         self._expect = expect
@@ -82,8 +85,10 @@ class Dialer:
                     context=node.tls.opening,
                 )
             except (OSError, TimeoutError, EOFError, BarkerError) as fault:
+                self.hang_ups = self.hang_ups + 1 if isinstance(fault, EOFError) else 0
                 node.dial_failed(self, fault)
             else:
+                self.hang_ups = 0
                 since = node.now()
                 try:
                     await node.attend(link, self._conversation)
@@ -142,6 +147,8 @@ class Node:
         """A connect or a greeting came to nothing; another try follows by itself."""
         if isinstance(fault, BarkerError):
             log.warning("%s: %s", hosts.spell(*dialer.place), fault)
+        elif dialer.hang_ups > 1 and not self.tls.opening:  # once, it may have been stopping
+            log.warning("%s: %s", hosts.spell(*dialer.place), WANTS_TLS)
         else:
             log.debug("%s: %r", hosts.spell(*dialer.place), fault)
 

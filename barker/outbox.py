@@ -243,7 +243,7 @@ class Outbox(Keeper[Stamped]):
         for push in self._pushes:
             push.take_recovered()
             if len(push):
-                log.info("%d puts are still to be pushed to %s", len(push), push.service)
+                log.info("still to be pushed to %s: %d", push.service, len(push))
                 push.ages.added(push.put_count, self.now())  # older than we can tell
 
     async def stopping(self) -> None:
@@ -251,7 +251,7 @@ class Outbox(Keeper[Stamped]):
         await super().stopping()
         waiting = sum(map(len, self._pushes))
         if waiting and self.args.no_journal:
-            log.warning("%d puts were still waiting", waiting)
+            log.warning("still waiting, and gone with us: %d", waiting)
 
     # --- being watched ---
 

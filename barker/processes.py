@@ -36,6 +36,9 @@ from barker.state import (
 # Between asking a child to stop and ending it the hard way. Most are gone within milliseconds; an
 # inbox that hands over to others gives itself five seconds, and every node two for its links.
 PATIENCE_S = 8.0
+# Ports that other protocols have, to which no browser connects: the "bad ports" of the Fetch
+# standard, of those above ours.
+NO_BROWSER = frozenset({6000, 6566, *range(6665, 6670), 6679, 6697, 10080})
 
 # Colours of labels that can be read on black and on white.
 _COLOURS = (36, 33, 35, 32, 34, 31)
@@ -251,9 +254,9 @@ def run_fleet(
 ) -> int:
     """What a launcher does after its arguments; `announce` makes the text printed after the start.
 
-    If a port is taken nothing is started: the exit status is 1, and the message says which port,
-    who wanted it, and that `flag` moves it. Neither is anything if all would refuse to; raises
-    StateError then.
+    If a port is taken, or none for a page, nothing is started: the exit status is 1, and the
+    message says which port, who wanted it, and that `flag` moves it. Neither is anything if all
+    would refuse to; raises StateError then.
     """
     tolerate_any_text()
     tls.contexts(args, is_service=True)
@@ -262,6 +265,14 @@ def run_fleet(
     if any(command.port and command.port > 65535 for command in commands):
         complain(program, "ports end at 65535, and some of these would be beyond")
         return 1
+    for command in commands:
+        if command.port in NO_BROWSER:
+            complain(
+                program,
+                f"no browser connects to port {command.port}, which would be {command.label}'s."
+                f" {flag}",
+            )
+            return 1
     try:
         at = hosts.addresses(args.host, 0)
         refusal = hosts.why_closed(args.host, at, args.secret_file, args.advertise)

@@ -31,6 +31,7 @@ let feed = null; // a Dialer of webui/link.js
 let epoch = null; // of the monitor whose frames we have, and how far we have come
 let serial = 0;
 let ackTimer = null;
+let alone = ""; // why the monitor has no directory, if it has none
 let news = false; // frames that have come since the last drawing
 
 const settingsNow = () => JSON.stringify(window.BARKER ?? null);
@@ -57,6 +58,10 @@ function receive(message) {
   serial = message.serial;
   if (message.op === "subscribed") return;
   if (model.add(message.body)) news = true;
+  if (alone !== (message.body.alone ?? "")) {
+    alone = message.body.alone ?? "";
+    showState();
+  }
   ackTimer ??= setTimeout(() => {
     ackTimer = null;
     feed?.send({ op: "ack", address: "monitor", serial });
@@ -91,6 +96,10 @@ function trouble() {
   return `Nobody answers at ${host}:${port}. “python monitoring/launch.py” starts the monitor; the graphs go on then.`;
 }
 
+function aloneWords() {
+  return alone && `The monitor has no directory (${alone}): it sees whom it knew, and nobody who starts.`;
+}
+
 let downSince = performance.now();
 
 function showState() {
@@ -100,7 +109,7 @@ function showState() {
   const lasting = !up && (!feed || feed.offline);
   document.documentElement.dataset.state = up ? "connected" : lasting ? "offline" : "reconnecting";
   setText($("state"), up ? "Live" : lasting ? "Offline" : epoch ? "Reconnecting" : "Connecting");
-  const words = !up && (lasting || now - downSince > WORDS_AFTER_MS) ? trouble() : "";
+  const words = up ? aloneWords() : lasting || now - downSince > WORDS_AFTER_MS ? trouble() : "";
   setText($("words"), words);
   showTrust($("trust"), words && (feed?.fault?.url ?? ""));
   $("trouble").hidden = words === "";

@@ -18,12 +18,12 @@ from typing import Any
 
 from barker import hosts, state, wire
 from barker.link import Link, Message
-from barker.node import Node, run_node
+from barker.node import Dialer, Node, run_node
 from barker.peers import Peers
 from barker.routing import ORDERED, Target
 from barker.service import Service, log, service_parser
 from barker.streams import Cursor, Stream
-from barker.wire import ProtocolError
+from barker.wire import BarkerError, ProtocolError
 from monitoring.picture import MAX_SERVICES, BadSample, Picture
 from monitoring.table import table
 
@@ -99,6 +99,8 @@ class Monitor(Service):
         self._frames: Stream[bytes] = Stream(HISTORY)
         self._pages: dict[Link, Cursor] = {}
         self._shown = 0
+        self._frames_alone = 0  # made since there was a directory
+        self._why_alone = ""
 
     async def ready(self) -> None:
         self._agents = Agents(self)
@@ -108,6 +110,12 @@ class Monitor(Service):
     def thawed(self) -> None:
         self._agents.picture.blind(now_ms())
         super().thawed()
+
+    def dial_failed(self, dialer: Dialer, fault: Exception) -> None:
+        super().dial_failed(dialer, fault)
+        if dialer.place == self.args.directory:
+            words = fault.reason if isinstance(fault, BarkerError) else "it does not answer"
+            self._why_alone = f"{hosts.spell(*dialer.place)}: {words}"
 
     def gauges(self) -> dict[str, Any]:
         return {
@@ -127,6 +135,9 @@ class Monitor(Service):
         self._soon()
         # It is told as of the full second, when the samples in it were taken.
         frame = self._agents.picture.frame(now_ms() - round(1000 * FRAME_PHASE_S))
+        self._frames_alone = 0 if self.has_directory else self._frames_alone + 1
+        if self._frames_alone > 1:  # for a moment, at a start, everybody is
+            frame["alone"] = self._why_alone
         body = wire.dumps(frame)
         if len(body) > wire.MAX_LINE_BYTES - 200:  # long names, many services: then without details
             for row in frame["services"]:

@@ -166,6 +166,26 @@ class LaunchTest(ProjectTest):
         launcher.kill()
         self.assertGone(self.children(launcher.lines))
 
+    def test_a_port_at_which_no_page_could_ask_is_refused(self) -> None:
+        for program, shift, label in (
+            ("launch.py", 328, "directory-6000"),
+            ("monitoring/launch.py", 300, "monitor-6000"),
+            ("launch.py", 746, "inbox-6566"),
+        ):
+            ran = subprocess.run(
+                [sys.executable, program, "--shift-ports", str(shift)],
+                cwd=self.root,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE_S,
+            )
+            self.assertEqual((ran.returncode, ran.stdout), (1, ""), program)
+            port = label.rpartition("-")[2]
+            self.assertIn(
+                f"no browser connects to port {port}, which would be {label}'s", ran.stderr
+            )
+            self.assertIn("--shift-ports", ran.stderr)
+
     def test_a_busy_port_stops_it_before_anything_is_started(self) -> None:
         with socket.create_server(("127.0.0.1", 5801 + self.shift)):
             launcher = self.launch()

@@ -2,7 +2,10 @@
 
 import argparse
 import asyncio
+import contextlib
+import io
 import json
+import logging
 import os
 import pathlib
 import random
@@ -20,6 +23,7 @@ from barker import state, wire
 from barker.link import Link, Message
 from barker.peers import Peers
 from barker.routing import CONSISTENT, ORDERED, RouteTable, Target
+from monitoring.monitor import Monitor, parser
 from monitoring.picture import MAX_SERVICES, REMEMBER_MS, BadSample, Picture
 from monitoring.rates import Meter, Run
 from monitoring.table import WIDTH, table
@@ -405,6 +409,40 @@ class MonitorTest(unittest.IsolatedAsyncioTestCase):
         await until(lambda: len(page.frames) > count, "frames go on")
         self.assertEqual([r["up"] for r in page.rows.values()].count(True), 4)
         self.assertEqual(len(page.frames[-1]["routes"]["outbox"]["targets"]), 1)
+
+
+class AloneTest(unittest.IsolatedAsyncioTestCase):
+    async def frames_of(self, fleet: Fleet, *flags: str) -> list[dict[str, Any]]:
+        """What a monitor with these flags has made of three seconds."""
+        monitor = Monitor(parser().parse_args([*fleet.flags, "--port", "0", *flags]))
+        run = asyncio.create_task(monitor.run())
+        await until(lambda: monitor._frames.last >= 3, "three frames")
+        monitor.stop()
+        await run
+        return [json.loads(body) for body in monitor._frames.entries]
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: lives by frames that come once a second")
+    async def test_a_monitor_that_is_turned_away_says_so(self) -> None:
+        """It sees nobody, and looked as if there was nobody."""
+        logging.disable(logging.CRITICAL)
+        self.addCleanup(logging.disable, logging.NOTSET)
+        self.enterContext(contextlib.redirect_stdout(io.StringIO()))  # who is READY
+        with Fleet() as fleet:
+            await asyncio.get_running_loop().run_in_executor(None, fleet.directory)
+            place = f"127.0.0.1:{fleet.port}"
+            other = fleet.state / "another secret"
+            other.write_text("cd" * 32)
+            other.chmod(0o600)
+            for flags, why in (
+                (
+                    ("--secret-file", str(other)),
+                    f"{place}: you don't know the secret of this system",
+                ),
+                (("--directory", "127.0.0.1:1"), "127.0.0.1:1: it does not answer"),
+                ((), None),
+            ):
+                frames = await self.frames_of(fleet, *flags)
+                self.assertEqual([f.get("alone") for f in frames[1:]], [why] * (len(frames) - 1))
 
 
 class CommandTest(unittest.TestCase):

@@ -270,6 +270,25 @@ class WalkThroughTest(PageCase):
 class SimulatedTest(PageCase):
     """The page alone, fed by the test; time is what the frames say."""
 
+    def test_a_monitor_without_a_directory_is_no_empty_system(self) -> None:
+        self.open_simulated()
+        trouble = self.browser.execute("""
+            feed = { up: true, send() {}, close() {} }; // as if there were a link
+            showState();
+            const seen = [];
+            for (const alone of [undefined, "127.0.0.1:5672: it does not answer", undefined]) {
+              receive({ op: "message", address: "monitor", epoch: "00".repeat(8),
+                serial: seen.length + 1, body: { at: T0 + 1000 * seen.length, depth: null,
+                  services: [], routes: {}, left_out: 0, events: [], alone } });
+              seen.push([$("trouble").hidden, $("words").textContent, $("state").textContent]);
+            }
+            feed = null;
+            return seen;
+        """)
+        self.assertEqual([hidden for hidden, *_ in trouble], [True, False, True])
+        self.assertEqual({state for *_, state in trouble}, {"Live"})
+        self.assertIn("no directory (127.0.0.1:5672: it does not answer)", trouble[1][1])
+
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: measures an hour")
     def test_an_hour_of_ten_services_leaves_memory_and_frame_time_flat(self) -> None:
         browser = self.browser

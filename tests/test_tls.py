@@ -278,6 +278,8 @@ class SystemTest(unittest.TestCase):
             plain = fleet.run("bark", "ark3", "--timeout", "0.5", "in", "the", "clear")
             self.assertEqual(plain.ended(), 1)
             self.assertRegex(plain.lines[-1], "no directory at .*--tls-ca")
+            deaf = fleet.run("listen", "ark3")
+            deaf.wait_for(rf"127.0.0.1:{fleet.port}: it hangs up .*--tls-ca")
             fleet.more_flags = ("--tls-ca", str(CERTIFICATES / "stranger.pem"))
             fooled = fleet.run("bark", "ark3", "--timeout", "0.5", "to", "whom?")
             self.assertEqual(fooled.ended(), 1)
