@@ -11,6 +11,8 @@ What a bark alone costs at a hop is that a process is woken for it, twice if the
 well. At 2,000 barks a second this saves a tenth of the whole pipeline's work.
 """
 
+import functools
+
 from barker import wire
 from barker.link import Link
 from barker.node import Node
@@ -26,8 +28,8 @@ class Acks:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._not_before: dict[Link, float] = {}
-        self._owed: set[Link] = set()  # those who get theirs with the next round
+        self._due: dict[Link, float] = {}  # from when on there may be another one
+        self._waiting: set[Link] = set()  # those who get theirs then
 
     def owe(self, link: Link) -> None:
         """Everything that the link has received is taken over or refused; the ack is due."""
@@ -35,27 +37,26 @@ class Acks:
         if not unacked:
             return
         now = self._node.now()
-        if unacked >= AT_ONCE or now >= self._not_before.get(link, now):
-            self._say(link, now)
-        elif link not in self._owed:
-            if not self._owed:
-                self._node.later(APART_S, self.say_all)
-            self._owed.add(link)
+        due = self._due.get(link, now)
+        if now >= due or unacked >= AT_ONCE:
+            self._due[link] = now + APART_S
+            self.say(link)
+        elif link not in self._waiting:
+            self._waiting.add(link)
+            self._node.later(due - now, functools.partial(self._late, link))
 
-    def say_all(self) -> None:
-        """Ack whatever is owed."""
-        owed, self._owed = self._owed, set()
-        now = self._node.now()
-        for link in owed:
-            self._say(link, now)
+    def _late(self, link: Link) -> None:
+        if link in self._waiting:  # it is still there
+            self._waiting.remove(link)
+            self.owe(link)
 
-    def _say(self, link: Link, now: float) -> None:
+    def say(self, link: Link) -> None:
+        """Ack all of it now; for a link that is about to be closed, the last moment."""
         if link.received != link.acked:
             link.acked = link.received
-            self._not_before[link] = now + APART_S
             link.write((wire.ack_line(link.received),))
 
     def forget(self, link: Link) -> None:
         """It is closed."""
-        self._not_before.pop(link, None)
-        self._owed.discard(link)
+        self._due.pop(link, None)
+        self._waiting.discard(link)

@@ -13,6 +13,7 @@
 
 import argparse
 import asyncio
+import functools
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Generic, TypeVar
@@ -196,7 +197,6 @@ class Keeper(Service, Generic[Stage]):
         self.serve(self.address, CONSISTENT)
 
     async def stopping(self) -> None:
-        self._acks.say_all()
         await super().stopping()
         self.journal.close()
 
@@ -279,8 +279,13 @@ class Keeper(Service, Generic[Stage]):
             link.ping()
             self._full[link] = link.pings
 
+    def link_up(self, link: Link) -> None:
+        super().link_up(link)
+        link.before_close = functools.partial(self._acks.say, link)
+
     def link_down(self, link: Link) -> None:
         self._full.pop(link, None)
+        self._acks.say(link)  # it may have ended at the other side only
         self._acks.forget(link)
 
     def batch_end(self, link: Link) -> None:

@@ -118,14 +118,14 @@ class Link:
         self._early: list[bytes] = []  # came in one read with the handshake's last message
         self.peer: Message = {}
         self.closed = False
-        self.heard = self._loop.time()
-        self.pinged = 0.0
+        self.heard, self.pinged = self._loop.time(), 0.0
         self.messages_in = self.messages_out = 0
         # Acceptor's side of `put`: the last number received, and the last one acked.
         self.received = self.acked = 0
         self.pings = self.pongs = 0  # said by us, and heard
         self._waits: asyncio.Task[None] | None = None
         self.before_read: Callable[[float], object] = bool  # for whoever attends to it to fill in
+        self.before_close: Callable[[], object] = bool
 
     def begin(self, framing: Framing, data: bytes) -> None:
         """Go on with the framing that the first bytes have asked for; `data` came after them."""
@@ -216,13 +216,12 @@ class Link:
             if not self.closed:
                 arrived = functools.partial(self._arrived, conversation)
                 await read_directly(self._reader, self._transport, READ_BYTES, arrived)
-        except (ConnectionError, TimeoutError):
-            pass
         except BarkerError as fault:
             log.warning("%r: %s", self, fault)
             self.close(fault)
         except OSError as fault:
-            log.info("%r: %s", self, fault)
+            if not isinstance(fault, (ConnectionError, TimeoutError)):
+                log.info("%r: %s", self, fault)
         finally:
             conversation.link_down(self)
             await self.let_go()
@@ -356,6 +355,7 @@ class Link:
         """
         if self.closed:
             return
+        self.before_close()
         if fault:
             self.send(wire.encode("error", code=fault.code, reason=fault.reason[:500]))
         self.flush()

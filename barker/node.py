@@ -145,12 +145,17 @@ class Node:
 
     def dial_failed(self, dialer: Dialer, fault: Exception) -> None:
         """A connect or a greeting came to nothing; another try follows by itself."""
-        if isinstance(fault, BarkerError):
-            log.warning("%s: %s", hosts.spell(*dialer.place), fault)
-        elif dialer.hang_ups > 1 and not self.tls.opening:  # once, it may have been stopping
-            log.warning("%s: %s", hosts.spell(*dialer.place), WANTS_TLS)
+        if words := self.why(dialer, fault):
+            log.warning("%s: %s", hosts.spell(*dialer.place), words)
         else:
             log.debug("%s: %r", hosts.spell(*dialer.place), fault)
+
+    def why(self, dialer: Dialer, fault: Exception) -> str:
+        """What such a fault says besides that nobody answers; "" if that is all."""
+        if isinstance(fault, BarkerError):
+            return str(fault)
+        # Once, it may have been stopping.
+        return WANTS_TLS if dialer.hang_ups > 1 and not self.tls.opening else ""
 
     # --- what subclasses use ---
 

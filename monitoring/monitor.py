@@ -23,7 +23,7 @@ from barker.peers import Peers
 from barker.routing import ORDERED, Target
 from barker.service import Service, log, service_parser
 from barker.streams import Cursor, Stream
-from barker.wire import BarkerError, ProtocolError
+from barker.wire import ProtocolError
 from monitoring.picture import MAX_SERVICES, BadSample, Picture
 from monitoring.table import table
 
@@ -114,8 +114,7 @@ class Monitor(Service):
     def dial_failed(self, dialer: Dialer, fault: Exception) -> None:
         super().dial_failed(dialer, fault)
         if dialer.place == self.args.directory:
-            words = fault.reason if isinstance(fault, BarkerError) else "it does not answer"
-            self._why_alone = f"{hosts.spell(*dialer.place)}: {words}"
+            self._why_alone = self.why(dialer, fault)
 
     def gauges(self) -> dict[str, Any]:
         return {
@@ -135,9 +134,13 @@ class Monitor(Service):
         self._soon()
         # It is told as of the full second, when the samples in it were taken.
         frame = self._agents.picture.frame(now_ms() - round(1000 * FRAME_PHASE_S))
-        self._frames_alone = 0 if self.has_directory else self._frames_alone + 1
+        if self.has_directory:
+            self._frames_alone, self._why_alone = 0, ""
+        else:
+            self._frames_alone += 1
         if self._frames_alone > 1:  # for a moment, at a start, everybody is
-            frame["alone"] = self._why_alone
+            where = hosts.spell(*self.args.directory)
+            frame["alone"] = f"{where}: {self._why_alone or 'it does not answer'}"
         body = wire.dumps(frame)
         if len(body) > wire.MAX_LINE_BYTES - 200:  # long names, many services: then without details
             for row in frame["services"]:

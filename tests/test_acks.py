@@ -1,5 +1,6 @@
 """Acks: the first at once, the others at a distance, and none forgotten."""
 
+import itertools
 import unittest
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -83,6 +84,20 @@ class AcksTest(unittest.TestCase):
         self.receive(other)
         self.assertEqual(other.said, [1])
 
+    def test_they_are_that_far_apart_whatever_others_do(self) -> None:
+        links = [Link() for _ in range(3)]
+        times: dict[Link, list[float]] = {link: [] for link in links}
+        for i in range(600):
+            self.receive(links[i % 7 % 3])
+            self.node.pass_time(APART_S / 16)
+            for link in links:
+                times[link] += [self.node.clock] * (len(link.said) - len(times[link]))
+        for some in times.values():
+            gaps = [b - a for a, b in itertools.pairwise(some)]
+            self.assertGreater(len(gaps), 20)
+            self.assertGreaterEqual(min(gaps), APART_S * 0.999)
+            self.assertLessEqual(max(gaps), APART_S * 1.5)
+
     def test_nobody_comes_near_the_end_of_its_window(self) -> None:
         self.receive(self.link)
         self.receive(self.link, AT_ONCE)
@@ -92,7 +107,7 @@ class AcksTest(unittest.TestCase):
     def test_nothing_is_said_twice(self) -> None:
         self.receive(self.link)
         self.receive(self.link)
-        self.acks.say_all()
+        self.acks.say(self.link)  # type: ignore[arg-type]
         self.acks.owe(self.link)  # type: ignore[arg-type]
         self.node.pass_time(10 * APART_S)
         self.assertEqual(self.link.said, [1, 2])
@@ -103,7 +118,7 @@ class AcksTest(unittest.TestCase):
         self.acks.forget(self.link)  # type: ignore[arg-type]
         self.node.pass_time(APART_S)
         self.assertEqual(self.link.said, [1])
-        held: list[Any] = [*self.acks._owed, *self.acks._not_before]
+        held: list[Any] = [*self.acks._waiting, *self.acks._due]
         self.assertEqual(held, [])
 
 

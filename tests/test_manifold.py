@@ -9,8 +9,9 @@ import unittest
 from collections.abc import Sequence
 from unittest import mock
 
-from barker import feed, inbox, link, state, wire
+from barker import acks, feed, inbox, link, state, wire
 from barker.directory import Directory
+from barker.frames import Opcode
 from barker.inbox import Inbox
 from barker.outbox import Outbox
 from tests.fleet import DEADLINE_S, GOOD, SLOW, Fleet, free_port, until
@@ -59,6 +60,41 @@ class OutboxTest(WireTest):
 
     async def puts(self, pushed: Wire, count: int) -> list[Message]:
         return [await pushed.expect("put") for _ in range(count)]
+
+
+class AckTest(OutboxTest):
+    async def test_an_ack_that_waits_for_others_is_said_before_the_link_ends(self) -> None:
+        """By whom it is ended, and how, must not matter: nobody can ask for it afterwards."""
+        self.enterContext(mock.patch.object(acks, "APART_S", 60.0))
+        outbox = await self.outbox()
+        for framing in (Wire, WebSocketWire):
+            for ending in ("their end", "their goodbye", "nonsense", "our end"):
+                with self.subTest(ending, framing=framing.__name__):
+                    if ending == "their goodbye" and framing is Wire:
+                        continue  # a line has none
+                    client = await framing.connect(outbox.port)
+                    if isinstance(client, WebSocketWire):
+                        await client.upgrade()
+                    await client.greet(self.secret)
+                    client.send(put(1, ["outbox/ark3"], bark("ark3", f"{id(client)}")))
+                    await client.expect("ack", seq=1)
+                    client.send(put(2, ["outbox/ark3"], bark("ark3", f"{id(client)}-2")))
+                    if ending == "their end":
+                        client.end()
+                    elif ending == "nonsense":
+                        client.send({"op": "nonsense"})
+                    elif ending == "our end":
+                        await until(lambda: max(x.received for x in outbox.links) == 2, "it has it")
+                        for link in list(outbox.links):
+                            if link.received:
+                                link.close()
+                    else:
+                        assert isinstance(client, WebSocketWire)
+                        client.write(client.frame(b"", Opcode.CLOSE))
+                    await client.expect("ack", seq=2)
+                    client.abort()
+                    await until(lambda: not any(x.received for x in outbox.links), "it is closed")
+        self.assertEqual((outbox._acks._due, outbox._acks._waiting), ({}, set()))
 
 
 class TakeTest(OutboxTest):

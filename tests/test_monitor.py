@@ -436,7 +436,7 @@ class AloneTest(unittest.IsolatedAsyncioTestCase):
             for flags, why in (
                 (
                     ("--secret-file", str(other)),
-                    f"{place}: you don't know the secret of this system",
+                    f"{place}: bad-proof: you don't know the secret of this system",
                 ),
                 (("--directory", "127.0.0.1:1"), "127.0.0.1:1: it does not answer"),
                 ((), None),

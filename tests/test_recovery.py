@@ -310,19 +310,6 @@ class OutboxRecovery(RecoveryTest):
             before.stopping().send(None)
         self.assertEqual(self.pushed(self.bizlogic(self.outbox())), [])
 
-    def test_an_ack_that_waits_for_others_is_said_at_a_clean_stop(self) -> None:
-        stopped, link = self.outbox(), Peer()
-        said = []
-        for text in "ab":  # without a pause between
-            for message in link.numbered(*self.barks(text)):
-                stopped.on_put(link, decoded(message))  # type: ignore[arg-type]
-            stopped.batch_end(link)  # type: ignore[arg-type]
-            said.append(link.take())
-        self.assertEqual(said, [[{"op": "ack", "seq": 1}], []])
-        with contextlib.suppress(StopIteration):
-            stopped.stopping().send(None)
-        self.assertEqual(link.take(), [{"op": "ack", "seq": 2}])
-
     def test_what_was_said_before_the_kill_is_known_after_it(self) -> None:
         before = self.outbox()
         self.say(before, *self.barks("a", "b"))
