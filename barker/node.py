@@ -11,6 +11,7 @@ If the directory is away, nothing changes but that routes do not change: links t
 
 import argparse
 import asyncio
+import contextlib
 import errno
 import gc
 import logging
@@ -45,6 +46,7 @@ WANTS_TLS = "it hangs up without a word; does it want TLS (--tls-ca)?"
 # idle peer may have been silent for a heartbeat and a tick before that; so longer stalls than this
 # one may have been taken for death, by us or by them, and shorter ones can't have been.
 STALL_HEARTBEATS = 1.0
+_SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
 # New objects between two looks of the garbage collector at the young ones; Python's own is 700, or
 # 2000. No bark makes anything cyclic, so it finds nothing, and it looks several times in a batch of
 # a thousand barks. Measured: a fifth of an inbox's time. What has survived that is looked at with
@@ -253,8 +255,7 @@ class Node:
         return self._talk is not None and self._talk.link is not None
 
     def _stop_on_signals(self) -> None:
-        names = [n for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
-        for number in (getattr(signal, n) for n in names):
+        for number in _SIGNALS:
             if state.is_nohup(number):
                 continue
             try:
@@ -371,6 +372,17 @@ def setup_logging(verbose: bool) -> None:
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
+async def _run(node: Node) -> int:
+    status = await node.run()
+    # All is done, and the loop is about to close. A second Ctrl-C, or the launcher's order after
+    # that of the terminal, would find its handlers still there and what they write to closed.
+    for number in _SIGNALS:
+        with contextlib.suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
+    return status
+
+
 def run_node(make: Callable[[argparse.Namespace], Node], args: argparse.Namespace) -> int:
     """Run a node until it stops; its exit status. What can't be used is told in one line."""
     setup_logging(args.verbose)
@@ -379,7 +391,7 @@ def run_node(make: Callable[[argparse.Namespace], Node], args: argparse.Namespac
     gc.set_threshold(YOUNG_OBJECTS, YOUNG_LOOKS)
     program = pathlib.Path(sys.argv[0]).stem
     try:
-        return asyncio.run(make(args).run())
+        return asyncio.run(_run(make(args)))
     except state.StateError as fault:
         state.complain(program, fault)
         return 2 if isinstance(fault, state.UsageError) else 1

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 from typing import Any
@@ -330,6 +331,34 @@ class ListenTest(ClientTest):
         self.assertComplains(
             self.command("listen", "nobody"), 1, "^listen: there is no user nobody$"
         )
+
+    @unittest.skipUnless(os.name == "posix", "signals are Unix's")
+    def test_a_second_signal_while_the_loop_closes_is_silent(self) -> None:
+        """As when Ctrl-C comes from the terminal, and the launcher's order right behind it."""
+        program = """if True:
+            import asyncio, os, signal, sys
+            from barker import listen
+            close = asyncio.BaseEventLoop.close
+            def closing(loop):
+                close(loop)
+                for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                    os.kill(os.getpid(), number)
+            asyncio.BaseEventLoop.close = closing
+            status = listen.main(sys.argv[1:])
+            os.kill(os.getpid(), signal.SIGTERM)
+            sys.exit(status)
+        """
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            place = f"127.0.0.1:{silent.getsockname()[1]}"
+            argv = [sys.executable, "-c", program, "ark3", "--directory", place]
+            with tempfile.TemporaryDirectory() as folder:
+                listener = subprocess.Popen(
+                    [*argv, "--state", folder], cwd=state.ROOT, stderr=subprocess.PIPE, text=True
+                )
+                silent.accept()[0].close()  # it dials: by now it takes signals as its own
+                listener.send_signal(signal.SIGINT)
+                _, said = listener.communicate(timeout=DEADLINE_S)
+        self.assertEqual((listener.returncode, said), (0, ""))
 
     @unittest.skipUnless(os.name == "posix", "signals are Unix's")
     def test_ctrl_c_ends_it_without_a_traceback(self) -> None:
