@@ -471,7 +471,9 @@ class Audience(Guest):
         due = sum(self.expected(producer.said).values())
 
         def enough() -> bool:
-            return sum(map(len, self.shown.values())) >= due
+            # What others have said is shown as well; so that it is enough says little.
+            many = sum(map(len, self.shown.values())) >= due
+            return many and not self.verdict(producer.said)["lost"]
 
         try:
             await until(enough, "everything is shown", deadline_s)
