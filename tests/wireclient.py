@@ -150,7 +150,11 @@ class Wire:
     ) -> Self:
         """Connect and greet as an opener does."""
         self = await cls.connect(port)
-        await self.greet(secret, name, epoch)
+        try:
+            await self.greet(secret, name, epoch)
+        except BaseException:
+            self.abort()
+            raise
         return self
 
     async def __aenter__(self) -> Self:
