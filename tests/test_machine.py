@@ -61,6 +61,11 @@ class MachineTest(unittest.IsolatedAsyncioTestCase):
 
 @unittest.skipUnless(os.name == "posix", "such limits are Unix's")
 class LimitTest(MachineTest):
+    def setUp(self) -> None:
+        super().setUp()
+        # A module of which only the first part was written would be of no use to anybody else.
+        self.enterContext(mock.patch.dict(os.environ, PYTHONDONTWRITEBYTECODE="1"))
+
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for time-outs")
     async def test_without_a_free_file_others_wait_and_friends_go_on(self) -> None:
         """Fewer files than even the limit of links leaves: accepting itself fails."""
