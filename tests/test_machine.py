@@ -230,6 +230,12 @@ class OutputTest(MachineTest):
 
 @unittest.skipUnless(hasattr(signal, "SIGHUP"), "terminals hang up on Unix")
 class HangUpTest(ProjectTest):
+    def setUp(self) -> None:
+        super().setUp()
+        # Else a suite that was started with nohup would hand it on.
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        self.addCleanup(signal.signal, signal.SIGHUP, before)
+
     def test_a_terminal_that_goes_away_ends_a_service(self) -> None:
         with Fleet() as fleet:
             directory = fleet.directory()
