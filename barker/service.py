@@ -37,6 +37,8 @@ MAX_LINKS = 4096
 OTHER_FILES = 64
 # Connections the kernel holds for us while we are busy.
 BACKLOG = 1024
+# Turns of asyncio's loop between accepting a connection and handing it to us.
+_TURNS_TO_ACCEPT = 3
 
 
 class Service(Node, Conversation):
@@ -176,6 +178,14 @@ class Service(Node, Conversation):
 
     async def stopping(self) -> None:
         """No new links; a subclass goes on from here."""
+        # A connection that was accepted just now is handed to us some turns of the loop later, if
+        # its server is still open then; else asyncio drops it, and 3.13 with a traceback.
+        for server in self._servers:
+            for listening in server.sockets:
+                with contextlib.suppress(NotImplementedError):  # Windows
+                    self._loop.remove_reader(listening.fileno())
+        for _ in range(_TURNS_TO_ACCEPT):
+            await asyncio.sleep(0)
         for server in self._servers:
             server.close()
 

@@ -5,9 +5,11 @@ import contextlib
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 from collections.abc import Callable
 from typing import Any
@@ -241,6 +243,37 @@ class HangUpTest(ProjectTest):
             directory = fleet.directory()
             directory.signal(signal.SIGHUP)
             self.assertEqual(directory.ended(), 0)
+
+    def test_who_is_being_accepted_as_it_stops_is_no_trouble(self) -> None:
+        for _ in range(6 if SLOW else 2):
+            with Fleet() as fleet:
+                directory = fleet.directory()
+                enough, stopped = threading.Event(), threading.Event()
+                thread = threading.Thread(
+                    target=self.connect_on_and_on, args=(directory.port, enough, stopped)
+                )
+                thread.start()
+                enough.wait(DEADLINE_S)
+                directory.signal(signal.SIGTERM)
+                status = directory.ended()
+                stopped.set()
+                thread.join(DEADLINE_S)
+                self.assertEqual(status, 0)
+                self.assertNotIn("Traceback", "\n".join(directory.lines))
+
+    def connect_on_and_on(
+        self, port: int, enough: threading.Event, stopped: threading.Event
+    ) -> None:
+        some: list[socket.socket] = []
+        for i in range(100_000):
+            with contextlib.suppress(OSError):
+                some.append(socket.create_connection(("127.0.0.1", port), 1.0))
+            if i == 300:
+                enough.set()
+            if len(some) > 30 or stopped.is_set():
+                some.pop(0).close() if some else None
+            if stopped.is_set() and not some:
+                return
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a whole system")
     def test_a_terminal_that_goes_away_ends_a_launcher_and_all_it_has_started(self) -> None:
