@@ -38,7 +38,7 @@ OTHER_FILES = 64
 # Connections the kernel holds for us while we are busy.
 BACKLOG = 1024
 # Turns of asyncio's loop between accepting a connection and handing it to us.
-_TURNS_TO_ACCEPT = 3
+TURNS_TO_ACCEPT = 3
 
 
 class Service(Node, Conversation):
@@ -184,7 +184,7 @@ class Service(Node, Conversation):
             for listening in server.sockets:
                 with contextlib.suppress(NotImplementedError):  # Windows
                     self._loop.remove_reader(listening.fileno())
-        for _ in range(_TURNS_TO_ACCEPT):
+        for _ in range(TURNS_TO_ACCEPT):
             await asyncio.sleep(0)
         for server in self._servers:
             server.close()
