@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 from barker import barks, state, wire
@@ -125,6 +125,13 @@ async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEA
         if time.monotonic() > end:
             raise AssertionError(f"not within {deadline_s:g} s: {what}")
         await asyncio.sleep(0.005)
+
+
+def run_to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """A coroutine that waits for nothing but its next turn, without a loop."""
+    with contextlib.suppress(StopIteration):
+        while True:
+            work.send(None)
 
 
 class Process:

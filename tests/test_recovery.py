@@ -33,7 +33,7 @@ from barker.routing import ORDERED, Target
 from barker.service import service_parser
 from barker.streams import Duplicates
 from barker.timelines import Moving
-from tests.fleet import SLOW, Fleet, Service
+from tests.fleet import SLOW, Fleet, Service, run_to_its_end
 from tests.test_delivery import FakeDialer, FakeLink
 from tests.wireclient import Wire, bark, one_by_one, put
 
@@ -132,10 +132,7 @@ class RecoveryTest(unittest.TestCase):
         manifold = kind(service_parser(kind, "test", None).parse_args(argv))
         manifold.name = kind.__name__.lower()
         manifold.dialers = self.dialers  # type: ignore[attr-defined]
-        work = manifold.prepare()
-        with contextlib.suppress(StopIteration):
-            while True:
-                work.send(None)
+        run_to_its_end(manifold.prepare())
         self.addCleanup(manifold.journal.close)
         self.links[manifold] = Peer()
         manifold.link_up(self.links[manifold])  # type: ignore[arg-type]
@@ -306,8 +303,7 @@ class OutboxRecovery(RecoveryTest):
         before = self.outbox()
         self.say(before, *self.barks("a"))
         before._push.on_ack(self.bizlogic(before), {"op": "ack", "seq": 1})  # type: ignore[arg-type]
-        with contextlib.suppress(StopIteration):
-            before.stopping().send(None)
+        run_to_its_end(before.stopping())
         self.assertEqual(self.pushed(self.bizlogic(self.outbox())), [])
 
     def test_what_was_said_before_the_kill_is_known_after_it(self) -> None:

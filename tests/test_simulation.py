@@ -55,7 +55,7 @@ from barker.streams import Cursor, Duplicates, Stream
 from barker.users import World
 from barker.window import Window
 from barker.wire import BarkerError
-from tests.fleet import SLOW
+from tests.fleet import SLOW, run_to_its_end
 
 # Who follows whom. Of these names every instance below owns some, and every change moves some.
 FOLLOWS = {
@@ -384,13 +384,6 @@ class Party:
         timers, self.timers = self.timers, []
         for work in timers:
             work()
-
-
-def run_to_its_end(work: Any) -> None:
-    """A coroutine that waits for nothing but its next turn."""
-    with contextlib.suppress(StopIteration):
-        while True:
-            work.send(None)
 
 
 class Saying:
