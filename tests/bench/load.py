@@ -16,7 +16,7 @@ from barker.users import World
 
 # About what people write; 170 bytes as JSON.
 CONTENT_CHARS = 90
-# The part of a run at a given rate that is told by itself.
+# The part of a run at a given rate that is told by itself, too: all is done for the first time.
 FIRST_S = 1.0
 _WORDS = "the quick brown dog jumps over a lazy cat and barks at the moon until somebody wakes up"
 
@@ -132,12 +132,7 @@ def percentile(values: Sequence[float], part: float) -> float:
 
 
 class Latencies:
-    """How long barks were on their way, of those said in the first second and of the others.
-
-    In the first second everything happens for the first time, to every user and in every process.
-    At 2,000 barks a second that is over after a hundredth of the run: what a p99 of all of it tells
-    is how slow the start was, and at 200 it tells something else.
-    """
+    """How long barks were on their way: all of a run, and those said in its first second."""
 
     def __init__(self) -> None:
         self._begun = 0
@@ -152,12 +147,12 @@ class Latencies:
         some.append(now_ns - said)
 
     def figures(self) -> dict[str, float] | None:
-        """In milliseconds; None if nothing was said after the first second."""
-        first, others = sorted(self._first), sorted(self._others)
-        if not others:
+        """In milliseconds; None if nothing was shown."""
+        if not self._first:
             return None
+        first, everything = sorted(self._first), sorted(self._first + self._others)
         parts = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
-        figures = {name: percentile(others, part) / 1e6 for name, part in parts.items()}
+        figures = {name: percentile(everything, part) / 1e6 for name, part in parts.items()}
         return {**figures, "first p99": percentile(first, 0.99) / 1e6}
 
 

@@ -172,8 +172,8 @@ def _at_fan_out(scale: load.Scale, fan_out: int) -> list[Figure]:
 
 
 def latency(scale: load.Scale) -> Section:
-    """Point 2: from `put` to shown; of a run's first second, which is slower, by itself."""
-    loads = {rate: Load(int(rate * (load.FIRST_S + scale.latency_s)), rate=rate) for rate in RATES}
+    """Point 2: from `put` to shown; of a run's first second, which is slower, also by itself."""
+    loads = {rate: Load(int(rate * scale.latency_s), rate=rate) for rate in RATES}
     measures: dict[str, Callable[[], Run]] = {}
     for rate, what in loads.items():
         measures[f"W {rate}"] = functools.partial(ceiling, what)
