@@ -52,10 +52,10 @@ or in a browser (a file, no web server):
 
   {page}
 
-Failover: start a spare bizlogic, then kill the first (its number stands above).
+Failover: start one more bizlogic, then kill the one that was first.
 
   python -m barker.bizlogic --port {spare_port}{flags}
-  kill -9 PID
+  kill -9 PID    (the number in front of its command above)
 """
 
 

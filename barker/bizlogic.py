@@ -26,7 +26,7 @@ from barker.feed import Feed
 from barker.graph import Change, Graph
 from barker.link import Link, Message
 from barker.routing import ORDERED
-from barker.service import Service, log, run_service
+from barker.service import Service, run_service
 from barker.wire import BAD_MESSAGE, BadMessage, ProtocolError
 
 
@@ -211,10 +211,6 @@ class Inboxes(Delivery):
             upstreams[job.upstream] = None
         for upstream in upstreams:
             upstream.ack()
-
-    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
-        log.error("an inbox will never take this for %s: %s (%s)", addresses, reason, code)
-        self.settled([job])
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -111,7 +111,9 @@ class _Lane:
 
 
 class Delivery(Peers):
-    """Puts to one service. The caller fills in `settled` and `refused`."""
+    """Puts to one service. The caller fills in `settled`, and `refused` if a line in the log is too
+    little.
+    """
 
     def __init__(self, node: Node, service: str) -> None:
         super().__init__(node, service)
@@ -133,7 +135,9 @@ class Delivery(Peers):
         """Somebody has taken these over: one put less is pending, for each time a job is listed."""
 
     def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
-        """One put of the job was refused for good."""
+        """One put of the job was refused for good: whoever must know better says so here."""
+        log.error("%s will never take this for %s: %s (%s)", self.service, addresses, reason, code)
+        self.settled([job])
 
     # --- what the caller uses ---
 

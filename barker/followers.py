@@ -118,8 +118,7 @@ class Followers(Service):
             try:
                 self.journal.append([self._record(1, piece) for piece in pieces])
             except OSError as fault:
-                state.complain(self.kind, f"the seed can't be written: {fault.strerror}")
-                self.stop(1)
+                self.give_up(f"the seed can't be written: {fault.strerror}")
             self._publisher.start_at(1)
 
     def _replay(self, line: bytes) -> None:

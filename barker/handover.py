@@ -11,7 +11,7 @@ up. What is left then stays in its journal and comes when it is back, as after a
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from barker import wire
 from barker.delivery import Delivery, Job
@@ -99,7 +99,3 @@ class HandOver(Delivery):
     def _ask_again(self) -> None:
         super()._ask_again()
         self.go_on()
-
-    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
-        log.error("%s can't be handed over: %s (%s)", addresses, reason, code)
-        self.settled([job])

@@ -326,7 +326,3 @@ class Push(Delivery):
             job.pending -= 1
         self.ages.settled(self.done)
         self._outbox.note_settled()
-
-    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
-        log.error("%s will never take one of our puts: %s (%s)", self.service, reason, code)
-        self.settled([job])

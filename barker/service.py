@@ -102,7 +102,7 @@ class Service(Node, Conversation):
             for server in self._servers:
                 await server.start_serving()
         except OSError as fault:  # two have bound one port before either of them listened
-            self._give_up(self._why_not(fault))
+            self.give_up(self._why_not(fault))
             return
         self.serve(agent.ADDRESS, ORDERED)
         await self.ready()
@@ -115,7 +115,7 @@ class Service(Node, Conversation):
             at = await asyncio.to_thread(hosts.addresses, host, self.args.port)
             why = hosts.why_closed(host, at, self.args.secret_file, advertise)
             if why:
-                self._give_up(why, status=2)
+                self.give_up(why, status=2)
                 return False
             sockets = hosts.bind(at)
             for channel in sockets:
@@ -129,7 +129,7 @@ class Service(Node, Conversation):
                     )
                 )
         except (OSError, UnicodeError) as fault:  # the latter: a host that can't be a name
-            self._give_up(self._why_not(fault))
+            self.give_up(self._why_not(fault))
             return False
         if not self.tls.accepting and not all(hosts.is_loopback(a.host) for a in at):
             log.warning("without --tls-cert, whoever is on the way reads everything but the secret")
@@ -139,7 +139,8 @@ class Service(Node, Conversation):
         self.name = self.args.name or f"{self.name_stem}-{self.port}"
         return True
 
-    def _give_up(self, why: str, status: int = 1) -> None:
+    def give_up(self, why: str, status: int = 1) -> None:
+        """Say why on stderr, and end with that status."""
         state.complain(self.name_stem, why)
         self.stop(status)
 

@@ -21,7 +21,7 @@ from barker.events import SUGGESTER, SUGGESTION
 from barker.feed import Feed
 from barker.friends import Suggester, Suggestion, text_of
 from barker.graph import Change, Graph
-from barker.service import Service, log, run_service
+from barker.service import Service, run_service
 
 # Who is affected waits for this long: so one user is looked at once a second, at most.
 GATHER_S = 1.0
@@ -137,10 +137,6 @@ class Inboxes(Delivery):
 
     def settled(self, jobs: list[Job]) -> None:
         self.pending -= len(jobs)
-
-    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
-        log.error("no inbox takes a suggestion for %s: %s (%s)", addresses, reason, code)
-        self.settled([job])
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -274,9 +274,10 @@ STEPS = (
         "Freeze the first",
         "06-failover.rst",
         "A frozen process keeps its sockets, and nobody tells anything. Somebody has to lose "
-        "patience: after two and a half heartbeats of silence a link is closed. Then we thaw it. "
-        "It wakes with old barks in its buffers, sees that its clock has jumped, and drops them "
-        "with all its links before it handles any.",
+        "patience: after two and a half heartbeats of silence a link is closed, and it may have "
+        "been quiet for one of them before. Then we thaw it. It wakes with old barks in its "
+        "buffers, sees that its clock has jumped, and drops them with all its links before it "
+        "handles any.",
         "it took at most about three heartbeats until barks came again; the thawed one is the "
         "first again, and what it still held was neither lost nor shown twice.",
         freeze_the_first,
