@@ -136,7 +136,8 @@ class Delivery(Peers):
 
     def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
         """One put of the job was refused for good: whoever must know better says so here."""
-        log.error("%s will never take this for %s: %s (%s)", self.service, addresses, reason, code)
+        where = ", ".join(addresses)
+        log.error("%s will never take this for %s: %s (%s)", self.service, where, reason, code)
         self.settled([job])
 
     # --- what the caller uses ---

@@ -528,6 +528,19 @@ class ConsistentTest(DeliveryCase):
         self.refuse(self.a, 1, FULL, a1)
         self.assertEqual(len(self.delivery), 1)
 
+    def test_who_says_nothing_of_refusals_has_them_logged_and_done(self) -> None:
+        (a1,) = self.owned("a")
+        job = self.put(a1)
+        self.a.take()
+        with (
+            mock.patch.object(FakeDelivery, "refused", Delivery.refused),
+            self.assertLogs("barker", "ERROR") as logs,
+        ):
+            self.refuse(self.a, 1, UNKNOWN_USER, a1)
+        words = f"inbox will never take this for {a1}: because (unknown-user)"
+        self.assertEqual([record.getMessage() for record in logs.records], [words])
+        self.assertDone(job)
+
     def test_only_what_was_asked_can_be_asked_again(self) -> None:
         first, second, third = self.owned("a", 3)
         job = self.put(first, second)
