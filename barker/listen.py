@@ -89,7 +89,8 @@ class Place:
 class Reader(Peers):
     """Subscribes to inboxes wherever they are, and hands every new body to `show`, once.
 
-    `refused` is called with a user and a reason if there will never be anything to read.
+    `refused` is called with a user and a reason if there will never be anything to read, and
+    `caught_up` once, when all that the inboxes held has been shown.
     """
 
     def __init__(
@@ -99,12 +100,15 @@ class Reader(Peers):
         show: Show,
         refused: Callable[[str, str], None],
         history: int | None = None,
+        caught_up: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(node, "inbox")
         self._places = {f"inbox/{user}": Place(user) for user in users}
         self._show = show
         self._refused = refused
         self._history = history
+        self._caught_up = caught_up
+        self._behind = set(users)  # whose past has not been shown yet
         self.gaps = 0
 
     def wanted(self, target: Target) -> bool:
@@ -157,6 +161,10 @@ class Reader(Peers):
         past.sort(key=_said_at)
         for fields, late in past[max(0, len(past) - place.wanted) :]:
             self._show(place.user, fields, late)
+        if place.user in self._behind:
+            self._behind.discard(place.user)
+            if not self._behind:
+                self._caught_up()
 
     def on_message(self, link: Link, message: Message) -> None:
         to = {message["address"]: message["serial"]}
@@ -226,7 +234,9 @@ class Listener(Node):
     async def started(self) -> None:
         if self.args.count == 0:
             self.stop()
-        self.reader = Reader(self, self.args.users, self._show, self._no_such, self.args.history)
+        self.reader = Reader(
+            self, self.args.users, self._show, self._no_such, self.args.history, self._caught_up
+        )
 
     def _show(self, reader: str, fields: dict[str, Any], late: bool) -> None:
         if self.args.count is not None and self._shown >= self.args.count:
@@ -253,6 +263,10 @@ class Listener(Node):
         text = state.printable(str(fields.get("content", "")))
         return f"{clock} {reader:<{self._reader_width}} <-- {author:<{self._width + 1}} {text}"
 
+    def _caught_up(self) -> None:
+        if self.args.once:
+            self.stop()
+
     def _no_such(self, user: str, reason: str) -> None:
         state.complain("listen", reason)
         self.stop(1)
@@ -268,6 +282,7 @@ def parser() -> argparse.ArgumentParser:
         help="show at most the last N of what is there (default: the inbox decides, 25)",
     )
     result.add_argument("--count", type=at_least_0, metavar="N", help="stop after N barks")
+    result.add_argument("--once", action="store_true", help="stop after what is there")
     result.add_argument("--json", action="store_true", help="one JSON object a line")
     common_arguments(result)
     return result

@@ -309,11 +309,17 @@ class ListenTest(ClientTest):
             self.assertEqual([t for r, t in shown if r == reader], [*"123456789"])
 
     def test_count_and_history_are_what_they_say(self) -> None:
+        world = self.fleet.world
+        hear = {self.author, *world.followers(self.author)}
+        deaf = next(user for user in world.names if user not in hear)
         runs: Runs = {
             ("listen", "ark3", "--count", "3"): [*"123"],
             ("listen", "ark3", "--count", "0"): [],
             ("listen", "ark3", "--history", "5", "--count", "5"): [*"56789"],
             ("listen", "ark3", "--history", "5", "--count", "2"): [*"56"],
+            ("listen", "ark3", "--once"): [*"123456789"],
+            ("listen", "ark3", deaf, "--once", "--history", "2"): [*"89"],
+            ("listen", deaf, "--once"): [],
         }
         for run, expected in self.all_at_once(runs):
             with self.subTest(run.args[-4:]):
@@ -481,10 +487,20 @@ class ReaderTest(unittest.TestCase):
         self.enterContext(mock.patch.object(peers, "Dialer", FakeDialer))
         self.node = FakeNode()
         self.shown: list[tuple[str, bool]] = []
-        self.reader = listen.Reader(self.node, ["ark3"], self.show, self.fail)  # type: ignore[arg-type]
+        self.caught_up = 0
+        self.reader = listen.Reader(
+            self.node,  # type: ignore[arg-type]
+            ["ark3"],
+            self.show,
+            self.fail,  # type: ignore[arg-type]
+            caught_up=self.on_caught_up,
+        )
 
     def show(self, reader: str, fields: dict[str, Any], late: bool) -> None:
         self.shown.append((fields["id"], late))
+
+    def on_caught_up(self) -> None:
+        self.caught_up += 1
 
     def owner(self, name: str) -> FakeLink:
         """The inbox is that one's now; the link to it."""
@@ -503,6 +519,27 @@ class ReaderTest(unittest.TestCase):
             body = {"id": id_, "user": "rdl", "at": ord(id_)}
             message = {"address": address, "epoch": epoch * 16, "serial": serial, "parsed": body}
             self.reader.on_message(link, message)  # type: ignore[arg-type]
+
+    def test_it_says_once_that_it_has_shown_what_was_there(self) -> None:
+        one, address = self.owner("one"), "inbox/ark3"
+        answer = {"address": address, "epoch": "1" * 16, "serial": 0, "last": 2, "history": 9}
+        self.reader.on_subscribed(one, answer)  # type: ignore[arg-type]
+        for serial, id_ in enumerate("ab", start=1):
+            self.assertEqual((self.shown, self.caught_up), ([], 0))
+            body = {"id": id_, "user": "rdl", "at": serial}
+            message = {"address": address, "epoch": "1" * 16, "serial": serial, "parsed": body}
+            self.reader.on_message(one, message)  # type: ignore[arg-type]
+        self.assertEqual((self.shown, self.caught_up), ([("a", False), ("b", False)], 1))
+        self.sends(self.owner("two"), "2", "abc")
+        self.assertEqual((len(self.shown), self.caught_up), (3, 1))
+
+    def test_an_owner_that_dies_amid_the_past_is_no_end_of_it(self) -> None:
+        one = self.owner("one")
+        answer = {"address": "inbox/ark3", "epoch": "1" * 16, "serial": 0, "last": 2}
+        self.reader.on_subscribed(one, {**answer, "history": 9})  # type: ignore[arg-type]
+        self.assertEqual(self.caught_up, 0)
+        self.sends(self.owner("two"), "2", "")
+        self.assertEqual((self.shown, self.caught_up), ([], 1))
 
     def test_promise_3_what_a_dead_owner_still_held_is_late_when_it_is_back(self) -> None:
         self.sends(self.owner("one"), "1", "ab")
