@@ -290,6 +290,11 @@ def group(leader: int) -> list[int]:
 class EndTest(unittest.TestCase):
     """However a bench ends, nothing of it goes on."""
 
+    def setUp(self) -> None:
+        # Else a suite that a shell had started in the background would hand on that it ignores it.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.addCleanup(signal.signal, signal.SIGINT, before)
+
     def assertEnds(self, number: int) -> None:
         argv = [sys.executable, "-m", "tests.bench", "throughput", "--quick", "--runs", "100"]
         child = subprocess.Popen(
