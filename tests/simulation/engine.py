@@ -3,40 +3,62 @@
 import functools
 import itertools
 import pathlib
+import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from barker import barks, wire
-from barker.bizlogic import BizLogic, Targets
+from barker import wire
+from barker.bizlogic import BizLogic
+from barker.delivery import Delivery
+from barker.events import FOLLOW, JOIN, UNFOLLOW
+from barker.feed import FOLLOWERS, GRAPH
+from barker.followers import Followers
 from barker.inbox import Inbox
 from barker.listen import Reader
 from barker.outbox import Outbox
-from barker.routing import Target
+from barker.replicas import REPLICA
+from barker.routing import CONSISTENT, ORDERED, Target
 from barker.service import Service
-from barker.users import World
-from tests.fleet import run_to_its_end
-from tests.simulation.disk import Disk
+from tests.simulation import client
+from tests.simulation.client import Mouth, Saying
+from tests.simulation.disk import EPOCHS, Disk
+from tests.simulation.letters import give_letters
 from tests.simulation.links import End, SimDialer
-from tests.simulation.parties import Mouth, Party, Saying
+from tests.simulation.losses import Losses
+from tests.simulation.parties import Party
 from tests.simulation.settings import (
     BACKLOG,
     EVENT_S,
     FOLLOWS,
     KEEP,
-    POLICIES,
+    NEWCOMERS,
+    POISON,
     Event,
     Failure,
     Setting,
     Shown,
 )
+from tests.simulation.social import Social
+
+POLICIES = {
+    "outbox": CONSISTENT,
+    "inbox": CONSISTENT,
+    "bizlogic": ORDERED,
+    FOLLOWERS: ORDERED,
+    GRAPH: ORDERED,
+    REPLICA: ORDERED,
+}
+ROUNDS = 100  # in which everything has to come to rest
 
 
 class Simulation:
-    """One run. `play` does one event; `finish` lets everything come to rest and judges."""
+    """One run. `play` does one event; `rest` lets everything come to rest."""
 
     def __init__(self, setting: Setting, state: pathlib.Path) -> None:
         self.setting = setting
+        self.folder = state / "run"
+        shutil.rmtree(self.folder, ignore_errors=True)
         self.args: dict[str, Any] = {
             "state": state,
             "secret_file": None,
@@ -52,12 +74,15 @@ class Simulation:
             "keep": KEEP,
             "max_backlog": BACKLOG,
         }
+        EPOCHS.begin()
+        self.kinds = {name.partition("-")[0] for name in setting.names}
         self.clock = 1000
         self.now_s = 0.0
+        self.step = 0
         self.faults: list[str] = []
         self.disks: dict[str, Disk] = {}
-        self.epochs = (f"{n:016x}" for n in itertools.count(1))
         self.parties: dict[str, Party] = {}
+        self.directory_is_there = True
         self.registered: dict[str, dict[str, Target]] = {s: {} for s in POLICIES}
         self.said: list[Saying] = []
         self.numbers: Counter[str] = Counter()
@@ -65,9 +90,9 @@ class Simulation:
         # Who begins to read in the middle, without any history, is due what is said afterwards.
         self.shown_later: dict[str, list[Shown]] = {u: [] for u in FOLLOWS}
         self.due_later: list[Saying] = []
-        self.forgiven: set[str] = set()  # ids of what a power cut may have taken
+        self.losses = Losses(self)
+        self.social = Social(self)
         self.readers: dict[str, Reader] = {}
-        self.targets = Targets(World(FOLLOWS))
         for name in ("client", "listener"):
             self.parties[name] = Party(self, name, 0)
         self.mouth = Mouth(self.parties["client"].node, "outbox")
@@ -78,17 +103,38 @@ class Simulation:
         while self.let_all_do(setting.at_first):
             pass  # from here on it is a system that runs
 
-    def read(self, party: Party, shown: dict[str, list[Shown]], history: int) -> None:
+    @property
+    def everybody(self) -> tuple[str, ...]:
+        return (*FOLLOWS, *NEWCOMERS)
+
+    def end(self) -> None:
+        for disk in self.disks.values():
+            disk.let_go()
+
+    def disk_of(self, name: str) -> Disk:
+        return self.disks.setdefault(name, Disk(self.folder / name))
+
+    def give_letters(self, node: Service, disk: Disk) -> None:
+        give_letters(node, disk.folder.with_suffix(".jsonl"))
+
+    def read(
+        self,
+        party: Party,
+        shown: dict[str, list[Shown]],
+        history: int,
+        users: Iterable[str] = FOLLOWS,
+    ) -> None:
         def show(reader: str, body: dict[str, Any], late: bool) -> None:
-            shown[reader].append((body["user"], body["id"], int(body["content"]), late))
+            number = int(body["content"].split()[0])
+            shown[reader].append((body["user"], body["id"], number, late))
+            self.social.shown(body)
 
         def refused(user: str, reason: str) -> None:
-            self.fault(f"{user} can't be read: {reason}")
+            self.fault(f"unreadable: {user} can't be read: {reason}")
 
-        reader = Reader(party.node, list(FOLLOWS), show, refused, history)
+        reader = Reader(party.node, list(users), show, refused, history)
         self.readers[party.name] = reader
-        for service, members in self.registered.items():
-            party.told.append((service, POLICIES[service], tuple(members.values())))
+        self.tell_all(party)
 
     def is_reading(self, name: str) -> bool:
         places = self.readers[name]._places.values() if name in self.readers else []
@@ -97,13 +143,25 @@ class Simulation:
     def fault(self, text: str) -> None:
         self.faults.append(text)
 
+    def decided(self, author: str, content: str, addresses: Sequence[str]) -> None:
+        self.social.decided(author, content, addresses)
+
+    def may_refuse(self, saying: Saying, code: str) -> bool:
+        """An outbox may not have heard of a newcomer yet; and a fault may meet one body thrice."""
+        if code in (wire.UNKNOWN_USER, wire.NAME_TAKEN):
+            return saying.user in NEWCOMERS or saying.fields.get("whom") in NEWCOMERS
+        return code == "failed" and self.setting.faults
+
     # --- events ---
 
     def play(self, event: Event) -> None:
         """Do it; what is not possible now is passed over."""
         action, name, *more = event
         self.now_s += EVENT_S
+        self.step += 1
         getattr(self, f"_{action}")(name, *more)
+        if self.setting.events:
+            self.social.look()
         if self.faults:
             raise Failure(self.faults[0])
 
@@ -111,88 +169,213 @@ class Simulation:
         party = self.parties.get(name)
         return party if party and party.runs else None
 
-    def _say(self, author: str, count: int, later_ms: int) -> None:
-        for _ in range(count):
-            self.clock += later_ms
-            self.say(author)
+    def alive(self, kind: type[Any]) -> list[Party]:
+        return [p for p in self.parties.values() if p.alive and isinstance(p.node, kind)]
 
-    def say(self, author: str) -> None:
+    # --- what the client says ---
+
+    def _say(self, author: str, count: int, later_ms: int, words: str = "") -> None:
+        if author in FOLLOWS or self.social.has_joined(author):
+            for _ in range(count):
+                self.clock += later_ms
+                self.numbers[author] += 1
+                number = self.numbers[author]
+                self.put(client.bark(author, number, self.clock, self.step, words and f" {words}"))
+
+    def _poison(self, author: str) -> None:
+        self._say(author, 1, 1, POISON)
+
+    def _odd(self, author: str, style: int) -> None:
+        self.clock += 1
         self.numbers[author] += 1
-        number = self.numbers[author]
-        bark = barks.Bark(f"{author}{number}", author, str(number), self.clock)
-        saying = Saying(bark)
-        self.said.append(saying)
-        if self.is_reading("listener-b"):
-            self.due_later.append(saying)
-        self._put(saying)
+        self.put(client.odd_bark(author, self.numbers[author], self.clock, self.step, style))
+
+    def _follow(self, user: str, whom: str, count: int) -> None:
+        """So many changes of one mind, one after the other."""
+        for _ in range(count):
+            self.clock += 1
+            follows = self.social.meant(user, whom)
+            kind = UNFOLLOW if follows else FOLLOW
+            self.numbers["events"] += 1
+            id_ = f"e{self.numbers['events']}"
+            self.put(client.event(kind, id_, user, self.clock, self.step, whom))
+
+    def _join(self, user: str) -> None:
+        if not self.social.is_joining(user):
+            self.clock += 1
+            self.put(client.event(JOIN, f"j{user}", user, self.clock, self.step))
+
+    def put(self, saying: Saying) -> None:
+        self.social.said(saying)
+        if "kind" not in saying.fields:
+            self.said.append(saying)
+            if self.is_reading("listener-b"):
+                self.due_later.append(saying)
+        self.parties["client"].do(lambda: self.mouth.say(saying))
 
     def _repeat(self, _: str, back: int) -> None:
         """The client says something again that it has said before, because it forgot that."""
         if len(self.said) > back:
-            self._put(Saying(self.said[-1 - back].bark))
+            old = self.said[-1 - back]
+            again = Saying(old.id, old.user, old.body, old.step, odd=old.odd)
+            self.parties["client"].do(lambda: self.mouth.say(again))
 
-    def _put(self, saying: Saying) -> None:
-        bark = saying.bark
-
-        def work() -> None:
-            self.mouth.put(
-                (f"outbox/{bark.user}",), wire.unstamped(barks.encode_bark(bark)), saying
-            )
-            self.mouth.pump()
-
-        self.parties["client"].do(work)
+    # --- processes ---
 
     def _start(self, name: str) -> None:
         if name not in self.parties or not self.parties[name].alive:
             self.clock += 1
             party = self.parties[name] = Party(self, name, self.clock)
-            for service, members in self.registered.items():
-                party.told.append((service, POLICIES[service], tuple(members.values())))
+            self.tell_all(party)
+            if party.node._stop.is_set():
+                self.kill(party)
 
     def _listen(self, name: str) -> None:
         if name not in self.parties:
             party = self.parties[name] = Party(self, name, 0)
             self.read(party, self.shown_later, 0)
 
+    def _freeze(self, name: str) -> None:
+        party = self.running(name)
+        if party:
+            party.frozen = True
+
+    def _thaw(self, name: str, noticed: bool) -> None:
+        party = self.parties.get(name)
+        if party and party.frozen:
+            party.frozen = False
+            # Its own stall is seen sooner than the directory gives it up.
+            if noticed or (party.unregistered and isinstance(party.node, Followers)):
+                party.node.thawed()
+                for end in list(party.ends):
+                    end.abort()
+                self.reconnect(party)
+
+    def _fire(self, name: str) -> None:
+        party = self.running(name)
+        if party and party.timers:
+            party.do(party.fire)
+
+    def _kill(self, name: str, kept: int) -> None:
+        party = self.parties.get(name)
+        if party and party.alive:
+            self.kill(party, kept)
+
+    def kill(self, party: Party, kept: int = 2) -> None:
+        party.alive = party.frozen = False
+        for end in list(party.ends):
+            self._break(end, kept)
+            end.other.broken = True
+            end.other.pipe.clear()
+            end.abort()
+            end.down = True
+        party.ends.clear()
+        party.dialers.clear()
+        party.timers.clear()
+        party.told.clear()
+        if party.name in self.disks:
+            self.disks[party.name].let_go()
+
+    def _stop(self, name: str) -> None:
+        """SIGTERM: the last words still leave."""
+        party = self.running(name)
+        if party:
+            party.node.stop()
+            party.do(lambda: None)
+
+    def _leave(self, name: str) -> None:
+        """SIGTERM for an inbox: it is taken off the ring, and hands over before it goes."""
+        party = self.running(name)
+        if party and isinstance(party.node, Inbox):
+            party.do(party.node.interrupted)
+
+    def _left(self, name: str, in_time: bool) -> None:
+        """It has handed over, or its time is up."""
+        party = self.running(name)
+        if party and party.leaving and not (in_time and not self.may_go(party)):
+            self._stop(name)
+
+    @staticmethod
+    def may_go(party: Party) -> bool:
+        return isinstance(party.node, Inbox) and party.node._hand_over.may_go
+
+    def _fault(self, name: str, where: str, nth: int) -> None:
+        """An exception at a step of this process, when it comes there for the nth time."""
+        party = self.running(name)
+        if party and where in party.spots:
+            party.arm(where, nth)
+
+    # --- the directory ---
+
+    def tell_all(self, party: Party) -> None:
+        """It has come to the directory: it is told all there is."""
+        if self.directory_is_there:
+            for service, members in self.registered.items():
+                party.told.append((service, POLICIES[service], tuple(members.values())))
+
+    def reconnect(self, party: Party) -> None:
+        """Its link with the directory was broken, and is there again."""
+        if self.directory_is_there and isinstance(party.node, Followers):
+            serves = [address for address, _ in party.node._serves]
+            for address, members in self.registered.items():
+                if party.name in members and address not in serves:
+                    self.unregister(address, party.name)
+            party.told.clear()
+            self.tell_all(party)
+
     def _register(self, name: str) -> None:
         party = self.running(name)
-        service = name.partition("-")[0]
-        if party and service in POLICIES and not party.leaving:
-            target = Target(name, "127.0.0.1", 5000 + ord(name[-1]), party.since)
-            if self.registered[service].get(name) != target:
-                self.registered[service][name] = target
-                self._tell(service)
+        for address, _ in party.unregistered if party else ():
+            assert party
+            self.registered[address][name] = party.target
+            self._tell(address)
 
     def _gone(self, name: str) -> None:
         """The directory notices that it is dead or frozen."""
-        service = name.partition("-")[0]
         party = self.parties.get(name)
-        if (not party or not party.runs) and name in self.registered.get(service, {}):
-            self.unregister(name)
+        if self.directory_is_there and not (party and party.runs):
+            for address in self.registered:
+                self.unregister(address, name)
 
-    def unregister(self, name: str) -> None:
-        service = name.partition("-")[0]
-        if self.registered[service].pop(name, None):
-            self._tell(service)
+    def unregister(self, address: str, name: str) -> None:
+        if self.registered[address].pop(name, None):
+            self._tell(address)
 
     def _tell(self, service: str) -> None:
-        for party in self.parties.values():
-            if party.alive:
-                targets = tuple(self.registered[service].values())
-                party.told.append((service, POLICIES[service], targets))
+        if self.directory_is_there:
+            for party in self.parties.values():
+                if party.alive:
+                    targets = tuple(self.registered[service].values())
+                    party.told.append((service, POLICIES[service], targets))
 
     def _told(self, name: str) -> None:
         party = self.running(name)
         if party and party.told:
             party.do(party.hear_route)
 
+    def _directory(self, what: str) -> None:
+        """It is killed and started anew, and knows nothing; later, it has settled."""
+        if what == "again":
+            self.directory_is_there = False
+            for members in self.registered.values():
+                members.clear()
+            for party in self.parties.values():
+                party.told.clear()
+        elif not self.directory_is_there:
+            self.directory_is_there = True
+            for party in self.parties.values():
+                if party.alive:
+                    self.tell_all(party)
+
+    # --- the network ---
+
     def _dial(self, name: str, to: str) -> None:
         party, target = self.running(name), self.running(to)
         for dialer in party.dialers if party else ():
             # One dialer has one link at a time; the last one has to be down on this side.
-            if dialer.expect == to and (dialer.end is None or dialer.end.down):
-                if party and target and isinstance(target.node, Service):
-                    self._connect(party, dialer, target, target.node)
+            is_free = dialer.expect == to and (dialer.end is None or dialer.end.down)
+            if is_free and party and target and isinstance(target.node, Service):
+                self._connect(party, dialer, target, target.node)
                 return
 
     def _connect(self, party: Party, dialer: SimDialer, target: Party, service: Service) -> None:
@@ -200,10 +383,12 @@ class Simulation:
         here.other, there.other = there, here
         here.peer, there.peer = {"name": target.name}, {"name": party.name}
         dialer.end = here
-        party.ends.append(here)
-        target.ends.append(there)
-        target.do(lambda: there.conversation.link_up(there))  # type: ignore[arg-type]
-        party.do(lambda: here.conversation.link_up(here))  # type: ignore[arg-type]
+        for end in (there, here):
+            end.party.ends.append(end)
+            end.party.node.links.add(end)  # type: ignore[arg-type]
+        target.do(there.come_up)
+        if party.alive:
+            party.do(here.come_up)
 
     def _ends(self, name: str, to: str) -> list[End]:
         party = self.running(name)
@@ -230,78 +415,13 @@ class Simulation:
         while len(end.pipe) > kept:
             end.pipe.pop()
 
-    def _freeze(self, name: str) -> None:
-        party = self.running(name)
-        if party:
-            party.frozen = True
-
-    def _thaw(self, name: str, noticed: bool) -> None:
-        party = self.parties.get(name)
-        if party and party.frozen:
-            party.frozen = False
-            if noticed:
-                for end in list(party.ends):
-                    end.abort()
-
-    def _fire(self, name: str) -> None:
-        party = self.running(name)
-        if party and party.timers:
-            party.do(party.fire)
-
-    def _kill(self, name: str, kept: int) -> None:
-        party = self.parties.get(name)
-        if party and party.alive:
-            self.kill(party, kept)
-
-    def kill(self, party: Party, kept: int = 2) -> None:
-        party.alive = party.frozen = False
-        for end in list(party.ends):
-            self._break(end, kept)
-            end.other.broken = True
-            end.other.pipe.clear()
-            end.abort()
-            end.down = True
-        party.ends.clear()
-        party.dialers.clear()
-        party.timers.clear()
-        party.told.clear()
-
-    def _stop(self, name: str) -> None:
-        """SIGTERM: the last words still leave."""
-        party = self.running(name)
-        if party:
-            party.do(lambda: run_to_its_end(party.node.stopping()))
-            if party.alive:
-                self.kill(party, 10**6)
-
-    def _leave(self, name: str) -> None:
-        """SIGTERM for an inbox: it is taken off the ring, and hands over before it goes."""
-        party = self.running(name)
-        if party and isinstance(party.node, Inbox):
-            party.do(party.node.interrupted)
-
-    def _left(self, name: str, in_time: bool) -> None:
-        """It has handed over, or its time is up."""
-        party = self.running(name)
-        if party and party.leaving and not (in_time and not self.may_go(party)):
-            self._stop(name)
-
-    @staticmethod
-    def may_go(party: Party) -> bool:
-        return isinstance(party.node, Inbox) and party.node._hand_over.may_go
+    # --- disks ---
 
     def _blackout(self, name: str, records: int) -> None:
         """A power cut: so many records had not come to the disk yet."""
         if name in self.disks:
             self._kill(name, 0)
-            disk = self.disks[name]
-            disk.closed = False
-            for number in reversed(disk.segments):
-                lines = disk.segments[number]
-                while lines and records:
-                    self.forgiven |= {s.bark.id for s in self.said if _says(lines[-1], s.bark.id)}
-                    lines.pop()
-                    records -= 1
+            self.losses.blackout(self.disks[name], records)
 
     def _trap(self, name: str, where: str) -> None:
         """kill -9 around or within the next write of its journal."""
@@ -312,13 +432,40 @@ class Simulation:
         if name in self.disks:
             self.disks[name].full = full
 
+    def _backup(self, name: str, stopped: bool) -> None:
+        """A copy of its journal is made: while it works, or after a stop in good order."""
+        if name in self.disks and name in self.parties:
+            if stopped:
+                self._stop(name)
+            self.losses.backup(name)
+            if stopped:
+                self._start(name)
+
+    def _restore(self, name: str) -> None:
+        """It is stopped the hard way, and an old copy takes the place of its journal."""
+        if name in self.losses.backups and name in self.parties:
+            self._kill(name, 2)
+            self.losses.restore(name)
+
+    def _copy(self, name: str, to: str) -> None:
+        """The copy of one's journal becomes that of another instance, which had none."""
+        if name in self.losses.backups and to not in self.disks:
+            self.losses.copy(name, to)
+
     # --- coming to rest ---
 
+    def calm(self) -> None:
+        """From now on nothing bad happens any more."""
+        for disk in self.disks.values():
+            disk.full, disk.trap = False, ""
+        for party in self.parties.values():
+            party.armed.clear()
+
     def rest(self) -> None:
-        for _ in range(60):
+        for _ in range(ROUNDS):
             if not self.let_all_do(self.setting.names):
                 return
-        raise Failure(f"does not come to rest: {self.unsettled()}")
+        raise Failure(f"restless: {self.unsettled()}")
 
     def let_all_do(self, names: Sequence[str]) -> bool:
         """All of these come back and do all there is to do, once; False if there was nothing."""
@@ -332,10 +479,14 @@ class Simulation:
             if not party.alive:
                 self.play(("gone", name))
                 self.play(("start", name))
+                party = self.parties[name]
             self.play(("register", name))
             if party.leaving and self.may_go(party):
                 active = True
                 self.play(("left", name, True))
+        if not self.directory_is_there:
+            active = True
+            self.play(("directory", "settled"))
         for party in list(self.parties.values()):
             while party.told:
                 active = True
@@ -358,14 +509,21 @@ class Simulation:
         for name, party in self.parties.items():
             some: Any = party.node
             if isinstance(some, Outbox):
-                found[name] = len(some._push)
+                found[name] = sum(map(len, some._pushes))
             elif isinstance(some, BizLogic):
                 found[name] = len(some._inboxes)
             elif isinstance(some, Inbox):
                 found[name] = len(some._hand_over) + len(some._hand_over._queue)
+            elif isinstance(some, Followers):
+                found[name] = sum(map(len, some._upstreams.values()))
         return {name: count for name, count in found.items() if count}
 
+    def waiting(self, name: str) -> list[bytes]:
+        """Bodies of which this outbox does not know that they are settled, dead or alive."""
+        some: Any = self.parties[name].node
+        return list(itertools.chain.from_iterable(map(_bodies, some._pushes)))
 
-def _says(record: bytes, id_: str) -> bool:
-    """Is this bark in that record, by itself or within a whole timeline (with quotes escaped)?"""
-    return b'"id":"%b"' % id_.encode() in record.replace(b"\\", b"")
+
+def _bodies(delivery: Delivery) -> list[bytes]:
+    puts = [put for lane in delivery._lanes.values() for put in lane.window.head(10**6)]
+    return [put.body for put in (*puts, *delivery._homeless, *delivery._again)]

@@ -5,14 +5,14 @@ from collections import Counter
 
 from barker.inbox import Inbox
 from tests.simulation.engine import Simulation
-from tests.simulation.parties import Party, Saying
-from tests.simulation.settings import FOLLOWS, KEEP, Failure, Shown
+from tests.simulation.letters import dead_letters
+from tests.simulation.parties import Party
+from tests.simulation.settings import FOLLOWS, KEEP, POISON, Failure, Shown
 
 
 def finish(simulation: Simulation) -> None:
     """Nothing bad happens any more; soon everything is at rest, and then it is judged."""
-    for disk in simulation.disks.values():
-        disk.full, disk.trap = False, ""
+    simulation.calm()
     simulation.rest()
     judge(simulation)
     if "outbox" in simulation.setting.mortal:
@@ -25,56 +25,86 @@ def finish(simulation: Simulation) -> None:
 
 def judge(simulation: Simulation) -> None:
     if simulation.unsettled():
-        raise Failure(f"at rest, and not settled: {simulation.unsettled()}")
-    if not all(s.acked for s in simulation.said):
-        raise Failure("at rest, and not acked")
-    due = {
-        reader: sorted(s.bark.id for s in simulation.said if f"inbox/{reader}" in to(simulation, s))
-        for reader in FOLLOWS
-    }
-    compare(simulation, "the listener", due, simulation.shown)
+        raise Failure(f"unsettled: at rest there still waits {simulation.unsettled()}")
+    for saying in (*simulation.said, *simulation.social.events):
+        if not saying.acked and not saying.refused:
+            raise Failure(f"unacked: {saying}, at rest")
+    if "followers" in simulation.kinds:
+        simulation.social.judge()
+    letters = judge_letters(simulation)
+    losses = simulation.losses
+    compare(simulation, "the listener", simulation.shown, letters, losses.unshown)
     if simulation.readers["listener"].gaps:
         raise Failure("gap: the listener was told that something is no longer kept")
-    for reader, shown in simulation.shown_later.items():
-        ids = Counter(id_ for _, id_, _, _ in shown)
-        for saying in simulation.due_later:
-            if saying.bark.id in simulation.forgiven:
-                continue
-            if f"inbox/{reader}" in to(simulation, saying) and saying.bark.id not in ids:
-                raise Failure(f"lost: {saying.bark.id} for {reader}, who came later")
-        for id_, times in ids.items():
-            if times > 1:
-                raise Failure(f"twice: {id_} for {reader}, who came later")
+    check_later(simulation, letters)
     for reader, shown in simulation.shown.items():
         check_order(simulation, reader, shown)
     check_timelines(simulation)
-    fresh: dict[str, list[Shown]] = {u: [] for u in FOLLOWS}
+    users = [*FOLLOWS, *simulation.social.newcomers]
+    fresh: dict[str, list[Shown]] = {u: [] for u in users}
     party = simulation.parties["listener-2"] = Party(simulation, "listener-2", 0)
-    simulation.read(party, fresh, KEEP)
+    simulation.read(party, fresh, KEEP, users)
     simulation.rest()
-    compare(simulation, "a new reader", due, fresh)
+    compare(simulation, "a new reader", fresh, letters, losses.unkept)
     simulation.kill(party)
     del simulation.parties["listener-2"]
     simulation.rest()
 
 
-def to(simulation: Simulation, saying: Saying) -> tuple[str, ...]:
-    return simulation.targets.of(saying.bark.user, saying.bark.content)
+def judge_letters(simulation: Simulation) -> set[str]:
+    """What bizlogic can't bear, the outbox keeps; and nothing else, if nothing else fails."""
+    letters = dead_letters(simulation.folder)
+    for saying in simulation.said:
+        poisoned = POISON in saying.content
+        if poisoned and saying.acked and saying.id not in letters | forgiven(simulation):
+            raise Failure(f"lost: {saying} can't be delivered, and is no dead letter")
+        if saying.id in letters and not (poisoned or simulation.setting.faults):
+            raise Failure(f"refused: {saying} is a dead letter")
+    return letters
+
+
+def forgiven(simulation: Simulation) -> set[str]:
+    losses = simulation.losses
+    return losses.ids | {id_ for id_, _ in losses.unkept}
 
 
 def compare(
-    simulation: Simulation, who: str, due: dict[str, list[str]], got: dict[str, list[Shown]]
+    simulation: Simulation,
+    who: str,
+    got: dict[str, list[Shown]],
+    letters: set[str],
+    lost: set[tuple[str, str]],
 ) -> None:
-    for reader, ids in due.items():
-        shown = Counter(id_ for _, id_, _, _ in got[reader])
-        for id_ in ids:
-            if id_ not in shown and id_ not in simulation.forgiven:
-                raise Failure(f"lost: {who} was not shown {id_} as {reader}")
-        for id_, times in shown.items():
+    ids = {reader: Counter(id_ for _, id_, _, _ in shown) for reader, shown in got.items()}
+    may: set[tuple[str, str]] = set()
+    for saying in simulation.said:
+        may |= {(reader, saying.id) for reader in simulation.social.may(saying)}
+        if not saying.acked or saying.id in simulation.losses.ids | letters:
+            continue
+        for reader in simulation.social.must(saying):
+            if reader in ids and saying.id not in ids[reader] and (saying.id, reader) not in lost:
+                raise Failure(f"lost: {who} was not shown {saying} as {reader}")
+    for reader, counts in ids.items():
+        for id_, times in counts.items():
             if times > 1:
                 raise Failure(f"twice: {who} was shown {id_} {times} times as {reader}")
-            if id_ not in ids:
+            if (reader, id_) not in may:
                 raise Failure(f"unexpected: {who} was shown {id_} as {reader}")
+
+
+def check_later(simulation: Simulation, letters: set[str]) -> None:
+    losses = simulation.losses
+    for reader, shown in simulation.shown_later.items():
+        ids = Counter(id_ for _, id_, _, _ in shown)
+        for saying in simulation.due_later:
+            if not saying.acked or saying.id in losses.ids | letters | set(ids):
+                continue
+            lost = (saying.id, reader) in losses.unkept
+            if reader in simulation.social.must(saying) and not lost:
+                raise Failure(f"lost: {saying} for {reader}, who came later")
+        for id_, times in ids.items():
+            if times > 1:
+                raise Failure(f"twice: {id_} for {reader}, who came later")
 
 
 def check_order(simulation: Simulation, reader: str, shown: list[Shown]) -> None:

@@ -13,11 +13,21 @@ if TYPE_CHECKING:
     from tests.simulation.parties import Party
 
 
+class Unforeseen(Exception):
+    """What no check foresaw: memory is short, a text is one that the code can't bear."""
+
+
 class End:
-    """One side's end of a connection: what a party takes for a `Link`."""
+    """One side's end of a connection: what a party takes for a `Link`.
+
+    How a batch is handled, and what becomes of it after an exception, is `Link`'s own code.
+    """
 
     name = "simulated"
     count_puts = Link.count_puts
+    end_after_fault = getattr(Link, "end_after_fault", None)
+    _handle = Link._handle
+    _hand_over = getattr(Link, "_hand_over", None)
 
     def __init__(self, party: "Party", conversation: Conversation) -> None:
         self.party = party
@@ -29,10 +39,12 @@ class End:
         self.pipe: deque[bytes] = deque()  # on its way from here to the other end
         self.broken = False  # nothing more gets from here to the other end
         self.out: list[bytes] = []
-        self.received = self.acked = 0
+        self._handling = False
+        self.received = self.committed = self.acked = 0
         self.pings = self.pongs = 0
         self.messages_in = self.messages_out = 0
         self.waits: Callable[[], None] | None = None  # to be called when there is room
+        self.before_close: Callable[[], object] = bool
 
     def __repr__(self) -> str:
         return f"{self.party.name}>{self.other.party.name}"
@@ -45,7 +57,7 @@ class End:
         self.waits = work
 
     def see_room(self) -> None:
-        """The other side has read something: whoever waited for that goes on at his next turn."""
+        """The other side has read something: what waited for that goes on at its next turn."""
         if self.waits and not self.busy:
             work, self.waits = self.waits, None
             self.party.timers.append(lambda: None if self.closed else work())
@@ -59,9 +71,11 @@ class End:
             self.out.append(message)
 
     def write(self, messages: Iterable[bytes]) -> None:
+        self.party.spot("write")
         for message in messages:
             self.send(message)
         self.flush()
+        self.party.spot("write+")
 
     def flush(self) -> None:
         if not self.closed and not self.broken:
@@ -73,44 +87,53 @@ class End:
         self.out.clear()
 
     def close(self, fault: BarkerError | None = None) -> None:
+        if self.closed:
+            return
+        self.before_close()
         if fault:
-            self.party.world.fault(f"{self!r} closed with {fault}")
+            self.party.world.fault(f"closed: {self!r} with {fault}")
         self.flush()
         self.closed = self.broken = True
 
+    def come_up(self) -> None:
+        try:
+            self.conversation.link_up(self)  # type: ignore[arg-type]
+        except Unforeseen:  # `Link.run` has not begun yet
+            self.down = True
+            self.leave()
+            self.abort()
+
     def hear(self, count: int) -> None:
-        """One batch, as `Link.run` and `Link._handle` have it, or the end of the connection."""
+        """One batch, or the end of the connection, as `Link.run` has it."""
         lines = [self.other.pipe.popleft() for _ in range(min(count, len(self.other.pipe)))]
         self.other.see_room()
         if self.closed or not lines:
             self.go_down()
             return
-        ops = self.conversation.ops
         try:
-            try:
-                for line in lines:
-                    message = wire.decode(line)
-                    if message["op"] == "ping":
-                        self.send(wire.PONG)
-                    elif message["op"] == "pong":
-                        self.pongs += 1
-                    else:
-                        ops[message["op"]](self, message)  # type: ignore[arg-type]
-                    if self.closed:
-                        return
-            finally:
-                self.conversation.batch_end(self)  # type: ignore[arg-type]
-                self.flush()
+            self._handle(lines, self.conversation)  # type: ignore[misc]
         except BarkerError as fault:
             self.close(fault)
+        except Unforeseen:
+            self.go_down(aborted=self.closed)
 
-    def go_down(self) -> None:
+    def go_down(self, aborted: bool = True) -> None:
         if not self.down:
             self.down = True
-            self.abort()
-            self.party.ends.remove(self)
+            if aborted:
+                self.abort()
+            self.leave()
             if self.party.alive:
-                self.conversation.link_down(self)  # type: ignore[arg-type]
+                try:
+                    self.conversation.link_down(self)  # type: ignore[arg-type]
+                except Unforeseen:
+                    pass
+                self.flush()
+            self.abort()
+
+    def leave(self) -> None:
+        self.party.ends.remove(self)
+        self.party.node.links.discard(self)  # type: ignore[arg-type]
 
     @property
     def has_news(self) -> bool:

@@ -4,19 +4,22 @@ import contextlib
 import functools
 import json
 import logging
+import os
 import pathlib
 import random
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 from barker import (
     acks,
     delivery,
+    followers,
     handover,
     inbox,
+    journal,
     keeper,
     listen,
     node,
@@ -30,7 +33,9 @@ from barker.ring import Ring
 from barker.service import Service
 from barker.streams import Duplicates
 from barker.users import World
+from tests.simulation import client
 from tests.simulation.dice import choose
+from tests.simulation.disk import EPOCHS
 from tests.simulation.engine import Simulation
 from tests.simulation.judging import finish
 from tests.simulation.links import SimDialer
@@ -62,19 +67,27 @@ def small_world() -> Iterator[pathlib.Path]:
         patch(listen, "WINDOW", READER_WINDOW)
         for module in (delivery, keeper, readers):
             patch(module, "HANDFUL", HANDFUL)
+        patch(delivery, "put_lines", client.put_lines)
         patch(handover, "HANDED_OVER_AT_ONCE", 4)
         patch(peers, "Dialer", SimDialer)
         patch(routing, "Ring", lambda names: _ring(tuple(names)))
         patch(Node, "now", staticmethod(lambda: 0.0))
         patch(Service, "stopping", _nothing)
-        patch(Node, "has_directory", True)
+        patch(Node, "has_directory", property(_has_directory))
+        patch(journal, "secrets", EPOCHS)
+        patch(os, "fsync", lambda descriptor: None)
         world, secret = World(FOLLOWS), b"x" * 64
-        for module in (keeper, node):
+        for module in (keeper, node, followers):
             patch(module.state, "world", lambda state: world)
             patch(module.state, "secret", lambda *_: secret)
         logging.disable(logging.CRITICAL)
         stack.callback(logging.disable, logging.NOTSET)
         yield state
+
+
+def _has_directory(node: Any) -> bool:
+    there: bool = node.party.world.directory_is_there
+    return there
 
 
 async def _nothing(self: Service) -> None:
@@ -100,6 +113,7 @@ def run(
 ) -> Outcome:
     """By dice or by a list of events; the failure is empty if there is none."""
     done: list[Event] = []
+    simulation = None
     try:
         simulation = Simulation(setting, state)
         for _ in range(steps) if dice else ():
@@ -115,6 +129,9 @@ def run(
     except Exception as failure:
         where = traceback.extract_tb(failure.__traceback__)[-1]
         return Outcome(done, f"{type(failure).__name__}: {failure} ({where.name})")
+    finally:
+        if simulation:
+            simulation.end()
     return Outcome(done, "")
 
 

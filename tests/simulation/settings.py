@@ -2,8 +2,6 @@
 
 from typing import Any, NamedTuple
 
-from barker.routing import CONSISTENT, ORDERED
-
 # Who follows whom. Of these names every instance below owns some, and every change moves some.
 FOLLOWS = {
     "ann": ["dan", "lea", "ned"],
@@ -12,6 +10,10 @@ FOLLOWS = {
     "ned": ["lea"],
     "fay": ["ann", "dan"],
 }
+# Who may join, where there are events.
+NEWCOMERS = ("kim", "max")
+# In the text of a bark: bizlogic raises what no check foresees, each time.
+POISON = "poison"
 # Small, so that every limit is met within a run.
 WINDOW = 6
 READER_WINDOW = 8
@@ -36,57 +38,79 @@ class Setting(NamedTuple):
     power: bool = False  # power cuts take the end of a journal
     ordered: bool = True  # owners never change: every author's order holds
     punctual: bool = False  # and nothing is ever late
+    events: float = 0.0  # how often users join, follow and unfollow
+    directory: bool = False  # the directory is started anew
+    backups: bool = False  # journals are copied, and copies are used
+    faults: bool = False  # exceptions at any step
+    poison: bool = False  # barks that no bizlogic gets past
+    odd: bool = False  # bodies as other encoders write them
 
 
-WORKERS = ("bizlogic-a", "bizlogic-b")
+OUTBOXES, INBOXES = ("outbox-a", "outbox-b"), ("inbox-a", "inbox-b")
+WORKERS, GRAPHS = ("bizlogic-a", "bizlogic-b"), ("followers-a", "followers-b")
+LINE = (*OUTBOXES, *WORKERS, *INBOXES)
+MANIFOLDS = ("bizlogic", "outbox", "inbox")
+ALL = (*MANIFOLDS, "followers")
+
+# Everything comes and goes, and shares of the rings change their owners.
+_RINGS = Setting(
+    names=(*LINE, "inbox-c"), at_first=LINE, mortal=("bizlogic", "outbox", "inbox"), ordered=False
+)
+# The same, and users change the graph.
+_EVENTS = _RINGS._replace(
+    names=("followers-a", *LINE, "inbox-c"), at_first=("followers-a", *LINE), events=0.05
+)
+# One of each, but for bizlogic: there is only one owner, ever.
+_ALONE = Setting(
+    names=("outbox-a", *WORKERS, "inbox-a"),
+    at_first=("outbox-a", *WORKERS, "inbox-a"),
+    mortal=MANIFOLDS,
+    punctual=True,
+)
+
 SETTINGS = {
     # Nothing but links, bizlogics and the directory's word come and go.
-    "calm": Setting(
-        names=("outbox-a", "outbox-b", *WORKERS, "inbox-a", "inbox-b"),
-        at_first=("outbox-a", "outbox-b", *WORKERS, "inbox-a", "inbox-b"),
-        mortal=("bizlogic",),
-        punctual=True,
+    "calm": Setting(names=LINE, at_first=LINE, mortal=("bizlogic",), punctual=True),
+    "alone": _ALONE,
+    "full": _ALONE._replace(disks=True),
+    "rings": _RINGS,
+    "disks": _RINGS._replace(disks=True),
+    "power": _RINGS._replace(power=True),  # without --fsync
+    "events": _EVENTS,
+    # Many events go through one outbox, while barks wait for an inbox that is away.
+    "counters": _EVENTS._replace(
+        names=("followers-a", "outbox-a", *WORKERS, *INBOXES),
+        at_first=("followers-a", "outbox-a", *WORKERS, *INBOXES),
+        mortal=("inbox",),
+        events=0.1,
     ),
-    # Everything dies, but there is only one owner, ever.
-    "alone": Setting(
-        names=("outbox-a", *WORKERS, "inbox-a"),
-        at_first=("outbox-a", *WORKERS, "inbox-a"),
-        mortal=("bizlogic", "outbox", "inbox"),
-        punctual=True,
+    "replicas": _EVENTS._replace(
+        names=(*GRAPHS, *LINE, "inbox-c"), at_first=(*GRAPHS, *LINE), mortal=ALL
     ),
-    # Disks fill up, and nobody's share ever changes its owner.
-    "full": Setting(
-        names=("outbox-a", *WORKERS, "inbox-a"),
-        at_first=("outbox-a", *WORKERS, "inbox-a"),
-        mortal=("bizlogic", "outbox", "inbox"),
+    "directory": _EVENTS._replace(
+        names=(*GRAPHS, *LINE, "inbox-c"), at_first=(*GRAPHS, *LINE), mortal=ALL, directory=True
+    ),
+    "backups": _RINGS._replace(names=(*LINE, "outbox-c", "inbox-c"), backups=True),
+    "graphs": _EVENTS._replace(
+        names=(*GRAPHS, *LINE), at_first=(*GRAPHS, *LINE), mortal=ALL, backups=True
+    ),
+    "faults": _EVENTS._replace(
+        names=(*GRAPHS, *LINE, "inbox-c"), at_first=(*GRAPHS, *LINE), mortal=ALL, faults=True
+    ),
+    "poison": _ALONE._replace(poison=True, punctual=False),
+    "odd": _RINGS._replace(odd=True),
+    "all": _EVENTS._replace(
+        names=(*GRAPHS, *LINE, "outbox-c", "inbox-c"),
+        at_first=(*GRAPHS, *LINE),
+        mortal=ALL,
         disks=True,
-        punctual=True,
-    ),
-    # Rings change.
-    "rings": Setting(
-        names=("outbox-a", "outbox-b", *WORKERS, "inbox-a", "inbox-b", "inbox-c"),
-        at_first=("outbox-a", "outbox-b", *WORKERS, "inbox-a", "inbox-b"),
-        mortal=("bizlogic", "outbox", "inbox"),
-        ordered=False,
-    ),
-    # The same with disks that fill up.
-    "disks": Setting(
-        names=("outbox-a", "outbox-b", *WORKERS, "inbox-a", "inbox-b", "inbox-c"),
-        at_first=("outbox-a", "outbox-b", *WORKERS, "inbox-a", "inbox-b"),
-        mortal=("bizlogic", "outbox", "inbox"),
-        disks=True,
-        ordered=False,
-    ),
-    # The same, and without --fsync.
-    "power": Setting(
-        names=("outbox-a", "outbox-b", *WORKERS, "inbox-a", "inbox-b", "inbox-c"),
-        at_first=("outbox-a", "outbox-b", *WORKERS, "inbox-a", "inbox-b"),
-        mortal=("bizlogic", "outbox", "inbox"),
-        power=True,
-        ordered=False,
+        directory=True,
+        backups=True,
+        faults=True,
+        poison=True,
+        odd=True,
     ),
 }
-POLICIES = {"outbox": CONSISTENT, "inbox": CONSISTENT, "bizlogic": ORDERED}
 
 
 class Failure(Exception):
