@@ -32,8 +32,8 @@ class Acks:
         self._waiting: set[Link] = set()  # those who get theirs then
 
     def owe(self, link: Link) -> None:
-        """Everything that the link has received is taken over or refused; the ack is due."""
-        unacked = link.received - link.acked
+        """All up to `link.committed` is kept or refused; the ack is due."""
+        unacked = link.committed - link.acked
         if not unacked:
             return
         now = self._node.now()
@@ -52,9 +52,9 @@ class Acks:
 
     def say(self, link: Link) -> None:
         """Ack all of it now; for a link that is about to be closed, the last moment."""
-        if link.received != link.acked:
-            link.acked = link.received
-            link.write((wire.ack_line(link.received),))
+        if link.committed != link.acked:
+            link.acked = link.committed
+            link.write((wire.ack_line(link.committed),))
 
     def forget(self, link: Link) -> None:
         """It is closed."""

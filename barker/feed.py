@@ -137,6 +137,10 @@ class Feed(Peers, Generic[Held]):
     def batch_end(self, link: Link) -> None:
         self._place.ack(link, GRAPH)
 
+    def batch_failed(self, link: Link) -> None:
+        if link is self._asked:
+            self._place = Place()  # the copy may lack a change: it begins with a snapshot again
+
 
 class People(Feed[Names]):
     """Who exists, for those who ask nothing else of the graph."""

@@ -196,6 +196,16 @@ class Node:
         self.exit_status = self.exit_status or status
         self._stop.set()
 
+    def fail(self, why: str) -> None:
+        """For an exception that leaves our memory different from our journal: end at once.
+
+        Nothing more is handled or acked; the next start recovers what the journal has.
+        """
+        log.critical("%s; stopping, and the next start recovers it", why, exc_info=True)
+        self.stop(1)
+        for link in list(self.links):
+            link.abort()
+
     async def attend(self, link: Link, conversation: Conversation) -> None:
         """Talk until the link is down; meanwhile the ticker looks after it."""
         self.links.add(link)

@@ -47,6 +47,7 @@ MOVED = "moved"  # ask again elsewhere: the ring says that this share is another
 UNKNOWN_USER = "unknown-user"
 TOO_LARGE = "too-large"
 BAD_MESSAGE = "bad-message"
+FAILED = "failed"  # it was tried, and raised what no check foresaw, several times
 # ... and for an `error` (the whole link).
 BAD_VERSION = "bad-version"
 BAD_PROOF = "bad-proof"

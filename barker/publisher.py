@@ -77,7 +77,10 @@ class Publisher:
         """Send everybody what they have not had."""
         for copies in self._copying.values():
             for copying in copies.values():
-                self._send(copying)
+                try:
+                    self._send(copying)
+                except Exception:
+                    copying.link.end_after_fault()
         self._tell_lists()
 
     # --- what it asks ---

@@ -162,13 +162,19 @@ class Readers:
         """Send what has grown since the last time, at once: readers go before acks."""
         laden, self._laden = self._laden, []
         for parcel in laden:
-            parcel.write()
-            if parcel.link.busy:
-                self._hold(parcel.link)
+            try:
+                parcel.write()
+                if parcel.link.busy:
+                    self._hold(parcel.link)
+            except Exception:
+                parcel.link.end_after_fault()
         if self._behind:
             behind, self._behind = self._behind, set()
             for subscription in behind:
-                self.send(subscription)
+                try:
+                    self.send(subscription)
+                except Exception:
+                    subscription.link.end_after_fault()
 
     def ack(self, link: Link, address: str, serial: int) -> None:
         """The reader has shown everything up to there."""

@@ -223,7 +223,9 @@ class Service(Node, Conversation):
             )
         finally:
             self.greeting -= 1
-        if link:
+        if link and self._stop.is_set():
+            await link.let_go()  # what it says would be handled by a process that ends
+        elif link:
             try:
                 await self.attend(link, self)
             except Exception:

@@ -403,8 +403,8 @@ class Mouth(Delivery):
             job.pending -= 1
             job.acked = True
 
-    def refused(self, job: Any, code: str, reason: str, addresses: Sequence[str]) -> None:
-        raise AssertionError(f"{job.bark} was refused: {reason} ({code})")
+    def refused(self, put: Any, code: str, reason: str, addresses: Sequence[str]) -> None:
+        raise AssertionError(f"{put.job.bark} was refused: {reason} ({code})")
 
 
 # --- the simulation ------------------------------------------------------------------------------
