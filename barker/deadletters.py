@@ -56,9 +56,7 @@ class DeadLetters:
         for line in filter(None, lines):
             try:
                 letter = wire.loads(line)
-                self._count(
-                    letter["body"], letter["addresses"], letter["code"], letter["reason"]
-                )
+                self._count(letter["body"], letter["addresses"], letter["code"], letter["reason"])
             except (wire.BadMessage, LookupError, TypeError, AttributeError):
                 log.warning("%s: a line makes no sense", path)
 
