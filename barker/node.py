@@ -122,6 +122,7 @@ class Node:
         self.links: set[Link] = set()
         self.messages_in = self.messages_out = 0  # of links that have gone
         self.exit_status = 0
+        self.failed = False  # what we have in memory is not what our journal has
         self.directory_epoch: str | None = None
         self._watched: dict[str, list[Callable[[], None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -202,6 +203,7 @@ class Node:
         Nothing more is handled or acked; the next start recovers what the journal has.
         """
         log.critical("%s; stopping, and the next start recovers it", why, exc_info=True)
+        self.failed = True
         self.stop(1)
         for link in list(self.links):
             link.abort()

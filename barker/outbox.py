@@ -263,7 +263,8 @@ class Outbox(Keeper[Stamped]):
                 push.ages.added(push.put_count, self.now())  # older than we can tell
 
     async def stopping(self) -> None:
-        self._write_settled()
+        if not self.failed:  # else what the queue lacks would look settled
+            self._write_settled()
         await super().stopping()
         waiting = sum(map(len, self._pushes))
         if waiting and self.args.no_journal:
