@@ -45,7 +45,7 @@ FULL_PIPE_S = 0.05
 Kind = tuple[str, int, str]
 _OTHERS: Kind = ("barker", logging.WARNING, "lines of very many kinds")
 
-MORE = "%d more lines of this kind: %s"
+MORE = "%d more lines like this one: %s"
 DROPPED = "%d log lines were dropped, because standard error was not read"
 
 
@@ -76,7 +76,7 @@ class QueuedHandler(logging.Handler):
         self._given_up = False  # it took too long at the end, and is not waited for again
         self._kinds: dict[Kind, int] = {}  # within this second
         self._second_ends = 0.0
-        self._more = False  # than `SAME_KIND` of some kind
+        self._examples: dict[Kind, str] = {}  # of those of which there were more
         threading.Thread(target=self._write_forever, name="log", daemon=True).start()
 
     # --- what is to be written ---
@@ -84,7 +84,7 @@ class QueuedHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._end_second(time.monotonic())
-            if self._is_wanted((record.name, record.levelno, str(record.msg))):
+            if self._is_wanted(record):
                 self.put(sys.stderr, self.format(record))
         except Exception:
             self.handleError(record)
@@ -112,24 +112,25 @@ class QueuedHandler(logging.Handler):
 
     # --- kinds ---
 
-    def _is_wanted(self, kind: Kind) -> bool:
+    def _is_wanted(self, record: logging.LogRecord) -> bool:
+        kind = (record.name, record.levelno, str(record.msg))
         if kind not in self._kinds and len(self._kinds) >= MAX_KINDS:
             kind = _OTHERS
         count = self._kinds[kind] = self._kinds.get(kind, 0) + 1
-        if count > SAME_KIND and not self._more:
-            self._more = True
+        if count == SAME_KIND + 1:
+            self._examples[kind] = record.getMessage()[:SHOWN_CHARS]
             self._changed.notify_all()  # the thread will say how many more, if nothing else comes
         return count <= SAME_KIND
 
     def _end_second(self, now: float) -> None:
         if now < self._second_ends:
             return
+        self._second_ends = now + SECOND_S
         kinds, self._kinds = self._kinds, {}
-        self._second_ends, self._more = now + SECOND_S, False
-        for (_, level, text), count in kinds.items():
-            if count > SAME_KIND:
-                line = self._counting(level, MORE, count - SAME_KIND, text[:SHOWN_CHARS])
-                self.put(sys.stderr, line)
+        examples, self._examples = self._examples, {}
+        for kind, example in examples.items():
+            line = self._counting(kind[1], MORE, kinds[kind] - SAME_KIND, example)
+            self.put(sys.stderr, line)
 
     def _counting(self, level: int, text: str, *args: object) -> str:
         """A line about lines."""
@@ -145,7 +146,7 @@ class QueuedHandler(logging.Handler):
                     self._given_up = False
                     self._changed.notify_all()
                     left_s = self._second_ends - time.monotonic()
-                    self._changed.wait(max(0.0, left_s) if self._more else None)
+                    self._changed.wait(max(0.0, left_s) if self._examples else None)
                     self._end_second(time.monotonic())
                 waiting, self._waiting, self._waiting_chars = self._waiting, deque(), 0
                 dropped, self._dropped = self._dropped, 0
@@ -158,7 +159,7 @@ class QueuedHandler(logging.Handler):
     def flush(self) -> None:
         """Wait until all is written, for `FLUSH_S` in all. Called at the end of a process."""
         with self._changed:
-            if self._more:
+            if self._examples:
                 self._second_ends = 0.0
                 self._end_second(time.monotonic())
             end = time.monotonic() + FLUSH_S
