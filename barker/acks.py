@@ -14,6 +14,7 @@ well. At 2,000 barks a second this saves a tenth of the whole pipeline's work.
 import functools
 
 from barker import wire
+from barker.faults import contained
 from barker.link import Link
 from barker.node import Node
 
@@ -48,7 +49,8 @@ class Acks:
     def _late(self, link: Link) -> None:
         if link in self._waiting:  # it is still there
             self._waiting.remove(link)
-            self.owe(link)
+            with contained(link, link.abort):
+                self.owe(link)
 
     def say(self, link: Link) -> None:
         """Ack all of it now; for a link that is about to be closed, the last moment."""

@@ -169,9 +169,9 @@ class Link:
         self.flush()
 
     def flush(self) -> None:
-        """Write all that is queued, in one piece."""
+        """Write all that is queued, in one piece; nothing if the peer has reset the connection."""
         if out := self._out:
-            if not self.closed:
+            if not (self.closed or self._transport.is_closing()):
                 self.messages_out += len(out)
                 self._transport.write(self._framing.pack(out))
                 self._check_waiting()
@@ -180,7 +180,7 @@ class Link:
 
     def _answer(self) -> None:
         """Write what the framing itself has to say: after the messages, for it may be a goodbye."""
-        if output := self._framing.take_output():
+        if (output := self._framing.take_output()) and not self._transport.is_closing():
             self._transport.write(output)
             self._check_waiting()
 

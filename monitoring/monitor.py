@@ -17,6 +17,7 @@ import time
 from typing import Any
 
 from barker import hosts, state, wire
+from barker.faults import Ticker, contained
 from barker.link import Link, Message
 from barker.node import Dialer, Node, run_node
 from barker.peers import Peers
@@ -105,7 +106,8 @@ class Monitor(Service):
     async def ready(self) -> None:
         self._agents = Agents(self)
         self.serve("monitor", ORDERED)
-        self._soon()
+        self._ticker = Ticker(self.later, self._delay_s, self._frame)
+        self._ticker.start()
 
     def thawed(self) -> None:
         self._agents.picture.blind(now_ms())
@@ -126,12 +128,12 @@ class Monitor(Service):
 
     # --- once a second ---
 
-    def _soon(self) -> None:
+    @staticmethod
+    def _delay_s() -> float:
         delay_s = 1 - (time.time() - FRAME_PHASE_S) % 1
-        self.later(delay_s if delay_s > 0.1 else delay_s + 1, self._frame)
+        return delay_s if delay_s > 0.1 else delay_s + 1
 
     def _frame(self) -> None:
-        self._soon()
         # It is told as of the full second, when the samples in it were taken.
         frame = self._agents.picture.frame(now_ms() - round(1000 * FRAME_PHASE_S))
         if self.has_directory:
@@ -148,7 +150,8 @@ class Monitor(Service):
             body = wire.dumps(frame)
         self._frames.append(body)
         for link, cursor in self._pages.items():
-            self._show(link, cursor)
+            with contained(link, link.abort):
+                self._show(link, cursor)
 
     def _show(self, link: Link, cursor: Cursor) -> None:
         """Send what a page has not had, as far as its window and its link have room."""

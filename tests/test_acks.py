@@ -13,6 +13,10 @@ class Link:
     def __init__(self) -> None:
         self.committed = self.acked = 0
         self.said: list[int] = []
+        self.closed = False
+
+    def abort(self) -> None:
+        self.closed = True
 
     def write(self, lines: Iterable[bytes]) -> None:
         self.said += [wire.decode(line)["seq"] for line in lines]

@@ -446,7 +446,6 @@ class TwoTest(FollowersTest):
     def thaw(service: Service) -> None:
         """As after a frost."""
         service._last_tick -= 3 * service.heartbeat_s
-        service._ticker.cancel()
         service._tick()
 
 

@@ -17,8 +17,8 @@ OURS = {*PACKAGES, "launch"}
 LAYERS = (
     "ages barks events frames friends graph handshake lines proof protocol quick ring routing"
     " streams strictjson users window wire",
-    "acks agent arguments arrivals connecting delivery feed framing hosts journal lab link node"
-    " peers processes service state tls",
+    "acks agent arguments arrivals connecting delivery faults feed framing hosts journal lab link"
+    " logs node peers processes service state tls",
     "bizlogic directory followers handover inbox keeper manifold outbox publisher readers replicas"
     " suggestions timelines",
     "autobark bark follow guide join listen tour witness",
