@@ -222,6 +222,8 @@ class Inbox(Keeper[Arrival]):
                 serial=cursor.sent,
                 last=timeline.last,
                 history=self.args.history,
+                # A stream holds up to twice `keep`: as many again that were handed over.
+                retained=2 * self.args.keep,
             )
         )
         self._readers.send(subscription)

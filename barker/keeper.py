@@ -33,7 +33,7 @@ from barker.link import Link, Message
 from barker.poison import Suspects
 from barker.routing import CONSISTENT, split
 from barker.service import Service, log
-from barker.streams import DEFAULT_KEEP
+from barker.streams import DEFAULT_KEEP, MAX_KEEP
 from barker.wire import BAD_MESSAGE, Arriving, BadMessage, BarkerError
 
 # A bark waiting in an outbox costs some 600 bytes; this many fit a small machine. Beyond it, full.
@@ -55,6 +55,13 @@ PARK_AGAIN_S = 1.0
 # What a record that makes no sense may raise when it is replayed. Nothing in a file keeps a
 # manifold from starting, be it an earlier version's.
 _NONSENSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def _retained(text: str) -> int:
+    """For argparse: what `--keep` takes."""
+    if (count := at_least_0(text)) > MAX_KEEP:
+        raise argparse.ArgumentTypeError(f"{count} entries are more than {MAX_KEEP}, the most")
+    return count
 
 
 # What a put has become on its way to the journal.
@@ -90,10 +97,11 @@ class Keeper(Service, Generic[Stage]):
         )
         parser.add_argument(
             "--keep",
-            type=at_least_0,
+            type=_retained,
             default=DEFAULT_KEEP,
             metavar="N",
-            help="entries of a timeline that are retained (default: %(default)s)",
+            help="entries of a timeline that are retained "
+            f"(default: %(default)s, at most {MAX_KEEP})",
         )
         parser.add_argument(
             "--max-backlog",

@@ -293,6 +293,8 @@ OPS: dict[str, tuple[Field, ...]] = {
         Field("serial", is_count),  # the one before the first that is sent
         Field("last", is_count),  # what comes after this one is not the past
         Field("history", is_count),  # how much of the past to show who has no wish
+        # How many entries the stream may hold at most: so many may come again to a reader.
+        Field("retained", is_count, False),
     ),
     "message": _op(
         Field("address", is_address),

@@ -34,6 +34,10 @@ Item = TypeVar("Item")
 
 # Twitter's home timelines held about 800 entries a user; what is older nobody scrolls to.
 DEFAULT_KEEP = 800
+# The most that `--keep` takes; a larger number is a usage error. After a restart all of a timeline
+# comes again, so a reader has to remember the keys of all of it: at this limit up to 45 MB for each
+# instance that has served the inbox.
+MAX_KEEP = 50_000
 # Keys remembered at least, whatever the number of origins; a client that repeats a bark after a
 # lost ack does so within seconds, and this is minutes at a thousand barks a second.
 MIN_REMEMBERED_KEYS = 65_536

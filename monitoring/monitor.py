@@ -25,7 +25,7 @@ from barker.routing import ORDERED, Target
 from barker.service import Service, log, service_parser
 from barker.streams import Cursor, Stream
 from barker.wire import ProtocolError
-from monitoring.picture import MAX_SERVICES, BadSample, Picture
+from monitoring.picture import MAX_SERVICES, BadSample, Picture, without_details
 from monitoring.table import table
 
 # Ten minutes: the widest window of the page.
@@ -144,10 +144,8 @@ class Monitor(Service):
             where = hosts.spell(*self.args.directory)
             frame["alone"] = f"{where}: {self._why_alone or 'it does not answer'}"
         body = wire.dumps(frame)
-        if len(body) > wire.MAX_LINE_BYTES - 200:  # long names, many services: then without details
-            for row in frame["services"]:
-                row.pop("deepest", None)
-            body = wire.dumps(frame)
+        if len(body) > wire.MAX_LINE_BYTES - 200:  # long names, many services
+            body = wire.dumps(without_details(frame))
         self._frames.append(body)
         for link, cursor in self._pages.items():
             with contained(link, link.abort):

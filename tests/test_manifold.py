@@ -1,7 +1,9 @@
 """Manifolds: what an outbox takes and pushes, what an inbox keeps and shows, and who moves when."""
 
 import asyncio
+import contextlib
 import errno
+import io
 import json
 import os
 import socket
@@ -14,6 +16,8 @@ from barker.directory import Directory
 from barker.frames import Opcode
 from barker.inbox import Inbox
 from barker.outbox import Outbox
+from barker.service import service_parser
+from barker.streams import DEFAULT_KEEP, MAX_KEEP
 from tests.fleet import DEADLINE_S, GOOD, SLOW, Fleet, free_port, until
 from tests.wireclient import (
     Acceptor,
@@ -560,6 +564,7 @@ class ReadTest(InboxTest):
         reader = await self.open(self.inbox.port)
         subscribed = await self.subscribe(reader)
         self.assertEqual(subscribed["serial"], 0)
+        self.assertEqual(subscribed["retained"], 2 * DEFAULT_KEEP)
         await self.assertGets(reader, [1, 2, 3])
         await self.fill(2)
         messages = await reader.before_pong()
@@ -697,6 +702,18 @@ class GapTest(InboxTest):
         await self.fill(20)
         await self.assertGets(await self.reader(history=100), [16, 17, 18, 19, 20])
         await self.assertGets(await self.reader(epoch="cd" * 8, after=3), [16, 17, 18, 19, 20])
+
+
+class KeepTest(unittest.TestCase):
+    def test_promise_5_keep_has_a_limit_and_more_is_a_usage_error(self) -> None:
+        parser = service_parser(Inbox, "manifold", None)
+        self.assertEqual(parser.parse_args(["inbox", "--keep", str(MAX_KEEP)]).keep, MAX_KEEP)
+        for count in (str(MAX_KEEP + 1), "9" * 5000, "-1", "x"):
+            said = io.StringIO()
+            with contextlib.redirect_stderr(said), self.assertRaises(SystemExit) as ended:
+                parser.parse_args(["inbox", "--keep", count])
+            self.assertEqual(ended.exception.code, 2)
+            self.assertIn("argument --keep", said.getvalue())
 
 
 class KeepNothingTest(InboxTest):

@@ -5,6 +5,7 @@ manifold, do to the copy what the title says, and bring up another manifold on i
 real objects over the real files, without sockets; `Processes` below does it with real kills.
 """
 
+import argparse
 import asyncio
 import contextlib
 import functools
@@ -18,7 +19,8 @@ import signal
 import tempfile
 import time
 import unittest
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 from unittest import mock
 
@@ -27,15 +29,16 @@ from barker.inbox import Inbox
 from barker.journal import Journal
 from barker.keeper import Keeper
 from barker.link import Link
+from barker.listen import REMEMBERED_IDS, Reader
 from barker.node import Node
 from barker.outbox import Outbox
 from barker.routing import ORDERED, Target
 from barker.service import service_parser
-from barker.streams import Duplicates
+from barker.streams import DEFAULT_KEEP, Duplicates
 from barker.timelines import Moving
-from tests.fleet import SLOW, Fleet, Service, run_to_its_end
+from tests.fleet import SLOW, Fleet, Guest, Service, run_to_its_end, until
 from tests.test_delivery import FakeDialer, FakeLink
-from tests.wireclient import Wire, bark, one_by_one, put
+from tests.wireclient import Wire, bark, one_by_one, put, puts
 
 try:
     import resource
@@ -1080,6 +1083,53 @@ class Speed(RecoveryTest):
                 self.assertLess(took, 60)
 
 
+class OneReader(Guest):
+    """Reads ark3's inbox, and counts how often each bark was shown, by id."""
+
+    kind = "reader"
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args)
+        self.shown: Counter[str] = Counter()
+
+    async def started(self) -> None:
+        self.reader = Reader(self, ["ark3"], self._show, self._refused, history=0)
+
+    def _show(self, reader: str, body: dict[str, Any], late: bool) -> None:
+        self.shown[body["id"]] += 1
+
+    def _refused(self, user: str, reason: str) -> None:
+        raise AssertionError(f"{user}: {reason}")
+
+    def owners(self) -> int:
+        """Instances in the ring."""
+        return len(self.routes.route("inbox").targets)
+
+    def owner(self) -> str:
+        """The instance that has answered, if it is the one that the ring names."""
+        place = self.reader._places["inbox/ark3"]
+        target = self.routes.choose("inbox/ark3")
+        answered = place.epoch is not None and place.past is None
+        asked = place.asked.peer["name"] if answered and place.asked else ""
+        return asked if target and target.name == asked else ""
+
+    def twice(self) -> list[str]:
+        return [id_ for id_, times in self.shown.items() if times > 1]
+
+
+@contextlib.asynccontextmanager
+async def one_reader(fleet: Fleet) -> AsyncIterator[OneReader]:
+    """A reader that runs in this loop; an inbox has answered it."""
+    node = OneReader(fleet.args())
+    run = asyncio.create_task(node.run())
+    try:
+        await until(lambda: hasattr(node, "reader") and node.owner(), "an inbox has answered")
+        yield node
+    finally:
+        node.stop()
+        await run
+
+
 class Processes(unittest.IsolatedAsyncioTestCase):
     """Real processes, really killed."""
 
@@ -1105,7 +1155,7 @@ class Processes(unittest.IsolatedAsyncioTestCase):
     async def test_promise_1_kill_9_at_any_moment_under_load_loses_nothing_acked(self) -> None:
         acked, rounds = 0, 12 if SLOW else 2
         for round_ in range(rounds):
-            inbox_ = await self.start("inbox", "--name", "mine", "--keep", "100000")
+            inbox_ = await self.start("inbox", "--name", "mine", "--keep", "50000")
             wire_ = await self.open(inbox_)
             first = round_ * 100_000 + 1
             for n in range(first, first + 6000):
@@ -1123,7 +1173,7 @@ class Processes(unittest.IsolatedAsyncioTestCase):
             inbox_.close()
             wire_.abort()
             self.fleet.processes.remove(inbox_)
-            again = await self.start("inbox", "--name", "mine", "--keep", "100000")
+            again = await self.start("inbox", "--name", "mine", "--keep", "50000")
             reader = await self.open(again)
             reader.send(
                 {"op": "subscribe", "address": "inbox/ark3", "history": 10**6, "window": 4096}
@@ -1141,6 +1191,53 @@ class Processes(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(ids, sorted(set(ids)))
             again.kill()
             again.close()
+
+    async def put_and_shown(self, service: Service, reader: "OneReader", numbers: range) -> None:
+        """Put these barks to ark3's inbox, in steps that the reader can follow without a gap."""
+        source = await self.open(service)
+        for begin in numbers[::250]:
+            some = range(begin, min(begin + 250, numbers.stop))
+            bodies = [bark("rdl", str(n), at=n) for n in some]
+            seq = begin - numbers.start + 1
+            source.send(puts(seq, [["inbox/ark3"]], bodies, origin=ORIGIN, n=list(some)))
+            await source.up_to_ack(seq + len(some) - 1)
+            last = str(some[-1])
+            await until(lambda: last in reader.shown, "all of them are shown")  # noqa: B023
+
+    async def test_promise_2_nothing_is_shown_twice_after_kill_9_however_much_is_retained(
+        self,
+    ) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self.fleet.directory)
+        argv = ("inbox", "--name", "mine", "--keep", "20000")
+        before = await self.start(*argv)
+        async with one_reader(self.fleet) as reader:
+            await self.put_and_shown(before, reader, range(1, 20_001))
+            before.kill()
+            # Behind all that comes again.
+            await self.put_and_shown(await self.start(*argv), reader, range(20_001, 20_002))
+            self.assertEqual(reader.twice(), [])
+            self.assertEqual(len(reader.shown), 20_001)
+
+    async def test_promise_2_what_an_owner_holds_that_was_dead_for_long_is_not_shown_twice(
+        self,
+    ) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self.fleet.directory)
+        names = ("one", "two")
+        services = {name: await self.start("inbox", "--name", name) for name in names}
+        many = 2 * REMEMBERED_IDS + DEFAULT_KEEP
+        async with one_reader(self.fleet) as reader:
+            await until(lambda: reader.owners() == 2, "both are in the ring")
+            dead = reader.owner()
+            (other,) = {*names} - {dead}
+            await self.put_and_shown(services[dead], reader, range(1, 1001))
+            services[dead].kill()
+            await until(lambda: reader.owner() == other, "the other one takes over")
+            await self.put_and_shown(services[other], reader, range(1001, 1001 + many))
+            back = await self.start("inbox", "--name", dead)
+            await until(lambda: reader.owner() == dead, "its share is its own again")
+            await self.put_and_shown(back, reader, range(1001 + many, 1002 + many))
+            self.assertEqual(reader.twice(), [])
+            self.assertEqual(len(reader.shown), 1001 + many)
 
     @unittest.skipUnless(resource and hasattr(resource, "prlimit"), "needs Linux's prlimit")
     async def test_a_full_disk_is_refused_as_full_while_reads_go_on_until_there_is_room(

@@ -121,7 +121,7 @@ TABLE: dict[str, dict[str, str]] = {
     "subscribe": {"address": "address", "epoch": "hex?~", "after": "count?", "history": "count?"}
     | {"window": "count?"},
     "subscribed": {"address": "address", "epoch": "hex", "serial": "count"}
-    | {"last": "count", "history": "count"},
+    | {"last": "count", "history": "count", "retained": "count?"},
     "message": {"address": "address", "epoch": "hex", "serial": "count"}
     | {"late": "true?", "body": "body"},
     "messages": {"epoch": "hex", "late": "true?", "to": "serials", "bodies": "bodies"},
