@@ -26,6 +26,7 @@ from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from barker import wire
+from barker.faults import contained
 from barker.link import Link, Message
 from barker.node import Node, log
 from barker.peers import ASK_AGAIN_S, Peers
@@ -102,15 +103,14 @@ class _Lane:
         link = self.link
         if link is None:
             return  # another one will come
-        try:
+        # The window takes for sent what a fault may have kept here; the next link sends it again.
+        with contained(link, link.abort):
             while not link.busy:
                 seq, puts = self.window.send(HANDFUL)
                 if puts:
                     link.write(put_lines(seq, puts))
                 if len(puts) < HANDFUL:
                     break
-        except Exception:
-            link.end_after_fault()
 
 
 class Delivery(Peers):

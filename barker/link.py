@@ -417,15 +417,6 @@ class Link:
             with contextlib.suppress(OSError):
                 await self._writer.wait_closed()
 
-    def end_after_fault(self) -> None:
-        """For an `except` around what is sent to this peer alone: the fault stays with this link.
-
-        A window or a cursor takes for sent what may not have been written; it goes again over the
-        next link.
-        """
-        log.exception("%r", self)
-        self.abort()
-
     def abort(self, reason: str = "") -> None:
         """Close at once: what has not left this process yet is dropped. Harmless if closed."""
         if reason and not self.closed:

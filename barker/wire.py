@@ -6,9 +6,9 @@ Left out: negotiation of anything. There is one version, and a peer that speaks 
 Rules that the rest of the system leans on:
 
 * ``body`` is the last field of a line. ``decode`` cuts it out as the bytes it came in, and a hop
-  passes those bytes on without encoding them again. A client may write a line in any other order;
-  its first hop makes the body canonical (`barker.strictjson`) in any case. After the first hop, a
-  body that is not last or not canonical is nobody's but a broken service's: its line is refused.
+  passes those bytes on without encoding them again. A line in any other order is valid too; it is
+  merely encoded afresh, which changes no body that is canonical (`barker.strictjson`), as all are
+  behind their first hop.
 * Who has many to say says them in one line: ``puts`` is so many ``put``s, ``messages`` so many
   ``message``s, and their ``bodies`` come last. A line is parsed by one call of C code, however many
   bodies it has, and what a line costs besides is shared by all of them.
@@ -100,10 +100,11 @@ def _decode_canonical(line: bytes) -> dict[str, Any] | None:
     A quote inside a string is always escaped, so the first ,"body": is a key; if it is not one of
     the outermost object then HEAD} does not parse, and if something follows the body then BODY
     doesn't. Such a line is for `_decode_any`; so is one with white space that would end it as a
-    line, since a WebSocket's message is not a line yet.
+    line, since a WebSocket's message is not a line yet, or that would end it as a body among others
+    (`BETWEEN`).
     """
     head, cut, body = line.partition(b',"body":')
-    if cut and b"\n" not in body and body[-1:] == b"}":
+    if cut and b"\n" not in body and b"\t" not in body and body[-1:] == b"}":
         try:
             message = loads(head + b"}")
             if type(message) is dict and "body" not in message:
@@ -146,15 +147,13 @@ def _decode_group(line: bytes) -> dict[str, Any] | None:
 
 
 def _decode_any(line: bytes) -> dict[str, Any]:
-    """Any valid JSON of a client: bodies are encoded afresh, for the first hop to look at."""
+    """Any valid JSON: bodies are encoded afresh."""
     try:
         message = loads(line.strip(b" \t\r\n"))
     except BadMessage as fault:
         raise ProtocolError(PROTOCOL, fault.reason) from None
     if type(message) is not dict:
         raise ProtocolError(PROTOCOL, "not a JSON object")
-    if _is_passed_on(message):
-        raise ProtocolError(PROTOCOL, "a body that is passed on comes last, as it came")
     if message.get("op") in ("puts", "messages"):
         parsed = message["parsed"] = message.get("bodies")
         if type(parsed) is list:
@@ -165,11 +164,6 @@ def _decode_any(line: bytes) -> dict[str, Any]:
         message["parsed"] = message["body"]
         message["body"] = _encode_again(message["body"])
     return message
-
-
-def _is_passed_on(message: dict[str, Any]) -> bool:
-    """Has some hop taken this over before, so that its body is as it will always be?"""
-    return "origin" in message or message.get("op") in ("message", "messages")
 
 
 def _encode_again(body: Any) -> bytes:
@@ -199,9 +193,6 @@ def _checked(message: dict[str, Any]) -> dict[str, Any]:
         lists = [message["to"], *([message["n"]] if op == "puts" and "n" in message else ())]
         if any(len(some) != count for some in lists):
             raise ProtocolError(PROTOCOL, f"{op}: lists of different lengths")
-    elif b"\t" in message.get("body", b"") and _is_passed_on(message):
-        # Between two bodies of one line, a comma and a tab say where the next one begins.
-        raise ProtocolError(PROTOCOL, f"{op}: white space in a body that is passed on")
     return message
 
 
