@@ -280,7 +280,7 @@ class ExitTest(unittest.TestCase):
 class ServiceTest(unittest.TestCase):
     """A service, and a pipe behind its standard error and output that is not read."""
 
-    STRANGERS = 700
+    STRANGERS = 1000
 
     def start(self, writes: int) -> int:
         """Its port, which it may be unable to tell."""
