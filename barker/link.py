@@ -8,6 +8,9 @@ Theory of operation:
   ``batch_end`` once, and writes once. Whatever costs a system call or a task switch is paid per
   batch and not per message; under load batches grow, and the cost per message falls. (This is what
   the LMAX people call the batching effect.)
+* *Faults.* A message that is at fault is answered, and ends the link at most. An exception that no
+  check foresaw is a fault of ours: it closes the link, and the conversation drops what the batch
+  had begun (``batch_failed``). Nothing of that batch is acked, so the peer sends it again.
 * *Sending never waits.* ``send`` appends to a list, which is written at the end of the loop's turn.
   Memory is bounded because every sender has a window: nothing more is sent until the peer acks.
   A peer that makes us answer and never reads the answers is cut off at ``MAX_WAITING_BYTES``.
@@ -94,6 +97,12 @@ class Conversation:
     def batch_end(self, link: "Link") -> None:
         """Every message of one read was handed over: the moment to write and to ack."""
 
+    def batch_failed(self, link: "Link") -> None:
+        """Called after an exception in a handler or in `batch_end`; the link is closed already.
+
+        Drop what the batch has begun and not kept: its sender sends it again. Must not raise.
+        """
+
     def link_down(self, link: "Link") -> None:
         """The link is closed, whoever did it; called once for each `link_up`."""
 
@@ -120,8 +129,9 @@ class Link:
         self.closed = False
         self.heard, self.pinged = self._loop.time(), 0.0
         self.messages_in = self.messages_out = 0
-        # Acceptor's side of `put`: the last number received, and the last one acked.
-        self.received = self.acked = 0
+        # Acceptor's side of `put`: the last number received; the last that was kept or refused, up
+        # to which it may be acked; and the last one acked.
+        self.received = self.committed = self.acked = 0
         self.pings = self.pongs = 0  # said by us, and heard
         self._waits: asyncio.Task[None] | None = None
         self.before_read: Callable[[float], object] = bool  # for whoever attends to it to fill in
@@ -159,9 +169,9 @@ class Link:
         self.flush()
 
     def flush(self) -> None:
-        """Write all that is queued, in one piece."""
+        """Write all that is queued, in one piece; nothing if the peer has reset the connection."""
         if out := self._out:
-            if not self.closed:
+            if not (self.closed or self._transport.is_closing()):
                 self.messages_out += len(out)
                 self._transport.write(self._framing.pack(out))
                 self._check_waiting()
@@ -170,7 +180,7 @@ class Link:
 
     def _answer(self) -> None:
         """Write what the framing itself has to say: after the messages, for it may be a goodbye."""
-        if output := self._framing.take_output():
+        if (output := self._framing.take_output()) and not self._transport.is_closing():
             self._transport.write(output)
             self._check_waiting()
 
@@ -223,8 +233,10 @@ class Link:
             if not isinstance(fault, (ConnectionError, TimeoutError)):
                 log.info("%r: %s", self, fault)
         finally:
-            conversation.link_down(self)
-            await self.let_go()
+            try:
+                conversation.link_down(self)
+            finally:
+                await self.let_go()
 
     def _arrived(self, conversation: Conversation, data: bytes) -> bool:
         """One read's bytes; says whether there may be more. Raises what the conversation raises."""
@@ -245,9 +257,28 @@ class Link:
             self._answer()
 
     def _handle(self, lines: list[bytes], conversation: Conversation) -> None:
-        ops = conversation.ops
         self.messages_in += len(lines)
         self._handling = True
+        try:
+            fault = self._hand_over(lines, conversation.ops)
+            conversation.batch_end(self)
+        except BaseException:
+            self.abort()
+            conversation.batch_failed(self)
+            raise
+        finally:
+            self._handling = False
+            self.flush()
+        if fault:
+            try:
+                raise fault
+            finally:
+                del fault  # it holds on to this frame, and to all that was read
+
+    def _hand_over(
+        self, lines: list[bytes], ops: dict[str, Callable[["Link", Message], None]]
+    ) -> BarkerError | None:
+        """All messages, up to one that is at fault; the messages before that one count."""
         try:
             for line in lines:
                 message = wire.decode(line)
@@ -264,16 +295,10 @@ class Link:
                 else:
                     raise ProtocolError(wire.PROTOCOL, f"{op} has no meaning here")
                 if self.closed:
-                    return
-        except BarkerError:
-            raise
-        except Exception:
-            self.abort()  # a bug of ours: what it left undone must not be acked below
-            raise
-        finally:
-            conversation.batch_end(self)
-            self._handling = False
-            self.flush()
+                    break
+        except BarkerError as fault:
+            return fault
+        return None
 
     def _take(self, data: bytes) -> list[bytes]:
         self.heard = self._loop.time()

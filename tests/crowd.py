@@ -10,7 +10,7 @@ from typing import Any
 
 from barker import events, wire
 from barker.bark import new_id, now_ms
-from barker.delivery import Delivery, Job
+from barker.delivery import Delivery, Job, Put
 from barker.events import FOLLOW, JOIN, UNFOLLOW, Event
 from barker.feed import GRAPH, Place
 from barker.graph import Graph
@@ -126,9 +126,9 @@ class _Mouth(Delivery):
             job.pending -= 1
             job.acked = True
 
-    def refused(self, job: Job, code: str, reason: str, addresses: Any) -> None:
-        assert isinstance(job, Asked)
-        job.refused = f"{reason} ({code})"
+    def refused(self, put: Put, code: str, reason: str, addresses: Any) -> None:
+        assert isinstance(put.job, Asked)
+        put.job.refused = f"{reason} ({code})"
 
 
 class Graphs(Peers):

@@ -121,7 +121,7 @@ TABLE: dict[str, dict[str, str]] = {
     "subscribe": {"address": "address", "epoch": "hex?~", "after": "count?", "history": "count?"}
     | {"window": "count?"},
     "subscribed": {"address": "address", "epoch": "hex", "serial": "count"}
-    | {"last": "count", "history": "count"},
+    | {"last": "count", "history": "count", "retained": "count?"},
     "message": {"address": "address", "epoch": "hex", "serial": "count"}
     | {"late": "true?", "body": "body"},
     "messages": {"epoch": "hex", "late": "true?", "to": "serials", "bodies": "bodies"},
@@ -428,6 +428,14 @@ class BodyTest(WireCase):
             STAMP + b', "body":{\n"id":"x"}}',
         ):
             self.assertNotIn(b"\n", decode(line)["body"])
+
+    def test_a_body_has_no_tab_in_it_because_the_next_hop_may_put_it_among_others(self) -> None:
+        for stamp in (b"", b',"origin":"0123456789abcdef","n":7'):
+            for line in (
+                STAMP + stamp + b',"body":{"id":"x",\t"user":"rdl"}}',
+                STAMP + stamp + b',"body":{"id":\t"x","user":"rdl"}}',
+            ):
+                self.assertEqual(decode(line)["body"], b'{"id":"x","user":"rdl"}')
 
     def test_a_field_named_parsed_is_not_taken_for_ours(self) -> None:
         for line in (

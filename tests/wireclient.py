@@ -375,7 +375,7 @@ async def serving(
     with (
         mock.patch.object(node, "_stop_on_signals"),  # signals stay the test runner's
         mock.patch.object(node, "ready", tell),
-        mock.patch("barker.service.state.say"),  # READY is for launchers
+        mock.patch("barker.service.logs.say"),  # READY is for launchers
     ):
         run = asyncio.create_task(node.run())
         try:

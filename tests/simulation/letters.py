@@ -3,16 +3,13 @@
 import json
 import pathlib
 
+from barker.deadletters import DeadLetters
+from barker.keeper import Keeper
 from barker.service import Service
-
-try:
-    from barker.deadletters import DeadLetters
-except ImportError:  # there were none yet
-    DeadLetters = None  # type: ignore[assignment, misc]
 
 
 def give_letters(node: Service, path: pathlib.Path) -> None:
-    if DeadLetters and hasattr(node, "dead_letters"):
+    if isinstance(node, Keeper):
         node.dead_letters = DeadLetters(path)
 
 

@@ -1,5 +1,6 @@
 """Links: one end of a simulated connection, and what dials."""
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,17 @@ class Unforeseen(Exception):
     """What no check foresaw: memory is short, a text is one that the code can't bear."""
 
 
+# Exceptions that a service has logged and borne, since the last look. All but ours are bugs.
+BORNE: list[BaseException] = []
+
+
+def note_borne(*_: object, **__: object) -> None:
+    """Instead of what logs an exception."""
+    fault = sys.exc_info()[1]
+    if fault and not isinstance(fault, Unforeseen):
+        BORNE.append(fault)
+
+
 class End:
     """One side's end of a connection: what a party takes for a `Link`.
 
@@ -25,9 +37,8 @@ class End:
 
     name = "simulated"
     count_puts = Link.count_puts
-    end_after_fault = getattr(Link, "end_after_fault", None)
     _handle = Link._handle
-    _hand_over = getattr(Link, "_hand_over", None)
+    _hand_over = Link._hand_over
 
     def __init__(self, party: "Party", conversation: Conversation) -> None:
         self.party = party
@@ -133,7 +144,7 @@ class End:
 
     def leave(self) -> None:
         self.party.ends.remove(self)
-        self.party.node.links.discard(self)  # type: ignore[arg-type]
+        self.party.node.links.discard(self)
 
     @property
     def has_news(self) -> bool:

@@ -38,7 +38,7 @@ from tests.simulation.dice import choose
 from tests.simulation.disk import EPOCHS
 from tests.simulation.engine import Simulation
 from tests.simulation.judging import finish
-from tests.simulation.links import SimDialer
+from tests.simulation.links import SimDialer, note_borne
 from tests.simulation.settings import (
     FOLLOWS,
     HANDFUL,
@@ -80,6 +80,8 @@ def small_world() -> Iterator[pathlib.Path]:
         for module in (keeper, node, followers):
             patch(module.state, "world", lambda state: world)
             patch(module.state, "secret", lambda *_: secret)
+        for level in ("exception", "critical"):
+            patch(logging.Logger, level, note_borne)
         logging.disable(logging.CRITICAL)
         stack.callback(logging.disable, logging.NOTSET)
         yield state
