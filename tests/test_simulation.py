@@ -287,7 +287,7 @@ class End:
 
 
 class SimDialer:
-    """Instead of `barker.node.Dialer`: connects when the network says so."""
+    """Instead of `barker.dialing.Dialer`: connects when the network says so."""
 
     def __init__(
         self, owner: Any, host: str, port: int, conversation: Conversation, expect: str
