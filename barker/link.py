@@ -16,10 +16,9 @@ Theory of operation:
   A peer that makes us answer and never reads the answers is cut off at ``MAX_WAITING_BYTES``.
 * *Heartbeats.* A link that was silent for one heartbeat gets a ping; one that was silent for
   ``SILENT_HEARTBEATS`` is closed. The node's ticker does this for all its links at once.
-* *Trust.* Each side sends ``hello`` with a nonce, then ``proof`` that it knows the secret: the
-  opener first, so that the acceptor says nothing to strangers.
+* *Trust.* A link is up once both sides have proved that they know the secret (`barker.greeting`).
 
-Left out: anything after a break. Whoever wants the link back has a ``Dialer`` (``barker.node``),
+Left out: anything after a break. Whoever wants the link back has a ``Dialer`` (``barker.dialing``),
 and what was on the way is kept by a window (``barker.window``).
 """
 
@@ -27,13 +26,14 @@ import asyncio
 import contextlib
 import functools
 import logging
-import secrets
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
-from barker import proof, wire
+from barker import wire
 from barker.arrivals import read_directly
+from barker.faults import contained
 from barker.framing import Framing
+from barker.greeting import Greeted, Greeting
 from barker.wire import BarkerError, ProtocolError
 
 log = logging.getLogger("barker.link")
@@ -66,14 +66,6 @@ LIFE = {
     ("up", "the peer has gone, is silent, or does not read"): "closed",
     ("closing", "the peer has closed, too, or a second is over"): "closed",
 }
-
-
-class Identity(NamedTuple):
-    """Who we are in a `hello`; `epoch` is a directory's own, or the last directory's we knew."""
-
-    name: str
-    secret: bytes
-    epoch: str | None = None
 
 
 Message = dict[str, Any]
@@ -213,7 +205,8 @@ class Link:
         with contextlib.suppress(OSError):
             await self._writer.drain()
             if not self.closed:
-                work()
+                with contained(self, self.abort):
+                    work()
 
     # --- receiving ---
 
@@ -316,60 +309,20 @@ class Link:
             self._answer()
         return wire.decode(self._early.pop(0))
 
-    # --- the handshake ---
+    # --- the greeting ---
 
-    async def greet_as_opener(self, identity: Identity) -> None:
-        """Raises ProtocolError if the other side is not one of us."""
-        nonce = secrets.token_hex(16)
-        self._say_hello(identity, nonce)
-        hello = await self._expect("hello")
-        self._prove(identity, proof.OPENER, nonce, hello["nonce"])
-        self._check(await self._expect("proof"), identity, proof.ACCEPTOR, nonce, hello["nonce"])
-        self._trust(hello)
-
-    async def greet_as_acceptor(self, identity: Identity) -> None:
-        """The other side of it: a stranger gets our `hello` and an `error`, nothing else."""
-        hello = await self._expect("hello")
-        nonce = secrets.token_hex(16)
-        self._say_hello(identity, nonce)
-        self._check(await self._expect("proof"), identity, proof.OPENER, hello["nonce"], nonce)
-        self._prove(identity, proof.ACCEPTOR, hello["nonce"], nonce)
-        self._trust(hello)
-
-    def _trust(self, hello: Message) -> None:
-        self.peer = hello
+    async def greet(self, greeting: Greeting) -> None:
+        """Both sides prove themselves; then the link is up. Raises what `greeting` raises."""
+        try:
+            said = next(greeting)
+            while True:
+                self.write(said)
+                said = greeting.send(await self._next())
+        except StopIteration as done:
+            greeted: Greeted = done.value
+        self.write(greeted.last)
+        self.peer = greeted.hello
         self._max_waiting_bytes = MAX_WAITING_BYTES
-
-    def _say_hello(self, identity: Identity, nonce: str) -> None:
-        self.send(
-            wire.encode(
-                "hello", v=wire.VERSION, name=identity.name, nonce=nonce, epoch=identity.epoch
-            )
-        )
-        self.flush()
-
-    def _prove(self, identity: Identity, role: str, opener: str, acceptor: str) -> None:
-        mac = proof.mac(identity.secret, role, opener, acceptor)
-        self.send(wire.encode("proof", mac=mac))
-        self.flush()
-
-    def _check(
-        self, message: Message, identity: Identity, role: str, opener: str, acceptor: str
-    ) -> None:
-        if not proof.holds(message["mac"], identity.secret, role, opener, acceptor):
-            raise ProtocolError(wire.BAD_PROOF, "you don't know the secret of this system")
-
-    async def _expect(self, op: str) -> Message:
-        message = await self._next()
-        if message["op"] == "error":
-            raise BarkerError(message["code"], message["reason"])
-        if message["op"] != op:
-            raise ProtocolError(wire.PROTOCOL, f"say {op} first")
-        if op == "hello" and message["v"] != wire.VERSION:
-            raise ProtocolError(
-                wire.BAD_VERSION, f"this is version {wire.VERSION}, not {message['v']}"
-            )
-        return message
 
     # --- closing ---
 

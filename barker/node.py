@@ -15,10 +15,8 @@ import contextlib
 import errno
 import gc
 import logging
-import math
 import os
 import pathlib
-import random
 import signal
 import sys
 import threading
@@ -27,21 +25,15 @@ from typing import Any, ClassVar
 
 from barker import hosts, logs, state, tls, wire
 from barker.arguments import LEASH
-from barker.connecting import open_link
+from barker.dialing import Dialer
 from barker.faults import Ticker, contained
-from barker.link import SILENT_HEARTBEATS, Conversation, Identity, Link, Message
+from barker.greeting import Identity
+from barker.link import SILENT_HEARTBEATS, Conversation, Link, Message
 from barker.routing import RouteTable, matches, target_from
 from barker.wire import BarkerError
 
 log = logging.getLogger("barker.node")
 
-# Back-off of a dialer: quick at first, because components of one launch come up within a second;
-# never slower than a second, so that a directory's settling time (2 s) sees everybody again.
-BACKOFF_FIRST_S = 0.02
-BACKOFF_MAX_S = 1.0
-# A link that lived for less than this was no success: the back-off goes on where it was.
-STABLE_S = 2.0
-CONNECT_TIMEOUT_S = 2.0
 # What it means if somebody who is there says nothing at all.
 WANTS_TLS = "it hangs up without a word; does it want TLS (--tls-ca)?"
 # A ticker this many heartbeats late means that this process was frozen, or the machine asleep. An
@@ -57,52 +49,6 @@ YOUNG_OBJECTS = 50_000
 YOUNG_LOOKS = 5
 # How long a stopping node lets its links finish.
 GRACE_S = 1.0
-
-
-class Dialer:
-    """Keeps one link up for as long as it is wanted: connect, greet, talk, and again."""
-
-    def __init__(
-        self, node: "Node", host: str, port: int, conversation: Conversation, expect: str | None
-    ) -> None:
-        self.place = (host, port)
-        self.hang_ups = 0  # one after the other, each without a word
-        self._node = node
-        self._conversation = conversation
-        self._expect = expect
-        self._task = node.start(self._keep(), name=f"dial {expect or 'directory'}")
-
-    def close(self) -> None:
-        """Give the link up; `link_down` follows."""
-        self._task.cancel()
-
-    async def _keep(self) -> None:
-        delay = BACKOFF_FIRST_S
-        node = self._node
-        while True:
-            since = math.inf
-            # A fault of ours is logged whole; the other links are none the worse, and we try again.
-            with contained(f"link to {self._expect or 'the directory'}"):
-                try:
-                    link = await open_link(
-                        *self.place,
-                        node.identity,
-                        expect=self._expect,
-                        timeout_s=CONNECT_TIMEOUT_S,
-                        context=node.tls.opening,
-                    )
-                except (OSError, TimeoutError, EOFError, BarkerError) as fault:
-                    self.hang_ups = self.hang_ups + 1 if isinstance(fault, EOFError) else 0
-                    node.dial_failed(self, fault)
-                else:
-                    self.hang_ups = 0
-                    since = node.now()
-                    await node.attend(link, self._conversation)
-            if node.now() - since > STABLE_S:
-                delay = BACKOFF_FIRST_S
-            # Jitter, so that those who lost a peer together do not all come back together.
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
-            delay = min(BACKOFF_MAX_S, 2 * delay)
 
 
 class Node:

@@ -17,9 +17,10 @@ import time
 from typing import Any
 
 from barker import hosts, state, wire
+from barker.dialing import Dialer
 from barker.faults import Ticker, contained
 from barker.link import Link, Message
-from barker.node import Dialer, Node, run_node
+from barker.node import Node, run_node
 from barker.peers import Peers
 from barker.routing import ORDERED, Target
 from barker.service import Service, log, service_parser

@@ -285,7 +285,7 @@ class SettlingTest(DirectoryTest):
         self.assertNotEqual(other.epoch, self.directory.epoch)
 
     async def test_nobody_is_answered_before_all_had_time_to_come_back(self) -> None:
-        began = self.directory.now()
+        began = self.directory._begun
         watcher = await self.link("one", OLD_EPOCH)
         watcher.send({"op": "watch", "prefix": "inbox"}, {"op": "resolve", "address": "inbox/x"})
         first = await self.link("two", OLD_EPOCH)

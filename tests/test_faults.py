@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-from barker import connecting, node, wire
+from barker import connecting, dialing, node, wire
 from barker.acks import APART_S, Acks
 from barker.agent import Agent
 from barker.directory import Directory
@@ -150,7 +150,7 @@ class AcksTest(unittest.TestCase):
         timed, link, other = TimedNode(), AckedLink(), AckedLink()
         acks = Acks(timed)  # type: ignore[arg-type]
         for each in (link, other, link, other):
-            each.received += 1
+            each.committed += 1
             acks.owe(each)  # type: ignore[arg-type]
         with (
             mock.patch.object(link, "write", side_effect=ZeroDivisionError),
@@ -289,7 +289,7 @@ class GreetingTest(WireTest):
         self.assertEqual((self.service.greeting, self.service.exit_status), (0, 0))
 
     async def test_a_bug_in_the_greeting(self) -> None:
-        greet = Link.greet_as_acceptor
+        greet = Link.greet
 
         async def faulty(link: Link, *args: Any) -> None:
             if self.service.links:
@@ -297,7 +297,7 @@ class GreetingTest(WireTest):
             await greet(link, *args)
 
         with (
-            mock.patch.object(Link, "greet_as_acceptor", faulty),
+            mock.patch.object(Link, "greet", faulty),
             self.assertLogs("barker.service", "ERROR") as logs,
         ):
             await self.assertStrangerAlone()
@@ -343,7 +343,7 @@ class DialerTest(WireTest):
             return await open_link(*args, **more)
 
         with (
-            mock.patch.object(node, "open_link", faulty),
+            mock.patch.object(dialing, "open_link", faulty),
             self.assertLogs("barker.faults", "ERROR") as logs,
         ):
             service = await self.serve(Suggestions, directory=directory.port)

@@ -17,7 +17,7 @@ import unittest
 from collections.abc import Iterator
 from unittest import mock
 
-from barker import logs, proof, state, wire
+from barker import greeting, logs, state, wire
 from barker.logs import SAME_KIND, QueuedHandler
 from tests.fleet import DEADLINE_S
 
@@ -323,7 +323,7 @@ class ServiceTest(unittest.TestCase):
             answer = wire.decode(lines.readline())
             self.assertEqual(answer["op"], "hello", answer)
             theirs = answer["nonce"]
-            mac = proof.mac(self.secret, proof.OPENER, nonce, theirs)
+            mac = greeting.mac(self.secret, greeting.OPENER, nonce, theirs)
             member.sendall(wire.encode("proof", mac=mac) + b"\n" + wire.PING + b"\n")
             answers = [wire.decode(lines.readline())["op"] for _ in range(2)]
         self.assertEqual(answers, ["proof", "pong"])
