@@ -35,7 +35,7 @@ from barker.streams import Duplicates
 from barker.users import World
 from tests.simulation import client
 from tests.simulation.dice import choose
-from tests.simulation.disk import EPOCHS
+from tests.simulation.disk import EPOCHS, FILES
 from tests.simulation.engine import Simulation
 from tests.simulation.judging import finish
 from tests.simulation.links import SimDialer, note_borne
@@ -75,6 +75,7 @@ def small_world() -> Iterator[pathlib.Path]:
         patch(Service, "stopping", _nothing)
         patch(Node, "has_directory", property(_has_directory))
         patch(journal, "secrets", EPOCHS)
+        patch(journal, "os", FILES)
         patch(os, "fsync", lambda descriptor: None)
         world, secret = World(FOLLOWS), b"x" * 64
         for module in (keeper, node, followers):
