@@ -7,7 +7,8 @@ import time
 import unittest
 from collections.abc import Callable
 
-from tests.chaos import KINDS, Run, plan, report
+from tests.chaos.plan import KINDS, plan
+from tests.chaos.run import Run, report
 from tests.crowd import Crowd
 from tests.fleet import DEADLINE_S, GOOD, SLOW, Fleet, Service, free_port, until
 

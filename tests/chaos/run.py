@@ -1,122 +1,20 @@
-"""Chaos: barks flow, and a crowd follows and unfollows, while processes are killed, frozen, removed
-and added. Was anything lost?
+"""One run of chaos: everything is started, tortured, brought to rest and judged."""
 
-    python -m tests.chaos --seconds 60 --seed 7
-
-What happens when follows from the seed alone: a kill is kill -9, a stop is a stop in good order, at
-which an inbox leaves the ring and hands over. Before judging, everything frozen is thawed and
-everything that is down is started again. Then every bark is classed by what its author was told and
-by what each reader was shown; the exit status is 1 if anything was lost, shown twice, out of order
-or never said. Late is what comes after something newer of its author. It is no fault if the owner
-of a share of the ring changed while the bark was on its way; in a run that touches no manifold
-nothing may be late at all. Every followers service's graph must be the one that follows from the
-events which were acked.
-"""
-
-import argparse
 import asyncio
 import contextlib
 import json
-import random
-import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator
+from typing import Any
 
+from tests.chaos.actions import Instance
+from tests.chaos.plan import KINDS, Event, plan
 from tests.crowd import Crowd
-from tests.fleet import Audience, Fleet, Producer, Said, Service, free_port, until
+from tests.fleet import Audience, Fleet, Producer, Said, until
 
-# Entries that timelines retain: far more than a reader can fall behind here. What is retained is a
-# limit of its own, and a gap because of it would be no loss.
-KEEP = "50000"
 # Time for everything to come to rest at the end.
 REST_S = 60.0
-
-
-class Kind(NamedTuple):
-    """Something that may suffer: so many run at `first`, and so many more may be added."""
-
-    first: int
-    spare: int
-    start: Callable[[Fleet, int], Service]
-    on_ring: bool  # has a share of a ring, which moves when one comes or goes
-
-
-KINDS = {
-    "directory": Kind(1, 0, lambda fleet, port: fleet.directory(), False),
-    "followers": Kind(2, 1, lambda fleet, port: fleet.followers(port=port), False),
-    "inbox": Kind(2, 1, lambda fleet, port: fleet.inbox("--keep", KEEP, port=port), True),
-    "bizlogic": Kind(2, 1, lambda fleet, port: fleet.bizlogic(port=port), False),
-    "outbox": Kind(3, 1, lambda fleet, port: fleet.outbox(port=port), True),
-}
-
-
-class Event(NamedTuple):
-    """One thing that is done to one instance; `hold_s` later it is undone."""
-
-    at_s: float
-    action: str
-    kind: str
-    number: int
-    hold_s: float
-
-    def __str__(self) -> str:
-        who = f"{self.kind} {self.number}"
-        return f"{self.at_s:6.2f} s  {self.action:<6} {who}, for {self.hold_s:.1f} s"
-
-
-def plan(seed: int, seconds: float, kinds: list[str]) -> list[Event]:
-    """What will happen; the same for the same arguments."""
-    dice = random.Random(seed)
-    events = []
-    at = 1.0
-    while at < seconds:
-        kind = dice.choice(kinds)
-        number = dice.randrange(KINDS[kind].first + KINDS[kind].spare)
-        action = dice.choice(["kill", "kill", "freeze", "stop"])
-        hold_s = dice.uniform(0.2, 6.0) if action == "freeze" else dice.uniform(0.1, 4.0)
-        events.append(Event(round(at, 2), action, kind, number, round(hold_s, 1)))
-        at += dice.expovariate(1 / 1.2) + 0.1
-    return events
-
-
-class Instance:
-    """One place in the system, and the process that is there now, if one is."""
-
-    def __init__(self, fleet: Fleet, kind: str, number: int) -> None:
-        self.kind = kind
-        self.number = number
-        self._fleet = fleet
-        self._port = fleet.port if kind == "directory" else free_port()
-        self._lock = asyncio.Lock()
-        self.process: Service | None = None
-
-    async def start(self) -> None:
-        if self.process is None:
-            start = KINDS[self.kind].start
-            loop = asyncio.get_running_loop()
-            self.process = await loop.run_in_executor(None, start, self._fleet, self._port)
-
-    async def suffer(self, event: Event) -> None:
-        """The event and its undoing. A spare that does not run yet is added instead."""
-        async with self._lock:
-            if self.process is None:
-                await self.start()
-            elif event.action == "freeze":
-                self.process.freeze()
-                await asyncio.sleep(event.hold_s)
-                self.process.thaw()
-            else:
-                process, self.process = self.process, None
-                if event.action == "kill":
-                    process.child.kill()
-                else:
-                    process.child.terminate()
-                await asyncio.get_running_loop().run_in_executor(None, process.ended)
-                process.close()
-                await asyncio.sleep(event.hold_s)
-                await self.start()
 
 
 class Run:
@@ -246,33 +144,3 @@ def report(run: Run) -> str:
     if run.faults:
         lines += ["What happened:", *map(str, run.events), "What went wrong:", *run.story]
     return "\n".join(lines)
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.chaos",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--seconds", type=float, default=60.0, help="(default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=random.randrange(10_000))
-    parser.add_argument("--rate", type=float, default=200.0, help="barks a second (%(default)s)")
-    parser.add_argument(
-        "--kinds",
-        default=",".join(KINDS),
-        help="what is tortured (default: %(default)s)",
-    )
-    args = parser.parse_args(argv)
-    run = Run(args.seed, args.seconds, args.rate, args.kinds.split(","))
-    try:
-        asyncio.run(run.go())
-    except AssertionError as fault:
-        print(fault, file=sys.stderr)
-        print(report(run))
-        return 1
-    print(report(run))
-    return 1 if run.faults else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
