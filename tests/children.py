@@ -104,6 +104,8 @@ class Process:
         self.argv = argv
         self.lines: list[str] = []
         self._more: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._may_read = threading.Event()
+        self._may_read.set()
         self.child = subprocess.Popen(
             [sys.executable, *argv],
             cwd=cwd,
@@ -128,6 +130,7 @@ class Process:
     def _read(self) -> None:
         assert self.child.stdout
         for line in self.child.stdout:
+            self._may_read.wait()
             self.lines.append(line.rstrip("\n"))
             self._more.put(self.lines[-1])
         self._more.put(None)
@@ -153,6 +156,7 @@ class Process:
             status = self.child.wait(deadline_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still runs after {deadline_s:g} s: {self!r}") from None
+        self.read_again()
         self._thread.join(DEADLINE_S)
         return status
 
@@ -170,8 +174,16 @@ class Process:
     def thaw(self) -> None:
         self.signal(signal.SIGCONT)
 
+    def stop_reading(self) -> None:
+        """Leave its output in the pipe, as a launcher does that is stopped, until `read_again`."""
+        self._may_read.clear()
+
+    def read_again(self) -> None:
+        self._may_read.set()
+
     def close(self) -> None:
         """Stop it for good, whatever state it is in."""
+        self.read_again()
         if self.child.poll() is None:
             self.child.kill()
             self.child.wait()

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any
 
 from barker import barks, state, wire
@@ -194,32 +194,40 @@ class Said:
 
     void = False
 
-    def __init__(self, bark: barks.Bark) -> None:
+    def __init__(self, bark: barks.Bark, said_at: float, also: Collection[str]) -> None:
         self.bark = bark
+        self.said_at = said_at
+        self.also = also  # readers it is due to besides those that the world has for it
         self.pending = 0
         self.acked_at: float | None = None
         self.refused: str | None = None
 
 
 class Producer(Guest):
-    """Says numbered barks: each author's content is "1", "2", "3", ..."""
+    """Says numbered barks: each author's content is "1", "2", "3", ..., and a text if one is given.
+
+    `also` may be replaced: by author and text, who must be shown a bark besides those whom the
+    world has for it.
+    """
 
     kind = "producer"
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
         self.said: list[Said] = []
+        self.also: Callable[[str, str], Collection[str]] = lambda user, text: ()
         self._numbers: Counter[str] = Counter()
 
     async def started(self) -> None:
         self._mouth = _Mouth(self)
 
-    def say(self, users: Sequence[str]) -> None:
+    def say(self, users: Sequence[str], text: str = "") -> None:
         """One bark for each of `users`, on its way at once."""
         for user in users:
             self._numbers[user] += 1
-            bark = barks.Bark(new_id(), user, str(self._numbers[user]), now_ms())
-            said = Said(bark)
+            content = f"{self._numbers[user]} {text}".strip()
+            bark = barks.Bark(new_id(), user, content, now_ms())
+            said = Said(bark, self.now(), self.also(user, text))
             self.said.append(said)
             self._mouth.put((f"outbox/{user}",), wire.unstamped(barks.encode_bark(bark)), said)
         self._mouth.pump()
@@ -267,6 +275,9 @@ class Audience(Guest):
         self.shown: dict[str, list[tuple[str, str, str]]] = {r: [] for r in readers}
         self.late: set[tuple[str, str]] = set()
         self.shown_at: list[float] = []
+        self.last_shown: dict[str, float] = {}  # by id, when the last reader was shown it
+        self.excused: set[tuple[str, str]] = set()  # (reader, id) that need not be shown
+        self.newcomers: list[Reader] = []
         self._targets = targets
 
     async def started(self) -> None:
@@ -277,6 +288,7 @@ class Audience(Guest):
             self.late.add((reader, body["id"]))
         self.shown[reader].append((body["user"], body["id"], body["content"]))
         self.shown_at.append(self.now())
+        self.last_shown[body["id"]] = self.shown_at[-1]
 
     def _refused(self, user: str, reason: str) -> None:
         raise AssertionError(f"{user}: {reason}")
@@ -289,14 +301,28 @@ class Audience(Guest):
             "every inbox has answered",
         )
 
+    def welcome(self, readers: Sequence[str]) -> None:
+        """Read the inboxes of these users too, from their first bark on."""
+        for reader in readers:
+            self.shown[reader] = []
+        more = Reader(self, list(readers), self._show, self._refused, history=wire.MAX_COUNT)
+        self.newcomers.append(more)
+        more.dial()
+
+    def due(self, said: Said) -> set[tuple[str, str]]:
+        """(reader, id) for all who are to be shown this bark, if it is acked."""
+        targets = self._targets.of(said.bark.user, said.bark.content)
+        readers = {*(address.partition("/")[2] for address in targets), *said.also}
+        return {(reader, said.bark.id) for reader in readers}
+
     def expected(self, said: Sequence[Said]) -> Counter[tuple[str, str]]:
         """(reader, id) for everything that should be shown, once each."""
         return Counter(
-            (address.partition("/")[2], s.bark.id)
+            key
             for s in said
             if s.acked_at is not None
-            for address in self._targets.of(s.bark.user, s.bark.content)
-            if address.partition("/")[2] in self.shown
+            for key in self.due(s)
+            if key[0] in self.shown and key not in self.excused
         )
 
     def verdict(self, said: Sequence[Said]) -> dict[str, list[Any]]:
@@ -310,9 +336,10 @@ class Audience(Guest):
             for author, id_, content in shown:
                 if id_ not in known:
                     continue  # somebody else's: counts as unexpected, and may be any text
-                if int(content) < last[author] and (reader, id_) not in self.late:
+                number = int(content.partition(" ")[0])
+                if number < last[author] and (reader, id_) not in self.late:
                     disorder.append((reader, author, id_, content, last[author]))
-                last[author] = max(last[author], int(content))
+                last[author] = max(last[author], number)
         return {
             "lost": [key for key in due if key not in got],
             "twice": [key for key, times in got.items() if times > 1],

@@ -6,7 +6,7 @@ import random
 import sys
 
 from tests import chaos
-from tests.chaos.plan import KINDS
+from tests.chaos.plan import HOLD_S, KINDS
 from tests.chaos.run import Run, report
 
 
@@ -24,8 +24,14 @@ def main(argv: list[str] | None = None) -> int:
         default=",".join(KINDS),
         help="what is tortured (default: %(default)s)",
     )
+    parser.add_argument(
+        "--actions",
+        default=",".join(HOLD_S),
+        help="what is done to it (default: %(default)s)",
+    )
     args = parser.parse_args(argv)
-    run = Run(args.seed, args.seconds, args.rate, args.kinds.split(","))
+    kinds, actions = args.kinds.split(","), args.actions.split(",")
+    run = Run(args.seed, args.seconds, args.rate, kinds, actions)
     try:
         asyncio.run(run.go())
     except AssertionError as fault:

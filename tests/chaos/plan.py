@@ -1,7 +1,7 @@
 """The plan of a run: what is done to whom, and when. It follows from the seed alone."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from tests.fleet import Fleet, Service
@@ -18,15 +18,36 @@ class Kind(NamedTuple):
     spare: int
     start: Callable[[Fleet, int], Service]
     on_ring: bool  # has a share of a ring, which moves when one comes or goes
+    more: tuple[str, ...]  # what is done to this kind, besides what is done to all
 
 
 KINDS = {
-    "directory": Kind(1, 0, lambda fleet, port: fleet.directory(), False),
-    "followers": Kind(2, 1, lambda fleet, port: fleet.followers(port=port), False),
-    "inbox": Kind(2, 1, lambda fleet, port: fleet.inbox("--keep", KEEP, port=port), True),
-    "bizlogic": Kind(2, 1, lambda fleet, port: fleet.bizlogic(port=port), False),
-    "outbox": Kind(3, 1, lambda fleet, port: fleet.outbox(port=port), True),
+    "directory": Kind(1, 0, lambda fleet, port: fleet.directory(), False, ()),
+    "followers": Kind(2, 1, lambda fleet, port: fleet.followers(port=port), False, ("restore",)),
+    "inbox": Kind(
+        *(2, 1, lambda fleet, port: fleet.inbox("--keep", KEEP, port=port), True),
+        ("restore", "burst", "burst"),
+    ),
+    "bizlogic": Kind(2, 1, lambda fleet, port: fleet.bizlogic(port=port), False, ()),
+    "outbox": Kind(3, 1, lambda fleet, port: fleet.outbox(port=port), True, ("restore",)),
 }
+# What is done to all kinds, the likelier the more often it is here.
+TO_ALL = ("kill", "kill", "freeze", "stop", "unread")
+# How long each takes before it is undone, in seconds: from, to.
+HOLD_S = {
+    "kill": (0.1, 4.0),
+    "stop": (0.1, 4.0),
+    "freeze": (0.2, 6.0),
+    "restore": (2.0, 5.0),  # between the copy and its return: time for readers to come back
+    "burst": (4.0, 6.0),  # longer than it takes to be given up, and that is three heartbeats
+    "unread": (8.0, 10.0),  # the first half of it fills the pipe
+}
+# Two cores take some 2,500 events a second through all who have a copy of the graph.
+BETWEEN_BURSTS_S = 8.0
+# Not an instance: people join. There are `number` of them.
+PEOPLE = "people"
+JOINING_S = (2.0, 10.0)  # from one wave of them to the next
+MOST_JOINING = 4
 
 
 class Event(NamedTuple):
@@ -40,19 +61,33 @@ class Event(NamedTuple):
 
     def __str__(self) -> str:
         who = f"{self.kind} {self.number}"
-        return f"{self.at_s:6.2f} s  {self.action:<6} {who}, for {self.hold_s:.1f} s"
+        return f"{self.at_s:6.2f} s  {self.action:<7} {who}, for {self.hold_s:.1f} s"
 
 
-def plan(seed: int, seconds: float, kinds: list[str]) -> list[Event]:
-    """What will happen; the same for the same arguments."""
+def plan(
+    seed: int, seconds: float, kinds: list[str], actions: Collection[str] = HOLD_S.keys()
+) -> list[Event]:
+    """What will happen; the same for the same arguments. Only `actions` are done, and to `kinds`.
+
+    Whatever these are, people join.
+    """
     dice = random.Random(seed)
+    choices = {k: [a for a in TO_ALL + KINDS[k].more if a in actions] for k in kinds}
+    victims = [kind for kind in kinds if choices[kind]]
     events = []
-    at = 1.0
-    while at < seconds:
-        kind = dice.choice(kinds)
+    at, quiet_until = 1.0, 0.0
+    while at < seconds and victims:
+        kind = dice.choice(victims)
         number = dice.randrange(KINDS[kind].first + KINDS[kind].spare)
-        action = dice.choice(["kill", "kill", "freeze", "stop"])
-        hold_s = dice.uniform(0.2, 6.0) if action == "freeze" else dice.uniform(0.1, 4.0)
-        events.append(Event(round(at, 2), action, kind, number, round(hold_s, 1)))
+        action = dice.choice(choices[kind])
+        hold_s = dice.uniform(*HOLD_S[action])
+        if action != "burst" or at >= quiet_until:
+            events.append(Event(round(at, 2), action, kind, number, round(hold_s, 1)))
+            if action == "burst":
+                quiet_until = at + BETWEEN_BURSTS_S
         at += dice.expovariate(1 / 1.2) + 0.1
-    return events
+    at = 0.5
+    while at < seconds:
+        events.append(Event(round(at, 2), "join", PEOPLE, dice.randint(1, MOST_JOINING), 0.0))
+        at += dice.uniform(*JOINING_S)
+    return sorted(events)

@@ -4,29 +4,40 @@ import asyncio
 import contextlib
 import json
 import time
-from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 from tests.chaos.actions import Instance
-from tests.chaos.plan import KINDS, Event, plan
+from tests.chaos.judge import Record, faults, slowest_s
+from tests.chaos.newcomers import Newcomers
+from tests.chaos.plan import HOLD_S, KINDS, PEOPLE, Event, plan
+from tests.chaos.scene import Scene
 from tests.crowd import Crowd
-from tests.fleet import Audience, Fleet, Producer, Said, until
+from tests.fleet import Fleet, Producer, until
 
 # Time for everything to come to rest at the end.
 REST_S = 60.0
+# What is done to a service that keeps its share of the ring and its links.
+STILL_THERE = {"unread"}
 
 
 class Run:
     """One run of chaos and its outcome."""
 
-    def __init__(self, seed: int, seconds: float, rate: float, kinds: list[str]) -> None:
-        self.events = plan(seed, seconds, kinds)
+    def __init__(
+        self,
+        seed: int,
+        seconds: float,
+        rate: float,
+        kinds: list[str],
+        actions: Collection[str] = HOLD_S.keys(),
+    ) -> None:
+        self.events = plan(seed, seconds, kinds, actions)
         self.seconds = seconds
         self.rate = rate
-        self.kinds = kinds
         self.faults: dict[str, list[Any]] = {}
         self.figures: dict[str, Any] = {"seed": seed}
+        self.story: list[str] = []
         self._changes: list[tuple[float, float]] = []  # when a manifold came, went or stood still
         self._began = 0.0
 
@@ -42,67 +53,90 @@ class Run:
             await asyncio.gather(*(x.start() for x in first))
             async with fleet.people() as (producer, audience), crowded(fleet, self) as crowd:
                 await audience.ready()
-                self._began = time.monotonic()
-                load = asyncio.create_task(self._say(producer, fleet.world.names))
-                mingling = asyncio.create_task(crowd.mingle(self.rate / 4, self.seconds))
-                await asyncio.gather(
-                    *(self._do(event, instances[event.kind, event.number]) for event in self.events)
+                scene = Scene(fleet, crowd, producer, audience)
+                newcomers = Newcomers(
+                    crowd, producer, audience, fleet.world.names, self.figures["seed"]
                 )
-                await load
-                await mingling
-                await asyncio.gather(*(x.start() for x in first))
+                self._began = time.monotonic()
                 try:
+                    async with asyncio.TaskGroup() as load:
+                        load.create_task(self._say(producer, fleet.world.names))
+                        load.create_task(crowd.mingle(self.rate / 4, self.seconds))
+                        load.create_task(newcomers.chat(self.seconds))
+                        for event in self.events:
+                            if event.kind == PEOPLE:
+                                load.create_task(self._join(event, newcomers, scene))
+                        async with asyncio.TaskGroup() as blows:
+                            for event in self.events:
+                                if event.kind != PEOPLE:
+                                    victim = instances[event.kind, event.number]
+                                    blows.create_task(self._do(event, victim, scene))
+                        await asyncio.gather(*(x.start() for x in first))
                     await producer.all_acked(REST_S)
                     await audience.all_shown(producer, REST_S)
-                    await judge_follows(self, crowd)
+                    await judge_follows(crowd)
                     await until(lambda: audience.now() > audience.shown_at[-1] + 1.0, "rest")
+                except* AssertionError as some:
+                    raise AssertionError("; ".join(map(str, _leaves(some)))) from None
                 finally:
-                    self._judge(fleet, producer, audience)
+                    self._judge(scene, newcomers)
 
     async def _say(self, producer: Producer, users: list[str]) -> None:
         """What is said meanwhile."""
         await producer.say_at(self.rate, int(self.rate * self.seconds), users)
 
-    async def _do(self, event: Event, instance: Instance) -> None:
+    async def _due(self, event: Event) -> None:
         await asyncio.sleep(max(0.0, self._began + event.at_s - time.monotonic()))
+
+    async def _join(self, event: Event, newcomers: Newcomers, scene: Scene) -> None:
+        await self._due(event)
+        scene.done["joins"] += event.number
+        await newcomers.wave(event.number, self.seconds + REST_S)
+
+    async def _do(self, event: Event, instance: Instance, scene: Scene) -> None:
+        await self._due(event)
         begun = time.monotonic()
-        await instance.suffer(event)
-        if KINDS[event.kind].on_ring:
+        await instance.suffer(event, scene)
+        if KINDS[event.kind].on_ring and event.action not in STILL_THERE:
             # Until everybody has heard of it, and has settled what it means.
             self._changes.append((begun, time.monotonic() + 3.0))
 
-    def _judge(self, fleet: Fleet, producer: Producer, audience: Audience) -> None:
+    def _judge(self, scene: Scene, newcomers: Newcomers) -> None:
         """Fill in `faults`, `figures` and the story of what went wrong."""
-        touched = any(KINDS[event.kind].on_ring for event in self.events)
-        faults = audience.verdict(producer.said)
-        if touched:
-            said = {s.bark.id: s for s in producer.said}
-            disorder = faults["out of order"]
-            faults["out of order"] = [d for d in disorder if not self._moved(said[d[2]], audience)]
-        else:
-            faults["late"] = sorted(audience.late)
-        # Everything is retained here, so a reader that is told of a gap was told wrong.
-        faults["gaps"] = [(audience.reader.gaps,)] if audience.reader.gaps else []
-        faults["refused"] = [(s.bark.id, s.refused) for s in producer.said if s.refused]
-        self.faults = {name: some for name, some in faults.items() if some}
+        said, audience = scene.producer.said, scene.audience
+        record = Record(
+            events=self.events,
+            said=said,
+            audience=audience,
+            changes=self._changes,
+            waits=scene.waits,
+            possible=newcomers.possible,
+            undone=newcomers.undone,
+        )
+        self.faults = faults(record)
+        shown = {(reader, id_) for reader, some in audience.shown.items() for _, id_, _ in some}
         self.figures |= {
-            "barks": len(producer.said),
-            "acked": sum(s.acked_at is not None for s in producer.said),
+            "barks": len(said),
+            "acked": sum(s.acked_at is not None for s in said),
             "shown": len(audience.shown_at),
             "late": len(audience.late),
-            **Counter(event.action for event in self.events),
+            "events": len(scene.crowd.asked),
+            "slowest_s": round(slowest_s(record), 1),
+            "waited_s": round(max((wait_s for _, wait_s in scene.waits), default=0.0), 1),
+            # What restored journals took away, of barks and of events.
+            "excused": [
+                len(audience.excused - shown),
+                sum(asked.excused for asked in scene.crowd.asked),
+            ],
+            **scene.done,
         }
         self.story = []
         for name, some in self.faults.items():
             self.story.append(f"{name}: {len(some)}, first {some[0]}")
         if self.faults:
             first = next(iter(self.faults.values()))[0]
-            self.story += _where(fleet, next((x for x in first if len(str(x)) == 24), "nothing"))
-
-    def _moved(self, said: Said, audience: Audience) -> bool:
-        """Was any share of the rings on its way from one owner to another while the bark was?"""
-        put_at = said.bark.at / 1000 - time.time() + time.monotonic()
-        return any(begun < audience.now() and put_at < ended for begun, ended in self._changes)
+            id_ = next((x for x in first if len(str(x)) == 24), "nothing")
+            self.story += _where(scene.fleet, id_)
 
 
 @contextlib.asynccontextmanager
@@ -119,13 +153,20 @@ async def crowded(fleet: Fleet, run: Run) -> AsyncIterator[Crowd]:
         await task
 
 
-async def judge_follows(run: Run, crowd: Crowd) -> None:
+async def judge_follows(crowd: Crowd) -> None:
     """Raises AssertionError if some graph is not what was acked."""
-    run.figures["follows"] = len(crowd.asked)
     refused = [f"{a.event.kind} {a.event.id}: {a.refused}" for a in crowd.asked if a.refused]
     if refused:
         raise AssertionError(f"{len(refused)} events were refused, first {refused[0]}")
     await crowd.agree(REST_S)
+
+
+def _leaves(group: BaseExceptionGroup[AssertionError]) -> list[BaseException]:
+    """The faults that a group has, however deep."""
+    found: list[BaseException] = []
+    for fault in group.exceptions:
+        found += _leaves(fault) if isinstance(fault, BaseExceptionGroup) else [fault]
+    return found
 
 
 def _where(fleet: Fleet, id_: str) -> list[str]:
