@@ -14,6 +14,7 @@ well. At 2,000 barks a second this saves a tenth of the whole pipeline's work.
 import functools
 
 from barker import wire
+from barker.faults import contained
 from barker.link import Link
 from barker.node import Node
 
@@ -32,8 +33,8 @@ class Acks:
         self._waiting: set[Link] = set()  # those who get theirs then
 
     def owe(self, link: Link) -> None:
-        """Everything that the link has received is taken over or refused; the ack is due."""
-        unacked = link.received - link.acked
+        """All up to `link.committed` is kept or refused; the ack is due."""
+        unacked = link.committed - link.acked
         if not unacked:
             return
         now = self._node.now()
@@ -48,13 +49,14 @@ class Acks:
     def _late(self, link: Link) -> None:
         if link in self._waiting:  # it is still there
             self._waiting.remove(link)
-            self.owe(link)
+            with contained(link, link.abort):
+                self.owe(link)
 
     def say(self, link: Link) -> None:
         """Ack all of it now; for a link that is about to be closed, the last moment."""
-        if link.received != link.acked:
-            link.acked = link.received
-            link.write((wire.ack_line(link.received),))
+        if link.committed != link.acked:
+            link.acked = link.committed
+            link.write((wire.ack_line(link.committed),))
 
     def forget(self, link: Link) -> None:
         """It is closed."""

@@ -16,6 +16,7 @@ from heapq import nlargest
 from typing import Any, Protocol
 
 from barker import wire
+from barker.faults import Ticker, contained
 from barker.link import Link, Message
 from barker.routing import split
 
@@ -54,6 +55,7 @@ class Agent:
     def __init__(self, service: Sampled) -> None:
         self._service = service
         self._watchers: set[Link] = set()
+        self._ticker = Ticker(service.later, self._delay_s, self._tick)
 
     def subscribe(self, link: Link, message: Message) -> None:
         """A subscription to an address below ``agent/``."""
@@ -61,17 +63,21 @@ class Agent:
         if split(address)[1] != self._service.name:
             link.send(wire.encode("moved", address=address))  # another one has this port now
             return
-        if not self._watchers:
-            self._soon()
         self._watchers.add(link)
+        self._ticker.start()
         link.send(self._line())
 
-    def _soon(self) -> None:
-        """At the next full second by the wall clock: so the samples of many agents fit together."""
+    def _delay_s(self) -> float | None:
+        """Until the next full second by the wall clock: so the samples of many agents fit together.
+
+        None while nobody watches.
+        """
+        if not self._watchers:
+            return None
         delay_s = PERIOD_S - time.time() % PERIOD_S
         if delay_s < 0.1 * PERIOD_S:  # a timer may be early, and this second has had its sample
             delay_s += PERIOD_S
-        self._service.later(delay_s, self._tick)
+        return delay_s
 
     def _tick(self) -> None:
         self._watchers = {link for link in self._watchers if not link.closed}
@@ -79,9 +85,9 @@ class Agent:
             line = self._line()
             self._service.sampled()
             for link in self._watchers:
-                if not link.busy:  # who doesn't keep up gets a gap, not a backlog of old news
-                    link.send(line)
-            self._soon()
+                with contained(link, link.abort):
+                    if not link.busy:  # who doesn't keep up gets a gap, not a backlog of old news
+                        link.send(line)
 
     def _line(self) -> bytes:
         return wire.encode("sample", body=wire.dumps(self.sample()))

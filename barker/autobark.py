@@ -17,7 +17,7 @@ from barker import barks, state, wire
 from barker.arguments import at_least_0, common_arguments, positive, quick_parser
 from barker.bark import new_id, now_ms
 from barker.barks import Bark
-from barker.delivery import Delivery, Job
+from barker.delivery import Delivery, Job, Put
 from barker.node import Node, run_node
 from barker.users import PEOPLE
 
@@ -116,9 +116,9 @@ class Mouth(Delivery):
         if not self.pending:
             self.empty.set()
 
-    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
+    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
         state.complain("autobark", reason)
-        self.settled([job])
+        self.settled([put.job])
 
 
 def parser() -> argparse.ArgumentParser:

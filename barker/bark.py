@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from barker import barks, hosts, state, wire
 from barker.arguments import common_arguments, positive, quick_parser
 from barker.barks import Bark
-from barker.delivery import Delivery, Job
+from barker.delivery import Delivery, Job, Put
 from barker.node import WANTS_TLS, Node, run_node
 from barker.routing import Target
 from barker.wire import BarkerError
@@ -107,7 +107,7 @@ class Saying(Delivery):
         if jobs:
             self.answered.set()
 
-    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
+    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
         self.refusal = BarkerError(code, reason)
         self.answered.set()
 

@@ -13,7 +13,7 @@ from barker.protocol import (
     BadMessage,
     is_count,
 )
-from barker.strictjson import dumps, is_flat, loads
+from barker.strictjson import NOT_FLAT, dumps, is_flat, loads
 
 # What the seed's time called a tweet; counted in characters (code points), not bytes.
 MAX_CONTENT_CHARS = 280
@@ -51,7 +51,7 @@ def check_body(body: bytes, fields: Any) -> None:
     if len(body) > MAX_BODY_BYTES:
         raise BadMessage(TOO_LARGE, f"{len(body)} bytes; at most {MAX_BODY_BYTES} are allowed")
     if not is_flat(body, fields):
-        raise BadMessage(BAD_MESSAGE, "a body is a JSON object with nothing nested in it")
+        raise BadMessage(BAD_MESSAGE, NOT_FLAT)
 
 
 def check_key(fields: dict[str, Any]) -> tuple[str, str]:

@@ -7,7 +7,9 @@ nothing: it has nothing.
 
 All traffic goes to the first instance (policy ``ordered``). When an outbox's link breaks, the
 outbox sends everything unacked again, here or to the next instance; so whatever a dead link had
-brought is forgotten here rather than sent on late.
+brought is forgotten here rather than sent on late. What an inbox refuses for good is refused to the
+outbox, which keeps it as a dead letter; so is a bark whose handling has ended several links
+(`barker.poison`).
 
 Who follows whom it knows by its own copy of the graph (`barker.feed`). It registers when it has the
 first one, and works on with the last one while no followers service is there.
@@ -21,10 +23,11 @@ from typing import Any, Protocol
 
 from barker import barks, wire
 from barker.agent import deepest
-from barker.delivery import Delivery, Job
+from barker.delivery import Delivery, Job, Put
 from barker.feed import Feed
 from barker.graph import Change, Graph
 from barker.link import Link, Message
+from barker.poison import Suspects
 from barker.routing import ORDERED
 from barker.service import Service, run_service
 from barker.wire import BAD_MESSAGE, BadMessage, ProtocolError
@@ -57,12 +60,18 @@ class Upstream:
 class FanOut:
     """The barks of one line, up to number `last`, on their way in `pending` puts to inboxes."""
 
-    __slots__ = ("last", "pending", "upstream")
+    __slots__ = ("last", "pending", "stamps", "upstream")
 
-    def __init__(self, upstream: Upstream, last: int) -> None:
+    def __init__(self, upstream: Upstream, last: int, stamps: Sequence[int]) -> None:
+        """`stamps` are the counters of the barks, in order."""
         self.pending = 0
         self.last = last
+        self.stamps = stamps
         self.upstream = upstream
+
+    def seq_of(self, stamp: int) -> int:
+        """The number, on the outbox's link, of the bark with that counter."""
+        return self.last - len(self.stamps) + 1 + self.stamps.index(stamp)
 
     @property
     def void(self) -> bool:
@@ -129,6 +138,7 @@ class BizLogic(Service):
         self._copy = Copy(self)
         self._serving = False
         self._inboxes = Inboxes(self, "inbox")
+        self._suspects = Suspects()
         self._upstreams: dict[Link, Upstream] = {}
         self._received = 0  # over links that have gone
 
@@ -149,10 +159,12 @@ class BizLogic(Service):
         if upstream.unacked > wire.UNACKED_WINDOW:
             raise ProtocolError(wire.PROTOCOL, f"over {wire.UNACKED_WINDOW} puts are unacked")
         source = wire.source(message["origin"]) if puts[0].origin else b""
-        job = FanOut(upstream, link.received)
+        job = FanOut(upstream, link.received, [put.n for put in puts])
         upstream.jobs.append(job)
         for put in puts:
             try:
+                if self._suspects:
+                    self._suspects.check(put.body)
                 if not source:
                     raise BadMessage(BAD_MESSAGE, "barks come through an outbox, which stamps them")
                 if message["op"] == "put":  # of `puts`, `decode` has checked it
@@ -161,6 +173,9 @@ class BizLogic(Service):
                 self._inboxes.put(addresses, (source, put.n, put.body), job)
             except BadMessage as fault:
                 link.send(wire.refuse_line(put.seq, fault.code, fault.reason, put.addresses))
+            except Exception as fault:
+                self._suspects.blame(put.body, fault)
+                raise
 
     on_puts = on_put
 
@@ -211,6 +226,16 @@ class Inboxes(Delivery):
             upstreams[job.upstream] = None
         for upstream in upstreams:
             upstream.ack()
+
+    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
+        job = put.job
+        assert isinstance(job, FanOut)
+        where = f"{addresses[0]} and {len(addresses) - 1} more" if addresses[1:] else addresses[0]
+        refusal = wire.refuse_line(
+            job.seq_of(put.n), code, f"{where}: {reason}"[:500], ["bizlogic"]
+        )
+        job.upstream.link.send(refusal)
+        self.settled([job])
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,19 +8,23 @@ who he is.
 
 import asyncio
 import logging
+import secrets
 import ssl
 from collections.abc import Collection
 
-from barker import hosts, tls, wire
+from barker import greeting, hosts, tls, wire
 from barker.framing import choose_framing
+from barker.greeting import Identity
 from barker.lines import LineFraming
-from barker.link import READ_BYTES, Identity, Link
+from barker.link import READ_BYTES, Link
 from barker.wire import BarkerError, ProtocolError
 
 log = logging.getLogger("barker.link")
 
 # Two round trips and one HMAC take a millisecond; who takes this long is not one of us.
 HELLO_TIMEOUT_S = 5.0
+# A nonce is never to come twice, however many links there ever are.
+NONCE_BYTES = 16
 # A name with several addresses: when the first has not answered for this long, the next is tried,
 # too (RFC 8305, 5, which has found it long enough for most of the world).
 NEXT_ADDRESS_S = 0.25
@@ -47,7 +51,7 @@ async def open_link(
         async with asyncio.timeout(timeout_s):
             reader, writer = await _connect(host, port, context)
             link = Link(reader, writer, LineFraming())
-            await link.greet_as_opener(identity)
+            await link.greet(greeting.as_opener(identity, secrets.token_hex(NONCE_BYTES)))
             if expect is not None and link.peer["name"] != expect:
                 raise BarkerError(
                     wire.MOVED,
@@ -113,7 +117,7 @@ async def accept_link(
             framing, data = await choose_framing(reader, writer, allowed_hosts)
             if framing:
                 link.begin(framing, data)
-                await link.greet_as_acceptor(identity)
+                await link.greet(greeting.as_acceptor(identity, secrets.token_hex(NONCE_BYTES)))
                 return link
         link.close()  # an HTTP answer was the last word
     except ProtocolError as fault:

@@ -20,12 +20,13 @@ The links are `barker.peers`'.
 
 import bisect
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, groupby, islice, repeat
 from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from barker import wire
+from barker.faults import contained
 from barker.link import Link, Message
 from barker.node import Node, log
 from barker.peers import ASK_AGAIN_S, Peers
@@ -102,12 +103,14 @@ class _Lane:
         link = self.link
         if link is None:
             return  # another one will come
-        while not link.busy:
-            seq, puts = self.window.send(HANDFUL)
-            if puts:
-                link.write(put_lines(seq, puts))
-            if len(puts) < HANDFUL:
-                break
+        # The window takes for sent what a fault may have kept here; the next link sends it again.
+        with contained(link, link.abort):
+            while not link.busy:
+                seq, puts = self.window.send(HANDFUL)
+                if puts:
+                    link.write(put_lines(seq, puts))
+                if len(puts) < HANDFUL:
+                    break
 
 
 class Delivery(Peers):
@@ -134,11 +137,14 @@ class Delivery(Peers):
     def settled(self, jobs: list[Job]) -> None:
         """Somebody has taken these over: one put less is pending, for each time a job is listed."""
 
-    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
-        """One put of the job was refused for good: whoever must know better says so here."""
+    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
+        """One put was refused for good, for these of its addresses.
+
+        An owner that has acked it, or whose caller waits for it, says here what becomes of it.
+        """
         where = ", ".join(addresses)
         log.error("%s will never take this for %s: %s (%s)", self.service, where, reason, code)
-        self.settled([job])
+        self.settled([put.job])
 
     # --- what the caller uses ---
 
@@ -181,17 +187,17 @@ class Delivery(Peers):
         """Hand over to all `addresses`; adds the number of puts it takes to `job.pending`.
 
         Nothing is sent before `pump`, so that a batch leaves in one piece. With `first` it goes
-        before all that was put and has not left yet.
+        before all that was put and has not left yet. What has no addresses is done at once.
         """
         pieces = self._pieces.get(addresses) or self._split(addresses)
-        job.pending += len(pieces)
         for lane, group, to in pieces:
             put = Put._make((to, group, job, *load))
             lane.window.add_first(put) if first else lane.window.add(put)
-        if not pieces:
             job.pending += 1
+        if not pieces and addresses:
             put = Put(b"", addresses, job, *load)
             self._homeless.appendleft(put) if first else self._homeless.append(put)
+            job.pending += 1
 
     def put_all(
         self,
@@ -253,13 +259,24 @@ class Delivery(Peers):
         lane.link = self._link_for(name)
         return lane
 
-    def _replace(self, puts: Sequence[Put], *, first: bool = False) -> None:
-        """Place puts anew that were placed before; each counts once in its job's `pending`."""
-        for put in puts:
-            if not put.job.void:
-                put.job.pending -= 1
-                load = (put.source, put.n, put.body)
-                self.put(tuple(put.addresses), load, put.job, first=first)
+    def _replace(self, puts: Iterable[Put], *, first: bool = False) -> None:
+        """Place puts anew that were placed before; each counts once in its job's `pending`.
+
+        None is forgotten by an exception: what is left over then is tried again in a moment.
+        """
+        waiting = deque(puts)
+        try:
+            while waiting:
+                put = waiting[0]
+                if not put.job.void:
+                    load = (put.source, put.n, put.body)
+                    self.put(tuple(put.addresses), load, put.job, first=first)
+                    put.job.pending -= 1
+                waiting.popleft()
+        except Exception:
+            self._again[:0] = reversed(waiting) if first else waiting
+            self._ask_again_soon()
+            raise
 
     def _link_for(self, lane_name: str) -> Link | None:
         if self.route.policy == CONSISTENT:
@@ -334,7 +351,7 @@ class Delivery(Peers):
         code, addresses = message["code"], message["addresses"]
         if code not in wire.RETRYABLE:
             self.done += 1
-            self.refused(put.job, code, message["reason"], addresses)
+            self.refused(put, code, message["reason"], addresses)
             return
         log.debug("%s asks again, because of %s: %s", self.service, code, addresses)
         asked = tuple(a for a in put.addresses if a in addresses) or put.addresses
@@ -358,6 +375,5 @@ class Delivery(Peers):
             if lane.window.holds_back:  # something that was sent has no answer yet
                 self._ask_again_soon()
         self._disordered = True
-        for put in reversed(again):
-            self._replace([put], first=True)
+        self._replace(reversed(again), first=True)
         self.pump()

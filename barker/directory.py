@@ -23,8 +23,9 @@ from typing import Any, NamedTuple
 
 from barker import state, wire
 from barker.arguments import DIRECTORY_PORT
-from barker.link import Identity, Link, Message
-from barker.node import BACKOFF_MAX_S, CONNECT_TIMEOUT_S
+from barker.dialing import BACKOFF_MAX_S, CONNECT_TIMEOUT_S
+from barker.greeting import Identity
+from barker.link import Link, Message
 from barker.routing import CONSISTENT, Route, Target, matches, split
 from barker.service import Service, log, run_service
 from barker.wire import ProtocolError

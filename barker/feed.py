@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from barker import wire
+from barker.faults import contained
 from barker.graph import PIECE, Change, Names
 from barker.link import Link, Message
 from barker.node import Node
 from barker.peers import Peers
-from barker.wire import ProtocolError
+from barker.wire import BarkerError, ProtocolError
 
 # A join is known everywhere within this after its ack; so who is unknown for longer does not exist.
 NEWS_WITHIN_S = 1.0
@@ -137,6 +138,10 @@ class Feed(Peers, Generic[Held]):
     def batch_end(self, link: Link) -> None:
         self._place.ack(link, GRAPH)
 
+    def batch_failed(self, link: Link) -> None:
+        if link is self._asked:
+            self._place = Place()  # the copy may lack a change: it begins with a snapshot again
+
 
 class People(Feed[Names]):
     """Who exists, for those who ask nothing else of the graph."""
@@ -176,6 +181,13 @@ class People(Feed[Names]):
             link.send(wire.refuse_line(None, wire.UNKNOWN_USER, reason, addresses))
         else:
             looks = looks + 1 if self.complete else 0
-            self.node.later(
-                LOOK_AGAIN_S, lambda: self.ask_later(user, link, message, subscribe, looks)
-            )
+
+            def look_again() -> None:
+                # A fault ends the link, as one that comes out of what the link itself has read.
+                with contained(link, link.abort):
+                    try:
+                        self.ask_later(user, link, message, subscribe, looks)
+                    except BarkerError as fault:
+                        link.close(fault)
+
+            self.node.later(LOOK_AGAIN_S, look_again)

@@ -29,10 +29,12 @@ from barker.feed import FOLLOWERS, GRAPH
 from barker.graph import Graph
 from barker.journal import SEGMENT_BYTES, Journal, NoJournal
 from barker.link import Link, Message
+from barker.poison import Suspects
 from barker.publisher import Publisher
 from barker.replicas import REPLICA, Replicas
 from barker.routing import ORDERED
 from barker.service import Service, log, run_service
+from barker.strictjson import canonical
 from barker.wire import BAD_MESSAGE, Arriving, BadMessage, BarkerError, ProtocolError
 
 # Edges with their tombstones; at some 150 bytes they are 1.5 GB. Beyond it, follows are refused as
@@ -75,7 +77,9 @@ class Followers(Service):
         self.graph = Graph()
         self.journal: Journal | NoJournal = NoJournal()
         self._publisher = Publisher(self.graph)
-        self._replicas = Replicas(self, self._replicate, self._commit, self._sync_changed)
+        self._replicas = Replicas(
+            self, self._replicate, self._commit, self._drop_batch, self._sync_changed
+        )
         self._serving = False
         self._staged: list[tuple[bytes, dict[str, Any]]] = []
         self._waited_for: set[str] | None = None  # of this batch: who does not replicate us
@@ -83,6 +87,7 @@ class Followers(Service):
         self._upstreams: dict[Link, deque[tuple[int, int]]] = {}
         self._taken = 0
         self._checked_segment = 0
+        self._suspects = Suspects()
         self._snapshot: Iterator[tuple[bytes, bool]] | None = None
         self._snapshot_from = 0
 
@@ -166,10 +171,15 @@ class Followers(Service):
         jobs = self._upstreams[link]
         for put in puts:
             try:
+                if self._suspects:
+                    self._suspects.check(put.body)
                 self._take(put)
             except BadMessage as fault:
                 jobs.append((put.seq, 0))
                 link.send(wire.refuse_line(put.seq, fault.code, fault.reason, put.addresses))
+            except Exception as fault:
+                self._suspects.blame(put.body, fault)
+                raise
             else:
                 jobs.append((put.seq, self._publisher.last + len(self._staged)))
 
@@ -180,6 +190,7 @@ class Followers(Service):
         if list(put.addresses) != [FOLLOWERS]:
             raise BadMessage(BAD_MESSAGE, f"this is {FOLLOWERS}")
         barks.check_body(put.body, put.fields)
+        body = canonical(put.body, put.fields)
         event = events.check_event(put.fields)
         if self._waited_for is None:
             self._waited_for = {*self._replicas.others} - self._publisher.replicas
@@ -190,7 +201,14 @@ class Followers(Service):
         if words >= MAX_EDGES and event.kind == events.FOLLOW:
             raise BadMessage(wire.FULL, f"{words} edges are all that we hold")
         if self.graph.is_news(put.fields):
-            self._staged.append((put.body, put.fields))
+            self._staged.append((body, put.fields))
+
+    def batch_failed(self, link: Link) -> None:
+        self._drop_batch()
+
+    def _drop_batch(self) -> None:
+        self._staged = []
+        self._waited_for = None
 
     def batch_end(self, link: Link) -> None:
         self._waited_for = None
@@ -221,10 +239,14 @@ class Followers(Service):
         except OSError as fault:
             log.error("the journal can't be written: %s", fault.strerror)
             return False
-        for serial, (body, fields) in enumerate(staged, first):
-            changes = self.graph.apply(fields)
-            touched = {name for change in changes for name in change[:2] if name}
-            self._publisher.add(serial, body, touched)
+        try:
+            for serial, (body, fields) in enumerate(staged, first):
+                changes = self.graph.apply(fields)
+                touched = {name for change in changes for name in change[:2] if name}
+                self._publisher.add(serial, body, touched)
+        except Exception:
+            self.fail("the journal has events that could not be applied")
+            return True
         self._taken += len(staged)
         self._publisher.publish()
         self._clean()

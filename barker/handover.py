@@ -11,10 +11,11 @@ up. What is left then stays in its journal and comes when it is back, as after a
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from barker import wire
-from barker.delivery import Delivery, Job
+from barker.deadletters import Letter
+from barker.delivery import Delivery, Job, Put
 from barker.node import Node
 from barker.routing import Target
 from barker.service import log
@@ -32,10 +33,20 @@ LEAVE_LOOK_S = 0.02
 class HandOver(Delivery):
     """The way to the other inboxes, for timelines that have become theirs."""
 
-    def __init__(self, node: Node, service: str, done: Callable[[Moving], None]) -> None:
-        """`done` is called when all of a timeline that was `add`ed is the new owner's."""
+    def __init__(
+        self,
+        node: Node,
+        service: str,
+        done: Callable[[Moving], None],
+        park: Callable[[Letter, Callable[[], None]], None],
+    ) -> None:
+        """`done` is called when all of a timeline that was `add`ed is the new owner's.
+
+        `park` keeps what the new owner refuses for good (`Keeper.park`).
+        """
         super().__init__(node, service)
         self._done = done
+        self._park = park
         self._queue: deque[Moving] = deque()
 
     def wanted(self, target: Target) -> bool:
@@ -81,6 +92,9 @@ class HandOver(Delivery):
             return not node.has_directory  # or else it will tell everybody that we are leaving
         # Neither a directory nor any other inbox: all are being stopped, and nobody waits.
         return not (self._queue or len(self)) or not (self.peers or node.has_directory)
+
+    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
+        self._park(Letter(put.body, addresses, code, reason), lambda: self.settled([put.job]))
 
     def settled(self, jobs: list[Job]) -> None:
         for job in jobs:

@@ -28,6 +28,7 @@ from barker.readers import DEFAULT_READER_WINDOW, MAX_READER_WINDOW, Readers
 from barker.routing import split
 from barker.service import log
 from barker.streams import Cursor, Duplicates
+from barker.strictjson import canonical
 from barker.timelines import Entry, Moving, Timeline
 from barker.wire import Arriving, BadMessage
 
@@ -65,7 +66,7 @@ class Inbox(Keeper[Arrival]):
         self._latest: dict[str, int] = {}  # by author, the newest `at`
         self._readers = Readers()
         self._begun: set[Timeline | None] = set()  # of this batch: whose serial is in its records
-        self._hand_over = HandOver(self, self.address, self._handed_over)
+        self._hand_over = HandOver(self, self.address, self._handed_over, self.park)
         self._checked_segment = 0
         # What entries take in a copy of their timeline: sums since the start, for the mean.
         self._entries = self._entry_bytes = 1
@@ -103,6 +104,8 @@ class Inbox(Keeper[Arrival]):
 
     def take(self, put: Arriving) -> Arrival | None:
         key = barks.check_key(put.fields)
+        # Without a stamp we are its first hop.
+        body = canonical(put.body, put.fields) if put.origin is None else put.body
         timelines = self._all_timelines(put.addresses)
         # The timelines' own strings, since these are remembered.
         addresses = list(map(_address_of, timelines))
@@ -116,9 +119,7 @@ class Inbox(Keeper[Arrival]):
             origin, n = self.epoch, self._n
         if len(fresh) < len(addresses):
             timelines = self._all_timelines(fresh)
-        return Arrival(
-            Entry(put.body, origin, n, late, put.old), timelines, key, put.fields.get("at")
-        )
+        return Arrival(Entry(body, origin, n, late, put.old), timelines, key, put.fields.get("at"))
 
     def _is_late(self, user: str, at: object) -> bool:
         """Has something that the author said afterwards been here before?"""
@@ -174,9 +175,8 @@ class Inbox(Keeper[Arrival]):
         self._entries += entries
         self._entry_bytes += entry_bytes + entries * ENTRY_OVERHEAD
 
-    def withdraw(self, stage: Arrival) -> None:
+    def rollback(self) -> None:
         self._duplicates.reject()
-        self._duplicates.withdraw(stage.key, list(map(_address_of, stage.timelines)))
         self._begun.clear()
 
     def hand_on(self) -> None:
@@ -222,6 +222,8 @@ class Inbox(Keeper[Arrival]):
                 serial=cursor.sent,
                 last=timeline.last,
                 history=self.args.history,
+                # A stream holds up to twice `keep`: as many again that were handed over.
+                retained=2 * self.args.keep,
             )
         )
         self._readers.send(subscription)
@@ -293,6 +295,7 @@ class Inbox(Keeper[Arrival]):
                 fields = wire.loads(entry.body)
                 key = (fields["user"], fields["id"])
                 self._duplicates.admit(key, None, 0, [timeline.address])
+            self._duplicates.confirm()
             timeline.restore(record["last"], entries)
             timeline.recorded_in = segment
 
@@ -353,6 +356,8 @@ class Inbox(Keeper[Arrival]):
             "streams": len(self._timelines),
             "late": self.late,
             "backlog": len(self._hand_over),
+            "dead_letters": self.dead_letters.count,
+            "dead_letter": self.dead_letters.latest,
         }
 
 

@@ -6,11 +6,10 @@ Append-only files (*segments*) of the wire's own lines, one folder for each mani
   kill -9; what `--fsync` has waited for, survives a power cut too.
 * Each record carries a checksum. A record that is only half there was never acked; it is cut off.
   Damage elsewhere is reported and skipped, and what follows is recovered all the same.
-* A journal that was closed in good order ends with a record that says so, and goes on in the same
-  *epoch*. Any other may have lost its end without a trace: a power cut without `--fsync` can take
-  whole records, and with them counters that others have seen. The next start begins a new epoch,
-  so that no counter is ever given to a second thing; so does damage. A new epoch is a few bytes;
-  readers and receivers do the rest.
+* Every start begins a new *epoch*. A power cut may have taken the end of a journal, a folder may be
+  an old copy, or a copy that another process works with as well: in all of these a counter that
+  goes on where the files end would be given away a second time. A new epoch is a few bytes, and
+  what was stamped in an earlier one keeps its stamp; readers and receivers do the rest.
 * A write that fails leaves nothing behind: the file is cut back to where it was.
 * Every start begins a new segment, and every segment begins with a header in which the owner says
   what it has to know if all segments before it are gone. Which those are, is the owner's to say.
@@ -31,7 +30,6 @@ from typing import Any
 from zlib import crc32
 
 from barker import wire
-from barker.protocol import is_hex
 from barker.state import StateError
 
 try:
@@ -58,7 +56,7 @@ class Journal:
     ) -> None:
         """Take possession of the folder. Raises StateError, also if a living process has it."""
         self.folder = folder
-        self.epoch = ""
+        self.epoch = secrets.token_hex(8)  # whose counters ours are, until this process ends
         self.damages = 0  # records that could not be read at the last recovery
         self.undone = True  # a write that failed has left nothing behind
         self.segments: dict[int, int] = {}
@@ -66,7 +64,6 @@ class Journal:
         self._fsync = fsync
         self._segment_bytes = segment_bytes
         self._file = -1
-        self._begun = False
         self._header: Callable[[], dict[str, Any]] | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -91,19 +88,13 @@ class Journal:
     def recover(self) -> Iterator[tuple[int, bytes]]:
         """(segment, line) for every sound record, in the order in which they were written.
 
-        Headers are among them. Afterwards `epoch` is set: the last header's, or a new one if there
-        is none, if anything was damaged, or if the journal was not closed in good order.
+        Headers are among them. A file can be read in part only: what is damaged is reported,
+        counted in `damages`, and passed over.
         """
         self.damages = 0
-        closed = False
         for number in self.segments:
-            closed = False
             for line in self._read(number):
-                closed = line == _CLOSED
-                if not closed:
-                    yield number, line
-        if self.damages or not closed or not self.epoch:
-            self.epoch = secrets.token_hex(8)
+                yield number, line
 
     def _read(self, number: int) -> Iterator[bytes]:
         path = self._path(number)
@@ -118,8 +109,6 @@ class Journal:
             line = record[9:]
             if record[:9] == b"%08x " % crc32(line):
                 sound_up_to = at
-                if line.startswith(_HEADER):
-                    self._learn_epoch(line)
                 yield line
             else:
                 self.damages += 1
@@ -130,17 +119,6 @@ class Journal:
             with contextlib.suppress(OSError):  # then the next recovery will say it again
                 os.truncate(path, sound_up_to)
             self.segments[number] = sound_up_to
-
-    def _learn_epoch(self, header: bytes) -> None:
-        """Of a header that makes no sense nobody can say whose counters follow: damage."""
-        try:
-            epoch = wire.loads(header)["epoch"]
-        except (wire.BadMessage, LookupError):
-            epoch = None
-        if is_hex(epoch):
-            self.epoch = epoch
-        else:
-            self.damages += 1
 
     # --- writing ---
 
@@ -180,19 +158,15 @@ class Journal:
         self._file = file
         self.current = number
         self.segments[number] = 0
-        # The first one is on the disk before anything is acked: if a power cut took it whole, the
-        # journal would end with the record that says that it was closed.
-        sync = self._fsync or not self._begun
         try:
             header = wire.encode("segment", epoch=self.epoch, **self._header())
-            self._write(number, _record(header), sync)
-            if sync:
+            self._write(number, _record(header), self._fsync)
+            if self._fsync:
                 _sync_folder(self.folder)
-        except OSError:  # as if we had not tried
+        except BaseException:  # as if we had not tried
             self._leave()
             self.drop(number)
             raise
-        self._begun = True
 
     def _write(self, number: int, blob: bytes, sync: bool) -> None:
         size = self.segments[number]
@@ -202,7 +176,8 @@ class Journal:
                 written += os.write(self._file, blob[written:])
             if sync:
                 os.fsync(self._file)
-        except OSError:
+            self.segments[number] = size + len(blob)
+        except BaseException:  # whatever it was: what is not counted must not be in the file
             try:
                 os.ftruncate(self._file, size)
                 self.undone = True
@@ -211,7 +186,6 @@ class Journal:
                 # Nothing is added to half a record: the next attempt takes a new segment.
                 self._leave()
             raise
-        self.segments[number] = size + len(blob)
 
     def drop(self, number: int) -> None:
         """Delete a segment that nobody needs any more."""
@@ -226,16 +200,11 @@ class Journal:
             self._file = -1
 
     def close(self) -> None:
-        """Give the folder back. What was written is on the disk then, and the last record says so.
-
-        Without that record (the disk is full, or we are killed meanwhile) the next start merely
-        begins a new epoch.
-        """
+        """Give the folder back. What was written is on the disk then."""
         if self._file >= 0:
             with contextlib.suppress(OSError):
                 for number in self.segments:
                     _sync(self._path(number))
-                self._write(self.current, _record(_CLOSED), sync=True)
         self._leave()
         if self._lock >= 0:
             os.close(self._lock)
@@ -303,10 +272,6 @@ def _sync_folder(path: pathlib.Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-_HEADER = b'{"op":"segment",'
-_CLOSED = wire.encode("closed")
 
 
 def _locked(path: pathlib.Path) -> int:

@@ -4,7 +4,10 @@
   what belongs to another is refused as ``moved``.
 * A batch of puts is written to the journal in one piece, and only then does anything come of it:
   it is applied, handed on, and acked, once for the whole batch or for several (`barker.acks`). If
-  the journal can't be written, the batch is refused as ``full``, as if it had never come.
+  the journal can't be written, the batch is refused as ``full``, as if it had never come. An
+  exception before the journal has the batch closes the link, and it is as if the batch had never
+  come, too. An exception after that leaves memory and journal different: the process ends, and the
+  next start recovers what the journal has.
 * After a ``full``, everything that comes over the same link is refused, too, until the sender can
   have heard of it: else what it had sent behind would overtake what it will send again. A ping goes
   with the refusal, and whatever comes before its pong was sent before.
@@ -14,19 +17,23 @@
 import argparse
 import asyncio
 import functools
-from collections.abc import Iterable, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Generic, TypeVar
 
 from barker import barks, state, wire
 from barker.acks import Acks
 from barker.arguments import at_least_0, service_name
+from barker.deadletters import DeadLetters, Letter
 from barker.feed import People
 from barker.journal import Journal, NoJournal
 from barker.link import Link, Message
+from barker.poison import Suspects
 from barker.routing import CONSISTENT, split
 from barker.service import Service, log
-from barker.streams import DEFAULT_KEEP
+from barker.streams import DEFAULT_KEEP, MAX_KEEP
 from barker.wire import BAD_MESSAGE, Arriving, BadMessage, BarkerError
 
 # A bark waiting in an outbox costs some 600 bytes; this many fit a small machine. Beyond it, full.
@@ -43,9 +50,18 @@ HANDFUL = 128
 # How long records are played back between two looks at the loop, so that Ctrl-C is heard. A number
 # of records would say little: some hold one bark, some a hundred.
 REPLAY_SLICE_S = 0.1
+# When a dead letter could not be written, it is tried again after this.
+PARK_AGAIN_S = 1.0
 # What a record that makes no sense may raise when it is replayed. Nothing in a file keeps a
 # manifold from starting, be it an earlier version's.
 _NONSENSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def _retained(text: str) -> int:
+    """For argparse: what `--keep` takes."""
+    if (count := at_least_0(text)) > MAX_KEEP:
+        raise argparse.ArgumentTypeError(f"{count} entries are more than {MAX_KEEP}, the most")
+    return count
 
 
 # What a put has become on its way to the journal.
@@ -55,7 +71,7 @@ _seq = attrgetter("seq")
 
 
 class Keeper(Service, Generic[Stage]):
-    """What both kinds have in common; they fill in `take`, `keep`, `withdraw`, `replay`, ..."""
+    """What both kinds have in common; they fill in `take`, `keep`, `rollback`, `replay`, ..."""
 
     kind = "manifold"
 
@@ -81,10 +97,11 @@ class Keeper(Service, Generic[Stage]):
         )
         parser.add_argument(
             "--keep",
-            type=at_least_0,
+            type=_retained,
             default=DEFAULT_KEEP,
             metavar="N",
-            help="entries of a timeline that are retained (default: %(default)s)",
+            help="entries of a timeline that are retained "
+            f"(default: %(default)s, at most {MAX_KEEP})",
         )
         parser.add_argument(
             "--max-backlog",
@@ -118,6 +135,9 @@ class Keeper(Service, Generic[Stage]):
         self._ours: set[str] = set()
         self._full: dict[Link, int] = {}  # how many pongs until it has heard that something was
         self._acks = Acks(self)
+        self._suspects = Suspects()
+        self.dead_letters = DeadLetters(None)
+        self._unparked: deque[tuple[Letter, Callable[[], None]]] = deque()
         self.watch(self.address, self._ring_changed)
 
     # --- what the two kinds fill in ---
@@ -137,8 +157,11 @@ class Keeper(Service, Generic[Stage]):
         """They are in the journal, in that segment: apply them."""
         raise NotImplementedError
 
-    def withdraw(self, stage: Stage) -> None:
-        """It is not in the journal: be as if `take` had not been called."""
+    def rollback(self) -> None:
+        """The batch is not in the journal: be as if `take` had not been called since the last one.
+
+        It may also come after a `take` that raised half-way.
+        """
         raise NotImplementedError
 
     def hand_on(self) -> None:
@@ -169,6 +192,7 @@ class Keeper(Service, Generic[Stage]):
 
     async def prepare(self) -> None:
         if not self.args.no_journal:
+            self.dead_letters = DeadLetters(self.args.state / "dead-letters" / f"{self.name}.jsonl")
             folder = self.args.state / "journal" / self.name
             self.journal = Journal(folder, fsync=self.args.fsync)
         log.debug("recovering from %d segments", len(self.journal.segments))
@@ -238,9 +262,11 @@ class Keeper(Service, Generic[Stage]):
         self._take_all(link, wire.puts_in(message))
 
     def _take_all(self, link: Link, puts: Iterable[Arriving]) -> None:
-        are_ours, take = self._ours.issuperset, self.take
+        are_ours, take, suspects = self._ours.issuperset, self.take, self._suspects
         for put in puts:
             try:
+                if suspects:
+                    suspects.check(put.body)
                 if self._full and self._is_full(link):
                     raise BadMessage(wire.FULL, "something before it was refused as full")
                 if not are_ours(put.addresses):
@@ -254,9 +280,15 @@ class Keeper(Service, Generic[Stage]):
                     self._staged.append(stage)
                     self._fresh.append(put)
             except BadMessage as fault:
-                # Only one refusal can be said of a put, so it is for all its addresses.
-                addresses = [*put.addresses, *self._moved.pop(put.seq, ())]
-                self._refuse(link, put.seq, fault.code, fault.reason, addresses)
+                self._refuse_put(link, put, fault)
+            except Exception as fault:
+                self._suspects.blame(put.body, fault)
+                raise
+
+    def _refuse_put(self, link: Link, put: Arriving, fault: BadMessage) -> None:
+        """Only one refusal can be said of a put, so it is for all its addresses."""
+        addresses = [*put.addresses, *self._moved.pop(put.seq, ())]
+        self._refuse(link, put.seq, fault.code, fault.reason, addresses)
 
     def _only_ours(self, put: Arriving) -> Arriving:
         moved = [a for a in put.addresses if not self.is_ours(a)]
@@ -297,10 +329,17 @@ class Keeper(Service, Generic[Stage]):
             for seq, moved in self._moved.items():
                 self._refuse(link, seq, wire.MOVED, "another one's share of the ring", moved)
             self._moved.clear()
+        link.committed = link.received
         self._acks.owe(link)
 
+    def batch_failed(self, link: Link) -> None:
+        self._staged = []
+        self._fresh.clear()
+        self._known.clear()
+        self._moved.clear()
+        self.rollback()
+
     def _commit(self, link: Link) -> None:
-        # Until `append` returns they are still `_staged`: a header that it writes goes before them.
         staged = self._staged
         handfuls = [staged]
         if len(staged) > HANDFUL:
@@ -315,14 +354,38 @@ class Keeper(Service, Generic[Stage]):
             self._staged = []
             reason = f"the journal can't be written: {fault.strerror or fault}"
             log.error("%s", reason)
-            for stage in staged:
-                self.withdraw(stage)
+            self.rollback()
             # What repeats something of this batch must not be acked before that is kept.
             for put in sorted(self._fresh + self._known, key=_seq):
-                addresses = [*put.addresses, *self._moved.pop(put.seq, ())]
-                self._refuse(link, put.seq, wire.FULL, reason, addresses)
+                self._refuse_put(link, put, BadMessage(wire.FULL, reason))
         else:
             self._staged = []
-            for handful in handfuls:
-                self.keep(handful, segment)
-                self.hand_on()
+            try:
+                for handful in handfuls:
+                    self.keep(handful, segment)
+                    self.hand_on()
+            except Exception:
+                self.fail("the journal has a batch that could not be applied")
+
+    # --- what is refused behind us ---
+
+    def park(self, letter: Letter, parked: Callable[[], None]) -> None:
+        """Something that we have acked was refused for good: keep it as a dead letter.
+
+        `parked` is called when that is done; at once, unless the disk has no room.
+        """
+        self._unparked.append((letter, parked))
+        if len(self._unparked) == 1:
+            self._park_all()
+
+    def _park_all(self) -> None:
+        while self._unparked:
+            letter, parked = self._unparked[0]
+            try:
+                self.dead_letters.park(letter, time.time_ns() // 1_000_000)
+            except Exception as fault:
+                log.error("a dead letter stays in its queue: %s", fault)
+                self.later(PARK_AGAIN_S, self._park_all)
+                return
+            self._unparked.popleft()
+            parked()

@@ -8,15 +8,17 @@ Theory of operation:
   ``batch_end`` once, and writes once. Whatever costs a system call or a task switch is paid per
   batch and not per message; under load batches grow, and the cost per message falls. (This is what
   the LMAX people call the batching effect.)
+* *Faults.* A message that is at fault is answered, and ends the link at most. An exception that no
+  check foresaw is a fault of ours: it closes the link, and the conversation drops what the batch
+  had begun (``batch_failed``). Nothing of that batch is acked, so the peer sends it again.
 * *Sending never waits.* ``send`` appends to a list, which is written at the end of the loop's turn.
   Memory is bounded because every sender has a window: nothing more is sent until the peer acks.
   A peer that makes us answer and never reads the answers is cut off at ``MAX_WAITING_BYTES``.
 * *Heartbeats.* A link that was silent for one heartbeat gets a ping; one that was silent for
   ``SILENT_HEARTBEATS`` is closed. The node's ticker does this for all its links at once.
-* *Trust.* Each side sends ``hello`` with a nonce, then ``proof`` that it knows the secret: the
-  opener first, so that the acceptor says nothing to strangers.
+* *Trust.* A link is up once both sides have proved that they know the secret (`barker.greeting`).
 
-Left out: anything after a break. Whoever wants the link back has a ``Dialer`` (``barker.node``),
+Left out: anything after a break. Whoever wants the link back has a ``Dialer`` (``barker.dialing``),
 and what was on the way is kept by a window (``barker.window``).
 """
 
@@ -24,13 +26,13 @@ import asyncio
 import contextlib
 import functools
 import logging
-import secrets
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
-from barker import proof, wire
+from barker import wire
 from barker.arrivals import read_directly
 from barker.framing import Framing
+from barker.greeting import Greeted, Greeting
 from barker.wire import BarkerError, ProtocolError
 
 log = logging.getLogger("barker.link")
@@ -65,14 +67,6 @@ LIFE = {
 }
 
 
-class Identity(NamedTuple):
-    """Who we are in a `hello`; `epoch` is a directory's own, or the last directory's we knew."""
-
-    name: str
-    secret: bytes
-    epoch: str | None = None
-
-
 Message = dict[str, Any]
 
 
@@ -93,6 +87,12 @@ class Conversation:
 
     def batch_end(self, link: "Link") -> None:
         """Every message of one read was handed over: the moment to write and to ack."""
+
+    def batch_failed(self, link: "Link") -> None:
+        """Called after an exception in a handler or in `batch_end`; the link is closed already.
+
+        Drop what the batch has begun and not kept: its sender sends it again. Must not raise.
+        """
 
     def link_down(self, link: "Link") -> None:
         """The link is closed, whoever did it; called once for each `link_up`."""
@@ -120,8 +120,9 @@ class Link:
         self.closed = False
         self.heard, self.pinged = self._loop.time(), 0.0
         self.messages_in = self.messages_out = 0
-        # Acceptor's side of `put`: the last number received, and the last one acked.
-        self.received = self.acked = 0
+        # Acceptor's side of `put`: the last number received; the last that was kept or refused, up
+        # to which it may be acked; and the last one acked.
+        self.received = self.committed = self.acked = 0
         self.pings = self.pongs = 0  # said by us, and heard
         self._waits: asyncio.Task[None] | None = None
         self.before_read: Callable[[float], object] = bool  # for whoever attends to it to fill in
@@ -159,9 +160,9 @@ class Link:
         self.flush()
 
     def flush(self) -> None:
-        """Write all that is queued, in one piece."""
+        """Write all that is queued, in one piece; nothing if the peer has reset the connection."""
         if out := self._out:
-            if not self.closed:
+            if not (self.closed or self._transport.is_closing()):
                 self.messages_out += len(out)
                 self._transport.write(self._framing.pack(out))
                 self._check_waiting()
@@ -170,7 +171,7 @@ class Link:
 
     def _answer(self) -> None:
         """Write what the framing itself has to say: after the messages, for it may be a goodbye."""
-        if output := self._framing.take_output():
+        if (output := self._framing.take_output()) and not self._transport.is_closing():
             self._transport.write(output)
             self._check_waiting()
 
@@ -223,8 +224,10 @@ class Link:
             if not isinstance(fault, (ConnectionError, TimeoutError)):
                 log.info("%r: %s", self, fault)
         finally:
-            conversation.link_down(self)
-            await self.let_go()
+            try:
+                conversation.link_down(self)
+            finally:
+                await self.let_go()
 
     def _arrived(self, conversation: Conversation, data: bytes) -> bool:
         """One read's bytes; says whether there may be more. Raises what the conversation raises."""
@@ -245,9 +248,28 @@ class Link:
             self._answer()
 
     def _handle(self, lines: list[bytes], conversation: Conversation) -> None:
-        ops = conversation.ops
         self.messages_in += len(lines)
         self._handling = True
+        try:
+            fault = self._hand_over(lines, conversation.ops)
+            conversation.batch_end(self)
+        except BaseException:
+            self.abort()
+            conversation.batch_failed(self)
+            raise
+        finally:
+            self._handling = False
+            self.flush()
+        if fault:
+            try:
+                raise fault
+            finally:
+                del fault  # it holds on to this frame, and to all that was read
+
+    def _hand_over(
+        self, lines: list[bytes], ops: dict[str, Callable[["Link", Message], None]]
+    ) -> BarkerError | None:
+        """All messages, up to one that is at fault; the messages before that one count."""
         try:
             for line in lines:
                 message = wire.decode(line)
@@ -264,16 +286,10 @@ class Link:
                 else:
                     raise ProtocolError(wire.PROTOCOL, f"{op} has no meaning here")
                 if self.closed:
-                    return
-        except BarkerError:
-            raise
-        except Exception:
-            self.abort()  # a bug of ours: what it left undone must not be acked below
-            raise
-        finally:
-            conversation.batch_end(self)
-            self._handling = False
-            self.flush()
+                    break
+        except BarkerError as fault:
+            return fault
+        return None
 
     def _take(self, data: bytes) -> list[bytes]:
         self.heard = self._loop.time()
@@ -291,60 +307,20 @@ class Link:
             self._answer()
         return wire.decode(self._early.pop(0))
 
-    # --- the handshake ---
+    # --- the greeting ---
 
-    async def greet_as_opener(self, identity: Identity) -> None:
-        """Raises ProtocolError if the other side is not one of us."""
-        nonce = secrets.token_hex(16)
-        self._say_hello(identity, nonce)
-        hello = await self._expect("hello")
-        self._prove(identity, proof.OPENER, nonce, hello["nonce"])
-        self._check(await self._expect("proof"), identity, proof.ACCEPTOR, nonce, hello["nonce"])
-        self._trust(hello)
-
-    async def greet_as_acceptor(self, identity: Identity) -> None:
-        """The other side of it: a stranger gets our `hello` and an `error`, nothing else."""
-        hello = await self._expect("hello")
-        nonce = secrets.token_hex(16)
-        self._say_hello(identity, nonce)
-        self._check(await self._expect("proof"), identity, proof.OPENER, hello["nonce"], nonce)
-        self._prove(identity, proof.ACCEPTOR, hello["nonce"], nonce)
-        self._trust(hello)
-
-    def _trust(self, hello: Message) -> None:
-        self.peer = hello
+    async def greet(self, greeting: Greeting) -> None:
+        """Both sides prove themselves; then the link is up. Raises what `greeting` raises."""
+        try:
+            said = next(greeting)
+            while True:
+                self.write(said)
+                said = greeting.send(await self._next())
+        except StopIteration as done:
+            greeted: Greeted = done.value
+        self.write(greeted.last)
+        self.peer = greeted.hello
         self._max_waiting_bytes = MAX_WAITING_BYTES
-
-    def _say_hello(self, identity: Identity, nonce: str) -> None:
-        self.send(
-            wire.encode(
-                "hello", v=wire.VERSION, name=identity.name, nonce=nonce, epoch=identity.epoch
-            )
-        )
-        self.flush()
-
-    def _prove(self, identity: Identity, role: str, opener: str, acceptor: str) -> None:
-        mac = proof.mac(identity.secret, role, opener, acceptor)
-        self.send(wire.encode("proof", mac=mac))
-        self.flush()
-
-    def _check(
-        self, message: Message, identity: Identity, role: str, opener: str, acceptor: str
-    ) -> None:
-        if not proof.holds(message["mac"], identity.secret, role, opener, acceptor):
-            raise ProtocolError(wire.BAD_PROOF, "you don't know the secret of this system")
-
-    async def _expect(self, op: str) -> Message:
-        message = await self._next()
-        if message["op"] == "error":
-            raise BarkerError(message["code"], message["reason"])
-        if message["op"] != op:
-            raise ProtocolError(wire.PROTOCOL, f"say {op} first")
-        if op == "hello" and message["v"] != wire.VERSION:
-            raise ProtocolError(
-                wire.BAD_VERSION, f"this is version {wire.VERSION}, not {message['v']}"
-            )
-        return message
 
     # --- closing ---
 

@@ -6,7 +6,7 @@ A reader remembers, for each inbox, the manifold's epoch and the serial it has s
 there after every interruption. Should another manifold hold the inbox by then, it sends all that it
 retains, and the reader drops what it knows by the barks' ids. So every bark is shown once. That is
 also why it asks for the whole past at first, and shows only the end of it: what it has no wish to
-show, it has to know.
+show, it has to know. An inbox says how much it retains; so much of it the reader remembers.
 
 What comes late is marked by the inbox, as far as it can know. An owner that was dead can't: what it
 sends when it is back is in order there, and older than what others have shown us meanwhile.
@@ -25,11 +25,19 @@ from barker.link import Link, Message
 from barker.node import Node, run_node
 from barker.peers import ASK_AGAIN_S, Peers
 from barker.routing import Target
-from barker.streams import DEFAULT_KEEP
+from barker.streams import DEFAULT_KEEP, MAX_KEEP
 
-# Ids remembered for each inbox: many times what a manifold retains by default, because after a
-# change of manifold all of that may come again, and a dead one's when it is back.
+# Barks remembered of each instance that has served an inbox, at least: those that it sent last.
+# After a restart all that an instance retains may come again, so more are remembered if it retains
+# more.
 REMEMBERED_IDS = 10 * DEFAULT_KEEP
+# No inbox retains more. A service that claims to does not get more of a reader's memory.
+MAX_REMEMBERED_IDS = 2 * MAX_KEEP
+# Instances that have served an inbox, for each of which so much is remembered. An instance that was
+# dead for a day still has what it retained, however much others have sent since. On a ring an inbox
+# moves between two or three instances. Beyond the limit, the one that served it longest ago is
+# forgotten.
+REMEMBERED_OWNERS = 4
 # Authors whose newest bark is remembered for each inbox; beyond it, we start over.
 REMEMBERED_AUTHORS = 10_000
 # Messages of one inbox that may be on their way to us. We ack once for a quarter of it: an ack
@@ -38,6 +46,60 @@ WINDOW = 1024
 
 # Called with the user whose inbox it is, the body as a JSON object, and whether it comes late.
 Show = Callable[[str, dict[str, Any], bool], None]
+
+
+class Seen:
+    """The keys of barks that were shown, for each instance that has sent them.
+
+    Of each instance the last keys are remembered: at least as many as it retains, and at most twice
+    as many.
+    """
+
+    __slots__ = ("_now", "_owners")
+
+    def __init__(self) -> None:
+        self._owners: dict[str, _Sent] = {}  # by name; the last is the one that answered last
+        self._now = _Sent()  # of the instance that sends now
+
+    def served_by(self, name: str, retained: int) -> None:
+        """That instance sends from now on, and up to `retained` entries of it may come again."""
+        self._now = self._owners[name] = self._owners.pop(name, _Sent())
+        self._now.least = max(REMEMBERED_IDS, min(retained, MAX_REMEMBERED_IDS))
+        if len(self._owners) > REMEMBERED_OWNERS:
+            del self._owners[next(iter(self._owners))]
+
+    def is_new(self, key: tuple[str, str]) -> bool:
+        """Remember what the instance has sent; False if it is known from any.
+
+        What another instance has sent before is remembered for this one as well: from now on both
+        of them may send it again.
+        """
+        for sent in self._owners.values():
+            if key in sent.young or key in sent.old:
+                self._now.add(key)
+                return False
+        self._now.add(key)
+        return True
+
+
+class _Sent:
+    """Two generations of keys, so that forgetting costs nothing per key.
+
+    When the young one is full it becomes the old one, and the old one is forgotten.
+    """
+
+    __slots__ = ("least", "old", "young")
+
+    def __init__(self) -> None:
+        self.least = REMEMBERED_IDS
+        self.young: set[tuple[str, str]] = set()
+        self.old: set[tuple[str, str]] = set()
+
+    def add(self, key: tuple[str, str]) -> None:
+        if key not in self.young:
+            if len(self.young) >= self.least:
+                self.old, self.young = self.young, set()
+            self.young.add(key)
 
 
 class Place:
@@ -52,7 +114,7 @@ class Place:
         self.user = user
         self.epoch: str | None = None
         self.serial = 0
-        self.seen: dict[tuple[str, str], None] = {}
+        self.seen = Seen()
         self.newest: dict[str, int] = {}  # by author, the highest `at` that has come
         self.asked: Link | None = None
         self.acked = 0
@@ -60,16 +122,6 @@ class Place:
         self.past: list[tuple[dict[str, Any], bool]] | None = None
         self.last = 0
         self.wanted = 0  # how much of the past
-
-    def is_new(self, key: tuple[str, str]) -> bool:
-        """Remember a bark; False if it was remembered before."""
-        if key in self.seen:
-            return False
-        self.seen[key] = None
-        if len(self.seen) > 2 * REMEMBERED_IDS:
-            # All at once and half of it, so that forgetting costs nothing per bark.
-            self.seen = dict.fromkeys(list(self.seen)[REMEMBERED_IDS:])
-        return True
 
     def is_late(self, fields: dict[str, Any]) -> bool:
         """Has something that its author said afterwards come before?"""
@@ -144,6 +196,7 @@ class Reader(Peers):
         place = self._places.get(address)
         if place is None or place.asked is not link:
             return
+        place.seen.served_by(link.peer["name"], message.get("retained", 0))
         if place.epoch is None:
             place.wanted = message["history"] if self._history is None else self._history
             place.past, place.last = [], message["last"]
@@ -186,7 +239,7 @@ class Reader(Peers):
             if serial - place.acked >= WINDOW // 4:
                 place.acked = serial
                 link.send(wire.encode("ack", address=address, serial=serial))
-            if key and place.is_new(key):
+            if key and place.seen.is_new(key):
                 late = place.is_late(fields) or "late" in message
                 if place.past is None:
                     self._show(place.user, fields, late)

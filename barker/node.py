@@ -17,29 +17,23 @@ import gc
 import logging
 import os
 import pathlib
-import random
 import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
-from barker import hosts, state, tls, wire
+from barker import hosts, logs, state, tls, wire
 from barker.arguments import LEASH
-from barker.connecting import open_link
-from barker.link import SILENT_HEARTBEATS, Conversation, Identity, Link, Message
+from barker.dialing import Dialer
+from barker.faults import Ticker, contained
+from barker.greeting import Identity
+from barker.link import SILENT_HEARTBEATS, Conversation, Link, Message
 from barker.routing import RouteTable, matches, target_from
 from barker.wire import BarkerError
 
 log = logging.getLogger("barker.node")
 
-# Back-off of a dialer: quick at first, because components of one launch come up within a second;
-# never slower than a second, so that a directory's settling time (2 s) sees everybody again.
-BACKOFF_FIRST_S = 0.02
-BACKOFF_MAX_S = 1.0
-# A link that lived for less than this was no success: the back-off goes on where it was.
-STABLE_S = 2.0
-CONNECT_TIMEOUT_S = 2.0
 # What it means if somebody who is there says nothing at all.
 WANTS_TLS = "it hangs up without a word; does it want TLS (--tls-ca)?"
 # A ticker this many heartbeats late means that this process was frozen, or the machine asleep. An
@@ -55,53 +49,6 @@ YOUNG_OBJECTS = 50_000
 YOUNG_LOOKS = 5
 # How long a stopping node lets its links finish.
 GRACE_S = 1.0
-
-
-class Dialer:
-    """Keeps one link up for as long as it is wanted: connect, greet, talk, and again."""
-
-    def __init__(
-        self, node: "Node", host: str, port: int, conversation: Conversation, expect: str | None
-    ) -> None:
-        self.place = (host, port)
-        self.hang_ups = 0  # one after the other, each without a word
-        self._node = node
-        self._conversation = conversation
-        self._expect = expect
-        self._task = node.start(self._keep(), name=f"dial {expect or 'directory'}")
-
-    def close(self) -> None:
-        """Give the link up; `link_down` follows."""
-        self._task.cancel()
-
-    async def _keep(self) -> None:
-        delay = BACKOFF_FIRST_S
-        node = self._node
-        while True:
-            try:
-                link = await open_link(
-                    *self.place,
-                    node.identity,
-                    expect=self._expect,
-                    timeout_s=CONNECT_TIMEOUT_S,
-                    context=node.tls.opening,
-                )
-            except (OSError, TimeoutError, EOFError, BarkerError) as fault:
-                self.hang_ups = self.hang_ups + 1 if isinstance(fault, EOFError) else 0
-                node.dial_failed(self, fault)
-            else:
-                self.hang_ups = 0
-                since = node.now()
-                try:
-                    await node.attend(link, self._conversation)
-                except Exception:
-                    # The fault is ours, so it is logged whole; the other links are none the worse.
-                    log.exception("%r", link)
-                if node.now() - since > STABLE_S:
-                    delay = BACKOFF_FIRST_S
-            # Jitter, so that those who lost a peer together do not all come back together.
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
-            delay = min(BACKOFF_MAX_S, 2 * delay)
 
 
 class Node:
@@ -122,6 +69,7 @@ class Node:
         self.links: set[Link] = set()
         self.messages_in = self.messages_out = 0  # of links that have gone
         self.exit_status = 0
+        self.failed = False  # what we have in memory is not what our journal has
         self.directory_epoch: str | None = None
         self._watched: dict[str, list[Callable[[], None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -178,8 +126,16 @@ class Node:
         return task
 
     def later(self, delay_s: float, work: Callable[[], None]) -> None:
-        """Call `work` once after `delay_s`, unless the node has stopped by then."""
-        self._loop.call_later(delay_s, lambda: None if self._stop.is_set() else work())
+        """Call `work` once after `delay_s`, unless the node has stopped by then.
+
+        A fault in it is logged and changes nothing else.
+        """
+        self._loop.call_later(delay_s, self._do_later, work)
+
+    def _do_later(self, work: Callable[[], None]) -> None:
+        if not self._stop.is_set():
+            with contained(work):
+                work()
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -196,6 +152,17 @@ class Node:
         self.exit_status = self.exit_status or status
         self._stop.set()
 
+    def fail(self, why: str) -> None:
+        """For an exception that leaves our memory different from our journal: end at once.
+
+        Nothing more is handled or acked; the next start recovers what the journal has.
+        """
+        log.critical("%s; stopping, and the next start recovers it", why, exc_info=True)
+        self.failed = True
+        self.stop(1)
+        for link in list(self.links):
+            link.abort()
+
     async def attend(self, link: Link, conversation: Conversation) -> None:
         """Talk until the link is down; meanwhile the ticker looks after it."""
         self.links.add(link)
@@ -203,6 +170,7 @@ class Node:
         try:
             await link.run(conversation)
         finally:
+            link.abort()  # a fault may have kept it from closing by itself
             self.links.discard(link)
             self.messages_in += link.messages_in
             self.messages_out += link.messages_out
@@ -215,7 +183,8 @@ class Node:
         self._loop.set_exception_handler(_report)
         self._stop_on_signals()
         self._last_tick = self.now()
-        self._tick()
+        ticker = Ticker(self._loop.call_later, lambda: self.heartbeat_s / 4, self._tick)
+        ticker.start()
         try:
             await self.started()
             if not self.is_directory:
@@ -229,7 +198,7 @@ class Node:
             except TimeoutError:
                 log.warning("stopped before all was done")
         finally:
-            self._ticker.cancel()
+            ticker.stop()
             for link in list(self.links):
                 link.close()
             tasks = list(self._tasks)
@@ -282,8 +251,9 @@ class Node:
         """Were we frozen? What arrives meanwhile may be handled before the ticker has its turn."""
         if now - self._last_tick > STALL_HEARTBEATS * self.heartbeat_s:
             log.warning("was frozen for %.1f s", now - self._last_tick)
-            self.thawed()
             self._last_tick = now
+            with contained(self.thawed, lambda: Node.thawed(self)):
+                self.thawed()
 
     def _tick(self) -> None:
         """Four times a heartbeat: ping who is silent, close who was silent for too long."""
@@ -291,12 +261,12 @@ class Node:
         self._look_at_clock(now)
         self._last_tick = now
         for link in list(self.links):
-            silent_s = now - link.heard
-            if silent_s > SILENT_HEARTBEATS * self.heartbeat_s:
-                link.abort(f"was silent for {silent_s:.1f} s")
-            elif silent_s > self.heartbeat_s and now - link.pinged > self.heartbeat_s:
-                link.ping()
-        self._ticker = self._loop.call_later(self.heartbeat_s / 4, self._tick)
+            with contained(link, link.abort):
+                silent_s = now - link.heard
+                if silent_s > SILENT_HEARTBEATS * self.heartbeat_s:
+                    link.abort(f"was silent for {silent_s:.1f} s")
+                elif silent_s > self.heartbeat_s and now - link.pinged > self.heartbeat_s:
+                    link.ping()
 
     def thawed(self) -> None:
         """We did not run for a while, and our peers have given us up: begin anew with everybody.
@@ -306,7 +276,8 @@ class Node:
         before it looks at what has come, and the ticker has its turn before any task.
         """
         for link in list(self.links):
-            link.abort()
+            with contained(link):
+                link.abort()
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -349,27 +320,12 @@ class DirectoryTalk(Conversation):
             for watched, callbacks in self._watched.items():
                 if matches(watched, service):
                     for callback in callbacks:
-                        callback()
+                        with contained(callback):
+                            callback()
 
     def link_down(self, link: Link) -> None:
         if self.link is link:
             self.link = None
-
-
-class _OneLine(logging.Formatter):
-    """What a peer has said is quoted in logs, and must not look like another line of them."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = state.printable(record.message)
-        return super().formatMessage(record)
-
-
-def setup_logging(verbose: bool) -> None:
-    """Log lines go to stderr; standard output is for what a program is asked for."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneLine("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
 async def _run(node: Node) -> int:
@@ -385,7 +341,7 @@ async def _run(node: Node) -> int:
 
 def run_node(make: Callable[[argparse.Namespace], Node], args: argparse.Namespace) -> int:
     """Run a node until it stops; its exit status. What can't be used is told in one line."""
-    setup_logging(args.verbose)
+    logs.setup_logging(args.verbose)
     state.tolerate_any_text()
     gc.freeze()  # modules and classes: they stay
     gc.set_threshold(YOUNG_OBJECTS, YOUNG_LOOKS)
@@ -393,7 +349,9 @@ def run_node(make: Callable[[argparse.Namespace], Node], args: argparse.Namespac
     try:
         return asyncio.run(_run(make(args)))
     except state.StateError as fault:
-        state.complain(program, fault)
+        logs.complain(program, fault)
         return 2 if isinstance(fault, state.UsageError) else 1
     except KeyboardInterrupt:  # Ctrl-C before the loop could take the signal
         return 130
+    finally:
+        logs.flush()

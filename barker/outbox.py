@@ -1,11 +1,13 @@
 """The outbox: the first manifold that a bark meets. It queues, and pushes the queue on in order.
 
-It checks that the author may say this here, stamps the bark with its epoch and a counter, and acks
-it once the journal has it. From then on the bark is the outbox's, until the service behind has
-acked it in turn. A full queue refuses.
+It checks that the author may say this here, makes the body canonical, stamps the bark with its
+epoch and a counter, and acks it once the journal has it. From then on the bark is the outbox's,
+until the service behind has acked it in turn, or has refused it for good: then it is a dead letter.
+A full queue refuses.
 
 What changes the graph (`barker.events`) is taken, stamped, journaled and acked like a bark. Then it
-goes another way, to ``followers``, in a queue of its own: so neither waits for the other.
+goes another way, to ``followers``, in a queue of its own with counters of its own: so neither waits
+for the other, and a receiver of barks finds no holes in their counters.
 
 The journal holds the stamped puts, and now and then how far they are settled, for each queue:
 everything up to that counter may be forgotten. What is not settled is pushed again after a restart,
@@ -17,13 +19,14 @@ import argparse
 import time
 from collections import deque
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from barker import barks, wire
 from barker.agent import deepest
 from barker.ages import Ages
+from barker.deadletters import Letter
 from barker.delivery import Delivery, Job, Put
 from barker.events import JOIN, check_event
 from barker.feed import FOLLOWERS
@@ -31,6 +34,7 @@ from barker.keeper import KEPT_BYTES, Keeper
 from barker.routing import split
 from barker.service import log
 from barker.streams import Keys
+from barker.strictjson import canonical
 from barker.wire import BAD_MESSAGE, Arriving, BadMessage
 
 # How long the journal may lag behind in what is settled: what it doesn't know to be settled is
@@ -49,9 +53,7 @@ class Stamped(NamedTuple):
     stream: "Backlog"
     n: int  # its stamp's counter
     body: bytes
-    key: tuple[str, str]
     push: "Push"
-    joins: str  # who exists by it, or ""
 
 
 _push = attrgetter("push")
@@ -62,11 +64,9 @@ class Outbox(Keeper[Stamped]):
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
-        self._n = 0  # the last counter that was given away
         self._source = b""  # what all our stamps begin with
         self._taken = 0  # barks that this process has taken over
         self._noting = False
-        self._last_n: dict[int, int] = {}  # by segment, the last counter in it
         self._known_keys = Keys()
         self._room = 0  # barks that we may take before we look again
         self._streams: dict[str, Backlog] = {}
@@ -74,6 +74,7 @@ class Outbox(Keeper[Stamped]):
         self._events = Push(self, FOLLOWERS)
         self._pushes = (self._push, self._events)
         self._grown: set[Push] = set()  # which of them have something new
+        self._joined: list[str] = []  # of this batch: who exists by it
 
     # --- a bark's way through ---
 
@@ -81,8 +82,9 @@ class Outbox(Keeper[Stamped]):
         address, *more = put.addresses
         if more:
             raise BadMessage(BAD_MESSAGE, "a bark has one author")
+        body = canonical(put.body, put.fields)
         if "kind" in put.fields:
-            return self._take_event(address, put)
+            return self._take_event(address, body, put.fields)
         key = barks.check_bark(put.fields)
         stream = self._streams.get(address) or self._new_stream(address)
         if key[0] != stream.user:
@@ -93,36 +95,41 @@ class Outbox(Keeper[Stamped]):
                 raise BadMessage(wire.FULL, f"{len(self._push)} barks are waiting")
         if not self._known_keys.is_new(key):
             return None
-        self._n += 1
+        self._push.n += 1
         self._room -= 1
-        return Stamped(stream, self._n, put.body, key, self._push, "")
+        return Stamped(stream, self._push.n, body, self._push)
 
     def _see_room(self) -> None:
         self._room = self.args.max_backlog - len(self._push) - len(self._staged)
 
     def record(self, stages: Sequence[Stamped], segment: int) -> list[bytes]:
-        streams, n, bodies, *_ = zip(*stages, strict=True)
+        streams, n, bodies, _ = zip(*stages, strict=True)
         return [wire.puts_line(n[0], [s.to for s in streams], self._source, n, bodies)]
 
     def keep(self, stages: Sequence[Stamped], segment: int) -> None:
-        self._last_n[segment] = stages[-1].n
+        self._known_keys.confirm()
+        self._joined.clear()
         self._taken += len(stages)
         for push, some in groupby(stages, key=_push):
-            streams, n, bodies, *_ = zip(*some, strict=True)
+            streams, n, bodies, _ = zip(*some, strict=True)
+            push.kept_n = push.last_in[segment] = n[-1]
             push.put_all(push.to, self._source, n, bodies, streams)
             push.put_count += len(n)
             self._grown.add(push)
 
-    def withdraw(self, stage: Stamped) -> None:
-        # Its counter is free again: behind too wide a hole, an inbox would take a bark that comes
-        # again for one settled long ago. But if the disk could not even cut off what it had begun
-        # to write, two barks might come to share the counter.
+    def rollback(self) -> None:
+        # The counters are free again: behind too wide a hole, an inbox would mark as late what only
+        # comes again. But if the disk could not even cut off what it had begun to write, two barks
+        # might come to share a counter.
         if self.journal.undone:
-            self._n = min(self._n, stage.n - 1)
-        self._known_keys.forget(stage.key)
-        if stage.joins:
-            self.people.forget(stage.joins)
-            self._streams.pop(f"{self.address}/{stage.joins}", None)
+            for push in self._pushes:
+                push.n = push.kept_n
+        self._known_keys.reject()
+        self._room = 0
+        for user in self._joined:
+            self.people.forget(user)
+            self._streams.pop(f"{self.address}/{user}", None)
+        self._joined.clear()
 
     def hand_on(self) -> None:
         for push in self._grown:
@@ -145,8 +152,8 @@ class Outbox(Keeper[Stamped]):
 
     # --- what changes the graph ---
 
-    def _take_event(self, address: str, put: Arriving) -> Stamped | None:
-        event = check_event(put.fields)
+    def _take_event(self, address: str, body: bytes, fields: dict[str, Any]) -> Stamped | None:
+        event = check_event(fields)
         if event.user != split(address)[1]:
             raise BadMessage(BAD_MESSAGE, f"{address} takes nothing of {event.user}")
         ahead_s = event.at / 1000 - time.time()
@@ -168,10 +175,11 @@ class Outbox(Keeper[Stamped]):
             if joins in self.people:
                 self._known_keys.forget(key)
                 raise BadMessage(wire.NAME_TAKEN, f"there is a user {joins} already")
+            self._joined.append(joins)
             self.people.add(joins)  # what the same batch brings besides may be theirs
-        self._n += 1
         stream = self._streams.get(address) or self._new_stream(address)
-        return Stamped(stream, self._n, put.body, key, self._events, joins)
+        self._events.n += 1
+        return Stamped(stream, self._events.n, body, self._events)
 
     # --- what is settled ---
 
@@ -185,7 +193,7 @@ class Outbox(Keeper[Stamped]):
         self._noting = False
         news = []
         for push in self._pushes:
-            settled = push.oldest_n(self._n + 1) - 1
+            settled = push.oldest_n(push.n + 1) - 1
             if settled > push.noted:
                 news.append((push, settled))
         if news:
@@ -199,55 +207,64 @@ class Outbox(Keeper[Stamped]):
 
     def _drop_segments(self) -> None:
         journal = self.journal
-        settled = min(push.noted for push in self._pushes)
         for number, size in list(journal.segments.items()):
             if journal.size - size < KEPT_BYTES or number == journal.current:
                 return
-            if self._last_n.get(number, 0) > settled:
+            if any(push.last_in.get(number, 0) > push.noted for push in self._pushes):
                 return
             journal.drop(number)
-            self._last_n.pop(number, None)
+            for push in self._pushes:
+                push.last_in.pop(number, None)
 
     # --- the journal ---
 
     def header(self) -> dict[str, Any]:
-        return {"n": self._n, "settled": self._push.noted, "settled_events": self._events.noted}
+        return {
+            "n": self._push.n,
+            "settled": self._push.noted,
+            "n_events": self._events.n,
+            "settled_events": self._events.noted,
+        }
 
     def replay(self, segment: int, line: bytes) -> None:
         record = wire.decode_record(line)
         if record["op"] in ("put", "puts"):
             source = wire.source(record["origin"])
             for _, to, _, n, _, body, fields in wire.puts_in(record):
-                self._n = max(self._n, n)
-                self._last_n[segment] = n
                 self._known_keys.is_new((fields["user"], fields["id"]))
                 stream = self._streams.get(to[0])
                 if stream is None:  # also if there is no such user any more: it was acked
                     stream = self._streams[to[0]] = Backlog(fields["user"])
                 push = self._events if "kind" in fields else self._push
+                push.n = max(push.n, n)
+                push.last_in[segment] = n
                 if fields.get("kind") == JOIN:
                     self.people.add(fields["user"])
                 push.recovered.append(Put(b"", to, stream, source, n, body))
+            self._known_keys.confirm()
         elif record["op"] == "segment":
-            self._n = max(self._n, record["n"])
+            self._push.n = max(self._push.n, record["n"])
+            self._events.n = max(self._events.n, record["n_events"])
             self._push.was_settled(record["settled"])
             self._events.was_settled(record["settled_events"])
         else:
             push = self._events if "address" in record else self._push
             push.was_settled(record["seq"])
-            self._n = max(self._n, push.noted)  # its put may be what was damaged
+            push.n = max(push.n, push.noted)  # its put may be what was damaged
 
     async def prepare(self) -> None:
         await super().prepare()
         self._source = wire.source(self.epoch)
         for push in self._pushes:
+            push.kept_n = push.n
             push.take_recovered()
             if len(push):
                 log.info("still to be pushed to %s: %d", push.service, len(push))
                 push.ages.added(push.put_count, self.now())  # older than we can tell
 
     async def stopping(self) -> None:
-        self._write_settled()
+        if not self.failed:  # else what the queue lacks would look settled
+            self._write_settled()
         await super().stopping()
         waiting = sum(map(len, self._pushes))
         if waiting and self.args.no_journal:
@@ -266,6 +283,8 @@ class Outbox(Keeper[Stamped]):
             "oldest_ms": None if oldest is None else round(1000 * (self.now() - oldest)),
             "streams": len(self._streams),
             "deepest": deepest((a, s.pending) for a, s in self._streams.items()),
+            "dead_letters": self.dead_letters.count,
+            "dead_letter": self.dead_letters.latest,
         }
 
     def sampled(self) -> None:
@@ -292,8 +311,12 @@ class Push(Delivery):
         self.to = (service,)
         self.ages = Ages()
         self.put_count = 0  # all that were ever put, also those that are `done`
+        self.n = 0  # the last counter that was given away, and the last one that the journal has
+        self.kept_n = 0
+        self.last_in: dict[int, int] = {}  # by segment of the journal, the last counter in it
         self.noted = 0  # the journal knows that everything of this queue up to this one is settled
         self.recovered: deque[Put] = deque()
+        self._unparked: list[int] = []  # counters of what is refused for good and in no file yet
         self._outbox = outbox
 
     def settled_line(self, n: int) -> bytes:
@@ -318,11 +341,21 @@ class Push(Delivery):
                 self.put_count += 1
 
     def oldest_n(self, default: int) -> int:
-        """The counter of the oldest bark that nobody has taken over yet."""
-        return min((put.n for put in self.oldest()), default=default)
+        """The counter of the oldest bark that is neither acked nor parked yet."""
+        return min(chain(self._unparked, (put.n for put in self.oldest())), default=default)
 
     def settled(self, jobs: list[Job]) -> None:
         for job in jobs:
             job.pending -= 1
         self.ages.settled(self.done)
         self._outbox.note_settled()
+
+    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
+        """We have acked it, so it is not given up: it becomes a dead letter."""
+
+        def parked() -> None:
+            self._unparked.remove(put.n)
+            self.settled([put.job])
+
+        self._unparked.append(put.n)
+        self._outbox.park(Letter(put.body, addresses, code, reason), parked)

@@ -1,11 +1,12 @@
 """Peers: a link to every instance of a service, for as long as it is there.
 
 Who delivers to a service needs that, and so does who reads there. Which instances there are, the
-directory says; each break of a link is followed by another attempt (`barker.node.Dialer`).
+directory says; each break of a link is followed by another attempt (`barker.dialing.Dialer`).
 """
 
+from barker.dialing import Dialer
 from barker.link import Conversation, Link
-from barker.node import Dialer, Node
+from barker.node import Node
 from barker.routing import Route, Target
 
 # What was refused as another's is tried again after this: about as long as a change of routes takes

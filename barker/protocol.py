@@ -47,6 +47,7 @@ MOVED = "moved"  # ask again elsewhere: the ring says that this share is another
 UNKNOWN_USER = "unknown-user"
 TOO_LARGE = "too-large"
 BAD_MESSAGE = "bad-message"
+FAILED = "failed"  # it was tried, and raised what no check foresaw, several times
 # ... and for an `error` (the whole link).
 BAD_VERSION = "bad-version"
 BAD_PROOF = "bad-proof"
@@ -292,6 +293,8 @@ OPS: dict[str, tuple[Field, ...]] = {
         Field("serial", is_count),  # the one before the first that is sent
         Field("last", is_count),  # what comes after this one is not the past
         Field("history", is_count),  # how much of the past to show who has no wish
+        # How many entries the stream may hold at most: so many may come again to a reader.
+        Field("retained", is_count, False),
     ),
     "message": _op(
         Field("address", is_address),

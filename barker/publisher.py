@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from barker import wire
+from barker.faults import contained
 from barker.feed import FOLLOWERS, GRAPH
 from barker.graph import Graph
 from barker.link import Link, Message
@@ -77,7 +78,8 @@ class Publisher:
         """Send everybody what they have not had."""
         for copies in self._copying.values():
             for copying in copies.values():
-                self._send(copying)
+                with contained(copying.link, copying.link.abort):
+                    self._send(copying)
         self._tell_lists()
 
     # --- what it asks ---

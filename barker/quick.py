@@ -26,7 +26,7 @@ BETWEEN = b",\t"
 _NUMBER = rb"(?:0|[1-9][0-9]{0,14})"
 _HEX = rb'"([0-9a-f]{16,64})"'
 _STREAM = rb'"%b"' % ADDRESS.pattern.encode()
-_BODY = rb"\{[^][{}\n]*+\}"
+_BODY = rb"\{[^][{}\n\t]*+\}"
 _one = re.compile(
     rb'\{"op":"(?:'
     rb'ack","seq":(%b)\}'

@@ -9,6 +9,7 @@ from the timeline, when it has room. A link that does not read costs what it was
 from collections.abc import Callable
 
 from barker import wire
+from barker.faults import contained
 from barker.link import Link
 from barker.streams import Cursor
 from barker.timelines import Entry, Timeline
@@ -162,13 +163,15 @@ class Readers:
         """Send what has grown since the last time, at once: readers go before acks."""
         laden, self._laden = self._laden, []
         for parcel in laden:
-            parcel.write()
-            if parcel.link.busy:
-                self._hold(parcel.link)
+            with contained(parcel.link, parcel.link.abort):
+                parcel.write()
+                if parcel.link.busy:
+                    self._hold(parcel.link)
         if self._behind:
             behind, self._behind = self._behind, set()
             for subscription in behind:
-                self.send(subscription)
+                with contained(subscription.link, subscription.link.abort):
+                    self.send(subscription)
 
     def ack(self, link: Link, address: str, serial: int) -> None:
         """The reader has shown everything up to there."""

@@ -25,19 +25,22 @@ REPLICA = "replica"
 
 
 class Replicas(Peers):
-    """Reads all others; `take` is called with each message, `taken` at the end of a batch."""
+    """Reads all others; `take` is called with each message, `taken` at the end of a batch, and
+    `dropped` instead if an exception has ended it."""
 
     def __init__(
         self,
         node: Node,
         take: Callable[[Message], None],
         taken: Callable[[], bool],
+        dropped: Callable[[], None],
         changed: Callable[[], None],
     ) -> None:
         """`taken` says whether the batch is kept; `changed` is called when `in_sync` may have."""
         super().__init__(node, REPLICA)
         self._take = take
         self._taken = taken
+        self._dropped = dropped
         self._changed = changed
         self._places: dict[str, Place] = {}
 
@@ -78,6 +81,10 @@ class Replicas(Peers):
         elif not link.closed:
             place.ack(link, FOLLOWERS)
             self._changed()
+
+    def batch_failed(self, link: Link) -> None:
+        self._places[link.peer["name"]].epoch = None  # its place is behind what we have kept
+        self._dropped()
 
     def on_refuse(self, link: Link, message: Message) -> None:
         raise wire.ProtocolError(wire.PROTOCOL, message["reason"])

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from barker import agent, hosts, state, wire
+from barker import agent, hosts, logs, wire
 from barker.agent import Agent
 from barker.arguments import DEFAULT_HOST, common_arguments, port_number, quick_parser
 from barker.connecting import accept_link
@@ -106,7 +106,7 @@ class Service(Node, Conversation):
             return
         self.serve(agent.ADDRESS, ORDERED)
         await self.ready()
-        state.say(f"READY {hosts.spell(self.args.host, self.port)}")
+        logs.say(f"READY {hosts.spell(self.args.host, self.port)}")
 
     async def _bind(self) -> bool:
         """Take the port, at every address of `--host`; then our name is known. Or give up."""
@@ -141,7 +141,7 @@ class Service(Node, Conversation):
 
     def give_up(self, why: str, status: int = 1) -> None:
         """Say why on stderr, and end with that status."""
-        state.complain(self.name_stem, why)
+        logs.complain(self.name_stem, why)
         self.stop(status)
 
     async def prepare(self) -> None:
@@ -202,19 +202,34 @@ class Service(Node, Conversation):
         task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _serve_link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = None
+        try:
+            link = await self._greet(reader, writer)
+            if link and self._stop.is_set():
+                await link.let_go()  # what it says would be handled by a process that ends
+            elif link:
+                await self.attend(link, self)
+        except Exception:
+            # One link's trouble is not the others': the fault is ours, so it is logged whole.
+            log.exception("%r", link or writer.get_extra_info("peername"))
+
+    async def _greet(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Link | None:
+        """What a connection has become: a link, or None if it is closed already."""
         self.greeting += 1
         try:
             if len(self.links) + self.greeting > self.max_links:
                 fault = BarkerError(wire.TOO_MANY, f"more than {self.max_links} links")
                 if self.tls.accepting:
-                    return  # to say so would take a handshake, which is what we have no room for
+                    return None  # to say so would take a handshake, for which there is no room
                 surplus = Link(reader, writer, LineFraming())
                 surplus.close(fault)
                 await surplus.let_go()
-                return
+                return None
             # The address that was dialled is ours, too, also if we listen at all there are.
             dialled = writer.get_extra_info("sockname") or ("",)
-            link = await accept_link(
+            return await accept_link(
                 reader,
                 writer,
                 self.identity,
@@ -223,12 +238,6 @@ class Service(Node, Conversation):
             )
         finally:
             self.greeting -= 1
-        if link:
-            try:
-                await self.attend(link, self)
-            except Exception:
-                # One link's trouble is not the others': the fault is ours, so it is logged whole.
-                log.exception("%r", link)
 
 
 def _files_allowed() -> int:

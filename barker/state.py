@@ -7,6 +7,7 @@ under another name, and the one whose link to the final name comes first has mad
 import contextlib
 import io
 import json
+import logging
 import os
 import pathlib
 import secrets
@@ -158,4 +159,6 @@ def is_nohup(number: int) -> bool:
 def complain(program: str, text: object) -> None:
     """One line on stderr, as every command of ours reports what went wrong."""
     with contextlib.suppress(OSError, ValueError):  # then there is nobody left to tell
+        for handler in logging.getLogger().handlers:  # what was logged before comes first
+            handler.flush()
         print(f"{program}: {printable(str(text))}", file=sys.stderr, flush=True)

@@ -11,12 +11,16 @@ how much it missed (a *gap*). A *timeline* settles nothing by being read.
    `put` that comes again for some other addresses (they were refused as `moved` elsewhere) is
    accepted for just those.
 2. Every `put` carries its first manifold's stamp: that manifold's epoch (`origin`) and a counter
-   (`n`). A manifold has at most ``wire.UNACKED_WINDOW`` barks unacked at a time. So a counter that
-   lies further back than that behind the highest one seen was settled long ago, and whoever sends
-   it now (a process that was frozen for a day) sends it in vain.
-3. What an origin stamped within that window is remembered by its counter, however much others say
-   meanwhile; between the two, nothing falls through. Keys on their own, for repetitions through
-   another manifold, are remembered for the last so many barks of all.
+   (`n`). A manifold has at most ``wire.UNACKED_WINDOW`` barks unacked at one receiver. So nearly
+   all that comes again lies within that window behind the highest counter, and is recognised by its
+   own, however many barks of others have come meanwhile.
+3. Out of the window, the counter decides nothing: a bark may have waited for an inbox that was
+   away, while its outbox went on with thousands for the others. There the key decides: what is
+   known was accepted before, and what is unknown is accepted now, as late. Keys are remembered for
+   the last so many barks of all origins. A bark that comes again after its key was forgotten is
+   kept twice, and its readers recognise it by its id: that is the lesser evil.
+4. What was admitted counts only when its batch is kept: `confirm` makes it so, and `reject` takes
+   back all of it.
 """
 
 from collections import deque
@@ -30,6 +34,10 @@ Item = TypeVar("Item")
 
 # Twitter's home timelines held about 800 entries a user; what is older nobody scrolls to.
 DEFAULT_KEEP = 800
+# The most that `--keep` takes; a larger number is a usage error. After a restart all of a timeline
+# comes again, so a reader has to remember the keys of all of it: at this limit up to 45 MB for each
+# instance that has served the inbox.
+MAX_KEEP = 50_000
 # Keys remembered at least, whatever the number of origins; a client that repeats a bark after a
 # lost ack does so within seconds, and this is minutes at a thousand barks a second.
 MIN_REMEMBERED_KEYS = 65_536
@@ -163,7 +171,10 @@ MAX_LISTED = 50
 
 
 class Keys:
-    """The last so many keys, of which at least `min_keys` are remembered."""
+    """The last so many keys, of which at least `min_keys` are remembered.
+
+    A batch's keys are known within it at once, and for good when it is kept (`confirm`).
+    """
 
     def __init__(self, min_keys: int = MIN_REMEMBERED_KEYS) -> None:
         self._min_keys = min_keys
@@ -171,19 +182,29 @@ class Keys:
         # That bounds the memory without paying for an eviction per key.
         self._young: set[tuple[str, str]] = set()
         self._old: set[tuple[str, str]] = set()
+        self._batch: set[tuple[str, str]] = set()
 
     def is_new(self, key: tuple[str, str]) -> bool:
-        """Remember it; False if it was remembered before."""
-        if key in self._young or key in self._old:
+        """Take it into the batch; False if it is there or was remembered before."""
+        if key in self._young or key in self._old or key in self._batch:
             return False
-        if len(self._young) >= self._min_keys:
-            self._old, self._young = self._young, set()
-        self._young.add(key)
+        self._batch.add(key)
         return True
 
+    def confirm(self) -> None:
+        """The batch is kept: remember its keys."""
+        if len(self._young) >= self._min_keys:
+            self._old, self._young = self._young, set()
+        self._young |= self._batch
+        self._batch.clear()
+
+    def reject(self) -> None:
+        """Nothing of the batch was kept: all of it is new again."""
+        self._batch.clear()
+
     def forget(self, key: tuple[str, str]) -> None:
-        self._young.discard(key)
-        self._old.discard(key)
+        """This one of the batch was refused."""
+        self._batch.discard(key)
 
 
 class _Origin:
@@ -210,6 +231,8 @@ class Duplicates:
         self._origins: dict[str, _Origin] = {}
         self._last: tuple[str | None, _Origin] = (None, _Origin())  # whose stamp was looked at last
         self._now = 0  # counts how often that has changed
+        # Of this batch: what was admitted, for which addresses; noted before any table has it.
+        self._admitted: list[tuple[tuple[str, str], Sequence[str]]] = []
 
     @property
     def highest(self) -> dict[str, int]:
@@ -223,15 +246,16 @@ class Duplicates:
             origin.highest = origin.kept = max(n, origin.highest)
 
     def confirm(self) -> None:
-        """All that was admitted since the last time was accepted in fact."""
+        """All that was admitted since the last time is kept."""
+        self._admitted.clear()
         for origin in self._origins.values():
             origin.kept = origin.highest
 
     def reject(self) -> None:
-        """It was not (the disk is full): nothing that comes again comes late because of it.
-
-        Whom it was for is to be `withdraw`n besides, for each.
-        """
+        """Nothing of it was kept: it can come again, and does not come late because of this."""
+        admitted, self._admitted = self._admitted, []
+        for key, addresses in admitted:
+            self.withdraw(key, addresses)
         for origin in self._origins.values():
             origin.highest = origin.kept
 
@@ -249,9 +273,9 @@ class Duplicates:
     ) -> tuple[Sequence[str], bool]:
         """Which of `addresses` have not had this bark, and whether it comes late.
 
-        What is returned counts as accepted from now on. Late means: something that the same origin
-        stamped afterwards was here before. Without an origin only the key is asked about. The list
-        of addresses is kept, and must not be changed afterwards.
+        What is returned counts as accepted from now on, until `reject` takes it back. Late means:
+        something that the same origin stamped afterwards was here before. Without an origin only
+        the key is asked about. The list of addresses is kept, and must not be changed afterwards.
         """
         late, record, of = False, None, None
         if origin is not None:
@@ -260,37 +284,37 @@ class Duplicates:
                 of = self._origin(origin)
             if n > of.highest:
                 of.highest = n
-            elif n <= of.highest - self._window:
-                return (), True
             else:
                 late = True
-                record = of.stamped.get(n)
+                if n > of.highest - self._window:
+                    record = of.stamped.get(n)
+                else:
+                    of = None  # its number says nothing: the key decides
         if not record:  # never, or withdrawn since: who has had it by another way?
             record = self._young.get(key)
             if record is None:
                 record = self._old.get(key)
-        fresh = addresses
-        if record is None:
-            record = addresses if len(addresses) <= MAX_LISTED else set(addresses)
-        else:
-            # The same object is in several tables, and all of them have to know.
-            fresh = [a for a in addresses if a not in record]
-            if isinstance(record, set):
+        fresh = addresses if record is None else [a for a in addresses if a not in record]
+        if fresh:
+            self._admitted.append((key, fresh))
+            if record is None:
+                record = addresses if len(addresses) <= MAX_LISTED else set(addresses)
+            # From here on, the same object is in several tables, and all of them have to know.
+            elif isinstance(record, set):
                 record.update(fresh)
             elif len(record) + len(fresh) <= MAX_LISTED:
                 record += fresh
             else:
                 record = self._as_set(key, record)
                 record.update(fresh)
-        if of is not None:
+            if len(self._young) >= self._min_keys and key not in self._young:
+                self._old, self._young = self._young, {}
+            self._young[key] = record  # first of all tables: `withdraw` looks here
+        if of is not None and record is not None:
             of.stamped[n] = record
             if len(of.stamped) > self._window + self._window // 2:
                 oldest = of.highest - self._window
                 of.stamped = {m: r for m, r in of.stamped.items() if m > oldest}
-        if fresh:
-            if len(self._young) >= self._min_keys and key not in self._young:
-                self._old, self._young = self._young, {}
-            self._young[key] = record
         return fresh, late
 
     def _as_set(self, key: tuple[str, str], record: list[str]) -> set[str]:

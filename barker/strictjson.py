@@ -3,14 +3,20 @@
 Left out of JSON, as RFC 8259 has it, are NaN and the infinities (the module reads and writes them),
 numbers too large to be one, white space around a value, and nesting so deep that the next reader
 can't follow. A key that is there twice is allowed where the last one counts, and not in a body.
+
+A body has one *canonical* form: compact, in UTF-8, with the escapes that JSON requires and no
+others, with integers and no other numbers, its keys in whatever order its author had them. It is
+what the encoders of browsers write. The first hop makes every body canonical, and all hops after it
+pass on the bytes: so its size never changes again, and a comma and a tab never stand in it.
 """
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from barker.protocol import BAD_MESSAGE, MAX_NESTING, BadMessage
+from barker.protocol import BAD_MESSAGE, MAX_COUNT, MAX_NESTING, BadMessage
 
 
 def _no_constants(name: str) -> NoReturn:
@@ -101,6 +107,38 @@ def flat_object(data: bytes) -> dict[str, Any]:
     if type(value) is not dict:
         raise BadMessage(BAD_MESSAGE, "not a JSON object")
     return value
+
+
+_STRING = (
+    # What needs no escape; and the escapes, each in its shortest form (RFC 8259, section 7).
+    rb'"[^"\\\x00-\x1f]*(?:\\(?:["\\bfnrt]|u00(?:0[0-7be-f]|1[0-9a-f]))[^"\\\x00-\x1f]*)*"'
+)
+# Up to 15 digits are always exact; of 16, some are, and are looked at one by one.
+_VALUE = rb"(?:%b|-?[1-9][0-9]{0,14}|0|true|false|null)" % _STRING
+_MEMBER = b"%b:%b" % (_STRING, _VALUE)
+_is_canonical = re.compile(rb"\{%b(?:,%b)*\}" % (_MEMBER, _MEMBER)).fullmatch
+
+
+def canonical(body: bytes, fields: dict[str, Any]) -> bytes:
+    """The body as all hops from here on pass it on; `fields` is what it means.
+
+    Raises BadMessage for what has no such form: nested, with a key twice, with a number that is no
+    integer or not exact everywhere. The result is never longer than `body`.
+    """
+    # As many keys as members; a text may have the same signs, and then the slower way finds out.
+    if body.count(b'":') == len(fields) and _is_canonical(body):
+        return body
+    try:
+        flat_object(body)
+    except BadMessage:
+        raise BadMessage(BAD_MESSAGE, NOT_FLAT) from None
+    for name, value in fields.items():
+        if type(value) is float or (type(value) is int and abs(value) > MAX_COUNT):
+            raise BadMessage(BAD_MESSAGE, f"{name[:20]}: numbers are integers up to 2^53 - 1")
+    return dumps(fields)
+
+
+NOT_FLAT = "a body is a JSON object with each key once and nothing nested in it"
 
 
 def is_flat(body: bytes, value: Any) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 from barker import wire
 from barker.delivery import Delivery, Job
 from barker.events import SUGGESTER, SUGGESTION
+from barker.faults import Ticker
 from barker.feed import Feed
 from barker.friends import Suggester, Suggestion, text_of
 from barker.graph import Change, Graph
@@ -44,8 +45,8 @@ class Suggestions(Service):
         self._suggester = Suggester(self._copy.held)
         self._turns: deque[tuple[float, str]] = deque()  # when whose turn is, in order
         self._waiting: set[str] = set()
-        self._working = False
         self._made = 0
+        self._ticker = Ticker(self.later, self._delay_s, self._work)
 
     # --- who is affected ---
 
@@ -65,27 +66,26 @@ class Suggestions(Service):
             if user not in self._waiting:
                 self._waiting.add(user)
                 self._turns.append((due, user))
-        self._work_later()
+        self._ticker.start()
 
-    def _work_later(self) -> None:
-        if self._turns and not self._working:
-            self._working = True
-            self.later(max(PAUSE_S, self._turns[0][0] - self.now()), self._work)
+    def _delay_s(self) -> float | None:
+        """Until the next turn; None if no user waits for one."""
+        return max(PAUSE_S, self._turns[0][0] - self.now()) if self._turns else None
 
     def _work(self) -> None:
         """Look at those whose turn it is, for a moment."""
-        self._working = False
         turns, now = self._turns, self.now()
-        while turns and turns[0][0] <= now and self.now() - now < WORK_S:
-            if self._inboxes.pending >= MAX_ON_THEIR_WAY:
-                break
-            user = turns.popleft()[1]
-            self._waiting.discard(user)
-            for suggestion in self._suggester.suggest(user):
-                self._inboxes.suggest(suggestion)
-                self._made += 1
-        self._inboxes.pump()
-        self._work_later()
+        try:
+            while turns and turns[0][0] <= now and self.now() - now < WORK_S:
+                if self._inboxes.pending >= MAX_ON_THEIR_WAY:
+                    break
+                user = turns.popleft()[1]
+                self._waiting.discard(user)
+                for suggestion in self._suggester.suggest(user):
+                    self._inboxes.suggest(suggestion)
+                    self._made += 1
+        finally:  # what was made before a fault is sent all the same
+            self._inboxes.pump()
 
     # --- being watched ---
 

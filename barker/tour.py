@@ -13,10 +13,10 @@ import pathlib
 from collections.abc import Sequence
 
 from barker import wire
+from barker.dialing import Dialer
 from barker.guide import SERVICES, Guide, Step
 from barker.lab import CAN_FREEZE, PATIENT_S, Broken, Child, Lab, until
 from barker.link import Conversation, Link, Message
-from barker.node import Dialer
 from barker.state import StateError, complain, tolerate_any_text
 from barker.witness import Said
 

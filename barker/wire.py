@@ -7,7 +7,8 @@ Rules that the rest of the system leans on:
 
 * ``body`` is the last field of a line. ``decode`` cuts it out as the bytes it came in, and a hop
   passes those bytes on without encoding them again. A line in any other order is valid too; it is
-  merely encoded afresh.
+  merely encoded afresh, which changes no body that is canonical (`barker.strictjson`), as all are
+  behind their first hop.
 * Who has many to say says them in one line: ``puts`` is so many ``put``s, ``messages`` so many
   ``message``s, and their ``bodies`` come last. A line is parsed by one call of C code, however many
   bodies it has, and what a line costs besides is shared by all of them.
@@ -27,6 +28,7 @@ from barker.protocol import (
     BAD_MESSAGE,
     BAD_PROOF,
     BAD_VERSION,
+    FAILED,
     FULL,
     INSTANCE_NAME,
     MAX_ADDRESS_CHARS,
@@ -98,10 +100,11 @@ def _decode_canonical(line: bytes) -> dict[str, Any] | None:
     A quote inside a string is always escaped, so the first ,"body": is a key; if it is not one of
     the outermost object then HEAD} does not parse, and if something follows the body then BODY
     doesn't. Such a line is for `_decode_any`; so is one with white space that would end it as a
-    line, since a WebSocket's message is not a line yet.
+    line, since a WebSocket's message is not a line yet, or that would end it as a body among others
+    (`BETWEEN`).
     """
     head, cut, body = line.partition(b',"body":')
-    if cut and b"\n" not in body and body[-1:] == b"}":
+    if cut and b"\n" not in body and b"\t" not in body and body[-1:] == b"}":
         try:
             message = loads(head + b"}")
             if type(message) is dict and "body" not in message:

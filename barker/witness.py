@@ -16,7 +16,7 @@ from typing import Any
 from barker import barks, state, wire
 from barker.bark import new_id, now_ms
 from barker.barks import Bark
-from barker.delivery import Delivery, Job
+from barker.delivery import Delivery, Job, Put
 from barker.lab import until
 from barker.link import Link, Message
 from barker.listen import Reader
@@ -171,9 +171,9 @@ class Mouth(Delivery):
             job.pending -= 1
             job.acked_at = self.node.now()
 
-    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
-        assert isinstance(job, Said)
-        job.refused = reason
+    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
+        assert isinstance(put.job, Said)
+        put.job.refused = reason
 
 
 class Agents(Peers):

@@ -18,8 +18,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import launch  # noqa: E402
+from barker.dialing import BACKOFF_FIRST_S, BACKOFF_MAX_S  # noqa: E402
 from barker.link import LIFE  # noqa: E402
-from barker.node import BACKOFF_FIRST_S, BACKOFF_MAX_S  # noqa: E402
 from barker.ring import Ring, position  # noqa: E402
 from barker.streams import Duplicates  # noqa: E402
 from barker.window import Window  # noqa: E402

@@ -12,6 +12,7 @@ const TABLE_COLUMNS = [
   ["peak", (row) => countText(row.peak)],
   ["again", (row) => countText(row.again)],
   ["oldest", (row) => ageText(row.oldest_ms)],
+  ["letters", (row) => countText(row.dead_letters)],
   ["in", (row) => rateText(row.in)],
   ["out", (row) => rateText(row.out)],
   ["share", (row, frame) => percentText(frame.routes[row.role]?.shares?.[row.name])],
@@ -52,6 +53,7 @@ class Table {
   showRow(service, frame) {
     const row = this.rows.get(service.name) ?? this.addRow(service);
     setData(row.element, "up", String(service.up));
+    setData(row.element, "letters", String(service.dead_letters > 0));
     for (const [field, words] of TABLE_COLUMNS) setText(row.cells[field], words(service, frame));
     return row.element;
   }
@@ -132,8 +134,7 @@ class EventList {
   item(event, key) {
     const sign = make("span", "sign", GLYPHS[event.what] ?? "•");
     sign.setAttribute("aria-hidden", "true");
-    const words = event.what === "failover" ? `${event.service} failed over from ${event.was} to ${event.name}${againText(event)}` : eventText(event);
-    const item = make("li", event.what, make("time", "", clockText(event.at)), sign, make("span", "", words));
+    const item = make("li", event.what, make("time", "", clockText(event.at)), sign, make("span", "", eventSentence(event)));
     item.dataset.key = key;
     item.dataset.what = event.what;
     return item;

@@ -125,11 +125,28 @@ function clockText(at) {
   return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
 }
 
-const GLYPHS = { appeared: "▲", back: "▲", restarted: "↻", gone: "✕", failover: "⇄" };
+const GLYPHS = { appeared: "▲", back: "▲", restarted: "↻", gone: "✕", failover: "⇄", "dead-letter": "!" };
 
+/** In few words, for the time axis. */
 function eventText(event) {
   if (event.what === "failover") return `${event.was} → ${event.name}${againText(event)}`;
+  if (event.what === "dead-letter") return `${event.name}: ${lettersText(event.letters)}`;
   return `${event.name} ${event.what}`;
+}
+
+/** In full, for the list. */
+function eventSentence(event) {
+  if (event.what === "failover") return `${event.service} failed over from ${event.was} to ${event.name}${againText(event)}`;
+  if (event.what === "dead-letter") return `${event.name} has ${lettersText(event.letters, "new ")}${whichLetters(event.name, event.latest)}`;
+  return eventText(event);
+}
+
+/** Dead letters: what was acked, and was then refused for good. A person has to look at each. */
+const lettersText = (count, kind = "") => (count === 1 ? `1 ${kind}dead letter` : `${countText(count)} ${kind}dead letters`);
+
+/** The latest of them and its reason, and where they are. */
+function whichLetters(name, latest) {
+  return `${latest ? `. The latest: ${latest}` : ""}. Look into var/dead-letters/${name}.jsonl`;
 }
 
 /** Of a failover: what it cost the barks that were on their way. */

@@ -85,18 +85,22 @@ class SystemMap {
     else if (row.up && share !== undefined) words = `${(100 * share).toFixed(1)} % of the ring`;
     else if (row.up && route.policy === "ordered" && !first && SPARES.includes(row.role)) words = "ready to take over";
     setText(card.words, words);
+    const letters = row.dead_letters > 0;
+    setData(card.item, "letters", String(letters));
+    setText(card.letters, letters ? lettersText(row.dead_letters) + whichLetters(row.name, row.dead_letter) : "");
     setText(card.depth, row.up && row.role === "outbox" && isKnown(row.backlog) ? countText(row.backlog) : "");
     return card.item;
   }
 
   addCard(row) {
-    const badge = make("span", "badge"), words = make("p", "note"), depth = make("span", "depth");
+    const badge = make("span", "badge"), words = make("p", "note"), letters = make("p", "letters");
+    const depth = make("span", "depth");
     depth.title = "barks waiting";
     const drawn = DRAWN.includes(row.role);
     const sign = drawn ? swatch(row.name, false) : make("span", "dot");
-    const item = make("li", "service", sign, make("div", "who", make("p", "", make("b", "", row.name), badge), words), depth);
+    const item = make("li", "service", sign, make("div", "who", make("p", "", make("b", "", row.name), badge), words, letters), depth);
     item.dataset.service = row.name;
-    const card = { item, badge, words, depth };
+    const card = { item, badge, words, letters, depth };
     this.cards.set(row.name, card);
     return card;
   }

@@ -11,7 +11,7 @@ const ACK_AFTER_MS = 50;
 const SETTINGS_EVERY_MS = 3000;
 // Trouble that is over sooner is told by the coloured dot alone.
 const WORDS_AFTER_MS = 1500;
-const INKS = ["ink", "quiet", "axis", "grid", "faint", "card", "appeared", "back", "restarted", "gone", "failover"];
+const INKS = ["ink", "quiet", "axis", "grid", "faint", "card", "appeared", "back", "restarted", "gone", "failover", "dead-letter"];
 
 const $ = (id) => document.getElementById(id);
 

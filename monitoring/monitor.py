@@ -17,14 +17,16 @@ import time
 from typing import Any
 
 from barker import hosts, state, wire
+from barker.dialing import Dialer
+from barker.faults import Ticker, contained
 from barker.link import Link, Message
-from barker.node import Dialer, Node, run_node
+from barker.node import Node, run_node
 from barker.peers import Peers
 from barker.routing import ORDERED, Target
 from barker.service import Service, log, service_parser
 from barker.streams import Cursor, Stream
 from barker.wire import ProtocolError
-from monitoring.picture import MAX_SERVICES, BadSample, Picture
+from monitoring.picture import MAX_SERVICES, BadSample, Picture, without_details
 from monitoring.table import table
 
 # Ten minutes: the widest window of the page.
@@ -105,7 +107,8 @@ class Monitor(Service):
     async def ready(self) -> None:
         self._agents = Agents(self)
         self.serve("monitor", ORDERED)
-        self._soon()
+        self._ticker = Ticker(self.later, self._delay_s, self._frame)
+        self._ticker.start()
 
     def thawed(self) -> None:
         self._agents.picture.blind(now_ms())
@@ -126,12 +129,12 @@ class Monitor(Service):
 
     # --- once a second ---
 
-    def _soon(self) -> None:
+    @staticmethod
+    def _delay_s() -> float:
         delay_s = 1 - (time.time() - FRAME_PHASE_S) % 1
-        self.later(delay_s if delay_s > 0.1 else delay_s + 1, self._frame)
+        return delay_s if delay_s > 0.1 else delay_s + 1
 
     def _frame(self) -> None:
-        self._soon()
         # It is told as of the full second, when the samples in it were taken.
         frame = self._agents.picture.frame(now_ms() - round(1000 * FRAME_PHASE_S))
         if self.has_directory:
@@ -142,13 +145,12 @@ class Monitor(Service):
             where = hosts.spell(*self.args.directory)
             frame["alone"] = f"{where}: {self._why_alone or 'it does not answer'}"
         body = wire.dumps(frame)
-        if len(body) > wire.MAX_LINE_BYTES - 200:  # long names, many services: then without details
-            for row in frame["services"]:
-                row.pop("deepest", None)
-            body = wire.dumps(frame)
+        if len(body) > wire.MAX_LINE_BYTES - 200:  # long names, many services
+            body = wire.dumps(without_details(frame))
         self._frames.append(body)
         for link, cursor in self._pages.items():
-            self._show(link, cursor)
+            with contained(link, link.abort):
+                self._show(link, cursor)
 
     def _show(self, link: Link, cursor: Cursor) -> None:
         """Send what a page has not had, as far as its window and its link have room."""

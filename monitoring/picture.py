@@ -11,11 +11,17 @@ What happens between two frames is told as events, each with the time at which w
     back        the same process again (it was frozen, or its network was)
     restarted   another process under the same name
     failover    an `ordered` service's traffic goes from one instance to another
+    dead-letter a service has put aside what was acked and was then refused for good
+
+How many dead letters a service has, and what the latest is, stands in its row, also in a second
+without a sample and when the service is gone. They were there before we came, so only a rise that
+we saw is an event.
 """
 
 from typing import Any, NamedTuple
 
 from barker.routing import CONSISTENT, ORDERED, Route, RouteTable, Target
+from barker.state import printable
 from monitoring.rates import Meter, Rates, Run
 
 # Services in a frame, the gone ones included. So many rows fit a line of the wire (64 KiB).
@@ -31,6 +37,8 @@ MAX_EVENTS = 50  # of one frame; a system in which more happens in a second has 
 COUNTERS = ("in", "out", "cpu_s")
 GAUGES = ("backlog", "peak", "oldest_ms", "streams", "unacked", "links", "rss_bytes")
 EXTRAS = ("late", "readers", "held")
+# What is told of the latest dead letter, at most.
+MAX_LETTER_CHARS = 300
 # The one whose queue depth is the system's: barks that are acked to their authors and wait.
 QUEUE_ROLE = "outbox"
 # Services in whose order nobody is interested: everybody is an agent.
@@ -47,6 +55,8 @@ class Event(NamedTuple):
     name: str
     was: str | None = None  # failover: who had the traffic before
     service: str | None = None  # failover: of which service
+    letters: int | None = None  # dead-letter: how many new ones
+    latest: str | None = None  # dead-letter: what the last of them is, and why
 
 
 class Known:
@@ -63,6 +73,8 @@ class Known:
         self.meter = Meter()
         self.again: float | None = None  # the counter as the last sample had it ...
         self.told_again: float | None = None  # ... and as of the last frame
+        self.letters: int | None = None  # dead ones, as of the last sample ...
+        self.latest_letter: str | None = None  # ... and what the last of them is, and why
         self.figures: dict[str, Any] | None = None  # of a sample that no frame has told yet
 
     def expect(self, now_ms: int) -> None:
@@ -79,8 +91,18 @@ class Known:
         now, then = self.again, self.told_again
         return None if now is None or then is None or now < then else now - then
 
+    def more_letters(self, letters: int | None) -> int:
+        """New dead letters, now that there are so many; it keeps its file through a restart."""
+        then, self.letters = self.letters, letters
+        return 0 if letters is None or then is None else max(0, letters - then)
+
     def row(self) -> dict[str, Any]:
-        return {"name": self.name, "up": self.up, "gone": self.gone_ms, **self.identity}
+        row = {"name": self.name, "up": self.up, "gone": self.gone_ms, **self.identity}
+        if self.letters is not None:
+            row["dead_letters"] = self.letters
+        if self.letters and self.latest_letter:
+            row["dead_letter"] = self.latest_letter
+        return row
 
 
 class Picture:
@@ -125,6 +147,14 @@ class Picture:
             known.told_again = None  # what it counted before we looked is not this second's
         known.run = run
         known.identity |= {key: sample[key] for key in ("kind", "role", "pid", "since")}
+        letters = sample.get("dead_letters")
+        more = known.more_letters(int(letters) if _number(letters) else None)
+        latest = sample.get("dead_letter")
+        known.latest_letter = (
+            printable(latest[:MAX_LETTER_CHARS])[:MAX_LETTER_CHARS] if type(latest) is str else None
+        )
+        if more:
+            self._happened(now_ms, "dead-letter", name, letters=more, latest=known.latest_letter)
         known.again = sample["again"] if _number(sample.get("again")) else None
         known.figures = {**figures, **_told(rates, counters), "again": known.more_again()}
         self._look_for_failovers(now_ms)
@@ -207,11 +237,11 @@ class Picture:
             was = self._firsts.get(service)
             self._firsts[service] = first.name
             if was not in (None, first.name):
-                self._happened(now_ms, "failover", first.name, was, service)
+                self._happened(now_ms, "failover", first.name, was=was, service=service)
 
-    def _happened(self, now_ms: int, what: str, name: str, *more: str | None) -> None:
+    def _happened(self, now_ms: int, what: str, name: str, **more: Any) -> None:
         if len(self._events) < MAX_EVENTS:
-            self._events.append(Event(now_ms, what, name, *more))
+            self._events.append(Event(now_ms, what, name, **more))
 
     def _forget(self, now_ms: int) -> None:
         """Drop who went long ago or, if there are too many, who went first."""
@@ -222,6 +252,21 @@ class Picture:
         for i, known in enumerate(gone):
             if i < surplus or now_ms - (known.gone_ms or 0) > REMEMBER_MS:
                 del self._known[known.name]
+
+
+def without_details(frame: dict[str, Any]) -> dict[str, Any]:
+    """The same frame, so small that it fits a line whatever the services are called and say."""
+    for row in frame["services"]:
+        row.pop("deepest", None)
+        row.pop("dead_letter", None)
+    for event in frame["events"]:
+        event.pop("latest", None)
+    return frame
+
+
+def letters_file(name: str) -> str:
+    """Where a service keeps its dead letters, as a person looks for them."""
+    return f"var/dead-letters/{name}.jsonl"
 
 
 def _number(value: Any) -> bool:

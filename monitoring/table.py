@@ -1,7 +1,10 @@
 """The table: one frame of the picture as text for a terminal of 80 columns."""
 
+import textwrap
 import time
 from typing import Any
+
+from monitoring.picture import letters_file
 
 WIDTH = 80
 # Roles in the order in which a bark meets them; others come after.
@@ -12,12 +15,17 @@ HEAD = COLUMNS.format("SERVICE", "STATE", "DEPTH", "OLDEST", "IN/S", "OUT/S", "R
 
 
 def table(frame: dict[str, Any]) -> str:
-    """A line for each service below a line for all of them; gone ones with the time."""
+    """A line for each service below a line for all of them; gone ones with the time.
+
+    Dead letters come behind, in full: there are few, and a person has to look at each.
+    """
     services = sorted(frame["services"], key=_place_in_table)
     lines = [*_summary(frame), "", HEAD]
     lines += [_line(row, frame["routes"]) for row in services]
     if frame["left_out"]:
         lines.append(f"and {frame['left_out']} more")
+    for row in services:
+        lines += _dead_letters(row)
     return "\n".join(line.rstrip()[:WIDTH] for line in lines)
 
 
@@ -57,6 +65,17 @@ def _line(row: dict[str, Any], routes: dict[str, Any]) -> str:
         "-" if row.get("cpu") is None else f"{row['cpu']:.0%}",
         size(row.get("rss_bytes")),
     )
+
+
+def _dead_letters(row: dict[str, Any]) -> list[str]:
+    count = row.get("dead_letters")
+    if not count:
+        return []
+    many = f"{count} dead letters" if count > 1 else "1 dead letter"
+    text = f"{row['name']} has {many}, in {letters_file(row['name'])}"
+    if "dead_letter" in row:
+        text += f". The latest: {row['dead_letter']}"
+    return ["", *textwrap.wrap(text, WIDTH, subsequent_indent="  ")]
 
 
 def amount(value: float | None) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from barker import events, wire
 from barker.bark import new_id, now_ms
-from barker.delivery import Delivery, Job
+from barker.delivery import Delivery, Job, Put
 from barker.events import FOLLOW, JOIN, UNFOLLOW, Event
 from barker.feed import GRAPH, Place
 from barker.graph import Graph
@@ -168,9 +168,9 @@ class _Mouth(Delivery):
             job.acked = True
         self._crowd.unanswered -= len(jobs)
 
-    def refused(self, job: Job, code: str, reason: str, addresses: Any) -> None:
-        assert isinstance(job, Asked)
-        job.refused = f"{reason} ({code})"
+    def refused(self, put: Put, code: str, reason: str, addresses: Any) -> None:
+        assert isinstance(put.job, Asked)
+        put.job.refused = f"{reason} ({code})"
         self._crowd.unanswered -= 1
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from barker import barks, state, wire
 from barker.bark import new_id, now_ms
 from barker.bizlogic import Targets
-from barker.delivery import Delivery, Job
+from barker.delivery import Delivery, Job, Put
 from barker.listen import Reader
 from barker.node import Node
 from tests.children import (
@@ -259,9 +259,9 @@ class _Mouth(Delivery):
             job.pending -= 1
             job.acked_at = self.node.now()
 
-    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
-        assert isinstance(job, Said)
-        job.refused = code
+    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
+        assert isinstance(put.job, Said)
+        put.job.refused = code
 
 
 class Audience(Guest):

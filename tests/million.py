@@ -20,7 +20,7 @@ from typing import Any
 
 from barker import events, users, wire
 from barker.bark import new_id, now_ms
-from barker.delivery import Delivery, Job
+from barker.delivery import Delivery, Job, Put
 from barker.events import FOLLOW, Event
 from barker.feed import FOLLOWERS
 from barker.users import World
@@ -50,7 +50,7 @@ class Mouth(Delivery):
     def settled(self, jobs: list[Job]) -> None:
         self.pending -= len(jobs)
 
-    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
+    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
         raise AssertionError(f"{reason} ({code})")
 
 

@@ -11,8 +11,12 @@ from barker.acks import APART_S, AT_ONCE, Acks
 
 class Link:
     def __init__(self) -> None:
-        self.received = self.acked = 0
+        self.committed = self.acked = 0
         self.said: list[int] = []
+        self.closed = False
+
+    def abort(self) -> None:
+        self.closed = True
 
     def write(self, lines: Iterable[bytes]) -> None:
         self.said += [wire.decode(line)["seq"] for line in lines]
@@ -46,7 +50,7 @@ class AcksTest(unittest.TestCase):
         self.link = Link()
 
     def receive(self, link: Link, count: int = 1) -> None:
-        link.received += count
+        link.committed += count
         self.acks.owe(link)  # type: ignore[arg-type]
 
     def test_whoever_comes_after_a_pause_is_acked_at_once(self) -> None:

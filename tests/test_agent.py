@@ -90,6 +90,9 @@ class FakeLink:
     def send(self, message: bytes) -> None:
         self.sent.append(wire.decode(message))
 
+    def abort(self) -> None:
+        self.closed = True
+
 
 class FakeService:
     """Names itself, and keeps its timers for the test to fire."""

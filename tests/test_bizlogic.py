@@ -313,8 +313,10 @@ class RefusalTest(BizLogicTest):
         inbox = self.links[self.owner("eve")]
         await inbox.expect("put", seq=1)
         refusal = {"op": "refuse", "seq": 1, "code": "bad-message", "reason": "no"}
-        with self.assertLogs("barker", "ERROR"):
+        with self.assertNoLogs("barker", "ERROR"):
             inbox.send({**refusal, "addresses": ["inbox/eve"]}, {"op": "ack", "seq": 1})
+            said = await self.outbox.expect("refuse", seq=1, code="bad-message")
+            self.assertEqual(said["reason"], "inbox/eve: no")
             await self.outbox.expect("ack", seq=1)
 
     async def test_what_has_moved_goes_to_its_new_owner_and_only_that(self) -> None:

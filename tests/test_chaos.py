@@ -66,7 +66,7 @@ class KillTest(unittest.IsolatedAsyncioTestCase):
         asyncio.get_running_loop().set_debug(False)
         dice = random.Random(kind)
         with Fleet(heartbeat_s=0.5) as fleet:
-            keep = ("--keep", "100000")
+            keep = ("--keep", "50000")
             ports = {k: [free_port() for _ in range(2)] for k in MORTAL}
             ports["directory"] = [fleet.port]
             starts: dict[str, Callable[[int], Service]] = {

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import unittest
+from collections.abc import Iterable
 from typing import Any
 from unittest import mock
 
@@ -509,14 +510,17 @@ class ReaderTest(unittest.TestCase):
         self.reader.link_up(link)  # type: ignore[arg-type]
         return link
 
-    def sends(self, link: FakeLink, epoch: str, ids: str, first: int = 1) -> None:
+    def sends(
+        self, link: FakeLink, epoch: str, ids: Iterable[str], first: int = 1, **more: int
+    ) -> None:
         """That owner's timeline is `ids`, each said at its place in the alphabet."""
-        address = "inbox/ark3"
+        address, ids = "inbox/ark3", list(ids)
         last = first - 1 + len(ids)
         answer = {"address": address, "epoch": epoch * 16, "serial": first - 1, "last": last}
-        self.reader.on_subscribed(link, {**answer, "history": 9})  # type: ignore[arg-type]
+        answer |= {"history": 10_000, **more}
+        self.reader.on_subscribed(link, answer)  # type: ignore[arg-type]
         for serial, id_ in enumerate(ids, start=first):
-            body = {"id": id_, "user": "rdl", "at": ord(id_)}
+            body = {"id": id_, "user": "rdl", "at": ord(id_[0])}
             message = {"address": address, "epoch": epoch * 16, "serial": serial, "parsed": body}
             self.reader.on_message(link, message)  # type: ignore[arg-type]
 
@@ -549,6 +553,44 @@ class ReaderTest(unittest.TestCase):
         self.sends(self.owner("two"), "2", "g", first=4)
         due = [("a", False), ("b", False), ("d", False), ("e", False), ("f", False)]
         self.assertEqual(self.shown, [*due, ("c", True), ("g", False)])
+
+    def assertShownOnce(self, count: int) -> None:
+        shown = [id_ for id_, _ in self.shown]
+        self.assertEqual((len(shown), len(set(shown))), (count, count))
+
+    def test_promise_2_it_remembers_as_much_as_an_inbox_says_that_it_retains(self) -> None:
+        self.enterContext(mock.patch.object(listen, "REMEMBERED_IDS", 10))
+        some = [f"x{n}" for n in range(1000)]
+        for epoch in "123":  # killed and started anew, again and again
+            self.sends(self.owner("one"), epoch, some, retained=1000)
+        self.assertShownOnce(1000)
+
+    def test_promise_2_it_remembers_what_an_owner_sent_that_has_been_dead_for_long(self) -> None:
+        self.enterContext(mock.patch.object(listen, "REMEMBERED_IDS", 10))
+        theirs = [f"x{n}" for n in range(10)]
+        self.sends(self.owner("one"), "1", theirs)
+        self.sends(self.owner("two"), "2", [f"y{n}" for n in range(1000)])
+        self.sends(self.owner("one"), "3", theirs)
+        self.assertShownOnce(1010)
+        # Two is handed what it had not sent, and then both may send it again.
+        self.sends(self.owner("two"), "2", theirs, first=1001)
+        self.sends(self.owner("three"), "4", [f"z{n}" for n in range(1000)])
+        for name, epoch in (("one", "5"), ("two", "6")):
+            self.sends(self.owner(name), epoch, theirs)
+        self.assertShownOnce(2010)
+
+    def test_promise_5_its_memory_is_bounded_whatever_inboxes_say(self) -> None:
+        self.enterContext(mock.patch.object(listen, "REMEMBERED_IDS", 10))
+        self.enterContext(mock.patch.object(listen, "MAX_REMEMBERED_IDS", 20))
+        (place,) = self.reader._places.values()
+        for i in range(20):
+            some = [f"{i} {n}" for n in range(100)]
+            self.sends(self.owner(f"owner{i}"), f"{i % 10}", some, retained=10**9)
+            owners = place.seen._owners.values()
+            remembered = [len(sent.young) + len(sent.old) for sent in owners]
+            self.assertLessEqual(len(remembered), listen.REMEMBERED_OWNERS)
+            self.assertLessEqual(max(remembered), 2 * 20)
+        self.assertShownOnce(2000)
 
 
 class AutobarkTest(SharedTest):

@@ -116,9 +116,9 @@ class FakeDelivery(Delivery):
         for job in jobs:
             job.settle()
 
-    def refused(self, job: Any, code: str, reason: str, addresses: Sequence[str]) -> None:
-        job.refusals.append((code, reason, tuple(addresses)))
-        job.settle()
+    def refused(self, put: Any, code: str, reason: str, addresses: Sequence[str]) -> None:
+        put.job.refusals.append((code, reason, tuple(addresses)))
+        put.job.settle()
 
 
 def target(name: str, since: int = 1) -> Target:

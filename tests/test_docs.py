@@ -49,7 +49,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 from unittest import mock
 
-from barker import proof, wire
+from barker import greeting, wire
 from barker.arguments import LEASH
 from barker.tour import STEPS
 from tests.fleet import DEADLINE_S, SLOW, Fleet, copy_of_the_project, free_shift
@@ -968,7 +968,7 @@ class ExchangeTest(unittest.TestCase):
                 nonce = "00" * 16
                 peer.sendall(wire.encode("hello", v=wire.VERSION, name="me", nonce=nonce) + b"\n")
                 theirs = json.loads(answers.readline())["nonce"]
-                mac = proof.mac(secret, proof.OPENER, nonce, theirs)
+                mac = greeting.mac(secret, greeting.OPENER, nonce, theirs)
                 peer.sendall(wire.encode("proof", mac=mac) + b"\n")
                 self.assertIn(b'"proof"', answers.readline())
             for side, lines in itertools.groupby(block.text.splitlines(), lambda line: line[0]):

@@ -260,11 +260,10 @@ class JournalTest(FollowersTest):
         async with self.running() as service:
             self.assertEqual(edges(service.graph), before)
             reader = await self.open(service.port, "reader")
-            place = {"epoch": first["epoch"], "after": first["serial"]}
-            reader.send({"op": "subscribe", "address": "graph", **place})
-            await reader.expect("subscribed", serial=first["serial"], last=last)
-            for serial in range(first["serial"] + 1, last + 1):
-                await reader.expect("message", serial=serial)
+            again = await self.snapshot(reader)
+            self.assertEqual(again["serial"], last)
+            # What was given a serial keeps it for this epoch alone: a folder may be an old copy.
+            self.assertNotEqual(again["epoch"], first["epoch"])
 
     async def test_a_restart_does_not_replay_the_world(self) -> None:
         """A snapshot takes the place of what came before it, without a long pause."""
@@ -447,7 +446,6 @@ class TwoTest(FollowersTest):
     def thaw(service: Service) -> None:
         """As after a frost."""
         service._last_tick -= 3 * service.heartbeat_s
-        service._ticker.cancel()
         service._tick()
 
 

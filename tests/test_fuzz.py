@@ -26,7 +26,7 @@ import unittest
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from barker import connecting, link, proof, protocol, state, wire
+from barker import connecting, greeting, link, protocol, state, wire
 from barker.inbox import Inbox
 from barker.outbox import Outbox
 from barker.service import Service
@@ -546,9 +546,9 @@ class MessageTest(FuzzTest):
         service = self.services[0]
         async with self.attacking():
             for role, nonces in (
-                (proof.ACCEPTOR, (NONCE, None)),
-                (proof.OPENER, (None, NONCE)),
-                (proof.OPENER, (NONCE, NONCE)),
+                (greeting.ACCEPTOR, (NONCE, None)),
+                (greeting.OPENER, (None, NONCE)),
+                (greeting.OPENER, (NONCE, NONCE)),
             ):
                 async with await Wire.connect(service.port) as connection:
                     connection.say_hello("reflected")

@@ -11,8 +11,8 @@ from barker import hosts, state
 from barker.arguments import place
 from barker.connecting import open_link
 from barker.directory import Directory
+from barker.greeting import Identity
 from barker.hosts import Address, addresses, bind, is_loopback, spell, why_closed
-from barker.link import Identity
 from barker.processes import Command, busy_ports
 from tests.fleet import DEADLINE_S, SLOW, Fleet, Process, free_port, free_shift, until
 from tests.test_launch import PORTS, ProjectTest

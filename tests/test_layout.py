@@ -15,10 +15,10 @@ OURS = {*PACKAGES, "launch"}
 
 # From the bottom up; a module imports from lower layers and from its own, and never in a circle.
 LAYERS = (
-    "ages barks events frames friends graph handshake lines proof protocol quick ring routing"
-    " streams strictjson users window wire",
-    "acks agent arguments arrivals connecting delivery feed framing hosts journal lab link node"
-    " peers processes service state tls",
+    "ages barks events frames friends graph greeting handshake lines poison protocol quick ring"
+    " routing streams strictjson users window wire",
+    "acks agent arguments arrivals connecting deadletters delivery dialing faults feed framing"
+    " hosts journal lab link logs node peers processes service state tls",
     "bizlogic directory followers handover inbox keeper manifold outbox publisher readers replicas"
     " suggestions timelines",
     "autobark bark follow guide join listen tour witness",

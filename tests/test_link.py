@@ -10,11 +10,12 @@ import unittest
 from typing import Any
 from unittest import mock
 
-from barker import connecting, frames, handshake, link, proof, state, wire
+from barker import connecting, frames, greeting, handshake, link, state, wire
 from barker.connecting import open_link
+from barker.greeting import Identity
 from barker.inbox import Inbox
 from barker.lines import LineFraming
-from barker.link import Conversation, Identity, Link
+from barker.link import Conversation, Link
 from barker.service import Service
 from tests.fleet import DEADLINE_S, SLOW, Fleet, until
 from tests.fleet import Service as ServiceProcess
@@ -112,7 +113,7 @@ class ArrivalTest(LinkTest):
         count = 3 * link.READ_BYTES // 10
         sent = b"".join(b'{"op":"ack","seq":%d}\n' % i for i in range(1, count + 1))
         ours = await accepted.get()
-        ours._trust({"name": "opener"})
+        ours.peer = {"name": "opener"}
         writer.write(sent)
         await until(lambda: len(ours._reader._buffer) > link.READ_BYTES, "much has come")  # type: ignore[attr-defined]
         heard: list[int] = []
@@ -229,14 +230,14 @@ class HandshakeTest(LinkTest):
         connection = await self.connect()
         connection.say_hello()
         hello = await connection.expect("hello")
-        mac = proof.mac(self.secret, proof.OPENER, NONCE, hello["nonce"])
+        mac = greeting.mac(self.secret, greeting.OPENER, NONCE, hello["nonce"])
         connection.send({"op": "proof", "mac": mac}, *(put(i, ["a/b"], {}) for i in range(1, 100)))
         await connection.expect("proof")
         await connection.expect("ack", seq=99)
 
     async def test_a_recorded_proof_is_worthless(self) -> None:
         recorded = await self.open(self.port)
-        mac = proof.mac(self.secret, proof.OPENER, NONCE, recorded.hello["nonce"])
+        mac = greeting.mac(self.secret, greeting.OPENER, NONCE, recorded.hello["nonce"])
         connection = await self.connect()
         connection.say_hello()
         await connection.expect("hello")

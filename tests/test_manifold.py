@@ -1,7 +1,9 @@
 """Manifolds: what an outbox takes and pushes, what an inbox keeps and shows, and who moves when."""
 
 import asyncio
+import contextlib
 import errno
+import io
 import json
 import os
 import socket
@@ -14,6 +16,8 @@ from barker.directory import Directory
 from barker.frames import Opcode
 from barker.inbox import Inbox
 from barker.outbox import Outbox
+from barker.service import service_parser
+from barker.streams import DEFAULT_KEEP, MAX_KEEP
 from tests.fleet import DEADLINE_S, GOOD, SLOW, Fleet, free_port, until
 from tests.wireclient import (
     Acceptor,
@@ -366,11 +370,33 @@ class PushTest(OutboxTest):
     async def test_a_body_travels_as_the_bytes_it_came_in(self) -> None:
         client = await self.open((await self.outbox()).port)
         pushed = await self.bizlogic()
-        body = (
-            b'{"user" :"ark3", "at":5,"id":"x","content":"\\u0077uff \\/ \xf0\x9f\x90\x95", "y":1}'
-        )
+        body = b'{"user":"ark3","at":5,"id":"x","content":"wuff / \\n \xf0\x9f\x90\x95","y":1}'
         client.write(b'{"op":"put","seq":1,"to":["outbox/ark3"],"body":%b}\n' % body)
         self.assertIn(b'"body":' + body + b"}\n", await pushed._receive())
+
+    async def test_the_first_hop_makes_a_body_canonical(self) -> None:
+        client = await self.open((await self.outbox()).port)
+        pushed = await self.bizlogic()
+        for seq, body in enumerate(
+            (
+                b'{"user" :"ark3", "at":5,"id":"a","content":"\\u0077uff \\/ \\u00e9", "y":1}',
+                b'{"user":"ark3",\t"at":5,\t"id":"b","content":"wuff / \xc3\xa9","y":1}',
+                b'{"user":"ark3","at":5,"id":"c","content":"wuff / \xc3\xa9","y":1 }',
+            ),
+            1,
+        ):
+            client.write(b'{"op":"put","seq":%d,"to":["outbox/ark3"],"body":%b}\n' % (seq, body))
+            line = await pushed._receive()
+            self.assertIn(b'"at":5,"id":', line)
+            self.assertIn(b',"content":"wuff / \xc3\xa9","y":1}}\n', line)
+
+    async def test_a_body_that_has_no_canonical_form_is_refused(self) -> None:
+        client = await self.open((await self.outbox()).port)
+        for seq, more in enumerate((b"1e15", b"0.5", b"1E2", b"9007199254740992", b'1,"at":6'), 1):
+            body = b'{"user":"ark3","at":5,"id":"x","content":"wuff","y":%b}' % more
+            client.write(b'{"op":"put","seq":%d,"to":["outbox/ark3"],"body":%b}\n' % (seq, body))
+            await client.expect("refuse", seq=seq, code="bad-message")
+            await client.expect("ack", seq=seq)
 
     async def test_a_line_in_any_other_order_of_fields_is_as_good(self) -> None:
         client = await self.open((await self.outbox()).port)
@@ -538,6 +564,7 @@ class ReadTest(InboxTest):
         reader = await self.open(self.inbox.port)
         subscribed = await self.subscribe(reader)
         self.assertEqual(subscribed["serial"], 0)
+        self.assertEqual(subscribed["retained"], 2 * DEFAULT_KEEP)
         await self.assertGets(reader, [1, 2, 3])
         await self.fill(2)
         messages = await reader.before_pong()
@@ -677,6 +704,18 @@ class GapTest(InboxTest):
         await self.assertGets(await self.reader(epoch="cd" * 8, after=3), [16, 17, 18, 19, 20])
 
 
+class KeepTest(unittest.TestCase):
+    def test_promise_5_keep_has_a_limit_and_more_is_a_usage_error(self) -> None:
+        parser = service_parser(Inbox, "manifold", None)
+        self.assertEqual(parser.parse_args(["inbox", "--keep", str(MAX_KEEP)]).keep, MAX_KEEP)
+        for count in (str(MAX_KEEP + 1), "9" * 5000, "-1", "x"):
+            said = io.StringIO()
+            with contextlib.redirect_stderr(said), self.assertRaises(SystemExit) as ended:
+                parser.parse_args(["inbox", "--keep", count])
+            self.assertEqual(ended.exception.code, 2)
+            self.assertIn("argument --keep", said.getvalue())
+
+
 class KeepNothingTest(InboxTest):
     argv = ("--keep", "0")
 
@@ -715,15 +754,27 @@ class PutTest(InboxTest):
         await self.assertGets(one, [7])
         await self.assertGets(two, [7])
 
-    async def test_what_a_thawed_bizlogic_sends_late_is_dropped_however_old_it_is(self) -> None:
+    async def test_what_a_thawed_bizlogic_sends_again_is_dropped_however_old_it_is(self) -> None:
         reader = await self.reader()
         window = 3 * wire.UNACKED_WINDOW
         self.source.send(
-            put(1, ["inbox/ark3"], bark("rhs", "2", at=2), origin=ORIGIN, n=window + 2),
-            put(2, ["inbox/ark3"], bark("rhs", "1", at=1), origin=ORIGIN, n=2),
+            put(1, ["inbox/ark3"], bark("rhs", "1", at=1), origin=ORIGIN, n=2),
+            put(2, ["inbox/ark3"], bark("rhs", "2", at=2), origin=ORIGIN, n=window + 2),
+            put(3, ["inbox/ark3"], bark("rhs", "1", at=1), origin=ORIGIN, n=2),
+        )
+        await self.source.expect("ack", seq=3)
+        await self.assertGets(reader, [1, 2])
+
+    async def test_promise_1_what_waited_for_thousands_of_others_is_accepted_and_late(self) -> None:
+        reader = await self.reader()
+        window = 3 * wire.UNACKED_WINDOW
+        self.source.send(
+            put(1, ["inbox/ark3"], bark("rhs", "2", at=1), origin=ORIGIN, n=window + 2),
+            put(2, ["inbox/ark3"], bark("rdl", "1", at=1), origin=ORIGIN, n=2),
         )
         await self.source.expect("ack", seq=2)
-        await self.assertGets(reader, [2])
+        self.assertTrue((await reader.expect("message", serial=1)).get("late") is None)
+        self.assertTrue((await reader.expect("message", serial=2))["late"])
 
     async def test_what_comes_late_but_was_never_here_is_shown_and_marked(self) -> None:
         reader = await self.reader()

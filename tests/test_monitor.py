@@ -24,7 +24,16 @@ from barker.link import Link, Message
 from barker.peers import Peers
 from barker.routing import CONSISTENT, ORDERED, RouteTable, Target
 from monitoring.monitor import Monitor, parser
-from monitoring.picture import MAX_SERVICES, REMEMBER_MS, BadSample, Picture
+from monitoring.picture import (
+    MAX_EVENTS,
+    MAX_LETTER_CHARS,
+    MAX_SERVICES,
+    REMEMBER_MS,
+    BadSample,
+    Picture,
+    letters_file,
+    without_details,
+)
 from monitoring.rates import Meter, Run
 from monitoring.table import WIDTH, table
 from tests import test_launch
@@ -227,6 +236,70 @@ class PictureTest(unittest.TestCase):
         self.assertEqual([told(10, 95, run=young), told(11, 95, run=young)], [None, 0])
         self.assertIsNone(told(12, 3, run=young))
 
+    def test_a_new_dead_letter_is_an_event_with_its_reason(self) -> None:
+        why = "ann's bark x1: it could not be processed (failed)"
+        self.route("agent", ORDERED, "outbox-1")
+        self.say("outbox-1", dead_letters=0, dead_letter=None)
+        self.assertEqual(self.events(), [])
+        self.say("outbox-1", NOW + 1, dead_letters=1, dead_letter=why)
+        self.say("outbox-1", NOW + 2, dead_letters=1, dead_letter=why)
+        self.assertEqual(
+            self.picture.frame(NOW)["events"],
+            [
+                {
+                    "at": NOW + 1,
+                    "what": "dead-letter",
+                    "name": "outbox-1",
+                    "letters": 1,
+                    "latest": why,
+                }
+            ],
+        )
+        # It keeps them through a restart, and what it has parked meanwhile is news.
+        self.picture.lost("outbox-1", NOW + 3)
+        young = Run(2, NOW)
+        self.say("outbox-1", NOW + 4, young, dead_letters=1, dead_letter=why)
+        self.assertEqual(self.events(), [("gone", "outbox-1"), ("restarted", "outbox-1")])
+        self.say("outbox-1", NOW + 5, young, dead_letters=3, dead_letter="another")
+        self.assertEqual(self.events(), [("dead-letter", "outbox-1", 2, "another")])
+        # A person has moved the file away, and the next letter is the first one again.
+        self.say("outbox-1", NOW + 6, Run(3, NOW), dead_letters=0, dead_letter=None)
+        self.say("outbox-1", NOW + 7, Run(3, NOW), dead_letters=1, dead_letter=None)
+        self.assertEqual(self.events(), [("dead-letter", "outbox-1", 1)])
+
+    def test_dead_letters_stand_in_the_row_with_or_without_a_sample(self) -> None:
+        def told() -> list[Any]:
+            (row,) = self.picture.frame(NOW)["services"]
+            return [row.get("dead_letters"), row.get("dead_letter")]
+
+        self.route("agent", ORDERED, "outbox-1")
+        self.assertEqual(told(), [None, None])
+        # They were there before us: that is no event.
+        self.say("outbox-1", dead_letters=2, dead_letter="an old one")
+        self.assertEqual(self.events(), [])
+        self.assertEqual([told(), told()], 2 * [[2, "an old one"]])
+        self.picture.lost("outbox-1", NOW)
+        self.assertEqual(told(), [2, "an old one"])
+        self.say("outbox-1", dead_letters=0, dead_letter="none")
+        self.assertEqual(told(), [0, None])
+        not_numbers: list[Any] = [None, "2", -1, [], True]
+        for odd in not_numbers:
+            self.say("outbox-1", dead_letters=odd, dead_letter="x")
+            self.assertEqual(told(), [None, None], odd)
+        no_words: list[Any] = [None, 7, {}, ""]
+        for odd in no_words:
+            self.say("outbox-1", dead_letters=1, dead_letter=odd)
+            self.assertEqual(told(), [1, None], odd)
+
+    def test_the_words_of_a_dead_letter_are_bounded_and_printable(self) -> None:
+        self.route("agent", ORDERED, "outbox-1")
+        self.say("outbox-1", dead_letters=0)
+        self.say("outbox-1", dead_letters=1, dead_letter="\x1b[2J\u202e\ud800" + "x" * 10**6)
+        frame = self.picture.frame(NOW)
+        for said in (frame["services"][0]["dead_letter"], frame["events"][0]["latest"]):
+            self.assertEqual(said[:20], r"\x1b[2J\u202e\ud800x")
+            self.assertEqual(len(said), MAX_LETTER_CHARS)
+
     def test_shares_of_the_ring_are_in_every_frame(self) -> None:
         self.route("outbox", CONSISTENT, "outbox-1", "outbox-2")
         shares = self.picture.frame(NOW)["routes"]["outbox"]["shares"]
@@ -265,9 +338,25 @@ class PictureTest(unittest.TestCase):
         names = [f"{'outbox' * 9}-{i}"[:64] for i in range(MAX_SERVICES)]
         for service in ("agent", "bizlogic"):
             self.route(service, ORDERED, *names)
-        for name in names:
-            self.say(name, backlog=2**40, peak=2**40, oldest_ms=2**40, rss_bytes=2**40)
-        self.assertLess(len(wire.dumps(self.picture.frame(NOW))), wire.MAX_LINE_BYTES - 200)
+        figures: dict[str, Any] = {
+            "backlog": 2**40,
+            "peak": 2**40,
+            "oldest_ms": 2**40,
+            "rss_bytes": 2**40,
+        }
+        for count in (0, 2**40):
+            for name in names:
+                letters: dict[str, Any] = {
+                    "dead_letters": count,
+                    "dead_letter": "\N{DOG FACE}" * 300,
+                }
+                self.say(name, **figures, **letters, deepest=5 * [["x" * 99, 2**40]])
+        frame = self.picture.frame(NOW)
+        self.assertEqual(len(frame["events"]), MAX_EVENTS)
+        self.assertGreater(len(wire.dumps(frame)), wire.MAX_LINE_BYTES)
+        without_details(frame)
+        self.assertLess(len(wire.dumps(frame)), wire.MAX_LINE_BYTES - 200)
+        self.assertEqual({row["dead_letters"] for row in frame["services"]}, {2**40})
 
 
 class TableTest(unittest.TestCase):
@@ -292,6 +381,26 @@ class TableTest(unittest.TestCase):
         self.assertRegex(text, r"(?m)^bizlogic-5680 +first ")
         self.assertRegex(text, r"(?m)^outbox-5800 +up +123.5M +11 h .* 100% ")
         self.assertRegex(text, r"(?m)^inbox-5820 +gone since \d\d:\d\d:\d\d$")
+        self.assertNotIn("dead letter", text)
+
+    def test_it_names_dead_letters_in_full_and_where_they_are(self) -> None:
+        routes = RouteTable()
+        picture = Picture(routes)
+        names = ["outbox-5800", "outbox-5801", "o" * 60]
+        routes.update("agent", ORDERED, [Target(name, "h", 1, 1) for name in names])
+        picture.routes_changed(NOW)
+        why = "ann's bark x1: it could not be processed, because its text can't be read (failed)"
+        for name, count in zip(names, (2, 0, 1), strict=True):
+            letters: dict[str, Any] = {"dead_letters": count, "dead_letter": why if count else None}
+            picture.sampled(name, sample(name, NOW, **letters), NOW)
+        lines = table(picture.frame(NOW)).splitlines()
+        self.assertLessEqual(max(map(len, lines)), WIDTH)
+        text = " ".join("\n".join(lines).split())
+        where = "var/dead-letters/outbox-5800.jsonl"
+        self.assertIn(f"outbox-5800 has 2 dead letters, in {where}. The latest: {why}", text)
+        self.assertNotIn("outbox-5801 has", text)
+        self.assertIn("o has 1 dead letter, in", text)
+        self.assertIn(f"{state.DEFAULT_STATE.name}/", letters_file("x"))
 
 
 class Page(Peers):

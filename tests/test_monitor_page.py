@@ -427,6 +427,49 @@ class SimulatedTest(PageCase):
         """)
         self.assertEqual(inked, [True, True, False, False, False, True, False])
 
+    def test_dead_letters_are_named_with_their_reason_and_their_place(self) -> None:
+        self.open_simulated()
+        browser = self.browser
+        browser.execute("""
+            const why = "ann's bark x1: <img src=x onerror='pwned=1'> can't be processed (failed)";
+            const event = (second, count, latest) => ({ at: T0 + 1000 * second,
+              what: "dead-letter", name: "outbox-1", letters: count, latest });
+            for (let second = 0; second < 10; second += 1) {
+              const letters = { dead_letters: second > 7 ? 3 : second > 4 ? 1 : 0 };
+              if (letters.dead_letters) letters.dead_letter = why;
+              feedFrame(second, [service("outbox-1", letters),
+                service("outbox-2", { dead_letters: 0 }), service("bizlogic-1")],
+                second === 5 ? [event(5, 1, why)] : second === 8 ? [event(8, 2)] : []);
+            }
+            drawAt(9);
+        """)
+        why = "ann's bark x1: <img src=x onerror='pwned=1'> can't be processed (failed)"
+        where = "Look into var/dead-letters/outbox-1.jsonl"
+        events = [
+            f"outbox-1 has 2 new dead letters. {where}",
+            f"outbox-1 has 1 new dead letter. The latest: {why}. {where}",
+        ]
+        self.assertEqual(browser.texts(EVENT), events)
+        self.assertEqual(
+            browser.texts("#map .service[data-letters=true] .letters"),
+            [f"3 dead letters. The latest: {why}. {where}"],
+        )
+        self.assertEqual(browser.texts("#map .service[data-letters=false] .letters"), ["", ""])
+        for name, count in (("outbox-1", "3"), ("outbox-2", "0"), ("bizlogic-1", "–")):
+            self.assertEqual(self.cell(name, "letters"), count)
+        self.assertEqual(browser.texts("#table [data-letters=true] th"), ["outbox-1"])
+        heads = browser.texts("#table thead th")
+        self.assertEqual(len(heads), len(browser.texts("#table [data-service=outbox-1] > *")))
+        self.assertEqual(
+            heads.index("Dead letters"),
+            1
+            + self.browser.execute(
+                "return TABLE_COLUMNS.findIndex(([field]) => field === 'letters')"
+            ),
+        )
+        self.assertEqual(browser.execute("return document.querySelectorAll('img').length"), 0)
+        self.assertLessEqual(browser.execute("return document.documentElement.scrollWidth"), 1280)
+
     def test_keys_read_exact_values_second_by_second(self) -> None:
         self.open_simulated()
         browser = self.browser
@@ -500,7 +543,10 @@ class SimulatedTest(PageCase):
         self.browser.execute("""
             for (let second = 0; second < 20; second += 1) {
               const names = ["outbox-5800", "bizlogic-5680", "inbox-5820"];
-              feedFrame(second, names.map((name) => service(name)));
+              const letters = { dead_letters: 1, dead_letter: "x".repeat(300) };
+              const event = { at: T0 + 1000 * second, what: "dead-letter", name: names[0],
+                letters: 1, latest: letters.dead_letter };
+              feedFrame(second, names.map((name) => service(name, letters)), [event]);
             }
             drawAt(19);
         """)
@@ -594,7 +640,7 @@ class ColourTest(unittest.TestCase):
     def test_text_can_be_read(self) -> None:
         pairs = "ink card, ink page, quiet card, quiet page, accent card, bad card, bad page"
         pairs += ", on-accent accent, ink tint, quiet bad-tint, bad bad-tint, ink bad-tint"
-        pairs += ", appeared card, gone card, failover card"
+        pairs += ", appeared card, gone card, failover card, dead-letter card"
         for scheme, colours in self.schemes.items():
             for pair in pairs.split(", "):
                 text, ground = (colours[name] for name in pair.split())

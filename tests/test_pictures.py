@@ -10,9 +10,10 @@ import xml.etree.ElementTree as ElementTree
 from typing import Any
 from unittest import mock
 
-from barker import state, wire
+from barker import greeting, state, wire
+from barker.greeting import Identity
 from barker.lines import LineFraming
-from barker.link import LIFE, Conversation, Identity, Link
+from barker.link import LIFE, Conversation, Link
 from barker.wire import BarkerError, ProtocolError
 from tests.fleet import DEADLINE_S, free_port, until
 
@@ -73,8 +74,11 @@ class LifeTest(unittest.IsolatedAsyncioTestCase):
 
     async def pair_up(self) -> tuple[Link, Link]:
         ours, theirs = await self.pair()
-        greeting = theirs.greet_as_acceptor(Identity("they", self.us.secret))
-        await asyncio.gather(ours.greet_as_opener(self.us), greeting)
+        they = Identity("they", self.us.secret)
+        await asyncio.gather(
+            ours.greet(greeting.as_opener(self.us, "a" * 32)),
+            theirs.greet(greeting.as_acceptor(they, "b" * 32)),
+        )
         await until(lambda: ("greeting", "up") in self.seen, "it was seen")
         return ours, theirs
 
@@ -95,14 +99,15 @@ class LifeTest(unittest.IsolatedAsyncioTestCase):
         self.seen.add(("connecting", "closed"))
 
         ours, theirs = await self.pair()  # a wrong proof
-        greeting = asyncio.create_task(theirs.greet_as_opener(Identity("they", b"1" * 64)))
+        wrong = greeting.as_opener(Identity("they", b"1" * 64), "a" * 32)
+        greets = asyncio.create_task(theirs.greet(wrong))
         with self.assertRaises(ProtocolError) as caught:
-            await ours.greet_as_acceptor(self.us)
+            await ours.greet(greeting.as_acceptor(self.us, "b" * 32))
         ours.close(caught.exception)
         await ours.let_go()
         await self.until_closed(ours)
         with self.assertRaises(BarkerError):
-            await greeting
+            await greets
 
         ours, theirs = await self.pair()  # gone while greeting
         ours.abort()

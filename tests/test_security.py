@@ -15,7 +15,7 @@ import shutil
 import time
 import unittest
 
-from barker import barks, node, protocol, readers, state, wire
+from barker import barks, logs, protocol, readers, state, wire
 from barker.bizlogic import BizLogic, Targets
 from barker.inbox import Inbox
 from barker.journal import Journal
@@ -171,8 +171,9 @@ class LogTest(unittest.TestCase):
         before, root.handlers = root.handlers, []
         try:
             with contextlib.redirect_stderr(output):
-                node.setup_logging(verbose=False)
+                logs.setup_logging(verbose=False)
                 logging.getLogger("barker.link").warning("it said: %s", "x\n12:00 INFO \x1b[2J\x9b")
+                logs.flush()
         finally:
             root.handlers = before
             root.setLevel(logging.WARNING)

@@ -11,7 +11,8 @@ from typing import Any
 
 from barker import connecting, link, state, tls, wire
 from barker.connecting import open_link
-from barker.link import Identity, Link
+from barker.greeting import Identity
+from barker.link import Link
 from tests.fleet import CERTIFICATES, DEADLINE_S, SLOW, TLS_FLAGS, Fleet, Process, until
 from tests.test_launch import ProjectTest
 from tests.test_link import Sink

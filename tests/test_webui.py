@@ -325,6 +325,47 @@ class ReadingTest(PageTestCase):
         self.assertShownOnce(last)
         self.assertNotIn(theirs, self.shown())
 
+    def test_promise_2_it_remembers_as_much_as_each_inbox_says_that_it_retains(self) -> None:
+        """A reader of the page's, and inboxes made of nothing but what they send."""
+        self.open()
+        shown, most, owners = self.browser.execute(
+            """const shown = [];
+            const on = { changed() {}, bark: (body) => shown.push(body.id) };
+            const reader = new Reader("ark3", { follow() {} }, on);
+            reader.dialer = { send() {} };
+            let epochs = 0;
+            const sends = (name, letter, count, retained) => {
+              reader.target = { name };
+              const epoch = String(epochs += 1).padStart(16, "0");
+              reader.message({ op: "subscribed", address: "inbox/ark3", epoch, serial: 0,
+                last: 0, history: 25, retained });
+              for (let n = 1; n <= count; n += 1) {
+                const body = { id: letter + n, user: "rdl", content: "wuff", at: n };
+                reader.message({ op: "message", address: "inbox/ark3", epoch, serial: n, body });
+              }
+            };
+            sends("one", "a", 20_000, 20_000);
+            sends("one", "a", 20_000, 20_000); // killed and started anew
+            sends("two", "b", 30_000, 1600); // while one is dead
+            sends("one", "a", 20_000, 20_000);
+            sends("two", "a", 1600, 1600); // which one has handed over
+            sends("two", "a", 1600, 1600);
+            const result = [shown.length, new Set(shown).size];
+            let most = 0;
+            for (let i = 0; i < 9; i += 1) {
+              sends("owner" + i, "c" + i, 12_000, i % 2 ? undefined : 1);
+            }
+            for (const { young, old } of reader.seen.owners.values()) {
+              most = Math.max(most, young.size + old.size);
+            }
+            sends("liar", "d", 1, 1e15);
+            const [liar] = [...reader.seen.owners.values()].slice(-1);
+            return [result, [most, liar.least], [...reader.seen.owners.keys()]];"""
+        )
+        self.assertEqual(shown, [50_000, 50_000])
+        self.assertEqual(most, [8000, 100_000])
+        self.assertEqual(owners, ["owner6", "owner7", "owner8", "liar"])
+
     def test_a_gap_is_told_where_it_is(self) -> None:
         self.open_connected()
         self.browser.execute("client.reader.message({op: 'gap', missed: 1234})")

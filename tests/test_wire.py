@@ -8,7 +8,7 @@ import unittest
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from barker import barks, proof, strictjson, wire
+from barker import barks, greeting, strictjson, wire
 from barker.barks import Bark
 from barker.lines import LineFraming
 from barker.wire import BadMessage, Load, ProtocolError, decode, encode
@@ -121,7 +121,7 @@ TABLE: dict[str, dict[str, str]] = {
     "subscribe": {"address": "address", "epoch": "hex?~", "after": "count?", "history": "count?"}
     | {"window": "count?"},
     "subscribed": {"address": "address", "epoch": "hex", "serial": "count"}
-    | {"last": "count", "history": "count"},
+    | {"last": "count", "history": "count", "retained": "count?"},
     "message": {"address": "address", "epoch": "hex", "serial": "count"}
     | {"late": "true?", "body": "body"},
     "messages": {"epoch": "hex", "late": "true?", "to": "serials", "bodies": "bodies"},
@@ -428,6 +428,14 @@ class BodyTest(WireCase):
             STAMP + b', "body":{\n"id":"x"}}',
         ):
             self.assertNotIn(b"\n", decode(line)["body"])
+
+    def test_a_body_has_no_tab_in_it_because_the_next_hop_may_put_it_among_others(self) -> None:
+        for stamp in (b"", b',"origin":"0123456789abcdef","n":7'):
+            for line in (
+                STAMP + stamp + b',"body":{"id":"x",\t"user":"rdl"}}',
+                STAMP + stamp + b',"body":{"id":\t"x","user":"rdl"}}',
+            ):
+                self.assertEqual(decode(line)["body"], b'{"id":"x","user":"rdl"}')
 
     def test_a_field_named_parsed_is_not_taken_for_ours(self) -> None:
         for line in (
@@ -997,30 +1005,30 @@ class ProofTest(unittest.TestCase):
     SECRET, A, B = b"s" * 64, "a" * 32, "b" * 32
 
     def test_the_proof_is_hmac_sha_256_over_version_role_and_nonces(self) -> None:
-        for role in (proof.OPENER, proof.ACCEPTOR):
+        for role in (greeting.OPENER, greeting.ACCEPTOR):
             text = f"barker 1 {role} {self.A} {self.B}".encode()
             mac = hmac.new(self.SECRET, text, hashlib.sha256).hexdigest()
-            self.assertEqual(proof.mac(self.SECRET, role, self.A, self.B), mac)
-            self.assertTrue(proof.holds(mac, self.SECRET, role, self.A, self.B))
+            self.assertEqual(greeting.mac(self.SECRET, role, self.A, self.B), mac)
+            self.assertTrue(greeting.holds(mac, self.SECRET, role, self.A, self.B))
             self.assertEqual(decode(encode("proof", mac=mac))["mac"], mac)
 
     def test_a_known_vector(self) -> None:
         self.assertEqual(
-            proof.mac(b"0" * 64, "opener", "0" * 32, "1" * 32),
+            greeting.mac(b"0" * 64, "opener", "0" * 32, "1" * 32),
             "c60c2479770fe91569b1702b47d520ae4d5777ddddf8f71aba2d0238097b0520",
         )
 
     def test_a_proof_holds_for_no_other_secret_role_or_nonce(self) -> None:
-        mac = proof.mac(self.SECRET, proof.OPENER, self.A, self.B)
+        mac = greeting.mac(self.SECRET, greeting.OPENER, self.A, self.B)
         for secret, role, opener, acceptor in (
-            (self.SECRET, proof.ACCEPTOR, self.A, self.B),  # sent back to us
-            (self.SECRET, proof.ACCEPTOR, self.B, self.A),
-            (self.SECRET, proof.OPENER, self.B, self.A),
-            (self.SECRET, proof.OPENER, self.A, self.A),
-            (self.SECRET[:-1], proof.OPENER, self.A, self.B),
+            (self.SECRET, greeting.ACCEPTOR, self.A, self.B),  # sent back to us
+            (self.SECRET, greeting.ACCEPTOR, self.B, self.A),
+            (self.SECRET, greeting.OPENER, self.B, self.A),
+            (self.SECRET, greeting.OPENER, self.A, self.A),
+            (self.SECRET[:-1], greeting.OPENER, self.A, self.B),
         ):
-            self.assertFalse(proof.holds(mac, secret, role, opener, acceptor))
-        self.assertFalse(proof.holds(mac[:-1], self.SECRET, proof.OPENER, self.A, self.B))
+            self.assertFalse(greeting.holds(mac, secret, role, opener, acceptor))
+        self.assertFalse(greeting.holds(mac[:-1], self.SECRET, greeting.OPENER, self.A, self.B))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Self, TypeVar
 from unittest import mock
 
-from barker import link, proof, state, wire
+from barker import greeting, link, state, wire
 from barker.frames import Opcode, encode_frame
 from barker.handshake import HEAD_END
 from barker.service import Service, service_parser
@@ -200,8 +200,8 @@ class Wire:
         hello = {"op": "hello", "v": wire.VERSION, "name": name, "nonce": NONCE, "epoch": epoch}
         self.send({**hello, **more})
 
-    def prove(self, secret: bytes, opener: str, acceptor: str, role: str = proof.OPENER) -> None:
-        self.send({"op": "proof", "mac": proof.mac(secret, role, opener, acceptor)})
+    def prove(self, secret: bytes, opener: str, acceptor: str, role: str = greeting.OPENER) -> None:
+        self.send({"op": "proof", "mac": greeting.mac(secret, role, opener, acceptor)})
 
     async def greet(self, secret: bytes, name: str = "wire", epoch: str | None = None) -> None:
         self.say_hello(name, epoch)
@@ -214,7 +214,7 @@ class Wire:
         self.hello = await self.expect("hello")
         self.say_hello(name, epoch)
         await self.expect("proof")
-        self.prove(secret, self.hello["nonce"], NONCE, proof.ACCEPTOR)
+        self.prove(secret, self.hello["nonce"], NONCE, greeting.ACCEPTOR)
 
     # --- hearing ---
 
@@ -375,7 +375,7 @@ async def serving(
     with (
         mock.patch.object(node, "_stop_on_signals"),  # signals stay the test runner's
         mock.patch.object(node, "ready", tell),
-        mock.patch("barker.service.state.say"),  # READY is for launchers
+        mock.patch("barker.service.logs.say"),  # READY is for launchers
     ):
         run = asyncio.create_task(node.run())
         try:

@@ -3,9 +3,10 @@
 /* What the page does with its links: find the two manifolds of a user, read the one, write to the other.
  *
  *     Directory   "who serves inbox/ark3?", and again whenever the answer changes
+ *     Seen        what has been shown
  *     Reader      the inbox: subscribe, receive, ack; remembers its place and what it has shown
  *     Writer      the outbox: put until acked; keeps what is not, and sends it again
- *     Client      the three of them for the user whose view is shown
+ *     Client      directory, reader and writers for the user whose view is shown
  *
  * The page holds no ring: the directory chooses the instance for it. All else is as in
  * barker/listen.py and barker/window.py. Nothing in this file touches the document.
@@ -19,9 +20,14 @@ const HISTORY = 25;
 // Messages that may be on their way to us. We ack once for a quarter of it: an ack settles nothing
 // here, it only lets the inbox send more. A page that is too slow lags, and in the end gets a gap.
 const WINDOW = 256;
-// Barks remembered, so that each is shown once: twice what an inbox retains, because after a restart
-// or a move all of that may come again.
+// Barks remembered of each instance that has served the inbox, so that each is shown once: after a
+// restart or a move all that an instance retains may come again. It says how much that is; these are
+// the least and the most, which is what --keep allows (barker/streams.py).
 const REMEMBERED = 4000;
+const MAX_REMEMBERED = 100_000;
+// Instances of which so much is remembered; of more, the one that served the inbox longest ago is
+// forgotten.
+const REMEMBERED_OWNERS = 4;
 // Barks of one user that wait for an outbox. Nobody types more while it is away; a loop might.
 const MAX_UNSENT = 100;
 // After `moved` or `full`: about as long as a change of routes takes to get round.
@@ -129,6 +135,35 @@ class Peer {
   }
 }
 
+/** What has been shown, by key, for each instance that has sent it: the last that it retains, at
+ *  least, and twice as many at most. As in barker/listen.py. */
+class Seen {
+  constructor() {
+    this.owners = new Map(); // name -> {least, young, old}; the last is the one that answered last
+  }
+
+  /** That instance answers from now on, and up to `retained` entries of it may come again. */
+  servedBy(name, retained) {
+    const keys = this.owners.get(name) ?? { young: new Set(), old: new Set() };
+    keys.least = Math.max(REMEMBERED, Math.min(retained, MAX_REMEMBERED));
+    this.owners.delete(name);
+    this.owners.set(name, keys);
+    if (this.owners.size > REMEMBERED_OWNERS) this.owners.delete(this.owners.keys().next().value);
+  }
+
+  /** Remember a bark for the instance that has sent it last; false if it is known from any. */
+  isNew(key) {
+    let known = false, keys;
+    for (keys of this.owners.values()) known ||= keys.young.has(key) || keys.old.has(key);
+    if (keys && !keys.young.has(key)) {
+      // Two generations: when the young one is full it becomes the old one, which is forgotten.
+      if (keys.young.size >= keys.least) [keys.old, keys.young] = [keys.young, new Set()];
+      keys.young.add(key);
+    }
+    return !known;
+  }
+}
+
 /** Reads one inbox. `on`: bark(bark), suggestion(body), gap(missed), refused(reason). */
 class Reader extends Peer {
   constructor(user, directory, on) {
@@ -137,7 +172,7 @@ class Reader extends Peer {
     this.epoch = null; // whose serials these are: with another manifold we begin anew
     this.serial = 0;
     this.unacked = 0;
-    this.seen = new Set();
+    this.seen = new Seen();
     // Of the first answer: what there was before we came, up to the serial `last`. We show the end
     // of it, but know all of it, since another manifold would send all of it again.
     this.past = null;
@@ -163,7 +198,8 @@ class Reader extends Peer {
 
   /** Where the answer begins. Even if nothing was barked yet: whoever holds the inbox next is to
    *  send what comes after this place, not what a new reader would get. */
-  begin({ epoch, serial, last }) {
+  begin({ epoch, serial, last, retained }) {
+    this.seen.servedBy(this.target.name, retained ?? 0);
     const changed = this.epoch !== null && this.epoch !== epoch;
     if (this.epoch === null) {
       this.past = [];
@@ -198,20 +234,12 @@ class Reader extends Peer {
       this.unacked = 0;
       this.dialer.send({ op: "ack", address: this.address, serial });
     }
-    if (this.isNew(barkKey(body))) {
+    if (this.seen.isNew(barkKey(body))) {
       if (body.kind === "suggestion") this.on.suggestion(body); // also an old one: it still stands
       else if (this.past) this.past.push(body);
       else this.on.bark(body);
     }
     if (this.past && serial >= this.last) this.showPast();
-  }
-
-  isNew(key) {
-    if (this.seen.has(key)) return false;
-    this.seen.add(key);
-    // A Set keeps the order in which things came: its first is the oldest.
-    if (this.seen.size > REMEMBERED) this.seen.delete(this.seen.values().next().value);
-    return true;
   }
 
   /** Our inbox is another's now. The directory will say whose; if it was a false alarm, or if we have

@@ -9,7 +9,7 @@ import statistics
 import time
 from typing import NamedTuple
 
-from barker.streams import MIN_REMEMBERED_KEYS
+from barker.streams import MAX_KEEP, MIN_REMEMBERED_KEYS
 from tests.bench import load
 from tests.bench.children import System, all_ready, cpu_s, rest
 from tests.bench.figures import Bound, Figure, Section, at_most, ratios
@@ -138,7 +138,7 @@ def by_streams(subscriptions: int, links: int, barks: int) -> float:
     warm = STREAM_AUTHORS
     with System(load.world_with_readers(STREAM_AUTHORS, subscriptions)) as system:
         # One stream has to retain all of it, or a reader who lags behind would miss some.
-        services = system.pipeline("--keep", str(2 * barks))
+        services = system.pipeline("--keep", str(min(2 * barks, MAX_KEEP)))
         users = STREAM_AUTHORS + subscriptions
         marks = [warm, warm + barks]
         listener = system.listener(users=users, first=STREAM_AUTHORS, links=links, expect=marks)

@@ -19,7 +19,7 @@ from typing import Any
 
 from barker import wire
 from barker.arguments import common_arguments
-from barker.delivery import Delivery, Job
+from barker.delivery import Delivery, Job, Put
 from barker.link import Link, Message
 from barker.listen import Reader
 from barker.node import Node, log, run_node
@@ -103,7 +103,7 @@ class Mouth(Delivery):
         self.pending -= len(jobs)
         self._progress.set()
 
-    def refused(self, job: Job, code: str, reason: str, addresses: Sequence[str]) -> None:
+    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
         log.error("%s: %s (%s)", addresses, reason, code)
         self.node.stop(1)
 

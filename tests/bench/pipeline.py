@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from barker.streams import DEFAULT_KEEP
+from barker.streams import DEFAULT_KEEP, MAX_KEEP
 from tests.bench import load
 from tests.bench.children import Child, Children, System, all_ready, spent
 from tests.bench.figures import Bound, Figure, Section, at_least, at_most, ratios
@@ -49,7 +49,8 @@ def barker(what: Load, *flags: str, profile: pathlib.Path | None = None) -> Run:
     """One run of the real thing; `flags` are for outboxes and inbox."""
     # All of it is retained: a listener who lags behind more than usual would miss some, and we
     # could not tell when it is over.
-    keep = max(DEFAULT_KEEP, what.barks * what.fan_out // what.users + 1)
+    each = what.barks * what.fan_out // what.users + 1
+    keep = min(max(DEFAULT_KEEP, each), MAX_KEEP)
     with System(load.world(what.users, what.fan_out), profile) as system:
         services = system.pipeline("--keep", str(keep), *flags)
         expect = what.barks * what.fan_out

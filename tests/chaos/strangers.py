@@ -29,7 +29,8 @@ async def stranger(port: int) -> float:
 
 async def strangers(port: int, seconds: float) -> list[asyncio.Task[float]]:
     """`MANY` of them, and a few more until the time is over; how long each waits."""
-    begun, tasks = time.monotonic(), []
+    begun = time.monotonic()
+    tasks: list[asyncio.Task[float]] = []
     while (passed_s := time.monotonic() - begun) < seconds:
         due = min(PER_S * passed_s, MANY + LATER_PER_S * passed_s)
         tasks += [asyncio.create_task(stranger(port)) for _ in range(len(tasks), int(due))]

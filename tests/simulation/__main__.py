@@ -1,0 +1,65 @@
+"""Runs simulations, seed after seed, until one fails: then it is shrunk and told, and we exit 1.
+
+python -m tests.simulation --setting rings --seeds 1000
+"""
+
+import argparse
+import random
+import sys
+import time
+
+from tests.simulation.runs import run, shrink, small_world, story
+from tests.simulation.settings import SETTINGS
+
+# Between two lines that say how far we have come.
+PROGRESS_S = 5.0
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser("simulation", description=__doc__.partition("\n")[0])
+    result.add_argument(
+        "--setting", choices=SETTINGS, help="just this one (default: one after the other)"
+    )
+    result.add_argument("--seeds", type=int, default=100, help="runs of each (default: 100)")
+    result.add_argument("--first", type=int, default=0, metavar="SEED", help="(default: 0)")
+    result.add_argument("--steps", type=int, default=150, help="of each run (default: 150)")
+    result.add_argument(
+        "--seconds", type=float, default=float("inf"), help="of each setting at most (default: any)"
+    )
+    result.add_argument(
+        "--all", action="store_true", help="go on after a failure, and tell them all unshrunk"
+    )
+    return result
+
+
+def simulate(name: str, args: argparse.Namespace) -> bool:
+    """All seeds of one setting; True if none failed."""
+    setting, begun, told, good = SETTINGS[name], time.monotonic(), 0.0, True
+    with small_world() as state:
+        for seed in range(args.first, args.first + args.seeds):
+            spent = time.monotonic() - begun
+            if spent > args.seconds:
+                break
+            if spent - told > PROGRESS_S:
+                told = spent
+                print(f"{name}: seed {seed} after {spent:.0f} s", file=sys.stderr, flush=True)
+            outcome = run(setting, state, random.Random(seed), args.steps)
+            if not outcome.failure:
+                continue
+            good = False
+            print(f"{name}: seed {seed} failed: {outcome.failure}", file=sys.stderr, flush=True)
+            if not args.all:
+                print(story(name, seed, shrink(setting, state, outcome)), flush=True)
+                break
+    return good
+
+
+def main() -> int:
+    args = parser().parse_args()
+    names = [args.setting] if args.setting else [*SETTINGS]
+    failed = [name for name in names if not simulate(name, args)]
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

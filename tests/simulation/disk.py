@@ -1,0 +1,122 @@
+"""The disk: the real journals, in files, with what only a disk can do to them."""
+
+import itertools
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from barker.journal import Journal
+from tests.simulation.settings import SEGMENT_BYTES
+
+
+class Killed(BaseException):
+    """kill -9, in the middle of whatever the process was doing."""
+
+
+class Epochs:
+    """Instead of `secrets`, in journals: no dice, so that a run can be played again."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        self._numbers = itertools.count(1)
+
+    def token_hex(self, size: int) -> str:
+        return f"{next(self._numbers):0{2 * size}x}"
+
+
+EPOCHS = Epochs()
+
+
+class Disk:
+    """What one manifold has on its disk, for as long as the simulation lasts."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.full = False
+        self.trap = ""  # the next write kills: "before", "after", or in the middle of it: "torn"
+        self.journal: SimJournal | None = None
+
+    @property
+    def files(self) -> list[pathlib.Path]:
+        return sorted(self.folder.glob("*.log"))
+
+    @property
+    def lines(self) -> list[bytes]:
+        return [line for path in self.files for line in path.read_bytes().splitlines()]
+
+    def let_go(self) -> None:
+        """The process is dead: what it had open is closed, and nothing more is written."""
+        if self.journal:
+            self.journal.let_go()
+            self.journal = None
+
+    def take_last(self) -> bytes | None:
+        """A record that had not come to the disk yet: it is gone."""
+        for path in reversed(self.files):
+            lines = path.read_bytes().splitlines(keepends=True)
+            if lines:
+                path.write_bytes(b"".join(lines[:-1]))
+                return lines[-1]
+        return None
+
+    def copy_to(self, folder: pathlib.Path) -> None:
+        """As `cp -r` does it, at whatever moment."""
+        shutil.rmtree(folder, ignore_errors=True)
+        if self.folder.exists():
+            shutil.copytree(self.folder, folder)
+
+
+class SimJournal:
+    """A `barker.journal.Journal`, with what only a disk can do to it."""
+
+    def __init__(self, disk: Disk, spot: Callable[[str], None]) -> None:
+        self.disk = disk
+        self._real = Journal(disk.folder, segment_bytes=SEGMENT_BYTES)
+        self._spot = spot
+        disk.journal = self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def recover(self) -> Iterator[tuple[int, bytes]]:
+        return self._real.recover()
+
+    def begin(self, header: Callable[[], dict[str, Any]]) -> None:
+        self._real._header = header
+        self._see_room()
+        self._real.begin(header)
+
+    def turn(self) -> int:
+        self._see_room()
+        return self._real.turn()
+
+    def append(self, lines: Sequence[bytes]) -> int:
+        self._see_room()
+        self._spot("journal")
+        trap, self.disk.trap = self.disk.trap, ""
+        if trap == "before":
+            raise Killed
+        self._real.turn()
+        before = self._real.segments[self._real.current]
+        segment = self._real.append(lines)
+        if trap == "torn":
+            path = self.disk.files[-1]
+            os.truncate(path, (before + path.stat().st_size) // 2)
+        if trap:
+            raise Killed
+        self._spot("journal+")
+        return segment
+
+    def _see_room(self) -> None:
+        if self.disk.full:
+            raise OSError(28, "No space left on device")
+
+    def let_go(self) -> None:
+        for name in ("_file", "_lock"):
+            if getattr(self._real, name) >= 0:
+                os.close(getattr(self._real, name))
+                setattr(self._real, name, -1)

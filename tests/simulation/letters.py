@@ -1,0 +1,21 @@
+"""Dead letters: where the outboxes of a run put what is refused for good, and what is there."""
+
+import json
+import pathlib
+
+from barker.deadletters import DeadLetters
+from barker.keeper import Keeper
+from barker.service import Service
+
+
+def give_letters(node: Service, path: pathlib.Path) -> None:
+    if isinstance(node, Keeper):
+        node.dead_letters = DeadLetters(path)
+
+
+def dead_letters(folder: pathlib.Path) -> set[str]:
+    """The ids of all bodies that are in a file of dead letters."""
+    lines = [
+        line for path in folder.glob("outbox*.jsonl") for line in path.read_bytes().split(b"\n")
+    ]
+    return {json.loads(line)["body"]["id"] for line in lines if line}

@@ -1,0 +1,160 @@
+"""Links: one end of a simulated connection, and what dials."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from barker import wire
+from barker.link import Conversation, Link
+from barker.wire import BarkerError
+from tests.simulation.settings import BUSY_MESSAGES
+
+if TYPE_CHECKING:
+    from tests.simulation.parties import Party
+
+
+class Unforeseen(Exception):
+    """What no check foresaw: memory is short, a text is one that the code can't bear."""
+
+
+class End:
+    """One side's end of a connection: what a party takes for a `Link`.
+
+    How a batch is handled, and what becomes of it after an exception, is `Link`'s own code.
+    """
+
+    name = "simulated"
+    count_puts = Link.count_puts
+    end_after_fault = getattr(Link, "end_after_fault", None)
+    _handle = Link._handle
+    _hand_over = getattr(Link, "_hand_over", None)
+
+    def __init__(self, party: "Party", conversation: Conversation) -> None:
+        self.party = party
+        self.conversation = conversation
+        self.other: End = self
+        self.peer: dict[str, Any] = {}
+        self.closed = False  # as our own side has it
+        self.down = False  # link_down was called
+        self.pipe: deque[bytes] = deque()  # on its way from here to the other end
+        self.broken = False  # nothing more gets from here to the other end
+        self.out: list[bytes] = []
+        self._handling = False
+        self.received = self.committed = self.acked = 0
+        self.pings = self.pongs = 0
+        self.messages_in = self.messages_out = 0
+        self.waits: Callable[[], None] | None = None  # to be called when there is room
+        self.before_close: Callable[[], object] = bool
+
+    def __repr__(self) -> str:
+        return f"{self.party.name}>{self.other.party.name}"
+
+    @property
+    def busy(self) -> bool:
+        return sum(1 + line.count(wire.BETWEEN) for line in (*self.out, *self.pipe)) > BUSY_MESSAGES
+
+    def when_free(self, work: Callable[[], None]) -> None:
+        self.waits = work
+
+    def see_room(self) -> None:
+        """The other side has read something: what waited for that goes on at its next turn."""
+        if self.waits and not self.busy:
+            work, self.waits = self.waits, None
+            self.party.timers.append(lambda: None if self.closed else work())
+
+    def ping(self) -> None:
+        self.pings += 1
+        self.send(wire.PING)
+
+    def send(self, message: bytes) -> None:
+        if not self.closed:
+            self.out.append(message)
+
+    def write(self, messages: Iterable[bytes]) -> None:
+        self.party.spot("write")
+        for message in messages:
+            self.send(message)
+        self.flush()
+        self.party.spot("write+")
+
+    def flush(self) -> None:
+        if not self.closed and not self.broken:
+            self.pipe += self.out
+        self.out.clear()
+
+    def abort(self, reason: str = "") -> None:
+        self.closed = self.broken = True
+        self.out.clear()
+
+    def close(self, fault: BarkerError | None = None) -> None:
+        if self.closed:
+            return
+        self.before_close()
+        if fault:
+            self.party.world.fault(f"closed: {self!r} with {fault}")
+        self.flush()
+        self.closed = self.broken = True
+
+    def come_up(self) -> None:
+        try:
+            self.conversation.link_up(self)  # type: ignore[arg-type]
+        except Unforeseen:  # `Link.run` has not begun yet
+            self.down = True
+            self.leave()
+            self.abort()
+
+    def hear(self, count: int) -> None:
+        """One batch, or the end of the connection, as `Link.run` has it."""
+        lines = [self.other.pipe.popleft() for _ in range(min(count, len(self.other.pipe)))]
+        self.other.see_room()
+        if self.closed or not lines:
+            self.go_down()
+            return
+        try:
+            self._handle(lines, self.conversation)  # type: ignore[misc]
+        except BarkerError as fault:
+            self.close(fault)
+        except Unforeseen:
+            self.go_down(aborted=self.closed)
+
+    def go_down(self, aborted: bool = True) -> None:
+        if not self.down:
+            self.down = True
+            if aborted:
+                self.abort()
+            self.leave()
+            if self.party.alive:
+                try:
+                    self.conversation.link_down(self)  # type: ignore[arg-type]
+                except Unforeseen:
+                    pass
+                self.flush()
+            self.abort()
+
+    def leave(self) -> None:
+        self.party.ends.remove(self)
+        self.party.node.links.discard(self)
+
+    @property
+    def has_news(self) -> bool:
+        """Is there anything to hear, be it the end?"""
+        return not self.down and bool(self.other.pipe or self.other.broken or self.closed)
+
+
+class SimDialer:
+    """Instead of `barker.node.Dialer`: connects when the network says so."""
+
+    def __init__(
+        self, owner: Any, host: str, port: int, conversation: Conversation, expect: str
+    ) -> None:
+        self.place = (host, port)
+        self.expect = expect
+        self.conversation = conversation
+        self.end: End | None = None
+        self.party: Party = owner.party
+        self.party.dialers.append(self)
+
+    def close(self) -> None:
+        self.party.dialers.remove(self)
+        if self.end:
+            self.end.abort()

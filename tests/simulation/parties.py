@@ -1,0 +1,220 @@
+"""Parties: one process each, a real node without its loop."""
+
+import argparse
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from barker import keeper, wire
+from barker.bizlogic import BizLogic
+from barker.delivery import Delivery
+from barker.followers import Followers
+from barker.graph import Graph
+from barker.inbox import Inbox
+from barker.link import Conversation
+from barker.node import DirectoryTalk, Node
+from barker.outbox import Outbox
+from barker.routing import Target
+from barker.service import Service
+from barker.users import World
+from tests.fleet import run_to_its_end
+from tests.simulation.disk import Killed, SimJournal
+from tests.simulation.links import End, SimDialer, Unforeseen
+from tests.simulation.settings import FOLLOWS, POISON
+
+if TYPE_CHECKING:
+    from tests.simulation.engine import Simulation
+
+# Where an exception may be raised, in nodes and in whatever speaks for them: before, or after.
+STEPS = (
+    *("take", "record", "keep", "hand_on", "ring_changed", "batch_end", "link_up", "link_down"),
+    *("pump", "settled", "peers_changed", "_commit", "_replicate", "changed", "replaced"),
+)
+
+
+class Party:
+    """One process: a real node, without its loop."""
+
+    def __init__(self, world: "Simulation", name: str, since: int) -> None:
+        self.world = world
+        self.name = name
+        self.kind = name.partition("-")[0]
+        self.alive = True
+        self.frozen = False
+        self.since = since
+        self.ends: list[End] = []
+        self.dialers: list[SimDialer] = []
+        self.timers: list[Callable[[], None]] = []
+        self.told: deque[tuple[str, str, tuple[Target, ...]]] = deque()
+        self.armed: list[str] = []  # steps of which the last one raises; see `spot`
+        self.spots: list[str] = []
+        self.node: Node = self.make()
+        self.talk = DirectoryTalk(self.node, self.node._watched)
+        if world.setting.faults:
+            self.find_spots()
+        if isinstance(self.node, Service):
+            run_to_its_end(self.node.prepare())
+            run_to_its_end(self.node.ready())
+
+    def make(self) -> Node:
+        args = argparse.Namespace(**self.world.args)
+        made: Any
+        if self.kind in ("client", "listener"):
+            made = Node(args)
+        elif self.kind == "bizlogic":
+            made = BizLogic(args)
+            made.graph_came = self.graph_came
+        elif self.kind == "followers":
+            made = Followers(args)
+        elif self.kind == "outbox":
+            made = Outbox(argparse.Namespace(**self.world.args, address="outbox", push="bizlogic"))
+        else:
+            made = Inbox(argparse.Namespace(**self.world.args, address="inbox", push=None))
+        made.name = self.name
+        made.host, made.port = "127.0.0.1", 5000 + ord(self.name[-1])
+        made.party = self
+        made.now = lambda: self.world.now_s
+        made.later = lambda delay_s, work: self.timers.append(work)
+        made.tell_directory = self.tell_directory
+        made.start = lambda work, name: work.close()
+        made.give_up = lambda why, status=1: made.stop(status)
+        if isinstance(made, (keeper.Keeper, Followers)):
+            disk = self.world.disk_of(self.name)
+            made.journal = SimJournal(disk, self.spot)  # type: ignore[assignment]
+            self.world.give_letters(made, disk)
+        if isinstance(made, BizLogic) and "followers" not in self.world.kinds:
+            self.node = made
+            made.graph_came(Graph.of(World(FOLLOWS)))
+        return made  # type: ignore[no-any-return]
+
+    def graph_came(self, graph: Graph) -> None:
+        """bizlogic's copy is complete. What it decides by it is seen by the judge."""
+        logic: Any = self.node
+        BizLogic.graph_came(logic, graph)
+        of = logic.targets.of
+
+        def decided(author: str, content: str) -> tuple[str, ...]:
+            if POISON in content:
+                raise Unforeseen(content)
+            addresses: tuple[str, ...] = of(author, content)
+            self.world.decided(author, content, addresses)
+            return addresses
+
+        logic.targets.of = decided
+
+    @property
+    def runs(self) -> bool:
+        return self.alive and not self.frozen
+
+    def tell_directory(self, message: bytes) -> None:
+        fields = wire.decode(message)
+        assert fields["op"] == "unregister"
+        if self.world.directory_is_there:
+            self.world.unregister(fields["address"], self.name)
+
+    @property
+    def unregistered(self) -> list[tuple[str, str]]:
+        """What it serves, and the directory does not know of yet: (address, policy)."""
+        serves = self.node._serves if isinstance(self.node, Service) else []
+        known = self.world.registered
+        return [(a, policy) for a, policy in serves if known[a].get(self.name) != self.target]
+
+    @property
+    def target(self) -> Target:
+        return Target(self.name, "127.0.0.1", 5000 + ord(self.name[-1]), self.since)
+
+    @property
+    def leaving(self) -> bool:
+        return isinstance(self.node, Inbox) and self.node._leaving
+
+    # --- what it does ---
+
+    def do(self, work: Callable[[], None]) -> None:
+        """One turn of the loop; what was sent during it leaves at its end, unless it was killed."""
+        try:
+            work()
+        except Killed:
+            self.world.kill(self)
+        except Unforeseen:
+            pass  # a callback of the loop: it is logged
+        for end in list(self.ends):
+            end.flush()
+        if self.alive and self.node._stop.is_set():
+            self.end()
+
+    def end(self) -> None:
+        """As `Node.run` ends: the last words still leave, and then it is gone."""
+        try:
+            run_to_its_end(self.node.stopping())
+            for end in list(self.ends):
+                end.close()
+        except (Killed, Unforeseen):
+            pass
+        if self.alive:
+            self.world.kill(self, 10**6)
+
+    def hear_route(self) -> None:
+        service, policy, targets = self.told.popleft()
+        message = {
+            "address": service,
+            "policy": policy,
+            "targets": [t._asdict() for t in targets],
+        }
+        self.talk.on_routes(None, message)  # type: ignore[arg-type]
+
+    def fire(self) -> None:
+        timers, self.timers = self.timers, []
+        for work in timers:
+            try:
+                self.spot("timer")
+                work()
+            except Unforeseen:
+                pass  # the loop logs it, and the others have their turn
+
+    # --- exceptions ---
+
+    def arm(self, where: str, nth: int) -> None:
+        self.armed = [where] * nth
+
+    def spot(self, where: str) -> None:
+        """A step of this process. It raises if it is the one that was armed."""
+        if self.armed and self.armed[-1] == where:
+            self.armed.pop()
+            if not self.armed:
+                raise Unforeseen(where)
+
+    def find_spots(self) -> None:
+        """Have all steps pass by `spot`, before and after."""
+        spots = {"write", "write+", "timer"}
+        for part in self.parts():
+            kind = type(part).__name__
+            for op, handler in part.ops.items():
+                part.ops[op] = self.watched(f"{kind}.{op}", handler, spots)
+            for step in STEPS:
+                if hasattr(part, step):
+                    work = self.watched(f"{kind}.{step}", getattr(part, step), spots)
+                    setattr(part, step, work)
+        if hasattr(self.node, "journal"):
+            spots |= {"journal", "journal+"}
+        self.spots = sorted(spots)
+
+    def parts(self) -> Iterator[Conversation]:
+        """All that speaks for this process."""
+        if isinstance(self.node, Conversation):
+            yield self.node
+        for value in vars(self.node).values():
+            if isinstance(value, Conversation):
+                yield value
+
+    def watched(self, where: str, work: Any, spots: set[str]) -> Any:
+        def step(*args: Any, **more: Any) -> Any:
+            self.spot(where)
+            result = work(*args, **more)
+            self.spot(where + "+")
+            return result
+
+        spots |= {where, where + "+"}
+        return step
+
+    def deliveries(self) -> Iterator[Delivery]:
+        return (part for part in self.parts() if isinstance(part, Delivery))

@@ -1,0 +1,158 @@
+"""Runs: the small world, runs by seed or by a list of events, and how they are shrunk."""
+
+import contextlib
+import functools
+import json
+import logging
+import os
+import pathlib
+import random
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+from unittest import mock
+
+from barker import (
+    acks,
+    delivery,
+    followers,
+    handover,
+    inbox,
+    journal,
+    keeper,
+    listen,
+    node,
+    peers,
+    readers,
+    routing,
+    wire,
+)
+from barker.node import Node
+from barker.ring import Ring
+from barker.service import Service
+from barker.streams import Duplicates
+from barker.users import World
+from tests.simulation import client
+from tests.simulation.dice import choose
+from tests.simulation.disk import EPOCHS
+from tests.simulation.engine import Simulation
+from tests.simulation.judging import finish
+from tests.simulation.links import SimDialer
+from tests.simulation.settings import (
+    FOLLOWS,
+    HANDFUL,
+    READER_WINDOW,
+    WINDOW,
+    Event,
+    Failure,
+    Setting,
+)
+
+
+@contextlib.contextmanager
+def small_world() -> Iterator[pathlib.Path]:
+    """Limits that are met within a run; and nothing real: no dialer, no clock, no file."""
+    with contextlib.ExitStack() as stack:
+
+        def patch(where: object, name: str, value: object) -> None:
+            stack.enter_context(mock.patch.object(where, name, value))
+
+        state = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (state / "users.json").write_text(json.dumps(FOLLOWS))
+        duplicates = functools.partial(Duplicates, window=2 * WINDOW)
+        patch(wire, "UNACKED_WINDOW", WINDOW)
+        patch(acks, "AT_ONCE", WINDOW // 2)
+        patch(inbox, "Duplicates", duplicates)
+        patch(listen, "WINDOW", READER_WINDOW)
+        for module in (delivery, keeper, readers):
+            patch(module, "HANDFUL", HANDFUL)
+        patch(delivery, "put_lines", client.put_lines)
+        patch(handover, "HANDED_OVER_AT_ONCE", 4)
+        patch(peers, "Dialer", SimDialer)
+        patch(routing, "Ring", lambda names: _ring(tuple(names)))
+        patch(Node, "now", staticmethod(lambda: 0.0))
+        patch(Service, "stopping", _nothing)
+        patch(Node, "has_directory", property(_has_directory))
+        patch(journal, "secrets", EPOCHS)
+        patch(os, "fsync", lambda descriptor: None)
+        world, secret = World(FOLLOWS), b"x" * 64
+        for module in (keeper, node, followers):
+            patch(module.state, "world", lambda state: world)
+            patch(module.state, "secret", lambda *_: secret)
+        logging.disable(logging.CRITICAL)
+        stack.callback(logging.disable, logging.NOTSET)
+        yield state
+
+
+def _has_directory(node: Any) -> bool:
+    there: bool = node.party.world.directory_is_there
+    return there
+
+
+async def _nothing(self: Service) -> None:
+    pass
+
+
+@functools.lru_cache
+def _ring(names: tuple[str, ...]) -> Ring:
+    return Ring(names, 32)
+
+
+class Outcome(NamedTuple):
+    events: list[Event]
+    failure: str
+
+
+def run(
+    setting: Setting,
+    state: pathlib.Path,
+    dice: random.Random | None = None,
+    steps: int = 0,
+    events: Sequence[Event] = (),
+) -> Outcome:
+    """By dice or by a list of events; the failure is empty if there is none."""
+    done: list[Event] = []
+    simulation = None
+    try:
+        simulation = Simulation(setting, state)
+        for _ in range(steps) if dice else ():
+            assert dice
+            done.append(choose(simulation, dice))
+            simulation.play(done[-1])
+        for event in events:
+            done.append(event)
+            simulation.play(event)
+        finish(simulation)
+    except Failure as failure:
+        return Outcome(done, str(failure))
+    except Exception as failure:
+        where = traceback.extract_tb(failure.__traceback__)[-1]
+        return Outcome(done, f"{type(failure).__name__}: {failure} ({where.name})")
+    finally:
+        if simulation:
+            simulation.end()
+    return Outcome(done, "")
+
+
+def shrink(setting: Setting, state: pathlib.Path, outcome: Outcome) -> Outcome:
+    """Leave out what it does not take: halves, quarters, ... single events, until nothing gives."""
+    kind = outcome.failure.partition(":")[0]
+    size = len(outcome.events) // 2
+    while size:
+        at, shorter = 0, False
+        while at < len(outcome.events):
+            less = outcome.events[:at] + outcome.events[at + size :]
+            again = run(setting, state, events=less)
+            if again.failure.partition(":")[0] == kind:
+                outcome, shorter = again, True
+            else:
+                at += size
+        size = size if shorter and size == 1 else size // 2
+    return outcome
+
+
+def story(setting: str, seed: int, outcome: Outcome) -> str:
+    lines = [f"{setting}, seed {seed}: {outcome.failure}"]
+    lines += [f"    {action:<8} {' '.join(map(str, more))}" for action, *more in outcome.events]
+    return "\n".join([*lines, "    and then everybody comes back and all is delivered"])

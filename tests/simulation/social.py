@@ -1,0 +1,153 @@
+"""Who follows whom in a run: what was said about it, what has come of it, and who is due a bark."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from barker.bizlogic import BizLogic
+from barker.events import FOLLOW, JOIN
+from barker.followers import Followers
+from barker.graph import Graph
+from barker.keeper import Keeper
+from barker.users import World
+from tests.simulation.client import Saying
+from tests.simulation.settings import FOLLOWS, NEWCOMERS, Failure
+
+if TYPE_CHECKING:
+    from tests.simulation.engine import Simulation
+
+Edge = tuple[str, str]  # user, whom
+EVERYBODY = (*FOLLOWS, *NEWCOMERS)
+
+
+class Social:
+    """A model of the graph, and the decisions of every bizlogic."""
+
+    def __init__(self, world: "Simulation") -> None:
+        self.world = world
+        self.seed = World(FOLLOWS)
+        self.joins: dict[str, Saying] = {}
+        self.events: list[Saying] = []
+        self.edges: defaultdict[Edge, list[Saying]] = defaultdict(list)
+        # When an edge was last not the same for all who decide by it.
+        self.unsteady: dict[Edge, int] = {}
+        self.barks: dict[tuple[str, str], Saying] = {}
+        self.bodies: dict[str, dict[str, Any]] = {}
+        self.decisions: defaultdict[tuple[str, str], list[set[str]]] = defaultdict(list)
+        self.forgiven: set[Edge] = set()  # what went with a journal that was put back
+
+    # --- what was said ---
+
+    def said(self, saying: Saying) -> None:
+        fields = saying.fields
+        if "kind" not in fields:
+            self.barks[saying.user, saying.content] = saying
+            self.bodies[saying.id] = fields
+        elif fields["kind"] == JOIN:
+            self.joins[saying.user] = saying
+        else:
+            self.edges[saying.user, fields["whom"]].append(saying)
+        if "kind" in fields:
+            self.events.append(saying)
+
+    def is_joining(self, user: str) -> bool:
+        return user in self.joins
+
+    def has_joined(self, user: str) -> bool:
+        return user in self.joins and self.joins[user].acked
+
+    def meant(self, user: str, whom: str) -> bool:
+        """Does `user` follow `whom`, by the last word about it, acked or not?"""
+        words = self.edges.get((user, whom))
+        return words[-1].fields["kind"] == FOLLOW if words else whom in FOLLOWS.get(user, ())
+
+    def follows(self, edge: Edge) -> bool:
+        """The same, by the last word that was acked."""
+        for word in reversed(self.edges.get(edge, ())):
+            if word.acked:
+                return bool(word.fields["kind"] == FOLLOW)
+        user, whom = edge
+        return whom in FOLLOWS.get(user, ())
+
+    # --- what has come of it ---
+
+    def look(self) -> None:
+        """Note which edges are not in force just now."""
+        graphs = [p.node.graph for p in self.world.alive(Followers)]  # type: ignore[attr-defined]
+        for party in self.world.alive(BizLogic):
+            logic: Any = party.node
+            if logic._serving:
+                graphs.append(logic._copy.held)
+        for edge, words in self.edges.items():
+            last = words[-1]
+            if not (last.acked or last.refused) or not all(w.acked or w.refused for w in words):
+                self.unsteady[edge] = self.world.step
+                continue
+            follows = self.follows(edge)
+            if any(graph.has(*edge) != follows for graph in graphs):
+                self.unsteady[edge] = self.world.step
+
+    def decided(self, author: str, content: str, addresses: Sequence[str]) -> None:
+        """A bizlogic has decided; edges that were in force since the bark was said bind it."""
+        self.decisions[author, content].append({a.removeprefix("inbox/") for a in addresses})
+        saying = self.barks.get((author, content))
+        if not saying:
+            self.world.fault(f"another: {author} never said {content!r}")
+            return
+        for reader in EVERYBODY:
+            edge = (reader, author)
+            is_steady = self.unsteady.get(edge, -1) < saying.step and reader != author
+            if is_steady and self.follows(edge) != (f"inbox/{reader}" in addresses):
+                self.world.fault(f"graph: {saying} goes to {addresses}, not as {reader} said")
+
+    def must(self, saying: Saying) -> set[str]:
+        """Who has to be shown it: all that every decision about it names."""
+        decisions = self.decisions.get((saying.user, saying.content))
+        if decisions:
+            return set.intersection(*decisions)
+        return {saying.user} if self.world.setting.events else self.static(saying)
+
+    def may(self, saying: Saying) -> set[str]:
+        return self.must(saying).union(*self.decisions.get((saying.user, saying.content), ()))
+
+    def static(self, saying: Saying) -> set[str]:
+        return {saying.user, *self.seed.followers(saying.user)}
+
+    def shown(self, body: dict[str, Any]) -> None:
+        """A reader was shown this: does it mean what was said?"""
+        if body != self.bodies.get(body["id"]):
+            self.world.fault(f"another: {body} was shown for {self.bodies.get(body['id'])}")
+
+    # --- judging ---
+
+    @property
+    def newcomers(self) -> list[str]:
+        """Who has joined for sure."""
+        return [u for u, s in self.joins.items() if s.acked and (u, "") not in self.forgiven]
+
+    def judge(self) -> None:
+        """At rest, every graph is what was acked."""
+        model = Graph.of(self.seed)
+        for event in self.events:
+            if event.acked:
+                model.apply(event.fields)
+        for party in self.world.alive(Followers):
+            self.compare(party.name, model, party.node.graph)  # type: ignore[attr-defined]
+        for party in self.world.alive(BizLogic):
+            self.compare(party.name, model, party.node._copy.held)  # type: ignore[attr-defined]
+        for party in self.world.alive(Keeper):
+            missing = [u for u in self.newcomers if u not in party.node.people]  # type: ignore[attr-defined]
+            if missing:
+                raise Failure(f"graph: {party.name} has not heard that {missing[0]} has joined")
+
+    def compare(self, name: str, model: Graph, graph: Graph) -> None:
+        for user in EVERYBODY:
+            if user in model and user not in graph and (user, "") not in self.forgiven:
+                raise Failure(f"graph: {name} does not know {user}")
+            for whom in EVERYBODY:
+                edge = (user, whom)
+                if model.has(*edge) != graph.has(*edge) and edge not in self.forgiven:
+                    words = [w.fields["kind"] for w in self.edges[edge]]
+                    raise Failure(
+                        f"graph: {name} has another word on {user} and {whom} than {words}"
+                    )

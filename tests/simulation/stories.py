@@ -1,0 +1,40 @@
+"""Stories: runs that failed once, shrunk."""
+
+from tests.simulation.settings import Event
+
+# Runs that failed once, shrunk: the setting, what was wrong, and the events that it took.
+STORIES = {
+    "disks: a counter that the disk refused made an old bark look settled": """
+        say ned 2 0; hear outbox-a client 2; hear bizlogic-a outbox-a 2; full outbox-a True;
+        trap inbox-b torn; say ned 2 0; say ann 1 0; hear client outbox-a 3; hear outbox-a client 3;
+        hear client outbox-a 2; hear client outbox-a 1; fire client; hear inbox-b bizlogic-a 1;
+        say ann 2 1; hear client outbox-a 1; hear outbox-a client 2; hear outbox-a client 3""",
+    "rings: a former owner forgot a timeline before all of it was handed over": """
+        say dan 2 1; say ned 5 0; freeze inbox-b; hear outbox-b client 2; hear outbox-a client 9;
+        gone inbox-b; told inbox-a; told bizlogic-a; told bizlogic-b; hear bizlogic-a outbox-b 9;
+        hear inbox-a bizlogic-a 3; kill bizlogic-a 3; hear outbox-a bizlogic-a 3;
+        hear bizlogic-b outbox-a 3; start inbox-c; hear inbox-a bizlogic-b 9; register inbox-c;
+        told inbox-a; told inbox-c; told inbox-c; told inbox-c; dial inbox-a inbox-c; told inbox-c;
+        hear inbox-c inbox-a 3; hear inbox-a inbox-c 3""",
+    "rings: void puts held the place of timelines that were to be handed over": """
+        say ann 1 1; trap inbox-b after; kill inbox-b 0; gone inbox-b; told bizlogic-a;
+        told inbox-a; say ann 1 1; hear outbox-a client 2; hear client outbox-a 2;
+        hear bizlogic-a outbox-a 9; say ann 5 0; hear outbox-a client 3; hear inbox-a bizlogic-a 1;
+        hear bizlogic-a inbox-a 2; hear outbox-a bizlogic-a 1; hear outbox-a client 3;
+        hear bizlogic-a outbox-a 9; hear inbox-a bizlogic-a 3; start inbox-b;
+        hear inbox-a bizlogic-a 3; told inbox-b; register inbox-b; told inbox-a;
+        dial inbox-a inbox-b; told inbox-b; told inbox-b; hear inbox-b inbox-a 9; told inbox-b;
+        hear inbox-a inbox-b 9; hear inbox-b inbox-a 3""",
+    "alone: a reader took for old what its inbox had never sent it": """
+        say ned 5 1; trap inbox-a torn; hear outbox-a client 3; hear bizlogic-a outbox-a 9;
+        hear inbox-a bizlogic-a 9""",
+}
+
+
+def parsed(text: str) -> list[Event]:
+    """The events of a story, as `story` prints them."""
+    return [tuple(map(_value, line.split())) for line in text.split(";")]
+
+
+def _value(word: str) -> object:
+    return int(word) if word.isdecimal() else {"True": True, "False": False}.get(word, word)
