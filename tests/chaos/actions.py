@@ -9,7 +9,6 @@ import tempfile
 
 from tests.chaos.plan import KINDS, Event
 from tests.chaos.scene import Scene
-from tests.chaos.strangers import strangers
 from tests.fleet import DEADLINE_S, Fleet, Service, free_port, until
 
 # More events than a receiver's window of counters is wide: 8,192.
@@ -89,7 +88,7 @@ class Instance:
         """Whoever has started it reads its lines no longer, and it has many to write."""
         process.stop_reading()
         try:
-            waiting = await strangers(self._port, event.hold_s)
+            waiting = await scene.strangers.visit(self._port, event.hold_s)
         finally:
             process.read_again()
         scene.waits.append((event, max(await asyncio.gather(*waiting))))

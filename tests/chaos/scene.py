@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from tests.chaos.journals import Pair, entries, unsettled
 from tests.chaos.plan import Event
+from tests.chaos.strangers import Strangers
 from tests.crowd import Crowd
 from tests.fleet import Audience, Fleet, Producer
 
@@ -48,6 +49,7 @@ class Scene:
     audience: Audience
     done: Counter[str] = field(default_factory=Counter)  # by action, how often
     waits: list[tuple[Event, float]] = field(default_factory=list)  # of the strangers
+    strangers: Strangers = field(default_factory=Strangers)
     # Two followers services whose old journals are put back at once have lost what both had.
     followers: Gate = field(default_factory=Gate)
 

@@ -27,12 +27,25 @@ async def stranger(port: int) -> float:
     return time.monotonic() - begun
 
 
-async def strangers(port: int, seconds: float) -> list[asyncio.Task[float]]:
-    """`MANY` of them, and a few more until the time is over; how long each waits."""
-    begun = time.monotonic()
-    tasks: list[asyncio.Task[float]] = []
-    while (passed_s := time.monotonic() - begun) < seconds:
-        due = min(PER_S * passed_s, MANY + LATER_PER_S * passed_s)
-        tasks += [asyncio.create_task(stranger(port)) for _ in range(len(tasks), int(due))]
-        await asyncio.sleep(0.01)
-    return tasks
+class Strangers:
+    """All of them, wherever they go: at no time more than `PER_S` come."""
+
+    def __init__(self) -> None:
+        self._one_crowd = asyncio.Lock()
+
+    async def visit(self, port: int, seconds: float) -> list[asyncio.Task[float]]:
+        """`MANY` of them, then a few for so long; how long each waits."""
+        tasks: list[asyncio.Task[float]] = []
+        async with self._one_crowd:
+            await self._come(port, tasks, PER_S, MANY / PER_S)
+        await self._come(port, tasks, LATER_PER_S, seconds)
+        return tasks
+
+    async def _come(
+        self, port: int, tasks: list[asyncio.Task[float]], per_s: float, seconds: float
+    ) -> None:
+        begun, before = time.monotonic(), len(tasks)
+        while (passed_s := time.monotonic() - begun) < seconds:
+            due = before + int(per_s * passed_s)
+            tasks += [asyncio.create_task(stranger(port)) for _ in range(len(tasks), due)]
+            await asyncio.sleep(0.01)
