@@ -275,20 +275,24 @@ class Audience(Guest):
         self.shown: dict[str, list[tuple[str, str, str]]] = {r: [] for r in readers}
         self.late: set[tuple[str, str]] = set()
         self.shown_at: list[float] = []
-        self.last_shown: dict[str, float] = {}  # by id, when the last reader was shown it
+        self.last_shown: dict[str, float] = {}  # by id, when the last of `readers` was shown it
         self.excused: set[tuple[str, str]] = set()  # (reader, id) that need not be shown
-        self.newcomers: list[Reader] = []
+        self.refused: list[tuple[str, str]] = []  # newcomers that an inbox does not know, and why
+        self._from_the_start = set(readers)
+        self._reading: list[Reader] = []
         self._targets = targets
 
     async def started(self) -> None:
         self.reader = Reader(self, self.readers, self._show, self._refused, history=0)
+        self._reading.append(self.reader)
 
     def _show(self, reader: str, body: dict[str, Any], late: bool) -> None:
         if late:
             self.late.add((reader, body["id"]))
         self.shown[reader].append((body["user"], body["id"], body["content"]))
         self.shown_at.append(self.now())
-        self.last_shown[body["id"]] = self.shown_at[-1]
+        if reader in self._from_the_start:
+            self.last_shown[body["id"]] = self.shown_at[-1]
 
     def _refused(self, user: str, reason: str) -> None:
         raise AssertionError(f"{user}: {reason}")
@@ -305,9 +309,18 @@ class Audience(Guest):
         """Read the inboxes of these users too, from their first bark on."""
         for reader in readers:
             self.shown[reader] = []
-        more = Reader(self, list(readers), self._show, self._refused, history=wire.MAX_COUNT)
-        self.newcomers.append(more)
+
+        def refused(user: str, reason: str) -> None:
+            self.refused.append((user, reason))
+
+        more = Reader(self, list(readers), self._show, refused, history=wire.MAX_COUNT)
+        self._reading.append(more)
         more.dial()
+
+    @property
+    def gaps(self) -> int:
+        """How often a reader was told that something is no longer retained."""
+        return sum(reader.gaps for reader in self._reading)
 
     def due(self, said: Said) -> set[tuple[str, str]]:
         """(reader, id) for all who are to be shown this bark, if it is acked."""

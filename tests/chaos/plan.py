@@ -40,7 +40,7 @@ HOLD_S = {
     "freeze": (0.2, 6.0),
     "restore": (2.0, 5.0),  # between the copy and its return: time for readers to come back
     "burst": (4.0, 6.0),  # longer than it takes to be given up, and that is three heartbeats
-    "unread": (4.0, 6.0),  # after the pipe is full
+    "unread": (5.0, 7.0),  # after the pipe is full
 }
 # Two cores take some 2,500 events a second through all who have a copy of the graph.
 BETWEEN_BURSTS_S = 8.0
