@@ -50,12 +50,12 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
         *said: Said,
         events: Sequence[Event] = HURT_NOTHING,
         changes: Sequence[tuple[float, float]] = (),
-        waits: Sequence[tuple[Event, float]] = (),
+        refused: Sequence[tuple[Event, int]] = (),
         possible: Collection[str] = (),
         undone: Collection[str] = (),
     ) -> dict[str, list[Any]]:
         record = Record(
-            *(events, said, self.audience, changes, waits, lambda said: possible, undone)
+            *(events, said, self.audience, changes, refused, lambda said: possible, undone)
         )
         return faults(record)
 
@@ -142,11 +142,10 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(self.judge(said), {"refused": [(said.bark.id, "unknown-user")]})
         self.assertEqual(self.judge(said, undone={AUTHOR}), {})
 
-    async def test_a_service_that_lets_strangers_wait_is_blocked(self) -> None:
-        unread = Event(1.0, "unread", "outbox", 2, 5.0)
-        waits = [(unread, 4.4), (unread, 4.9)]
-        found = self.judge(events=[unread], waits=waits)
-        self.assertEqual(found, {"blocked by its log": [("outbox 2", 4.9)]})
+    async def test_a_service_that_refuses_nobody_before_it_is_read_is_blocked(self) -> None:
+        unread = Event(1.5, "unread", "outbox", 2, 5.0)
+        found = self.judge(events=[unread], refused=[(unread, 1), (unread, 0)])
+        self.assertEqual(found, {"blocked by its log": [("outbox 2", 1.5)]})
 
     async def test_a_newcomer_that_an_inbox_does_not_know_is_refused(self) -> None:
         self.audience.refused.append(("new0", "there is no user new0"))

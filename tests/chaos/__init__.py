@@ -11,7 +11,7 @@ What happens when follows from the seed alone:
     restore  it is stopped, its journal is copied, it goes on for some seconds, it is stopped, and
              starts again from the copy
     burst    an inbox is frozen, and while barks wait for it their outbox gets 10,000 events
-    unread   nobody reads what it logs, and 800 strangers have it log something
+    unread   nobody reads what it logs, and 1,200 strangers have it log something
     join     up to four users join, bark, follow, and are followed and mentioned
 
 Before judging, everything frozen is thawed and everything that is down is started again. Then every

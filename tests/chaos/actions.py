@@ -88,10 +88,11 @@ class Instance:
         """Whoever has started it reads its lines no longer, and it has many to write."""
         process.stop_reading()
         try:
-            waiting = await scene.strangers.visit(self._port, event.hold_s)
+            refused, strangers = await scene.strangers.visit(self._port, event.hold_s)
         finally:
             process.read_again()
-        scene.waits.append((event, max(await asyncio.gather(*waiting))))
+        scene.refused.append((event, refused))
+        await asyncio.gather(*strangers)
 
     async def _restore(self, event: Event, scene: Scene) -> None:
         """A copy of its journal is put back when the journal has gone on."""

@@ -11,9 +11,6 @@ from tests.fleet import Audience, Said
 # The longest that a reader may wait for a bark if all that happens is that the logs of services are
 # not read. As long as it takes until a frozen service is given up.
 MAX_WAIT_S = 3.0 * SCALE
-# A service that is blocked by its log answers those who come after the crowd when it is read again.
-# The machine is busy: one that is not blocked may be slow. But not as slow as that.
-ANSWERED_BEFORE_S = 0.5
 # What is done to a service that does not keep it from working.
 HARMLESS = {"join", "unread"}
 
@@ -25,7 +22,7 @@ class Record(NamedTuple):
     said: Sequence[Said]
     audience: Audience
     changes: Sequence[tuple[float, float]]  # when a manifold came, went or stood still
-    waits: Sequence[tuple[Event, float]]  # how long strangers waited, at most
+    refused: Sequence[tuple[Event, int]]  # strangers that a service refused while it was not read
     possible: Callable[[Said], Collection[str]]  # who else may be shown a bark
     undone: Collection[str]  # users who are none
 
@@ -49,9 +46,9 @@ def faults(record: Record) -> dict[str, list[Any]]:
     result["refused"] += audience.refused
     result["astray"] = _astray(record)
     result["blocked by its log"] = [
-        (f"{event.kind} {event.number}", round(wait_s, 1))
-        for event, wait_s in record.waits
-        if wait_s > event.hold_s - ANSWERED_BEFORE_S
+        (f"{event.kind} {event.number}", event.at_s)
+        for event, refused in record.refused
+        if not refused
     ]
     if HARMLESS.issuperset(event.action for event in record.events):
         slow = slowest_s(record)

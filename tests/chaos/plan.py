@@ -26,10 +26,12 @@ KINDS = {
     "followers": Kind(2, 1, lambda fleet, port: fleet.followers(port=port), False, ("restore",)),
     "inbox": Kind(
         *(2, 1, lambda fleet, port: fleet.inbox("--keep", KEEP, port=port), True),
-        ("restore", "burst", "burst"),
+        ("restore", "restore", "burst", "burst", "burst"),
     ),
     "bizlogic": Kind(2, 1, lambda fleet, port: fleet.bizlogic(port=port), False, ()),
-    "outbox": Kind(3, 1, lambda fleet, port: fleet.outbox(port=port), True, ("restore",)),
+    "outbox": Kind(
+        *(3, 1, lambda fleet, port: fleet.outbox(port=port), True), ("restore", "restore")
+    ),
 }
 # What is done to all kinds, the likelier the more often it is here.
 TO_ALL = ("kill", "kill", "freeze", "stop", "unread")
@@ -38,10 +40,12 @@ HOLD_S = {
     "kill": (0.1, 4.0),
     "stop": (0.1, 4.0),
     "freeze": (0.2, 6.0),
-    "restore": (2.0, 5.0),  # between the copy and its return: time for readers to come back
+    "restore": (2.0, 4.0),  # between the copy and its return: time for readers to come back
     "burst": (4.0, 6.0),  # longer than it takes to be given up, and that is three heartbeats
     "unread": (5.0, 7.0),  # after the pipe is full
 }
+# What an action takes besides, about: starts, stops, the pipe to be filled.
+MORE_S = {"kill": 1.0, "stop": 2.0, "freeze": 0.5, "restore": 6.0, "burst": 0.5, "unread": 5.0}
 # Two cores take some 2,500 events a second through all who have a copy of the graph.
 BETWEEN_BURSTS_S = 8.0
 # Not an instance: people join. There are `number` of them.
@@ -75,16 +79,23 @@ def plan(
     choices = {k: [a for a in TO_ALL + KINDS[k].more if a in actions] for k in kinds}
     victims = [kind for kind in kinds if choices[kind]]
     events = []
-    at, quiet_until = 1.0, 0.0
+    at = 1.0
+    busy: dict[object, float] = {}  # until when; who shall suffer when it is is spared
     while at < seconds and victims:
         kind = dice.choice(victims)
         number = dice.randrange(KINDS[kind].first + KINDS[kind].spare)
         action = dice.choice(choices[kind])
         hold_s = dice.uniform(*HOLD_S[action])
-        if action != "burst" or at >= quiet_until:
+        takes: list[object] = [(kind, number)]
+        if action == "burst":
+            takes.append(action)
+        elif (kind, action) == ("followers", "restore"):
+            takes += [(kind, i) for i in range(KINDS[kind].first + KINDS[kind].spare)]
+        if all(busy.get(each, 0.0) <= at for each in takes):
             events.append(Event(round(at, 2), action, kind, number, round(hold_s, 1)))
+            busy |= dict.fromkeys(takes, at + hold_s + MORE_S[action])
             if action == "burst":
-                quiet_until = at + BETWEEN_BURSTS_S
+                busy[action] = at + BETWEEN_BURSTS_S
         at += dice.expovariate(1 / 1.2) + 0.1
     at = 0.5
     while at < seconds:

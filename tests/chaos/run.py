@@ -109,7 +109,7 @@ class Run:
             said=said,
             audience=audience,
             changes=self._changes,
-            waits=scene.waits,
+            refused=scene.refused,
             possible=newcomers.possible,
             undone=newcomers.undone,
         )
@@ -122,7 +122,6 @@ class Run:
             "late": len(audience.late),
             "events": len(scene.crowd.asked),
             "slowest_s": round(slowest_s(record), 1),
-            "waited_s": round(max((wait_s for _, wait_s in scene.waits), default=0.0), 1),
             # What restored journals took away, of barks and of events.
             "excused": [
                 len(audience.excused - shown),

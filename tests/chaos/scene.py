@@ -48,7 +48,8 @@ class Scene:
     producer: Producer
     audience: Audience
     done: Counter[str] = field(default_factory=Counter)  # by action, how often
-    waits: list[tuple[Event, float]] = field(default_factory=list)  # of the strangers
+    # By event, how many strangers were refused while nobody read that they were.
+    refused: list[tuple[Event, int]] = field(default_factory=list)
     strangers: Strangers = field(default_factory=Strangers)
     # Two followers services whose old journals are put back at once have lost what both had.
     followers: Gate = field(default_factory=Gate)

@@ -3,17 +3,16 @@
 import asyncio
 import time
 
-# So many fill a pipe of 64 KiB with the lines that a service logs of them.
-MANY = 800
-PER_S = 250.0
+# So many fill a pipe of 64 KiB, and what its reader has buffered, with a line of 80 bytes for each.
+MANY = 1_200
+PER_S = 300.0
 LATER_PER_S = 10.0
 # Long enough for a service to be read again.
 PATIENCE_S = 30.0
 
 
-async def stranger(port: int) -> float:
-    """How long one waits until it is refused."""
-    begun = time.monotonic()
+async def stranger(port: int) -> None:
+    """One comes, and is refused."""
     try:
         async with asyncio.timeout(PATIENCE_S):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -24,7 +23,6 @@ async def stranger(port: int) -> float:
                 writer.transport.abort()
     except OSError:  # also a time-out
         pass
-    return time.monotonic() - begun
 
 
 class Strangers:
@@ -33,19 +31,25 @@ class Strangers:
     def __init__(self) -> None:
         self._one_crowd = asyncio.Lock()
 
-    async def visit(self, port: int, seconds: float) -> list[asyncio.Task[float]]:
-        """`MANY` of them, then a few for so long; how long each waits."""
-        tasks: list[asyncio.Task[float]] = []
+    async def visit(self, port: int, seconds: float) -> tuple[int, list[asyncio.Task[None]]]:
+        """`MANY` of them, then a few for so long: how many of these are refused by then.
+
+        To be awaited afterwards are all of them.
+        """
+        crowd: list[asyncio.Task[None]] = []
         async with self._one_crowd:
-            await self._come(port, tasks, PER_S, MANY / PER_S)
-        await self._come(port, tasks, LATER_PER_S, seconds)
-        return tasks
+            await self._come(port, crowd, PER_S, MANY / PER_S)
+        few: list[asyncio.Task[None]] = []
+        await self._come(port, few, LATER_PER_S, seconds)
+        return sum(task.done() for task in few), crowd + few
 
     async def _come(
-        self, port: int, tasks: list[asyncio.Task[float]], per_s: float, seconds: float
+        self, port: int, tasks: list[asyncio.Task[None]], per_s: float, seconds: float
     ) -> None:
-        begun, before = time.monotonic(), len(tasks)
+        begun = time.monotonic()
         while (passed_s := time.monotonic() - begun) < seconds:
-            due = before + int(per_s * passed_s)
-            tasks += [asyncio.create_task(stranger(port)) for _ in range(len(tasks), due)]
+            tasks += [
+                asyncio.create_task(stranger(port))
+                for _ in range(len(tasks), int(per_s * passed_s))
+            ]
             await asyncio.sleep(0.01)
