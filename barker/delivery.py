@@ -20,7 +20,7 @@ The links are `barker.peers`'.
 
 import bisect
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, groupby, islice, repeat
 from operator import attrgetter
 from typing import NamedTuple, Protocol
@@ -259,12 +259,11 @@ class Delivery(Peers):
         lane.link = self._link_for(name)
         return lane
 
-    def _replace(self, puts: Iterable[Put], *, first: bool = False) -> None:
+    def _replace(self, waiting: deque[Put], *, first: bool = False) -> None:
         """Place puts anew that were placed before; each counts once in its job's `pending`.
 
         None is forgotten by an exception: what is left over then is tried again in a moment.
         """
-        waiting = deque(puts)
         try:
             while waiting:
                 put = waiting[0]
@@ -303,14 +302,14 @@ class Delivery(Peers):
         """The route is another one: place everything anew that no live owner has been sent."""
         self._placed = self.route
         self._pieces.clear()
-        puts: list[Put] = []
+        puts: deque[Put] = deque()
         for name, lane in list(self._lanes.items()):
             if not name and self.route.policy == ORDERED:
                 continue  # one lane for all, whoever the targets are: a long queue stays as it is
             puts += lane.window.take_waiting()
             if self.route.policy == CONSISTENT and name not in self.route.by_name:
                 self.again += lane.window.rewind()
-                puts = lane.window.take_waiting() + puts
+                puts.extendleft(reversed(lane.window.take_waiting()))
                 del self._lanes[name]
         puts += self._homeless
         self._homeless.clear()
@@ -369,11 +368,11 @@ class Delivery(Peers):
     def _ask_again(self) -> None:
         """Everything that was put off goes before all that was not sent yet, since it is older."""
         self._asking = False
-        again, self._again = self._again, []
         for lane in self._lanes.values():
-            again += lane.window.take_put_off()
+            self._again += lane.window.take_put_off()
             if lane.window.holds_back:  # something that was sent has no answer yet
                 self._ask_again_soon()
         self._disordered = True
-        self._replace(reversed(again), first=True)
+        again, self._again = deque(reversed(self._again)), []
+        self._replace(again, first=True)
         self.pump()

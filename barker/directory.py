@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from barker import state, wire
 from barker.arguments import DIRECTORY_PORT
 from barker.dialing import BACKOFF_MAX_S, CONNECT_TIMEOUT_S
+from barker.faults import contained
 from barker.greeting import Identity
 from barker.link import Link, Message
 from barker.routing import CONSISTENT, Route, Target, matches, split
@@ -208,14 +209,16 @@ class Directory(Service):
             routes = self._routes_message(address)
             for link, prefixes in self._watchers.items():
                 if any(matches(prefix, address) for prefix in prefixes):
-                    link.send(routes)
+                    with contained(link, link.abort):
+                        link.send(routes)
         for link, wanted in self._resolvers.items():
-            for address, last in wanted.items():
-                if split(address)[0] in changed or address in changed:
-                    target = self._choose(address)
-                    if target != last:
-                        wanted[address] = target
-                        link.send(_target(address, target))
+            with contained(link, link.abort):
+                for address, last in wanted.items():
+                    if split(address)[0] in changed or address in changed:
+                        target = self._choose(address)
+                        if target != last:
+                            wanted[address] = target
+                            link.send(_target(address, target))
 
     def _settled(self, epoch: str) -> None:
         if epoch != self.epoch:
@@ -223,11 +226,13 @@ class Directory(Service):
         self._settling = False
         log.info("settled; services: %d", sum(map(bool, self._services.values())))
         for link, prefixes in self._watchers.items():
-            for prefix in prefixes:
-                self.on_watch(link, {"prefix": prefix})
+            with contained(link, link.abort):
+                for prefix in prefixes:
+                    self.on_watch(link, {"prefix": prefix})
         for link, wanted in self._resolvers.items():
-            for address in wanted:
-                self.on_resolve(link, {"address": address})
+            with contained(link, link.abort):
+                for address in wanted:
+                    self.on_resolve(link, {"address": address})
 
     def _route(self, address: str) -> Route:
         route = self._routes.get(address)

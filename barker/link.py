@@ -31,6 +31,7 @@ from typing import Any
 
 from barker import wire
 from barker.arrivals import read_directly
+from barker.faults import contained
 from barker.framing import Framing
 from barker.greeting import Greeted, Greeting
 from barker.wire import BarkerError, ProtocolError
@@ -204,7 +205,8 @@ class Link:
         with contextlib.suppress(OSError):
             await self._writer.drain()
             if not self.closed:
-                work()
+                with contained(self, self.abort):
+                    work()
 
     # --- receiving ---
 

@@ -35,6 +35,9 @@ class FakeLink:
         self.lines += lines
         self.left = len(self.lines)
 
+    def abort(self) -> None:
+        raise AssertionError("nothing went wrong")
+
 
 class ParcelTest(unittest.TestCase):
     def setUp(self) -> None:
