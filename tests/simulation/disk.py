@@ -35,7 +35,7 @@ class Files:
     """Instead of `os`, in journals: a write may be followed by an exception."""
 
     def __init__(self) -> None:
-        self.written: Callable[[], None] = bool
+        self.written: Callable[[], object] = bool
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
