@@ -193,7 +193,7 @@ class Party:
             for op, handler in ops.items():
                 ops[op] = self.watched(f"{kind}.{op}", handler, spots)
             for step in STEPS:
-                if hasattr(part, step):
+                if callable(getattr(type(part), step, None)):
                     work = self.watched(f"{kind}.{step}", getattr(part, step), spots)
                     setattr(part, step, work)
         if hasattr(self.node, "journal"):
