@@ -8,33 +8,46 @@ unexpected.
 
 import argparse
 import asyncio
-import atexit
 import contextlib
 import os
 import pathlib
-import queue
-import random
-import re
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
-import time
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any
 
 from barker import barks, state, wire
-from barker.arguments import LEASH
 from barker.bark import new_id, now_ms
 from barker.bizlogic import Targets
 from barker.delivery import Delivery, Job, Put
 from barker.listen import Reader
 from barker.node import Node
-from barker.processes import NO_BROWSER
+from tests.children import (
+    DEADLINE_S,
+    SCALE,
+    SLOW,
+    Process,
+    Service,
+    free_port,
+    free_shift,
+    run_to_its_end,
+    until,
+)
+
+# Whoever has a fleet needs these too.
+__all__ = [
+    "DEADLINE_S",
+    "SCALE",
+    "SLOW",
+    "Process",
+    "Service",
+    "free_port",
+    "free_shift",
+    "run_to_its_end",
+    "until",
+]
 
 CERTIFICATES = state.ROOT / "tests" / "certificates"
 TLS_FLAGS = (
@@ -42,11 +55,6 @@ TLS_FLAGS = (
     *("--tls-key", str(CERTIFICATES / "service.key")),
     *("--tls-ca", str(CERTIFICATES / "authority.pem")),
 )
-
-# One variable scales every deadline, for machines that are slow or busy.
-SCALE = float(os.environ.get("BARKER_TEST_SCALE", "1"))
-DEADLINE_S = 20.0 * SCALE
-SLOW = bool(os.environ.get("BARKER_SLOW"))
 
 
 def copy_of_the_project(root: pathlib.Path) -> pathlib.Path:
@@ -62,167 +70,6 @@ def copy_of_the_project(root: pathlib.Path) -> pathlib.Path:
         if ours.is_dir():
             shutil.copytree(ours, copys)
     return root
-
-
-# Sockets that hold claims; macOS gives a process 256 files, unless it asks for more.
-MAX_CLAIMS = 100
-_claims: deque[socket.socket] = deque()
-
-
-@atexit.register
-def _give_up_claims() -> None:
-    for holder in _claims:
-        holder.close()
-
-
-def claim(port: int) -> bool:
-    """Is this port free? Then no other test on this machine is given it for a good while.
-
-    A service takes its port later, and may be killed and started anew. So what holds the claim is a
-    socket of UDP, which has ports of its own: none of our services is in its way. It is given up
-    when `MAX_CLAIMS` more have been made.
-    """
-    holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        holder.bind(("127.0.0.1", port))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-    except OSError:
-        holder.close()
-        return False
-    _claims.append(holder)
-    if len(_claims) > MAX_CLAIMS:
-        _claims.popleft().close()
-    return True
-
-
-def free_port() -> int:
-    """A port nobody uses, below those that the system gives to outgoing connections.
-
-    So a service that is killed finds it free again when it is started anew.
-    """
-    while not claim(port := random.SystemRandom().randrange(10_000, 30_000)):
-        pass
-    return port
-
-
-def free_shift(ports: Collection[int]) -> int:
-    """What to add to all of these ports so that every one of them is free."""
-    for _ in range(100):
-        shift = free_port() - min(ports)
-        others = {port + shift for port in ports if port != min(ports)}
-        if max(others) > 65535 or not NO_BROWSER.isdisjoint({*others, shift + min(ports)}):
-            continue
-        if all(map(claim, others)):
-            return shift
-    raise AssertionError("no free ports")
-
-
-async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Wait in the loop until `condition()` is true; AssertionError with `what` at the deadline."""
-    end = time.monotonic() + deadline_s
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {deadline_s:g} s: {what}")
-        await asyncio.sleep(0.005)
-
-
-def run_to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """A coroutine that waits for nothing but its next turn, without a loop."""
-    with contextlib.suppress(StopIteration):
-        while True:
-            work.send(None)
-
-
-class Process:
-    """One child; its lines are kept as they come."""
-
-    def __init__(self, argv: Sequence[str], cwd: pathlib.Path, **popen: Any) -> None:
-        self.argv = argv
-        self.lines: list[str] = []
-        self._more: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self.child = subprocess.Popen(
-            [sys.executable, *argv],
-            cwd=cwd,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            env={**os.environ, LEASH: "1", "PYTHONUNBUFFERED": "1"},
-            **popen,
-        )
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def __repr__(self) -> str:
-        return f"{' '.join(self.argv)} [{self.pid}]\n  " + "\n  ".join(self.lines[-15:])
-
-    @property
-    def pid(self) -> int:
-        return self.child.pid
-
-    def _read(self) -> None:
-        assert self.child.stdout
-        for line in self.child.stdout:
-            self.lines.append(line.rstrip("\n"))
-            self._more.put(self.lines[-1])
-        self._more.put(None)
-
-    def wait_for(self, pattern: str, deadline_s: float = DEADLINE_S) -> re.Match[str]:
-        """The first line, of those not yet waited for, in which `pattern` is found."""
-        end = time.monotonic() + deadline_s
-        while True:
-            try:
-                line = self._more.get(timeout=max(0.001, end - time.monotonic()))
-            except queue.Empty:
-                raise AssertionError(f"no {pattern!r} within {deadline_s:g} s: {self!r}") from None
-            if line is None:
-                self.child.wait(DEADLINE_S)
-                raise AssertionError(f"ended without {pattern!r}: {self!r}")
-            found = re.search(pattern, line)
-            if found:
-                return found
-
-    def ended(self, deadline_s: float = DEADLINE_S) -> int:
-        """Wait for its end; the exit status."""
-        try:
-            status = self.child.wait(deadline_s)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"still runs after {deadline_s:g} s: {self!r}") from None
-        self._thread.join(DEADLINE_S)
-        return status
-
-    def signal(self, number: int) -> None:
-        self.child.send_signal(number)
-
-    def kill(self) -> None:
-        """As kill -9 does."""
-        self.child.kill()
-        self.ended()
-
-    def freeze(self) -> None:
-        self.signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self.signal(signal.SIGCONT)
-
-    def close(self) -> None:
-        """Stop it for good, whatever state it is in."""
-        if self.child.poll() is None:
-            self.child.kill()
-            self.child.wait()
-        for pipe in (self.child.stdin, self.child.stdout):
-            if pipe:
-                self._thread.join(1.0)
-                with contextlib.suppress(OSError):
-                    pipe.close()
-
-
-class Service(Process):
-    """A child that has said READY; `port` is where."""
-
-    port: int
 
 
 class Fleet:
@@ -347,32 +194,40 @@ class Said:
 
     void = False
 
-    def __init__(self, bark: barks.Bark) -> None:
+    def __init__(self, bark: barks.Bark, said_at: float, also: Collection[str]) -> None:
         self.bark = bark
+        self.said_at = said_at
+        self.also = also  # readers it is due to besides those that the world has for it
         self.pending = 0
         self.acked_at: float | None = None
         self.refused: str | None = None
 
 
 class Producer(Guest):
-    """Says numbered barks: each author's content is "1", "2", "3", ..."""
+    """Says numbered barks: each author's content is "1", "2", "3", ..., and a text if one is given.
+
+    `also` may be replaced: by author and text, who must be shown a bark besides those whom the
+    world has for it.
+    """
 
     kind = "producer"
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
         self.said: list[Said] = []
+        self.also: Callable[[str, str], Collection[str]] = lambda user, text: ()
         self._numbers: Counter[str] = Counter()
 
     async def started(self) -> None:
         self._mouth = _Mouth(self)
 
-    def say(self, users: Sequence[str]) -> None:
+    def say(self, users: Sequence[str], text: str = "") -> None:
         """One bark for each of `users`, on its way at once."""
         for user in users:
             self._numbers[user] += 1
-            bark = barks.Bark(new_id(), user, str(self._numbers[user]), now_ms())
-            said = Said(bark)
+            content = f"{self._numbers[user]} {text}".strip()
+            bark = barks.Bark(new_id(), user, content, now_ms())
+            said = Said(bark, self.now(), self.also(user, text))
             self.said.append(said)
             self._mouth.put((f"outbox/{user}",), wire.unstamped(barks.encode_bark(bark)), said)
         self._mouth.pump()
@@ -420,16 +275,24 @@ class Audience(Guest):
         self.shown: dict[str, list[tuple[str, str, str]]] = {r: [] for r in readers}
         self.late: set[tuple[str, str]] = set()
         self.shown_at: list[float] = []
+        self.last_shown: dict[str, float] = {}  # by id, when the last of `readers` was shown it
+        self.excused: set[tuple[str, str]] = set()  # (reader, id) that need not be shown
+        self.refused: list[tuple[str, str]] = []  # newcomers that an inbox does not know, and why
+        self._from_the_start = set(readers)
+        self._reading: list[Reader] = []
         self._targets = targets
 
     async def started(self) -> None:
         self.reader = Reader(self, self.readers, self._show, self._refused, history=0)
+        self._reading.append(self.reader)
 
     def _show(self, reader: str, body: dict[str, Any], late: bool) -> None:
         if late:
             self.late.add((reader, body["id"]))
         self.shown[reader].append((body["user"], body["id"], body["content"]))
         self.shown_at.append(self.now())
+        if reader in self._from_the_start:
+            self.last_shown[body["id"]] = self.shown_at[-1]
 
     def _refused(self, user: str, reason: str) -> None:
         raise AssertionError(f"{user}: {reason}")
@@ -442,14 +305,37 @@ class Audience(Guest):
             "every inbox has answered",
         )
 
+    def welcome(self, readers: Sequence[str]) -> None:
+        """Read the inboxes of these users too, from their first bark on."""
+        for reader in readers:
+            self.shown[reader] = []
+
+        def refused(user: str, reason: str) -> None:
+            self.refused.append((user, reason))
+
+        more = Reader(self, list(readers), self._show, refused, history=wire.MAX_COUNT)
+        self._reading.append(more)
+        more.dial()
+
+    @property
+    def gaps(self) -> int:
+        """How often a reader was told that something is no longer retained."""
+        return sum(reader.gaps for reader in self._reading)
+
+    def due(self, said: Said) -> set[tuple[str, str]]:
+        """(reader, id) for all who are to be shown this bark, if it is acked."""
+        targets = self._targets.of(said.bark.user, said.bark.content)
+        readers = {*(address.partition("/")[2] for address in targets), *said.also}
+        return {(reader, said.bark.id) for reader in readers}
+
     def expected(self, said: Sequence[Said]) -> Counter[tuple[str, str]]:
         """(reader, id) for everything that should be shown, once each."""
         return Counter(
-            (address.partition("/")[2], s.bark.id)
+            key
             for s in said
             if s.acked_at is not None
-            for address in self._targets.of(s.bark.user, s.bark.content)
-            if address.partition("/")[2] in self.shown
+            for key in self.due(s)
+            if key[0] in self.shown and key not in self.excused
         )
 
     def verdict(self, said: Sequence[Said]) -> dict[str, list[Any]]:
@@ -463,9 +349,10 @@ class Audience(Guest):
             for author, id_, content in shown:
                 if id_ not in known:
                     continue  # somebody else's: counts as unexpected, and may be any text
-                if int(content) < last[author] and (reader, id_) not in self.late:
+                number = int(content.partition(" ")[0])
+                if number < last[author] and (reader, id_) not in self.late:
                     disorder.append((reader, author, id_, content, last[author]))
-                last[author] = max(last[author], int(content))
+                last[author] = max(last[author], number)
         return {
             "lost": [key for key in due if key not in got],
             "twice": [key for key, times in got.items() if times > 1],

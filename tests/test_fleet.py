@@ -1,4 +1,4 @@
-"""What tests rely on: two that run at the same time are never given the same port."""
+"""Ports for tests: two that run at the same time are never given the same one."""
 
 import socket
 import subprocess
@@ -6,28 +6,28 @@ import sys
 import unittest
 
 from barker import state
-from tests import fleet
+from tests import children
 
 
 class PortsTest(unittest.TestCase):
     def test_a_claimed_port_is_claimed_for_every_process_and_free_for_a_service(self) -> None:
-        port = fleet.free_port()
-        self.assertFalse(fleet.claim(port))
-        code = f"from tests import fleet; print(fleet.claim({port}))"
+        port = children.free_port()
+        self.assertFalse(children.claim(port))
+        code = f"from tests import children; print(children.claim({port}))"
         run = [sys.executable, "-c", code]
         said = subprocess.run(run, cwd=state.ROOT, capture_output=True, text=True, timeout=60)
         self.assertEqual((said.stdout, said.stderr), ("False\n", ""))
         with socket.create_server(("127.0.0.1", port)):
-            self.assertFalse(fleet.claim(port))
+            self.assertFalse(children.claim(port))
 
     def test_a_port_that_somebody_listens_at_is_not_free(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
-            self.assertFalse(fleet.claim(server.getsockname()[1]))
+            self.assertFalse(children.claim(server.getsockname()[1]))
 
     def test_claims_are_given_up_so_that_files_do_not_run_out(self) -> None:
-        for _ in range(fleet.MAX_CLAIMS + 10):
-            fleet.free_port()
-        self.assertEqual(len(fleet._claims), fleet.MAX_CLAIMS)
+        for _ in range(children.MAX_CLAIMS + 10):
+            children.free_port()
+        self.assertEqual(len(children._claims), children.MAX_CLAIMS)
 
 
 if __name__ == "__main__":

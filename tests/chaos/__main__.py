@@ -1,0 +1,46 @@
+"""See ``tests/chaos/__init__.py``."""
+
+import argparse
+import asyncio
+import random
+import sys
+
+from tests import chaos
+from tests.chaos.plan import HOLD_S, KINDS
+from tests.chaos.run import Run, report
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos",
+        description=chaos.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--seconds", type=float, default=60.0, help="(default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=random.randrange(10_000))
+    parser.add_argument("--rate", type=float, default=200.0, help="barks a second (%(default)s)")
+    parser.add_argument(
+        "--kinds",
+        default=",".join(KINDS),
+        help="what is tortured (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--actions",
+        default=",".join(HOLD_S),
+        help="what is done to it (default: %(default)s)",
+    )
+    args = parser.parse_args(argv)
+    kinds, actions = args.kinds.split(","), args.actions.split(",")
+    run = Run(args.seed, args.seconds, args.rate, kinds, actions)
+    try:
+        asyncio.run(run.go())
+    except AssertionError as fault:
+        print(fault, file=sys.stderr)
+        print(report(run))
+        return 1
+    print(report(run))
+    return 1 if run.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""What a journal's folder holds, read from outside: what it takes away to put an old copy back.
+
+The owner of a journal may do that. What was acked between the copy and its return may be gone by
+it, and nothing else: of an outbox, what it had not got rid of; of an inbox, what it had retained,
+for those who have not been shown it.
+"""
+
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from barker import wire
+
+Pair = tuple[str, str]  # reader and id
+
+
+def _records(folder: pathlib.Path) -> Iterator[dict[str, Any]]:
+    """Every sound record, in order; see `barker.journal`."""
+    for path in sorted(folder.glob("*.log")):
+        for record in path.read_bytes().split(b"\n"):
+            try:
+                yield wire.decode_record(record[9:])
+            except wire.BarkerError:
+                continue  # torn, by a kill
+
+
+def unsettled(folder: pathlib.Path) -> set[str]:
+    """Ids of what an outbox has taken over, and does not know to be anybody else's."""
+    waiting: dict[bool, list[tuple[int, str]]] = {False: [], True: []}  # by: is it an event?
+    for record in _records(folder):
+        settled = {}
+        if record["op"] in ("put", "puts"):
+            for put in wire.puts_in(record):
+                waiting["kind" in put.fields].append((put.n, put.fields["id"]))
+        elif record["op"] == "segment":
+            settled = {False: record["settled"], True: record["settled_events"]}
+        elif record["op"] == "ack":
+            settled = {"address" in record: record["seq"]}
+        for queue, up_to in settled.items():
+            waiting[queue] = [(n, id_) for n, id_ in waiting[queue] if n > up_to]
+    return {id_ for queue in waiting.values() for _, id_ in queue}
+
+
+def entries(folder: pathlib.Path) -> set[Pair]:
+    """What an inbox has had."""
+    found: set[Pair] = set()
+    for record in _records(folder):
+        if record["op"] in ("put", "puts"):
+            for put in wire.puts_in(record):
+                found |= {(a.partition("/")[2], put.fields["id"]) for a in put.addresses}
+        elif record["op"] == "timeline":
+            reader = record["address"].partition("/")[2]
+            found |= {(reader, json.loads(entry["body"])["id"]) for entry in record["entries"]}
+    return found

@@ -1,0 +1,83 @@
+"""The judge: holds what authors were told against what readers were shown."""
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
+
+from tests.chaos.plan import KINDS, PEOPLE, Event
+from tests.children import SCALE
+from tests.fleet import Audience, Said
+
+# The longest that a reader may wait for a bark if all that happens is that the logs of services are
+# not read. As long as it takes until a frozen service is given up.
+MAX_WAIT_S = 3.0 * SCALE
+# What is done to a service that does not keep it from working.
+HARMLESS = {"join", "unread"}
+
+
+class Record(NamedTuple):
+    """What has happened."""
+
+    events: Sequence[Event]
+    said: Sequence[Said]
+    audience: Audience
+    changes: Sequence[tuple[float, float]]  # when a manifold came, went or stood still
+    refused: Sequence[tuple[Event, int]]  # strangers that a service refused while it was not read
+    possible: Callable[[Said], Collection[str]]  # who else may be shown a bark
+    undone: Collection[str]  # users who are none
+
+
+def faults(record: Record) -> dict[str, list[Any]]:
+    """By kind, what is wrong; kinds of which there is nothing are left out."""
+    audience, by_id = record.audience, {s.bark.id: s for s in record.said}
+    result = audience.verdict(record.said)
+    if any(event.kind != PEOPLE and KINDS[event.kind].on_ring for event in record.events):
+        disorder = result["out of order"]
+        result["out of order"] = [d for d in disorder if not _moved(record, by_id[d[2]])]
+    else:
+        result["late"] = sorted(audience.late)
+    # Everything is retained here, so a reader that is told of a gap was told wrong.
+    result["gaps"] = [(audience.gaps,)] if audience.gaps else []
+    result["refused"] = [
+        (s.bark.id, s.refused)
+        for s in record.said
+        if s.refused and s.bark.user not in record.undone
+    ]
+    result["refused"] += audience.refused
+    result["astray"] = _astray(record)
+    result["blocked by its log"] = [
+        (f"{event.kind} {event.number}", event.at_s)
+        for event, refused in record.refused
+        if not refused
+    ]
+    if HARMLESS.issuperset(event.action for event in record.events):
+        slow = slowest_s(record)
+        result["slow"] = [(round(slow, 1),)] if slow > MAX_WAIT_S else []
+    return {name: some for name, some in result.items() if some}
+
+
+def slowest_s(record: Record) -> float:
+    """The longest time from when a bark was said to when the last reader was shown it."""
+    shown = record.audience.last_shown
+    return max((shown[s.bark.id] - s.said_at for s in record.said if s.bark.id in shown), default=0)
+
+
+def _astray(record: Record) -> list[tuple[str, str]]:
+    """What was shown to readers whom it was never for."""
+    got: dict[str, set[str]] = {}
+    for reader, shown in record.audience.shown.items():
+        for _, id_, _ in shown:
+            got.setdefault(id_, set()).add(reader)
+    return [
+        (reader, s.bark.id)
+        for s in record.said
+        for reader in got.get(s.bark.id, ())
+        if (reader, s.bark.id) not in record.audience.due(s) and reader not in record.possible(s)
+    ]
+
+
+def _moved(record: Record, said: Said) -> bool:
+    """Was any share of the rings on its way from one owner to another while the bark was?"""
+    put_at = said.bark.at / 1000 - time.time() + time.monotonic()
+    now = record.audience.now()
+    return any(begun < now and put_at < ended for begun, ended in record.changes)

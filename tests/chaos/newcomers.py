@@ -1,0 +1,131 @@
+"""Users who join while everything else happens, who bark, follow, and are followed and mentioned.
+
+What is due follows from what they are told. Who was told that a join is acked may bark, and reads
+it; what a list says (``graph/USER``) holds, so whoever is a follower there is shown what is barked
+from then on, and whoever exists there may be mentioned and followed.
+"""
+
+import asyncio
+import functools
+import random
+from collections.abc import Callable, Collection, Sequence
+
+from barker.barks import mentions
+from barker.events import FOLLOW, JOIN
+from tests.crowd import Asked, Crowd
+from tests.fleet import Audience, Producer, Said, until
+
+# From one bark of a newcomer, or to one, to the next.
+CHAT_EVERY_S = 0.05
+
+
+class Newcomers:
+    """All who have joined so far. Use: `wave` for some more of them, `chat` meanwhile."""
+
+    def __init__(
+        self,
+        crowd: Crowd,
+        producer: Producer,
+        audience: Audience,
+        old: Sequence[str],
+        seed: int,
+    ) -> None:
+        """`old` are users whom everybody knows."""
+        self.joined = 0
+        self.known: list[str] = []  # whose join holds
+        self.undone: set[str] = set()  # whose join an old journal has taken away
+        self._crowd = crowd
+        self._producer = producer
+        self._audience = audience
+        self._old = old
+        self._dice = random.Random(seed)
+        self._asked: dict[str, set[str]] = {}  # by author, who was ever asked to follow
+        self._followers: dict[str, set[str]] = {}  # by author, whose follow holds
+        producer.also = self._due
+
+    def _due(self, author: str, text: str) -> Collection[str]:
+        """Whom a bark of this moment is to be shown, besides those whom the world has for it."""
+        mentioned = {name for name in mentions(text) if name in self.known}
+        return self._followers.get(author, set()) | mentioned
+
+    def possible(self, said: Said) -> set[str]:
+        """Who may have been shown a bark, whenever it was put to inboxes."""
+        return self._asked.get(said.bark.user, set()) | set(mentions(said.bark.content))
+
+    async def wave(self, count: int, deadline_s: float) -> None:
+        """So many join. AssertionError if it does not come to hold before the deadline."""
+        names = [f"new{self.joined + i}" for i in range(count)]
+        self.joined += count
+        joins = {name: self._crowd.ask(JOIN, name) for name in names}
+        await self._answered(joins.values(), deadline_s)
+        # An outbox has acked it, and nobody else need have heard of it yet.
+        self._producer.say(names)
+        follows = [self._follow(name, self._dice.choice(self._old)) for name in names]
+        if self.known:
+            follows.append(self._follow(names[0], self._dice.choice(self.known)))
+        for name in names:
+            self._crowd.lists.ask(name)
+        exists = self._crowd.lists.exists
+        await self._all_hold(
+            [(joins[name], functools.partial(exists, name)) for name in names], deadline_s
+        )
+        there = [name for name in names if exists(name)]
+        self.undone.update(set(names) - set(there))
+        self._audience.welcome(there)
+        self.known += there
+        follows += [self._follow(self._dice.choice(self._old), name) for name in there]
+        await self._come_to_hold(follows, deadline_s)
+
+    def _follow(self, user: str, whom: str) -> Asked:
+        self._asked.setdefault(whom, set()).add(user)
+        asked = self._crowd.ask(FOLLOW, user, whom)
+        self._crowd.pump()
+        return asked
+
+    async def _answered(self, asked: Collection[Asked], deadline_s: float) -> None:
+        self._crowd.pump()
+        await until(lambda: all(a.acked or a.refused for a in asked), "an answer", deadline_s)
+
+    async def _come_to_hold(self, follows: Sequence[Asked], deadline_s: float) -> None:
+        await self._answered(follows, deadline_s)
+        lists = self._crowd.lists
+
+        def holds(asked: Asked) -> Callable[[], bool]:
+            lists.ask(asked.event.user)
+
+            def look() -> bool:
+                if not lists.follows(asked.event.user, asked.event.whom):
+                    return False
+                self._followers.setdefault(asked.event.whom, set()).add(asked.event.user)
+                return True
+
+            return look
+
+        await self._all_hold([(asked, holds(asked)) for asked in follows], deadline_s)
+
+    async def _all_hold(
+        self, waiting: list[tuple[Asked, Callable[[], bool]]], deadline_s: float
+    ) -> None:
+        """Wait until each is in force, or can't be."""
+
+        def all_done() -> bool:
+            waiting[:] = [(a, holds) for a, holds in waiting if not (holds() or a.excused)]
+            return not any(not a.refused for a, _ in waiting)
+
+        try:
+            await until(all_done, "all holds", deadline_s)
+        except AssertionError as fault:
+            first = waiting[0][0].event
+            raise AssertionError(f"{fault}, first {first}") from None
+
+    async def chat(self, seconds: float) -> None:
+        """Newcomers bark, and are barked at."""
+        end = self._producer.now() + seconds
+        while self._producer.now() < end:
+            if self.known:
+                name = self._dice.choice(self.known)
+                if self._dice.random() < 0.5:
+                    self._producer.say([name])
+                else:
+                    self._producer.say([self._dice.choice(self._old)], f"@{name}")
+            await asyncio.sleep(CHAT_EVERY_S)

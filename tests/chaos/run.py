@@ -1,0 +1,186 @@
+"""One run of chaos: everything is started, tortured, brought to rest and judged."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Collection
+from typing import Any
+
+from tests.chaos.actions import Instance
+from tests.chaos.judge import Record, faults, slowest_s
+from tests.chaos.newcomers import Newcomers
+from tests.chaos.plan import HOLD_S, KINDS, PEOPLE, Event, plan
+from tests.chaos.scene import Scene
+from tests.crowd import Crowd
+from tests.fleet import Fleet, Producer, until
+
+# Time for everything to come to rest at the end.
+REST_S = 60.0
+# What is done to a service that keeps its share of the ring and its links.
+STILL_THERE = {"unread"}
+
+
+class Run:
+    """One run of chaos and its outcome."""
+
+    def __init__(
+        self,
+        seed: int,
+        seconds: float,
+        rate: float,
+        kinds: list[str],
+        actions: Collection[str] = HOLD_S.keys(),
+    ) -> None:
+        self.events = plan(seed, seconds, kinds, actions)
+        self.seconds = seconds
+        self.rate = rate
+        self.faults: dict[str, list[Any]] = {}
+        self.figures: dict[str, Any] = {"seed": seed}
+        self.story: list[str] = []
+        self._changes: list[tuple[float, float]] = []  # when a manifold came, went or stood still
+        self._began = 0.0
+
+    async def go(self) -> None:
+        """Raises AssertionError if the system does not come to rest."""
+        with Fleet(own_followers=True) as fleet:
+            instances = {
+                (name, i): Instance(fleet, name, i)
+                for name, kind in KINDS.items()
+                for i in range(kind.first + kind.spare)
+            }
+            first = [x for x in instances.values() if x.number < KINDS[x.kind].first]
+            await asyncio.gather(*(x.start() for x in first))
+            async with fleet.people() as (producer, audience), crowded(fleet, self) as crowd:
+                await audience.ready()
+                scene = Scene(fleet, crowd, producer, audience)
+                newcomers = Newcomers(
+                    crowd, producer, audience, fleet.world.names, self.figures["seed"]
+                )
+                self._began = time.monotonic()
+                try:
+                    async with asyncio.TaskGroup() as load:
+                        load.create_task(self._say(producer, fleet.world.names))
+                        load.create_task(crowd.mingle(self.rate / 4, self.seconds))
+                        load.create_task(newcomers.chat(self.seconds))
+                        for event in self.events:
+                            if event.kind == PEOPLE:
+                                load.create_task(self._join(event, newcomers, scene))
+                        async with asyncio.TaskGroup() as blows:
+                            for event in self.events:
+                                if event.kind != PEOPLE:
+                                    victim = instances[event.kind, event.number]
+                                    blows.create_task(self._do(event, victim, scene))
+                        await asyncio.gather(*(x.start() for x in first))
+                    await producer.all_acked(REST_S)
+                    await audience.all_shown(producer, REST_S)
+                    await judge_follows(crowd)
+                    await until(lambda: audience.now() > audience.shown_at[-1] + 1.0, "rest")
+                except* AssertionError as some:
+                    raise AssertionError("; ".join(map(str, _leaves(some)))) from None
+                finally:
+                    self._judge(scene, newcomers)
+
+    async def _say(self, producer: Producer, users: list[str]) -> None:
+        """What is said meanwhile."""
+        await producer.say_at(self.rate, int(self.rate * self.seconds), users)
+
+    async def _due(self, event: Event) -> None:
+        await asyncio.sleep(max(0.0, self._began + event.at_s - time.monotonic()))
+
+    async def _join(self, event: Event, newcomers: Newcomers, scene: Scene) -> None:
+        await self._due(event)
+        scene.done["joins"] += event.number
+        await newcomers.wave(event.number, self.seconds + REST_S)
+
+    async def _do(self, event: Event, instance: Instance, scene: Scene) -> None:
+        await self._due(event)
+        begun = time.monotonic()
+        await instance.suffer(event, scene)
+        if KINDS[event.kind].on_ring and event.action not in STILL_THERE:
+            # Until everybody has heard of it, and has settled what it means.
+            self._changes.append((begun, time.monotonic() + 3.0))
+
+    def _judge(self, scene: Scene, newcomers: Newcomers) -> None:
+        """Fill in `faults`, `figures` and the story of what went wrong."""
+        said, audience = scene.producer.said, scene.audience
+        record = Record(
+            events=self.events,
+            said=said,
+            audience=audience,
+            changes=self._changes,
+            refused=scene.refused,
+            possible=newcomers.possible,
+            undone=newcomers.undone,
+        )
+        self.faults = faults(record)
+        shown = {(reader, id_) for reader, some in audience.shown.items() for _, id_, _ in some}
+        self.figures |= {
+            "barks": len(said),
+            "acked": sum(s.acked_at is not None for s in said),
+            "shown": len(audience.shown_at),
+            "late": len(audience.late),
+            "events": len(scene.crowd.asked),
+            "slowest_s": round(slowest_s(record), 1),
+            # What restored journals took away, of barks and of events.
+            "excused": [
+                len(audience.excused - shown),
+                sum(asked.excused for asked in scene.crowd.asked),
+            ],
+            **scene.done,
+        }
+        self.story = []
+        for name, some in self.faults.items():
+            self.story.append(f"{name}: {len(some)}, first {some[0]}")
+        if self.faults:
+            first = next(iter(self.faults.values()))[0]
+            id_ = next((x for x in first if len(str(x)) == 24), "nothing")
+            self.story += _where(scene.fleet, id_)
+
+
+@contextlib.asynccontextmanager
+async def crowded(fleet: Fleet, run: Run) -> AsyncIterator[Crowd]:
+    """A crowd that has joined, for as long as the block runs."""
+    crowd = Crowd(fleet.args(), fleet.world, run.figures["seed"])
+    task = asyncio.create_task(crowd.run())
+    try:
+        await until(lambda: hasattr(crowd, "graphs"), "the crowd is there")
+        await crowd.join()
+        yield crowd
+    finally:
+        crowd.stop()
+        await task
+
+
+async def judge_follows(crowd: Crowd) -> None:
+    """Raises AssertionError if some graph is not what was acked."""
+    refused = [f"{a.event.kind} {a.event.id}: {a.refused}" for a in crowd.asked if a.refused]
+    if refused:
+        raise AssertionError(f"{len(refused)} events were refused, first {refused[0]}")
+    await crowd.agree(REST_S)
+
+
+def _leaves(group: BaseExceptionGroup[AssertionError]) -> list[BaseException]:
+    """The faults that a group has, however deep."""
+    found: list[BaseException] = []
+    for fault in group.exceptions:
+        found += _leaves(fault) if isinstance(fault, BaseExceptionGroup) else [fault]
+    return found
+
+
+def _where(fleet: Fleet, id_: str) -> list[str]:
+    """Every record of a bark in any journal."""
+    found = [
+        f"{path.parent.name}/{path.name}: {line.decode(errors='replace')}"
+        for path in sorted(fleet.state.glob("journal/*/*.log"))
+        for line in path.read_bytes().split(b"\n")
+        if id_.encode() in line
+    ]
+    return found or [f"{id_} is in no journal"]
+
+
+def report(run: Run) -> str:
+    lines = [json.dumps(run.figures)]
+    if run.faults:
+        lines += ["What happened:", *map(str, run.events), "What went wrong:", *run.story]
+    return "\n".join(lines)

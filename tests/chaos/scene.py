@@ -1,0 +1,72 @@
+"""What actions need to know of a run, and where they leave what they have seen."""
+
+import asyncio
+import contextlib
+import pathlib
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from tests.chaos.journals import Pair, entries, unsettled
+from tests.chaos.plan import Event
+from tests.chaos.strangers import Strangers
+from tests.crowd import Crowd
+from tests.fleet import Audience, Fleet, Producer
+
+
+class Gate:
+    """Many may be inside at once, or one who wants to be alone."""
+
+    def __init__(self) -> None:
+        self._inside = 0
+        self._alone = False
+        self._changed = asyncio.Condition()
+
+    @contextlib.asynccontextmanager
+    async def inside(self, *, alone: bool = False) -> AsyncIterator[None]:
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: not (self._alone or (alone and self._inside)),
+            )
+            self._inside += 1
+            self._alone = alone
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._inside -= 1
+                self._alone = False
+                self._changed.notify_all()
+
+
+@dataclass
+class Scene:
+    """One run, as far as actions are concerned."""
+
+    fleet: Fleet
+    crowd: Crowd
+    producer: Producer
+    audience: Audience
+    done: Counter[str] = field(default_factory=Counter)  # by action, how often
+    # By event, how many strangers were refused while nobody read that they were.
+    refused: list[tuple[Event, int]] = field(default_factory=list)
+    strangers: Strangers = field(default_factory=Strangers)
+    # Two followers services whose old journals are put back at once have lost what both had.
+    followers: Gate = field(default_factory=Gate)
+
+    async def excuse(self, kind: str, gone: pathlib.Path, copy: pathlib.Path) -> None:
+        """Instead of the journal in `gone` there will be its older `copy`: what that takes away."""
+        in_thread = asyncio.to_thread
+        if kind == "outbox":
+            ids = await in_thread(unsettled, gone) - await in_thread(unsettled, copy)
+            for said in self.producer.said:
+                if said.bark.id in ids:
+                    self.audience.excused |= self.audience.due(said)
+            for asked in self.crowd.asked:
+                asked.excused = asked.excused or asked.event.id in ids
+        elif kind == "inbox":
+            pairs = await in_thread(entries, gone) - await in_thread(entries, copy)
+            self.audience.excused |= pairs - self._shown()
+
+    def _shown(self) -> set[Pair]:
+        return {(r, id_) for r, shown in self.audience.shown.items() for _, id_, _ in shown}
