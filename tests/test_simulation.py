@@ -20,7 +20,7 @@ from tests.simulation.stories import STORIES, parsed
 class SimulationTest(unittest.TestCase):
     """Acked is kept, shown once, in order; and everything comes to rest."""
 
-    RUNS = 300 if SLOW else 3
+    RUNS = 300 if SLOW else 2
     STEPS = 150
 
     def assertAllGood(self, name: str, runs: int = RUNS) -> None:
