@@ -71,7 +71,14 @@ class End:
         """The other side has read something: what waited for that goes on at its next turn."""
         if self.waits and not self.busy:
             work, self.waits = self.waits, None
-            self.party.timers.append(lambda: None if self.closed else work())
+            self.party.timers.append(lambda: self.use_room(work))
+
+    def use_room(self, work: Callable[[], None]) -> None:
+        if not self.closed:
+            try:
+                work()
+            except Unforeseen:
+                self.abort()
 
     def ping(self) -> None:
         self.pings += 1
