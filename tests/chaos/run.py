@@ -12,11 +12,14 @@ from tests.chaos.judge import Record, faults, slowest_s
 from tests.chaos.newcomers import Newcomers
 from tests.chaos.plan import HOLD_S, KINDS, PEOPLE, Event, plan
 from tests.chaos.scene import Scene
+from tests.children import SCALE
 from tests.crowd import Crowd
 from tests.fleet import Fleet, Producer, until
 
 # Time for everything to come to rest at the end.
-REST_S = 60.0
+REST_S = 60.0 * SCALE
+# Time for all to hear of a change of a ring, and to settle what it means.
+SETTLED_S = 3.0 * SCALE
 # What is done to a service that keeps its share of the ring and its links.
 STILL_THERE = {"unread"}
 
@@ -43,7 +46,8 @@ class Run:
 
     async def go(self) -> None:
         """Raises AssertionError if the system does not come to rest."""
-        with Fleet(own_followers=True) as fleet:
+        # On a machine with little time for each, heartbeats are slow: else many are taken for dead.
+        with Fleet(heartbeat_s=SCALE, own_followers=True) as fleet:
             instances = {
                 (name, i): Instance(fleet, name, i)
                 for name, kind in KINDS.items()
@@ -98,8 +102,7 @@ class Run:
         begun = time.monotonic()
         await instance.suffer(event, scene)
         if KINDS[event.kind].on_ring and event.action not in STILL_THERE:
-            # Until everybody has heard of it, and has settled what it means.
-            self._changes.append((begun, time.monotonic() + 3.0))
+            self._changes.append((begun, time.monotonic() + SETTLED_S))
 
     def _judge(self, scene: Scene, newcomers: Newcomers) -> None:
         """Fill in `faults`, `figures` and the story of what went wrong."""
