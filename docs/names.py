@@ -2,8 +2,9 @@
 
     python docs/names.py
 
-writes ``names.rst`` beside this file: every module, and every public class and function in it, with
-the first sentence of its docstring. A test compares.
+writes ``names.rst`` beside this file: every public class and function, by module, with the first
+sentence of its docstring. A test compares. What a module of barker is for, chapter 2 says in its
+table; a sentence about it is here for the others alone.
 """
 
 import ast
@@ -18,10 +19,10 @@ HEAD = """\
 Names
 =====
 
-Every module, and every public class and function in it, with what its first
-sentence says. This page is made by ``docs/names.py`` from the modules, and a
-test compares the two. To find the chapter that takes a module apart, see `the
-layers <02-the-design.rst>`_.
+Every public class and function, by module, with what its first sentence says. This
+page is made by ``docs/names.py`` from the modules, and a test compares the two. What
+a module is for, and which chapter takes it apart, is in the table of `the layers
+<02-the-design.rst>`_.
 """
 
 
@@ -31,8 +32,11 @@ def names() -> str:
         for path in sorted((ROOT / folder).glob("*.py")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             title = f"{folder}/{path.name}"
-            parts.append(f"{title}\n{'-' * len(title)}\n\n{_said(tree)}\n")
-            parts += _entries(tree)
+            entries = list(_entries(tree))
+            if folder != "barker":
+                entries.insert(0, f"{_said(tree)}\n")
+            if entries:
+                parts += [f"{title}\n{'-' * len(title)}\n", *entries]
     return "\n".join(parts)
 
 

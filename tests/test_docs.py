@@ -316,7 +316,7 @@ def command_modules() -> list[str]:
         for path in [ROOT / "launch.py", *files]
         if re.search(r"^def main\(", path.read_text(encoding="utf-8"), re.M)
     ]
-    tools = ("bench", "celebrity", "chaos", "echo", "million", "picture", "soak")
+    tools = ("bench", "celebrity", "chaos", "echo", "million", "picture", "simulation", "soak")
     return [*found, *(f"tests.{tool}" for tool in tools)]
 
 
@@ -363,7 +363,8 @@ class ReferenceTest(unittest.TestCase):
                         if module is None:  # python alone, or a file that the reader makes
                             self.assertRegex(
                                 command,
-                                r"python (-\S+$|(talk|launch-[\w-]+|parrot.*|docs/\w+)\.py)",
+                                r"python (-\S+$"
+                                r"|(talk|launch-[\w-]+|parrot.*|fragile|docs/\w+)\.py)",
                             )
                             continue
                         self.assertTrue(module in PARSERS or module in ("barker.", "barker..."))
@@ -531,6 +532,8 @@ PORTS = (
 )  # fmt: skip
 # A launcher that goes on while the text does; the tour has ports of its own, and an end.
 LAUNCHER = r"python (\S*/)?launch[\w-]*\.py(?! --tour)"
+# Services that a reader makes.
+OWN_SERVICES = r"python (parrot|fragile)"
 _PORT = re.compile(r"(?<![\w.])(?<!\d:)" + f"({'|'.join(map(str, PORTS))})" + r"(?![\w.]\d|\d|:\d)")
 # What differs between any two runs.
 VARIES = [
@@ -698,7 +701,7 @@ class Lab:
             module = module_of(line) or ""
             if re.match(LAUNCHER, line):
                 return f"{line} --shift-ports {self.shift} "
-            if module.startswith(("barker.", "monitoring.monitor")) or "python parrot" in line:
+            if module.startswith(("barker.", "monitoring.monitor")) or re.match(OWN_SERVICES, line):
                 line += f" --directory 127.0.0.1:{5672 + self.shift}"
                 default = {
                     "barker.directory": 5672,

@@ -323,12 +323,13 @@ class GreetingTest(WireTest):
         (ours,) = self.service.links
         with (
             mock.patch.object(self.service, "link_down", side_effect=ZeroDivisionError),
-            self.assertLogs("barker.service", "ERROR"),
+            self.assertLogs("barker.service", "ERROR") as logs,
         ):
             member.send({"op": "nonsense"})
             with contextlib.suppress(OSError):
                 await member.rest()
             await until(lambda: ours.state == "closed", "it is closed")
+            await until(lambda: logs.output, "the fault is logged")
         self.assertFalse(self.service._stop.is_set())
 
 

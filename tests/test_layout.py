@@ -150,7 +150,7 @@ class FilesTest(unittest.TestCase):
 
     def test_no_style_depends_on_what_comes_before_in_a_list(self) -> None:
         """For `+` and `~`, Gecko looks at the style of all later siblings of whatever is added."""
-        for path in (*ROOT.glob("webui/*.css"), *ROOT.glob("monitoring/*.css")):
+        for path in (*ROOT.glob("webui/*.css"), *ROOT.glob("monitoring/page/*.css")):
             text = re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
             for selector in re.findall(r"[^{};]+(?=\{)", text):
                 if not selector.lstrip().startswith("@"):

@@ -632,7 +632,7 @@ def lab(colour: Colour, vision: Any) -> Colour:
 
 class ColourTest(unittest.TestCase):
     def setUp(self) -> None:
-        css = (state.ROOT / "monitoring" / "monitor.css").read_text()
+        css = (state.ROOT / "monitoring" / "page" / "monitor.css").read_text()
         light, dark = css.split("@media (prefers-color-scheme: dark)")[:2]
         found = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", part)) for part in (light, dark)]
         self.schemes = dict(zip(("light", "dark"), found, strict=True))

@@ -7,6 +7,7 @@ import argparse
 import random
 import sys
 import time
+from collections.abc import Sequence
 
 from tests.simulation.runs import run, shrink, small_world, story
 from tests.simulation.settings import SETTINGS
@@ -54,8 +55,8 @@ def simulate(name: str, args: argparse.Namespace) -> bool:
     return good
 
 
-def main() -> int:
-    args = parser().parse_args()
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
     names = [args.setting] if args.setting else [*SETTINGS]
     failed = [name for name in names if not simulate(name, args)]
     return 1 if failed else 0

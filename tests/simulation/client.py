@@ -96,8 +96,9 @@ class Mouth(Delivery):
             job.pending -= 1
             job.acked = True
 
-    def refused(self, put: Any, code: str, reason: str, addresses: Sequence[str]) -> None:
-        job: Saying = put.job
+    def refused(self, put: delivery.Put, code: str, reason: str, addresses: Sequence[str]) -> None:
+        job = put.job
+        assert isinstance(job, Saying)
         job.pending -= 1
         job.refused = code
         world = self.node.party.world  # type: ignore[attr-defined]

@@ -77,7 +77,7 @@ def _mishap(simulation: Simulation, dice: random.Random) -> Event:
     name = dice.choice(names)
     manifold = name.partition("-")[0] != "bizlogic"
     more = [kind for kind in ("directory", "backups", "faults") if getattr(setting, kind)]
-    if more and dice.random() < 0.3 * len(more):
+    if more and dice.random() < 0.5:
         event = _special(simulation, dice, dice.choice(more), name)
         if event:
             return event

@@ -31,6 +31,24 @@ class Epochs:
 EPOCHS = Epochs()
 
 
+class Files:
+    """Instead of `os`, in journals: a write may be followed by an exception."""
+
+    def __init__(self) -> None:
+        self.written: Callable[[], object] = bool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def write(self, file: int, blob: bytes) -> int:
+        size = os.write(file, blob)
+        self.written()
+        return size
+
+
+FILES = Files()
+
+
 class Disk:
     """What one manifold has on its disk, for as long as the simulation lasts."""
 
@@ -102,13 +120,16 @@ class SimJournal:
             raise Killed
         self._real.turn()
         before = self._real.segments[self._real.current]
-        segment = self._real.append(lines)
+        FILES.written = lambda: self._spot("journal+")
+        try:
+            segment = self._real.append(lines)
+        finally:
+            FILES.written = bool
         if trap == "torn":
             path = self.disk.files[-1]
             os.truncate(path, (before + path.stat().st_size) // 2)
         if trap:
             raise Killed
-        self._spot("journal+")
         return segment
 
     def _see_room(self) -> None:

@@ -4,6 +4,7 @@ import functools
 import itertools
 import pathlib
 import shutil
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -24,7 +25,7 @@ from tests.simulation import client
 from tests.simulation.client import Mouth, Saying
 from tests.simulation.disk import EPOCHS, Disk
 from tests.simulation.letters import give_letters
-from tests.simulation.links import End, SimDialer
+from tests.simulation.links import BORNE, End, SimDialer
 from tests.simulation.losses import Losses
 from tests.simulation.parties import Party
 from tests.simulation.settings import (
@@ -75,6 +76,7 @@ class Simulation:
             "max_backlog": BACKLOG,
         }
         EPOCHS.begin()
+        BORNE.clear()
         self.kinds = {name.partition("-")[0] for name in setting.names}
         self.clock = 1000
         self.now_s = 0.0
@@ -162,6 +164,10 @@ class Simulation:
         getattr(self, f"_{action}")(name, *more)
         if self.setting.events:
             self.social.look()
+        for fault in BORNE:
+            where = traceback.extract_tb(fault.__traceback__)[-1]
+            self.fault(f"{type(fault).__name__}: {fault} ({where.name})")
+        BORNE.clear()
         if self.faults:
             raise Failure(self.faults[0])
 

@@ -1,5 +1,6 @@
 """Links: one end of a simulated connection, and what dials."""
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,17 @@ class Unforeseen(Exception):
     """What no check foresaw: memory is short, a text is one that the code can't bear."""
 
 
+# Exceptions that a service has logged and borne, since the last look. All but ours are bugs.
+BORNE: list[BaseException] = []
+
+
+def note_borne(*_: object, **__: object) -> None:
+    """Instead of what logs an exception."""
+    fault = sys.exc_info()[1]
+    if fault and not isinstance(fault, Unforeseen):
+        BORNE.append(fault)
+
+
 class End:
     """One side's end of a connection: what a party takes for a `Link`.
 
@@ -25,9 +37,8 @@ class End:
 
     name = "simulated"
     count_puts = Link.count_puts
-    end_after_fault = getattr(Link, "end_after_fault", None)
     _handle = Link._handle
-    _hand_over = getattr(Link, "_hand_over", None)
+    _hand_over = Link._hand_over
 
     def __init__(self, party: "Party", conversation: Conversation) -> None:
         self.party = party
@@ -60,7 +71,14 @@ class End:
         """The other side has read something: what waited for that goes on at its next turn."""
         if self.waits and not self.busy:
             work, self.waits = self.waits, None
-            self.party.timers.append(lambda: None if self.closed else work())
+            self.party.timers.append(lambda: self.use_room(work))
+
+    def use_room(self, work: Callable[[], None]) -> None:
+        if not self.closed:
+            try:
+                work()
+            except Unforeseen:
+                self.abort()
 
     def ping(self) -> None:
         self.pings += 1

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from barker import keeper, wire
 from barker.bizlogic import BizLogic
-from barker.delivery import Delivery
 from barker.followers import Followers
 from barker.graph import Graph
 from barker.inbox import Inbox
 from barker.link import Conversation
 from barker.node import DirectoryTalk, Node
 from barker.outbox import Outbox
+from barker.publisher import Publisher
+from barker.readers import Readers
 from barker.routing import Target
 from barker.service import Service
 from barker.users import World
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 STEPS = (
     *("take", "record", "keep", "hand_on", "ring_changed", "batch_end", "link_up", "link_down"),
     *("pump", "settled", "peers_changed", "_commit", "_replicate", "changed", "replaced"),
+    *("grown", "flush", "send", "move", "publish", "add", "put", "put_all"),
 )
 
 
@@ -166,7 +168,6 @@ class Party:
         timers, self.timers = self.timers, []
         for work in timers:
             try:
-                self.spot("timer")
                 work()
             except Unforeseen:
                 pass  # the loop logs it, and the others have their turn
@@ -185,25 +186,25 @@ class Party:
 
     def find_spots(self) -> None:
         """Have all steps pass by `spot`, before and after."""
-        spots = {"write", "write+", "timer"}
+        spots = {"write", "write+"}
         for part in self.parts():
             kind = type(part).__name__
-            for op, handler in part.ops.items():
-                part.ops[op] = self.watched(f"{kind}.{op}", handler, spots)
+            ops = part.ops if isinstance(part, Conversation) else {}
+            for op, handler in ops.items():
+                ops[op] = self.watched(f"{kind}.{op}", handler, spots)
             for step in STEPS:
-                if hasattr(part, step):
+                if callable(getattr(type(part), step, None)):
                     work = self.watched(f"{kind}.{step}", getattr(part, step), spots)
                     setattr(part, step, work)
         if hasattr(self.node, "journal"):
             spots |= {"journal", "journal+"}
         self.spots = sorted(spots)
 
-    def parts(self) -> Iterator[Conversation]:
-        """All that speaks for this process."""
-        if isinstance(self.node, Conversation):
-            yield self.node
+    def parts(self) -> Iterator[object]:
+        """The node, all that speaks for it, and what sends to its readers."""
+        yield self.node
         for value in vars(self.node).values():
-            if isinstance(value, Conversation):
+            if isinstance(value, (Conversation, Readers, Publisher)):
                 yield value
 
     def watched(self, where: str, work: Any, spots: set[str]) -> Any:
@@ -215,6 +216,3 @@ class Party:
 
         spots |= {where, where + "+"}
         return step
-
-    def deliveries(self) -> Iterator[Delivery]:
-        return (part for part in self.parts() if isinstance(part, Delivery))

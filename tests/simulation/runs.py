@@ -35,10 +35,10 @@ from barker.streams import Duplicates
 from barker.users import World
 from tests.simulation import client
 from tests.simulation.dice import choose
-from tests.simulation.disk import EPOCHS
+from tests.simulation.disk import EPOCHS, FILES
 from tests.simulation.engine import Simulation
 from tests.simulation.judging import finish
-from tests.simulation.links import SimDialer
+from tests.simulation.links import SimDialer, note_borne
 from tests.simulation.settings import (
     FOLLOWS,
     HANDFUL,
@@ -75,11 +75,14 @@ def small_world() -> Iterator[pathlib.Path]:
         patch(Service, "stopping", _nothing)
         patch(Node, "has_directory", property(_has_directory))
         patch(journal, "secrets", EPOCHS)
+        patch(journal, "os", FILES)
         patch(os, "fsync", lambda descriptor: None)
         world, secret = World(FOLLOWS), b"x" * 64
         for module in (keeper, node, followers):
             patch(module.state, "world", lambda state: world)
             patch(module.state, "secret", lambda *_: secret)
+        for level in ("exception", "critical"):
+            patch(logging.Logger, level, note_borne)
         logging.disable(logging.CRITICAL)
         stack.callback(logging.disable, logging.NOTSET)
         yield state

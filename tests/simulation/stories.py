@@ -28,6 +28,27 @@ STORIES = {
     "alone: a reader took for old what its inbox had never sent it": """
         say ned 5 1; trap inbox-a torn; hear outbox-a client 3; hear bizlogic-a outbox-a 9;
         hear inbox-a bizlogic-a 9""",
+    "counters: a bark that had waited was taken for settled, for events had used its counters": """
+        say lea 2 0; follow fay ann 16; stop inbox-a; say lea 5 1; hear outbox-a client 3;
+        hear bizlogic-a outbox-a 3; start inbox-a; kill inbox-b 2""",
+    "faults: what a batch had staged before an exception was acked": """
+        say fay 2 0; fault outbox-b Outbox._commit 2; hear outbox-b client 2; say fay 1 0;
+        hear outbox-b client 2""",
+    "faults: a reader was sent what the journal lacked, and it came again": """
+        say lea 1 1; hear outbox-a client 1; hear bizlogic-a outbox-a 9; fault inbox-a journal+ 1;
+        hear inbox-a bizlogic-a 2""",
+    "backups: an outbox that was put back gave its counters away a second time": """
+        backup outbox-a True; told outbox-a; told outbox-a; told outbox-a; dial outbox-a bizlogic-b;
+        hear client outbox-a 9; say ned 2 1; dial client outbox-a; say lea 1 0;
+        hear outbox-a client 2; say ann 2 0; freeze bizlogic-a; restore outbox-a; say ann 2 1""",
+    "backups: an inbox that was put back gave its serials away a second time": """
+        say ann 1 1; hear outbox-a client 3; hear bizlogic-a outbox-a 9; backup inbox-b True;
+        hear listener inbox-b 3; hear bizlogic-a inbox-b 9; dial bizlogic-a inbox-b;
+        dial listener inbox-b; say ned 1 0; hear inbox-b listener 1; hear inbox-b bizlogic-a 9;
+        restore inbox-b; start inbox-b; hear bizlogic-a inbox-b 2; hear bizlogic-a inbox-b 2""",
+    "odd: a body grew at a later hop": "odd lea 12",
+    "odd: a body with a tab was cut in two": "odd lea 0; odd lea 0",
+    "poison: all waited behind a bark that bizlogic could not bear": "poison lea; say lea 2 1",
 }
 
 

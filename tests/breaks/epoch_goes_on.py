@@ -1,0 +1,35 @@
+"""A journal that was closed in good order goes on in the same epoch.
+
+A copy of such a journal goes on there, too, when it is put back later or used by another instance.
+Then counters and serials are given away a second time: inboxes drop what is new as known, and
+readers skip what they have not seen.
+"""
+
+from tests.breaks import Change
+
+SETTING = "backups"
+KINDS = ("lost",)
+CHANGES = (
+    Change(
+        "barker/journal.py",
+        "        for number in self.segments:\n"
+        "            for line in self._read(number):\n"
+        "                yield number, line\n",
+        '        epoch, closed = "", False\n'
+        "        for number in self.segments:\n"
+        "            for line in self._read(number):\n"
+        '                closed = line == wire.encode("closed")\n'
+        """                if line.startswith(b'{"op":"segment",'):\n"""
+        '                    epoch = wire.loads(line)["epoch"]\n'
+        "                if not closed:\n"
+        "                    yield number, line\n"
+        "        if closed and not self.damages:\n"
+        "            self.epoch = epoch\n",
+    ),
+    Change(
+        "barker/journal.py",
+        "                    _sync(self._path(number))\n",
+        "                    _sync(self._path(number))\n"
+        '                self._write(self.current, _record(wire.encode("closed")), sync=True)\n',
+    ),
+)

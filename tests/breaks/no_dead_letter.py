@@ -1,0 +1,16 @@
+"""The outbox forgets what the service behind it refuses for good.
+
+The outbox had acked it: its author takes it for delivered, and it is nowhere.
+"""
+
+from tests.breaks import Change
+
+SETTING = "poison"
+KINDS = ("lost",)
+CHANGES = (
+    Change(
+        "barker/outbox.py",
+        "        self._outbox.park(Letter(put.body, addresses, code, reason), parked)\n",
+        "        parked()\n",
+    ),
+)
