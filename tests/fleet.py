@@ -273,6 +273,7 @@ class Audience(Guest):
         super().__init__(args)
         self.readers = list(readers)
         self.shown: dict[str, list[tuple[str, str, str]]] = {r: [] for r in readers}
+        self.got: set[tuple[str, str]] = set()  # (reader, id) of all that was shown
         self.late: set[tuple[str, str]] = set()
         self.shown_at: list[float] = []
         self.last_shown: dict[str, float] = {}  # by id, when the last of `readers` was shown it
@@ -290,6 +291,7 @@ class Audience(Guest):
         if late:
             self.late.add((reader, body["id"]))
         self.shown[reader].append((body["user"], body["id"], body["content"]))
+        self.got.add((reader, body["id"]))
         self.shown_at.append(self.now())
         if reader in self._from_the_start:
             self.last_shown[body["id"]] = self.shown_at[-1]
@@ -362,18 +364,12 @@ class Audience(Guest):
 
     async def all_shown(self, producer: Producer, deadline_s: float = DEADLINE_S) -> None:
         """Wait for the last of what is due; AssertionError names what is lost."""
-        due = sum(self.expected(producer.said).values())
-
-        def enough() -> bool:
-            # What others have said is shown as well; so that it is enough says little.
-            many = sum(map(len, self.shown.values())) >= due
-            return many and not self.verdict(producer.said)["lost"]
-
+        due = self.expected(producer.said).keys()
         try:
-            await until(enough, "everything is shown", deadline_s)
+            await until(lambda: due <= self.got, "everything is shown", deadline_s)
         except AssertionError:
             lost = self.verdict(producer.said)["lost"]
-            raise AssertionError(f"{len(lost)} of {due} not shown, first {lost[:3]}") from None
+            raise AssertionError(f"{len(lost)} of {len(due)} not shown, first {lost[:3]}") from None
 
 
 GOOD: dict[str, list[Any]] = {"lost": [], "twice": [], "out of order": [], "unexpected": []}

@@ -117,7 +117,6 @@ class Run:
             undone=newcomers.undone,
         )
         self.faults = faults(record)
-        shown = {(reader, id_) for reader, some in audience.shown.items() for _, id_, _ in some}
         self.figures |= {
             "barks": len(said),
             "acked": sum(s.acked_at is not None for s in said),
@@ -127,7 +126,7 @@ class Run:
             "slowest_s": round(slowest_s(record), 1),
             # What restored journals took away, of barks and of events.
             "excused": [
-                len(audience.excused - shown),
+                len(audience.excused - audience.got),
                 sum(asked.excused for asked in scene.crowd.asked),
             ],
             **scene.done,
