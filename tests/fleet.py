@@ -221,7 +221,7 @@ class Producer(Guest):
     async def started(self) -> None:
         self._mouth = _Mouth(self)
 
-    def say(self, users: Sequence[str], text: str = "") -> None:
+    def say(self, users: Sequence[str], text: str = "") -> list[Said]:
         """One bark for each of `users`, on its way at once."""
         for user in users:
             self._numbers[user] += 1
@@ -231,6 +231,7 @@ class Producer(Guest):
             self.said.append(said)
             self._mouth.put((f"outbox/{user}",), wire.unstamped(barks.encode_bark(bark)), said)
         self._mouth.pump()
+        return self.said[len(self.said) - len(users) :]
 
     async def say_at(self, rate: float, count: int, users: Sequence[str]) -> None:
         """`count` barks in all at `rate` a second, by `users` in turn."""
