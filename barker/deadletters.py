@@ -6,8 +6,8 @@ it goes on. The monitor names the last one.
 
     {"at": 1700000000000, "code": "failed", "reason": "…", "addresses": ["bizlogic"], "body": {…}}
 
-Left out: sending dead letters again. `python -m barker.bark` does so once the cause is mended, with
-the same ``--id``.
+Left out: sending dead letters again. Once the cause is mended, `python -m barker.bark` says the same
+text under a new id; under the old one the outbox knows it, and acks it for what it was.
 """
 
 import logging

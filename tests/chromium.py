@@ -100,6 +100,12 @@ class Chromium(Browser):
         """A command of the DevTools protocol, for what WebDriver has no word for."""
         return self._ask("POST", "/goog/cdp/execute", {"cmd": command, "params": params})
 
+    def names(self) -> set[str]:
+        """Of every global: the browser's own, the driver's, and those that scripts have made."""
+        self.execute("return []")  # the driver leaves a global behind when it returns a list
+        own = self.execute("return Object.getOwnPropertyNames(window)")
+        return {*own, *self.devtools("Runtime.globalLexicalScopeNames")["names"]}
+
     def open(self, url: str) -> None:
         self._ask("POST", "/url", {"url": url})
 

@@ -1,6 +1,6 @@
 """A picture of a page, for the docs or for a person to look at.
 
-python -m tests.picture webui/index.html page.png --until 'stream.list.firstChild'
+python -m tests.picture webui/index.html page.png --until 'Barker.stream.list.firstChild'
 """
 
 import argparse

@@ -23,7 +23,7 @@ from tests.fleet import DEADLINE_S, SCALE, SLOW, Fleet, Producer, Service, until
 from tests.test_monitor import start_monitor
 
 LEFT, END = "\ue012", "\ue010"
-SHORT = "Number($('depth').textContent) < 20"  # what is on its way at any moment
+SHORT = "Number(Elements.$('depth').textContent) < 20"  # what is on its way at any moment
 EVENT = "#events li span:last-child"  # in words
 # Where to leave pictures of each phase, for a person (or the docs) to look at.
 SHOTS = os.environ.get("BARKER_SHOTS")
@@ -31,7 +31,7 @@ SHOTS = os.environ.get("BARKER_SHOTS")
 FEED = """
   // Frames of a second each, as the monitor would send them; `at` counts from a fixed moment.
   window.T0 = 1_700_000_000_000;
-  window.feedFrame = (second, services, events = [], routes = {}) => receive({
+  window.feedFrame = (second, services, events = [], routes = {}) => Monitor.feed.receive({
     op: "message", address: "monitor", epoch: "00".repeat(8), serial: second + 1,
     body: { at: T0 + 1000 * second, depth: 0, services, routes, left_out: 0, events },
   });
@@ -42,10 +42,10 @@ FEED = """
   });
   // Draw as if `second` were now; the newest frame has just come.
   window.drawAt = (second) => {
-    news = false;
-    for (const chart of charts) chart.stale = true;
-    clock.offset = T0 + 1000 * second;
-    draw(1e-9);
+    Monitor.view.news = false;
+    for (const chart of Monitor.charts) chart.stale = true;
+    Monitor.clock.offset = T0 + 1000 * second;
+    Monitor.draw(1e-9);
   };
 """
 
@@ -141,9 +141,11 @@ class WalkThroughTest(PageCase):
         self.browser.wait_until(condition, what)
 
     def wait_for_frames(self, count: int) -> None:
-        newest = self.browser.execute("return model.next")
-        drawn = "wordsShown.startsWith(`${model.next - 1} `)"
-        self.browser.wait_until(f"model.next >= {newest + count} && {drawn}", "more seconds")
+        newest = self.browser.execute("return Monitor.model.next")
+        drawn = "Monitor.view.wordsShown.startsWith(`${Monitor.model.next - 1} `)"
+        self.browser.wait_until(
+            f"Monitor.model.next >= {newest + count} && {drawn}", "more seconds"
+        )
 
     def shot(self, name: str) -> None:
         if SHOTS:
@@ -160,13 +162,14 @@ class WalkThroughTest(PageCase):
         Read as a person does it, who moves back through the graph with keys.
         """
         browser, seconds = self.browser, []
-        browser.execute("setPaused(true); document.getElementById('depth-plot').focus()")
+        browser.execute("Monitor.setPaused(true); document.getElementById('depth-plot').focus()")
         browser.press(END)
         for _ in range(count):
-            browser.wait_until("cursor >= 0 && wordsShown.startsWith(`${cursor} `)", "its figures")
+            told = "Monitor.view.wordsShown.startsWith(`${Monitor.view.cursor} `)"
+            browser.wait_until(f"Monitor.view.cursor >= 0 && {told}", "its figures")
             seconds.append({f: self.sum(f) for f in ("backlog", "peak", "again")})
             browser.press(LEFT)
-        browser.execute("setPaused(false)")
+        browser.execute("Monitor.setPaused(false)")
         return seconds[::-1]
 
     def test_the_seeds_failover_read_from_the_table(self) -> None:
@@ -270,19 +273,32 @@ class WalkThroughTest(PageCase):
 class SimulatedTest(PageCase):
     """The page alone, fed by the test; time is what the frames say."""
 
+    def test_each_script_makes_one_global(self) -> None:
+        browser = self.browser
+        if not isinstance(browser, Chromium):
+            self.skipTest("only Chromium's driver tells the names of globals")
+        empty = self.page.with_name("empty.html")
+        empty.touch()
+        browser.open(empty.as_uri())
+        bare = browser.names()
+        self.open()
+        files = {file.stem.capitalize() for file in self.page.parent.rglob("*.js")}
+        self.assertEqual(browser.names() - bare, files | {"Settings", "Elements", "Link"})
+
     def test_a_monitor_without_a_directory_is_no_empty_system(self) -> None:
         self.open_simulated()
         trouble = self.browser.execute("""
-            feed = { up: true, send() {}, close() {} }; // as if there were a link
-            showState();
+            const { $ } = Elements;
+            Monitor.feed.dialer = { up: true, send() {}, close() {} }; // as if there were a link
+            Monitor.feed.show();
             const seen = [];
             for (const alone of [undefined, "127.0.0.1:5672: it does not answer", undefined]) {
-              receive({ op: "message", address: "monitor", epoch: "00".repeat(8),
+              Monitor.feed.receive({ op: "message", address: "monitor", epoch: "00".repeat(8),
                 serial: seen.length + 1, body: { at: T0 + 1000 * seen.length, depth: null,
                   services: [], routes: {}, left_out: 0, events: [], alone } });
               seen.push([$("trouble").hidden, $("words").textContent, $("state").textContent]);
             }
-            feed = null;
+            Monitor.feed.dialer = null;
             return seen;
         """)
         self.assertEqual([hidden for hidden, *_ in trouble], [True, False, True])
@@ -320,10 +336,10 @@ class SimulatedTest(PageCase):
               const times = [];
               for (let i = 0; i < 21; i += 1) {
                 const begun = performance.now();
-                news = true;
+                Monitor.view.news = true;
                 drawAt(second + i / 21);
                 // Reading a pixel waits for all of them.
-                for (const chart of charts) chart.context.getImageData(0, 0, 1, 1);
+                for (const chart of Monitor.charts) chart.context.getImageData(0, 0, 1, 1);
                 times.push(performance.now() - begun);
               }
               return Math.min(...times); // what another process took is not the page's
@@ -368,6 +384,7 @@ class SimulatedTest(PageCase):
                 : { ...service("outbox-1"), backlog: undefined }]);
             }
             drawAt(33);
+            const { depthChart } = Monitor;
             for (let i = 0; i < 30; i += 1) { depthChart.scale.eased.then -= 1000; drawAt(33); }
             const { context, canvas, ratio } = depthChart;
             const y = Math.round(depthChart.y(37) * ratio) - 2;
@@ -412,11 +429,12 @@ class SimulatedTest(PageCase):
         )
         # The first outbox's bars: in its colour, up to the number, and in no other second.
         inked = browser.execute("""
+            const { depthChart } = Monitor;
             for (let i = 0; i < 30; i += 1) { depthChart.scale.eased.then -= 1000; drawAt(29.9); }
             const { context, ratio } = depthChart, probe = document.createElement("canvas");
             const colour = (from, x, y) => [...from.getImageData(x, y, 1, 1).data].join();
             const paint = probe.getContext("2d");
-            paint.fillStyle = ink[colourOf("outbox-0")];
+            paint.fillStyle = Monitor.view.ink[Looks.colourOf("outbox-0")];
             paint.fillRect(0, 0, 1, 1);
             const wanted = colour(paint, 0, 0);
             const second = 1000 * (depthChart.right - depthChart.left) / depthChart.span;
@@ -464,7 +482,7 @@ class SimulatedTest(PageCase):
             heads.index("Dead letters"),
             1
             + self.browser.execute(
-                "return TABLE_COLUMNS.findIndex(([field]) => field === 'letters')"
+                "return Figures.TABLE_COLUMNS.findIndex(([field]) => field === 'letters')"
             ),
         )
         self.assertEqual(browser.execute("return document.querySelectorAll('img').length"), 0)
@@ -478,8 +496,8 @@ class SimulatedTest(PageCase):
               const figures = { backlog: 1000 + second, peak: 2000, in: second / 4 };
               feedFrame(second, [service("outbox-1", figures)]);
             }
-            setPaused(true);
-            pausedAt = T0 + 99_000;
+            Monitor.setPaused(true);
+            Monitor.view.pausedAt = T0 + 99_000;
             document.getElementById("depth-plot").focus();
         """)
         browser.press(LEFT)
@@ -487,7 +505,7 @@ class SimulatedTest(PageCase):
         tip = "document.querySelector('#depth-plot .tip')"
         browser.wait_until(f"{tip}.innerText.includes('1,098 (peak 2,000)')", "exact values")
         self.assertIn("24.5", browser.text("#rate-plot .tip"))
-        self.assertIn("outbox-1 1,098", browser.execute("return $('aloud').textContent"))
+        self.assertIn("outbox-1 1,098", browser.execute("return Elements.$('aloud').textContent"))
         self.assertEqual(self.cell("outbox-1", "backlog"), "1,098")
         self.assertRegex(browser.text("#table-when"), r"^at \d\d:\d\d:\d\d$")
         browser.press("\ue008", LEFT)
@@ -503,7 +521,7 @@ class SimulatedTest(PageCase):
         )
         self.assertEqual(self.cell("outbox-1", "backlog"), "1,099")
         browser.press(" ")
-        browser.wait_until("$('pause').textContent === 'Pause'", "it runs again")
+        browser.wait_until("Elements.$('pause').textContent === 'Pause'", "it runs again")
         browser.execute(
             "return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
         )
@@ -517,14 +535,14 @@ class SimulatedTest(PageCase):
               const two = service("outbox-2", { backlog: 50 });
               feedFrame(second, [service("outbox-1", { backlog: second }), two]);
             }
-            setPaused(true);
-            pausedAt = T0 + 99_000;
+            Monitor.setPaused(true);
+            Monitor.view.pausedAt = T0 + 99_000;
         """)
         browser.execute(
             "return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
         )
         x, y = browser.execute("""
-            const box = depthChart.canvas.getBoundingClientRect();
+            const { depthChart } = Monitor, box = depthChart.canvas.getBoundingClientRect();
             return [Math.round(box.left + depthChart.x(T0 + 80_000)), Math.round(box.top + 120)];
         """)
         browser.point(x, y)
@@ -532,7 +550,9 @@ class SimulatedTest(PageCase):
         self.assertRegex(browser.text("#depth-plot .tip"), r"outbox-1\s80\noutbox-2\s50")
         browser.click('#depth-legend [data-key="outbox-2 depth"]')
         self.assertEqual(
-            browser.execute("return depthChart.lines.map((l) => [l.column.name, l.hidden])"),
+            browser.execute(
+                "return Monitor.depthChart.lines.map((l) => [l.column.name, l.hidden])"
+            ),
             [["outbox-1", False], ["outbox-2", True]],
         )
         pressed = "return document.querySelector('[data-key=\"outbox-2 depth\"]').ariaPressed"
@@ -552,8 +572,9 @@ class SimulatedTest(PageCase):
         """)
         for width, scale in ((360, 3.0), (1280, 2.0)):
             self.browser.screen(width, 900, scale=scale)
+            canvas = "Monitor.depthChart.canvas"
             self.browser.wait_until(
-                f"depthChart.canvas.width === Math.round({scale} * depthChart.canvas.clientWidth)",
+                f"{canvas}.width === Math.round({scale} * {canvas}.clientWidth)",
                 "as many pixels as the screen has",
             )
             self.assertLessEqual(
@@ -562,12 +583,11 @@ class SimulatedTest(PageCase):
 
     def test_services_keep_their_colour_and_marker(self) -> None:
         self.open_simulated()
-        looks = (
-            "return ['outbox-1', 'outbox-2', 'bizlogic-1'].map((n) => [colourOf(n), markerOf(n)])"
-        )
+        looks = """return ["outbox-1", "outbox-2", "bizlogic-1"].map(
+            (name) => [Looks.colourOf(name), Looks.markerOf(name)])"""
         before = self.browser.execute(looks)
         self.assertEqual(len({tuple(look) for look in before}), 3)
-        self.browser.execute("for (let i = 0; i < 40; i += 1) slotOf(`outbox-${5000 + i}`)")
+        self.browser.execute("for (let i = 0; i < 40; i += 1) Looks.slotOf(`outbox-${5000 + i}`)")
         self.assertEqual(self.browser.execute(looks), before)
 
     def test_missing_settings_are_told(self) -> None:
@@ -632,7 +652,7 @@ def lab(colour: Colour, vision: Any) -> Colour:
 
 class ColourTest(unittest.TestCase):
     def setUp(self) -> None:
-        css = (state.ROOT / "monitoring" / "page" / "monitor.css").read_text()
+        css = (state.ROOT / "monitoring" / "page" / "colours.css").read_text()
         light, dark = css.split("@media (prefers-color-scheme: dark)")[:2]
         found = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", part)) for part in (light, dark)]
         self.schemes = dict(zip(("light", "dark"), found, strict=True))

@@ -88,7 +88,8 @@ class PageTestCase(unittest.TestCase):
         self.open(**query)
         self.assertState("connected")
         self.browser.wait_until(
-            "client.reader.epoch !== null && client.reader.past === null", "its past has been shown"
+            "Barker.client.reader.epoch !== null && Barker.client.reader.past === null",
+            "its past has been shown",
         )
 
     def say_elsewhere(self, user: str, content: str) -> None:
@@ -123,7 +124,7 @@ class PageTestCase(unittest.TestCase):
         self.assertEqual(self.shown().count(text), 1)
 
     def assertService(self, role: str, wanted: str) -> None:
-        condition = f"client.services.find((s) => s.role === '{role}').state === '{wanted}'"
+        condition = f"Barker.client.services.find((s) => s.role === '{role}').state === '{wanted}'"
         self.browser.wait_until(condition, f"the {role} is {wanted}")
 
 
@@ -175,6 +176,18 @@ class ReadingTest(PageTestCase):
                 urls = re.findall(r"https?://[^\s'\"]+", file.read_text("utf-8"))
                 self.assertEqual([u for u in urls if u != "http://www.w3.org/2000/svg"], [])
 
+    def test_each_script_makes_one_global(self) -> None:
+        if not isinstance(self.browser, Chromium):
+            self.skipTest("only Chromium's driver tells the names of globals")
+        empty = self.webui.with_name("empty.html")
+        empty.touch()
+        self.browser.open(empty.as_uri())
+        bare = self.browser.names()
+        self.open_connected()
+        files = {file.stem.capitalize() for file in self.webui.glob("*.js")}
+        wanted = files - {"Barker_host"} | {"BARKER"}
+        self.assertEqual(self.browser.names() - bare, wanted)
+
     def test_mentions_tags_and_times_are_marked(self) -> None:
         text = "@rhs and mail@rdl or @ace_ with #tag, #2 and (#Größe) @Nobody @ark3!"
         self.open_connected()
@@ -200,7 +213,7 @@ class ReadingTest(PageTestCase):
         s, minute, hour, day = 1000, 60_000, 3_600_000, 86_400_000
         ages = (s, 42 * s, 3 * minute, 5 * hour, 6 * day, 40 * day, 400 * day, -30 * s)
         now = 1_750_000_000_000
-        texts = self.browser.execute("return arguments[0].map((t) => ago(t, arguments[1]))",
+        texts = self.browser.execute("return arguments[0].map((t) => Stream.ago(t, arguments[1]))",
                                      [now - age for age in ages], now)  # fmt: skip
         self.assertEqual(texts[:5], ["now", "42 s", "3 min", "5 h", "6 d"])
         self.assertNotIn("2024", texts[5])
@@ -228,7 +241,7 @@ class ReadingTest(PageTestCase):
             self.browser.execute("return document.querySelector('#user').value"), "rdl"
         )
         self.browser.back()
-        self.browser.wait_until("client.user === 'ark3'", "back again")
+        self.browser.wait_until("Barker.client.user === 'ark3'", "back again")
         self.assertState("connected")
         self.assertShownOnce(text)
         self.assertTrue(self.browser.execute("return window.sameDocument"), "a reload")
@@ -255,7 +268,8 @@ class ReadingTest(PageTestCase):
         self.open_connected()
         self.browser.execute(
             """for (let i = 0; i < 30; i++) {
-                 arrive({id: "filler" + i, user: "rdl", content: "line\\n".repeat(4) + i, at: 1});
+                 const content = "line\\n".repeat(4) + i;
+                 Barker.arrive({id: "filler" + i, user: "rdl", content, at: 1});
                }"""
         )
         self.browser.wait_until("document.querySelectorAll('#stream .bark').length > 29", "barks")
@@ -279,15 +293,15 @@ class ReadingTest(PageTestCase):
     def test_what_cannot_be_drawn_yet_stays_bounded(self) -> None:
         """A hidden tab gets messages but draws no frames; here somebody reads on and on."""
         self.open_connected()
-        barks = """stream.reading = () => true;
+        barks = """Barker.stream.reading = () => true;
             for (let i = 0; i < 5000; i++) {
-              arrive({id: "b" + i, user: "rdl", content: "bark " + i, at: i});
+              Barker.arrive({id: "b" + i, user: "rdl", content: "bark " + i, at: i});
             }
-            return [stream.held, stream.queue.length]"""
+            return [Barker.stream.held, Barker.stream.queue.length]"""
         held, queued = self.browser.execute(barks)
         self.assertGreaterEqual(held, 5000)
         self.assertLessEqual(queued, 2 * MAX_SHOWN)
-        self.browser.execute("stream.reading = isReading; stream.soon()")
+        self.browser.execute("Barker.stream.reading = Barker.isReading; Barker.stream.soon()")
         self.assertShown("bark 4999")
         self.assertEqual(self.shown(), [f"bark {i}" for i in range(4999, 4999 - MAX_SHOWN, -1)])
 
@@ -298,7 +312,8 @@ class ReadingTest(PageTestCase):
             """const odd = [{}, {at: "yesterday"}, {at: 9e15}, {at: null, kind: {}}, {content: 7},
                 {user: "x".repeat(500)}, {kind: "follow"},
                 {content: "\\u202e" + "a\\n".repeat(140)}];
-            odd.forEach((o, i) => arrive({id: "odd" + i, user: "rdl", content: "odd", ...o}));"""
+            const plain = {user: "rdl", content: "odd"};
+            odd.forEach((o, i) => Barker.arrive({id: "odd" + i, ...plain, ...o}));"""
         )
         self.say_elsewhere("rdl", text)
         self.assertShownOnce(text)
@@ -308,16 +323,17 @@ class ReadingTest(PageTestCase):
         mine, theirs, last = (self.new_text() for _ in range(3))
         self.open_connected()
         place = self.browser.execute(
-            """const { epoch, serial, address } = client.reader;
+            """const { epoch, serial, address } = Barker.client.reader;
             const [mine, theirs, last] = arguments;
-            const body = (content) => ({ id: randomHex(12), user: "rdl", content, at: Date.now() });
-            client.reader.message({
+            const id = () => Link.randomHex(12);
+            const body = (content) => ({ id: id(), user: "rdl", content, at: Date.now() });
+            Barker.client.reader.message({
                 op: "messages", epoch,
                 to: [{ "inbox/rhs": 7, [address]: serial + 1 }, { "inbox/rhs": 8 },
                     { [address]: serial + 2, "inbox/rhs": 9 }],
                 bodies: [body(mine), body(theirs), body(last)],
             });
-            return client.reader.serial - serial;""",
+            return Barker.client.reader.serial - serial;""",
             *(mine, theirs, last),
         )
         self.assertEqual(place, 2)
@@ -331,7 +347,7 @@ class ReadingTest(PageTestCase):
         shown, most, owners = self.browser.execute(
             """const shown = [];
             const on = { changed() {}, bark: (body) => shown.push(body.id) };
-            const reader = new Reader("ark3", { follow() {} }, on);
+            const reader = new Client.Reader("ark3", { follow() {} }, on);
             reader.dialer = { send() {} };
             let epochs = 0;
             const sends = (name, letter, count, retained) => {
@@ -368,7 +384,7 @@ class ReadingTest(PageTestCase):
 
     def test_a_gap_is_told_where_it_is(self) -> None:
         self.open_connected()
-        self.browser.execute("client.reader.message({op: 'gap', missed: 1234})")
+        self.browser.execute("Barker.client.reader.message({op: 'gap', missed: 1234})")
         self.browser.wait_until("document.querySelector('#stream .note')", "a note")
         self.assertIn("1,234 older barks", self.browser.text("#stream .note"))
 
@@ -392,7 +408,7 @@ class BarkingTest(PageTestCase):
         fates = self.browser.execute("return window.fates")
         self.assertEqual(fates, ["sending in unsent", "sent in stream"])
         self.assertEqual(self.browser.execute("return document.querySelector('#text').value"), "")
-        self.assertIn("own", self.browser.execute("return stream.list.firstChild.className"))
+        self.assertIn("own", self.browser.execute("return Barker.stream.list.firstChild.className"))
         # ... and to whom it is addressed: rdl and rhs follow ark3 in this world, or one of them.
         reader = self.fleet.world.followers("ark3")[0]
         self.open_connected(user=reader)
@@ -428,14 +444,16 @@ class BarkingTest(PageTestCase):
         self.browser.press(TAB)
         self.browser.execute("document.querySelector('#text').focus()")
         self.browser.press(ENTER)
-        self.assertEqual(self.browser.execute("return client.unsent.length"), 0)
+        self.assertEqual(self.browser.execute("return Barker.client.unsent.length"), 0)
         self.browser.execute(put, dogs)
         self.browser.press(ENTER)
         self.assertShownOnce(dogs)
 
     def test_half_a_character_does_not_get_stuck(self) -> None:
         self.open_connected()
-        self.browser.execute("document.querySelector('#text').value = 'half \\ud83d'; submit()")
+        self.browser.execute(
+            "document.querySelector('#text').value = 'half \\ud83d'; Barker.submit()"
+        )
         self.assertShownOnce("half �")
 
     def test_the_keyboard_is_enough(self) -> None:
@@ -466,17 +484,17 @@ class BarkingTest(PageTestCase):
         self.assertShownOnce("a\nb")
         self.browser.execute("document.querySelector('#stream .author[data-user=rdl]').focus()")
         self.browser.press(ENTER)
-        self.browser.wait_until("client.user === 'rdl'", "the author's view")
+        self.browser.wait_until("Barker.client.user === 'rdl'", "the author's view")
         focused = self.browser.execute("return document.activeElement.id")
         self.assertEqual(focused, "title")
 
     def test_typed_text_survives_views_and_reloads(self) -> None:
         self.open_connected()
         self.browser.type("#text", "half a thought")
-        self.browser.execute("visit('rdl')")
+        self.browser.execute("Barker.visit('rdl')")
         value = "return document.querySelector('#text').value"
         self.assertEqual(self.browser.execute(value), "")
-        self.browser.execute("visit('ark3')")
+        self.browser.execute("Barker.visit('ark3')")
         self.assertEqual(self.browser.execute(value), "half a thought")
         self.open_connected()
         self.assertEqual(self.browser.execute(value), "half a thought")
@@ -498,7 +516,7 @@ class BarkingTest(PageTestCase):
         self.browser.execute(
             """window.sent = [];
             window.settled = [];
-            window.writer = Object.assign(Object.create(Writer.prototype), {
+            window.writer = Object.assign(Object.create(Client.Writer.prototype), {
                 address: "outbox/ark3", first: 1, unacked: [], waiting: [], later: [],
                 on: { settled: (bark) => settled.push(bark) },
                 dialer: { up: true, send: (message) => sent.push(message.body) },
@@ -564,10 +582,10 @@ class FailureTest(PageTestCase):
         # As after a change of manifold: an epoch that this inbox doesn't know gets all it retains.
         self.browser.execute(
             """window.heard = 0;
-            const read = client.reader.read;
-            client.reader.read = function (message) { heard += 1; read.call(this, message); };
-            client.reader.epoch = "0".repeat(16);
-            client.reader.dialer.link.end(new Fault("closed", "by a test"));"""
+            const { reader } = Barker.client, { read } = reader;
+            reader.read = function (message) { heard += 1; read.call(this, message); };
+            reader.epoch = "0".repeat(16);
+            reader.dialer.link.end(new Link.Fault("closed", "by a test"));"""
         )
         self.browser.wait_until("heard >= 3", "it comes again")
         last = self.new_text()
@@ -611,9 +629,9 @@ class FailureTest(PageTestCase):
         self.browser.execute("window.sameDocument = true")
         for text in texts:
             self.assertShown(text, within="#unsent [data-fate=sending]")
-        self.browser.execute("visit('rdl')")
+        self.browser.execute("Barker.visit('rdl')")
         self.assertEqual(self.browser.texts("#unsent li"), [])
-        self.browser.execute("visit('ark3')")
+        self.browser.execute("Barker.visit('ark3')")
         self.assertEqual(len(self.browser.texts("#unsent li")), 3)
         PageTestCase.outbox = self.fleet.outbox("--name", "outbox-a", port=PageTestCase.outbox.port)
         for text in texts:
@@ -636,7 +654,7 @@ class TrustTest(PageTestCase):
             self.assertState("offline")
             self.assertIn("another secret", self.browser.text("#trouble"))
             self.assertEqual(self.shown(), [])
-            self.assertEqual(self.browser.execute("return client.reader.target"), None)
+            self.assertEqual(self.browser.execute("return Barker.client.reader.target"), None)
         finally:
             self.write_settings()
         # The launcher writes the file anew when it starts; nobody has to load the page again.
@@ -659,11 +677,11 @@ class TrustTest(PageTestCase):
                   return send.call(this, data);
                 };
                 history.pushState(null, "", "?host=127.0.0.1:" + port);
-                client.settle(directoryPlace(), window.BARKER.secret);""",
+                Barker.client.settle(Address.directoryPlace(), window.BARKER.secret);""",
                 str(stranger.port),
             )
             self.browser.wait_until("window.sent.length >= 2", "hello and proof")
-            condition = "client.services[0].fault?.code === 'bad-proof'"
+            condition = "Barker.client.services[0].fault?.code === 'bad-proof'"
             self.browser.wait_until(condition, "the stranger has said no")
             sent = self.browser.execute("return window.sent")
         self.assertNotIn(secret, "".join(sent))
@@ -690,12 +708,12 @@ class TrustTest(PageTestCase):
               }
               close() {}
             };
-            client.directory.dialer.link.end(new Fault("closed", "by a test"));"""
+            Barker.client.directory.dialer.link.end(new Link.Fault("closed", "by a test"));"""
         )
-        condition = "client.services[0].fault?.code === 'bad-proof' && sent.length >= 4"
+        condition = "Barker.client.services[0].fault?.code === 'bad-proof' && sent.length >= 4"
         self.browser.wait_until(condition, "it was seen through, twice")
         self.assertEqual(set(self.browser.execute("return sent")), {"hello", "proof"})
-        self.assertNotEqual(self.browser.execute("return client.reader.target.name"), "x")
+        self.assertNotEqual(self.browser.execute("return Barker.client.reader.target.name"), "x")
 
     def test_the_address_says_where_the_directory_is(self) -> None:
         self.write_settings(host="192.0.2.1", port=9)
@@ -712,7 +730,7 @@ class TrustTest(PageTestCase):
         self.open()
         for wish, place in cases.items():
             query = "?" + urlencode({"host": wish})
-            script = "history.replaceState(null, '', arguments[0]); return directoryPlace()"
+            script = "history.replaceState(null, '', arguments[0]); return Address.directoryPlace()"
             with self.subTest(host=wish):
                 self.assertEqual(self.browser.execute(script, query), place)
 
@@ -738,14 +756,15 @@ class LooksTest(PageTestCase):
             self.browser.screen(1000, 900, dark=dark)
             self.open_connected()
             self.browser.wait_until("document.querySelector('#stream .bark')", "a bark")
-            self.browser.execute("arrive({id: 'c', user: 'ark3', content: 'own', at: 1})")
+            self.browser.execute("Barker.arrive({id: 'c', user: 'ark3', content: 'own', at: 1})")
             self.browser.execute(
-                """say({id: "d", user: "nobody", content: "x", at: 1});
-                const entry = mine.get("nobody/d");
-                document.querySelector("#unsent").append(makeItem(entry, "ark3"));
-                refused(entry.bark, "because"); stream.add({note: "a note"});
+                """Barker.say({id: "d", user: "nobody", content: "x", at: 1});
+                const entry = Barker.mine.get("nobody/d");
+                document.querySelector("#unsent").append(Barker.stream.item(entry));
+                Barker.refused(entry.bark, "because"); Barker.stream.add({note: "a note"});
                 for (const user of BARKER.users) {
-                  document.querySelector("#end").append(paintFace(make("span", "face"), user));
+                  const face = Stream.paintFace(Elements.make("span", "face"), user);
+                  document.querySelector("#end").append(face);
                 }
                 document.querySelector("#left").dataset.level = "over";
                 document.querySelector("#banner").hidden = false;
@@ -758,7 +777,9 @@ class LooksTest(PageTestCase):
 
     def test_nothing_sticks_out_at_any_width(self) -> None:
         self.open_connected()
-        self.browser.execute("arrive({id: 'w', user: 'rdl', content: 'x'.repeat(280), at: 1})")
+        self.browser.execute(
+            "Barker.arrive({id: 'w', user: 'rdl', content: 'x'.repeat(280), at: 1})"
+        )
         self.browser.wait_until("document.querySelector('#stream .bark')", "a bark")
         for width in (360, 480, 800, 900, 1600):
             self.browser.screen(width, 700)
@@ -782,7 +803,9 @@ class LoadTest(PageTestCase):
         # Two of three dogs bark for rdl: this makes some 240 a second.
         autobark = self.fleet.run("autobark", "280", "--seed", "1")
         try:
-            self.browser.wait_until(f"stream.list.childElementCount >= {MAX_SHOWN}", "a full list")
+            self.browser.wait_until(
+                f"Barker.stream.list.childElementCount >= {MAX_SHOWN}", "a full list"
+            )
             self.browser.execute(MEASURE, seconds * 1000)
             found = self.browser.wait_until("window.measured", "frames", 2 * seconds + 10)
         finally:
@@ -798,7 +821,7 @@ class LoadTest(PageTestCase):
         )
         self.assertLess(found["nodes"], 20 * MAX_SHOWN)
         self.assertLessEqual(found["aloud"], 1 + seconds / 10, "the live region floods")
-        self.browser.wait_until("!stream.frame", "all is drawn")
+        self.browser.wait_until("!Barker.stream.frame", "all is drawn")
         self.assertEqual(len(self.shown()), MAX_SHOWN)
 
 
@@ -835,7 +858,7 @@ CONTRAST = """
 
 # For so many milliseconds: how long each frame took, tasks of over 50 ms, barks that came.
 MEASURE = """
-    const found = {frames: [], long: [], aloud: 0, barks: -client.reader.serial};
+    const found = {frames: [], long: [], aloud: 0, barks: -Barker.client.reader.serial};
     new PerformanceObserver((list) => found.long.push(...list.getEntries().map((e) => e.duration)))
       .observe({entryTypes: ["longtask"]});
     new MutationObserver(() => { found.aloud += 1; })
@@ -847,7 +870,7 @@ MEASURE = """
       if (last !== null) found.frames.push(now - last);
       last = now;
       if (now < end) return requestAnimationFrame(frame);
-      found.barks += client.reader.serial;
+      found.barks += Barker.client.reader.serial;
       found.nodes = document.getElementsByTagName("*").length;
       window.measured = found;
     };
@@ -864,14 +887,13 @@ class FollowTest(PageTestCase):
         self.browser.execute("document.querySelector('.joining').open = true")
         self.browser.type("#newcomer", user)
         self.browser.press(ENTER)
-        self.browser.wait_until(f"client.user === '{user}'", "the view is the newcomer's")
+        self.browser.wait_until(f"Barker.client.user === '{user}'", "the view is the newcomer's")
         self.assertFollows()
 
     def assertFollows(self, *names: str) -> None:
         wanted = json.dumps(sorted(names))
-        condition = (
-            f"JSON.stringify([...panel.follows].sort()) === '{wanted}' && panel.list?.exists"
-        )
+        follows = f"JSON.stringify([...Barker.panel.follows].sort()) === '{wanted}'"
+        condition = f"{follows} && Barker.panel.list?.exists"
         self.browser.wait_until(condition.replace(" ", ""), f"{names} are followed")
 
     def click_on(self, label: str, within: str) -> None:
@@ -914,7 +936,9 @@ class FollowTest(PageTestCase):
                 await link.expect("ack")
 
         asyncio.run(suggest())
-        self.browser.wait_until("$('suggestions').childElementCount === 2", "two are suggested")
+        self.browser.wait_until(
+            "Elements.$('suggestions').childElementCount === 2", "two are suggested"
+        )
         self.assertEqual(
             self.browser.texts("#suggestions .author"), ["lassie", "toto"], "the best first"
         )
@@ -923,12 +947,14 @@ class FollowTest(PageTestCase):
         self.browser.execute(focus)
         self.browser.press(ENTER)
         self.assertFollows("lassie")
-        self.browser.wait_until("$('suggestions').childElementCount === 1", "one is left")
+        self.browser.wait_until("Elements.$('suggestions').childElementCount === 1", "one is left")
         focused = self.browser.execute("return document.activeElement.dataset.follow")
         self.assertEqual(focused, "toto", "the next one has the focus")
         self.open_connected(user="page_bob")  # it is in the history, and followed already
         self.assertFollows("lassie")
-        self.browser.wait_until("$('suggestions').childElementCount === 1", "one is suggested")
+        self.browser.wait_until(
+            "Elements.$('suggestions').childElementCount === 1", "one is suggested"
+        )
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, with another refusal")
     def test_refusals_are_clear(self) -> None:
@@ -939,34 +965,36 @@ class FollowTest(PageTestCase):
             ("rdl", "There is a user rdl already."),
             ("suggestions", "Suggestions is the name of a service."),
         ):
-            self.browser.execute("$('newcomer').value = arguments[0]", name)
-            self.browser.execute("$('newcomer').focus()")
+            self.browser.execute("Elements.$('newcomer').value = arguments[0]", name)
+            self.browser.execute("Elements.$('newcomer').focus()")
             self.browser.press(ENTER)
-            condition = f"$('jointold').textContent === {json.dumps(reason)}"
+            condition = f"Elements.$('jointold').textContent === {json.dumps(reason)}"
             self.browser.wait_until(condition, reason)
-            invalid = self.browser.execute("return $('newcomer').getAttribute('aria-invalid')")
+            invalid = self.browser.execute(
+                "return Elements.$('newcomer').getAttribute('aria-invalid')"
+            )
             self.assertEqual(invalid, "true")
         for name, reason in (
             ("Rdl", "“Rdl” is no user name."),
             ("nobody", "There is no user nobody."),
             ("ark3", "You read your own barks anyway."),
         ):
-            self.browser.execute("$('whom').value = arguments[0]", name)
-            self.browser.execute("$('whom').focus()")
+            self.browser.execute("Elements.$('whom').value = arguments[0]", name)
+            self.browser.execute("Elements.$('whom').focus()")
             self.browser.press(ENTER)
-            condition = f"$('followtold').textContent.startsWith({json.dumps(reason)})"
+            condition = f"Elements.$('followtold').textContent.startsWith({json.dumps(reason)})"
             self.browser.wait_until(condition, reason)
-        self.assertEqual(self.browser.execute("return panel.asked.size"), 0)
+        self.assertEqual(self.browser.execute("return Barker.panel.asked.size"), 0)
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: one of many views")
     def test_what_is_asked_for_outlives_a_reload_and_everything_has_a_name(self) -> None:
         self.open_connected()
         self.join("page_cid")
         self.browser.type("#whom", "rhs")
-        self.browser.execute("client.writer('page_cid').dialer.link.socket.send = () => {}")
+        self.browser.execute("Barker.client.writer('page_cid').dialer.link.socket.send = () => {}")
         self.browser.press(ENTER)
-        self.assertEqual(self.browser.execute("return [...panel.asked.keys()]"), ["rhs"])
-        self.browser.execute("remember()")
+        self.assertEqual(self.browser.execute("return [...Barker.panel.asked.keys()]"), ["rhs"])
+        self.browser.execute("Barker.remember()")
         self.open_connected(user="page_cid")
         self.assertFollows("rhs")
         nameless = """return [...document.querySelectorAll("button, input, select, textarea")]

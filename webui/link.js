@@ -7,259 +7,254 @@
  * The page speaks the protocol that all of Barker speaks (barker/wire.py is its table); a service's
  * port takes newline-JSON from programs and WebSocket from browsers, where each text message is one
  * JSON message. So this file does what barker/link.py and the Dialer of barker/node.py do, and
- * nothing in it knows what a bark is.
+ * nothing in it knows what a bark is. Both pages use it.
  *
  * Opened from disk (file://), the page needs no permission for this. Chromium asks before a page of
  * the *public* web may speak to this machine ("local network access", since Chrome 147 for
  * WebSockets too), but a page from disk counts as being on this machine; its Origin is "null".
+ *
+ * Global: Link. Uses: nothing.
  */
 
-// The same times as on the other side: silence after which we ask for a sign of life, and after
-// which nobody lives there any more (frozen, or the cable is cut: no socket would ever tell).
-const HEARTBEAT_MS = 1000;
-const SILENT_MS = 3000;
-// A frozen service still lets us connect (its kernel does that), so greeting needs an end of its
-// own. It is this long because browsers hold a connect back for up to 5 s after many failures, and a
-// try that is given up while it is held back is one failure more.
-const GREETING_MS = 8000;
+const Link = (() => {
+  // The same times as on the other side: silence after which we ask for a sign of life, and after
+  // which nobody lives there any more (frozen, or the cable is cut: no socket would ever tell).
+  const HEARTBEAT_MS = 1000;
+  const SILENT_MS = 3000;
+  // A frozen service still lets us connect (its kernel does that), so greeting needs an end of its
+  // own. It is this long because browsers hold a connect back for up to 5 s after many failures, and a
+  // try that is given up while it is held back is one failure more.
+  const GREETING_MS = 8000;
 
-// Back-off of a dialer: quick at first, since most services come back at once; then once a second;
-// and rarely when nothing has answered for so long that a person is told "offline".
-const BACKOFF_FIRST_MS = 50;
-const BACKOFF_MAX_MS = 1000;
-const OFFLINE_AFTER_MS = 5000;
-const BACKOFF_OFFLINE_MS = 5000;
-// A link that lived for less than this was no success: the back-off goes on where it was.
-const STABLE_MS = 2000;
+  // Back-off of a dialer: quick at first, since most services come back at once; then once a second;
+  // and rarely when nothing has answered for so long that a person is told "offline".
+  const BACKOFF_FIRST_MS = 50;
+  const BACKOFF_MAX_MS = 1000;
+  const OFFLINE_AFTER_MS = 5000;
+  const BACKOFF_OFFLINE_MS = 5000;
+  // A link that lived for less than this was no success: the back-off goes on where it was.
+  const STABLE_MS = 2000;
 
-/** Why a link ended: `code` is one of the wire's, or one of ours (closed, silent, settings, and
- *  untrusted: then `url` is where a person can tell the browser to trust a certificate). */
-class Fault extends Error {
-  constructor(code, reason, url = "") {
-    super(reason);
-    this.code = code;
-    this.url = url;
-  }
-}
-
-const hex = (bytes) => Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
-const randomHex = (count) => hex(crypto.getRandomValues(new Uint8Array(count)));
-
-/** What shows that we know the secret without saying it: see barker/proof.py. */
-async function proof(secret, role, openerNonce, acceptorNonce) {
-  if (!crypto.subtle) {
-    // Browsers have it only in a "secure context": file://, https:// and localhost are such.
-    throw new Fault("settings", "this browser has no crypto.subtle for pages from here: "
-      + "open the page from disk (file://), from localhost or over https");
-  }
-  if (!secret) {
-    throw new Fault("settings", "there is no secret in webui/barker_host.js");
-  }
-  const utf8 = new TextEncoder();
-  const hmac = { name: "HMAC", hash: "SHA-256" };
-  const key = await crypto.subtle.importKey("raw", utf8.encode(secret), hmac, false, ["sign"]);
-  const text = `barker 1 ${role} ${openerNonce} ${acceptorNonce}`;
-  return hex(new Uint8Array(await crypto.subtle.sign("HMAC", key, utf8.encode(text))));
-}
-
-/** One connection. Calls `on.up()` once greeted, `on.message(m)` for each message, `on.down(fault)`
- *  once at the end, whoever made it. */
-class Link {
-  constructor(place, identity, expect, on) {
-    this.on = on;
-    this.peer = null; // the other side's hello, once its proof holds
-    this.closed = false;
-    this.early = []; // what has come before we were up
-    this.wake = () => {};
-    this.begun = this.heard = this.ticked = performance.now();
-    this.ticker = setInterval(() => this.tick(), HEARTBEAT_MS / 2);
-    const host = place.host.includes(":") ? `[${place.host}]` : place.host; // IPv6
-    const at = `//${host}:${place.port}/`;
-    try {
-      this.socket = new WebSocket(`${identity.tls ? "wss" : "ws"}:${at}`);
-    } catch (fault) { // not an address at all; only said after our maker knows us
-      queueMicrotask(() => this.end(new Fault("settings", fault.message)));
-      return;
+  /** Why a link ended: `code` is one of the wire's, or one of ours (closed, silent, settings, and
+   *  untrusted: then `url` is where a person can tell the browser to trust a certificate). */
+  class Fault extends Error {
+    constructor(code, reason, url = "") {
+      super(reason);
+      this.code = code;
+      this.url = url;
     }
-    let opened = false;
-    this.socket.onopen = () => {
-      opened = true;
-      this.greet(identity, expect).catch((fault) => this.end(fault));
-    };
-    this.socket.onmessage = (event) => this.receive(event.data);
-    this.socket.onclose = () => {
-      // No page is told why: nobody there, or a certificate that the browser does not trust. Nor
-      // does a browser ask anybody whether to, unless it is shown the place as a page.
-      if (identity.tls && !opened) {
-        const reason = "nobody answers, or this browser does not trust the certificate yet";
-        this.end(new Fault("untrusted", reason, `https:${at}`));
-      } else {
-        this.end(new Fault("closed", "the connection was closed"));
+  }
+
+  const hex = (bytes) => Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
+  const randomHex = (count) => hex(crypto.getRandomValues(new Uint8Array(count)));
+
+  /** What shows that we know the secret without saying it: see barker/proof.py. */
+  async function proof(secret, role, openerNonce, acceptorNonce) {
+    if (!crypto.subtle) {
+      // Browsers have it only in a "secure context": file://, https:// and localhost are such.
+      throw new Fault("settings", "this browser has no crypto.subtle for pages from here: "
+        + "open the page from disk (file://), from localhost or over https");
+    }
+    if (!secret) {
+      throw new Fault("settings", "there is no secret in webui/barker_host.js");
+    }
+    const utf8 = new TextEncoder();
+    const hmac = { name: "HMAC", hash: "SHA-256" };
+    const key = await crypto.subtle.importKey("raw", utf8.encode(secret), hmac, false, ["sign"]);
+    const text = `barker 1 ${role} ${openerNonce} ${acceptorNonce}`;
+    return hex(new Uint8Array(await crypto.subtle.sign("HMAC", key, utf8.encode(text))));
+  }
+
+  /** One connection. Calls `on.up()` once greeted, `on.message(m)` for each message, `on.down(fault)`
+   *  once at the end, whoever made it. */
+  class Connection {
+    constructor(place, identity, expect, on) {
+      this.on = on;
+      this.peer = null; // the other side's hello, once its proof holds
+      this.closed = false;
+      this.early = []; // what has come before we were up
+      this.wake = () => {};
+      this.begun = this.heard = this.ticked = performance.now();
+      this.ticker = setInterval(() => this.tick(), HEARTBEAT_MS / 2);
+      const host = place.host.includes(":") ? `[${place.host}]` : place.host; // IPv6
+      const at = `//${host}:${place.port}/`;
+      try {
+        this.socket = new WebSocket(`${identity.tls ? "wss" : "ws"}:${at}`);
+      } catch (fault) { // not an address at all; only said after our maker knows us
+        queueMicrotask(() => this.end(new Fault("settings", fault.message)));
+        return;
       }
-    };
-  }
-
-  /** Nothing but hello and proof is said before the other side has shown that it is one of us. */
-  async greet(identity, expect) {
-    const nonce = randomHex(16);
-    this.send({ op: "hello", v: 1, name: identity.name, nonce });
-    const hello = await this.next("hello");
-    this.send({ op: "proof", mac: await proof(identity.secret, "opener", nonce, hello.nonce) });
-    const theirs = await this.next("proof");
-    if (theirs.mac !== await proof(identity.secret, "acceptor", nonce, hello.nonce)) {
-      throw new Fault("bad-proof", "whoever answers there does not know our secret");
+      let opened = false;
+      this.socket.onopen = () => {
+        opened = true;
+        this.greet(identity, expect).catch((fault) => this.end(fault));
+      };
+      this.socket.onmessage = (event) => this.receive(event.data);
+      this.socket.onclose = () => {
+        // No page is told why: nobody there, or a certificate that the browser does not trust. Nor
+        // does a browser ask anybody whether to, unless it is shown the place as a page.
+        if (identity.tls && !opened) {
+          const reason = "nobody answers, or this browser does not trust the certificate yet";
+          this.end(new Fault("untrusted", reason, `https:${at}`));
+        } else {
+          this.end(new Fault("closed", "the connection was closed"));
+        }
+      };
     }
-    if (expect && hello.name !== expect) { // after a restart, a port may belong to somebody else
-      throw new Fault("moved", `${hello.name} answers there, not ${expect}`);
-    }
-    if (!this.closed) {
-      this.peer = hello;
-      this.on.up();
-      for (const message of this.early.splice(0)) this.dispatch(message);
-    }
-  }
 
-  async next(op) {
-    while (!this.early.length) await new Promise((resolve) => { this.wake = resolve; });
-    const message = this.early.shift();
-    if (message.op !== op) throw new Fault("protocol", `it said ${message.op}, not ${op}`);
-    return message;
-  }
-
-  receive(data) {
-    this.heard = performance.now();
-    let message;
-    try {
-      message = JSON.parse(data);
-    } catch {
-      return this.end(new Fault("protocol", "what it said is not JSON"));
-    }
-    if (message.op === "error") { // the last message before a close
-      this.end(new Fault(message.code, message.reason));
-    } else if (this.peer) {
-      this.dispatch(message);
-    } else {
-      this.early.push(message);
-      this.wake();
-    }
-  }
-
-  dispatch(message) {
-    if (message.op === "ping") this.send({ op: "pong" });
-    else if (message.op !== "pong" && !this.closed) this.on.message(message);
-  }
-
-  /** `body`, where there is one, has to be the last key: hops then pass it on as it is. */
-  send(message) {
-    if (!this.closed && this.socket.readyState === WebSocket.OPEN) {
-      this.socket.send(JSON.stringify(message));
-    }
-  }
-
-  /** Twice a heartbeat. Timers of a hidden tab run late, once a minute even, and those of a sleeping
-   *  laptop not at all: a late tick says that we were away, not that the peer is. */
-  tick() {
-    const now = performance.now();
-    const late = now - this.ticked > 2 * HEARTBEAT_MS;
-    this.ticked = now;
-    if (late) {
-      this.heard = now;
-      this.send({ op: "ping" });
-    } else if (!this.peer) {
-      if (now - this.begun > GREETING_MS) this.end(new Fault("timeout", "it does not answer"));
-    } else if (now - this.heard > SILENT_MS) {
-      this.end(new Fault("silent", "it is silent"));
-    } else if (now - this.heard > HEARTBEAT_MS) {
-      this.send({ op: "ping" });
-    }
-  }
-
-  /** For good, and at once: the closing handshake with a dead peer would take a minute. */
-  end(fault) {
-    if (this.closed) return;
-    this.closed = true;
-    clearInterval(this.ticker);
-    if (this.socket) {
-      this.socket.onopen = this.socket.onmessage = this.socket.onclose = null;
-      this.socket.close();
-    }
-    this.on.down(fault instanceof Fault ? fault : new Fault("closed", String(fault)));
-  }
-}
-
-/** What to do about a certificate, for an element: a sentence with a link, or nothing. */
-function showTrust(element, url) {
-  if ((element.querySelector("a")?.href ?? "") === url) return;
-  const link = document.createElement("a");
-  link.href = link.textContent = url;
-  link.target = "_blank";
-  link.rel = "noopener";
-  const words = ["If the browser does not trust its certificate yet: open ", link, ", accept it, and come back."];
-  element.replaceChildren(...(url ? words : []));
-}
-
-/** Keeps one link up for as long as it is wanted. `on` is as for a link. */
-class Dialer {
-  constructor(place, identity, expect, on) {
-    Object.assign(this, { place, identity, expect, on });
-    this.delay = BACKOFF_FIRST_MS;
-    this.fault = null; // why the last try failed; null again once up
-    this.downSince = performance.now(); // null while up
-    this.timer = null;
-    this.dial();
-  }
-
-  get up() {
-    return this.downSince === null;
-  }
-
-  get offline() {
-    return !this.up && performance.now() - this.downSince > OFFLINE_AFTER_MS;
-  }
-
-  dial() {
-    this.timer = null;
-    const link = new Link(this.place, this.identity, this.expect, {
-      up: () => {
-        this.fault = this.downSince = null;
-        this.upSince = performance.now();
+    /** Nothing but hello and proof is said before the other side has shown that it is one of us. */
+    async greet(identity, expect) {
+      const nonce = randomHex(16);
+      this.send({ op: "hello", v: 1, name: identity.name, nonce });
+      const hello = await this.next("hello");
+      this.send({ op: "proof", mac: await proof(identity.secret, "opener", nonce, hello.nonce) });
+      const theirs = await this.next("proof");
+      if (theirs.mac !== await proof(identity.secret, "acceptor", nonce, hello.nonce)) {
+        throw new Fault("bad-proof", "whoever answers there does not know our secret");
+      }
+      if (expect && hello.name !== expect) { // after a restart, a port may belong to somebody else
+        throw new Fault("moved", `${hello.name} answers there, not ${expect}`);
+      }
+      if (!this.closed) {
+        this.peer = hello;
         this.on.up();
-      },
-      message: (message) => this.on.message(message),
-      down: (fault) => this.lost(fault),
-    });
-    this.link = link;
-  }
-
-  lost(fault) {
-    const now = performance.now();
-    if (this.up) {
-      if (now - this.upSince > STABLE_MS) this.delay = BACKOFF_FIRST_MS;
-      this.downSince = now;
+        for (const message of this.early.splice(0)) this.dispatch(message);
+      }
     }
-    this.fault = fault;
-    // Jitter, so that pages which lost a service together do not all come back together.
-    this.timer = setTimeout(() => this.dial(), this.delay * (0.5 + Math.random() / 2));
-    this.delay = Math.min(2 * this.delay, this.offline ? BACKOFF_OFFLINE_MS : BACKOFF_MAX_MS);
-    this.on.down(fault);
+
+    async next(op) {
+      while (!this.early.length) await new Promise((resolve) => { this.wake = resolve; });
+      const message = this.early.shift();
+      if (message.op !== op) throw new Fault("protocol", `it said ${message.op}, not ${op}`);
+      return message;
+    }
+
+    receive(data) {
+      this.heard = performance.now();
+      let message;
+      try {
+        message = JSON.parse(data);
+      } catch {
+        return this.end(new Fault("protocol", "what it said is not JSON"));
+      }
+      if (message.op === "error") { // the last message before a close
+        this.end(new Fault(message.code, message.reason));
+      } else if (this.peer) {
+        this.dispatch(message);
+      } else {
+        this.early.push(message);
+        this.wake();
+      }
+    }
+
+    dispatch(message) {
+      if (message.op === "ping") this.send({ op: "pong" });
+      else if (message.op !== "pong" && !this.closed) this.on.message(message);
+    }
+
+    /** `body`, where there is one, has to be the last key: hops then pass it on as it is. */
+    send(message) {
+      if (!this.closed && this.socket.readyState === WebSocket.OPEN) {
+        this.socket.send(JSON.stringify(message));
+      }
+    }
+
+    /** Twice a heartbeat. Timers of a hidden tab run late, once a minute even, and those of a sleeping
+     *  laptop not at all: a late tick says that we were away, not that the peer is. */
+    tick() {
+      const now = performance.now();
+      const late = now - this.ticked > 2 * HEARTBEAT_MS;
+      this.ticked = now;
+      if (late) {
+        this.heard = now;
+        this.send({ op: "ping" });
+      } else if (!this.peer) {
+        if (now - this.begun > GREETING_MS) this.end(new Fault("timeout", "it does not answer"));
+      } else if (now - this.heard > SILENT_MS) {
+        this.end(new Fault("silent", "it is silent"));
+      } else if (now - this.heard > HEARTBEAT_MS) {
+        this.send({ op: "ping" });
+      }
+    }
+
+    /** For good, and at once: the closing handshake with a dead peer would take a minute. */
+    end(fault) {
+      if (this.closed) return;
+      this.closed = true;
+      clearInterval(this.ticker);
+      if (this.socket) {
+        this.socket.onopen = this.socket.onmessage = this.socket.onclose = null;
+        this.socket.close();
+      }
+      this.on.down(fault instanceof Fault ? fault : new Fault("closed", String(fault)));
+    }
   }
 
-  send(message) {
-    if (this.up) this.link.send(message);
+  /** Keeps one link up for as long as it is wanted. `on` is as for a link. */
+  class Dialer {
+    constructor(place, identity, expect, on) {
+      Object.assign(this, { place, identity, expect, on });
+      this.delay = BACKOFF_FIRST_MS;
+      this.fault = null; // why the last try failed; null again once up
+      this.downSince = performance.now(); // null while up
+      this.timer = null;
+      this.dial();
+    }
+
+    get up() {
+      return this.downSince === null;
+    }
+
+    get offline() {
+      return !this.up && performance.now() - this.downSince > OFFLINE_AFTER_MS;
+    }
+
+    dial() {
+      this.timer = null;
+      const link = new Connection(this.place, this.identity, this.expect, {
+        up: () => {
+          this.fault = this.downSince = null;
+          this.upSince = performance.now();
+          this.on.up();
+        },
+        message: (message) => this.on.message(message),
+        down: (fault) => this.lost(fault),
+      });
+      this.link = link;
+    }
+
+    lost(fault) {
+      const now = performance.now();
+      if (this.up) {
+        if (now - this.upSince > STABLE_MS) this.delay = BACKOFF_FIRST_MS;
+        this.downSince = now;
+      }
+      this.fault = fault;
+      // Jitter, so that pages which lost a service together do not all come back together.
+      this.timer = setTimeout(() => this.dial(), this.delay * (0.5 + Math.random() / 2));
+      this.delay = Math.min(2 * this.delay, this.offline ? BACKOFF_OFFLINE_MS : BACKOFF_MAX_MS);
+      this.on.down(fault);
+    }
+
+    send(message) {
+      if (this.up) this.link.send(message);
+    }
+
+    /** Somebody looks at us, or something has changed: try now rather than later. */
+    hurry() {
+      if (this.timer === null) return;
+      clearTimeout(this.timer);
+      this.delay = BACKOFF_FIRST_MS;
+      this.dial();
+    }
+
+    close() {
+      this.on = { up() {}, message() {}, down() {} };
+      this.link.end(new Fault("closed", "no longer wanted"));
+      clearTimeout(this.timer); // which `lost` has just set
+      this.timer = null;
+    }
   }
 
-  /** Somebody looks at us, or something has changed: try now rather than later. */
-  hurry() {
-    if (this.timer === null) return;
-    clearTimeout(this.timer);
-    this.delay = BACKOFF_FIRST_MS;
-    this.dial();
-  }
-
-  close() {
-    this.on = { up() {}, message() {}, down() {} };
-    this.link.end(new Fault("closed", "no longer wanted"));
-    clearTimeout(this.timer); // which `lost` has just set
-    this.timer = null;
-  }
-}
+  return { Dialer, Fault, OFFLINE_AFTER_MS, randomHex };
+})();

@@ -1,142 +1,156 @@
 "use strict";
 
-/* Figures: the table of what the graphs draw, the numbers at a glance, and the list of events. */
+/* Figures: the table of what the graphs draw, the numbers at a glance, and the list of events.
+ *
+ * Global: Figures. Uses: Elements, Model, Words, Looks.
+ */
 
-const ROLE_ORDER = ["outbox", "bizlogic", "inbox", "followers", "suggestions", "directory", "monitor"];
-const EVENTS_SHOWN = 12;
+const Figures = (() => {
+  const { arrange, make, setData, setText } = Elements;
+  const { DRAWN } = Model;
+  const {
+    GLYPHS, ageText, bytesText, clockText, countText, eventSentence, isKnown, percentText, rateText, roughText,
+  } = Words;
+  const { swatch } = Looks;
 
-// A column of the table: name of the field, and its words for a row of a frame.
-const TABLE_COLUMNS = [
-  ["state", (row, frame) => stateText(row, frame)],
-  ["backlog", (row) => countText(row.backlog)],
-  ["peak", (row) => countText(row.peak)],
-  ["again", (row) => countText(row.again)],
-  ["oldest", (row) => ageText(row.oldest_ms)],
-  ["letters", (row) => countText(row.dead_letters)],
-  ["in", (row) => rateText(row.in)],
-  ["out", (row) => rateText(row.out)],
-  ["share", (row, frame) => percentText(frame.routes[row.role]?.shares?.[row.name])],
-  ["streams", (row) => countText(row.streams)],
-  ["unacked", (row) => countText(row.unacked)],
-  ["links", (row) => countText(row.links)],
-  ["cpu", (row) => percentText(row.cpu)],
-  ["memory", (row) => bytesText(row.rss_bytes)],
-];
+  const ROLE_ORDER = ["outbox", "bizlogic", "inbox", "followers", "suggestions", "directory", "monitor"];
+  const EVENTS_SHOWN = 12;
 
-function stateText(row, frame) {
-  if (!row.up) return row.gone ? `gone ${clockText(row.gone)}` : "silent";
-  const route = frame.routes[row.role];
-  return route?.policy === "ordered" && route.first === row.name && row.role !== "monitor" ? "first" : "up";
-}
+  // A column of the table: name of the field, and its words for a row of a frame.
+  const TABLE_COLUMNS = [
+    ["state", (row, frame) => stateText(row, frame)],
+    ["backlog", (row) => countText(row.backlog)],
+    ["peak", (row) => countText(row.peak)],
+    ["again", (row) => countText(row.again)],
+    ["oldest", (row) => ageText(row.oldest_ms)],
+    ["letters", (row) => countText(row.dead_letters)],
+    ["in", (row) => rateText(row.in)],
+    ["out", (row) => rateText(row.out)],
+    ["share", (row, frame) => percentText(frame.routes[row.role]?.shares?.[row.name])],
+    ["streams", (row) => countText(row.streams)],
+    ["unacked", (row) => countText(row.unacked)],
+    ["links", (row) => countText(row.links)],
+    ["cpu", (row) => percentText(row.cpu)],
+    ["memory", (row) => bytesText(row.rss_bytes)],
+  ];
 
-const byRole = (a, b) => roleRank(a) - roleRank(b) || (a.name < b.name ? -1 : 1);
-const roleRank = (row) => (ROLE_ORDER.includes(row.role) ? ROLE_ORDER.indexOf(row.role) : ROLE_ORDER.length);
-
-class Table {
-  constructor(root) {
-    this.body = root.tBodies[0];
-    this.rows = new Map();
+  function stateText(row, frame) {
+    if (!row.up) return row.gone ? `gone ${clockText(row.gone)}` : "silent";
+    const route = frame.routes[row.role];
+    return route?.policy === "ordered" && route.first === row.name && row.role !== "monitor" ? "first" : "up";
   }
 
-  show(frame) {
-    const services = [...frame.services].sort(byRole);
-    const names = new Set(services.map((row) => row.name));
-    for (const [name, row] of this.rows) {
-      if (!names.has(name)) {
-        row.element.remove();
-        this.rows.delete(name);
+  const byRole = (a, b) => roleRank(a) - roleRank(b) || (a.name < b.name ? -1 : 1);
+  const roleRank = (row) => (ROLE_ORDER.includes(row.role) ? ROLE_ORDER.indexOf(row.role) : ROLE_ORDER.length);
+
+  class Table {
+    constructor(root) {
+      this.body = root.tBodies[0];
+      this.rows = new Map();
+    }
+
+    show(frame) {
+      const services = [...frame.services].sort(byRole);
+      const names = new Set(services.map((row) => row.name));
+      for (const [name, row] of this.rows) {
+        if (!names.has(name)) {
+          row.element.remove();
+          this.rows.delete(name);
+        }
       }
+      arrange(this.body, services.map((service) => this.showRow(service, frame)));
     }
-    arrange(this.body, services.map((service) => this.showRow(service, frame)));
-  }
 
-  showRow(service, frame) {
-    const row = this.rows.get(service.name) ?? this.addRow(service);
-    setData(row.element, "up", String(service.up));
-    setData(row.element, "letters", String(service.dead_letters > 0));
-    for (const [field, words] of TABLE_COLUMNS) setText(row.cells[field], words(service, frame));
-    return row.element;
-  }
-
-  addRow(service) {
-    const head = make("th", "", service.name);
-    head.scope = "row";
-    head.prepend(DRAWN.includes(service.role) ? swatch(service.name, false) : make("span", "swatch"));
-    const cells = {};
-    for (const [field] of TABLE_COLUMNS) {
-      cells[field] = make("td");
-      cells[field].dataset.field = field;
+    showRow(service, frame) {
+      const row = this.rows.get(service.name) ?? this.addRow(service);
+      setData(row.element, "up", String(service.up));
+      setData(row.element, "letters", String(service.dead_letters > 0));
+      for (const [field, words] of TABLE_COLUMNS) setText(row.cells[field], words(service, frame));
+      return row.element;
     }
-    const element = make("tr", "", head, ...Object.values(cells));
-    element.dataset.service = service.name;
-    const row = { element, cells };
-    this.rows.set(service.name, row);
-    return row;
-  }
-}
 
-/** The sum over all services of a role; null if those that are up said nothing in this second. */
-function sum(frame, role, field) {
-  const rows = frame.services.filter((row) => row.role === role && row.up);
-  const values = rows.map((row) => row[field]).filter(isKnown);
-  return rows.length && !values.length ? null : values.reduce((total, value) => total + value, 0);
-}
-
-class Glance {
-  constructor(byId) {
-    this.byId = byId;
-  }
-
-  show(frame, model, serial) {
-    const { byId } = this;
-    setText(byId("depth"), countText(frame.depth));
-    const before = model.frame(serial - 5);
-    const rise = before && isKnown(before.depth) && isKnown(frame.depth) ? frame.depth - before.depth : 0;
-    const oldest = Math.max(-1, ...frame.services.map((row) => (row.role === "outbox" ? row.oldest_ms ?? -1 : -1)));
-    let note = "barks, all of them handed on";
-    if (frame.depth === null) note = "no outbox answers";
-    else if (frame.depth) {
-      const way = rise > 2 ? "rising" : rise < -2 ? "falling" : "steady";
-      note = oldest < 0 ? way : `${way}, the oldest waits for ${ageText(oldest)}`;
+    addRow(service) {
+      const head = make("th", "", service.name);
+      head.scope = "row";
+      head.prepend(DRAWN.includes(service.role) ? swatch(service.name, false) : make("span", "swatch"));
+      const cells = {};
+      for (const [field] of TABLE_COLUMNS) {
+        cells[field] = make("td");
+        cells[field].dataset.field = field;
+      }
+      const element = make("tr", "", head, ...Object.values(cells));
+      element.dataset.service = service.name;
+      const row = { element, cells };
+      this.rows.set(service.name, row);
+      return row;
     }
-    setText(byId("depth-note"), note);
-    setData(byId("depth").parentNode, "level", rise > 2 && frame.depth > 10 ? "rising" : "fine");
-    setText(byId("barks-in"), roughText(sum(frame, "outbox", "in")));
-    setText(byId("barks-out"), roughText(sum(frame, "bizlogic", "out")));
-    const route = frame.routes.bizlogic;
-    const spares = route ? route.targets.filter((name) => name !== route.first).length : 0;
-    setText(byId("first"), route?.first ?? "nobody");
-    setData(byId("first").parentNode, "level", route?.first ? "fine" : "rising");
-    setText(byId("first-note"), !route?.first ? "start a bizlogic, and the queue moves again"
-      : spares ? `${spares} more ready to take over` : "no other one is ready to take over");
-  }
-}
-
-class EventList {
-  constructor(list, empty) {
-    this.list = list;
-    this.empty = empty;
-    this.shown = "";
   }
 
-  /** Newest on top. Known items stay the elements they are, so that only news are read aloud. */
-  show(events) {
-    const wanted = events.slice(-EVENTS_SHOWN).reverse();
-    const keys = wanted.map((event) => `${event.at} ${event.what} ${event.name} ${event.again ?? ""}`);
-    if (this.shown === keys.join()) return;
-    this.shown = keys.join();
-    const old = new Map([...this.list.children].map((item) => [item.dataset.key, item]));
-    for (const [key, item] of old) if (!keys.includes(key)) item.remove();
-    arrange(this.list, wanted.map((event, i) => old.get(keys[i]) ?? this.item(event, keys[i])));
-    this.empty.hidden = wanted.length > 0;
+  /** The sum over all services of a role; null if those that are up said nothing in this second. */
+  function sum(frame, role, field) {
+    const rows = frame.services.filter((row) => row.role === role && row.up);
+    const values = rows.map((row) => row[field]).filter(isKnown);
+    return rows.length && !values.length ? null : values.reduce((total, value) => total + value, 0);
   }
 
-  item(event, key) {
-    const sign = make("span", "sign", GLYPHS[event.what] ?? "•");
-    sign.setAttribute("aria-hidden", "true");
-    const item = make("li", event.what, make("time", "", clockText(event.at)), sign, make("span", "", eventSentence(event)));
-    item.dataset.key = key;
-    item.dataset.what = event.what;
-    return item;
+  class Glance {
+    constructor(byId) {
+      this.byId = byId;
+    }
+
+    show(frame, model, serial) {
+      const { byId } = this;
+      setText(byId("depth"), countText(frame.depth));
+      const before = model.frame(serial - 5);
+      const rise = before && isKnown(before.depth) && isKnown(frame.depth) ? frame.depth - before.depth : 0;
+      const oldest = Math.max(-1, ...frame.services.map((row) => (row.role === "outbox" ? row.oldest_ms ?? -1 : -1)));
+      let note = "barks, all of them handed on";
+      if (frame.depth === null) note = "no outbox answers";
+      else if (frame.depth) {
+        const way = rise > 2 ? "rising" : rise < -2 ? "falling" : "steady";
+        note = oldest < 0 ? way : `${way}, the oldest waits for ${ageText(oldest)}`;
+      }
+      setText(byId("depth-note"), note);
+      setData(byId("depth").parentNode, "level", rise > 2 && frame.depth > 10 ? "rising" : "fine");
+      setText(byId("barks-in"), roughText(sum(frame, "outbox", "in")));
+      setText(byId("barks-out"), roughText(sum(frame, "bizlogic", "out")));
+      const route = frame.routes.bizlogic;
+      const spares = route ? route.targets.filter((name) => name !== route.first).length : 0;
+      setText(byId("first"), route?.first ?? "nobody");
+      setData(byId("first").parentNode, "level", route?.first ? "fine" : "rising");
+      setText(byId("first-note"), !route?.first ? "start a bizlogic, and the queue moves again"
+        : spares ? `${spares} more ready to take over` : "no other one is ready to take over");
+    }
   }
-}
+
+  class EventList {
+    constructor(list, empty) {
+      this.list = list;
+      this.empty = empty;
+      this.shown = "";
+    }
+
+    /** Newest on top. Known items stay the elements they are, so that only news are read aloud. */
+    show(events) {
+      const wanted = events.slice(-EVENTS_SHOWN).reverse();
+      const keys = wanted.map((event) => `${event.at} ${event.what} ${event.name} ${event.again ?? ""}`);
+      if (this.shown === keys.join()) return;
+      this.shown = keys.join();
+      const old = new Map([...this.list.children].map((item) => [item.dataset.key, item]));
+      for (const [key, item] of old) if (!keys.includes(key)) item.remove();
+      arrange(this.list, wanted.map((event, i) => old.get(keys[i]) ?? this.item(event, keys[i])));
+      this.empty.hidden = wanted.length > 0;
+    }
+
+    item(event, key) {
+      const sign = make("span", "sign", GLYPHS[event.what] ?? "•");
+      sign.setAttribute("aria-hidden", "true");
+      const item = make("li", event.what, make("time", "", clockText(event.at)), sign, make("span", "", eventSentence(event)));
+      item.dataset.key = key;
+      item.dataset.what = event.what;
+      return item;
+    }
+  }
+
+  return { EventList, Glance, TABLE_COLUMNS, Table, roleRank };
+})();

@@ -4,129 +4,140 @@
  *
  * Groups stand in the order in which a bark passes them. Elements are made when a service appears and
  * only ever have their words changed after that; a screen reader can sit on one while it counts.
+ *
+ * Global: System. Uses: Elements, Model, Words, Looks.
  */
 
-const GROUPS = [
-  ["outbox", "Outboxes", "consistent hash of the author"],
-  ["bizlogic", "Business logic", "the first one that works"],
-  ["inbox", "Inboxes", "consistent hash of the reader"],
-];
-// Of these, one works and the others wait for its end.
-const SPARES = ["bizlogic", "followers"];
-// Gone ones leave the map after this; the list of events keeps them longer.
-const GONE_SHOWN_MS = 120_000;
-// Of a circle with a circumference of 100, so that shares are percentages.
-const RADIUS = 100 / (2 * Math.PI);
+const System = (() => {
+  const { arrange, make, setData, setText, svg } = Elements;
+  const { DRAWN } = Model;
+  const { clockText, countText, isKnown, lettersText, whichLetters } = Words;
+  const { colourOf, swatch } = Looks;
 
-class SystemMap {
-  constructor(root) {
-    this.root = root;
-    this.groups = new Map();
-    this.cards = new Map();
-    GROUPS.forEach(([role, title, rule], i) => {
-      if (i) root.append(make("div", "arrow", "→"));
-      this.addGroup(role, title, rule);
-    });
-    this.addGroup("", "Around it", "");
-  }
+  const GROUPS = [
+    ["outbox", "Outboxes", "consistent hash of the author"],
+    ["bizlogic", "Business logic", "the first one that works"],
+    ["inbox", "Inboxes", "consistent hash of the reader"],
+  ];
+  // Of these, one works and the others wait for its end.
+  const SPARES = ["bizlogic", "followers"];
+  // Gone ones leave the map after this; the list of events keeps them longer.
+  const GONE_SHOWN_MS = 120_000;
+  // Of a circle with a circumference of 100, so that shares are percentages.
+  const RADIUS = 100 / (2 * Math.PI);
 
-  addGroup(role, title, rule) {
-    const ring = svg("svg", { viewBox: "0 0 40 40", class: "ring", width: 40, height: 40, "aria-hidden": "true" });
-    const list = make("ul", "cards");
-    const head = make("div", "group-head", make("div", "", make("h3", "", title), make("p", "note", rule)));
-    const element = make("section", role ? "group" : "group around", head, list);
-    element.setAttribute("aria-label", title);
-    if (role === "outbox" || role === "inbox") head.append(ring);
-    this.root.append(element);
-    this.groups.set(role, { list, ring, arcs: new Map() });
-  }
+  class SystemMap {
+    constructor(root) {
+      this.root = root;
+      this.groups = new Map();
+      this.cards = new Map();
+      GROUPS.forEach(([role, title, rule], i) => {
+        if (i) root.append(make("div", "arrow", "→"));
+        this.addGroup(role, title, rule);
+      });
+      this.addGroup("", "Around it", "");
+    }
 
-  show(frame) {
-    const rows = frame.services.filter((row) => row.up || this.keeps(row, frame.at));
-    const names = new Set(rows.map((row) => row.name));
-    for (const [name, card] of this.cards) {
-      if (!names.has(name)) {
-        card.item.remove();
-        this.cards.delete(name);
+    addGroup(role, title, rule) {
+      const ring = svg("svg", { viewBox: "0 0 40 40", class: "ring", width: 40, height: 40, "aria-hidden": "true" });
+      const list = make("ul", "cards");
+      const head = make("div", "group-head", make("div", "", make("h3", "", title), make("p", "note", rule)));
+      const element = make("section", role ? "group" : "group around", head, list);
+      element.setAttribute("aria-label", title);
+      if (role === "outbox" || role === "inbox") head.append(ring);
+      this.root.append(element);
+      this.groups.set(role, { list, ring, arcs: new Map() });
+    }
+
+    show(frame) {
+      const rows = frame.services.filter((row) => row.up || this.keeps(row, frame.at));
+      const names = new Set(rows.map((row) => row.name));
+      for (const [name, card] of this.cards) {
+        if (!names.has(name)) {
+          card.item.remove();
+          this.cards.delete(name);
+        }
+      }
+      const items = new Map([...this.groups.keys()].map((role) => [role, []]));
+      for (const row of this.ordered(rows, frame)) {
+        (items.get(row.role) ?? items.get("")).push(this.showRow(row, frame));
+      }
+      for (const [role, group] of this.groups) arrange(group.list, items.get(role));
+      for (const [role, group] of this.groups) this.showRing(group, frame.routes[role]?.shares ?? {});
+    }
+
+    keeps(row, now) {
+      return row.gone === null || now - row.gone < GONE_SHOWN_MS;
+    }
+
+    /** By name; but where order decides, in that order, so that the first one stands first. Gone ones
+     *  at the end. */
+    ordered(rows, frame) {
+      const place = (row) => {
+        const route = frame.routes[row.role];
+        return (row.up ? 0 : 1000) + (route?.policy === "ordered" ? route.targets.indexOf(row.name) : 0);
+      };
+      return rows.sort((a, b) => place(a) - place(b) || (a.name < b.name ? -1 : 1));
+    }
+
+    showRow(row, frame) {
+      const card = this.cards.get(row.name) ?? this.addCard(row);
+      const route = frame.routes[row.role] ?? {};
+      const first = route.policy === "ordered" && route.first === row.name && row.role !== "monitor";
+      const share = route.shares?.[row.name];
+      setData(card.item, "up", String(row.up));
+      setData(card.item, "first", String(first));
+      setText(card.badge, first ? "first" : "");
+      let words = row.up ? `${row.host}:${row.port}` : "does not answer";
+      if (!row.up && row.gone) words = `gone since ${clockText(row.gone)}`;
+      else if (row.up && share !== undefined) words = `${(100 * share).toFixed(1)} % of the ring`;
+      else if (row.up && route.policy === "ordered" && !first && SPARES.includes(row.role)) words = "ready to take over";
+      setText(card.words, words);
+      const letters = row.dead_letters > 0;
+      setData(card.item, "letters", String(letters));
+      setText(card.letters, letters ? lettersText(row.dead_letters) + whichLetters(row.name, row.dead_letter) : "");
+      setText(card.depth, row.up && row.role === "outbox" && isKnown(row.backlog) ? countText(row.backlog) : "");
+      return card.item;
+    }
+
+    addCard(row) {
+      const badge = make("span", "badge"), words = make("p", "note"), letters = make("p", "letters");
+      const depth = make("span", "depth");
+      depth.title = "barks waiting";
+      const drawn = DRAWN.includes(row.role);
+      const sign = drawn ? swatch(row.name, false) : make("span", "dot");
+      const item = make("li", "service", sign, make("div", "who", make("p", "", make("b", "", row.name), badge), words, letters), depth);
+      item.dataset.service = row.name;
+      const card = { item, badge, words, letters, depth };
+      this.cards.set(row.name, card);
+      return card;
+    }
+
+    showRing({ ring, arcs }, shares) {
+      for (const [name, arc] of arcs) {
+        if (!(name in shares)) {
+          arc.remove();
+          arcs.delete(name);
+        }
+      }
+      let start = 25; // twelve o'clock
+      for (const name of Object.keys(shares).sort()) {
+        let arc = arcs.get(name);
+        if (!arc) {
+          arc = svg("circle", { cx: 20, cy: 20, r: RADIUS, fill: "none", "stroke-width": 6 });
+          arc.style.stroke = DRAWN.includes(name.split("-")[0]) ? `var(${colourOf(name)})` : `var(--ring${arcs.size % 3})`;
+          arcs.set(name, arc);
+          ring.append(arc);
+        }
+        const size = 100 * shares[name];
+        const gap = size > 99.5 ? 0 : 1; // a little air between neighbours, also without colours
+        const dashes = `${Math.max(0.5, size - gap)} ${100 - Math.max(0.5, size - gap)}`;
+        if (arc.getAttribute("stroke-dasharray") !== dashes) arc.setAttribute("stroke-dasharray", dashes);
+        if (arc.getAttribute("stroke-dashoffset") !== String(start)) arc.setAttribute("stroke-dashoffset", String(start));
+        start -= size;
       }
     }
-    const items = new Map([...this.groups.keys()].map((role) => [role, []]));
-    for (const row of this.ordered(rows, frame)) {
-      (items.get(row.role) ?? items.get("")).push(this.showRow(row, frame));
-    }
-    for (const [role, group] of this.groups) arrange(group.list, items.get(role));
-    for (const [role, group] of this.groups) this.showRing(group, frame.routes[role]?.shares ?? {});
   }
 
-  keeps(row, now) {
-    return row.gone === null || now - row.gone < GONE_SHOWN_MS;
-  }
-
-  /** By name; but where order decides, in that order, so that the first one stands first. Gone ones
-   *  at the end. */
-  ordered(rows, frame) {
-    const place = (row) => {
-      const route = frame.routes[row.role];
-      return (row.up ? 0 : 1000) + (route?.policy === "ordered" ? route.targets.indexOf(row.name) : 0);
-    };
-    return rows.sort((a, b) => place(a) - place(b) || (a.name < b.name ? -1 : 1));
-  }
-
-  showRow(row, frame) {
-    const card = this.cards.get(row.name) ?? this.addCard(row);
-    const route = frame.routes[row.role] ?? {};
-    const first = route.policy === "ordered" && route.first === row.name && row.role !== "monitor";
-    const share = route.shares?.[row.name];
-    setData(card.item, "up", String(row.up));
-    setData(card.item, "first", String(first));
-    setText(card.badge, first ? "first" : "");
-    let words = row.up ? `${row.host}:${row.port}` : "does not answer";
-    if (!row.up && row.gone) words = `gone since ${clockText(row.gone)}`;
-    else if (row.up && share !== undefined) words = `${(100 * share).toFixed(1)} % of the ring`;
-    else if (row.up && route.policy === "ordered" && !first && SPARES.includes(row.role)) words = "ready to take over";
-    setText(card.words, words);
-    const letters = row.dead_letters > 0;
-    setData(card.item, "letters", String(letters));
-    setText(card.letters, letters ? lettersText(row.dead_letters) + whichLetters(row.name, row.dead_letter) : "");
-    setText(card.depth, row.up && row.role === "outbox" && isKnown(row.backlog) ? countText(row.backlog) : "");
-    return card.item;
-  }
-
-  addCard(row) {
-    const badge = make("span", "badge"), words = make("p", "note"), letters = make("p", "letters");
-    const depth = make("span", "depth");
-    depth.title = "barks waiting";
-    const drawn = DRAWN.includes(row.role);
-    const sign = drawn ? swatch(row.name, false) : make("span", "dot");
-    const item = make("li", "service", sign, make("div", "who", make("p", "", make("b", "", row.name), badge), words, letters), depth);
-    item.dataset.service = row.name;
-    const card = { item, badge, words, letters, depth };
-    this.cards.set(row.name, card);
-    return card;
-  }
-
-  showRing({ ring, arcs }, shares) {
-    for (const [name, arc] of arcs) {
-      if (!(name in shares)) {
-        arc.remove();
-        arcs.delete(name);
-      }
-    }
-    let start = 25; // twelve o'clock
-    for (const name of Object.keys(shares).sort()) {
-      let arc = arcs.get(name);
-      if (!arc) {
-        arc = svg("circle", { cx: 20, cy: 20, r: RADIUS, fill: "none", "stroke-width": 6 });
-        arc.style.stroke = DRAWN.includes(name.split("-")[0]) ? `var(${colourOf(name)})` : `var(--ring${arcs.size % 3})`;
-        arcs.set(name, arc);
-        ring.append(arc);
-      }
-      const size = 100 * shares[name];
-      const gap = size > 99.5 ? 0 : 1; // a little air between neighbours, also without colours
-      const dashes = `${Math.max(0.5, size - gap)} ${100 - Math.max(0.5, size - gap)}`;
-      if (arc.getAttribute("stroke-dasharray") !== dashes) arc.setAttribute("stroke-dasharray", dashes);
-      if (arc.getAttribute("stroke-dashoffset") !== String(start)) arc.setAttribute("stroke-dashoffset", String(start));
-      start -= size;
-    }
-  }
-}
+  return { SystemMap };
+})();

@@ -1,0 +1,107 @@
+"use strict";
+
+/* The feed: the subscription to the monitor, and what a person is told about the link to it.
+ *
+ * Global: Feed. Uses: Settings, Elements, Link.
+ */
+
+const Feed = (() => {
+  const { $, setText, showTrust } = Elements;
+
+  const ACK_AFTER_MS = 50;
+  // Trouble that is over sooner is told by the coloured dot alone.
+  const WORDS_AFTER_MS = 1500;
+
+  /** Receives frames from when `connect` is called. `on`: frame(body), acked(). */
+  class Subscription {
+    constructor(on) {
+      this.on = on;
+      this.dialer = null;
+      this.epoch = null; // of the monitor whose frames we have, and how far we have come
+      this.serial = 0;
+      this.ackTimer = null;
+      this.alone = ""; // why the monitor has no directory, if it has none
+      this.downSince = performance.now(); // null while up
+      this.runSettings = Settings.reader("monitor_host.js", Settings.current, () => {
+        this.connect();
+        this.show();
+      });
+    }
+
+    connect() {
+      this.dialer?.close();
+      this.dialer = null;
+      if (!Settings.current()?.secret) return;
+      const { host, port, secret, tls } = Settings.current();
+      const identity = { name: `page-${Link.randomHex(4)}`, secret, tls };
+      this.dialer = new Link.Dialer({ host, port }, identity, null, {
+        up: () => {
+          const { epoch, serial } = this;
+          this.dialer.send({ op: "subscribe", address: "monitor", epoch, after: serial, window: 1000 });
+          this.show();
+        },
+        message: (message) => this.receive(message),
+        down: () => this.show(),
+      });
+    }
+
+    receive(message) {
+      if (message.op !== "message" && message.op !== "subscribed") return; // a gap shows as one
+      this.epoch = message.epoch;
+      this.serial = message.serial;
+      if (message.op === "subscribed") return;
+      this.on.frame(message.body);
+      if (this.alone !== (message.body.alone ?? "")) {
+        this.alone = message.body.alone ?? "";
+        this.show();
+      }
+      this.ackTimer ??= setTimeout(() => {
+        this.ackTimer = null;
+        this.dialer?.send({ op: "ack", address: "monitor", serial: this.serial });
+        this.on.acked();
+      }, ACK_AFTER_MS);
+    }
+
+    hurry() {
+      this.dialer?.hurry();
+    }
+
+    /** Run the settings once more while nobody answers: the monitor may be another one by now. */
+    readSettingsAgain() {
+      if (!this.dialer?.up) this.runSettings();
+    }
+
+    trouble() {
+      if (!Settings.current()?.secret) {
+        return "The settings are missing: monitoring/monitor_host.js, which “python monitoring/launch.py” writes.";
+      }
+      const { code, message } = this.dialer.fault ?? {};
+      if (code === "bad-proof") return "The monitor has another secret than monitoring/monitor_host.js.";
+      if (code === "bad-version") return "The monitor speaks another version of the protocol.";
+      if (code === "settings") return message;
+      const { host, port } = this.dialer.place;
+      return `Nobody answers at ${host}:${port}. “python monitoring/launch.py” starts the monitor; the graphs go on then.`;
+    }
+
+    aloneWords() {
+      return this.alone && `The monitor has no directory (${this.alone}): it sees whom it knew, and nobody who starts.`;
+    }
+
+    /** Called whenever the link changes, and twice a second. */
+    show() {
+      const up = this.dialer?.up ?? false;
+      const now = performance.now();
+      this.downSince = up ? null : this.downSince ?? now;
+      const lasting = !up && (!this.dialer || this.dialer.offline);
+      document.documentElement.dataset.state = up ? "connected" : lasting ? "offline" : "reconnecting";
+      setText($("state"), up ? "Live" : lasting ? "Offline" : this.epoch ? "Reconnecting" : "Connecting");
+      const told = lasting || now - this.downSince > WORDS_AFTER_MS;
+      const words = up ? this.aloneWords() : told ? this.trouble() : "";
+      setText($("words"), words);
+      showTrust($("trust"), words && (this.dialer?.fault?.url ?? ""));
+      $("trouble").hidden = words === "";
+    }
+  }
+
+  return { Subscription };
+})();

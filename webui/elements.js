@@ -1,0 +1,59 @@
+"use strict";
+
+/* Elements of a page: finding and making them, and changing no more of them than has changed.
+ *
+ * Text only ever becomes the content of a text node. Both pages use this file.
+ *
+ * Global: Elements. Uses: nothing.
+ */
+
+const Elements = (() => {
+  const $ = (id) => document.getElementById(id);
+
+  /** An element with a class, text and children; undefined ones are left out. */
+  function make(tag, className, ...content) {
+    const element = document.createElement(tag);
+    if (className) element.className = className;
+    element.append(...content.filter((part) => part !== undefined));
+    return element;
+  }
+
+  const SVG = "http://www.w3.org/2000/svg";
+
+  function svg(tag, attributes, ...children) {
+    const element = document.createElementNS(SVG, tag);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.append(...children);
+    return element;
+  }
+
+  /** Only what has changed is written: a browser lays out again what was touched, changed or not. */
+  function setText(element, text) {
+    if (element.textContent !== text) element.textContent = text;
+  }
+
+  function setData(element, key, value) {
+    if (element.dataset[key] !== value) element.dataset[key] = value;
+  }
+
+  /** Put these elements first into `parent`, in this order. What is in its place already is not touched:
+   *  moving an element would take the focus from it. */
+  function arrange(parent, elements) {
+    elements.forEach((element, i) => {
+      if (parent.children[i] !== element) parent.insertBefore(element, parent.children[i] ?? null);
+    });
+  }
+
+  /** What to do about a certificate, for an element: a sentence with a link, or nothing. */
+  function showTrust(element, url) {
+    if ((element.querySelector("a")?.href ?? "") === url) return;
+    const link = document.createElement("a");
+    link.href = link.textContent = url;
+    link.target = "_blank";
+    link.rel = "noopener";
+    const words = ["If the browser does not trust its certificate yet: open ", link, ", accept it, and come back."];
+    element.replaceChildren(...(url ? words : []));
+  }
+
+  return { $, arrange, make, setData, setText, showTrust, svg };
+})();

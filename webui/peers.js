@@ -1,0 +1,113 @@
+"use strict";
+
+/* Which service serves an address, and a link to it for as long as it does.
+ *
+ *     Directory   "who serves inbox/ark3?", and again whenever the answer changes
+ *     Peer        the service that serves one address now, and the link to it
+ *
+ * The page holds no ring: the directory chooses the instance for it. Nothing in this file touches the
+ * document.
+ *
+ * Global: Peers. Uses: Link.
+ */
+
+const Peers = (() => {
+  // Faults that waiting does not mend: a person has to do something.
+  const LASTING = new Set(["bad-proof", "bad-version", "settings"]);
+
+  /** The link to the directory; its place is the only one that has to be known beforehand. */
+  class Directory {
+    constructor(place, identity, changed) {
+      this.identity = identity;
+      this.changed = changed;
+      this.wanted = new Map(); // address -> who wants to be told its target
+      this.moveTo(place);
+    }
+
+    moveTo(place) {
+      this.place = place;
+      this.dialer?.close();
+      this.dialer = new Link.Dialer(place, this.identity, null, {
+        up: () => {
+          for (const address of this.wanted.keys()) this.dialer.send({ op: "resolve", address });
+          this.changed();
+        },
+        message: (message) => {
+          // Also of addresses that nobody wants any more: there is no way to ask it to stop.
+          if (message.op === "target") this.wanted.get(message.address)?.(message);
+        },
+        down: () => this.changed(),
+      });
+    }
+
+    follow(address, found) {
+      this.wanted.set(address, found);
+      this.dialer.send({ op: "resolve", address });
+    }
+
+    forget(address) {
+      this.wanted.delete(address);
+    }
+
+    get status() {
+      return { role: "directory", name: "directory", ...describe(this.dialer, this.place) };
+    }
+  }
+
+  /** How a link is doing: `state` is up, trying or offline. */
+  function describe(dialer, place) {
+    const lasting = LASTING.has(dialer.fault?.code);
+    const state = dialer.up ? "up" : dialer.offline || lasting ? "offline" : "trying";
+    return { state, place: `${place.host}:${place.port}`, fault: dialer.fault };
+  }
+
+  /** Whoever serves one address now. Subclasses say what to talk about. */
+  class Peer {
+    constructor(role, user, directory, changed) {
+      this.role = role;
+      this.address = `${role}/${user}`;
+      this.directory = directory;
+      this.changed = changed;
+      this.target = null;
+      this.dialer = null;
+      this.begun = performance.now();
+      this.nobody = false; // the directory says that nobody serves it
+      directory.follow(this.address, (target) => this.found(target));
+    }
+
+    found(target) {
+      this.nobody = target.name === null;
+      const old = this.target;
+      const same = old && ["name", "host", "port"].every((key) => old[key] === target[key]);
+      // "Nobody" is no reason to drop a link that lives: perhaps it is the directory that has lost
+      // sight of it. And if it is dead, trying there does no harm until there is a better place.
+      if (!this.nobody && !same) {
+        this.target = target;
+        this.dialer?.close();
+        this.dialer = new Link.Dialer(target, this.directory.identity, target.name, {
+          up: () => { this.up(); this.changed(); },
+          message: (message) => this.message(message),
+          down: () => this.changed(),
+        });
+      } else if (same) {
+        this.dialer.hurry();
+      }
+      this.changed();
+    }
+
+    close() {
+      this.directory.forget(this.address);
+      this.dialer?.close();
+      this.closed = true;
+    }
+
+    get status() {
+      const { role, target, nobody } = this;
+      if (target) return { role, name: target.name, nobody, ...describe(this.dialer, target) };
+      const late = performance.now() - this.begun > Link.OFFLINE_AFTER_MS;
+      return { role, name: role, nobody, state: late ? "offline" : "trying", place: "", fault: null };
+    }
+  }
+
+  return { Directory, LASTING, Peer };
+})();
