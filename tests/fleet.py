@@ -221,7 +221,7 @@ class Producer(Guest):
     async def started(self) -> None:
         self._mouth = _Mouth(self)
 
-    def say(self, users: Sequence[str], text: str = "") -> None:
+    def say(self, users: Sequence[str], text: str = "") -> list[Said]:
         """One bark for each of `users`, on its way at once."""
         for user in users:
             self._numbers[user] += 1
@@ -231,6 +231,7 @@ class Producer(Guest):
             self.said.append(said)
             self._mouth.put((f"outbox/{user}",), wire.unstamped(barks.encode_bark(bark)), said)
         self._mouth.pump()
+        return self.said[len(self.said) - len(users) :]
 
     async def say_at(self, rate: float, count: int, users: Sequence[str]) -> None:
         """`count` barks in all at `rate` a second, by `users` in turn."""
@@ -273,6 +274,7 @@ class Audience(Guest):
         super().__init__(args)
         self.readers = list(readers)
         self.shown: dict[str, list[tuple[str, str, str]]] = {r: [] for r in readers}
+        self.got: set[tuple[str, str]] = set()  # (reader, id) of all that was shown
         self.late: set[tuple[str, str]] = set()
         self.shown_at: list[float] = []
         self.last_shown: dict[str, float] = {}  # by id, when the last of `readers` was shown it
@@ -290,6 +292,7 @@ class Audience(Guest):
         if late:
             self.late.add((reader, body["id"]))
         self.shown[reader].append((body["user"], body["id"], body["content"]))
+        self.got.add((reader, body["id"]))
         self.shown_at.append(self.now())
         if reader in self._from_the_start:
             self.last_shown[body["id"]] = self.shown_at[-1]
@@ -362,18 +365,12 @@ class Audience(Guest):
 
     async def all_shown(self, producer: Producer, deadline_s: float = DEADLINE_S) -> None:
         """Wait for the last of what is due; AssertionError names what is lost."""
-        due = sum(self.expected(producer.said).values())
-
-        def enough() -> bool:
-            # What others have said is shown as well; so that it is enough says little.
-            many = sum(map(len, self.shown.values())) >= due
-            return many and not self.verdict(producer.said)["lost"]
-
+        due = self.expected(producer.said).keys()
         try:
-            await until(enough, "everything is shown", deadline_s)
+            await until(lambda: due <= self.got, "everything is shown", deadline_s)
         except AssertionError:
             lost = self.verdict(producer.said)["lost"]
-            raise AssertionError(f"{len(lost)} of {due} not shown, first {lost[:3]}") from None
+            raise AssertionError(f"{len(lost)} of {len(due)} not shown, first {lost[:3]}") from None
 
 
 GOOD: dict[str, list[Any]] = {"lost": [], "twice": [], "out of order": [], "unexpected": []}

@@ -76,7 +76,7 @@ class ChaosTest(unittest.TestCase):
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: old journals are put back")
     def test_promise_2_no_number_is_given_twice_if_an_old_journal_is_put_back(self) -> None:
-        run = self.chaos(1, 10, ["outbox"], ["restore"])
+        run = self.chaos(4, 10, ["outbox"], ["restore"])
         self.assertGreater(run.figures["restore"], 2)
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: old journals are put back")

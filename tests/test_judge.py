@@ -53,9 +53,10 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
         refused: Sequence[tuple[Event, int]] = (),
         possible: Collection[str] = (),
         undone: Collection[str] = (),
+        early: Collection[str] = (),
     ) -> dict[str, list[Any]]:
         record = Record(
-            *(events, said, self.audience, changes, refused, lambda said: possible, undone)
+            *(events, said, self.audience, changes, refused, lambda said: possible, undone, early)
         )
         return faults(record)
 
@@ -141,6 +142,15 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
         said.acked_at, said.refused = None, "unknown-user"
         self.assertEqual(self.judge(said), {"refused": [(said.bark.id, "unknown-user")]})
         self.assertEqual(self.judge(said, undone={AUTHOR}), {})
+
+    async def test_what_a_newcomer_says_at_once_may_be_refused_if_an_outbox_goes_away(self) -> None:
+        said = self.says(1)
+        said.acked_at, said.refused = None, "unknown-user"
+        early = {said.bark.id}
+        hurt_outbox = [Event(1.0, "kill", "outbox", 0, 1.0)]
+        self.assertEqual(list(self.judge(said, early=early)), ["refused"])
+        self.assertEqual(list(self.judge(said, events=hurt_outbox)), ["refused"])
+        self.assertEqual(self.judge(said, early=early, events=hurt_outbox), {})
 
     async def test_a_service_that_refuses_nobody_before_it_is_read_is_blocked(self) -> None:
         unread = Event(1.5, "unread", "outbox", 2, 5.0)

@@ -9,6 +9,7 @@ import tempfile
 
 from tests.chaos.plan import KINDS, Event
 from tests.chaos.scene import Scene
+from tests.children import SCALE
 from tests.fleet import DEADLINE_S, Fleet, Service, free_port, until
 
 # More events than a receiver's window of counters is wide: 8,192.
@@ -74,7 +75,7 @@ class Instance:
 
     async def _freeze(self, process: Service, hold_s: float) -> None:
         process.freeze()
-        await asyncio.sleep(hold_s)
+        await asyncio.sleep(hold_s * SCALE)
         process.thaw()
 
     async def _burst(self, process: Service, hold_s: float, scene: Scene) -> None:

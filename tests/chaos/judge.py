@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
+from barker.wire import UNKNOWN_USER
 from tests.chaos.plan import KINDS, PEOPLE, Event
 from tests.children import SCALE
 from tests.fleet import Audience, Said
@@ -25,6 +26,7 @@ class Record(NamedTuple):
     refused: Sequence[tuple[Event, int]]  # strangers that a service refused while it was not read
     possible: Callable[[Said], Collection[str]]  # who else may be shown a bark
     undone: Collection[str]  # users who are none
+    early: Collection[str]  # ids of what newcomers said before any outbox but one knew them
 
 
 def faults(record: Record) -> dict[str, list[Any]]:
@@ -41,7 +43,9 @@ def faults(record: Record) -> dict[str, list[Any]]:
     result["refused"] = [
         (s.bark.id, s.refused)
         for s in record.said
-        if s.refused and s.bark.user not in record.undone
+        if s.refused
+        and s.bark.user not in record.undone
+        and not (s.bark.id in record.early and is_too_early(s.refused, record.events))
     ]
     result["refused"] += audience.refused
     result["astray"] = _astray(record)
@@ -54,6 +58,11 @@ def faults(record: Record) -> dict[str, list[Any]]:
         slow = slowest_s(record)
         result["slow"] = [(round(slow, 1),)] if slow > MAX_WAIT_S else []
     return {name: some for name, some in result.items() if some}
+
+
+def is_too_early(refusal: str, events: Sequence[Event]) -> bool:
+    """May this be refused, said by a newcomer at once? Yes, if its outbox may have changed."""
+    return UNKNOWN_USER in refusal and any(event.kind == "outbox" for event in events)
 
 
 def slowest_s(record: Record) -> float:

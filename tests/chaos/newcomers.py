@@ -34,6 +34,9 @@ class Newcomers:
         self.joined = 0
         self.known: list[str] = []  # whose join holds
         self.undone: set[str] = set()  # whose join an old journal has taken away
+        # Ids of what was said on the strength of a join that an outbox had acked, and that no other
+        # knew yet. If that outbox goes away meanwhile, another one refuses it.
+        self.early: set[str] = set()
         self._crowd = crowd
         self._producer = producer
         self._audience = audience
@@ -59,10 +62,11 @@ class Newcomers:
         joins = {name: self._crowd.ask(JOIN, name) for name in names}
         await self._answered(joins.values(), deadline_s)
         # An outbox has acked it, and nobody else need have heard of it yet.
-        self._producer.say(names)
+        said = self._producer.say(names)
         follows = [self._follow(name, self._dice.choice(self._old)) for name in names]
         if self.known:
             follows.append(self._follow(names[0], self._dice.choice(self.known)))
+        self.early |= {s.bark.id for s in said} | {asked.event.id for asked in follows}
         for name in names:
             self._crowd.lists.ask(name)
         exists = self._crowd.lists.exists

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from tests.chaos.journals import Pair, entries, unsettled
+from tests.chaos.journals import entries, unsettled
 from tests.chaos.plan import Event
 from tests.chaos.strangers import Strangers
 from tests.crowd import Crowd
@@ -66,7 +66,4 @@ class Scene:
                 asked.excused = asked.excused or asked.event.id in ids
         elif kind == "inbox":
             pairs = await in_thread(entries, gone) - await in_thread(entries, copy)
-            self.audience.excused |= pairs - self._shown()
-
-    def _shown(self) -> set[Pair]:
-        return {(r, id_) for r, shown in self.audience.shown.items() for _, id_, _ in shown}
+            self.audience.excused |= pairs - self.audience.got
