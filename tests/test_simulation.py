@@ -60,6 +60,7 @@ class SimulationTest(unittest.TestCase):
         self.assertAllGood("directory")
 
     def test_an_old_copy_of_a_journal_takes_nothing_but_what_it_lacks(self) -> None:
+        self.assertAllGood("restored")
         self.assertAllGood("backups")
         self.assertAllGood("graphs")
 

@@ -7,7 +7,7 @@ readers skip what they have not seen.
 
 from tests.breaks import Change
 
-SETTING = "backups"
+SETTING = "restored"
 KINDS = ("lost",)
 CHANGES = (
     Change(

@@ -79,10 +79,10 @@ SETTINGS = {
     "events": _EVENTS,
     # Many events go through one outbox, while barks wait for an inbox that is away.
     "counters": _EVENTS._replace(
-        names=("followers-a", "outbox-a", *WORKERS, *INBOXES),
-        at_first=("followers-a", "outbox-a", *WORKERS, *INBOXES),
+        names=("followers-a", "outbox-a", "bizlogic-a", *INBOXES),
+        at_first=("followers-a", "outbox-a", "bizlogic-a", *INBOXES),
         mortal=("inbox",),
-        events=0.1,
+        events=0.12,
     ),
     "replicas": _EVENTS._replace(
         names=(*GRAPHS, *LINE, "inbox-c"), at_first=(*GRAPHS, *LINE), mortal=ALL
@@ -90,6 +90,8 @@ SETTINGS = {
     "directory": _EVENTS._replace(
         names=(*GRAPHS, *LINE, "inbox-c"), at_first=(*GRAPHS, *LINE), mortal=ALL, directory=True
     ),
+    # Old copies are put back, and there is only one owner, ever.
+    "restored": _ALONE._replace(backups=True, punctual=False, ordered=False),
     "backups": _RINGS._replace(names=(*LINE, "outbox-c", "inbox-c"), backups=True),
     "graphs": _EVENTS._replace(
         names=(*GRAPHS, *LINE), at_first=(*GRAPHS, *LINE), mortal=ALL, backups=True

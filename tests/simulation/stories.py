@@ -29,8 +29,8 @@ STORIES = {
         say ned 5 1; trap inbox-a torn; hear outbox-a client 3; hear bizlogic-a outbox-a 9;
         hear inbox-a bizlogic-a 9""",
     "counters: a bark that had waited was taken for settled, for events had used its counters": """
-        say lea 2 0; follow fay ann 16; stop inbox-a; say lea 5 1; hear outbox-a client 3;
-        hear bizlogic-a outbox-a 3; start inbox-a; kill inbox-b 2""",
+        say dan 1 1; follow ann ned 16; say lea 1 0; hear outbox-a client 3; kill inbox-a 2;
+        hear outbox-a client 2; hear outbox-a client 1; hear bizlogic-a outbox-a 2""",
     "faults: what a batch had staged before an exception was acked": """
         say fay 2 0; fault outbox-b Outbox._commit 2; hear outbox-b client 2; say fay 1 0;
         hear outbox-b client 2""",
