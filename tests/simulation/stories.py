@@ -49,6 +49,22 @@ STORIES = {
     "odd: a body grew at a later hop": "odd lea 12",
     "odd: a body with a tab was cut in two": "odd lea 0; odd lea 0",
     "poison: all waited behind a bark that bizlogic could not bear": "poison lea; say lea 2 1",
+    "rings: a reader forgot what it was sent before its second question was answered": """
+        say ned 5 1; kill inbox-a 0; say dan 2 0; gone inbox-a; told inbox-b; hear outbox-b
+        client 3; listen listener-b; told bizlogic-a; start inbox-a; told listener-b; told
+        listener-b; told listener-b; told listener-b; told listener-b; hear bizlogic-a
+        outbox-b 1; hear outbox-a client 3; dial listener-b inbox-b; hear bizlogic-a
+        outbox-a 2; stop outbox-b; gone outbox-b; register inbox-a; told listener-b; leave
+        inbox-a; kill bizlogic-a 4; hear outbox-a bizlogic-a 1; hear bizlogic-b outbox-a 9;
+        hear inbox-b bizlogic-b 3; hear inbox-b bizlogic-a 2; hear inbox-b listener-b 1;
+        told listener-b; told listener-b; hear listener-b inbox-b 3""",
+    "all: what an inbox had acked was settled with nobody after an exception": """
+        odd ned 0; hear outbox-a client 9; fault bizlogic-a Inboxes.settled 1;
+        hear bizlogic-a outbox-a 3; hear inbox-b bizlogic-a 2; say lea 5 0; say ann 5 1;
+        hear bizlogic-a inbox-b 3""",
+    "faults: a replica that had gone was waited for, after an exception on its way out": """
+        follow fay ned 1; kill followers-a 2; fault followers-b Followers.link_down 1;
+        hear followers-b followers-a 1""",
 }
 
 
