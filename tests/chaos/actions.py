@@ -107,6 +107,8 @@ class Instance:
             await asyncio.sleep(event.hold_s)
             if self.kind == "followers":
                 await self._serving(scene, but=self.name)
+            else:
+                await scene.shown_so_far()
             await self._end(dice.choice(["stop", "kill"]))
             await scene.excuse(self.kind, journal, copy)
             await asyncio.to_thread(shutil.rmtree, journal)

@@ -10,8 +10,13 @@ from dataclasses import dataclass, field
 from tests.chaos.journals import entries, unsettled
 from tests.chaos.plan import Event
 from tests.chaos.strangers import Strangers
+from tests.children import SCALE, until
 from tests.crowd import Crowd
 from tests.fleet import Audience, Fleet, Producer
+
+# Barks of the last half minute or so, and how long an old journal waits for them to be shown.
+LATELY = 5_000
+PATIENCE_S = 10.0 * SCALE
 
 
 class Gate:
@@ -53,6 +58,12 @@ class Scene:
     strangers: Strangers = field(default_factory=Strangers)
     # Two followers services whose old journals are put back at once have lost what both had.
     followers: Gate = field(default_factory=Gate)
+
+    async def shown_so_far(self) -> None:
+        """Wait for a while until readers have what was said lately: so that little is excused."""
+        due = self.audience.expected(self.producer.said[-LATELY:]).keys()
+        with contextlib.suppress(AssertionError):  # somebody else is frozen
+            await until(lambda: due <= self.audience.got, "all is shown", PATIENCE_S)
 
     async def excuse(self, kind: str, gone: pathlib.Path, copy: pathlib.Path) -> None:
         """Instead of the journal in `gone` there will be its older `copy`: what that takes away."""
