@@ -58,6 +58,20 @@ class Scene:
     strangers: Strangers = field(default_factory=Strangers)
     # Two followers services whose old journals are put back at once have lost what both had.
     followers: Gate = field(default_factory=Gate)
+    # The only followers service that had all was hurt: one that lacks what it has may take over.
+    alone: bool = False
+
+    def others_serve(self, name: str) -> bool:
+        """Does any followers service but this one have all that is acked?"""
+        graphs = self.crowd.graphs
+        return bool((graphs.complete.keys() & graphs.peers.keys()) - {name})
+
+    def go_alone(self) -> None:
+        """What newcomers are due rests on what holds; from now on it may not, for a while."""
+        self.alone = True
+        for said in self.producer.said:
+            self.audience.excused |= {(r, said.bark.id) for r in said.also} - self.audience.got
+        self.producer.also = lambda user, text: ()
 
     async def shown_so_far(self) -> None:
         """Wait for a while until readers have what was said lately: so that little is excused."""
