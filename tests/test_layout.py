@@ -269,6 +269,14 @@ class PagesTest(unittest.TestCase):
                     self.assertEqual(told, [f"Global: {script.makes}. Uses: {listed}."])
                 before.add(script.makes)
 
+    def test_files_that_are_named_in_comments_are_there(self) -> None:
+        for path in (*PAGES, *self.scripts):
+            text = path.read_text(encoding="utf-8")
+            for name in re.findall(r"\b(?:barker|monitoring|tests|webui)/[\w/]+\.\w+", text):
+                if ROOT / name not in {page.settings for page in self.pages}:
+                    with self.subTest(path.name, name=name):
+                        self.assertTrue((ROOT / name).is_file())
+
     def test_no_file_of_a_page_grows_out_of_hand(self) -> None:
         files = {*PAGES, *self.scripts, *(style for page in self.pages for style in page.styles)}
         lines = {str(p.relative_to(ROOT)): p.read_bytes().count(b"\n") for p in files}
