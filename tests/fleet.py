@@ -333,12 +333,13 @@ class Audience(Guest):
 
     def expected(self, said: Sequence[Said]) -> Counter[tuple[str, str]]:
         """(reader, id) for everything that should be shown, once each."""
+        strangers = {user for user, _ in self.refused}
         return Counter(
             key
             for s in said
             if s.acked_at is not None
             for key in self.due(s)
-            if key[0] in self.shown and key not in self.excused
+            if key[0] in self.shown and key not in self.excused and key[0] not in strangers
         )
 
     def verdict(self, said: Sequence[Said]) -> dict[str, list[Any]]:

@@ -54,9 +54,20 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
         possible: Collection[str] = (),
         undone: Collection[str] = (),
         early: Collection[str] = (),
+        alone: bool = False,
     ) -> dict[str, list[Any]]:
         record = Record(
-            *(events, said, self.audience, changes, refused, lambda said: possible, undone, early)
+            *(
+                events,
+                said,
+                self.audience,
+                changes,
+                refused,
+                lambda said: possible,
+                undone,
+                early,
+                alone,
+            )
         )
         return faults(record)
 
@@ -160,6 +171,7 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
     async def test_a_newcomer_that_an_inbox_does_not_know_is_refused(self) -> None:
         self.audience.refused.append(("new0", "there is no user new0"))
         self.assertEqual(self.judge(), {"refused": self.audience.refused})
+        self.assertEqual(self.judge(alone=True), {})
 
     async def test_barks_may_be_slow_only_if_something_is_hurt(self) -> None:
         said = self.says(1)

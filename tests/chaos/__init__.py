@@ -21,5 +21,7 @@ comes after something newer of its author. It is no fault if the owner of a shar
 changed while the bark was on its way; in a run that touches no manifold nothing may be late at all.
 Every followers service's graph must be the one that follows from the events which were acked. A
 service whose log is not read must go on. What an old journal that was put back has taken away is
-excused, and nothing else: `tests.chaos.journals` says what that is.
+excused, and nothing else: `tests.chaos.journals` says what that is. What newcomers are due rests on
+what holds. If the only followers service that has all events goes away, one that lacks some of them
+may take over until it is back; so from then on less is due to newcomers (`alone` in the report).
 """

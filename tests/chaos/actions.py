@@ -14,6 +14,8 @@ from tests.fleet import DEADLINE_S, Fleet, Service, free_port, until
 
 # More events than a receiver's window of counters is wide: 8,192.
 BURST = 10_000
+# With these nobody can ask it for a while.
+AWAY = ("kill", "stop", "freeze", "restore")
 # How long barks gather for a frozen inbox before the burst.
 GATHER_S = 0.3
 
@@ -50,6 +52,9 @@ class Instance:
                 await self.start()
                 return
             scene.done[event.action] += 1
+            takes_away = self.kind == "followers" and event.action in AWAY
+            if takes_away and not scene.others_serve(self.name):
+                scene.go_alone()
             if event.action == "freeze":
                 await self._freeze(process, event.hold_s)
             elif event.action == "burst":
@@ -107,6 +112,8 @@ class Instance:
             await asyncio.sleep(event.hold_s)
             if self.kind == "followers":
                 await self._serving(scene, but=self.name)
+            else:
+                await scene.shown_so_far()
             await self._end(dice.choice(["stop", "kill"]))
             await scene.excuse(self.kind, journal, copy)
             await asyncio.to_thread(shutil.rmtree, journal)
@@ -119,8 +126,10 @@ class Instance:
         """Wait until this followers service, or any but this, has what the others have."""
 
         def there() -> bool:
-            known = scene.crowd.graphs.complete.keys() & scene.crowd.graphs.peers.keys()
-            return name in known if name else bool(known - {but})
+            graphs = scene.crowd.graphs
+            if name:
+                return name in graphs.complete and name in graphs.peers
+            return scene.others_serve(but)
 
         what = f"{name} serves" if name else f"another one than {but} serves"
         await until(there, what, 3 * DEADLINE_S)

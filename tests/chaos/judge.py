@@ -27,6 +27,16 @@ class Record(NamedTuple):
     possible: Callable[[Said], Collection[str]]  # who else may be shown a bark
     undone: Collection[str]  # users who are none
     early: Collection[str]  # ids of what newcomers said before any outbox but one knew them
+    alone: bool  # a followers service was away that alone had all events
+
+    def may_be_unknown(self, id_: str) -> bool:
+        """May this be refused because its author, or another whom it names, has just joined?
+
+        Yes, while the followers service that knows is away. And what a newcomer says at once, if
+        the outbox that has the join in its queue may be away.
+        """
+        hurt_outbox = any(event.kind == "outbox" for event in self.events)
+        return self.alone or (id_ in self.early and hurt_outbox)
 
 
 def faults(record: Record) -> dict[str, list[Any]]:
@@ -45,9 +55,10 @@ def faults(record: Record) -> dict[str, list[Any]]:
         for s in record.said
         if s.refused
         and s.bark.user not in record.undone
-        and not (s.bark.id in record.early and is_too_early(s.refused, record.events))
+        and not (UNKNOWN_USER in s.refused and record.may_be_unknown(s.bark.id))
     ]
-    result["refused"] += audience.refused
+    if not record.alone:
+        result["refused"] += audience.refused
     result["astray"] = _astray(record)
     result["blocked by its log"] = [
         (f"{event.kind} {event.number}", event.at_s)
@@ -58,11 +69,6 @@ def faults(record: Record) -> dict[str, list[Any]]:
         slow = slowest_s(record)
         result["slow"] = [(round(slow, 1),)] if slow > MAX_WAIT_S else []
     return {name: some for name, some in result.items() if some}
-
-
-def is_too_early(refusal: str, events: Sequence[Event]) -> bool:
-    """May this be refused, said by a newcomer at once? Yes, if its outbox may have changed."""
-    return UNKNOWN_USER in refusal and any(event.kind == "outbox" for event in events)
 
 
 def slowest_s(record: Record) -> float:

@@ -7,8 +7,9 @@ import time
 from collections.abc import AsyncIterator, Collection
 from typing import Any
 
+from barker.wire import UNKNOWN_USER
 from tests.chaos.actions import Instance
-from tests.chaos.judge import Record, faults, is_too_early, slowest_s
+from tests.chaos.judge import Record, faults, slowest_s
 from tests.chaos.newcomers import Newcomers
 from tests.chaos.plan import HOLD_S, KINDS, PEOPLE, Event, plan
 from tests.chaos.scene import Scene
@@ -78,7 +79,7 @@ class Run:
                         await asyncio.gather(*(x.start() for x in first))
                     await producer.all_acked(REST_S)
                     await audience.all_shown(producer, REST_S)
-                    await self._judge_follows(crowd, newcomers)
+                    await self._judge_follows(scene, newcomers)
                     await until(lambda: audience.now() > audience.shown_at[-1] + 1.0, "rest")
                 except* AssertionError as some:
                     raise AssertionError("; ".join(map(str, _leaves(some)))) from None
@@ -104,32 +105,37 @@ class Run:
         if KINDS[event.kind].on_ring and event.action not in STILL_THERE:
             self._changes.append((begun, time.monotonic() + SETTLED_S))
 
-    async def _judge_follows(self, crowd: Crowd, newcomers: Newcomers) -> None:
+    async def _judge_follows(self, scene: Scene, newcomers: Newcomers) -> None:
         """Raises AssertionError if some graph is not what was acked."""
+        record = self._record(scene, newcomers)
         refused = [
             f"{a.event}: {a.refused}"
-            for a in crowd.asked
+            for a in scene.crowd.asked
             if a.refused
             and a.event.user not in newcomers.undone
-            and not (a.event.id in newcomers.early and is_too_early(a.refused, self.events))
+            and not (UNKNOWN_USER in a.refused and record.may_be_unknown(a.event.id))
         ]
         if refused:
             raise AssertionError(f"{len(refused)} events were refused, first {refused[0]}")
-        await crowd.agree(REST_S)
+        await scene.crowd.agree(REST_S)
 
-    def _judge(self, scene: Scene, newcomers: Newcomers) -> None:
-        """Fill in `faults`, `figures` and the story of what went wrong."""
-        said, audience = scene.producer.said, scene.audience
-        record = Record(
+    def _record(self, scene: Scene, newcomers: Newcomers) -> Record:
+        return Record(
             events=self.events,
-            said=said,
-            audience=audience,
+            said=scene.producer.said,
+            audience=scene.audience,
             changes=self._changes,
             refused=scene.refused,
             possible=newcomers.possible,
             undone=newcomers.undone,
             early=newcomers.early,
+            alone=scene.alone,
         )
+
+    def _judge(self, scene: Scene, newcomers: Newcomers) -> None:
+        """Fill in `faults`, `figures` and the story of what went wrong."""
+        said, audience = scene.producer.said, scene.audience
+        record = self._record(scene, newcomers)
         self.faults = faults(record)
         self.figures |= {
             "barks": len(said),
@@ -143,6 +149,7 @@ class Run:
                 len(audience.excused - audience.got),
                 sum(asked.excused for asked in scene.crowd.asked),
             ],
+            "alone": scene.alone,
             **scene.done,
         }
         self.story = []

@@ -10,8 +10,13 @@ from dataclasses import dataclass, field
 from tests.chaos.journals import entries, unsettled
 from tests.chaos.plan import Event
 from tests.chaos.strangers import Strangers
+from tests.children import SCALE, until
 from tests.crowd import Crowd
 from tests.fleet import Audience, Fleet, Producer
+
+# Barks of the last half minute or so, and how long an old journal waits for them to be shown.
+LATELY = 5_000
+PATIENCE_S = 10.0 * SCALE
 
 
 class Gate:
@@ -53,6 +58,26 @@ class Scene:
     strangers: Strangers = field(default_factory=Strangers)
     # Two followers services whose old journals are put back at once have lost what both had.
     followers: Gate = field(default_factory=Gate)
+    # The only followers service that had all was hurt: one that lacks what it has may take over.
+    alone: bool = False
+
+    def others_serve(self, name: str) -> bool:
+        """Does any followers service but this one have all that is acked?"""
+        graphs = self.crowd.graphs
+        return bool((graphs.complete.keys() & graphs.peers.keys()) - {name})
+
+    def go_alone(self) -> None:
+        """What newcomers are due rests on what holds; from now on it may not, for a while."""
+        self.alone = True
+        for said in self.producer.said:
+            self.audience.excused |= {(r, said.bark.id) for r in said.also} - self.audience.got
+        self.producer.also = lambda user, text: ()
+
+    async def shown_so_far(self) -> None:
+        """Wait for a while until readers have what was said lately: so that little is excused."""
+        due = self.audience.expected(self.producer.said[-LATELY:]).keys()
+        with contextlib.suppress(AssertionError):  # somebody else is frozen
+            await until(lambda: due <= self.audience.got, "all is shown", PATIENCE_S)
 
     async def excuse(self, kind: str, gone: pathlib.Path, copy: pathlib.Path) -> None:
         """Instead of the journal in `gone` there will be its older `copy`: what that takes away."""
