@@ -10,26 +10,27 @@ import argparse
 import shlex
 import sys
 
-from barker import state
-from barker.arguments import DIRECTORY_PORT
-from barker.journal import forget
-from barker.processes import (
-    Command,
+from barker.disk import files
+from barker.disk.journal import forget
+from barker.launching.fleet import Command
+from barker.launching.launcher import (
     common_flags,
     launcher_parser,
     listening_flags,
     reached_by,
     run_fleet,
 )
+from barker.process import terminal
+from barker.process.arguments import DIRECTORY_PORT
 
 # One line, one process. Comment a line out, copy one with another port, and see what happens.
 COMMANDS = [
     "directory --port 5672",
-    "manifold inbox --history 25 --port 5820",
+    "inbox --history 25 --port 5820",
     "bizlogic --port 5680",
-    "manifold outbox --push bizlogic --port 5800",
-    "manifold outbox --push bizlogic --port 5801",
-    "manifold outbox --push bizlogic --port 5802",
+    "outbox --port 5800",
+    "outbox --port 5801",
+    "outbox --port 5802",
     "listen ark3",
     "autobark 0.5",
     "autobark 0.5",
@@ -40,7 +41,7 @@ COMMANDS = [
     "suggestions --port 5695",
 ]
 
-WEBUI = state.ROOT / "webui"
+WEBUI = files.ROOT / "webui"
 
 TRY_NEXT = """
 Barks will scroll by below. Ctrl-C stops everything. In another terminal:
@@ -63,8 +64,6 @@ def command(line: str, number: int, args: argparse.Namespace) -> Command:
     """A line of the list as a process: its port shifted, and with the flags that all need."""
     module, *words = shlex.split(line)
     label, port = module, None
-    if module == "manifold" and words:
-        label = words[0]
     if "--port" in words:
         at = words.index("--port") + 1
         port = int(words[at]) + args.shift_ports
@@ -76,12 +75,12 @@ def command(line: str, number: int, args: argparse.Namespace) -> Command:
 
 def announcement(args: argparse.Namespace) -> str:
     """What to try next; writes the settings of the page on the way."""
-    state.write_page_settings(
+    files.write_page_settings(
         WEBUI / "barker_host.js",
         host=reached_by(args),
         port=DIRECTORY_PORT + args.shift_ports,
-        secret=state.secret(args.state, args.secret_file).decode(),
-        users=state.world(args.state).names,
+        secret=files.secret(args.state, args.secret_file).decode(),
+        users=files.world(args.state).names,
         tls=args.tls_cert is not None,
     )
     flags = common_flags(args)
@@ -115,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
         others = {k: v for k, v in vars(args).items() if k not in ("tour", "no_wait")}
         if any(value != command_line.get_default(name) for name, value in others.items()):
             command_line.error("--tour has ports and a folder of its own, and takes no other flag")
-        from barker import tour  # only here: a launcher loads nothing of what it starts
+        from barker.laboratory import tour  # only here: a launcher loads nothing of what it starts
 
         return tour.take(wait=not args.no_wait)
     if args.no_wait:
@@ -130,9 +129,9 @@ def main(argv: list[str] | None = None) -> int:
         if args.fresh:
             forget(args.state / "journal")
         return run_fleet("launch.py", args, commands, flag, lambda: announcement(args))
-    except state.StateError as fault:
-        state.complain("launch.py", fault)
-        return 2 if isinstance(fault, state.UsageError) else 1
+    except files.StateError as fault:
+        terminal.complain("launch.py", fault)
+        return 2 if isinstance(fault, files.UsageError) else 1
 
 
 if __name__ == "__main__":

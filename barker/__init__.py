@@ -1,6 +1,19 @@
 """Barker: a small Twitter built from microservices, to be read.
 
-Imports point down only: clients and services, then shells (``service``, ``delivery``, ``link``,
-``state``), then pure logic (``wire``, ``frames``, ``ring``, ``routing``, ``streams``, ``window``,
-``users``), then the standard library.
+Each file directly in this folder is a command: a service (``directory``, ``outbox``, ``inbox``,
+``bizlogic``, ``followers``, ``suggestions``) or a client (``bark``, ``listen``, ``follow``,
+``join``, ``autobark``). ``barker.py`` makes them run by their path, too. Each folder is one idea,
+and its first page says which. Imports point down, and never go in a circle:
+
+    programs            directory outbox inbox bizlogic followers suggestions; bark listen ...
+    laboratory          a system to hurt, and a witness
+    manifold   client   what outboxes and inboxes share; what clients are made of
+    delivery   graph   launching
+    process             a node's life, the directory, heartbeats, flags
+    links               one connection: greeting, framing, TLS
+    disk                the journal, and what else lies in var/
+    wire   websocket   routing      pure: messages, frames, the ring
+
+A first walk through the code: ``wire/protocol.py``, then ``outbox.py``, ``bizlogic.py`` and
+``inbox.py``, which a bark passes in this order.
 """

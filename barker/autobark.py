@@ -13,17 +13,19 @@ import random
 import sys
 from collections.abc import Sequence
 
-from barker import barks, state, wire
-from barker.arguments import at_least_0, common_arguments, positive, quick_parser
-from barker.bark import new_id, now_ms
-from barker.barks import Bark
-from barker.delivery import Delivery, Job, Put
-from barker.node import Node, run_node
-from barker.users import PEOPLE
+from barker.client.speaker import new_id, now_ms
+from barker.delivery.sender import Delivery, Job, Put
+from barker.disk import files
+from barker.disk.users import PEOPLE
+from barker.process import terminal
+from barker.process.arguments import at_least_0, common_arguments, positive, quick_parser
+from barker.process.node import Node, run_node
+from barker.wire import bodies, messages, protocol
+from barker.wire.bodies import Bark
 
 VOCABULARY = pathlib.Path(__file__).with_name("autobark.txt")
 # Barks that wait when no outbox takes any; then we hold our breath rather than our memory.
-MAX_WAITING = 2 * wire.UNACKED_WINDOW
+MAX_WAITING = 2 * protocol.UNACKED_WINDOW
 # High rates are made of handfuls: nobody sees the difference, and a timer per bark costs more than
 # the bark.
 HANDFUL_S = 0.01
@@ -62,7 +64,7 @@ class Autobark(Node):
         super().__init__(args)
         self._dice = random.Random(args.seed)
         self._vocabulary = Vocabulary(VOCABULARY.read_text(encoding="utf-8"))
-        self._users = state.world(args.state).names
+        self._users = files.world(args.state).names
         self._dogs = [u for u in self._users if u not in PEOPLE] or self._users
 
     async def started(self) -> None:
@@ -95,7 +97,7 @@ class Autobark(Node):
     def _say_one(self) -> None:
         user = self._dice.choice(self._dogs)
         bark = Bark(new_id(), user, self._vocabulary.say(self._dice, self._users), now_ms())
-        load = wire.unstamped(barks.encode_bark(bark))
+        load = messages.unstamped(bodies.encode_bark(bark))
         self._mouth.empty.clear()
         self._mouth.put((f"outbox/{user}",), load, self._mouth)
 
@@ -117,7 +119,7 @@ class Mouth(Delivery):
             self.empty.set()
 
     def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
-        state.complain("autobark", reason)
+        terminal.complain("autobark", reason)
         self.settled([put.job])
 
 

@@ -9,10 +9,10 @@ All traffic goes to the first instance (policy ``ordered``). When an outbox's li
 outbox sends everything unacked again, here or to the next instance; so whatever a dead link had
 brought is forgotten here rather than sent on late. What an inbox refuses for good is refused to the
 outbox, which keeps it as a dead letter; so is a bark whose handling has ended several links
-(`barker.poison`).
+(`barker.delivery.poison`).
 
-Who follows whom it knows by its own copy of the graph (`barker.feed`). It registers when it has the
-first one, and works on with the last one while no followers service is there.
+Who follows whom it knows by its own copy of the graph (`barker.graph.feed`). It registers when it
+has the first one, and works on with the last one while no followers service is there.
 """
 
 import argparse
@@ -21,16 +21,16 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
-from barker import barks, wire
-from barker.agent import deepest
-from barker.delivery import Delivery, Job, Put
-from barker.feed import Feed
-from barker.graph import Change, Graph
-from barker.link import Link, Message
-from barker.poison import Suspects
-from barker.routing import ORDERED
-from barker.service import Service, run_service
-from barker.wire import BAD_MESSAGE, BadMessage, ProtocolError
+from barker.delivery.poison import Suspects
+from barker.delivery.sender import Delivery, Job, Put
+from barker.graph.feed import Feed
+from barker.graph.graph import Change, Graph
+from barker.links.link import Link, Message
+from barker.process.agent import deepest
+from barker.process.service import Service, run_service
+from barker.routing.routes import ORDERED
+from barker.wire import bodies, messages, protocol
+from barker.wire.protocol import BAD_MESSAGE, BadMessage, ProtocolError
 
 
 class Upstream:
@@ -53,8 +53,7 @@ class Upstream:
         while jobs and not jobs[0].pending:
             done = jobs.popleft().last
         if done:
-            self.link.acked = done
-            self.link.send(wire.ack_line(done))
+            self.link.ack(done)
 
 
 class FanOut:
@@ -97,14 +96,14 @@ class Targets:
         """Addresses, each once. Raises BadMessage as long as there is no graph."""
         graph = self._graph
         if graph is None:
-            raise BadMessage(wire.FULL, "who follows whom is not known here yet")
+            raise BadMessage(protocol.FULL, "who follows whom is not known here yet")
         addresses = self._followers.get(author)
         if addresses is None:
             # Whom the graph lacks has joined a moment ago: the outbox has seen to that.
             readers = dict.fromkeys((author, *graph.followers(author)))
             addresses = self._followers[author] = tuple(f"inbox/{r}" for r in readers)
         if "@" in content:
-            named = [f"inbox/{m}" for m in barks.mentions(content) if m in graph]
+            named = [f"inbox/{m}" for m in bodies.mentions(content) if m in graph]
             addresses = tuple(dict.fromkeys((*addresses, *named)))
         return addresses
 
@@ -154,11 +153,13 @@ class BizLogic(Service):
 
     def on_put(self, link: Link, message: Message) -> None:
         upstream = self._upstreams[link]
-        first, puts = message["seq"], list(wire.puts_in(message))
+        first, puts = message["seq"], list(messages.puts_in(message))
         link.count_puts(first, len(puts))
-        if upstream.unacked > wire.UNACKED_WINDOW:
-            raise ProtocolError(wire.PROTOCOL, f"over {wire.UNACKED_WINDOW} puts are unacked")
-        source = wire.source(message["origin"]) if puts[0].origin else b""
+        if upstream.unacked > protocol.UNACKED_WINDOW:
+            raise ProtocolError(
+                protocol.PROTOCOL, f"over {protocol.UNACKED_WINDOW} puts are unacked"
+            )
+        source = messages.source(message["origin"]) if puts[0].origin else b""
         job = FanOut(upstream, link.received, [put.n for put in puts])
         upstream.jobs.append(job)
         for put in puts:
@@ -168,11 +169,11 @@ class BizLogic(Service):
                 if not source:
                     raise BadMessage(BAD_MESSAGE, "barks come through an outbox, which stamps them")
                 if message["op"] == "put":  # of `puts`, `decode` has checked it
-                    barks.check_body(put.body, put.fields)
+                    bodies.check_body(put.body, put.fields)
                 addresses = self.targets.of(*_said(put.fields))
                 self._inboxes.put(addresses, (source, put.n, put.body), job)
             except BadMessage as fault:
-                link.send(wire.refuse_line(put.seq, fault.code, fault.reason, put.addresses))
+                link.send(messages.refuse_line(put.seq, fault.code, fault.reason, put.addresses))
             except Exception as fault:
                 self._suspects.blame(put.body, fault)
                 raise
@@ -186,7 +187,8 @@ class BizLogic(Service):
             upstream.ack()  # of what was refused, for which no inbox will answer
 
     def link_down(self, link: Link) -> None:
-        self._upstreams.pop(link).closed = True
+        if upstream := self._upstreams.pop(link, None):
+            upstream.closed = True
         self._inboxes.forget_void()
         self._received += link.received
 
@@ -212,7 +214,7 @@ def _said(fields: Any) -> tuple[str, str]:
     content = fields.get("content")
     if type(content) is not str:
         raise BadMessage(BAD_MESSAGE, "this is no bark")
-    return barks.check_key(fields)[0], content
+    return bodies.check_key(fields)[0], content
 
 
 class Inboxes(Delivery):
@@ -231,7 +233,7 @@ class Inboxes(Delivery):
         job = put.job
         assert isinstance(job, FanOut)
         where = f"{addresses[0]} and {len(addresses) - 1} more" if addresses[1:] else addresses[0]
-        refusal = wire.refuse_line(
+        refusal = messages.refuse_line(
             job.seq_of(put.n), code, f"{where}: {reason}"[:500], ["bizlogic"]
         )
         job.upstream.link.send(refusal)

@@ -21,15 +21,16 @@ import secrets
 import sys
 from typing import Any, NamedTuple
 
-from barker import state, wire
-from barker.arguments import DIRECTORY_PORT
-from barker.dialing import BACKOFF_MAX_S, CONNECT_TIMEOUT_S
-from barker.faults import contained
-from barker.greeting import Identity
-from barker.link import Link, Message
-from barker.routing import CONSISTENT, Route, Target, matches, split
-from barker.service import Service, log, run_service
-from barker.wire import ProtocolError
+from barker.disk import files
+from barker.links.greeting import Identity
+from barker.links.link import Link, Message
+from barker.process.arguments import DIRECTORY_PORT
+from barker.process.dialing import BACKOFF_MAX_S, CONNECT_TIMEOUT_S
+from barker.process.faults import contained
+from barker.process.service import Service, log, run_service
+from barker.routing.routes import CONSISTENT, Route, Target, matches, split
+from barker.wire import messages, protocol
+from barker.wire.protocol import ProtocolError
 
 # Everybody who knew our predecessor tries again within the longest back-off, or else is in a
 # connect that runs into its time-out first.
@@ -88,7 +89,7 @@ class Directory(Service):
     def announce(self) -> None:
         """Nobody has to tell us over a link what we serve ourselves."""
         for message in self.announcements():
-            self._register(None, wire.decode(message))
+            self._register(None, messages.decode(message))
 
     def gauges(self) -> dict[str, Any]:
         watchers = len(self._watchers) + len(self._resolvers)
@@ -96,13 +97,13 @@ class Directory(Service):
 
     async def prepare(self) -> None:
         self._begun = self.now()
-        if state.leave_mark(self.args.state, self.name):
+        if files.leave_mark(self.args.state, self.name):
             self._settle()
 
     async def stopping(self) -> None:
         registered = [r for members in self._services.values() for r in members.values()]
         if not self._settling and all(r.link is None for r in registered):
-            state.remove_mark(self.args.state, self.name)  # nobody is left who knew us
+            files.remove_mark(self.args.state, self.name)  # nobody is left who knew us
         await super().stopping()
 
     # --- the conversation ---
@@ -130,23 +131,25 @@ class Directory(Service):
         members = self._services.get(address, {})
         policy = self._policies[address] if members else new.policy
         if policy != new.policy:
-            raise ProtocolError(wire.PROTOCOL, f"the policy of {address} is {policy}")
+            raise ProtocolError(protocol.PROTOCOL, f"the policy of {address} is {policy}")
         old = members.get(name)
         if old and old.link is not link and old.target[:3] != target[:3]:
-            raise ProtocolError(wire.NAME_TAKEN, f"{name} is at {_place(old.target)}")
+            raise ProtocolError(protocol.NAME_TAKEN, f"{name} is at {_place(old.target)}")
         if name not in members and len(members) >= MAX_INSTANCES:
-            raise ProtocolError(wire.TOO_MANY, f"{address} has {MAX_INSTANCES} instances already")
+            raise ProtocolError(
+                protocol.TOO_MANY, f"{address} has {MAX_INSTANCES} instances already"
+            )
         if not members and sum(map(bool, self._services.values())) >= MAX_SERVICES:
-            raise ProtocolError(wire.TOO_MANY, f"there are {MAX_SERVICES} services already")
+            raise ProtocolError(protocol.TOO_MANY, f"there are {MAX_SERVICES} services already")
         if address not in self._services and len(self._services) >= MAX_SERVICES:
             self._forget_unserved()
         self._services[address], self._policies[address] = members, policy
         members[name] = new
         self._tell(address)
-        if len(self._routes_message(address)) > wire.MAX_LINE_BYTES:
+        if len(self._routes_message(address)) > protocol.MAX_LINE_BYTES:
             del members[name]
             self._tell(address)
-            raise ProtocolError(wire.TOO_MANY, f"the list of {address} would not fit a line")
+            raise ProtocolError(protocol.TOO_MANY, f"the list of {address} would not fit a line")
 
     def _forget_unserved(self) -> None:
         """Make room: whoever watches these addresses has been told that nobody serves them."""
@@ -165,7 +168,7 @@ class Directory(Service):
         prefixes = self._watchers.setdefault(link, set())
         prefixes.add(prefix)
         if len(prefixes) > MAX_ASKED:
-            raise ProtocolError(wire.TOO_MANY, f"over {MAX_ASKED} watches on one link")
+            raise ProtocolError(protocol.TOO_MANY, f"over {MAX_ASKED} watches on one link")
         if not self._settling:
             # Also about a service that nobody serves: "none" is an answer.
             known = {a for a in self._services if matches(prefix, a)}
@@ -176,7 +179,7 @@ class Directory(Service):
         address = message["address"]
         wanted = self._resolvers.setdefault(link, {})
         if len(wanted) >= MAX_ASKED and address not in wanted:
-            raise ProtocolError(wire.TOO_MANY, f"over {MAX_ASKED} addresses on one link")
+            raise ProtocolError(protocol.TOO_MANY, f"over {MAX_ASKED} addresses on one link")
         if not self._settling:
             wanted[address] = self._choose(address)
             link.send(_target(address, wanted[address]))
@@ -252,12 +255,12 @@ class Directory(Service):
         route = self._route(address)
         kinds = {name: r.kind for name, r in self._services.get(address, {}).items()}
         targets = [{**t._asdict(), "kind": kinds[t.name]} for t in route.targets]
-        return wire.encode("routes", address=address, policy=route.policy, targets=targets)
+        return messages.encode("routes", address=address, policy=route.policy, targets=targets)
 
 
 def _target(address: str, target: Target | None) -> bytes:
     name, host, port = target[:3] if target else (None, None, None)
-    return wire.encode("target", address=address, name=name, host=host, port=port)
+    return messages.encode("target", address=address, name=name, host=host, port=port)
 
 
 def _place(target: Target) -> str:

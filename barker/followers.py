@@ -2,9 +2,10 @@
 
     python -m barker.followers
 
-Outboxes put what was said about it (`barker.events`) to ``followers``; it is journaled, becomes
-part of the graph (`barker.graph`), and is published (`barker.publisher`) to everybody who keeps a
-copy. With several instances, each replicates all others (`barker.replicas`):
+Outboxes put what was said about it (`barker.wire.bodies`) to ``followers``; it is journaled,
+becomes part of the graph (`barker.graph.graph`), and is published (`barker.graph.publisher`) to
+everybody who keeps a copy. With several instances, each replicates all others
+(`barker.graph.replicas`):
 
 * A `put` is acked when it is in our journal and in that of every other instance the directory
   knows. One that the directory knows and that does not replicate us, for whatever reason, is waited
@@ -23,19 +24,22 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from barker import barks, events, state, wire
-from barker.agent import deepest
-from barker.feed import FOLLOWERS, GRAPH
-from barker.graph import Graph
-from barker.journal import SEGMENT_BYTES, Journal, NoJournal
-from barker.link import Link, Message
-from barker.poison import Suspects
-from barker.publisher import Publisher
-from barker.replicas import REPLICA, Replicas
-from barker.routing import ORDERED
-from barker.service import Service, log, run_service
-from barker.strictjson import canonical
-from barker.wire import BAD_MESSAGE, Arriving, BadMessage, BarkerError, ProtocolError
+from barker.delivery.poison import Suspects
+from barker.disk import files
+from barker.disk.journal import SEGMENT_BYTES, Journal, NoJournal
+from barker.graph.feed import FOLLOWERS, GRAPH
+from barker.graph.graph import Graph
+from barker.graph.publisher import Publisher
+from barker.graph.replicas import REPLICA, Replicas
+from barker.links.link import Link, Message
+from barker.process.agent import deepest
+from barker.process.arguments import journal_arguments
+from barker.process.service import Service, log, run_service
+from barker.routing.routes import ORDERED
+from barker.wire import bodies, messages, protocol, strictjson
+from barker.wire.messages import Arriving
+from barker.wire.protocol import BAD_MESSAGE, BadMessage, BarkerError, ProtocolError
+from barker.wire.strictjson import canonical
 
 # Edges with their tombstones; at some 150 bytes they are 1.5 GB. Beyond it, follows are refused as
 # full, and wait in the outboxes.
@@ -61,16 +65,7 @@ class Followers(Service):
 
     @classmethod
     def arguments(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(
-            "--no-journal",
-            action="store_true",
-            help="keep nothing on disk: what is acked is lost with the process",
-        )
-        parser.add_argument(
-            "--fsync",
-            action="store_true",
-            help="have each batch on the disk itself before it is acked, for power cuts",
-        )
+        journal_arguments(parser)
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
@@ -103,14 +98,14 @@ class Followers(Service):
                 self._replay(line)
             except (AttributeError, BarkerError, LookupError, TypeError, ValueError) as fault:
                 log.warning("a record of segment %d makes no sense: %r", segment, fault)
-                self.journal.damages += 1
+                self.journal.report_damage()
             records += 1
             if self.now() - looked > REPLAY_SLICE_S:
                 await asyncio.sleep(0)
                 looked = self.now()
                 if self._stop.is_set():
                     return
-        self._publisher.epoch = self.journal.epoch
+        self._publisher.begin(self.journal.epoch)
         try:
             self.journal.begin(lambda: {"serial": self._publisher.last})
         except OSError as fault:
@@ -118,7 +113,7 @@ class Followers(Service):
         if records:
             log.info("recovered from %d records in %.2f s", records, self.now() - begun)
         if not len(self.graph):
-            self.graph.sow(state.world(self.args.state))
+            self.graph.sow(files.world(self.args.state))
             pieces = (piece for piece, _ in self.graph.pieces())
             try:
                 self.journal.append([self._record(1, piece) for piece in pieces])
@@ -127,7 +122,9 @@ class Followers(Service):
             self._publisher.start_at(1)
 
     def _replay(self, line: bytes) -> None:
-        record = wire.loads(line) if line.startswith(b'{"op":"segment"') else wire.decode(line)
+        record = (
+            strictjson.loads(line) if line.startswith(b'{"op":"segment"') else messages.decode(line)
+        )
         serial = record["serial"]
         if record["op"] == "message":
             self.graph.apply(record["parsed"])
@@ -164,10 +161,12 @@ class Followers(Service):
         self._upstreams[link] = deque()
 
     def on_put(self, link: Link, message: Message) -> None:
-        puts = list(wire.puts_in(message))
+        puts = list(messages.puts_in(message))
         link.count_puts(message["seq"], len(puts))
-        if link.received - link.acked > wire.UNACKED_WINDOW:
-            raise ProtocolError(wire.PROTOCOL, f"over {wire.UNACKED_WINDOW} puts are unacked")
+        if link.received - link.acked > protocol.UNACKED_WINDOW:
+            raise ProtocolError(
+                protocol.PROTOCOL, f"over {protocol.UNACKED_WINDOW} puts are unacked"
+            )
         jobs = self._upstreams[link]
         for put in puts:
             try:
@@ -176,7 +175,7 @@ class Followers(Service):
                 self._take(put)
             except BadMessage as fault:
                 jobs.append((put.seq, 0))
-                link.send(wire.refuse_line(put.seq, fault.code, fault.reason, put.addresses))
+                link.send(messages.refuse_line(put.seq, fault.code, fault.reason, put.addresses))
             except Exception as fault:
                 self._suspects.blame(put.body, fault)
                 raise
@@ -189,17 +188,17 @@ class Followers(Service):
         """Stage it, if it is news. Raises BadMessage."""
         if list(put.addresses) != [FOLLOWERS]:
             raise BadMessage(BAD_MESSAGE, f"this is {FOLLOWERS}")
-        barks.check_body(put.body, put.fields)
+        bodies.check_body(put.body, put.fields)
         body = canonical(put.body, put.fields)
-        event = events.check_event(put.fields)
+        event = bodies.check_event(put.fields)
         if self._waited_for is None:
             self._waited_for = {*self._replicas.others} - self._publisher.replicas
         if self._waited_for:
             names = ", ".join(sorted(self._waited_for))
-            raise BadMessage(wire.FULL, f"{names} does not replicate us yet")
+            raise BadMessage(protocol.FULL, f"{names} does not replicate us yet")
         words = self.graph.edges + self.graph.tombstones
-        if words >= MAX_EDGES and event.kind == events.FOLLOW:
-            raise BadMessage(wire.FULL, f"{words} edges are all that we hold")
+        if words >= MAX_EDGES and event.kind == bodies.FOLLOW:
+            raise BadMessage(protocol.FULL, f"{words} edges are all that we hold")
         if self.graph.is_news(put.fields):
             self._staged.append((body, put.fields))
 
@@ -220,7 +219,7 @@ class Followers(Service):
                     if serial > before:
                         jobs[i] = (seq, 0)
                         reason = "the journal can't be written"
-                        link.send(wire.refuse_line(seq, wire.FULL, reason, [FOLLOWERS]))
+                        link.send(messages.refuse_line(seq, protocol.FULL, reason, [FOLLOWERS]))
         self._ack_upstreams()
 
     def _replicate(self, message: Message) -> None:
@@ -260,8 +259,7 @@ class Followers(Service):
             while jobs and jobs[0][1] <= settled:
                 done = jobs.popleft()[0]
             if done:
-                link.acked = done
-                link.send(wire.ack_line(done))
+                link.ack(done)
 
     # --- subscribers ---
 
@@ -273,14 +271,14 @@ class Followers(Service):
         self._ack_upstreams()
 
     def link_down(self, link: Link) -> None:
-        del self._upstreams[link]
+        self._upstreams.pop(link, None)
         self._publisher.link_down(link)
         self._ack_upstreams()
 
     # --- the journal ---
 
     def _record(self, serial: int, body: bytes) -> bytes:
-        return wire.message_line(GRAPH, self.journal.epoch, serial, body)
+        return messages.message_line(GRAPH, self.journal.epoch, serial, body)
 
     def _clean(self) -> None:
         """If the journal is long, write some pieces of a snapshot, and drop what is before it."""

@@ -1,44 +1,40 @@
 """The inbox: timelines, and those who read them.
 
+    python -m barker.inbox --port 5820
+
 A timeline is the stream of one reader's barks, of which the latest are retained. Readers subscribe
 to it, get its history and then what comes, each at its own speed. Reading settles nothing.
 
 When the ring changes, readers of what is no longer ours are told ``moved``, and the timelines
-themselves are handed over (`barker.handover`).
+themselves are handed over (`barker.manifold.handover`).
 
 The journal holds every put. In each segment, the first record that has something for a timeline
 says after which serial that comes, and from there they can be counted: so every segment can do
-without those before it. An old one can go when no timeline refers to it any more. A timeline that
-nobody writes to would hold on to its segment for ever; so when the journal has grown beyond a
-multiple of what is retained, such timelines are written anew, whole, at its end, a few for each
-batch.
+without those before it, and old ones are dropped (`barker.manifold.cleaning`).
 """
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from barker import barks, wire
-from barker.handover import HandOver
-from barker.keeper import KEPT_BYTES, MAX_STREAMS, Keeper
-from barker.link import Link, Message
-from barker.readers import DEFAULT_READER_WINDOW, MAX_READER_WINDOW, Readers
-from barker.routing import split
-from barker.service import log
-from barker.streams import Cursor, Duplicates
-from barker.strictjson import canonical
-from barker.timelines import Entry, Moving, Timeline
-from barker.wire import Arriving, BadMessage
-
-# The journal may be larger than a fresh copy of all timelines by this factor. A larger one costs
-# disk; a smaller one has timelines written anew more often.
-JOURNAL_FACTOR = 2
-# What an entry takes in such a copy, besides its body.
-ENTRY_OVERHEAD = 100
-# Entries that are written anew for each batch, so that no batch takes much longer than others.
-REWRITTEN_AT_ONCE = 500
+from barker.delivery.duplicates import Duplicates
+from barker.delivery.streams import DEFAULT_KEEP, MAX_KEEP, Cursor
+from barker.links.link import Link, Message
+from barker.manifold.cleaning import Cleaner
+from barker.manifold.handover import HandOver
+from barker.manifold.intake import MAX_STREAMS, Manifold
+from barker.manifold.readers import DEFAULT_READER_WINDOW, MAX_READER_WINDOW, Readers
+from barker.manifold.timelines import Entry, Moving, Timeline
+from barker.process.arguments import at_least_0
+from barker.process.service import run_service
+from barker.routing.routes import split
+from barker.wire import bodies, messages, protocol, strictjson
+from barker.wire.messages import Arriving
+from barker.wire.protocol import BadMessage
+from barker.wire.strictjson import canonical
 
 
 class Arrival(NamedTuple):
@@ -50,13 +46,42 @@ class Arrival(NamedTuple):
     at: object
 
 
+def kept_number(text: str) -> int:
+    """For argparse: what `--keep` takes."""
+    if (count := at_least_0(text)) > MAX_KEEP:
+        raise argparse.ArgumentTypeError(f"{count} entries are more than {MAX_KEEP}, the most")
+    return count
+
+
 _address_of = attrgetter("address")
 _quoted = attrgetter("quoted")
 _source_of = attrgetter("entry.origin", "entry.old")
 
 
-class Inbox(Keeper[Arrival]):
+class Inbox(Manifold[Arrival]):
     """Keeps timelines and serves their readers."""
+
+    kind = address = "inbox"
+    default_port = 5820
+
+    @classmethod
+    def arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--history",
+            type=at_least_0,
+            default=25,
+            metavar="N",
+            help="entries that a new reader gets if it doesn't say (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--keep",
+            type=kept_number,
+            default=DEFAULT_KEEP,
+            metavar="N",
+            help="entries of a timeline that are retained "
+            f"(default: %(default)s, at most {MAX_KEEP})",
+        )
+        super().arguments(parser)
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
@@ -67,10 +92,7 @@ class Inbox(Keeper[Arrival]):
         self._readers = Readers()
         self._begun: set[Timeline | None] = set()  # of this batch: whose serial is in its records
         self._hand_over = HandOver(self, self.address, self._handed_over, self.park)
-        self._checked_segment = 0
-        # What entries take in a copy of their timeline: sums since the start, for the mean.
-        self._entries = self._entry_bytes = 1
-        self._rewriting: Iterator[Timeline] | None = None
+        self._cleaner = Cleaner(self._timelines)
         self.late = self._taken = 0
         self._leaving = False
 
@@ -90,7 +112,9 @@ class Inbox(Keeper[Arrival]):
         timeline = self._timelines.get(address)
         if timeline is None:
             if len(self._timelines) >= MAX_STREAMS:
-                raise BadMessage(wire.FULL, f"{MAX_STREAMS} streams are all that one manifold has")
+                raise BadMessage(
+                    protocol.FULL, f"{MAX_STREAMS} streams are all that one manifold has"
+                )
             timeline = self._timelines[address] = Timeline(address, self.args.keep)
         return timeline
 
@@ -103,7 +127,7 @@ class Inbox(Keeper[Arrival]):
     # --- a bark's way in ---
 
     def take(self, put: Arriving) -> Arrival | None:
-        key = barks.check_key(put.fields)
+        key = bodies.check_key(put.fields)
         # Without a stamp we are its first hop.
         body = canonical(put.body, put.fields) if put.origin is None else put.body
         timelines = self._all_timelines(put.addresses)
@@ -144,13 +168,13 @@ class Inbox(Keeper[Arrival]):
             }
             if serials:
                 self._begun.update(map(self._timelines.get, serials))
-            yield wire.puts_line(
+            yield messages.puts_line(
                 0,
                 [b"[%b]" % b",".join(map(_quoted, stage.timelines)) for stage in group],
-                wire.source(origin, old),
+                messages.source(origin, old),
                 [stage.entry.n for stage in group],
                 [stage.entry.body for stage in group],
-                wire.dumps(serials) if serials else b"",
+                strictjson.dumps(serials) if serials else b"",
             )
 
     def keep(self, stages: Sequence[Arrival], segment: int) -> None:
@@ -159,21 +183,16 @@ class Inbox(Keeper[Arrival]):
         grown = self._readers.grown
         entries = entry_bytes = 0
         for entry, timelines, key, at in stages:
-            entry.segment = segment
-            entry.late = self._is_late(key[0], at) or entry.late
+            entry.kept(segment, self._is_late(key[0], at) or entry.late)
             for timeline in timelines:
                 serial = timeline.append(entry, entry.old)
-                timeline.recorded_in = segment
+                timeline.recorded(segment)
                 grown(timeline, serial, entry)
             self.late += entry.late
             entries += len(timelines)
             entry_bytes += len(timelines) * len(entry.body)
         self._taken += entries
-        self._count(entries, entry_bytes)
-
-    def _count(self, entries: int, entry_bytes: int) -> None:
-        self._entries += entries
-        self._entry_bytes += entry_bytes + entries * ENTRY_OVERHEAD
+        self._cleaner.count(entries, entry_bytes)
 
     def rollback(self) -> None:
         self._duplicates.reject()
@@ -186,7 +205,7 @@ class Inbox(Keeper[Arrival]):
         super().batch_end(link)
         # Only between batches: a timeline's record stands for all that is in the journal before it,
         # and in the middle of a batch the journal is ahead of the timelines.
-        self._clean()
+        self._cleaner.clean(self.journal)
 
     # --- readers ---
 
@@ -194,7 +213,7 @@ class Inbox(Keeper[Arrival]):
         address = message["address"]
         try:
             if not self.is_ours(address):
-                link.send(wire.encode("moved", address=address))
+                link.send(messages.encode("moved", address=address))
                 return
             user = split(address)[1]
             if user not in self.people:
@@ -212,10 +231,10 @@ class Inbox(Keeper[Arrival]):
             )
             subscription = self._readers.add(link, timeline, cursor, self.epoch)
         except BadMessage as fault:
-            link.send(wire.refuse_line(None, fault.code, fault.reason, [address]))
+            link.send(messages.refuse_line(None, fault.code, fault.reason, [address]))
             return
         link.send(
-            wire.encode(
+            messages.encode(
                 "subscribed",
                 address=address,
                 epoch=self.epoch,
@@ -243,7 +262,7 @@ class Inbox(Keeper[Arrival]):
             # Else we are not in the ring yet, and what is ours is not for it to say.
             for timeline in self._timelines.values():
                 if self.is_ours(timeline.address):
-                    timeline.moving = None
+                    timeline.stay()
                 elif timeline.moving is None:
                     self._hand_over.add(timeline)
             self._hand_over.go_on()
@@ -253,15 +272,15 @@ class Inbox(Keeper[Arrival]):
         timeline = moving.timeline
         if timeline.moving is not moving:
             return  # it came back to us meanwhile
-        timeline.moving = None
+        timeline.stay()
         if timeline.last != moving.last:
             self._hand_over.add(timeline)  # it was still growing: all of it again
             return
         try:
-            timeline_gone = wire.encode(
+            timeline_gone = messages.encode(
                 "timeline", address=timeline.address, last=timeline.last, entries=[]
             )
-            timeline.recorded_in = self.journal.append([timeline_gone])
+            timeline.recorded(self.journal.append([timeline_gone]))
         except OSError:
             return  # then it is handed over once more at some time, and dropped as known
         self._let_go(timeline)
@@ -269,10 +288,9 @@ class Inbox(Keeper[Arrival]):
     def _let_go(self, timeline: Timeline) -> None:
         """It is another's now. If that one leaves, all of it comes back, and is new here then."""
         for entry in timeline.entries:
-            fields = wire.loads(entry.body)
+            fields = strictjson.loads(entry.body)
             self._duplicates.withdraw((fields["user"], fields["id"]), [timeline.address])
-        timeline.restore(timeline.last, ())
-        timeline.handed_over = timeline.last
+        timeline.let_go()
 
     # --- the journal ---
 
@@ -280,7 +298,7 @@ class Inbox(Keeper[Arrival]):
         return {"n": self._n, "highest": self._duplicates.highest}
 
     def replay(self, segment: int, line: bytes) -> None:
-        record = wire.decode_record(line)
+        record = messages.decode_record(line)
         if record["op"] in ("put", "puts"):
             self._replay_puts(segment, record)
         elif record["op"] == "segment":
@@ -292,60 +310,31 @@ class Inbox(Keeper[Arrival]):
             if not entries:
                 self._let_go(timeline)
             for entry in entries:
-                fields = wire.loads(entry.body)
+                fields = strictjson.loads(entry.body)
                 key = (fields["user"], fields["id"])
                 self._duplicates.admit(key, None, 0, [timeline.address])
             self._duplicates.confirm()
             timeline.restore(record["last"], entries)
-            timeline.recorded_in = segment
+            timeline.recorded(segment)
 
     def _replay_puts(self, segment: int, record: dict[str, Any]) -> None:
         for address, serial in record.get("serials", {}).items():
             timeline = self._timeline(address)
-            timeline.last = max(serial, timeline.last)
-        for _, to, origin, n, old, body, fields in wire.puts_in(record):
+            timeline.go_on_after(serial)
+        for _, to, origin, n, old, body, fields in messages.puts_in(record):
             user = fields["user"]
             self._duplicates.admit((user, fields["id"]), None if old else origin, n, list(to))
             entry = Entry(
                 body, origin or "", n, self._is_late(user, fields.get("at")), old, segment
             )
-            self._count(len(to), len(to) * len(body))
+            self._cleaner.count(len(to), len(to) * len(body))
             for address in to:
                 timeline = self._timeline(address)
                 timeline.append(entry, old)
-                timeline.recorded_in = segment
+                timeline.recorded(segment)
             if origin == self.epoch:
                 self._n = max(self._n, n)
         self._duplicates.confirm()
-
-    def _clean(self) -> None:
-        """Drop the oldest segment if the journal is too large, after freeing it from references."""
-        journal = self.journal
-        if self._rewriting is None:
-            if journal.current == self._checked_segment:
-                return  # nothing is dropped but when a segment is full
-            self._checked_segment = journal.current
-            oldest = next(iter(journal.segments), journal.current)
-            entries = sum(len(t.entries) for t in self._timelines.values())
-            retained = entries * self._entry_bytes // self._entries
-            if journal.size <= KEPT_BYTES + JOURNAL_FACTOR * retained or oldest == journal.current:
-                return
-            self._rewriting = iter([t for t in self._timelines.values() if _needs(t, oldest)])
-        done = 0
-        try:
-            for timeline in self._rewriting:
-                segment = journal.append([timeline.record()])
-                rewritten = [entry.copied_to(segment) for entry in timeline.entries]
-                timeline.restore(timeline.last, rewritten)
-                timeline.recorded_in = segment
-                done += len(rewritten) + 1
-                if done > REWRITTEN_AT_ONCE:
-                    return
-        except OSError as fault:
-            log.error("the journal can't be cleaned: %s", fault.strerror)
-        else:
-            journal.drop(next(iter(journal.segments)))
-        self._rewriting = None
 
     # --- being watched ---
 
@@ -361,9 +350,9 @@ class Inbox(Keeper[Arrival]):
         }
 
 
-def _needs(timeline: Timeline, segment: int) -> bool:
-    entries = timeline.entries
-    # Also of one that is empty: its last serial must not be given away again.
-    return (
-        timeline.last > 0 and (entries[0].segment if entries else timeline.recorded_in) <= segment
-    )
+def main(argv: list[str] | None = None) -> int:
+    return run_service(Inbox, "inbox", __doc__, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,10 +11,10 @@ import argparse
 import sys
 from typing import Any
 
-from barker.arguments import quick_parser
-from barker.bark import new_id, now_ms, speaker_arguments
-from barker.events import JOIN, Event
-from barker.follow import Follower, say
+from barker.client.following import Follower, say
+from barker.client.speaker import new_id, now_ms, speaker_arguments
+from barker.process.arguments import quick_parser
+from barker.wire.bodies import JOIN, Event
 
 
 class Joiner(Follower):

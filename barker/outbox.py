@@ -1,13 +1,15 @@
 """The outbox: the first manifold that a bark meets. It queues, and pushes the queue on in order.
 
+    python -m barker.outbox --port 5800
+
 It checks that the author may say this here, makes the body canonical, stamps the bark with its
 epoch and a counter, and acks it once the journal has it. From then on the bark is the outbox's,
 until the service behind has acked it in turn, or has refused it for good: then it is a dead letter.
 A full queue refuses.
 
-What changes the graph (`barker.events`) is taken, stamped, journaled and acked like a bark. Then it
-goes another way, to ``followers``, in a queue of its own with counters of its own: so neither waits
-for the other, and a receiver of barks finds no holes in their counters.
+What changes the graph (`barker.wire.bodies`) is taken, stamped, journaled and acked like a bark.
+Then it goes another way, to ``followers``, in a queue of its own with counters of its own: so
+neither waits for the other, and a receiver of barks finds no holes in their counters.
 
 The journal holds the stamped puts, and now and then how far they are settled, for each queue:
 everything up to that counter may be forgotten. What is not settled is pushed again after a restart,
@@ -16,32 +18,35 @@ pushed from here.
 """
 
 import argparse
+import sys
 import time
-from collections import deque
 from collections.abc import Sequence
-from itertools import chain, groupby
+from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from barker import barks, wire
-from barker.agent import deepest
-from barker.ages import Ages
-from barker.deadletters import Letter
-from barker.delivery import Delivery, Job, Put
-from barker.events import JOIN, check_event
-from barker.feed import FOLLOWERS
-from barker.keeper import KEPT_BYTES, Keeper
-from barker.routing import split
-from barker.service import log
-from barker.streams import Keys
-from barker.strictjson import canonical
-from barker.wire import BAD_MESSAGE, Arriving, BadMessage
+from barker.delivery.duplicates import Keys
+from barker.delivery.sender import Put
+from barker.graph.feed import FOLLOWERS
+from barker.manifold.intake import KEPT_BYTES, Manifold
+from barker.manifold.push import Backlog, Push
+from barker.process.agent import deepest
+from barker.process.arguments import at_least_0, service_name
+from barker.process.service import log, run_service
+from barker.routing.routes import split
+from barker.wire import bodies, messages, protocol
+from barker.wire.bodies import JOIN, check_event
+from barker.wire.messages import Arriving
+from barker.wire.protocol import BAD_MESSAGE, BadMessage
+from barker.wire.strictjson import canonical
 
 # How long the journal may lag behind in what is settled: what it doesn't know to be settled is
 # pushed once more after a crash, and dropped as known by the inboxes.
 SETTLE_NOTE_S = 0.05
 # Events that may wait while no followers service is there; one is about as large as a bark.
 MAX_EVENTS_WAITING = 100_000
+# A bark waiting in an outbox costs some 600 bytes; this many fit a small machine. Beyond it, full.
+DEFAULT_BACKLOG = 1_200_000
 # How far the clock that said `at` may be ahead of ours. The last word about an edge counts, so one
 # from the future would stand for as long as it takes that future to come.
 MAX_AHEAD_S = 60.0
@@ -59,8 +64,29 @@ class Stamped(NamedTuple):
 _push = attrgetter("push")
 
 
-class Outbox(Keeper[Stamped]):
+class Outbox(Manifold[Stamped]):
     """Takes barks from clients, stamps them, pushes them on in the order in which they came."""
+
+    kind = address = "outbox"
+    default_port = 5800
+
+    @classmethod
+    def arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--push",
+            type=service_name,
+            default="bizlogic",
+            metavar="SERVICE",
+            help="push barks on to this service (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--max-backlog",
+            type=at_least_0,
+            default=DEFAULT_BACKLOG,
+            metavar="N",
+            help="barks that may wait to be pushed (default: %(default)s)",
+        )
+        super().arguments(parser)
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
@@ -70,8 +96,8 @@ class Outbox(Keeper[Stamped]):
         self._known_keys = Keys()
         self._room = 0  # barks that we may take before we look again
         self._streams: dict[str, Backlog] = {}
-        self._push = Push(self, args.push)
-        self._events = Push(self, FOLLOWERS)
+        self._push = Push(self, args.push, self.note_settled, self.park)
+        self._events = Push(self, FOLLOWERS, self.note_settled, self.park)
         self._pushes = (self._push, self._events)
         self._grown: set[Push] = set()  # which of them have something new
         self._joined: list[str] = []  # of this batch: who exists by it
@@ -85,26 +111,25 @@ class Outbox(Keeper[Stamped]):
         body = canonical(put.body, put.fields)
         if "kind" in put.fields:
             return self._take_event(address, body, put.fields)
-        key = barks.check_bark(put.fields)
+        key = bodies.check_bark(put.fields)
         stream = self._streams.get(address) or self._new_stream(address)
         if key[0] != stream.user:
             raise BadMessage(BAD_MESSAGE, f"{address} takes no barks of {key[0]}")
         if self._room <= 0:
             self._see_room()
             if self._room <= 0:
-                raise BadMessage(wire.FULL, f"{len(self._push)} barks are waiting")
+                raise BadMessage(protocol.FULL, f"{len(self._push)} barks are waiting")
         if not self._known_keys.is_new(key):
             return None
-        self._push.n += 1
         self._room -= 1
-        return Stamped(stream, self._push.n, body, self._push)
+        return Stamped(stream, self._push.next_n(), body, self._push)
 
     def _see_room(self) -> None:
         self._room = self.args.max_backlog - len(self._push) - len(self._staged)
 
     def record(self, stages: Sequence[Stamped], segment: int) -> list[bytes]:
         streams, n, bodies, _ = zip(*stages, strict=True)
-        return [wire.puts_line(n[0], [s.to for s in streams], self._source, n, bodies)]
+        return [messages.puts_line(n[0], [s.to for s in streams], self._source, n, bodies)]
 
     def keep(self, stages: Sequence[Stamped], segment: int) -> None:
         self._known_keys.confirm()
@@ -112,9 +137,8 @@ class Outbox(Keeper[Stamped]):
         self._taken += len(stages)
         for push, some in groupby(stages, key=_push):
             streams, n, bodies, _ = zip(*some, strict=True)
-            push.kept_n = push.last_in[segment] = n[-1]
-            push.put_all(push.to, self._source, n, bodies, streams)
-            push.put_count += len(n)
+            push.put_kept(self._source, n, bodies, streams)
+            push.recorded(n[-1], segment)
             self._grown.add(push)
 
     def rollback(self) -> None:
@@ -123,7 +147,7 @@ class Outbox(Keeper[Stamped]):
         # might come to share a counter.
         if self.journal.undone:
             for push in self._pushes:
-                push.n = push.kept_n
+                push.rollback()
         self._known_keys.reject()
         self._room = 0
         for user in self._joined:
@@ -147,8 +171,8 @@ class Outbox(Keeper[Stamped]):
     def _check_exists(self, user: str) -> None:
         if user not in self.people:
             if not self.people.complete:
-                raise BadMessage(wire.FULL, "who else exists is not known here yet")
-            raise BadMessage(wire.UNKNOWN_USER, f"there is no user {user}")
+                raise BadMessage(protocol.FULL, "who else exists is not known here yet")
+            raise BadMessage(protocol.UNKNOWN_USER, f"there is no user {user}")
 
     # --- what changes the graph ---
 
@@ -161,25 +185,24 @@ class Outbox(Keeper[Stamped]):
             # It would win against all that its user says until then.
             raise BadMessage(BAD_MESSAGE, f"the clock that says `at` is {ahead_s:.0f} s ahead")
         if len(self._events) + len(self._staged) >= MAX_EVENTS_WAITING:
-            raise BadMessage(wire.FULL, f"{len(self._events)} events are waiting")
+            raise BadMessage(protocol.FULL, f"{len(self._events)} events are waiting")
         joins = event.user if event.kind == JOIN else ""
         if not joins:
             self._check_exists(event.user)
             self._check_exists(event.whom)
         elif event.user not in self.people and not self.people.complete:
-            raise BadMessage(wire.FULL, "whether the name is free is not known here yet")
+            raise BadMessage(protocol.FULL, "whether the name is free is not known here yet")
         key = (event.user, event.id)
         if not self._known_keys.is_new(key):
             return None
         if joins:
             if joins in self.people:
                 self._known_keys.forget(key)
-                raise BadMessage(wire.NAME_TAKEN, f"there is a user {joins} already")
+                raise BadMessage(protocol.NAME_TAKEN, f"there is a user {joins} already")
             self._joined.append(joins)
             self.people.add(joins)  # what the same batch brings besides may be theirs
         stream = self._streams.get(address) or self._new_stream(address)
-        self._events.n += 1
-        return Stamped(stream, self._events.n, body, self._events)
+        return Stamped(stream, self._events.next_n(), body, self._events)
 
     # --- what is settled ---
 
@@ -202,7 +225,7 @@ class Outbox(Keeper[Stamped]):
             except OSError:
                 return  # a lag, no loss
             for push, settled in news:
-                push.noted = settled
+                push.note(settled)
             self._drop_segments()
 
     def _drop_segments(self) -> None:
@@ -210,11 +233,11 @@ class Outbox(Keeper[Stamped]):
         for number, size in list(journal.segments.items()):
             if journal.size - size < KEPT_BYTES or number == journal.current:
                 return
-            if any(push.last_in.get(number, 0) > push.noted for push in self._pushes):
+            if any(push.needs(number) for push in self._pushes):
                 return
             journal.drop(number)
             for push in self._pushes:
-                push.last_in.pop(number, None)
+                push.dropped(number)
 
     # --- the journal ---
 
@@ -227,36 +250,34 @@ class Outbox(Keeper[Stamped]):
         }
 
     def replay(self, segment: int, line: bytes) -> None:
-        record = wire.decode_record(line)
+        record = messages.decode_record(line)
         if record["op"] in ("put", "puts"):
-            source = wire.source(record["origin"])
-            for _, to, _, n, _, body, fields in wire.puts_in(record):
+            source = messages.source(record["origin"])
+            for _, to, _, n, _, body, fields in messages.puts_in(record):
                 self._known_keys.is_new((fields["user"], fields["id"]))
                 stream = self._streams.get(to[0])
                 if stream is None:  # also if there is no such user any more: it was acked
                     stream = self._streams[to[0]] = Backlog(fields["user"])
                 push = self._events if "kind" in fields else self._push
-                push.n = max(push.n, n)
-                push.last_in[segment] = n
+                push.recorded(n, segment)
                 if fields.get("kind") == JOIN:
                     self.people.add(fields["user"])
                 push.recovered.append(Put(b"", to, stream, source, n, body))
             self._known_keys.confirm()
         elif record["op"] == "segment":
-            self._push.n = max(self._push.n, record["n"])
-            self._events.n = max(self._events.n, record["n_events"])
+            self._push.given(record["n"])
+            self._events.given(record["n_events"])
             self._push.was_settled(record["settled"])
             self._events.was_settled(record["settled_events"])
         else:
             push = self._events if "address" in record else self._push
             push.was_settled(record["seq"])
-            push.n = max(push.n, push.noted)  # its put may be what was damaged
 
     async def prepare(self) -> None:
         await super().prepare()
-        self._source = wire.source(self.epoch)
+        self._source = messages.source(self.epoch)
         for push in self._pushes:
-            push.kept_n = push.n
+            push.begin()
             push.take_recovered()
             if len(push):
                 log.info("still to be pushed to %s: %d", push.service, len(push))
@@ -291,71 +312,9 @@ class Outbox(Keeper[Stamped]):
         self._push.ages.new_second()
 
 
-class Backlog:
-    """One author's stream: `pending` barks that nobody has taken over yet."""
-
-    __slots__ = ("pending", "to", "user")
-    void = False
-
-    def __init__(self, user: str) -> None:
-        self.user = user
-        self.to = wire.addresses_json([f"outbox/{user}"])
-        self.pending = 0
+def main(argv: list[str] | None = None) -> int:
+    return run_service(Outbox, "outbox", __doc__, argv)
 
 
-class Push(Delivery):
-    """An outbox's queue towards one service behind it."""
-
-    def __init__(self, outbox: Outbox, service: str) -> None:
-        super().__init__(outbox, service)
-        self.to = (service,)
-        self.ages = Ages()
-        self.put_count = 0  # all that were ever put, also those that are `done`
-        self.n = 0  # the last counter that was given away, and the last one that the journal has
-        self.kept_n = 0
-        self.last_in: dict[int, int] = {}  # by segment of the journal, the last counter in it
-        self.noted = 0  # the journal knows that everything of this queue up to this one is settled
-        self.recovered: deque[Put] = deque()
-        self._unparked: list[int] = []  # counters of what is refused for good and in no file yet
-        self._outbox = outbox
-
-    def settled_line(self, n: int) -> bytes:
-        """For the journal: everything of this queue up to `n` is settled."""
-        if self.service == FOLLOWERS:
-            return wire.encode("ack", address=FOLLOWERS, seq=n)
-        return wire.ack_line(n)
-
-    def was_settled(self, n: int) -> None:
-        """The journal says so, while it is played back."""
-        self.noted = max(self.noted, n)
-        waiting = self.recovered
-        while waiting and waiting[0].n <= self.noted:
-            waiting.popleft()
-
-    def take_recovered(self) -> None:
-        """Put what the journal had and did not know to be settled."""
-        waiting, self.recovered = self.recovered, deque()
-        for put in waiting:
-            if put.n > self.noted:
-                self.put(self.to, (put.source, put.n, put.body), put.job)
-                self.put_count += 1
-
-    def oldest_n(self, default: int) -> int:
-        """The counter of the oldest bark that is neither acked nor parked yet."""
-        return min(chain(self._unparked, (put.n for put in self.oldest())), default=default)
-
-    def settled(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            job.pending -= 1
-        self.ages.settled(self.done)
-        self._outbox.note_settled()
-
-    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
-        """We have acked it, so it is not given up: it becomes a dead letter."""
-
-        def parked() -> None:
-            self._unparked.remove(put.n)
-            self.settled([put.job])
-
-        self._unparked.append(put.n)
-        self._outbox.park(Letter(put.body, addresses, code, reason), parked)
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,10 +2,10 @@
 
     python -m barker.suggestions
 
-It keeps a copy of the graph (`barker.feed`), and when the graph changes, looks at those whom the
-change affects (`barker.friends`). What is new to suggest goes to the user's inbox as a message of
-the kind ``suggestion``. Its id is made of the two names, so an inbox that has it already drops it;
-therefore this service keeps nothing on disk, and two of them do no harm.
+It keeps a copy of the graph (`barker.graph.feed`), and when the graph changes, looks at those whom
+the change affects (`barker.graph.friends`). What is new to suggest goes to the user's inbox as a
+message of the kind ``suggestion``. Its id is made of the two names, so an inbox that has it already
+drops it; therefore this service keeps nothing on disk, and two of them do no harm.
 """
 
 import argparse
@@ -15,14 +15,14 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from barker import wire
-from barker.delivery import Delivery, Job
-from barker.events import SUGGESTER, SUGGESTION
-from barker.faults import Ticker
-from barker.feed import Feed
-from barker.friends import Suggester, Suggestion, text_of
-from barker.graph import Change, Graph
-from barker.service import Service, run_service
+from barker.delivery.sender import Delivery, Job
+from barker.graph.feed import Feed
+from barker.graph.friends import Suggester, Suggestion, text_of
+from barker.graph.graph import Change, Graph
+from barker.process.faults import Ticker
+from barker.process.service import Service, run_service
+from barker.wire import messages, strictjson
+from barker.wire.bodies import SUGGESTER, SUGGESTION
 
 # Who is affected waits for this long: so one user is looked at once a second, at most.
 GATHER_S = 1.0
@@ -133,7 +133,7 @@ class Inboxes(Delivery):
             "common": common,
             "content": text_of(suggestion),
         }
-        self.put((f"inbox/{user}",), wire.unstamped(wire.dumps(body)), self)
+        self.put((f"inbox/{user}",), messages.unstamped(strictjson.dumps(body)), self)
 
     def settled(self, jobs: list[Job]) -> None:
         self.pending -= len(jobs)

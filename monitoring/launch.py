@@ -9,17 +9,18 @@ that was started with the same flag. Ctrl-C stops it, and nothing else.
 import shlex
 import sys
 
-from barker import state
-from barker.processes import (
-    Command,
+from barker.disk import files
+from barker.launching.fleet import Command
+from barker.launching.launcher import (
     common_flags,
     launcher_parser,
     listening_flags,
     reached_by,
     run_fleet,
 )
+from barker.process import terminal
 
-FOLDER = state.ROOT / "monitoring"
+FOLDER = files.ROOT / "monitoring"
 MONITOR_PORT = 5700
 
 OPEN_THIS = """
@@ -42,11 +43,11 @@ def main(argv: list[str] | None = None) -> int:
     monitor = Command(f"monitor-{port}", words, args.host, port)
 
     def announcement() -> str:
-        state.write_page_settings(
+        files.write_page_settings(
             FOLDER / "monitor_host.js",
             host=reached_by(args),
             port=port,
-            secret=state.secret(args.state, args.secret_file).decode(),
+            secret=files.secret(args.state, args.secret_file).decode(),
             tls=args.tls_cert is not None,
         )
         return OPEN_THIS.format(
@@ -57,9 +58,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         moved = "Move all ports with --shift-ports N."
         return run_fleet(program, args, [monitor], moved, announcement)
-    except state.StateError as fault:
-        state.complain(program, fault)
-        return 2 if isinstance(fault, state.UsageError) else 1
+    except files.StateError as fault:
+        terminal.complain(program, fault)
+        return 2 if isinstance(fault, files.UsageError) else 1
 
 
 if __name__ == "__main__":

@@ -16,16 +16,18 @@ import sys
 import time
 from typing import Any
 
-from barker import hosts, state, wire
-from barker.dialing import Dialer
-from barker.faults import Ticker, contained
-from barker.link import Link, Message
-from barker.node import Node, run_node
-from barker.peers import Peers
-from barker.routing import ORDERED, Target
-from barker.service import Service, log, service_parser
-from barker.streams import Cursor, Stream
-from barker.wire import ProtocolError
+from barker.delivery.streams import Cursor, Stream
+from barker.links import hosts
+from barker.links.link import Link, Message
+from barker.process import terminal
+from barker.process.dialing import Dialer
+from barker.process.faults import Ticker, contained
+from barker.process.node import Node, run_node
+from barker.process.peers import Peers
+from barker.process.service import Service, log, service_parser
+from barker.routing.routes import ORDERED, Target
+from barker.wire import messages, protocol, strictjson
+from barker.wire.protocol import ProtocolError
 from monitoring.picture import MAX_SERVICES, BadSample, Picture, without_details
 from monitoring.table import table
 
@@ -62,13 +64,13 @@ class Agents(Peers):
 
     def link_up(self, link: Link) -> None:
         super().link_up(link)
-        link.send(wire.encode("subscribe", address=f"agent/{link.peer['name']}"))
+        link.send(messages.encode("subscribe", address=f"agent/{link.peer['name']}"))
 
     def on_sample(self, link: Link, message: Message) -> None:
         try:
             self.picture.sampled(link.peer["name"], message["parsed"], now_ms())
         except BadSample as fault:
-            raise ProtocolError(wire.PROTOCOL, str(fault)) from None
+            raise ProtocolError(protocol.PROTOCOL, str(fault)) from None
 
     def on_moved(self, link: Link, message: Message) -> None:
         """It has another name than the one that it greeted us with? The next link will tell."""
@@ -144,9 +146,9 @@ class Monitor(Service):
         if self._frames_alone > 1:  # for a moment, at a start, everybody is
             where = hosts.spell(*self.args.directory)
             frame["alone"] = f"{where}: {self._why_alone or 'it does not answer'}"
-        body = wire.dumps(frame)
-        if len(body) > wire.MAX_LINE_BYTES - 200:  # long names, many services
-            body = wire.dumps(without_details(frame))
+        body = strictjson.dumps(frame)
+        if len(body) > protocol.MAX_LINE_BYTES - 200:  # long names, many services
+            body = strictjson.dumps(without_details(frame))
         self._frames.append(body)
         for link, cursor in self._pages.items():
             with contained(link, link.abort):
@@ -157,9 +159,9 @@ class Monitor(Service):
         while not link.busy:
             missed, serial, bodies = cursor.take(self._frames, PIECE)
             if missed:
-                link.send(wire.encode("gap", address="monitor", missed=missed))
+                link.send(messages.encode("gap", address="monitor", missed=missed))
             for body in bodies:
-                link.send(wire.message_line("monitor", self.epoch, serial, body))
+                link.send(messages.message_line("monitor", self.epoch, serial, body))
                 serial += 1
             self._shown += len(bodies)
             if len(bodies) < PIECE:
@@ -182,7 +184,7 @@ class Monitor(Service):
             window=min(message.get("window", MAX_WINDOW) or 1, MAX_WINDOW),
         )
         link.send(
-            wire.encode(
+            messages.encode(
                 "subscribed",
                 address="monitor",
                 epoch=self.epoch,
@@ -219,11 +221,11 @@ class Glance(Node):
             if self.now() > begun + (GLANCE_S if self.directory_epoch else DIRECTORY_S):
                 break
         if self.directory_epoch is None:
-            state.complain("monitor", f"no directory at {hosts.spell(*self.args.directory)}")
+            terminal.complain("monitor", f"no directory at {hosts.spell(*self.args.directory)}")
             self.stop(1)
             return
         frame = self._agents.picture.frame(now_ms())
-        shown = state.say(json.dumps(frame) if self.args.json else table(frame))
+        shown = terminal.say(json.dumps(frame) if self.args.json else table(frame))
         self.stop(0 if shown else 1)  # 1: whoever wanted it has gone
 
 
@@ -236,7 +238,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     command = parser()
     args = command.parse_args(argv)
-    if args.name is not None and not wire.INSTANCE_NAME.fullmatch(args.name):
+    if args.name is not None and not protocol.INSTANCE_NAME.fullmatch(args.name):
         command.error("--name takes letters, digits, '.', '_' and '-'")
     if args.json and not args.once:
         command.error("--json goes with --once")

@@ -20,8 +20,8 @@ we saw is an event.
 
 from typing import Any, NamedTuple
 
-from barker.routing import CONSISTENT, ORDERED, Route, RouteTable, Target
-from barker.state import printable
+from barker.process.terminal import printable
+from barker.routing.routes import CONSISTENT, ORDERED, Route, RouteTable, Target
 from monitoring.rates import Meter, Rates, Run
 
 # Services in a frame, the gone ones included. So many rows fit a line of the wire (64 KiB).

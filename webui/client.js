@@ -7,7 +7,7 @@
  *     Writer      the outbox: put until acked; keeps what is not, and sends it again
  *     PageClient  directory, reader and writers for the user whose view is shown; `connect` makes it
  *
- * All is as in barker/listen.py and barker/window.py. Nothing in this file touches the document.
+ * All is as in barker/client/reader.py and barker/delivery/window.py. Nothing in this file touches the document.
  *
  * Global: Client. Uses: Link, Peers.
  */
@@ -23,7 +23,7 @@ const Client = (() => {
   const WINDOW = 256;
   // Barks remembered of each instance that has served the inbox, so that each is shown once: after a
   // restart or a move all that an instance retains may come again. It says how much that is; these are
-  // the least and the most, which is what --keep allows (barker/streams.py).
+  // the least and the most, which is what --keep allows (barker/delivery/streams.py).
   const REMEMBERED = 4000;
   const MAX_REMEMBERED = 100_000;
   // Instances of which so much is remembered; of more, the one that served the inbox longest ago is
@@ -34,13 +34,13 @@ const Client = (() => {
   // After `moved` or `full`: about as long as a change of routes takes to get round.
   const ASK_AGAIN_MS = 200;
 
-  // What the services take for a name (barker/wire.py); who sends another is disconnected.
+  // What the services take for a name (barker/wire/protocol.py); who sends another is disconnected.
   const USER_NAME = /^[a-z][a-z0-9_]{0,19}$/;
 
   const barkKey = (bark) => `${bark.user}/${bark.id}`;
 
   /** What has been shown, by key, for each instance that has sent it: the last that it retains, at
-   *  least, and twice as many at most. As in barker/listen.py. */
+   *  least, and twice as many at most. As in barker/client/reader.py. */
   class Seen {
     constructor() {
       this.owners = new Map(); // name -> {least, young, old}; the last is the one that answered last

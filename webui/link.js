@@ -4,9 +4,9 @@
  *
  *     connecting -> greeting -> up -> closed, and after a while again
  *
- * The page speaks the protocol that all of Barker speaks (barker/wire.py is its table); a service's
+ * The page speaks the protocol that all of Barker speaks (barker/wire/protocol.py is its table); a service's
  * port takes newline-JSON from programs and WebSocket from browsers, where each text message is one
- * JSON message. So this file does what barker/link.py and the dialer of barker/dialing.py do, and
+ * JSON message. So this file does what barker/links/link.py and the dialer of barker/process/dialing.py do, and
  * nothing in it knows what a bark is. Both pages use it.
  *
  * Opened from disk (file://), the page needs no permission for this. Chromium asks before a page of
@@ -48,7 +48,7 @@ const Link = (() => {
   const hex = (bytes) => Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
   const randomHex = (count) => hex(crypto.getRandomValues(new Uint8Array(count)));
 
-  /** What shows that we know the secret without saying it: see barker/greeting.py. */
+  /** What shows that we know the secret without saying it: see barker/links/greeting.py. */
   async function proof(secret, role, openerNonce, acceptorNonce) {
     if (!crypto.subtle) {
       // Browsers have it only in a "secure context": file://, https:// and localhost are such.

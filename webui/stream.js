@@ -18,7 +18,7 @@ const Stream = (() => {
 
   const MAX_SHOWN = 200;
 
-  // An @mention is what barker/wire.py takes for one, since the system delivers by it. A #tag is the
+  // An @mention is what barker/wire/bodies.py takes for one, since the system delivers by it. A #tag is the
   // page's own idea: at the beginning of a word, with at least one letter, so that #1 is a number.
   const MARKS = /(?<![A-Za-z0-9_@])@([a-z][a-z0-9_]{0,19})(?![A-Za-z0-9_])|(?<=^|[\s(["'“‘])#(?=[\p{N}_]*\p{L})[\p{L}\p{N}_]+/gu;
 

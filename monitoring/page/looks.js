@@ -4,8 +4,8 @@
  *
  * A service keeps its slot for as long as the page lives. The slot follows from the name, so that it
  * is the same after a reload; two names that want the same slot get different ones all the same.
- * Colours tell eight services apart for all common kinds of colour vision (tests/test_monitor_page.py
- * computes it), and markers tell them apart without any.
+ * Colours tell eight services apart for all common kinds of colour vision
+ * (tests/system/test_monitor_page.py computes it), and markers tell them apart without any.
  *
  * Global: Looks. Uses: Elements.
  */

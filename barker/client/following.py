@@ -1,0 +1,88 @@
+"""Following: one event as a client says it, and the list of one user, which shows when it holds."""
+
+import argparse
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from barker.client.speaker import Speaker
+from barker.graph.feed import GRAPH
+from barker.links.link import Link, Message
+from barker.process import terminal
+from barker.process.node import Node, run_node
+from barker.process.peers import Peers
+from barker.wire import bodies, messages, strictjson
+from barker.wire.bodies import FOLLOW, Event
+from barker.wire.protocol import BarkerError
+
+
+class List(Peers):
+    """The list of one user, and again whenever it changes; `show` is called with its fields.
+
+    What it says holds: everybody who decides by the graph knows it.
+    """
+
+    def __init__(self, node: Node, user: str, show: Callable[[dict[str, Any]], None]) -> None:
+        super().__init__(node, GRAPH)
+        self._user = user
+        self._show = show
+        self._asked: Link | None = None
+
+    def peers_changed(self) -> None:
+        first = self.route.first(lambda t: t.name in self.peers)
+        link = self.peers[first.name] if first else None
+        if link is not self._asked:
+            self._asked = link
+            if link:
+                link.send(messages.encode("subscribe", address=f"{GRAPH}/{self._user}"))
+
+    def on_message(self, link: Link, message: Message) -> None:
+        if link is self._asked:
+            self._show(message["parsed"])
+
+
+class Follower(Speaker):
+    """Says one event; with ``--wait``, until it holds."""
+
+    kind = "follow"
+
+    def __init__(self, args: argparse.Namespace, event: Event) -> None:
+        super().__init__(args, event.user, event.id, bodies.encode_event(event))
+        self._event = event
+        self._holds = asyncio.Event()
+
+    async def started(self) -> None:
+        if self.args.wait:
+            self._list = List(self, self.user, self._look)
+        await super().started()
+
+    def _look(self, fields: dict[str, Any]) -> None:
+        self._holds.set() if self.in_force(fields) else self._holds.clear()
+
+    def in_force(self, fields: dict[str, Any]) -> bool:
+        """Is what we said so, by this list of our user?"""
+        return (self._event.whom in fields["follows"]) == (self._event.kind == FOLLOW)
+
+    async def taken(self) -> None:
+        if self.args.wait:
+            await self._holds.wait()
+
+    def too_late(self, acked: bool) -> str:
+        if acked:
+            return f"the outbox has taken it; it is not in force within {self.args.timeout:g} s"
+        return super().too_late(acked)
+
+
+def say(
+    args: argparse.Namespace,
+    event: Event,
+    speaker: Callable[[argparse.Namespace, Event], Node],
+) -> int:
+    """Have one event said; the exit status. What an outbox would refuse for its form, we refuse."""
+    try:
+        body = bodies.encode_event(event)
+        bodies.check_event(strictjson.loads(body))
+    except BarkerError as fault:
+        terminal.complain(event.kind, fault.reason)
+        return 1
+    return run_node(lambda args: speaker(args, event), args)

@@ -1,0 +1,266 @@
+"""Reader: reads inboxes wherever they are, and hands on every bark once.
+
+A reader remembers, for each inbox, the manifold's epoch and the serial it has shown, and asks from
+there after every interruption. Should another manifold hold the inbox by then, it sends all that it
+retains, and the reader drops what it knows by the barks' ids. So every bark is shown once. That is
+also why it asks for the whole past at first, and shows only the end of it: what it has no wish to
+show, it has to know. An inbox says how much it retains; so much of it the reader remembers.
+
+What comes late is marked by the inbox, as far as it can know. An owner that was dead can't: what it
+sends when it is back is in order there, and older than what others have shown us meanwhile.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from barker.delivery.streams import DEFAULT_KEEP, MAX_KEEP
+from barker.links.link import Link, Message
+from barker.process import terminal
+from barker.process.node import Node
+from barker.process.peers import ASK_AGAIN_S, Peers
+from barker.routing.routes import Target
+from barker.wire import messages, protocol
+
+# Barks remembered of each instance that has served an inbox, at least: those that it sent last.
+# After a restart all that an instance retains may come again, so more are remembered if it retains
+# more.
+REMEMBERED_IDS = 10 * DEFAULT_KEEP
+# No inbox retains more. A service that claims to does not get more of a reader's memory.
+MAX_REMEMBERED_IDS = 2 * MAX_KEEP
+# Instances that have served an inbox, for each of which so much is remembered. An instance that was
+# dead for a day still has what it retained, however much others have sent since. On a ring an inbox
+# moves between two or three instances. Beyond the limit, the one that served it longest ago is
+# forgotten.
+REMEMBERED_OWNERS = 4
+# Authors whose newest bark is remembered for each inbox; beyond it, we start over.
+REMEMBERED_AUTHORS = 10_000
+# Messages of one inbox that may be on their way to us. We ack once for a quarter of it: an ack
+# settles nothing here, it only lets the inbox send more.
+WINDOW = 1024
+# Called with the user whose inbox it is, the body as a JSON object, and whether it comes late.
+Show = Callable[[str, dict[str, Any], bool], None]
+
+
+class Seen:
+    """The keys of barks that were shown, for each instance that has sent them.
+
+    Of each instance the last keys are remembered: at least as many as it retains, and at most twice
+    as many.
+    """
+
+    __slots__ = ("_now", "_owners")
+
+    def __init__(self) -> None:
+        self._owners: dict[str, _Sent] = {}  # by name; the last is the one that answered last
+        self._now = _Sent()  # of the instance that sends now
+
+    def served_by(self, name: str, retained: int) -> None:
+        """That instance sends from now on, and up to `retained` entries of it may come again."""
+        self._now = self._owners[name] = self._owners.pop(name, _Sent())
+        self._now.least = max(REMEMBERED_IDS, min(retained, MAX_REMEMBERED_IDS))
+        if len(self._owners) > REMEMBERED_OWNERS:
+            del self._owners[next(iter(self._owners))]
+
+    def is_new(self, key: tuple[str, str]) -> bool:
+        """Remember what the instance has sent; False if it is known from any.
+
+        What another instance has sent before is remembered for this one as well: from now on both
+        of them may send it again.
+        """
+        for sent in self._owners.values():
+            if key in sent.young or key in sent.old:
+                self._now.add(key)
+                return False
+        self._now.add(key)
+        return True
+
+
+class _Sent:
+    """Two generations of keys, so that forgetting costs nothing per key.
+
+    When the young one is full it becomes the old one, and the old one is forgotten.
+    """
+
+    __slots__ = ("least", "old", "young")
+
+    def __init__(self) -> None:
+        self.least = REMEMBERED_IDS
+        self.young: set[tuple[str, str]] = set()
+        self.old: set[tuple[str, str]] = set()
+
+    def add(self, key: tuple[str, str]) -> None:
+        if key not in self.young:
+            if len(self.young) >= self.least:
+                self.old, self.young = self.young, set()
+            self.young.add(key)
+
+
+class Place:
+    """How far a reader has come in one inbox, and whom it has asked for more."""
+
+    __slots__ = (
+        *("acked", "answered", "asked", "epoch", "last", "newest"),
+        *("past", "seen", "serial", "user", "wanted"),
+    )
+
+    def __init__(self, user: str) -> None:
+        self.user = user
+        self.epoch: str | None = None
+        self.serial = 0
+        self.seen = Seen()
+        self.newest: dict[str, int] = {}  # by author, the highest `at` that has come
+        self.asked: Link | None = None
+        self.answered = False  # by `subscribed`, to the last time that we asked there
+        self.acked = 0
+        # Of the first answer: what there was before we came, up to the serial `last`.
+        self.past: list[tuple[dict[str, Any], bool]] | None = None
+        self.last = 0
+        self.wanted = 0  # how much of the past
+
+    def is_late(self, fields: dict[str, Any]) -> bool:
+        """Has something that its author said afterwards come before?"""
+        user, at = fields["user"], fields.get("at")
+        if type(at) is not int:
+            return False
+        newest = self.newest.get(user)
+        if newest is None:
+            if len(self.newest) >= REMEMBERED_AUTHORS:
+                self.newest.clear()
+        elif at < newest:
+            return True
+        self.newest[user] = at
+        return False
+
+
+class Reader(Peers):
+    """Subscribes to inboxes wherever they are, and hands every new body to `show`, once.
+
+    `refused` is called with a user and a reason if there will never be anything to read, and
+    `caught_up` once, when all that the inboxes held has been shown.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        users: list[str],
+        show: Show,
+        refused: Callable[[str, str], None],
+        history: int | None = None,
+        caught_up: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(node, "inbox")
+        self._places = {f"inbox/{user}": Place(user) for user in users}
+        self._show = show
+        self._refused = refused
+        self._history = history
+        self._caught_up = caught_up
+        self._behind = set(users)  # whose past has not been shown yet
+        self.gaps = 0
+
+    def wanted(self, target: Target) -> bool:
+        return any(self._owner(address) == target for address in self._places)
+
+    def _owner(self, address: str) -> Target | None:
+        return self.node.routes.choose(address)
+
+    def peers_changed(self) -> None:
+        """Ask for each inbox at its owner, unless that is where we have asked already."""
+        for address, place in self._places.items():
+            owner = self._owner(address)
+            link = self.peers.get(owner.name) if owner else None
+            if link is not place.asked:
+                place.asked, place.answered = link, False
+                if link:
+                    self._subscribe(link, address, place)
+
+    def _subscribe(self, link: Link, address: str, place: Place) -> None:
+        link.send(
+            messages.encode(
+                "subscribe",
+                address=address,
+                epoch=place.epoch,
+                after=place.serial,
+                history=protocol.MAX_COUNT,
+                window=WINDOW,
+            )
+        )
+
+    def on_subscribed(self, link: Link, message: Message) -> None:
+        address = message["address"]
+        place = self._places.get(address)
+        if place is None or place.asked is not link:
+            return
+        place.answered = True
+        place.seen.served_by(link.peer["name"], message.get("retained", 0))
+        if place.epoch is None:
+            place.wanted = message["history"] if self._history is None else self._history
+            place.past, place.last = [], message["last"]
+        # Also before the first bark: whoever holds the inbox next is to send what comes after
+        # this place, not what a new reader would get.
+        changed = place.epoch not in (None, message["epoch"])
+        place.epoch = message["epoch"]
+        place.serial = place.acked = message["serial"]
+        if changed or place.serial >= place.last:
+            self._show_past(place)
+
+    def _show_past(self, place: Place) -> None:
+        past, place.past = place.past or [], None
+        # What was handed over by a former owner is old, but came after what is new.
+        past.sort(key=_said_at)
+        for fields, late in past[max(0, len(past) - place.wanted) :]:
+            self._show(place.user, fields, late)
+        if place.user in self._behind:
+            self._behind.discard(place.user)
+            if not self._behind:
+                self._caught_up()
+
+    def on_message(self, link: Link, message: Message) -> None:
+        to = {message["address"]: message["serial"]}
+        self._take(link, message, to, message["parsed"])
+
+    def on_messages(self, link: Link, message: Message) -> None:
+        for to, fields in zip(message["to"], message["parsed"], strict=True):
+            self._take(link, message, to, fields)
+
+    def _take(self, link: Link, message: Message, to: dict[str, int], fields: Any) -> None:
+        """One body, and in which inboxes it is."""
+        readable = type(fields) is dict and "user" in fields and "id" in fields
+        key = (fields["user"], fields["id"]) if readable else None
+        for address, serial in to.items():
+            place = self._places.get(address)
+            if place is None or place.asked is not link or not place.answered:
+                continue  # an earlier subscription's; the answer to this one sends it again
+            place.epoch, place.serial = message["epoch"], serial
+            if serial - place.acked >= WINDOW // 4:
+                place.acked = serial
+                link.send(messages.encode("ack", address=address, serial=serial))
+            if key and place.seen.is_new(key):
+                late = place.is_late(fields) or "late" in message
+                if place.past is None:
+                    self._show(place.user, fields, late)
+                else:
+                    place.past.append((fields, late))
+            if place.past is not None and serial >= place.last:
+                self._show_past(place)
+
+    def on_gap(self, link: Link, message: Message) -> None:
+        self.gaps += 1
+        terminal.complain(
+            "listen",
+            f"{message['missed']} older messages are no longer kept ({message['address']})",
+        )
+
+    def on_moved(self, link: Link, message: Message) -> None:
+        place = self._places.get(message["address"])
+        if place and place.asked is link:
+            place.asked = None
+            self.node.later(ASK_AGAIN_S, self.peers_changed)
+
+    def on_refuse(self, link: Link, message: Message) -> None:
+        for address in message["addresses"]:
+            self._refused(address.partition("/")[2], message["reason"])
+
+
+def _said_at(entry: tuple[dict[str, Any], bool]) -> int:
+    at = entry[0].get("at")
+    return at if type(at) is int else 0

@@ -1,0 +1,214 @@
+"""Duplicates: has this bark been here before, and for which addresses?
+
+Idempotent receivers: whatever comes again is recognised and acked again. The rules:
+
+1. The key of a bark is (user, id). A key remembers for which addresses it was accepted, so that a
+   `put` that comes again for some other addresses (they were refused as `moved` elsewhere) is
+   accepted for just those.
+2. Every `put` carries its first manifold's stamp: that manifold's epoch (`origin`) and a counter
+   (`n`). A manifold has at most ``protocol.UNACKED_WINDOW`` barks unacked at one receiver. So
+   nearly all that comes again lies within that window behind the highest counter, and is recognised
+   by its own, however many barks of others have come meanwhile.
+3. Out of the window, the counter decides nothing: a bark may have waited for an inbox that was
+   away, while its outbox went on with thousands for the others. There the key decides: what is
+   known was accepted before, and what is unknown is accepted now, as late. Keys are remembered for
+   the last so many barks of all origins. A bark that comes again after its key was forgotten is
+   kept twice, and its readers recognise it by its id: that is the lesser evil.
+4. What was admitted counts only when its batch is kept: `confirm` makes it so, and `reject` takes
+   back all of it.
+"""
+
+from collections.abc import Sequence
+
+from barker.wire.protocol import UNACKED_WINDOW
+
+# Keys remembered at least, whatever the number of origins; a client that repeats a bark after a
+# lost ack does so within seconds, and this is minutes at a thousand barks a second.
+MIN_REMEMBERED_KEYS = 65_536
+# Twice the sender's window, because barks that were refused leave holes in its counters.
+COUNTER_WINDOW = 2 * UNACKED_WINDOW
+# Origins are epochs of manifolds: a few live ones, and those that live ones replaced. Of so many
+# the highest counter is known ...
+MAX_ORIGINS = 100
+# ... and of so many, those heard of last, every counter of the window: some 2 MiB each. Beyond it,
+# what an origin sends again is known by its keys alone. Every kill of a manifold makes an origin.
+MAX_TABLES = 16
+# For which addresses a bark was accepted. Most have a few, and a list is the smallest thing for
+# that; a celebrity's are a hundred thousand, in hundreds of puts, and to look through a list for
+# each of them would take longer than all the rest.
+Addresses = list[str] | set[str]
+MAX_LISTED = 50
+
+
+class Keys:
+    """The last so many keys, of which at least `min_keys` are remembered.
+
+    A batch's keys are known within it at once, and for good when it is kept (`confirm`).
+    """
+
+    def __init__(self, min_keys: int = MIN_REMEMBERED_KEYS) -> None:
+        self._min_keys = min_keys
+        # Two generations: when the young one is full it becomes the old one, which is forgotten.
+        # That bounds the memory without paying for an eviction per key.
+        self._young: set[tuple[str, str]] = set()
+        self._old: set[tuple[str, str]] = set()
+        self._batch: set[tuple[str, str]] = set()
+
+    def is_new(self, key: tuple[str, str]) -> bool:
+        """Take it into the batch; False if it is there or was remembered before."""
+        if key in self._young or key in self._old or key in self._batch:
+            return False
+        self._batch.add(key)
+        return True
+
+    def confirm(self) -> None:
+        """The batch is kept: remember its keys."""
+        if len(self._young) >= self._min_keys:
+            self._old, self._young = self._young, set()
+        self._young |= self._batch
+        self._batch.clear()
+
+    def reject(self) -> None:
+        """Nothing of the batch was kept: all of it is new again."""
+        self._batch.clear()
+
+    def forget(self, key: tuple[str, str]) -> None:
+        """This one of the batch was refused."""
+        self._batch.discard(key)
+
+
+class _Origin:
+    """What one manifold has stamped: the highest counter, and by counter who has had what."""
+
+    __slots__ = ("heard", "highest", "kept", "stamped")
+
+    def __init__(self) -> None:
+        self.heard = 0
+        self.highest = -1
+        self.kept = -1  # the same, of what was confirmed
+        self.stamped: dict[int, Addresses] = {}
+
+
+class Duplicates:
+    """What was accepted before, by the rules at the top of this module."""
+
+    def __init__(self, window: int = COUNTER_WINDOW, min_keys: int = MIN_REMEMBERED_KEYS) -> None:
+        self._window = window
+        self._min_keys = min_keys
+        # Two generations, as of `Keys`. The lists of addresses are those of the origins' tables.
+        self._young: dict[tuple[str, str], Addresses] = {}
+        self._old: dict[tuple[str, str], Addresses] = {}
+        self._origins: dict[str, _Origin] = {}
+        self._last: tuple[str | None, _Origin] = (None, _Origin())  # whose stamp was looked at last
+        self._now = 0  # counts how often that has changed
+        # Of this batch: what was admitted, for which addresses; noted before any table has it.
+        self._admitted: list[tuple[tuple[str, str], Sequence[str]]] = []
+
+    @property
+    def highest(self) -> dict[str, int]:
+        """For each origin the highest counter confirmed; to be kept beyond this process."""
+        return {name: origin.kept for name, origin in self._origins.items()}
+
+    def remember(self, highest: dict[str, int]) -> None:
+        """Take up what an earlier process has seen."""
+        for name, n in highest.items():
+            origin = self._origin(name)
+            origin.highest = origin.kept = max(n, origin.highest)
+
+    def confirm(self) -> None:
+        """All that was admitted since the last time is kept."""
+        self._admitted.clear()
+        for origin in self._origins.values():
+            origin.kept = origin.highest
+
+    def reject(self) -> None:
+        """Nothing of it was kept: it can come again, and does not come late because of this."""
+        admitted, self._admitted = self._admitted, []
+        for key, addresses in admitted:
+            self.withdraw(key, addresses)
+        for origin in self._origins.values():
+            origin.highest = origin.kept
+
+    def withdraw(self, key: tuple[str, str], addresses: Sequence[str]) -> None:
+        """These addresses have not had it after all."""
+        record = self._young.get(key) or self._old.get(key)
+        if record:
+            if isinstance(record, list):
+                record[:] = [a for a in record if a not in addresses]
+            else:
+                record.difference_update(addresses)
+
+    def admit(
+        self, key: tuple[str, str], origin: str | None, n: int, addresses: list[str]
+    ) -> tuple[Sequence[str], bool]:
+        """Which of `addresses` have not had this bark, and whether it comes late.
+
+        What is returned counts as accepted from now on, until `reject` takes it back. Late means:
+        something that the same origin stamped afterwards was here before. Without an origin only
+        the key is asked about. The list of addresses is kept, and must not be changed afterwards.
+        """
+        late, record, of = False, None, None
+        if origin is not None:
+            name, of = self._last
+            if origin != name:
+                of = self._origin(origin)
+            if n > of.highest:
+                of.highest = n
+            else:
+                late = True
+                if n > of.highest - self._window:
+                    record = of.stamped.get(n)
+                else:
+                    of = None  # its number says nothing: the key decides
+        if not record:  # never, or withdrawn since: who has had it by another way?
+            record = self._young.get(key)
+            if record is None:
+                record = self._old.get(key)
+        fresh = addresses if record is None else [a for a in addresses if a not in record]
+        if fresh:
+            self._admitted.append((key, fresh))
+            if record is None:
+                record = addresses if len(addresses) <= MAX_LISTED else set(addresses)
+            # From here on, the same object is in several tables, and all of them have to know.
+            elif isinstance(record, set):
+                record.update(fresh)
+            elif len(record) + len(fresh) <= MAX_LISTED:
+                record += fresh
+            else:
+                record = self._as_set(key, record)
+                record.update(fresh)
+            if len(self._young) >= self._min_keys and key not in self._young:
+                self._old, self._young = self._young, {}
+            self._young[key] = record  # first of all tables: `withdraw` looks here
+        if of is not None and record is not None:
+            of.stamped[n] = record
+            if len(of.stamped) > self._window + self._window // 2:
+                oldest = of.highest - self._window
+                of.stamped = {m: r for m, r in of.stamped.items() if m > oldest}
+        return fresh, late
+
+    def _as_set(self, key: tuple[str, str], record: list[str]) -> set[str]:
+        """The record as a set from now on, wherever it is."""
+        grown = set(record)
+        for keys in (self._young, self._old):
+            if keys.get(key) is record:
+                keys[key] = grown
+        for of in self._origins.values():
+            for n in [n for n, some in of.stamped.items() if some is record]:
+                of.stamped[n] = grown
+        return grown
+
+    def _origin(self, name: str) -> _Origin:
+        """The origin, new if need be; then the one unheard of for longest makes room."""
+        if name not in self._origins:
+            if len(self._origins) >= MAX_ORIGINS:
+                del self._origins[min(self._origins, key=lambda o: self._origins[o].heard)]
+            self._origins[name] = _Origin()
+        of = self._origins[name]
+        if not of.stamped:
+            tables = [o for o in self._origins.values() if o.stamped]
+            if len(tables) >= MAX_TABLES:
+                min(tables, key=lambda o: o.heard).stamped = {}
+        of.heard = self._now = self._now + 1
+        self._last = (name, of)
+        return of

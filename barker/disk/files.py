@@ -1,0 +1,123 @@
+"""What processes on one machine share: the folder ``var/`` with the secret and the users.
+
+Whoever starts first makes a file, and ten that start at once agree on one: each writes its own
+under another name, and the one whose link to the final name comes first has made it.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import secrets
+from collections.abc import Callable, Sequence
+
+from barker.disk import users
+from barker.disk.users import World
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DEFAULT_STATE = ROOT / "var"
+
+# 256 bits, so that nobody guesses it however often a `hello` may be tried.
+SECRET_BYTES = 32
+
+
+class StateError(Exception):
+    """A file of the state folder can't be made, read or understood; the text says which and why."""
+
+
+class UsageError(StateError):
+    """It is the command line that can't be followed: exit status 2."""
+
+
+def make_once(path: pathlib.Path, make: Callable[[], bytes], mode: int) -> bytes:
+    """The content of `path`, which `make` provides if nobody has made the file yet.
+
+    Raises StateError. Safe against any number of processes doing the same at once: none of them
+    sees a file that is only half there.
+    """
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            mine = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+            descriptor = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            try:
+                with open(descriptor, "wb") as file:
+                    file.write(make())
+                os.link(mine, path)
+            except FileExistsError:
+                pass  # somebody was faster; theirs is the one
+            finally:
+                mine.unlink()
+        return path.read_bytes()
+    except OSError as fault:
+        raise StateError(f"{path}: {fault.strerror or fault}") from None
+
+
+def secret(state: pathlib.Path, file: pathlib.Path | None = None) -> bytes:
+    """The secret that all of one system share, as it is keyed with: printable bytes."""
+    path = file or state / "secret"
+    content = make_once(path, lambda: secrets.token_hex(SECRET_BYTES).encode() + b"\n", 0o600)
+    key = content.strip()
+    if len(key) < SECRET_BYTES:
+        raise StateError(f"{path}: a secret of under {SECRET_BYTES} bytes is too easy to guess")
+    return key
+
+
+def world(state: pathlib.Path) -> World:
+    """The users, generated the first time and read from ``users.json`` ever after."""
+    path = state / "users.json"
+    content = make_once(path, lambda: users.dump(users.generate()).encode(), 0o644)
+    try:
+        return users.parse(content.decode())
+    except ValueError as fault:
+        raise StateError(f"{path}: {fault}") from None
+
+
+def write_page_settings(
+    path: pathlib.Path,
+    *,
+    host: str,
+    port: int,
+    secret: str,
+    users: Sequence[str] = (),
+    tls: bool = False,
+) -> None:
+    """What a page opened from disk has to know, as a script that it loads; for our eyes only.
+
+    A page can't read files, so the secret comes to it this way. Raises StateError.
+    """
+    settings = {"host": host, "port": port, "tls": tls, "secret": secret, "users": list(users)}
+    text = f"window.BARKER = {json.dumps(settings)};\n"
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        draft.unlink(missing_ok=True)  # somebody may have left one that others can read
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        draft.replace(path)
+    except OSError as fault:
+        raise StateError(f"{path}: {fault.strerror or fault}") from None
+
+
+def leave_mark(state: pathlib.Path, name: str) -> bool:
+    """Note that a service of this name runs here; was there such a mark already?
+
+    It is a hint, and where none can be left there is none.
+    """
+    path = _mark(state, name)
+    if path.exists():
+        return True
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return False
+
+
+def remove_mark(state: pathlib.Path, name: str) -> None:
+    """Nobody is left who could remember that service."""
+    with contextlib.suppress(OSError):
+        _mark(state, name).unlink(missing_ok=True)
+
+
+def _mark(state: pathlib.Path, name: str) -> pathlib.Path:
+    return state / "ran" / name

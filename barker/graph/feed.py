@@ -1,0 +1,143 @@
+"""A feed: a copy of the graph, kept up to date by whichever followers service works.
+
+The service ``graph`` is a stream like an inbox: ``subscribe`` with the place one has, get
+``subscribed``, then a `message` for every change. Its past is not worth keeping, so who has no
+place in it (or one of another epoch, or one too far back) gets a *snapshot* first: the graph in
+pieces, of which the last says so. While it comes we work on with the copy that we have, and when it
+is complete it takes that copy's place. While no followers service works at all, the copy stays what
+it is.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from barker.graph.graph import PIECE, Change
+from barker.links.link import Link, Message
+from barker.process.node import Node
+from barker.process.peers import Peers
+from barker.wire import messages, protocol
+from barker.wire.protocol import ProtocolError
+
+# What a copy of the graph is read at, and what events about it are put to.
+GRAPH = "graph"
+FOLLOWERS = "followers"
+
+
+class Applies(Protocol):
+    """What a copy can be: `Graph`, or less of it."""
+
+    def apply(self, fields: Mapping[str, Any]) -> list[Change]: ...
+
+
+Held = TypeVar("Held", bound=Applies)
+
+
+class Place:
+    """How far one has come in the graph's stream of one followers service."""
+
+    __slots__ = ("epoch", "grown", "in_snapshot", "last", "serial")
+
+    def __init__(self) -> None:
+        self.epoch: str | None = None
+        self.serial = 0
+        self.last = 0  # how far the stream was when we asked
+        self.in_snapshot = False
+        self.grown = False
+
+    def ask(self, link: Link, address: str) -> None:
+        # In the middle of a snapshot, there is no place to go on from.
+        epoch = None if self.in_snapshot else self.epoch
+        self.last = protocol.MAX_COUNT  # until we are told, there may be anything
+        line = messages.encode("subscribe", address=address, epoch=epoch, after=self.serial)
+        link.send(line)
+
+    def forget(self) -> None:
+        """What we have is not what was sent: the next answer begins with a snapshot."""
+        self.epoch = None
+
+    def begin(self, message: Message) -> bool:
+        """`subscribed`: does a snapshot follow?"""
+        here = (message["epoch"], message["serial"])
+        self.in_snapshot = here != (self.epoch, self.serial) or self.in_snapshot
+        self.epoch, self.last = message["epoch"], message["last"]
+        return self.in_snapshot
+
+    def take(self, message: Message) -> None:
+        """One message more."""
+        fields = message["parsed"]
+        if type(fields) is not dict:
+            raise ProtocolError(protocol.PROTOCOL, "what changes a graph is a JSON object")
+        self.serial, self.grown = message["serial"], True
+        if self.in_snapshot and fields.get("kind") == PIECE and not fields.get("more"):
+            self.in_snapshot = False
+
+    @property
+    def caught_up(self) -> bool:
+        return self.epoch is not None and not self.in_snapshot and self.serial >= self.last
+
+    def ack(self, link: Link, address: str) -> None:
+        """At the end of a batch."""
+        if self.grown:
+            self.grown = False
+            link.send(messages.encode("ack", address=address, serial=self.serial))
+
+
+class Feed(Peers, Generic[Held]):
+    """Feeds one copy, `held`; `make` makes an empty one for the next snapshot."""
+
+    def __init__(self, node: Node, make: Callable[[], Held], held: Held | None = None) -> None:
+        super().__init__(node, GRAPH)
+        self._make = make
+        self.held = held or make()
+        self.complete = False  # `held` is what the service has said, not what we began with
+        self._next: Held | None = None
+        self._place = Place()
+        self._asked: Link | None = None
+
+    # --- what the caller fills in ---
+
+    def changed(self, changes: Sequence[Change]) -> None:
+        """`held` has changed."""
+
+    def replaced(self) -> None:
+        """`held` is another one, complete."""
+
+    # --- the conversation ---
+
+    def peers_changed(self) -> None:
+        first = self.route.first(lambda t: t.name in self.peers)
+        link = self.peers[first.name] if first else None
+        if link is not self._asked:
+            if self._asked:
+                # Nobody is to wait for our acks where we do not listen any more.
+                self._asked.abort()
+            self._asked = link
+            if link:
+                self._place.ask(link, GRAPH)
+
+    def on_subscribed(self, link: Link, message: Message) -> None:
+        if link is self._asked:
+            self._next = self._make() if self._place.begin(message) else None
+
+    def on_message(self, link: Link, message: Message) -> None:
+        if link is not self._asked:
+            return
+        place, fields = self._place, message["parsed"]
+        in_snapshot = place.in_snapshot
+        place.take(message)
+        if in_snapshot and self._next is not None:
+            self._next.apply(fields)
+            if not place.in_snapshot:
+                self.held, self._next, self.complete = self._next, None, True
+                self.replaced()
+        else:
+            changes = self.held.apply(fields)
+            if changes:
+                self.changed(changes)
+
+    def batch_end(self, link: Link) -> None:
+        self._place.ack(link, GRAPH)
+
+    def batch_failed(self, link: Link) -> None:
+        if link is self._asked:
+            self._place = Place()  # the copy may lack a change: it begins with a snapshot again

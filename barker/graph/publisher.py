@@ -1,0 +1,232 @@
+"""The publisher: the stream of a followers service, and who has how much of it.
+
+Every change of the graph gets a serial and goes to all who *copy* the graph (readers of ``graph``:
+bizlogic, outboxes, ...) or *replicate* it (readers of ``followers``: the other instances). Their
+acks are what two promises rest on:
+
+* What all replicas have acked is *settled*: the outbox that put it may forget it.
+* What all copies have acked *holds*: from now on, everybody who decides decides by it. Only then
+  are those told who read the list of one user, ``graph/USER``.
+
+A subscriber whose place is unknown here, or too far back, gets a snapshot of the graph before the
+changes. Of a snapshot in the making only the end is acked with a serial that counts.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from barker.graph.feed import FOLLOWERS, GRAPH
+from barker.graph.graph import Graph
+from barker.links.link import Link, Message
+from barker.process.faults import contained
+from barker.routing.routes import split
+from barker.wire import messages, protocol, strictjson
+from barker.wire.protocol import BAD_MESSAGE, TOO_MANY, BadMessage
+
+# Changes that are retained for those who come back; a change is about 150 bytes. Who has missed
+# more gets a snapshot.
+CHANGES_KEPT = 10_000
+# Users whose lists one link may read.
+MAX_LISTS = 1000
+# Names in a list of one user, in each direction: so it fits a line. The counts are of all.
+MAX_LISTED = 1000
+
+
+class Copying:
+    """One subscriber to the whole graph: `sent` and `acked` up to those serials."""
+
+    __slots__ = ("acked", "address", "link", "pieces", "sent")
+
+    def __init__(self, link: Link, address: str) -> None:
+        self.link = link
+        self.address = address
+        self.sent = 0
+        self.acked = -1
+        self.pieces: Iterator[tuple[bytes, bool]] | None = None
+
+
+class Publisher:
+    """Publishes one graph; the service says which change has which serial."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.epoch = ""
+        self.last = 0  # the newest serial
+        self._changes: deque[tuple[int, bytes]] = deque(maxlen=CHANGES_KEPT)
+        self._copying: dict[Link, dict[str, Copying]] = {}
+        self._listing: dict[str, set[Link]] = {}  # by user, who reads their list
+        self._lists: dict[Link, set[str]] = {}
+        self._touched: dict[str, int] = {}  # whose list has changed, and with which serial
+
+    # --- what the service tells ---
+
+    def begin(self, epoch: str) -> None:
+        """Whose serials the service's are, from now on."""
+        self.epoch = epoch
+
+    def add(self, serial: int, body: bytes, touched: set[str]) -> None:
+        """A change has come into force here; the lists of those `touched` have changed by it."""
+        self.last = serial
+        self._changes.append((serial, body))
+        for user in touched:
+            if user in self._listing:
+                self._touched[user] = serial
+
+    def start_at(self, serial: int) -> None:
+        """There is nothing to read before `serial`."""
+        self.last = serial
+        self._changes.clear()
+
+    def publish(self) -> None:
+        """Send everybody what they have not had."""
+        for copies in self._copying.values():
+            for copying in copies.values():
+                with contained(copying.link, copying.link.abort):
+                    self._send(copying)
+        self._tell_lists()
+
+    # --- what it asks ---
+
+    @property
+    def replicas(self) -> set[str]:
+        """Names of the instances that replicate us now."""
+        return {link.peer["name"] for link, copies in self._copying.items() if FOLLOWERS in copies}
+
+    @property
+    def settled(self) -> int:
+        """The serial up to which every replica has everything."""
+        return self._acked(FOLLOWERS)
+
+    @property
+    def holds(self) -> int:
+        """The serial up to which every copy has everything."""
+        return self._acked(GRAPH)
+
+    def _acked(self, address: str) -> int:
+        copies = (c[address].acked for c in self._copying.values() if address in c)
+        return min(copies, default=self.last)
+
+    @property
+    def readers(self) -> int:
+        return sum(map(len, self._copying.values())) + sum(map(len, self._lists.values()))
+
+    # --- subscribers ---
+
+    def subscribe(self, link: Link, message: Message) -> None:
+        address = message["address"]
+        service, user = split(address)
+        try:
+            if service == GRAPH and user:
+                self._list(link, user)
+            elif address in (GRAPH, FOLLOWERS):
+                copying = Copying(link, address)
+                self._copying.setdefault(link, {})[address] = copying
+                self._begin(copying, message.get("epoch"), message.get("after", 0))
+                self._send(copying)
+            else:
+                raise BadMessage(BAD_MESSAGE, f"there is {GRAPH}, {GRAPH}/USER and {FOLLOWERS}")
+        except BadMessage as fault:
+            link.send(messages.refuse_line(None, fault.code, fault.reason, [address]))
+
+    def _begin(self, copying: Copying, epoch: str | None, after: int) -> None:
+        oldest = self._changes[0][0] if self._changes else self.last + 1
+        if epoch == self.epoch and oldest - 1 <= after <= self.last:
+            copying.sent = copying.acked = after
+            copying.pieces = None
+        else:
+            copying.sent, copying.acked = self.last, -1
+            copying.pieces = self.graph.pieces()
+        copying.link.send(
+            messages.encode(
+                "subscribed",
+                address=copying.address,
+                epoch=self.epoch,
+                serial=copying.sent,
+                last=self.last,
+                history=0,
+            )
+        )
+
+    def _send(self, copying: Copying) -> None:
+        """As much as the link takes; the next ack or change comes back here."""
+        link = copying.link
+        while copying.pieces and not link.busy:
+            piece, more = next(copying.pieces)
+            if not more:
+                copying.pieces = None
+            link.send(self._line(copying, 0 if more else copying.sent, piece))
+        if copying.pieces or copying.sent == self.last:
+            return
+        if self._changes[0][0] > copying.sent + 1:
+            self._begin(copying, None, 0)  # it was too slow
+            self._send(copying)
+            return
+        behind = self.last - copying.sent
+        for i in range(len(self._changes) - behind, len(self._changes)):
+            if link.busy:
+                return
+            serial, body = self._changes[i]
+            link.send(self._line(copying, serial, body))
+            copying.sent = serial
+
+    def _line(self, copying: Copying, serial: int, body: bytes) -> bytes:
+        return messages.message_line(copying.address, self.epoch, serial, body)
+
+    def ack(self, link: Link, message: Message) -> None:
+        """A subscriber has taken over everything up to a serial."""
+        copying = self._copying.get(link, {}).get(message.get("address", ""))
+        if copying:
+            serial = message.get("serial", 0)
+            if serial <= copying.sent and not copying.pieces:
+                copying.acked = max(copying.acked, serial)
+            self._send(copying)
+            self._tell_lists()
+
+    def link_down(self, link: Link) -> None:
+        self._copying.pop(link, None)
+        for user in self._lists.pop(link, ()):
+            self._listing[user].discard(link)
+            if not self._listing[user]:
+                del self._listing[user]
+        self._tell_lists()  # perhaps this one was all that others waited for
+
+    # --- lists ---
+
+    def _list(self, link: Link, user: str) -> None:
+        if not protocol.USER_NAME.fullmatch(user):
+            raise BadMessage(BAD_MESSAGE, f"{user} is no user name")
+        mine = self._lists.setdefault(link, set())
+        if len(mine) >= MAX_LISTS and user not in mine:
+            raise BadMessage(TOO_MANY, f"more than {MAX_LISTS} lists on one link")
+        mine.add(user)
+        self._listing.setdefault(user, set()).add(link)
+        self._touched[user] = self.last
+        self._tell_lists()
+
+    def _tell_lists(self) -> None:
+        """Send the lists that have changed, as far as everybody acts by the change."""
+        if not self._touched:
+            return
+        holds = self.holds
+        for user, serial in [item for item in self._touched.items() if item[1] <= holds]:
+            del self._touched[user]
+            if links := self._listing.get(user):
+                body = strictjson.dumps(self.list_of(user))
+                line = messages.message_line(f"{GRAPH}/{user}", self.epoch, serial, body)
+                for link in links:
+                    if not link.busy:  # it will hear of the next change
+                        link.send(line)
+
+    def list_of(self, user: str) -> dict[str, Any]:
+        """What is told of one user; at most `MAX_LISTED` names a list, and how many there are."""
+        follows, followers = self.graph.follows(user), self.graph.followers(user)
+        return {
+            "kind": "list",
+            "user": user,
+            "exists": user in self.graph,
+            "following": len(follows),
+            "followed_by": len(followers),
+            "follows": follows[:MAX_LISTED],
+            "followers": [name for name, _ in zip(followers, range(MAX_LISTED), strict=False)],
+        }

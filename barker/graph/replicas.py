@@ -1,0 +1,90 @@
+"""Replicas: the other instances of the followers service, and how far we have come in theirs.
+
+Each instance replicates each other one: it reads the stream of its changes, from where it was or
+from a snapshot on, takes over what is news to it, and acks what is in its own journal. Since it
+makes no difference to a graph in which order it hears of things, no instance has to lead. Which one
+the outboxes put to is for the route to say, and two at the same time do no harm.
+
+Two registrations, because being there is one thing and serving another. An instance registers as
+`REPLICA` at once, and serves when it has had all that the others have. Were there one, then after a
+restart of the directory all would wait to be told of the others, be told of none, and take
+themselves for the only one; also one that has just been started, and knows nothing.
+"""
+
+from collections.abc import Callable
+
+from barker.graph.feed import FOLLOWERS, Place
+from barker.links.link import Link, Message
+from barker.process.node import Node
+from barker.process.peers import Peers
+from barker.routing.routes import Target
+from barker.wire import protocol
+
+# What every instance registers as, from its start on.
+REPLICA = "replica"
+
+
+class Replicas(Peers):
+    """Reads all others; `take` is called with each message, `taken` at the end of a batch, and
+    `dropped` instead if an exception has ended it."""
+
+    def __init__(
+        self,
+        node: Node,
+        take: Callable[[Message], None],
+        taken: Callable[[], bool],
+        dropped: Callable[[], None],
+        changed: Callable[[], None],
+    ) -> None:
+        """`taken` says whether the batch is kept; `changed` is called when `in_sync` may have."""
+        super().__init__(node, REPLICA)
+        self._take = take
+        self._taken = taken
+        self._dropped = dropped
+        self._changed = changed
+        self._places: dict[str, Place] = {}
+
+    @property
+    def others(self) -> list[str]:
+        """The other instances that the directory knows."""
+        return [t.name for t in self.route.targets if t.name != self.node.name]
+
+    @property
+    def in_sync(self) -> bool:
+        """Have we had all that every other instance had when we asked it?"""
+        return REPLICA in self.node.told and all(
+            name in self.peers and self._places[name].caught_up for name in self.others
+        )
+
+    def wanted(self, target: Target) -> bool:
+        return target.name != self.node.name
+
+    def peers_changed(self) -> None:
+        self._changed()
+
+    def link_up(self, link: Link) -> None:
+        self._places.setdefault(link.peer["name"], Place()).ask(link, FOLLOWERS)
+        super().link_up(link)
+
+    def on_subscribed(self, link: Link, message: Message) -> None:
+        self._places[link.peer["name"]].begin(message)
+
+    def on_message(self, link: Link, message: Message) -> None:
+        self._places[link.peer["name"]].take(message)
+        self._take(message)
+
+    def batch_end(self, link: Link) -> None:
+        place = self._places[link.peer["name"]]
+        if not self._taken():
+            link.abort("brought what our disk has no room for")  # and brings it again later
+            place.forget()
+        elif not link.closed:
+            place.ack(link, FOLLOWERS)
+            self._changed()
+
+    def batch_failed(self, link: Link) -> None:
+        self._places[link.peer["name"]].forget()  # its place is behind what we have kept
+        self._dropped()
+
+    def on_refuse(self, link: Link, message: Message) -> None:
+        raise protocol.ProtocolError(protocol.PROTOCOL, message["reason"])

@@ -1,0 +1,198 @@
+"""A guide: goes through the steps of a tour, in a laboratory of its own, and believes nothing.
+
+What a step is and how it is told: its title and text, Enter, the commands and what came of them,
+and then its claim, which is said only after it was checked. A check that fails is told instead, and
+ends everything with status 1. What the steps are is said in `barker.laboratory.tour`.
+"""
+
+import asyncio
+import contextlib
+import os
+import shlex
+import sys
+import textwrap
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from barker.laboratory.lab import Broken, Child, Lab, until
+from barker.laboratory.witness import Witness
+
+WIDTH = 80
+SERVICES = [
+    "directory --port 5672",
+    "inbox --port 5820",
+    "followers --port 5690",
+    "bizlogic --port 5680",
+    "outbox --port 5800",
+    "outbox --port 5801",
+    "outbox --port 5802",
+]
+
+
+class Step(NamedTuple):
+    """One experiment: what it is about, where to read more, how it is done, what is then true.
+
+    `do` raises Broken if something turns out otherwise. `text` and `claim` are plain sentences.
+    """
+
+    title: str
+    chapter: str
+    text: str
+    claim: str
+    do: "Callable[[Guide], Awaitable[None]]"
+
+
+class Guide(Witness):
+    """One tour. It is the witness of what happens; while a step is done, dogs bark."""
+
+    kind = "tour"
+
+    def __init__(self, lab: Lab, steps: Sequence[Step], *, wait: bool) -> None:
+        super().__init__(lab.args())
+        self.lab = lab
+        self.steps = steps
+        self._keys = Keys() if wait else None
+
+    async def started(self) -> None:
+        await super().started()
+        self.start(self._tour(), name="tour")
+
+    def interrupted(self) -> None:
+        self.stop(1)  # not everything was checked
+
+    async def _tour(self) -> None:
+        try:
+            await self._begin()
+            for number, step in enumerate(self.steps, start=1):
+                say(heading(f"{number}. {step.title}", f"docs/{step.chapter}"))
+                say(wrapped(step.text))
+                if self._keys and not await self._keys.go_on():
+                    say("\nYou have left, and everything is stopped.")
+                    break
+                say("")
+                async with self.talking():
+                    await step.do(self)
+                await self.all_shown()
+                self._check_verdict()
+                say("\n" + wrapped(f"True: {step.claim}"))
+            else:
+                self._sum_up()
+        except Broken as fault:
+            say("\n" + wrapped(f"FALSE: {fault}"))
+            self.stop(1)
+        except OSError as fault:  # nobody reads us any more, or a process could not be started
+            print(f"tour: {fault}", file=sys.stderr)
+            self.stop(1)
+        self.stop()
+
+    async def _begin(self) -> None:
+        say(heading("Barker, a tour", f"{len(self.steps)} steps"))
+        say(wrapped("A whole system is started for you, beside whatever runs here already."))
+        say("")
+        started = [await self.launch(words) for words in SERVICES]
+        for child in started:
+            await child.until_ready()
+        self.say("ace")  # this one is through when everybody has found everybody
+        await self.all_shown()
+        await until(lambda: len(self.peers_of("outbox")) == 3, "three outboxes are there")
+        say("\nTo look around in it from another terminal:\n")
+        say(f"  FLAGS='{shlex.join(self.lab.flags)}'\n  python -m barker.listen ark3 $FLAGS")
+
+    def _check_verdict(self) -> None:
+        for what, count in self.verdict().items():
+            self.check(not count, f"{count} of {len(self.said)} barks are {what}")
+        refused = [said.refused for said in self.said.values() if said.refused]
+        self.check(not refused, f"a bark was refused: {''.join(refused[:1])}")
+
+    def _sum_up(self) -> None:
+        kept = ", ".join(f"{count} {what}" for what, count in self.verdict().items())
+        say(heading("The sum", "docs/index.rst"))
+        shown = sum(sum(readers.values()) for readers in self.shown.values())
+        say(
+            wrapped(
+                f"{self.acked} barks were acknowledged and shown {shown} times to their readers: "
+                f"{kept}. Everything is stopped, and nothing of it is left."
+            )
+        )
+
+    # --- what steps use ---
+
+    def check(self, holds: object, otherwise: str) -> None:
+        """Raises Broken with `otherwise` unless it `holds`."""
+        if not holds:
+            raise Broken(otherwise)
+
+    def show(self, text: str) -> None:
+        """What came of it: a line of evidence."""
+        say(f"    {text}"[:WIDTH].rstrip())
+
+    def typed(self, command: str) -> None:
+        """What you would have typed."""
+        say(f"  $ {command}")
+
+    async def launch(self, words: str) -> Child:
+        """Start a service in the background, as one types it; it need not be ready yet."""
+        child, command = await self.lab.start(words)
+        self.typed(f"{command} $FLAGS &")
+        return child
+
+    async def run_command(self, words: str) -> Child:
+        """Run a client to its end, as one types it, and show what it prints."""
+        child, command = await self.lab.start(words)
+        self.typed(f"{command} $FLAGS")
+        await child.until_ended()
+        for line in child.lines:
+            self.show(line)
+        return child
+
+    def running(self, name: str) -> Child:
+        """The newest process of that name, with the port of the text: ``bizlogic-5680``."""
+        stem, _, port = name.rpartition("-")
+        name = f"{stem}-{int(port) + self.lab.shift}"
+        return [child for child in self.lab.children if child.name == name][-1]
+
+    def peers_of(self, service: str) -> list[str]:
+        """Names of the instances that the directory knows, the first one first."""
+        return [target.name for target in self.routes.route(service).targets]
+
+
+class Keys:
+    """Enter and `q` from standard input, without keeping the loop from its work."""
+
+    def __init__(self) -> None:
+        self._lines: asyncio.Queue[str] | None = None
+
+    async def go_on(self) -> bool:
+        """Wait for Enter. False for `q`, or if there is nobody who could press it."""
+        if self._lines is None:
+            self._lines = asyncio.Queue()
+            # A thread, because not every platform's loop can wait for a terminal; a daemon,
+            # because nothing can interrupt its read.
+            args = (asyncio.get_running_loop(), self._lines)
+            threading.Thread(target=_read_lines, args=args, daemon=True).start()
+        say("\nEnter does it, q leaves: ", end="")
+        return (await self._lines.get()).strip().lower() not in ("q", "quit", "end")
+
+
+def _read_lines(loop: asyncio.AbstractEventLoop, lines: asyncio.Queue[str]) -> None:
+    """Not by `sys.stdin`: whoever is in there when the interpreter ends holds a lock of it."""
+    rest = b""
+    with contextlib.suppress(RuntimeError):  # the loop is closed: the tour is over
+        while data := os.read(0, 1024):
+            *whole, rest = (rest + data).split(b"\n")
+            for line in whole:
+                loop.call_soon_threadsafe(lines.put_nowait, line.decode(errors="replace"))
+        loop.call_soon_threadsafe(lines.put_nowait, "end")
+
+
+def say(text: str, end: str = "\n") -> None:
+    print(text, end=end, flush=True)
+
+
+def heading(left: str, right: str) -> str:
+    return f"\n{left}{right:>{WIDTH - len(left)}}\n{'-' * WIDTH}"
+
+
+def wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_on_hyphens=False, break_long_words=False)

@@ -1,0 +1,217 @@
+"""A laboratory: a system of its own that may be hurt, and of which nothing is left afterwards.
+
+Its services are the usual ones. Their ports are the usual ones, too, but all moved by the same
+thousands to where they are free, and its state folder is a temporary one. So a laboratory never
+meets a system that runs on this machine already, and never touches anybody's ``var/``.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import pathlib
+import random
+import shlex
+import signal
+import socket
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from barker.disk.files import ROOT
+from barker.launching.fleet import PATIENCE_S, Command, busy_ports
+from barker.process.arguments import DEFAULT_HOST, DIRECTORY_PORT, LEASH, common_arguments
+
+# A port that no service has. Who listens there, moved by a shift, has all the ports of that shift.
+CLAIM_PORT = 5699
+# Thousands by which ports may be moved: below those that systems give to outgoing connections.
+SHIFTS = range(1000, 26_001, 1000)
+# Lines of a child's output that are remembered: to say what it said last, if it fails.
+KEPT_LINES = 100
+# What a process may take to be ready or to end. A slow machine takes one second.
+PATIENT_S = 20.0
+
+# Can a process be frozen here? (Not on Windows.)
+CAN_FREEZE = hasattr(signal, "SIGSTOP")
+
+
+class Broken(Exception):
+    """Something did not happen that should have; the text says what."""
+
+
+async def until(condition: Callable[[], object], what: str, within_s: float = PATIENT_S) -> None:
+    """Wait in the loop until `condition()` is true. Raises Broken with `what` after `within_s`."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + within_s
+    while not condition():
+        if loop.time() > end:
+            raise Broken(f"not within {within_s:g} s: {what}")
+        await asyncio.sleep(0.005)
+
+
+class Child:
+    """One process of the laboratory; `name` is what the directory knows a service by."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+        self.name = name
+        self.lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self.ready = False
+        self.ended = False
+        self._process = process
+        self._copying = asyncio.create_task(self._copy(), name=f"copy {name}")
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def status(self) -> int | None:
+        return self._process.returncode
+
+    async def _copy(self) -> None:
+        assert self._process.stdout
+        async for line in self._process.stdout:
+            self.lines.append(line.decode(errors="replace").rstrip())
+            self.ready = self.ready or self.lines[-1].startswith("READY ")
+        await self._process.wait()
+        self.ended = True
+
+    async def until_ready(self) -> None:
+        """Raises Broken, with what the process said last, if it does not get there."""
+        await until(lambda: self.ready or self.ended, f"{self.name} is ready")
+        if not self.ready:
+            raise Broken(f"{self.name} ended at once: {' '.join(list(self.lines)[-1:])}")
+
+    async def until_ended(self) -> None:
+        await until(lambda: self.ended, f"{self.name} has ended")
+
+    def kill(self) -> None:
+        """As kill -9 does."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    def stop(self) -> None:
+        """Ask it to end; on Windows, where asking is not possible, the leash asks."""
+        if self._process.stdin:
+            self._process.stdin.close()
+        with contextlib.suppress(ProcessLookupError):
+            if os.name == "posix":
+                self._process.terminate()
+
+    def freeze(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGCONT)
+
+    async def close(self) -> None:
+        """See that it has ended, whatever state it is in."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._process.wait()
+        except TimeoutError:
+            self.kill()
+            await self._process.wait()
+        await asyncio.wait([self._copying], timeout=PATIENCE_S)
+
+
+class Lab:
+    """Use as an asynchronous context manager; what it was made to start ends with it."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="barker-lab-")
+        self.state = pathlib.Path(self._folder.name) / "var"
+        self.children: list[Child] = []
+        self.shift = 0
+        self._claim: socket.socket | None = None
+
+    async def __aenter__(self) -> "Lab":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for child in self.children:
+            if CAN_FREEZE:
+                child.thaw()
+            child.stop()
+        for child in self.children:
+            await child.close()
+        if self._claim:
+            self._claim.close()
+        self._folder.cleanup()
+
+    def find_ports(self, commands: list[str]) -> None:
+        """Choose a shift under which nobody has any of the ports. Raises Broken."""
+        shifts = list(SHIFTS)
+        random.shuffle(shifts)
+        for self.shift in shifts:
+            if self._claimed() and not busy_ports([self._command(words) for words in commands]):
+                return
+        raise Broken("all the ports that a laboratory could take are taken")
+
+    def _claimed(self) -> bool:
+        """Is this shift ours, and no other laboratory's that begins at the same moment?"""
+        if self._claim:
+            self._claim.close()
+        self._claim = socket.socket()
+        try:
+            self._claim.bind((DEFAULT_HOST, CLAIM_PORT + self.shift))
+            self._claim.listen()
+        except OSError:
+            return False
+        return True
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Where the directory is."""
+        return DEFAULT_HOST, DIRECTORY_PORT + self.shift
+
+    @property
+    def flags(self) -> list[str]:
+        """What leads a command to this system."""
+        return ["--directory", "{}:{}".format(*self.place), "--state", str(self.state)]
+
+    def args(self) -> argparse.Namespace:
+        """The same for a node inside of this process."""
+        parser = argparse.ArgumentParser()
+        common_arguments(parser)
+        return parser.parse_args(self.flags)
+
+    def _command(self, text: str) -> Command:
+        """``bizlogic --port 5680`` -> what is to be run here, under the name it will have."""
+        module, *words = shlex.split(text)
+        port = None
+        if "--port" in words:
+            at = words.index("--port") + 1
+            port = int(words[at]) + self.shift
+            words[at] = str(port)
+        argv = ["-m", f"barker.{module}", *words]
+        return Command(f"{module}-{port}" if port else module, argv, DEFAULT_HOST, port)
+
+    async def start(self, text: str) -> tuple[Child, Command]:
+        """Start a service or a client; with what it was started, but for `flags`."""
+        command = self._command(text)
+        # A group of its own: Ctrl-C is for us, and we see to it that all end.
+        group: Any = {"process_group": 0} if os.name == "posix" else {}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *command.argv,
+            *self.flags,
+            cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, LEASH: "1", "PYTHONUNBUFFERED": "1"},
+            **group,
+        )
+        child = Child(command.label, process)
+        self.children.append(child)
+        return child, command

@@ -1,0 +1,336 @@
+"""The tour: the experiments of the laboratory chapter, done in a terminal and checked.
+
+    python launch.py --tour
+
+Say something; see who owns whom; kill, freeze and stop the business logic; kill the inbox, and the
+directory. Titles, texts and claims are those of docs/11-the-laboratory.rst, word by word, and so
+are the commands; a test compares.
+"""
+
+import asyncio
+import logging
+import pathlib
+from collections.abc import Sequence
+
+from barker.disk.files import StateError
+from barker.laboratory.guide import SERVICES, Guide, Step
+from barker.laboratory.lab import CAN_FREEZE, PATIENT_S, Broken, Child, Lab, until
+from barker.laboratory.witness import Said
+from barker.links.link import Conversation, Link, Message
+from barker.process.dialing import Dialer
+from barker.process.terminal import complain, tolerate_any_text
+from barker.wire import messages
+
+# What a busy machine may add to the three heartbeats after which a frozen process is given up:
+# then what has waited is still to be sent, taken over and shown.
+HASTE_S = 1.0
+# How often, and how far apart, we look at a queue that grows.
+LOOKS = 6
+LOOK_S = 0.4
+# Barks that are let through while something is missing, to see that it is not missed.
+ENOUGH = 20
+
+
+# --- say something ---
+
+
+async def say_something(guide: Guide) -> None:
+    child = await guide.run_command("bark ark3 This is my first manual bark.")
+    guide.check(child.status == 0, f"bark ended with status {child.status}")
+    bark_id = child.lines[-1]
+    due = guide.due("ark3")
+    await until(lambda: due <= set(guide.shown.get(bark_id, ())), "all followers are shown it")
+    readers = sorted(guide.shown[bark_id])
+    guide.show(f"shown to {len(readers)} readers: {readers[0]}, {readers[1]} ... {readers[-1]}")
+    guide.check(set(readers) == due, "somebody was shown it who does not follow ark3")
+    guide.check(max(guide.shown[bark_id].values()) == 1, "somebody was shown it twice")
+
+
+# --- who owns whom ---
+
+
+class Answers(Conversation):
+    """Whom the directory chooses for each author, asked one by one, as a page does."""
+
+    def __init__(self, authors: Sequence[str]) -> None:
+        super().__init__()
+        self.authors = authors
+        self.owner: dict[str, str | None] = {}
+
+    def link_up(self, link: Link) -> None:
+        for author in self.authors:
+            link.send(messages.encode("resolve", address=f"outbox/{author}"))
+
+    def on_target(self, link: Link, message: Message) -> None:
+        self.owner[message["address"].partition("/")[2]] = message["name"]
+
+
+async def who_owns_whom(guide: Guide) -> None:
+    said = guide.say("ark3")
+    authors = guide.world.names
+    answers = Answers(authors)
+    dialer = Dialer(guide, *guide.lab.place, answers, expect=None)
+    await until(lambda: len(answers.owner) == len(authors), "the directory has answered")
+    dialer.close()
+    ring = guide.routes.route("outbox").ring
+    for name, share in sorted(ring.shares().items()):
+        owned = [author for author in authors if ring.owner(author) == name]
+        guide.show(f"{name}  {share:4.0%}  {len(owned):>3} authors: {', '.join(owned[:4])} ...")
+    differ = [author for author in authors if answers.owner[author] != ring.owner(author)]
+    guide.check(not differ, f"the directory and the ring disagree about {differ}")
+    await until(lambda: said.acked_at is not None, "a bark of ark3 is acknowledged")
+    folders = (guide.lab.state / "journal").glob("outbox-*")
+    knowing = [folder.name for folder in folders if _has_a_bark_of_ark3(folder)]
+    guide.show(f"the only journal with barks of ark3: {', '.join(knowing)}")
+    guide.check(knowing == [ring.owner("ark3")], f"ark3 belongs to {ring.owner('ark3')}")
+
+
+def _has_a_bark_of_ark3(journal: pathlib.Path) -> bool:
+    return any(b'"outbox/ark3"' in file.read_bytes() for file in journal.glob("*.log"))
+
+
+# --- the business logic ---
+
+
+async def kill_the_first(guide: Guide) -> None:
+    spare = await _ready(guide, "bizlogic --port 5681")
+    first = guide.running("bizlogic-5680")
+    before = await _taken(guide, spare)
+    guide.typed(f"kill -9 {first.pid}")
+    begun = guide.now()
+    first.kill()
+    passed_s = await _shown_again(guide, begun)
+    guide.show(f"{1000 * passed_s:.0f} ms later a bark is shown that was said after the kill")
+    await _acked_after(guide, begun)
+    after = await _taken(guide, spare)
+    guide.show(f"{spare.name} had taken {before} barks before, and {after - before} since then")
+    guide.check(after > before, "the spare got nothing")
+
+
+async def freeze_the_first(guide: Guide) -> None:
+    if not CAN_FREEZE:
+        guide.show("(left out: this system can't freeze a process)")
+        return
+    await _ready(guide, "bizlogic --port 5680")
+    first = guide.running("bizlogic-5681")
+    guide.typed(f"kill -STOP {first.pid}")
+    begun = guide.now()
+    first.freeze()
+    passed_s = await _shown_again(guide, begun)
+    guide.show(f"{passed_s:.1f} s later a bark is shown that was said after the freeze")
+    guide.check(passed_s < 3 * guide.heartbeat_s + HASTE_S, "that is far over three heartbeats")
+    guide.typed(f"kill -CONT {first.pid}")
+    first.thaw()
+    await until(lambda: any("was frozen" in line for line in first.lines), "it notices the thaw")
+    guide.show(next(line for line in first.lines if "was frozen" in line))
+    await until(lambda: guide.peers_of("bizlogic")[:1] == [first.name], "it is the first again")
+    before = await _taken(guide, first)
+    end = guide.now() + PATIENT_S
+    while await _taken(guide, first) <= before:
+        guide.check(guide.now() < end, f"{first.name} gets nothing though it is back")
+        await asyncio.sleep(0.02)
+    guide.show(f"{first.name} has the traffic again")
+
+
+async def stop_them_all(guide: Guide) -> None:
+    working = [guide.running("bizlogic-5680"), guide.running("bizlogic-5681")]
+    guide.typed(f"kill {working[0].pid} {working[1].pid}")
+    for child in working:
+        child.stop()
+    for child in working:
+        await child.until_ended()
+    begun = guide.now()
+    depths = []
+    for _ in range(LOOKS):
+        await asyncio.sleep(LOOK_S)
+        depths.append(await guide.backlog())
+        guide.show(f"{guide.now() - begun:3.1f} s  {'#' * (depths[-1] // 3)} {depths[-1]}")
+    waiting = [said for said in guide.said.values() if said.said_at > begun]
+    guide.check(depths == sorted(set(depths)), f"the queues did not grow: {depths}")
+    guide.check(all(said.shown_at is None for said in waiting), "who has shown a bark?")
+    await until(lambda: all(said.acked_at for said in waiting), "authors get their acks")
+    await _ready(guide, "bizlogic --port 5682")
+    begun = guide.now()
+    await until(lambda: all(said.shown_at for said in waiting), "what has waited is shown")
+    passed_s = max(said.shown_at or 0.0 for said in waiting) - begun
+    guide.show(
+        f"{1000 * max(0.0, passed_s):.0f} ms later the last of those {len(waiting)} is shown"
+    )
+
+
+# --- the inbox, the directory ---
+
+
+async def kill_the_inbox(guide: Guide) -> None:
+    inbox = guide.running("inbox-5820")
+    guide.typed(f"kill -9 {inbox.pid}")
+    inbox.kill()
+    await inbox.until_ended()
+    begun = guide.now()
+    waiting = await _acked_after(guide, begun)
+    shown = sum(said.shown_at is not None for said in waiting)
+    guide.show(f"{len(waiting)} barks were acknowledged since then, and {shown} shown")
+    guide.check(not shown, "who has shown them?")
+    inbox = await _ready(guide, "inbox --port 5820")
+    for line in inbox.lines:
+        if "recovered" in line:
+            guide.show(line)
+    await until(lambda: all(said.shown_at for said in waiting), "they are shown")
+    guide.show(f"{len(waiting)} of them are shown")
+
+
+async def kill_the_directory(guide: Guide) -> None:
+    directory = guide.running("directory-5672")
+    guide.typed(f"kill -9 {directory.pid}")
+    directory.kill()
+    await directory.until_ended()
+    barks = await _acked_after(guide, guide.now())
+    await until(lambda: all(said.shown_at for said in barks), "they are shown")
+    guide.show(f"{len(barks)} barks were acknowledged since then, and {len(barks)} shown")
+    newcomer = await guide.run_command("bark ark3 --timeout 0.5 Is anybody there")
+    guide.check(newcomer.status == 1, "a newcomer needs no directory?")
+    await _ready(guide, "directory --port 5672")
+    begun = guide.now()
+    newcomer = await guide.run_command("bark ark3 Back again.")
+    guide.check(newcomer.status == 0, "a newcomer can't begin though the directory is back")
+    guide.show(f"that took {guide.now() - begun:.1f} s")
+
+
+# --- what several steps do ---
+
+
+async def _ready(guide: Guide, words: str) -> Child:
+    child = await guide.launch(words)
+    await child.until_ready()
+    if child.name.startswith("bizlogic"):  # a spare is one when the others have found it
+        await until(lambda: child.name in guide.peers_of("bizlogic"), f"{child.name} is known")
+    return child
+
+
+async def _taken(guide: Guide, child: Child) -> int:
+    """Barks that a bizlogic has taken, by its agent's word; 0 if it does not answer yet."""
+    samples = await guide.ask("bizlogic")
+    return int(samples.get(child.name, {}).get("in", 0))
+
+
+async def _shown_again(guide: Guide, begun: float) -> float:
+    """Wait for a bark to be shown that was said after `begun`; how long after."""
+    shown: list[float] = []
+
+    def again() -> bool:
+        barks = [said for said in guide.said.values() if said.said_at > begun]
+        shown[:] = [said.shown_at for said in barks if said.shown_at is not None]
+        return bool(shown)
+
+    await until(again, "barks are shown again")
+    return min(shown) - begun
+
+
+async def _acked_after(guide: Guide, begun: float) -> list[Said]:
+    """Wait for the first `ENOUGH` barks that were said after `begun` and are acknowledged."""
+    acked: list[Said] = []
+
+    def enough() -> bool:
+        barks = [said for said in guide.said.values() if said.said_at > begun]
+        acked[:] = [said for said in barks if said.acked_at is not None]
+        return len(acked) >= ENOUGH
+
+    await until(enough, "authors get their acks")
+    return acked
+
+
+STEPS = (
+    Step(
+        "Say something",
+        "01-run-it.rst",
+        "A client puts a bark to its author's outbox, and prints the bark's id once that outbox "
+        "has it in its journal. From then on it is the system's to lose. The business logic "
+        "looks up who follows the author, the inbox keeps what it is given, and whoever reads "
+        "there is shown it.",
+        "everybody who follows ark3 was shown it, and ark3 as well, once each.",
+        say_something,
+    ),
+    Step(
+        "See who owns whom",
+        "05-the-ring.rst",
+        "Three outboxes share all authors. A name is hashed to a place on a ring, and the first "
+        "point behind it says whose it is; so everybody who knows the three names comes to the "
+        "same answer, and nobody has to be asked. Only a page, which holds no ring, asks the "
+        "directory. We ask it for every author.",
+        "the directory's answers are those of the ring, and barks of ark3 are in one journal "
+        "only, that of their owner.",
+        who_owns_whom,
+    ),
+    Step(
+        "Kill the first",
+        "06-failover.rst",
+        "Start a spare bizlogic, and kill the first one while dogs bark. The kernel closes a dead "
+        "process's sockets, so the outboxes notice at once, take the next target, and send it "
+        "everything that is not acknowledged, in order, before anything new.",
+        "the spare has the traffic, and no acknowledged bark was lost, shown twice or shown out "
+        "of order.",
+        kill_the_first,
+    ),
+    Step(
+        "Freeze the first",
+        "06-failover.rst",
+        "A frozen process keeps its sockets, and nobody tells anything. Somebody has to lose "
+        "patience: after two and a half heartbeats of silence a link is closed, and it may have "
+        "been quiet for one of them before. Then we thaw it. It wakes with old barks in its "
+        "buffers, sees that its clock has jumped, and drops them with all its links before it "
+        "handles any.",
+        "it took at most about three heartbeats until barks came again; the thawed one is the "
+        "first again, and what it still held was neither lost nor shown twice.",
+        freeze_the_first,
+    ),
+    Step(
+        "Stop them all",
+        "10-monitoring.rst",
+        "With nobody in the middle, authors notice nothing: their barks are acknowledged, since "
+        "the outboxes keep them, in memory and in journals. The queues grow as straight as a "
+        "ruler, at the rate of the barking. A new bizlogic empties them in a moment.",
+        "while nobody worked every bark was acknowledged and none was shown; then all of them "
+        "were, in order.",
+        stop_them_all,
+    ),
+    Step(
+        "Kill the inbox",
+        "07-the-journal-and-kill-9.rst",
+        "The inbox has what nobody else has any more: the timelines. Kill it in the middle of its "
+        "work, and start it again. It acknowledges what is in its journal and nothing else; so "
+        "it plays that back and is where it was, and what it had not acknowledged the others "
+        "still have.",
+        "nothing was lost with the inbox; every acknowledged bark was shown, once and in order.",
+        kill_the_inbox,
+    ),
+    Step(
+        "Kill the directory",
+        "05a-the-directory.rst",
+        "Everything depends on the directory, it seems. But routes are pushed to everybody and "
+        "remembered, so those who know each other need it no more. Only a newcomer has to wait "
+        "until it is back, and then for two seconds more, in which it lets all services register "
+        "again before it answers anybody.",
+        "barks flowed without a directory; a newcomer could not begin without one, and could "
+        "when it was back.",
+        kill_the_directory,
+    ),
+)
+
+
+def take(*, wait: bool = True, steps: Sequence[Step] = STEPS) -> int:
+    """Take the tour; without `wait` nobody is asked for Enter. 0, or 1 if a claim did not hold."""
+    logging.getLogger("barker").setLevel(logging.ERROR)  # that links break is what we are here for
+    tolerate_any_text()
+    try:
+        return asyncio.run(_take(steps, wait))
+    except (Broken, StateError, OSError) as fault:
+        complain("tour", fault)
+        return 1
+    except KeyboardInterrupt:  # before the loop could take the signal
+        return 1
+
+
+async def _take(steps: Sequence[Step], wait: bool) -> int:
+    async with Lab() as lab:
+        lab.find_ports([*SERVICES, "bizlogic --port 5681", "bizlogic --port 5682"])
+        return await Guide(lab, steps, wait=wait).run()

@@ -1,0 +1,14 @@
+"""Launching: a fleet of child processes in one terminal.
+
+``launch.py`` and ``monitoring/launch.py`` start a list of commands, label their lines, and stop all
+of them together. No asyncio: a launcher waits for a signal and copies lines.
+
+    fleet = Fleet()
+    fleet.start([Command("outbox-5800", ["-m", "barker.outbox", "--port", "5800"])])
+    fleet.run()
+
+* ``fleet``: children, their labels, their end. However a launcher ends, its children end too.
+* ``launcher``: the flags of a launcher, taken ports, what is said before anything starts.
+
+Left out: what the children do. A launcher loads nothing of what it starts.
+"""

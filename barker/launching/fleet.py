@@ -1,0 +1,169 @@
+"""Fleet: start local processes, label what each of them says, stop them all together.
+
+No asyncio here: a launcher waits for a signal and copies lines, and threads do that on every
+platform. Each child's standard input is a pipe that only the launcher holds. However the launcher
+ends, also by kill -9, that pipe ends with it, and the children take it as the order to stop
+(`arguments.LEASH`).
+"""
+
+import contextlib
+import errno
+import os
+import queue
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from barker.disk.files import ROOT
+from barker.links import hosts
+from barker.process.arguments import LEASH
+from barker.process.terminal import is_nohup, say
+
+# Between asking a child to stop and ending it the hard way. Most are gone within milliseconds; an
+# inbox that hands over to others gives itself five seconds, and every node two for its links.
+PATIENCE_S = 8.0
+
+# Colours of labels that can be read on black and on white.
+_COLOURS = (36, 33, 35, 32, 34, 31)
+
+
+class Command(NamedTuple):
+    """What to run: arguments for this Python, a label for its lines, the port it will want."""
+
+    label: str
+    argv: list[str]
+    host: str = ""
+    port: int | None = None
+
+    def __str__(self) -> str:
+        return shlex.join(["python", *self.argv])
+
+
+def busy_ports(commands: Sequence[Command]) -> list[Command]:
+    """Those of the commands whose port somebody else has.
+
+    Raises OSError or UnicodeError if it is the host that can't be listened at.
+    """
+    return [c for c in commands if c.port and not _is_free(c.host, c.port)]
+
+
+def _is_free(host: str, port: int) -> bool:
+    try:
+        sockets = hosts.bind(hosts.addresses(host, port))
+    except OSError as fault:
+        if fault.errno != errno.EADDRINUSE:
+            raise
+        return False
+    for probe in sockets:
+        probe.close()
+    return True
+
+
+class Fleet:
+    """Children that were started together; their lines go to our standard output."""
+
+    def __init__(self) -> None:
+        self._children: dict[subprocess.Popen[bytes], Command] = {}
+        self._events: queue.SimpleQueue[subprocess.Popen[bytes] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._print_lock = threading.Lock()
+        self._width = 0
+        self._stopping = False
+        self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+    def stop_on_signals(self) -> None:
+        """Ctrl-C and its relatives make `run` stop everything, from now on."""
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+            number = getattr(signal, name, None)
+            if number and not is_nohup(number):
+                signal.signal(number, lambda *_: self._events.put(None))
+
+    def start(self, commands: Sequence[Command]) -> None:
+        """Start all of them at once, each with a line that says so."""
+        self._width = max(len(c.label) for c in commands)
+        for i, command in enumerate(commands):
+            child = subprocess.Popen(
+                [sys.executable, *command.argv],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, LEASH: "1"},
+                # A group of its own: Ctrl-C is for us, and we pass the order on.
+                **({"process_group": 0} if os.name == "posix" else {}),  # type: ignore[call-overload]
+            )
+            self._children[child] = command
+            self.say(f"[{child.pid}] {command}")
+            label = f"{command.label:<{self._width}} | "
+            if self._colour:
+                label = f"\033[{_COLOURS[i % len(_COLOURS)]}m{label}\033[0m"
+            thread = threading.Thread(target=self._copy, args=(child, label), daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def say(self, text: str) -> None:
+        """One piece of text to standard output, never mixed with others'."""
+        with self._print_lock:
+            if not say(text):  # nobody reads us any more (launch.py | head)
+                self._events.put(None)
+
+    def run(self) -> int:
+        """Report children that end by themselves, until a signal or the last of them.
+
+        The exit status: 1 if all of them have ended by themselves and not all of them well, else 0.
+        """
+        failed = False
+        while self._children:
+            try:
+                child = self._events.get(timeout=0.5)
+            except queue.Empty:  # on Windows a wait without an end can't be interrupted
+                continue
+            if child is None:
+                failed = False
+                break
+            command = self._children.pop(child)
+            failed = failed or child.returncode != 0
+            self.say(f"[{child.pid}] {command.label} ended: {_status(child.returncode)}")
+        self.stop()
+        return int(failed)
+
+    def stop(self) -> None:
+        """Ask all to stop, then insist."""
+        self._stopping = True
+        for child in self._children:
+            if child.stdin:
+                with contextlib.suppress(OSError):
+                    child.stdin.close()
+            if os.name == "posix":  # on Windows this is `kill`; there the leash alone asks
+                child.terminate()
+        deadline = time.monotonic() + PATIENCE_S
+        for child in self._children:
+            try:
+                child.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        for thread in self._threads:
+            thread.join(0.2)
+
+    def _copy(self, child: subprocess.Popen[bytes], label: str) -> None:
+        assert child.stdout
+        for line in child.stdout:
+            self.say(label + line.decode(errors="replace").rstrip("\r\n"))
+        child.wait()
+        if not self._stopping:
+            self._events.put(child)
+
+
+def _status(code: int) -> str:
+    if code >= 0:
+        return f"status {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

@@ -1,0 +1,77 @@
+"""Cleaning: an inbox's journal is kept at a multiple of what its timelines retain.
+
+An old segment can go when no timeline refers to it any more. A quiet timeline would hold on to its
+segment for ever; so when the journal has grown beyond that multiple, such timelines are written
+anew, whole, at its end, a few for each batch. Then the oldest segment is dropped.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from barker.disk.journal import Journal, NoJournal
+from barker.manifold.intake import KEPT_BYTES
+from barker.manifold.timelines import Timeline
+from barker.process.service import log
+
+# The journal may be larger than a fresh copy of all timelines by this factor. A larger one costs
+# disk; a smaller one has timelines written anew more often.
+JOURNAL_FACTOR = 2
+# What an entry takes in such a copy, besides its body.
+ENTRY_OVERHEAD = 100
+# Entries that are written anew for each batch, so that no batch takes much longer than others.
+REWRITTEN_AT_ONCE = 500
+
+
+class Cleaner:
+    """Cleans one journal, of which all that is not in these timelines may go."""
+
+    def __init__(self, timelines: Mapping[str, Timeline]) -> None:
+        self._timelines = timelines
+        self._checked_segment = 0
+        # What entries take in a copy of their timeline: sums since the start, for the mean.
+        self._entries = self._entry_bytes = 1
+        self._rewriting: Iterator[Timeline] | None = None
+
+    def count(self, entries: int, body_bytes: int) -> None:
+        """So many entries were appended, with so many bytes of bodies in all."""
+        self._entries += entries
+        self._entry_bytes += body_bytes + entries * ENTRY_OVERHEAD
+
+    def clean(self, journal: Journal | NoJournal) -> None:
+        """Drop the oldest segment if the journal is too large, after freeing it from references.
+
+        Call it between batches only: a timeline's record stands for all that is in the journal
+        before it, and in the middle of a batch the journal is ahead of the timelines.
+        """
+        if self._rewriting is None:
+            if journal.current == self._checked_segment:
+                return  # nothing is dropped but when a segment is full
+            self._checked_segment = journal.current
+            oldest = next(iter(journal.segments), journal.current)
+            entries = sum(len(t.entries) for t in self._timelines.values())
+            retained = entries * self._entry_bytes // self._entries
+            if journal.size <= KEPT_BYTES + JOURNAL_FACTOR * retained or oldest == journal.current:
+                return
+            self._rewriting = iter([t for t in self._timelines.values() if _needs(t, oldest)])
+        done = 0
+        try:
+            for timeline in self._rewriting:
+                segment = journal.append([timeline.record()])
+                rewritten = [entry.copied_to(segment) for entry in timeline.entries]
+                timeline.restore(timeline.last, rewritten)
+                timeline.recorded(segment)
+                done += len(rewritten) + 1
+                if done > REWRITTEN_AT_ONCE:
+                    return
+        except OSError as fault:
+            log.error("the journal can't be cleaned: %s", fault.strerror)
+        else:
+            journal.drop(next(iter(journal.segments)))
+        self._rewriting = None
+
+
+def _needs(timeline: Timeline, segment: int) -> bool:
+    entries = timeline.entries
+    # Also of one that is empty: its last serial must not be given away again.
+    return (
+        timeline.last > 0 and (entries[0].segment if entries else timeline.recorded_in) <= segment
+    )

@@ -1,0 +1,114 @@
+"""Handing over: when the ring changes, timelines go to their new owners.
+
+The entries of a timeline that is another's now are put to that other like any barks, but marked
+``old`` and with their first stamps. Until the last of them is acked the timeline stays where it
+is. What the new owner has had by another way already, it drops.
+
+An inbox that is asked to stop changes the ring itself: it has the directory take it off, hands over
+all that it has, and goes when that is done, or when nobody is there to take it, or when its time is
+up. What is left then stays in its journal and comes when it is back, as after a kill.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from barker.delivery.sender import Delivery, Job, Put
+from barker.disk.deadletters import Letter
+from barker.manifold.timelines import Moving, Timeline
+from barker.process.node import Node
+from barker.process.service import log
+from barker.routing.routes import Target
+from barker.wire import messages, protocol
+
+# Entries that may be on their way to new owners; the timelines behind them wait.
+HANDED_OVER_AT_ONCE = 2 * protocol.UNACKED_WINDOW
+# How long an inbox that leaves may take for that: some ten thousand entries a second. What it can't
+# hand over in this time its readers miss until it is back.
+LEAVE_S = 5.0
+# Between two looks at whether it can go.
+LEAVE_LOOK_S = 0.02
+
+
+class HandOver(Delivery):
+    """The way to the other inboxes, for timelines that have become theirs."""
+
+    def __init__(
+        self,
+        node: Node,
+        service: str,
+        done: Callable[[Moving], None],
+        park: Callable[[Letter, Callable[[], None]], None],
+    ) -> None:
+        """`done` is called when all of a timeline that was `add`ed is the new owner's.
+
+        `park` keeps what the new owner refuses for good (`Manifold.park`).
+        """
+        super().__init__(node, service)
+        self._done = done
+        self._park = park
+        self._queue: deque[Moving] = deque()
+
+    def wanted(self, target: Target) -> bool:
+        return bool(self._queue or len(self)) and target.name != self.node.name
+
+    def add(self, timeline: Timeline) -> None:
+        """Hand this one over when its turn comes; see `go_on`."""
+        if timeline.entries:
+            self._queue.append(timeline.begin_to_move())
+
+    def go_on(self) -> None:
+        """Put the next timelines on their way, if there is room on it."""
+        if self._queue:
+            self.dial()
+        while self._queue and len(self) < HANDED_OVER_AT_ONCE:
+            moving = self._queue.popleft()
+            timeline = moving.timeline
+            if moving.void:
+                continue
+            moving.begin()
+            for entry in timeline.entries:
+                load = messages.Load(messages.source(entry.origin, old=True), entry.n, entry.body)
+                self.put((timeline.address,), load, moving)
+        self.pump()
+
+    async def leave(self) -> None:
+        """Wait for all that has to be waited for, for `LEAVE_S` at most; we are `unserve`d."""
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                while not self.may_go:
+                    await asyncio.sleep(LEAVE_LOOK_S)
+        except TimeoutError:
+            log.warning("left before all was handed over; the rest comes when this one is back")
+
+    @property
+    def may_go(self) -> bool:
+        """Has a node that leaves nothing more to wait for?"""
+        route, node = self.route, self.node
+        if not any(target.name != node.name for target in route.targets):
+            return True  # nobody could take it
+        if node.name in route.by_name:
+            return not node.has_directory  # or else it will tell everybody that we are leaving
+        # Neither a directory nor any other inbox: all are being stopped, and nobody waits.
+        return not (self._queue or len(self)) or not (self.peers or node.has_directory)
+
+    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
+        self._park(Letter(put.body, addresses, code, reason), lambda: self.settled([put.job]))
+
+    def settled(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            assert isinstance(job, Moving)
+            job.pending -= 1
+            if not job.pending:
+                self._done(job)
+        self.go_on()
+
+    # What is void is dropped without a word, and may have been all that the others waited for.
+
+    def peers_changed(self) -> None:
+        super().peers_changed()
+        self.go_on()
+
+    def _ask_again(self) -> None:
+        super()._ask_again()
+        self.go_on()

@@ -1,0 +1,22 @@
+"""Process: what every program of the system is, service or client.
+
+A *node* knows the secret and keeps a link to the directory, which tells it the routes. It sends
+heartbeats, ends links that are silent, and stops cleanly. A *service* is a node that others
+connect to and that registers with the directory.
+
+    class Echo(Service):
+        kind = "echo"
+        async def ready(self) -> None:
+            self.serve("echo", ORDERED)
+
+Read in this order:
+
+* ``node``: life from start to stop, heartbeats, the directory's routes.
+* ``service``: binding, accepting, registering, READY.
+* ``dialing``: keeps one link up. ``peers``: a link to every instance of a service.
+* ``agent``: the samples by which the monitor sees a service.
+* ``arguments``: the flags that commands share. ``terminal``: what they print.
+* ``logs``: log lines, through a thread that may wait. ``faults``: an exception stays where it was.
+
+Left out: what a service is for. That is in the programs directly in ``barker/``.
+"""

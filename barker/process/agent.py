@@ -1,0 +1,137 @@
+"""An agent: the part of every service that tells how the service is doing.
+
+It is served at ``agent/NAME`` on the service's own port. Whoever subscribes gets a `sample` at once
+and then one at every full second, for as long as the link lives. Each of them says where a counter
+stands; what that makes a second is for the reader to say, who knows which samples got lost.
+
+While nobody watches, no timer runs and nothing is looked at. What a service counts for its agent
+while it works has to be something it adds up once a batch.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from heapq import nlargest
+from typing import Any, Protocol
+
+from barker.links.link import Link, Message
+from barker.process.faults import Ticker, contained
+from barker.routing.routes import split
+from barker.wire import messages, strictjson
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+ADDRESS = "agent"
+PERIOD_S = 1.0
+# Streams that a sample names, the deepest first: enough to see who is to blame.
+MAX_NAMED_STREAMS = 5
+
+
+class Sampled(Protocol):
+    """What an agent asks of its service."""
+
+    name: str
+    host: str
+    port: int
+    since: int
+    links: set[Link]
+
+    @property
+    def kind(self) -> str: ...
+    def gauges(self) -> dict[str, Any]: ...
+    def sampled(self) -> None: ...
+    def later(self, delay_s: float, work: Callable[[], None]) -> None: ...
+
+
+class Agent:
+    """Samples one service for those who have subscribed."""
+
+    def __init__(self, service: Sampled) -> None:
+        self._service = service
+        self._watchers: set[Link] = set()
+        self._ticker = Ticker(service.later, self._delay_s, self._tick)
+
+    def subscribe(self, link: Link, message: Message) -> None:
+        """A subscription to an address below ``agent/``."""
+        address = message["address"]
+        if split(address)[1] != self._service.name:
+            link.send(messages.encode("moved", address=address))  # another one has this port now
+            return
+        self._watchers.add(link)
+        self._ticker.start()
+        link.send(self._line())
+
+    def _delay_s(self) -> float | None:
+        """Until the next full second by the wall clock: so the samples of many agents fit together.
+
+        None while nobody watches.
+        """
+        if not self._watchers:
+            return None
+        delay_s = PERIOD_S - time.time() % PERIOD_S
+        if delay_s < 0.1 * PERIOD_S:  # a timer may be early, and this second has had its sample
+            delay_s += PERIOD_S
+        return delay_s
+
+    def _tick(self) -> None:
+        self._watchers = {link for link in self._watchers if not link.closed}
+        if self._watchers:
+            line = self._line()
+            self._service.sampled()
+            for link in self._watchers:
+                with contained(link, link.abort):
+                    if not link.busy:  # who doesn't keep up gets a gap, not a backlog of old news
+                        link.send(line)
+
+    def _line(self) -> bytes:
+        return messages.encode("sample", body=strictjson.dumps(self.sample()))
+
+    def sample(self) -> dict[str, Any]:
+        """How things are at this moment; the fields are explained in docs/10-monitoring.rst.
+
+        Counters (`in`, `out`, `cpu_s`) begin at 0 with each process, which `pid` and `since` name.
+        """
+        service = self._service
+        return {
+            "at": time.time_ns() // 1_000_000,
+            "name": service.name,
+            "kind": service.kind,
+            "role": service.kind,
+            "host": service.host,
+            "port": service.port,
+            "since": service.since,
+            **process_figures(),
+            "links": len(service.links),
+            **service.gauges(),
+        }
+
+
+def process_figures() -> dict[str, Any]:
+    """What the system tells of this process."""
+    return {
+        "pid": os.getpid(),
+        "cpu_s": round(time.process_time(), 3),
+        "rss_bytes": resident_bytes(),
+    }
+
+
+def resident_bytes() -> int | None:
+    """Memory of this process: now, on Linux; the most it ever had, on other Unixes; else None."""
+    if resource is None:
+        return None
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def deepest(streams: Iterable[tuple[str, int]]) -> Sequence[tuple[str, int]]:
+    """The streams in which most is waiting, as a sample names them."""
+    waiting = ((address, count) for address, count in streams if count)
+    return nlargest(MAX_NAMED_STREAMS, waiting, key=lambda stream: stream[1])

@@ -1,0 +1,86 @@
+"""Dialing: a link that is wanted is opened, and opened again whenever it breaks.
+
+The pause between two attempts doubles up to a limit, with jitter, and begins anew after a link that
+was stable. Whatever goes wrong with one attempt is followed by another one. Left out: which links
+are wanted; that is for `barker.process.node` and `barker.process.peers` to say.
+"""
+
+import asyncio
+import math
+import random
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from barker.links.connecting import open_link
+from barker.links.greeting import Identity
+from barker.links.link import Conversation, Link
+from barker.links.tls import Contexts
+from barker.process.faults import contained
+from barker.wire.protocol import BarkerError
+
+# Back-off of a dialer: quick at first, because components of one launch come up within a second;
+# never slower than a second, so that a directory's settling time (2 s) sees everybody again.
+BACKOFF_FIRST_S = 0.02
+BACKOFF_MAX_S = 1.0
+# A link that lived for less than this was no success: the back-off goes on where it was.
+STABLE_S = 2.0
+CONNECT_TIMEOUT_S = 2.0
+
+
+class Dialling(Protocol):
+    """What a dialer asks of its node."""
+
+    @property
+    def identity(self) -> Identity: ...
+    @property
+    def tls(self) -> Contexts: ...
+    def now(self) -> float: ...
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]: ...
+    async def attend(self, link: Link, conversation: Conversation) -> None: ...
+    def dial_failed(self, dialer: "Dialer", fault: Exception) -> None: ...
+
+
+class Dialer:
+    """Keeps one link up for as long as it is wanted: connect, greet, talk, and again."""
+
+    def __init__(
+        self, node: Dialling, host: str, port: int, conversation: Conversation, expect: str | None
+    ) -> None:
+        self.place = (host, port)
+        self.hang_ups = 0  # one after the other, each without a word
+        self._node = node
+        self._conversation = conversation
+        self._expect = expect
+        self._task = node.start(self._keep(), name=f"dial {expect or 'directory'}")
+
+    def close(self) -> None:
+        """Give the link up; `link_down` follows."""
+        self._task.cancel()
+
+    async def _keep(self) -> None:
+        delay = BACKOFF_FIRST_S
+        node = self._node
+        while True:
+            since = math.inf
+            # A fault of ours is logged whole; the other links are none the worse, and we try again.
+            with contained(f"link to {self._expect or 'the directory'}"):
+                try:
+                    link = await open_link(
+                        *self.place,
+                        node.identity,
+                        expect=self._expect,
+                        timeout_s=CONNECT_TIMEOUT_S,
+                        context=node.tls.opening,
+                    )
+                except (OSError, TimeoutError, EOFError, BarkerError) as fault:
+                    self.hang_ups = self.hang_ups + 1 if isinstance(fault, EOFError) else 0
+                    node.dial_failed(self, fault)
+                else:
+                    self.hang_ups = 0
+                    since = node.now()
+                    await node.attend(link, self._conversation)
+            if node.now() - since > STABLE_S:
+                delay = BACKOFF_FIRST_S
+            # Jitter, so that those who lost a peer together do not all come back together.
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            delay = min(BACKOFF_MAX_S, 2 * delay)

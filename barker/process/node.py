@@ -1,0 +1,363 @@
+"""A node: what every process of the system does, service or client.
+
+It knows its name and the secret, keeps a link to the directory, remembers the last routes it was
+told, looks after the heartbeats of all its links, and stops cleanly. What it is *for* is written in
+`Conversation`s: the node's own for the directory is at the end of this file, and a service, a
+`Delivery` or a reader brings its own.
+
+If the directory is away, nothing changes but that routes do not change: links to peers are kept by
+`Dialer`s, which need no directory to connect again.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import gc
+import logging
+import os
+import pathlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar
+
+from barker.disk import files
+from barker.links import hosts, tls
+from barker.links.greeting import Identity
+from barker.links.link import SILENT_HEARTBEATS, Conversation, Link, Message
+from barker.process import logs, terminal
+from barker.process.arguments import LEASH
+from barker.process.dialing import Dialer
+from barker.process.faults import Ticker, contained
+from barker.routing.routes import RouteTable, matches, target_from
+from barker.wire import messages
+from barker.wire.protocol import BarkerError
+
+log = logging.getLogger("barker.process.node")
+
+# What it means if somebody who is there says nothing at all.
+WANTS_TLS = "it hangs up without a word; does it want TLS (--tls-ca)?"
+# A ticker this many heartbeats late means that this process was frozen, or the machine asleep. An
+# idle peer may have been silent for a heartbeat and a tick before that; so longer stalls than this
+# one may have been taken for death, by us or by them, and shorter ones can't have been.
+STALL_HEARTBEATS = 1.0
+_SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+# New objects between two looks of the garbage collector at the young ones; Python's own is 700, or
+# 2000. No bark makes anything cyclic, so it finds nothing, and it looks several times in a batch of
+# a thousand barks. Measured: a fifth of an inbox's time. What has survived that is looked at with
+# every fifth time: with more it takes so long that it can be seen in a latency.
+YOUNG_OBJECTS = 50_000
+YOUNG_LOOKS = 5
+# How long a stopping node lets its links finish.
+GRACE_S = 1.0
+
+
+class Node:
+    """One process. `kind` is what its name begins with."""
+
+    kind: ClassVar[str] = "node"
+    is_directory: ClassVar[bool] = False
+    is_service: ClassVar[bool] = False
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.heartbeat_s: float = args.heartbeat
+        self.secret = files.secret(args.state, args.secret_file)
+        self.tls = tls.contexts(args, is_service=self.is_service)
+        self.name = f"{self.kind}-{os.getpid()}"
+        self.routes = RouteTable()
+        self.told: set[str] = set()  # services whose routes the directory has told us
+        self.links: set[Link] = set()
+        self.messages_in = self.messages_out = 0  # of links that have gone
+        self.exit_status = 0
+        self.failed = False  # what we have in memory is not what our journal has
+        self.directory_epoch: str | None = None
+        self._watched: dict[str, list[Callable[[], None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+        self._last_tick = 0.0
+        self._talk: DirectoryTalk | None = None
+
+    # --- what subclasses fill in ---
+
+    async def started(self) -> None:
+        """Begin your own work; the loop runs, the directory is being dialled."""
+
+    async def stopping(self) -> None:
+        """Somebody asked us to stop: finish what can be finished within `GRACE_S`."""
+
+    def announcements(self) -> list[bytes]:
+        """What the directory is to hear at every connect (services: their registrations)."""
+        return []
+
+    def interrupted(self) -> None:
+        """Somebody pressed Ctrl-C, or ended us politely."""
+        self.stop()
+
+    def dial_failed(self, dialer: Dialer, fault: Exception) -> None:
+        """A connect or a greeting came to nothing; another try follows by itself."""
+        if words := self.why(dialer, fault):
+            log.warning("%s: %s", hosts.spell(*dialer.place), words)
+        else:
+            log.debug("%s: %r", hosts.spell(*dialer.place), fault)
+
+    def why(self, dialer: Dialer, fault: Exception) -> str:
+        """What such a fault says besides that nobody answers; "" if that is all."""
+        if isinstance(fault, BarkerError):
+            return str(fault)
+        # Once, it may have been stopping.
+        return WANTS_TLS if dialer.hang_ups > 1 and not self.tls.opening else ""
+
+    # --- what subclasses use ---
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.name, self.secret, self.directory_epoch)
+
+    @staticmethod
+    def now() -> float:
+        """Monotonic seconds."""
+        return asyncio.get_running_loop().time()
+
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run a task for as long as the node runs. If it fails, the node stops and says why."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def later(self, delay_s: float, work: Callable[[], None]) -> None:
+        """Call `work` once after `delay_s`, unless the node has stopped by then.
+
+        A fault in it is logged and changes nothing else.
+        """
+        self._loop.call_later(delay_s, self._do_later, work)
+
+    def _do_later(self, work: Callable[[], None]) -> None:
+        if not self._stop.is_set():
+            with contained(work):
+                work()
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception():
+            log.critical("%s failed", task.get_name(), exc_info=task.exception())
+            self.stop(1)
+
+    def watch(self, service: str, changed: Callable[[], None]) -> None:
+        """Have `changed` called whenever the service's routes change; ask before the loop runs."""
+        self._watched.setdefault(service, []).append(changed)
+
+    def stop(self, status: int = 0) -> None:
+        """Make `run` return `status` soon; the first status but 0 counts."""
+        self.exit_status = self.exit_status or status
+        self._stop.set()
+
+    def fail(self, why: str) -> None:
+        """For an exception that leaves our memory different from our journal: end at once.
+
+        Nothing more is handled or acked; the next start recovers what the journal has.
+        """
+        log.critical("%s; stopping, and the next start recovers it", why, exc_info=True)
+        self.failed = True
+        self.stop(1)
+        for link in list(self.links):
+            link.abort()
+
+    async def attend(self, link: Link, conversation: Conversation) -> None:
+        """Talk until the link is down; meanwhile the ticker looks after it."""
+        self.links.add(link)
+        link.call_before_reads(self._look_at_clock)
+        try:
+            await link.run(conversation)
+        finally:
+            link.abort()  # a fault may have kept it from closing by itself
+            if not link.cleared:
+                # Others may wait for what this link was to bring, and it will never come.
+                self.fail(f"{link!r} has gone, and not all that it was part of knows it")
+            self.links.discard(link)
+            self.messages_in += link.messages_in
+            self.messages_out += link.messages_out
+
+    # --- life ---
+
+    async def run(self) -> int:
+        """From start to stop; the process's exit status."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(_report)
+        self._stop_on_signals()
+        self._last_tick = self.now()
+        ticker = Ticker(self._loop.call_later, lambda: self.heartbeat_s / 4, self._tick)
+        ticker.start()
+        try:
+            await self.started()
+            if not self.is_directory:
+                self._talk = DirectoryTalk(self, self._watched)
+                host, port = self.args.directory
+                Dialer(self, host, port, self._talk, expect=None)
+            await self._stop.wait()
+            try:
+                async with asyncio.timeout(GRACE_S):
+                    await self.stopping()
+            except TimeoutError:
+                log.warning("stopped before all was done")
+        finally:
+            ticker.stop()
+            for link in list(self.links):
+                link.close()
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=GRACE_S)
+        return self.exit_status
+
+    def announce(self) -> None:
+        """Tell the directory what we serve; at once if it is there, else when it is."""
+        if self._talk:
+            self._talk.announce()
+
+    def tell_directory(self, message: bytes) -> None:
+        """Say this to the directory, if it is there."""
+        if self._talk and self._talk.link:
+            self._talk.link.send(message)
+
+    @property
+    def has_directory(self) -> bool:
+        """Is the link to the directory up?"""
+        return self._talk is not None and self._talk.link is not None
+
+    def _stop_on_signals(self) -> None:
+        for number in _SIGNALS:
+            if terminal.is_nohup(number):
+                continue
+            try:
+                self._loop.add_signal_handler(number, self.interrupted)
+            except NotImplementedError:  # Windows
+                signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(self.interrupted))
+        if os.environ.get(LEASH):
+            # A thread, because not every platform's loop can wait for a pipe; a daemon, because
+            # nothing can interrupt its read.
+            threading.Thread(target=self._hold_leash, name="leash", daemon=True).start()
+
+    def _hold_leash(self) -> None:
+        try:
+            while os.read(0, 1024):
+                pass
+        except OSError:
+            pass
+        try:
+            self._loop.call_soon_threadsafe(self.interrupted)
+        except RuntimeError:
+            pass  # the loop is closed: we were stopping anyway
+
+    def _look_at_clock(self, now: float) -> None:
+        """Were we frozen? What arrives meanwhile may be handled before the ticker has its turn."""
+        if now - self._last_tick > STALL_HEARTBEATS * self.heartbeat_s:
+            log.warning("was frozen for %.1f s", now - self._last_tick)
+            self._last_tick = now
+            with contained(self.thawed, lambda: Node.thawed(self)):
+                self.thawed()
+
+    def _tick(self) -> None:
+        """Four times a heartbeat: ping who is silent, close who was silent for too long."""
+        now = self.now()
+        self._look_at_clock(now)
+        self._last_tick = now
+        for link in list(self.links):
+            with contained(link, link.abort):
+                silent_s = now - link.heard
+                if silent_s > SILENT_HEARTBEATS * self.heartbeat_s:
+                    link.abort(f"was silent for {silent_s:.1f} s")
+                elif silent_s > self.heartbeat_s and now - link.pinged > self.heartbeat_s:
+                    link.ping()
+
+    def thawed(self) -> None:
+        """We did not run for a while, and our peers have given us up: begin anew with everybody.
+
+        What we would still say was said by somebody else meanwhile; so it is dropped, not sent
+        late. And nothing that arrived during the frost is handled: every link asks for the time
+        before it looks at what has come, and the ticker has its turn before any task.
+        """
+        for link in list(self.links):
+            with contained(link):
+                link.abort()
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What the loop has nobody to tell. Being out of files is the machine's state, not a bug."""
+    fault = context.get("exception")
+    if isinstance(fault, OSError) and fault.errno in (errno.EMFILE, errno.ENFILE):
+        log.warning("no free file for another connection; it waits")
+    else:
+        loop.default_exception_handler(context)
+
+
+class DirectoryTalk(Conversation):
+    """A node's side of its link with the directory."""
+
+    def __init__(self, node: Node, watched: dict[str, list[Callable[[], None]]]) -> None:
+        super().__init__()
+        self._node = node
+        self._watched = watched
+        self.link: Link | None = None  # while it is up
+
+    def link_up(self, link: Link) -> None:
+        self.link = link
+        self._node.directory_epoch = link.peer.get("epoch")
+        for service in self._watched:
+            link.send(messages.encode("watch", prefix=service))
+        self.announce()
+
+    def announce(self) -> None:
+        if self.link:
+            for message in self._node.announcements():
+                self.link.send(message)
+
+    def on_routes(self, link: Link, message: Message) -> None:
+        service = message["address"]
+        targets = [target_from(t) for t in message["targets"]]
+        changed = self._node.routes.update(service, message["policy"], targets)
+        if changed or service not in self._node.told:
+            self._node.told.add(service)
+            log.debug("%s is served by %s", service, [t.name for t in targets])
+            for watched, callbacks in self._watched.items():
+                if matches(watched, service):
+                    for callback in callbacks:
+                        with contained(callback):
+                            callback()
+
+    def link_down(self, link: Link) -> None:
+        if self.link is link:
+            self.link = None
+
+
+async def _run(node: Node) -> int:
+    status = await node.run()
+    # All is done, and the loop is about to close. A second Ctrl-C, or the launcher's order after
+    # that of the terminal, would find its handlers still there and what they write to closed.
+    for number in _SIGNALS:
+        with contextlib.suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
+    return status
+
+
+def run_node(make: Callable[[argparse.Namespace], Node], args: argparse.Namespace) -> int:
+    """Run a node until it stops; its exit status. What can't be used is told in one line."""
+    logs.setup_logging(args.verbose)
+    terminal.tolerate_any_text()
+    gc.freeze()  # modules and classes: they stay
+    gc.set_threshold(YOUNG_OBJECTS, YOUNG_LOOKS)
+    program = pathlib.Path(sys.argv[0]).stem
+    try:
+        return asyncio.run(_run(make(args)))
+    except files.StateError as fault:
+        logs.complain(program, fault)
+        return 2 if isinstance(fault, files.UsageError) else 1
+    except KeyboardInterrupt:  # Ctrl-C before the loop could take the signal
+        return 130
+    finally:
+        logs.flush()

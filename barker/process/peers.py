@@ -1,0 +1,64 @@
+"""Peers: a link to every instance of a service, for as long as it is there.
+
+Who delivers to a service needs that, and so does who reads there. Which instances there are, the
+directory says; each break of a link is followed by another attempt
+(`barker.process.dialing.Dialer`).
+"""
+
+from barker.links.link import Conversation, Link
+from barker.process.dialing import Dialer
+from barker.process.node import Node
+from barker.routing.routes import Route, Target
+
+# What was refused as another's is tried again after this: about as long as a change of routes takes
+# to get round.
+ASK_AGAIN_S = 0.1
+
+
+class Peers(Conversation):
+    """A link to every target of one service that is `wanted`, made anew whenever it breaks."""
+
+    def __init__(self, node: Node, service: str) -> None:
+        super().__init__()
+        self.node = node
+        self.service = service
+        self.peers: dict[str, Link] = {}  # those that are up, by name of the instance
+        self._dialers: dict[str, Dialer] = {}
+        node.watch(service, self._routes_changed)
+
+    @property
+    def route(self) -> Route:
+        return self.node.routes.route(self.service)
+
+    def wanted(self, target: Target) -> bool:
+        """Is a link to this target needed?"""
+        return True
+
+    def peers_changed(self) -> None:
+        """A link came up or went down, or routes changed: see what follows from it."""
+
+    def dial(self) -> None:
+        """Begin and end dialling as the route and `wanted` have it now."""
+        targets = {t.name: t for t in self.route.targets if self.wanted(t)}
+        for name, dialer in list(self._dialers.items()):
+            target = targets.get(name)
+            if target is None or dialer.place != (target.host, target.port):
+                self._dialers.pop(name).close()
+                self.peers.pop(name, None)
+        for name, target in targets.items():
+            if name not in self._dialers:
+                self._dialers[name] = Dialer(self.node, target.host, target.port, self, name)
+
+    def _routes_changed(self) -> None:
+        self.dial()
+        self.peers_changed()
+
+    def link_up(self, link: Link) -> None:
+        self.peers[link.peer["name"]] = link
+        self.peers_changed()
+
+    def link_down(self, link: Link) -> None:
+        name = link.peer["name"]
+        if self.peers.get(name) is link:
+            del self.peers[name]
+            self.peers_changed()

@@ -1,0 +1,290 @@
+"""A service: a node that listens, and that the directory tells others about.
+
+Construct, bind, announce: `READY host:port` goes to standard output once others can connect, and
+what the service registers says `--advertise` (or `--host`) and the port it really got. It takes no
+connection from another machine unless somebody has seen to it that the secret is theirs.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from barker.links import hosts
+from barker.links.connecting import accept_link
+from barker.links.framing import LineFraming
+from barker.links.link import READ_BYTES, Conversation, Link, Message
+from barker.process import agent, logs
+from barker.process.agent import Agent
+from barker.process.arguments import DEFAULT_HOST, common_arguments, port_number, quick_parser
+from barker.process.node import Node, run_node
+from barker.routing.routes import ORDERED, split
+from barker.wire import messages, protocol
+from barker.wire.protocol import BarkerError
+
+try:
+    import resource
+except ImportError:  # Windows counts otherwise
+    resource = None  # type: ignore[assignment]
+
+log = logging.getLogger("barker.process.service")
+
+# Links at once, if the machine lets us have as many files; a page has two, a listener one.
+MAX_LINKS = 4096
+# Files that are no links: journals, the loop's own, what the interpreter opens.
+OTHER_FILES = 64
+# Connections the kernel holds for us while we are busy.
+BACKLOG = 1024
+# Turns of asyncio's loop between accepting a connection and handing it to us.
+TURNS_TO_ACCEPT = 3
+
+
+class Service(Node, Conversation):
+    """One instance. It is itself the conversation of every link that others open to it."""
+
+    default_port: ClassVar[int] = 0
+    is_service = True
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        Node.__init__(self, args)
+        Conversation.__init__(self)
+        self.since = time.time_ns() // 1_000_000
+        self.greeting = 0
+        self.max_links = max(1, min(MAX_LINKS, _files_allowed() - OTHER_FILES))
+        self.allowed_hosts: set[str] = set()
+        self._servers: list[asyncio.Server] = []
+        self._serves: list[tuple[str, str]] = []
+        self._agent = Agent(self)
+
+    @classmethod
+    def arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Flags of this service alone."""
+
+    def serve(self, address: str, policy: str) -> None:
+        """Have the directory tell that this instance serves `address`, once it can."""
+        self._serves.append((address, policy))
+        self.announce()
+
+    def unserve(self, address: str) -> None:
+        """Have the directory tell that this instance serves `address` no longer."""
+        self._serves = [(a, policy) for a, policy in self._serves if a != address]
+        self.tell_directory(messages.encode("unregister", address=address, name=self.name))
+
+    def announcements(self) -> list[bytes]:
+        return [
+            messages.encode(
+                "register",
+                address=address,
+                name=self.name,
+                host=self.host,
+                port=self.port,
+                policy=policy,
+                kind=self.kind,
+                since=self.since,
+            )
+            for address, policy in self._serves
+        ]
+
+    async def started(self) -> None:
+        if not await self._bind():
+            return
+        await self.prepare()
+        if self._stop.is_set():
+            return
+        try:
+            for server in self._servers:
+                await server.start_serving()
+        except OSError as fault:  # two have bound one port before either of them listened
+            self.give_up(self._why_not(fault))
+            return
+        self.serve(agent.ADDRESS, ORDERED)
+        await self.ready()
+        logs.say(f"READY {hosts.spell(self.args.host, self.port)}")
+
+    async def _bind(self) -> bool:
+        """Take the port, at every address of `--host`; then our name is known. Or give up."""
+        host, advertise = self.args.host, self.args.advertise
+        try:
+            at = await asyncio.to_thread(hosts.addresses, host, self.args.port)
+            why = hosts.why_closed(host, at, self.args.secret_file, advertise)
+            if why:
+                self.give_up(why, status=2)
+                return False
+            sockets = hosts.bind(at)
+            for channel in sockets:
+                self._servers.append(
+                    await asyncio.start_server(
+                        self._accepted,
+                        sock=channel,
+                        backlog=BACKLOG,
+                        limit=READ_BYTES,
+                        start_serving=False,
+                    )
+                )
+        except (OSError, UnicodeError) as fault:  # the latter: a host that can't be a name
+            self.give_up(self._why_not(fault))
+            return False
+        if not self.tls.accepting and not all(hosts.is_loopback(a.host) for a in at):
+            log.warning("without --tls-cert, whoever is on the way reads everything but the secret")
+        self.port = sockets[0].getsockname()[1]
+        self.host = advertise or host
+        self.allowed_hosts = {*hosts.OWN_NAMES, host.lower(), self.host.lower()}
+        self.name = self.args.name or f"{self.kind}-{self.port}"
+        return True
+
+    def give_up(self, why: str, status: int = 1) -> None:
+        """Say why on stderr, and end with that status."""
+        logs.complain(self.kind, why)
+        self.stop(status)
+
+    async def prepare(self) -> None:
+        """The name is known and the port is ours, but nobody can connect yet: recover."""
+
+    async def ready(self) -> None:
+        """Others can connect now: say what you `serve`, begin your own work."""
+
+    # --- being watched ---
+
+    def gauges(self) -> dict[str, Any]:
+        """What this kind of service adds to its agent's samples, or has another idea of.
+
+        `in` and `out` count the messages that a service is there for, from the start of its
+        process; here, where nobody knows better, all messages of all links.
+        """
+        return {
+            "in": self.messages_in + sum(link.messages_in for link in self.links),
+            "out": self.messages_out + sum(link.messages_out for link in self.links),
+        }
+
+    def sampled(self) -> None:
+        """A second's sample has been taken: what is told by the second begins anew."""
+
+    def on_subscribe(self, link: Link, message: Message) -> None:
+        if split(message["address"])[0] == agent.ADDRESS:
+            self._agent.subscribe(link, message)
+        else:
+            self.subscribe(link, message)
+
+    def subscribe(self, link: Link, message: Message) -> None:
+        """A subscription to something of our own."""
+        reason = f"{self.kind} has nothing to read"
+        link.send(messages.refuse_line(None, protocol.BAD_MESSAGE, reason, [message["address"]]))
+
+    async def stopping(self) -> None:
+        """No new links; a subclass goes on from here."""
+        # A connection that was accepted just now is handed to us some turns of the loop later, if
+        # its server is still open then; else asyncio drops it, and 3.13 with a traceback.
+        for server in self._servers:
+            for listening in server.sockets:
+                with contextlib.suppress(NotImplementedError):  # Windows
+                    self._loop.remove_reader(listening.fileno())
+        for _ in range(TURNS_TO_ACCEPT):
+            await asyncio.sleep(0)
+        for server in self._servers:
+            server.close()
+
+    def _why_not(self, fault: Exception) -> str:
+        place = hosts.spell(self.args.host, self.args.port)
+        if getattr(fault, "errno", None) == errno.EADDRINUSE:
+            return f"{place} is in use by another process; --port takes another one"
+        return f"can't listen at {place}: {getattr(fault, 'strerror', None) or fault}"
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = self.start(self._serve_link(reader, writer), name="link")
+        # Also if we stop before it has begun: nobody else would close the connection.
+        task.add_done_callback(lambda _: writer.transport.abort())
+
+    async def _serve_link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = None
+        try:
+            link = await self._greet(reader, writer)
+            if link and self._stop.is_set():
+                await link.let_go()  # what it says would be handled by a process that ends
+            elif link:
+                await self.attend(link, self)
+        except Exception:
+            # One link's trouble is not the others': the fault is ours, so it is logged whole.
+            log.exception("%r", link or writer.get_extra_info("peername"))
+
+    async def _greet(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Link | None:
+        """What a connection has become: a link, or None if it is closed already."""
+        self.greeting += 1
+        try:
+            if len(self.links) + self.greeting > self.max_links:
+                fault = BarkerError(protocol.TOO_MANY, f"more than {self.max_links} links")
+                if self.tls.accepting:
+                    return None  # to say so would take a handshake, for which there is no room
+                surplus = Link(reader, writer, LineFraming())
+                surplus.close(fault)
+                await surplus.let_go()
+                return None
+            # The address that was dialled is ours, too, also if we listen at all there are.
+            dialled = writer.get_extra_info("sockname") or ("",)
+            return await accept_link(
+                reader,
+                writer,
+                self.identity,
+                allowed_hosts={*self.allowed_hosts, dialled[0]},
+                context=self.tls.accepting,
+            )
+        finally:
+            self.greeting -= 1
+
+
+def _files_allowed() -> int:
+    """How many files this process may have open, after asking for as many as it may ask for."""
+    if resource is None:
+        return MAX_LINKS + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_LINKS + OTHER_FILES
+    if soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # macOS has limits that it doesn't tell
+            soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return soft
+
+
+def service_parser(
+    service: type[Service], program: str, description: str | None
+) -> argparse.ArgumentParser:
+    """The flags of a service: its own, then those of every service and every node."""
+    parser = quick_parser(program, description)
+    service.arguments(parser)
+    group = parser.add_argument_group("every service")
+    group.add_argument(
+        "--host", default=DEFAULT_HOST, help="address to listen at (default: %(default)s)"
+    )
+    group.add_argument(
+        "--port",
+        type=port_number,
+        default=service.default_port,
+        help="port to listen at; 0 takes any free one (default: %(default)s)",
+    )
+    group.add_argument(
+        "--advertise", metavar="HOST", help="what others reach this machine by, if not --host"
+    )
+    group.add_argument("--name", help="stable name of this instance (default: kind and port)")
+    common_arguments(parser)
+    return parser
+
+
+def run_service(
+    service: type[Service],
+    program: str,
+    description: str | None,
+    argv: list[str] | None,
+    make: Callable[[argparse.Namespace], Service] | None = None,
+) -> int:
+    """`main` of every service; `make` chooses if it takes more than the class."""
+    parser = service_parser(service, program, description)
+    args = parser.parse_args(argv)
+    if args.name is not None and not protocol.INSTANCE_NAME.fullmatch(args.name):
+        parser.error("--name takes letters, digits, '.', '_' and '-'")
+    return run_node(make or service, args)

@@ -1,0 +1,167 @@
+"""Bodies: barks and events, what makes each of them valid, and their encoding.
+
+A body without a `kind` is a bark. The others are events: they change the graph of who follows whom,
+or tell a reader about it. They look like barks and travel the same way:
+
+=============  =====================================  =============================================
+kind           fields besides `id`, `user`, `at`      goes from a client to ...
+=============  =====================================  =============================================
+``join``                                              its outbox, and on to ``followers``
+``follow``     `whom`                                 the same way
+``unfollow``   `whom`                                 the same way
+``suggestion`` `whom`, `common`, `content`            (from the service ``suggestions``) an inbox
+=============  =====================================  =============================================
+"""
+
+import functools
+import re
+from typing import Any, NamedTuple
+
+from barker.wire.protocol import (
+    BAD_MESSAGE,
+    MAX_BODY_BYTES,
+    REMEMBERED_NAMES,
+    TOO_LARGE,
+    USER_NAME,
+    BadMessage,
+    is_count,
+)
+from barker.wire.strictjson import NOT_FLAT, dumps, is_flat, loads
+
+# What the seed's time called a tweet; counted in characters (code points), not bytes.
+MAX_CONTENT_CHARS = 280
+
+BARK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MENTION = re.compile(r"(?<![A-Za-z0-9_@])@([a-z][a-z0-9_]{0,19})(?![A-Za-z0-9_])")
+
+
+class Bark(NamedTuple):
+    """What somebody said: `id` once for ever per `user`; `at` in milliseconds since 1970."""
+
+    id: str
+    user: str
+    content: str
+    at: int
+
+
+def encode_bark(bark: Bark) -> bytes:
+    return dumps(bark._asdict())
+
+
+def parse_bark(body: bytes) -> Bark:
+    """The bark in a body that is not parsed yet. Raises BadMessage; see `check_bark`."""
+    fields = loads(body)
+    check_body(body, fields)
+    check_bark(fields)
+    return Bark(*map(fields.get, Bark._fields))
+
+
+def check_body(body: bytes, fields: Any) -> None:
+    """What every body is, whatever its kind: a small object without others in it.
+
+    How deep JSON may be nested depends on who reads it, and when. Raises BadMessage.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise BadMessage(TOO_LARGE, f"{len(body)} bytes; at most {MAX_BODY_BYTES} are allowed")
+    if not is_flat(body, fields):
+        raise BadMessage(BAD_MESSAGE, NOT_FLAT)
+
+
+def check_key(fields: dict[str, Any]) -> tuple[str, str]:
+    """What everybody knows a body by, whatever its kind: (user, id). Raises BadMessage."""
+    user, id_ = fields.get("user"), fields.get("id")
+    # Our own ids are letters and digits; to ask for that takes a tenth of what a pattern does.
+    if type(id_) is not str or not (
+        (id_.isalnum() and id_.isascii() and len(id_) <= 64) or BARK_ID.fullmatch(id_)
+    ):
+        raise BadMessage(BAD_MESSAGE, "bad id")
+    if type(user) is not str or not _user_ok(user):
+        raise BadMessage(BAD_MESSAGE, "bad user")
+    return user, id_
+
+
+def check_bark(fields: dict[str, Any]) -> tuple[str, str]:
+    """Is what a body means a bark? Returns its key. Raises BadMessage.
+
+    The code is `too-large` for too much text, else `bad-message`.
+    """
+    key = check_key(fields)
+    content = fields.get("content")
+    if not is_count(fields.get("at")):
+        raise BadMessage(BAD_MESSAGE, "bad at")
+    if type(content) is not str or not content or content.isspace():
+        raise BadMessage(BAD_MESSAGE, "there is no text")
+    if len(content) > MAX_CONTENT_CHARS:
+        raise BadMessage(
+            TOO_LARGE, f"{len(content)} characters; at most {MAX_CONTENT_CHARS} are allowed"
+        )
+    if not content.isascii():
+        try:
+            content.encode()
+        except UnicodeEncodeError:
+            raise BadMessage(BAD_MESSAGE, "half of a surrogate pair is not a character") from None
+    return key
+
+
+@functools.lru_cache(maxsize=REMEMBERED_NAMES)
+def _user_ok(user: str) -> bool:
+    return USER_NAME.fullmatch(user) is not None
+
+
+def mentions(content: str) -> list[str]:
+    """The users named with an @ in a text, in order, each once; whether they exist is not asked."""
+    return list(dict.fromkeys(MENTION.findall(content))) if "@" in content else []
+
+
+# --- events ---
+
+JOIN, FOLLOW, UNFOLLOW, SUGGESTION = "join", "follow", "unfollow", "suggestion"
+OF_THE_GRAPH = (JOIN, FOLLOW, UNFOLLOW)
+
+# Who says suggestions: a name that nobody can join under, so that no bark of a person is ever
+# taken for later than what a service has said.
+SUGGESTER = "suggestions"
+RESERVED = frozenset({SUGGESTER})
+
+
+class Event(NamedTuple):
+    """One person's word: `id` once for ever per `user`; `at` in milliseconds since 1970."""
+
+    kind: str
+    id: str
+    user: str
+    at: int
+    whom: str = ""  # a join has nobody
+
+
+def encode_event(event: Event) -> bytes:
+    fields = event._asdict()
+    if not event.whom:
+        del fields["whom"]
+    return dumps(fields)
+
+
+def check_event(fields: dict[str, Any]) -> Event:
+    """The event that a body means. Raises BadMessage."""
+    values: list[Any] = [fields.get(name) for name in Event._fields]
+    kind, id_, user, at, whom = values
+    if kind not in OF_THE_GRAPH:
+        raise BadMessage(BAD_MESSAGE, f"an outbox takes barks, {', '.join(OF_THE_GRAPH)}")
+    if type(id_) is not str or not BARK_ID.fullmatch(id_):
+        raise BadMessage(BAD_MESSAGE, "bad id")
+    if type(user) is not str or not USER_NAME.fullmatch(user):
+        raise BadMessage(BAD_MESSAGE, NAME_RULES)
+    if not is_count(at):
+        raise BadMessage(BAD_MESSAGE, "bad at")
+    if kind == JOIN:
+        if user in RESERVED:
+            raise BadMessage(BAD_MESSAGE, f"{user} is the name of a service")
+        return Event(JOIN, id_, user, at)
+    if type(whom) is not str or not USER_NAME.fullmatch(whom):
+        raise BadMessage(BAD_MESSAGE, f"{kind} whom?")
+    if whom == user:
+        raise BadMessage(BAD_MESSAGE, "everybody reads their own barks; nobody can follow themself")
+    return Event(kind, id_, user, at, whom)
+
+
+NAME_RULES = "a name is 1 to 20 of a-z, 0-9 and _, and begins with a letter"

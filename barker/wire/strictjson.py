@@ -1,0 +1,158 @@
+"""Strict JSON: what Python's own module lets pass and a protocol must not.
+
+Left out of JSON, as RFC 8259 has it, are NaN and the infinities (the module reads and writes them),
+numbers too large to be one, white space around a value, and nesting so deep that the next reader
+can't follow. A key that is there twice is allowed where the last one counts, and not in a body.
+
+A body has one *canonical* form: compact, in UTF-8, with the escapes that JSON requires and no
+others, with integers and no other numbers, its keys in whatever order its author had them. It is
+what the encoders of browsers write. The first hop makes every body canonical, and all hops after it
+pass on the bytes: so its size never changes again, and a comma and a tab never stand in it.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from barker.wire.protocol import BAD_MESSAGE, MAX_COUNT, MAX_NESTING, BadMessage
+
+
+def _no_constants(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text} is beyond all numbers that others can read")
+    return value
+
+
+# raw_decode() and encode() of objects made once: json.loads() would look at the first bytes of
+# every line to guess an encoding, and half of a line's parsing time would go into that guess.
+_decode_json = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constants).raw_decode
+_encode_json = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False
+).encode
+
+
+def dumps(value: Any) -> bytes:
+    """As compact UTF-8 JSON. Raises BadMessage for what has no encoding (lone surrogates)."""
+    try:
+        return _encode_json(value).encode()
+    except (ValueError, TypeError) as fault:
+        raise BadMessage(BAD_MESSAGE, f"not encodable: {fault}") from None
+
+
+def loads(
+    data: bytes,
+    most: int = MAX_NESTING,
+    decode: Callable[[str], tuple[Any, int]] = _decode_json,
+) -> Any:
+    """Decode exactly one JSON value, in which no more than `most` are in one another.
+
+    Raises BadMessage, also for NaN.
+    """
+    if data.count(b"[") + data.count(b"{") > most and not is_shallow(data, most):
+        raise BadMessage(BAD_MESSAGE, f"more than {most} objects and lists in one another")
+    return parse(data, decode)
+
+
+def parse(data: bytes, decode: Callable[[str], tuple[Any, int]] = _decode_json) -> Any:
+    """The same of something that is known to be shallow."""
+    try:
+        text = data.decode()
+        value, end = decode(text)
+    except (ValueError, StopIteration):
+        raise BadMessage(BAD_MESSAGE, "not JSON in UTF-8") from None
+    if end != len(text):
+        raise BadMessage(BAD_MESSAGE, "something follows the JSON value")
+    return value
+
+
+def is_shallow(data: bytes, most: int) -> bool:
+    """Are no more than `most` in one another? Told without a parser, which might fall over it.
+
+    What is no bracket goes: texts first, for there may be some in them, and before those the quotes
+    that are escaped. Then each round takes away the innermost.
+    """
+    quotes = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    brackets = b"".join(quotes.split(b'"')[::2]).translate(_BRACKETS, _NO_BRACKETS)
+    for _ in range(most):
+        brackets = brackets.replace(b"[]", b"")
+    return not brackets
+
+
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_BRACKETS = bytes.maketrans(b"{}", b"[]")
+
+
+def _only_flat(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if not _NESTED.isdisjoint(map(type, dict(pairs).values())) or len(dict(pairs)) < len(pairs):
+        raise ValueError
+    return dict(pairs)
+
+
+_NESTED = frozenset({dict, list})
+_decode_flat = json.JSONDecoder(
+    parse_float=_finite, parse_constant=_no_constants, object_pairs_hook=_only_flat
+).raw_decode
+
+
+def flat_object(data: bytes) -> dict[str, Any]:
+    """Decode an object without others in it, and with each key once. Raises BadMessage."""
+    value = loads(data, decode=_decode_flat)
+    if type(value) is not dict:
+        raise BadMessage(BAD_MESSAGE, "not a JSON object")
+    return value
+
+
+_STRING = (
+    # What needs no escape; and the escapes, each in its shortest form (RFC 8259, section 7).
+    rb'"[^"\\\x00-\x1f]*(?:\\(?:["\\bfnrt]|u00(?:0[0-7be-f]|1[0-9a-f]))[^"\\\x00-\x1f]*)*"'
+)
+# Up to 15 digits are always exact; of 16, some are, and are looked at one by one.
+_VALUE = rb"(?:%b|-?[1-9][0-9]{0,14}|0|true|false|null)" % _STRING
+_MEMBER = b"%b:%b" % (_STRING, _VALUE)
+_is_canonical = re.compile(rb"\{%b(?:,%b)*\}" % (_MEMBER, _MEMBER)).fullmatch
+
+
+def canonical(body: bytes, fields: dict[str, Any]) -> bytes:
+    """The body as all hops from here on pass it on; `fields` is what it means.
+
+    Raises BadMessage for what has no such form: nested, with a key twice, with a number that is no
+    integer or not exact everywhere. The result is never longer than `body`.
+    """
+    # As many keys as members; a text may have the same signs, and then the slower way finds out.
+    if body.count(b'":') == len(fields) and _is_canonical(body):
+        return body
+    try:
+        flat_object(body)
+    except BadMessage:
+        raise BadMessage(BAD_MESSAGE, NOT_FLAT) from None
+    for name, value in fields.items():
+        if type(value) is float or (type(value) is int and abs(value) > MAX_COUNT):
+            raise BadMessage(BAD_MESSAGE, f"{name[:20]}: numbers are integers up to 2^53 - 1")
+    return dumps(fields)
+
+
+NOT_FLAT = "a body is a JSON object with each key once and nothing nested in it"
+
+
+def is_flat(body: bytes, value: Any) -> bool:
+    """Is `value`, as `body` says it, an object without others in it?
+
+    Not under a key that is there twice either: the last one counts, so what the first one has would
+    not be in `value`, and yet be passed on.
+    """
+    if type(value) is not dict:
+        return False
+    if body.count(b"{") == 1 and b"[" not in body:
+        return True  # by far the most
+    try:
+        flat_object(body)
+    except BadMessage:
+        return False
+    return True
