@@ -1,5 +1,25 @@
 """The proof. ``python -m unittest`` from the project's root runs all of it.
 
+============== ===================================================================
+``unit``       one process: pure modules, and services in the test's own loop
+``system``     whole processes: services, commands, pages in a browser
+``book``       ``docs/*.rst`` and ``README.rst``: what they quote and show is so
+``simulation`` the promises with made-up links, disks and clocks, by seed
+``chaos``      the promises with real processes that are killed, frozen, restored
+``breaks``     the code broken on purpose; the simulation has to find each break
+``bench``      how fast it is, and what it costs
+``tools``      what tests are made with: processes, peers, fakes, browsers
+============== ===================================================================
+
+A folder's first page says more. One module is ``python -m unittest tests.unit.test_ring``, one
+folder ``python -m unittest discover -t . -s tests/unit``. Commands: ``python -m tests.chaos``,
+``tests.simulation``, ``tests.breaks``, ``tests.bench``, ``tests.bench.celebrity`` and
+``tests.bench.million``, ``tests.soak`` (does anything grow?), ``tests.echo`` (a WebSocket echo
+server) and ``tests.tools.picture`` (a page as PNG). BARKER_SLOW=1 adds the tests that take longer.
+
+Each folder needs its ``__init__.py``: without one, ``python -m unittest`` finds none of its tests
+and says OK. ``unit.test_layout`` compares what is found with what is written.
+
 The tests start hundreds of processes. Where Python is told to keep no compiled modules, each of
 them would compile all of ours anew, which takes longer than the rest of its start; so they keep
 them, in a folder of their own that goes with the run.

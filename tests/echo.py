@@ -1,4 +1,4 @@
-"""An echo server over `barker.frames`, for conformance suites and other people's clients.
+"""An echo server over `barker.websocket.frames`, for conformance suites and other people's clients.
 
     python -m tests.echo --port 9001
 
@@ -11,8 +11,8 @@ import asyncio
 import signal
 import sys
 
-from barker.frames import CloseCode, State, WebSocket
-from barker.handshake import HandshakeError, answer, parse_request, split_head
+from barker.websocket.frames import CloseCode, State, WebSocket
+from barker.websocket.handshake import HandshakeError, answer, parse_request, split_head
 
 # The largest message of the Autobahn suite is 16 MiB; four times that is asked of us.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -114,7 +114,7 @@ class Echo:
             data = await read_some(reader)
 
     async def _part(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """7.1.1: the server closes first, in two steps: see `barker.frames`, number 3."""
+        """7.1.1: the server closes first, in two steps: see `barker.websocket.frames`, number 3."""
         writer.write_eof()
         heard = 0
         async with asyncio.timeout(LINGER_S):

@@ -21,9 +21,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from barker import state
-from barker.streams import MIN_REMEMBERED_KEYS
-from tests.fleet import Fleet, Process, Service, free_port
+from barker.delivery.duplicates import MIN_REMEMBERED_KEYS
+from barker.disk.files import ROOT
+from barker.process import terminal
+from tests.tools.fleet import Fleet, Process, Service, free_port
 
 # An inbox remembers up to this many barks (see `Duplicates`); until then it has to grow.
 FILLING_BARKS = 2 * MIN_REMEMBERED_KEYS
@@ -168,7 +169,7 @@ def _backlog(fleet: Fleet) -> int | None:
     """If this is more than a moment's barks, the machine is too slow for the rate, and outboxes
     grow because they do what they are for.
     """
-    glance = Process(["-m", "monitoring.monitor", "--once", "--json", *fleet.flags], state.ROOT)
+    glance = Process(["-m", "monitoring.monitor", "--once", "--json", *fleet.flags], ROOT)
     fleet.processes.append(glance)
     if glance.ended():
         return None
@@ -186,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=1000.0, help="barks a second (%(default)s)")
     args = parser.parse_args(argv)
     if not pathlib.Path("/proc/self/statm").exists():
-        state.complain("soak", "this system does not tell how much memory a process has")
+        terminal.complain("soak", "this system does not tell how much memory a process has")
         return 2
     if args.seconds < 2 * FILLING_BARKS / args.rate:
         enough = 2 * FILLING_BARKS / args.rate

@@ -14,4 +14,7 @@ are noisy, and what one of them does in a second means little by itself.
     websocket  frames there and back; thousands of connections
     profiles   where the time goes
     figures    what was measured, as a table
+
+Two measurements have commands of their own: `tests.bench.celebrity` (one bark for so many
+followers) and `tests.bench.million` (a graph of a million edges). ``test_bench`` tests the bench.
 """

@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from barker.users import World
+from barker.disk.users import World
 from tests.bench import load
 
 READ_BYTES = 256 * 1024

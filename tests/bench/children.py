@@ -5,22 +5,19 @@
 
 import contextlib
 import json
-import math
 import os
 import pathlib
-import queue
 import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from barker import state, users
-from barker.arguments import LEASH
-from barker.users import World
-from tests.fleet import free_port
+from barker.delivery.streams import DEFAULT_KEEP
+from barker.disk import files, users
+from barker.disk.users import World
+from barker.process.arguments import LEASH
+from tests.tools.children import Process, free_port
 
 # For one event. The longest wait is for a backlog of a million to drain on a slow machine.
 DEADLINE_S = 300.0
@@ -40,114 +37,47 @@ class BenchError(Exception):
     """Something did not run as it has to for a measurement to mean anything."""
 
 
-class Child:
+class Child(Process):
     """One process; its lines of JSON are events, and a service's READY is one, too."""
 
     def __init__(
         self, label: str, argv: Sequence[str], *, profile: pathlib.Path | None = None
     ) -> None:
         self.label = label
+        self._asked = False
         if profile:
             argv = ["-m", "cProfile", "-o", str(profile / f"{label}.prof"), *argv]
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115
         # A producer's standard input is what it is told, and its leash by `load.obey`.
         leash = "" if "producer" in argv else "1"
-        self.process = subprocess.Popen(
-            [sys.executable, *argv],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._complaints,
-            text=True,
-            cwd=state.ROOT,
-            env={**os.environ, LEASH: leash},
-        )
-        self._asked = False
-        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self._lines.put(line)
-        self._lines.put("")
+        super().__init__(argv, files.ROOT, env={**os.environ, LEASH: leash})
 
     def event(self, name: str) -> dict[str, Any]:
         """Wait for the next event of that name. Raises BenchError if there won't be one."""
-        end = time.monotonic() + DEADLINE_S
-        while True:
-            try:
-                line = self._lines.get(timeout=max(0.0, end - time.monotonic()))
-            except queue.Empty:
-                raise BenchError(f"{self.label}: no {name!r} in {DEADLINE_S:g} s") from None
-            if not line:
-                self._lines.put("")
-                raise BenchError(f"{self.label} ended without {name!r}\n{self._complaint()}")
-            fields = {}
-            if line.startswith("READY"):
-                fields = {"event": "ready", "port": int(line.rpartition(":")[2])}
-            elif line.startswith("{"):
-                fields = json.loads(line)
-            if fields.get("event") == name:
-                return fields
-
-    def _complaint(self) -> str:
-        """The end of what it has said on standard error."""
-        self._complaints.seek(0)
-        return self._complaints.read().decode(errors="replace")[-2000:]
+        ready = "^READY |" if name == "ready" else ""
+        try:
+            line = self.wait_for(rf'{ready}^{{"event": "{name}"', DEADLINE_S).string
+        except AssertionError as fault:
+            raise BenchError(f"{self.label}: {fault}") from None
+        if line.startswith("READY"):
+            return {"event": "ready", "port": int(line.rpartition(":")[2])}
+        fields: dict[str, Any] = json.loads(line)
+        return fields
 
     def go(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-
-    @property
-    def cpu_s(self) -> float:
-        """CPU time so far, all threads, user and system; NaN if the platform doesn't tell."""
-        return _cpu_s(self.process.pid)
-
-    @property
-    def rss_bytes(self) -> float:
-        """Memory at this moment; NaN if the platform doesn't tell."""
-        try:
-            pages = pathlib.Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
-            return int(pages) * os.sysconf("SC_PAGE_SIZE")
-        except OSError:
-            return math.nan
+        self.send("go")
 
     def ask_to_stop(self) -> None:
         """Once: after its loop a second signal would end it in the middle of a profile."""
-        if not self._asked and self.process.poll() is None:
+        if not self._asked and self.child.poll() is None:
             self._asked = True
-            self.process.terminate()
-
-    def kill(self) -> None:
-        """As kill -9 does; it is gone afterwards."""
-        self.process.kill()
-        self.process.wait()
+            self.child.terminate()
 
     def close(self) -> None:
         """Ask it to stop, then insist."""
         self.ask_to_stop()
-        try:
-            self.process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        self._thread.join(1)
-        for file in (self.process.stdin, self.process.stdout, self._complaints):
-            if file:
-                with contextlib.suppress(OSError):
-                    file.close()
-
-
-def _cpu_s(pid: int) -> float:
-    """Linux counts nanoseconds, by thread."""
-    tasks = pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")
-    try:
-        spent = [int(task.read_text().split()[0]) for task in tasks]
-    except OSError:  # it ends just now
-        return math.nan
-    return sum(spent) / 1e9 if spent else math.nan
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.child.wait(PATIENCE_S)
+        super().close()
 
 
 def spent(children: Sequence[Child]) -> dict[str, float]:
@@ -203,7 +133,7 @@ class System(Children):
         super().__init__(profile)
         self.state = pathlib.Path(folder.name)
         (self.state / "users.json").write_text(users.dump(world), encoding="utf-8")
-        self.secret = state.secret(self.state)
+        self.secret = files.secret(self.state)
         self.port = free_port()
         self._folder = folder
 
@@ -220,8 +150,8 @@ class System(Children):
         return self.run("directory", "barker.directory", "--port", str(self.port))
 
     def outbox(self, name: str, *flags: str) -> Child:
-        argv = ("outbox", "--push", "bizlogic", "--port", "0", "--name", name)
-        return self.run(name, "barker.manifold", *argv, *flags)
+        argv = ("--port", "0", "--name", name)
+        return self.run(name, "barker.outbox", *argv, *flags)
 
     def followers(self) -> Child:
         return self.run("followers", "barker.followers", "--port", "0")
@@ -230,13 +160,13 @@ class System(Children):
         return self.run("bizlogic", "barker.bizlogic", "--port", "0")
 
     def inbox(self, *flags: str) -> Child:
-        return self.run("inbox", "barker.manifold", "inbox", "--port", "0", *flags)
+        return self.run("inbox", "barker.inbox", "--port", "0", *flags)
 
-    def pipeline(self, *flags: str) -> list[Child]:
+    def pipeline(self, *flags: str, keep: int = DEFAULT_KEEP) -> list[Child]:
         """Directory, followers, 3 outboxes, bizlogic, inbox; `flags` are for manifolds."""
         first = [self.directory(), self.followers()]
         outboxes = [self.outbox(f"outbox-{i}", *flags) for i in (1, 2, 3)]
-        return [*first, *outboxes, self.bizlogic(), self.inbox(*flags)]
+        return [*first, *outboxes, self.bizlogic(), self.inbox("--keep", str(keep), *flags)]
 
     def producer(self, label: str, **flags: object) -> Child:
         return self.run(label, "tests.bench.people", "producer", *_words(flags))

@@ -9,7 +9,8 @@ import statistics
 import time
 from typing import NamedTuple
 
-from barker.streams import MAX_KEEP, MIN_REMEMBERED_KEYS
+from barker.delivery.duplicates import MIN_REMEMBERED_KEYS
+from barker.delivery.streams import MAX_KEEP
 from tests.bench import load
 from tests.bench.children import System, all_ready, cpu_s, rest
 from tests.bench.figures import Bound, Figure, Section, at_most, ratios
@@ -138,7 +139,7 @@ def by_streams(subscriptions: int, links: int, barks: int) -> float:
     warm = STREAM_AUTHORS
     with System(load.world_with_readers(STREAM_AUTHORS, subscriptions)) as system:
         # One stream has to retain all of it, or a reader who lags behind would miss some.
-        services = system.pipeline("--keep", str(min(2 * barks, MAX_KEEP)))
+        services = system.pipeline(keep=min(2 * barks, MAX_KEEP))
         users = STREAM_AUTHORS + subscriptions
         marks = [warm, warm + barks]
         listener = system.listener(users=users, first=STREAM_AUTHORS, links=links, expect=marks)
@@ -212,7 +213,7 @@ def costs(scale: Scale) -> Section:
             *queued(scale),
             *users(scale),
             *streams(scale),
-            # What tests/test_idle.py asks of the whole of launch.py.
+            # What tests/system/test_idle.py asks of the whole of launch.py.
             Figure("idle, % of one core", idle, (), at_most(2.0)),
         ],
     )

@@ -10,9 +10,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from barker import barks
-from barker.barks import Bark
-from barker.users import World
+from barker.disk.users import World
+from barker.wire.bodies import Bark, encode_bark
 
 # About what people write; 170 bytes as JSON.
 CONTENT_CHARS = 90
@@ -104,13 +103,13 @@ def bodies(count: int, users: int, seed: int) -> Iterator[tuple[str, bytes]]:
         start = dice.randrange(len(_WORDS))
         content = text[start : start + CONTENT_CHARS]
         bark = Bark(f"{prefix}{i:08x}", author, content, 1_700_000_000_000 + i)
-        yield author, barks.encode_bark(bark)
+        yield author, encode_bark(bark)
 
 
 def timed_body(author: str, number: int, now_ns: int) -> bytes:
     """A bark whose text begins with the time at which it was put."""
     content = f"{now_ns} {_WORDS[:70]}"
-    return barks.encode_bark(Bark(f"t{number:010x}", author, content, now_ns // 1_000_000))
+    return encode_bark(Bark(f"t{number:010x}", author, content, now_ns // 1_000_000))
 
 
 def due(count: int, rate: float, passed_s: float) -> int:

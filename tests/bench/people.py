@@ -13,21 +13,21 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from barker import wire
-from barker.arguments import common_arguments
-from barker.delivery import Delivery, Job, Put
-from barker.link import Link, Message
-from barker.listen import Reader
-from barker.node import Node, log, run_node
+from barker.client.reader import Reader
+from barker.links.link import Link, Message
+from barker.process.arguments import common_arguments
+from barker.process.node import Node, log, run_node
+from barker.wire import messages, protocol
 from tests.bench import load
+from tests.tools.mouth import Mouth, Said
 
 # Barks that a producer has handed over and nobody has acked: what all outboxes together let it have
 # on the way, and as much again.
-AHEAD = 4 * wire.UNACKED_WINDOW
+AHEAD = 4 * protocol.UNACKED_WINDOW
 HANDFUL = 256
 
 
@@ -43,7 +43,8 @@ class Producer(Node):
         self.watch("bizlogic", lambda: None)
 
     async def started(self) -> None:
-        self.mouth = Mouth(self)
+        self.mouth = Mouth(self, on_refused=self._refused)
+        self._all = Said()  # all barks are one job
         self._told = asyncio.Semaphore(0)
         load.obey(lambda: self._loop.call_soon_threadsafe(self._told.release))
         self.start(self._work(), name="producer")
@@ -61,16 +62,16 @@ class Producer(Node):
             load.say("ready")
             await self._told.acquire()
             await (self._at_rate(count) if args.rate else self._at_once(part))
-            while self.mouth.pending:
+            while self.mouth.unanswered:
                 await self.mouth.progress()
             load.say("said", cpu_s=time.process_time())
         self.stop()
 
     async def _at_once(self, prepared: list[tuple[str, bytes]]) -> None:
-        to = {user: (f"outbox/{user}",) for user, _ in prepared}
+        to = {user: f"outbox/{user}" for user, _ in prepared}
         for i in range(0, len(prepared), HANDFUL):
             for user, body in prepared[i : i + HANDFUL]:
-                self.mouth.put(to[user], wire.unstamped(body), self.mouth)
+                self.mouth.say(to[user], messages.unstamped(body), self._all)
             self.mouth.pump()
             while len(self.mouth) > AHEAD:
                 await self.mouth.progress()
@@ -83,34 +84,14 @@ class Producer(Node):
             for i in range(done, due):
                 user = users[i % len(users)]
                 body = load.timed_body(user, i, time.time_ns())
-                self.mouth.put((f"outbox/{user}",), wire.unstamped(body), self.mouth)
+                self.mouth.say(f"outbox/{user}", messages.unstamped(body), self._all)
             self.mouth.pump()
             done = due
             await asyncio.sleep(begun + done / self.args.rate - self.now())
 
-
-class Mouth(Delivery):
-    """All barks on their way to outboxes; they are one `Job`."""
-
-    void = False
-
-    def __init__(self, node: Node) -> None:
-        super().__init__(node, "outbox")
-        self.pending = 0
-        self._progress = asyncio.Event()
-
-    def settled(self, jobs: list[Job]) -> None:
-        self.pending -= len(jobs)
-        self._progress.set()
-
-    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
-        log.error("%s: %s (%s)", addresses, reason, code)
-        self.node.stop(1)
-
-    async def progress(self) -> None:
-        """Wait until some more are acked."""
-        self._progress.clear()
-        await self._progress.wait()
+    def _refused(self, said: Said) -> None:
+        log.error("%s (%s)", said.reason, said.refused)
+        self.stop(1)
 
 
 class Listener(Node):

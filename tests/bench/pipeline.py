@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from barker.streams import DEFAULT_KEEP, MAX_KEEP
+from barker.delivery.streams import DEFAULT_KEEP, MAX_KEEP
 from tests.bench import load
 from tests.bench.children import Child, Children, System, all_ready, spent
 from tests.bench.figures import Bound, Figure, Section, at_least, at_most, ratios
@@ -52,7 +52,7 @@ def barker(what: Load, *flags: str, profile: pathlib.Path | None = None) -> Run:
     each = what.barks * what.fan_out // what.users + 1
     keep = min(max(DEFAULT_KEEP, each), MAX_KEEP)
     with System(load.world(what.users, what.fan_out), profile) as system:
-        services = system.pipeline("--keep", str(keep), *flags)
+        services = system.pipeline(*flags, keep=keep)
         expect = what.barks * what.fan_out
         listener = system.listener(users=what.users, expect=expect, timed=bool(what.rate))
         producers = [

@@ -9,7 +9,7 @@ import pstats
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from barker import state
+from barker.disk import files
 from tests.bench.figures import WIDTH
 
 TOP = 8
@@ -41,8 +41,8 @@ def _name(file: str, line: int, function: str) -> str:
         words = function.strip("<>").removeprefix("built-in method ").removeprefix("method ")
         return words.replace("' of '", " of ").replace("' objects", "").strip("'")
     path = pathlib.Path(file)
-    if path.is_relative_to(state.ROOT):
-        path = path.relative_to(state.ROOT)
+    if path.is_relative_to(files.ROOT):
+        path = path.relative_to(files.ROOT)
     else:
         path = pathlib.Path(*path.parts[-2:])
     return f"{path.as_posix()}:{line} {function}"

@@ -13,9 +13,9 @@ import pathlib
 import sys
 import time
 
-from barker import state
+from barker.disk import files
 from tests.bench import load
-from tests.wireclient import WebSocketWire
+from tests.tools.wireclient import WebSocketWire
 
 try:
     import resource
@@ -78,7 +78,7 @@ class Socket(WebSocketWire):
 
 
 async def read(args: argparse.Namespace) -> None:
-    secret = state.secret(args.state)
+    secret = files.secret(args.state)
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     load.obey(lambda: loop.call_soon_threadsafe(told.set))
     turns = asyncio.Semaphore(AT_ONCE)

@@ -11,13 +11,13 @@ import sys
 import tempfile
 import time
 
-from barker import state
-from barker.arguments import DEFAULT_HOST
-from barker.processes import Command, busy_ports
+from barker.disk import files
+from barker.launching.fleet import Command, busy_ports
+from barker.process.arguments import DEFAULT_HOST
 from tests.bench.children import BenchError
 from tests.bench.figures import Figure, Section, ratios
 from tests.bench.load import Scale
-from tests.fleet import Fleet, Process, Service, free_port, until
+from tests.tools.fleet import Fleet, Process, Service, free_port, until
 
 # Barks a second while a bizlogic is killed.
 RATE = 200.0
@@ -60,8 +60,8 @@ def first_bark_s() -> float:
         root = pathlib.Path(folder)
         for name in ("barker", "webui"):
             unwanted = shutil.ignore_patterns("*_host.js*")
-            shutil.copytree(state.ROOT / name, root / name, ignore=unwanted)
-        shutil.copy(state.ROOT / "launch.py", root)
+            shutil.copytree(files.ROOT / name, root / name, ignore=unwanted)
+        shutil.copy(files.ROOT / "launch.py", root)
         compileall.compile_dir(root, quiet=2)  # as after any start but the first
         shift = _free_shift()
         begun = time.monotonic()
@@ -91,7 +91,6 @@ def _stop(launcher: Process) -> None:
 async def failover_gap_ms() -> float:
     """From kill -9 of the bizlogic that works to the next bark that is shown."""
     with Fleet() as fleet:
-        loop = asyncio.get_running_loop()
 
         def start() -> Service:
             fleet.directory()
@@ -101,7 +100,7 @@ async def failover_gap_ms() -> float:
             fleet.bizlogic()
             return first
 
-        first = await loop.run_in_executor(None, start)
+        first = await asyncio.to_thread(start)
         async with fleet.people(["ark3"]) as (producer, audience):
             await audience.ready()
             count = int(RATE * (BEFORE_S + AFTER_S))

@@ -12,8 +12,8 @@ import threading
 import time
 from typing import NamedTuple
 
-from barker.frames import Opcode, encode_frame
-from barker.handshake import HEAD_END
+from barker.websocket.frames import Opcode, encode_frame
+from barker.websocket.handshake import HEAD_END
 from tests.bench import load, sockets
 from tests.bench.children import BenchError, Child, Children, System, all_ready, cpu_s
 from tests.bench.figures import Figure, Section, at_most, ratios

@@ -57,7 +57,9 @@ class Hunt(NamedTuple):
 
 
 def names() -> list[str]:
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "__main__")
+    return sorted(
+        m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith(("_", "test_"))
+    )
 
 
 def load(name: str) -> Break:

@@ -10,19 +10,19 @@ SETTING = "faults"
 KINDS = ("lost", "unsettled", "restless", "graph")
 CHANGES = (
     Change(
-        "barker/link.py",
+        "barker/links/link.py",
         "            self.abort()\n"
         "            conversation.batch_failed(self)\n"
         "            raise\n",
         "            raise\n",
     ),
     Change(
-        "barker/acks.py",
+        "barker/delivery/acks.py",
         "        if link.committed != link.acked:\n"
-        "            link.acked = link.committed\n"
-        "            link.write((wire.ack_line(link.committed),))\n",
+        "            link.ack(link.committed)\n"
+        "            link.flush()\n",
         "        if link.received != link.acked:\n"
-        "            link.acked = link.received\n"
-        "            link.write((wire.ack_line(link.received),))\n",
+        "            link.ack(link.received)\n"
+        "            link.flush()\n",
     ),
 )

@@ -10,7 +10,7 @@ SETTING = "faults"
 KINDS = ("lost", "unsettled", "restless")
 CHANGES = (
     Change(
-        "barker/keeper.py",
+        "barker/manifold/intake.py",
         'self.fail("the journal has a batch that could not be applied")',
         'log.exception("the journal has a batch that could not be applied")',
     ),

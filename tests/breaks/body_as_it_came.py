@@ -10,6 +10,8 @@ SETTING = "odd"
 KINDS = ("lost", "closed", "another", "restless", "refused")
 CHANGES = (
     Change("barker/outbox.py", "body = canonical(put.body, put.fields)", "body = put.body"),
-    Change("barker/wire.py", r' and b"\t" not in body', ""),
-    Change("barker/quick.py", r'_BODY = rb"\{[^][{}\n\t]*+\}"', r'_BODY = rb"\{[^][{}\n]*+\}"'),
+    Change("barker/wire/messages.py", r' and b"\t" not in body', ""),
+    Change(
+        "barker/wire/quick.py", r'_BODY = rb"\{[^][{}\n\t]*+\}"', r'_BODY = rb"\{[^][{}\n]*+\}"'
+    ),
 )

@@ -11,25 +11,31 @@ SETTING = "restored"
 KINDS = ("lost",)
 CHANGES = (
     Change(
-        "barker/journal.py",
+        "barker/disk/journal.py",
+        "from barker.wire import messages\n",
+        "from barker.wire import messages, strictjson\n",
+    ),
+    Change(
+        "barker/disk/journal.py",
         "        for number in self.segments:\n"
         "            for line in self._read(number):\n"
         "                yield number, line\n",
         '        epoch, closed = "", False\n'
         "        for number in self.segments:\n"
         "            for line in self._read(number):\n"
-        '                closed = line == wire.encode("closed")\n'
+        '                closed = line == messages.encode("closed")\n'
         """                if line.startswith(b'{"op":"segment",'):\n"""
-        '                    epoch = wire.loads(line)["epoch"]\n'
+        '                    epoch = strictjson.loads(line)["epoch"]\n'
         "                if not closed:\n"
         "                    yield number, line\n"
         "        if closed and not self.damages:\n"
         "            self.epoch = epoch\n",
     ),
     Change(
-        "barker/journal.py",
+        "barker/disk/journal.py",
         "                    _sync(self._path(number))\n",
         "                    _sync(self._path(number))\n"
-        '                self._write(self.current, _record(wire.encode("closed")), sync=True)\n',
+        '                closed = _record(messages.encode("closed"))\n'
+        "                self._write(self.current, closed, sync=True)\n",
     ),
 )

@@ -9,8 +9,8 @@ SETTING = "poison"
 KINDS = ("lost",)
 CHANGES = (
     Change(
-        "barker/outbox.py",
-        "        self._outbox.park(Letter(put.body, addresses, code, reason), parked)\n",
+        "barker/manifold/push.py",
+        "        self._park(Letter(put.body, addresses, code, reason), parked)\n",
         "        parked()\n",
     ),
 )

@@ -24,4 +24,9 @@ service whose log is not read must go on. What an old journal that was put back 
 excused, and nothing else: `tests.chaos.journals` says what that is. What newcomers are due rests on
 what holds. If the only followers service that has all events goes away, one that lacks some of them
 may take over until it is back; so from then on less is due to newcomers (`alone` in the report).
+
+`plan` makes the events from the seed, `actions` do them, `crowd` and `newcomers` are the users,
+`strangers` those whom a service has to refuse; `run` is one run, and `judge` judges it.
+``test_judge`` tests the judge with records in which one thing is wrong, ``test_chaos`` has short
+runs and longer ones.
 """

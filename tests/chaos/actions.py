@@ -9,8 +9,8 @@ import tempfile
 
 from tests.chaos.plan import KINDS, Event
 from tests.chaos.scene import Scene
-from tests.children import SCALE
-from tests.fleet import DEADLINE_S, Fleet, Service, free_port, until
+from tests.tools.children import SCALE
+from tests.tools.fleet import DEADLINE_S, Fleet, Service, free_port, until
 
 # More events than a receiver's window of counters is wide: 8,192.
 BURST = 10_000

@@ -10,18 +10,18 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from barker import wire
+from barker.wire import messages, protocol
 
 Pair = tuple[str, str]  # reader and id
 
 
 def _records(folder: pathlib.Path) -> Iterator[dict[str, Any]]:
-    """Every sound record, in order; see `barker.journal`."""
+    """Every sound record, in order; see `barker.disk.journal`."""
     for path in sorted(folder.glob("*.log")):
         for record in path.read_bytes().split(b"\n"):
             try:
-                yield wire.decode_record(record[9:])
-            except wire.BarkerError:
+                yield messages.decode_record(record[9:])
+            except protocol.BarkerError:
                 continue  # torn, by a kill
 
 
@@ -31,7 +31,7 @@ def unsettled(folder: pathlib.Path) -> set[str]:
     for record in _records(folder):
         settled = {}
         if record["op"] in ("put", "puts"):
-            for put in wire.puts_in(record):
+            for put in messages.puts_in(record):
                 waiting["kind" in put.fields].append((put.n, put.fields["id"]))
         elif record["op"] == "segment":
             settled = {False: record["settled"], True: record["settled_events"]}
@@ -47,7 +47,7 @@ def entries(folder: pathlib.Path) -> set[Pair]:
     found: set[Pair] = set()
     for record in _records(folder):
         if record["op"] in ("put", "puts"):
-            for put in wire.puts_in(record):
+            for put in messages.puts_in(record):
                 found |= {(a.partition("/")[2], put.fields["id"]) for a in put.addresses}
         elif record["op"] == "timeline":
             reader = record["address"].partition("/")[2]

@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
-from barker.wire import UNKNOWN_USER
+from barker.wire.protocol import UNKNOWN_USER
 from tests.chaos.plan import KINDS, PEOPLE, Event
-from tests.children import SCALE
-from tests.fleet import Audience, Said
+from tests.tools.children import SCALE
+from tests.tools.fleet import Audience, SaidBark
 
 # The longest that a reader may wait for a bark if all that happens is that the logs of services are
 # not read. As long as it takes until a frozen service is given up.
@@ -20,11 +20,11 @@ class Record(NamedTuple):
     """What has happened."""
 
     events: Sequence[Event]
-    said: Sequence[Said]
+    said: Sequence[SaidBark]
     audience: Audience
     changes: Sequence[tuple[float, float]]  # when a manifold came, went or stood still
     refused: Sequence[tuple[Event, int]]  # strangers that a service refused while it was not read
-    possible: Callable[[Said], Collection[str]]  # who else may be shown a bark
+    possible: Callable[[SaidBark], Collection[str]]  # who else may be shown a bark
     undone: Collection[str]  # users who are none
     early: Collection[str]  # ids of what newcomers said before any outbox but one knew them
     alone: bool  # a followers service was away that alone had all events
@@ -91,7 +91,7 @@ def _astray(record: Record) -> list[tuple[str, str]]:
     ]
 
 
-def _moved(record: Record, said: Said) -> bool:
+def _moved(record: Record, said: SaidBark) -> bool:
     """Was any share of the rings on its way from one owner to another while the bark was?"""
     put_at = said.bark.at / 1000 - time.time() + time.monotonic()
     now = record.audience.now()

@@ -10,10 +10,9 @@ import functools
 import random
 from collections.abc import Callable, Collection, Sequence
 
-from barker.barks import mentions
-from barker.events import FOLLOW, JOIN
-from tests.crowd import Asked, Crowd
-from tests.fleet import Audience, Producer, Said, until
+from barker.wire.bodies import FOLLOW, JOIN, mentions
+from tests.chaos.crowd import Asked, Crowd
+from tests.tools.fleet import Audience, Producer, SaidBark, until
 
 # From one bark of a newcomer, or to one, to the next.
 CHAT_EVERY_S = 0.05
@@ -51,7 +50,7 @@ class Newcomers:
         mentioned = {name for name in mentions(text) if name in self.known}
         return self._followers.get(author, set()) | mentioned
 
-    def possible(self, said: Said) -> set[str]:
+    def possible(self, said: SaidBark) -> set[str]:
         """Who may have been shown a bark, whenever it was put to inboxes."""
         return self._asked.get(said.bark.user, set()) | set(mentions(said.bark.content))
 

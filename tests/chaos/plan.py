@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from tests.fleet import Fleet, Service
+from tests.tools.fleet import Fleet, Service
 
 # Entries that timelines retain: far more than a reader can fall behind here. What is retained is a
 # limit of its own, and a gap because of it would be no loss.

@@ -7,15 +7,15 @@ import time
 from collections.abc import AsyncIterator, Collection
 from typing import Any
 
-from barker.wire import UNKNOWN_USER
+from barker.wire.protocol import UNKNOWN_USER
 from tests.chaos.actions import Instance
+from tests.chaos.crowd import Crowd
 from tests.chaos.judge import Record, faults, slowest_s
 from tests.chaos.newcomers import Newcomers
 from tests.chaos.plan import HOLD_S, KINDS, PEOPLE, Event, plan
 from tests.chaos.scene import Scene
-from tests.children import SCALE
-from tests.crowd import Crowd
-from tests.fleet import Fleet, Producer, until
+from tests.tools.children import SCALE
+from tests.tools.fleet import Fleet, Producer, until
 
 # Time for everything to come to rest at the end.
 REST_S = 60.0 * SCALE
@@ -139,7 +139,7 @@ class Run:
         self.faults = faults(record)
         self.figures |= {
             "barks": len(said),
-            "acked": sum(s.acked_at is not None for s in said),
+            "acked": sum(s.acked for s in said),
             "shown": len(audience.shown_at),
             "late": len(audience.late),
             "events": len(scene.crowd.asked),
@@ -165,14 +165,9 @@ class Run:
 async def crowded(fleet: Fleet, run: Run) -> AsyncIterator[Crowd]:
     """A crowd that has joined, for as long as the block runs."""
     crowd = Crowd(fleet.args(), fleet.world, run.figures["seed"])
-    task = asyncio.create_task(crowd.run())
-    try:
-        await until(lambda: hasattr(crowd, "graphs"), "the crowd is there")
+    async with crowd.running():
         await crowd.join()
         yield crowd
-    finally:
-        crowd.stop()
-        await task
 
 
 def _leaves(group: BaseExceptionGroup[AssertionError]) -> list[BaseException]:

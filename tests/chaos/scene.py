@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from tests.chaos.crowd import Crowd
 from tests.chaos.journals import entries, unsettled
 from tests.chaos.plan import Event
 from tests.chaos.strangers import Strangers
-from tests.children import SCALE, until
-from tests.crowd import Crowd
-from tests.fleet import Audience, Fleet, Producer
+from tests.tools.children import SCALE, until
+from tests.tools.fleet import Audience, Fleet, Producer
 
 # Barks of the last half minute or so, and how long an old journal waits for them to be shown.
 LATELY = 5_000

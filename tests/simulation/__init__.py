@@ -29,4 +29,5 @@ passed over. So a failure is shrunk to the few events that it takes, and they ar
 Left out: an event that every replica was to have before its ack is not looked for at that moment.
 A run sees it only if it is lost in the end. And exceptions come at steps (`parties.STEPS`), in
 writes and in the journal, not between any two instructions.
+``test_simulation`` runs a few seeds of each setting, and all stories.
 """

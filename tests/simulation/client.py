@@ -5,24 +5,21 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from barker import barks, delivery, events, wire
-from barker.delivery import Delivery
+from barker.delivery import sender
+from barker.wire import bodies
+from tests.tools.mouth import Said
 
 
-class Saying:
-    """A body of the client's, a bark or an event; a `Job`."""
-
-    void = False
+class Saying(Said):
+    """A body of the client's, a bark or an event."""
 
     def __init__(self, id_: str, user: str, body: bytes, step: int, odd: bool = False) -> None:
+        super().__init__()
         self.id = id_
         self.user = user
         self.body = body
         self.step = step  # when it was said
         self.odd = odd  # it may be refused
-        self.pending = 0
-        self.acked = False
-        self.refused = ""
 
     @functools.cached_property
     def fields(self) -> dict[str, Any]:
@@ -40,12 +37,12 @@ class Saying:
 
 def bark(user: str, number: int, at: int, step: int, words: str = "") -> Saying:
     id_ = f"{user}{number}"
-    body = barks.encode_bark(barks.Bark(id_, user, f"{number}{words}", at))
+    body = bodies.encode_bark(bodies.Bark(id_, user, f"{number}{words}", at))
     return Saying(id_, user, body, step)
 
 
 def event(kind: str, id_: str, user: str, at: int, step: int, whom: str = "") -> Saying:
-    return Saying(id_, user, events.encode_event(events.Event(kind, id_, user, at, whom)), step)
+    return Saying(id_, user, bodies.encode_event(bodies.Event(kind, id_, user, at, whom)), step)
 
 
 # What another language's encoder, or a person with a keyboard, makes of a bark. Each has the id,
@@ -76,7 +73,7 @@ def odd_bark(user: str, number: int, at: int, step: int, style: int) -> Saying:
     return Saying(id_, user, body, step, odd=True)
 
 
-def put_lines(seq: int, puts: Sequence[delivery.Put]) -> Iterator[bytes]:
+def put_lines(seq: int, puts: Sequence[sender.Put]) -> Iterator[bytes]:
     """A client that does not know whether its bodies are good has a line for each."""
     if any(isinstance(put.job, Saying) and put.job.odd for put in puts):
         for number, put in enumerate(puts, seq):
@@ -85,26 +82,4 @@ def put_lines(seq: int, puts: Sequence[delivery.Put]) -> Iterator[bytes]:
         yield from _put_lines(seq, puts)
 
 
-_put_lines = delivery.put_lines
-
-
-class Mouth(Delivery):
-    """Puts to the outboxes. What may be refused is up to `may_refuse`."""
-
-    def settled(self, jobs: list[Any]) -> None:
-        for job in jobs:
-            job.pending -= 1
-            job.acked = True
-
-    def refused(self, put: delivery.Put, code: str, reason: str, addresses: Sequence[str]) -> None:
-        job = put.job
-        assert isinstance(job, Saying)
-        job.pending -= 1
-        job.refused = code
-        world = self.node.party.world  # type: ignore[attr-defined]
-        if not (job.odd or world.may_refuse(job, code)):
-            world.fault(f"refused: {job} was refused: {reason} ({code})")
-
-    def say(self, saying: Saying) -> None:
-        self.put((f"outbox/{saying.user}",), wire.unstamped(saying.body), saying)
-        self.pump()
+_put_lines = sender.put_lines

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from barker.journal import Journal
+from barker.disk.journal import Journal
 from tests.simulation.settings import SEGMENT_BYTES
 
 
@@ -89,7 +89,7 @@ class Disk:
 
 
 class SimJournal:
-    """A `barker.journal.Journal`, with what only a disk can do to it."""
+    """A `barker.disk.journal.Journal`, with what only a disk can do to it."""
 
     def __init__(self, disk: Disk, spot: Callable[[str], None]) -> None:
         self.disk = disk

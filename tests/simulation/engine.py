@@ -9,20 +9,20 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from barker import wire
 from barker.bizlogic import BizLogic
-from barker.delivery import Delivery
-from barker.events import FOLLOW, JOIN, UNFOLLOW
-from barker.feed import FOLLOWERS, GRAPH
+from barker.client.reader import Reader
+from barker.delivery.sender import Delivery
 from barker.followers import Followers
+from barker.graph.feed import FOLLOWERS, GRAPH
+from barker.graph.replicas import REPLICA
 from barker.inbox import Inbox
-from barker.listen import Reader
 from barker.outbox import Outbox
-from barker.replicas import REPLICA
-from barker.routing import CONSISTENT, ORDERED, Target
-from barker.service import Service
+from barker.process.service import Service
+from barker.routing.routes import CONSISTENT, ORDERED, Target
+from barker.wire import messages, protocol
+from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW
 from tests.simulation import client
-from tests.simulation.client import Mouth, Saying
+from tests.simulation.client import Saying
 from tests.simulation.disk import EPOCHS, Disk
 from tests.simulation.letters import give_letters
 from tests.simulation.links import BORNE, End, SimDialer
@@ -41,6 +41,7 @@ from tests.simulation.settings import (
     Shown,
 )
 from tests.simulation.social import Social
+from tests.tools.mouth import Mouth
 
 POLICIES = {
     "outbox": CONSISTENT,
@@ -97,7 +98,7 @@ class Simulation:
         self.readers: dict[str, Reader] = {}
         for name in ("client", "listener"):
             self.parties[name] = Party(self, name, 0)
-        self.mouth = Mouth(self.parties["client"].node, "outbox")
+        self.mouth = Mouth(self.parties["client"].node, on_refused=self._refused)
         self.read(self.parties["listener"], self.shown, KEEP)
         for name in setting.at_first:
             self.play(("start", name))
@@ -150,7 +151,7 @@ class Simulation:
 
     def may_refuse(self, saying: Saying, code: str) -> bool:
         """An outbox may not have heard of a newcomer yet; and a fault may meet one body thrice."""
-        if code in (wire.UNKNOWN_USER, wire.NAME_TAKEN):
+        if code in (protocol.UNKNOWN_USER, protocol.NAME_TAKEN):
             return saying.user in NEWCOMERS or saying.fields.get("whom") in NEWCOMERS
         return code == "failed" and self.setting.faults
 
@@ -217,14 +218,25 @@ class Simulation:
             self.said.append(saying)
             if self.is_reading("listener-b"):
                 self.due_later.append(saying)
-        self.parties["client"].do(lambda: self.mouth.say(saying))
+        self._client_says(saying)
+
+    def _client_says(self, saying: Saying) -> None:
+        def say() -> None:
+            self.mouth.say(f"outbox/{saying.user}", messages.unstamped(saying.body), saying)
+            self.mouth.pump()
+
+        self.parties["client"].do(say)
+
+    def _refused(self, saying: Saying) -> None:
+        if not (saying.odd or self.may_refuse(saying, saying.refused)):
+            self.fault(f"refused: {saying} was refused: {saying.reason} ({saying.refused})")
 
     def _repeat(self, _: str, back: int) -> None:
         """The client says something again that it has said before, because it forgot that."""
         if len(self.said) > back:
             old = self.said[-1 - back]
             again = Saying(old.id, old.user, old.body, old.step, odd=old.odd)
-            self.parties["client"].do(lambda: self.mouth.say(again))
+            self._client_says(again)
 
     # --- processes ---
 

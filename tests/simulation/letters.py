@@ -3,13 +3,13 @@
 import json
 import pathlib
 
-from barker.deadletters import DeadLetters
-from barker.keeper import Keeper
-from barker.service import Service
+from barker.disk.deadletters import DeadLetters
+from barker.manifold.intake import Manifold
+from barker.process.service import Service
 
 
 def give_letters(node: Service, path: pathlib.Path) -> None:
-    if isinstance(node, Keeper):
+    if isinstance(node, Manifold):
         node.dead_letters = DeadLetters(path)
 
 

@@ -5,9 +5,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from barker import wire
-from barker.link import Conversation, Link
-from barker.wire import BarkerError
+from barker.links.link import Conversation, Link
+from barker.wire import quick
+from barker.wire.messages import PING
+from barker.wire.protocol import BarkerError
 from tests.simulation.settings import BUSY_MESSAGES
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class End:
     """
 
     name = "simulated"
-    count_puts = Link.count_puts
+    count_puts, commit, ack = Link.count_puts, Link.commit, Link.ack
     _handle = Link._handle
     _hand_over = Link._hand_over
 
@@ -55,14 +56,19 @@ class End:
         self.pings = self.pongs = 0
         self.messages_in = self.messages_out = 0
         self.waits: Callable[[], None] | None = None  # to be called when there is room
-        self.before_close: Callable[[], object] = bool
+        self._before_close: Callable[[], object] = bool
 
     def __repr__(self) -> str:
         return f"{self.party.name}>{self.other.party.name}"
 
     @property
     def busy(self) -> bool:
-        return sum(1 + line.count(wire.BETWEEN) for line in (*self.out, *self.pipe)) > BUSY_MESSAGES
+        return (
+            sum(1 + line.count(quick.BETWEEN) for line in (*self.out, *self.pipe)) > BUSY_MESSAGES
+        )
+
+    def call_before_close(self, work: Callable[[], object]) -> None:
+        self._before_close = work
 
     def when_free(self, work: Callable[[], None]) -> None:
         self.waits = work
@@ -82,7 +88,7 @@ class End:
 
     def ping(self) -> None:
         self.pings += 1
-        self.send(wire.PING)
+        self.send(PING)
 
     def send(self, message: bytes) -> None:
         if not self.closed:
@@ -107,7 +113,7 @@ class End:
     def close(self, fault: BarkerError | None = None) -> None:
         if self.closed:
             return
-        self.before_close()
+        self._before_close()
         if fault:
             self.party.world.fault(f"closed: {self!r} with {fault}")
         self.flush()
@@ -116,10 +122,8 @@ class End:
     def come_up(self) -> None:
         try:
             self.conversation.link_up(self)  # type: ignore[arg-type]
-        except Unforeseen:  # `Link.run` has not begun yet
-            self.down = True
-            self.leave()
-            self.abort()
+        except Unforeseen:
+            self.go_down()
 
     def hear(self, count: int) -> None:
         """One batch, or the end of the connection, as `Link.run` has it."""
@@ -145,7 +149,7 @@ class End:
                 try:
                     self.conversation.link_down(self)  # type: ignore[arg-type]
                 except Unforeseen:
-                    pass
+                    self.party.node.fail("what this link was part of does not know that it is gone")
                 self.flush()
             self.abort()
 
@@ -160,7 +164,7 @@ class End:
 
 
 class SimDialer:
-    """Instead of `barker.node.Dialer`: connects when the network says so."""
+    """Instead of `barker.process.node.Dialer`: connects when the network says so."""
 
     def __init__(
         self, owner: Any, host: str, port: int, conversation: Conversation, expect: str

@@ -5,23 +5,24 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from barker import keeper, wire
 from barker.bizlogic import BizLogic
+from barker.disk.users import World
 from barker.followers import Followers
-from barker.graph import Graph
+from barker.graph.graph import Graph
+from barker.graph.publisher import Publisher
 from barker.inbox import Inbox
-from barker.link import Conversation
-from barker.node import DirectoryTalk, Node
+from barker.links.link import Conversation
+from barker.manifold import intake
+from barker.manifold.readers import Readers
 from barker.outbox import Outbox
-from barker.publisher import Publisher
-from barker.readers import Readers
-from barker.routing import Target
-from barker.service import Service
-from barker.users import World
-from tests.fleet import run_to_its_end
+from barker.process.node import DirectoryTalk, Node
+from barker.process.service import Service
+from barker.routing.routes import Target
+from barker.wire import messages
 from tests.simulation.disk import Killed, SimJournal
 from tests.simulation.links import End, SimDialer, Unforeseen
 from tests.simulation.settings import FOLLOWS, POISON
+from tests.tools.fleet import run_to_its_end
 
 if TYPE_CHECKING:
     from tests.simulation.engine import Simulation
@@ -80,7 +81,7 @@ class Party:
         made.tell_directory = self.tell_directory
         made.start = lambda work, name: work.close()
         made.give_up = lambda why, status=1: made.stop(status)
-        if isinstance(made, (keeper.Keeper, Followers)):
+        if isinstance(made, (intake.Manifold, Followers)):
             disk = self.world.disk_of(self.name)
             made.journal = SimJournal(disk, self.spot)  # type: ignore[assignment]
             self.world.give_letters(made, disk)
@@ -109,7 +110,7 @@ class Party:
         return self.alive and not self.frozen
 
     def tell_directory(self, message: bytes) -> None:
-        fields = wire.decode(message)
+        fields = messages.decode(message)
         assert fields["op"] == "unregister"
         if self.world.directory_is_there:
             self.world.unregister(fields["address"], self.name)

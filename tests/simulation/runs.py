@@ -13,26 +13,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from unittest import mock
 
-from barker import (
-    acks,
-    delivery,
-    followers,
-    handover,
-    inbox,
-    journal,
-    keeper,
-    listen,
-    node,
-    peers,
-    readers,
-    routing,
-    wire,
-)
-from barker.node import Node
-from barker.ring import Ring
-from barker.service import Service
-from barker.streams import Duplicates
-from barker.users import World
+from barker import inbox
+from barker.client import reader
+from barker.delivery import acks, sender
+from barker.delivery.duplicates import Duplicates
+from barker.disk import files, journal
+from barker.disk.users import World
+from barker.manifold import handover, intake, readers
+from barker.process import peers
+from barker.process.node import Node
+from barker.process.service import Service
+from barker.routing import routes
+from barker.routing.ring import Ring
+from barker.wire import protocol
 from tests.simulation import client
 from tests.simulation.dice import choose
 from tests.simulation.disk import EPOCHS, FILES
@@ -61,16 +54,16 @@ def small_world() -> Iterator[pathlib.Path]:
         state = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (state / "users.json").write_text(json.dumps(FOLLOWS))
         duplicates = functools.partial(Duplicates, window=2 * WINDOW)
-        patch(wire, "UNACKED_WINDOW", WINDOW)
+        patch(protocol, "UNACKED_WINDOW", WINDOW)
         patch(acks, "AT_ONCE", WINDOW // 2)
         patch(inbox, "Duplicates", duplicates)
-        patch(listen, "WINDOW", READER_WINDOW)
-        for module in (delivery, keeper, readers):
+        patch(reader, "WINDOW", READER_WINDOW)
+        for module in (sender, intake, readers):
             patch(module, "HANDFUL", HANDFUL)
-        patch(delivery, "put_lines", client.put_lines)
+        patch(sender, "put_lines", client.put_lines)
         patch(handover, "HANDED_OVER_AT_ONCE", 4)
         patch(peers, "Dialer", SimDialer)
-        patch(routing, "Ring", lambda names: _ring(tuple(names)))
+        patch(routes, "Ring", lambda names: _ring(tuple(names)))
         patch(Node, "now", staticmethod(lambda: 0.0))
         patch(Service, "stopping", _nothing)
         patch(Node, "has_directory", property(_has_directory))
@@ -78,9 +71,8 @@ def small_world() -> Iterator[pathlib.Path]:
         patch(journal, "os", FILES)
         patch(os, "fsync", lambda descriptor: None)
         world, secret = World(FOLLOWS), b"x" * 64
-        for module in (keeper, node, followers):
-            patch(module.state, "world", lambda state: world)
-            patch(module.state, "secret", lambda *_: secret)
+        patch(files, "world", lambda state: world)
+        patch(files, "secret", lambda *_: secret)
         for level in ("exception", "critical"):
             patch(logging.Logger, level, note_borne)
         logging.disable(logging.CRITICAL)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from barker.bizlogic import BizLogic
-from barker.events import FOLLOW, JOIN
+from barker.disk.users import World
 from barker.followers import Followers
-from barker.graph import Graph
-from barker.keeper import Keeper
-from barker.users import World
+from barker.graph.graph import Graph
+from barker.manifold.intake import Manifold
+from barker.wire.bodies import FOLLOW, JOIN
 from tests.simulation.client import Saying
 from tests.simulation.settings import FOLLOWS, NEWCOMERS, Failure
 
@@ -135,7 +135,7 @@ class Social:
             self.compare(party.name, model, party.node.graph)  # type: ignore[attr-defined]
         for party in self.world.alive(BizLogic):
             self.compare(party.name, model, party.node._copy.held)  # type: ignore[attr-defined]
-        for party in self.world.alive(Keeper):
+        for party in self.world.alive(Manifold):
             missing = [u for u in self.newcomers if u not in party.node.people]  # type: ignore[attr-defined]
             if missing:
                 raise Failure(f"graph: {party.name} has not heard that {missing[0]} has joined")

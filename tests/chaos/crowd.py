@@ -1,0 +1,217 @@
+"""A crowd: users who join, follow and unfollow each other at random, for tests.
+
+It knows what was acked, and so what everybody's graph has to be in the end; and it reads the graph
+of every followers service there is. Nobody in it barks, and nobody else follows anybody in it. What
+others ask through it counts as well: whoever joins while chaos goes on.
+"""
+
+import argparse
+import asyncio
+import random
+from typing import Any
+
+from barker.client.speaker import new_id, now_ms
+from barker.disk.users import World
+from barker.graph.feed import GRAPH, Place
+from barker.graph.graph import Graph
+from barker.links.link import Link, Message
+from barker.process.peers import Peers
+from barker.wire import bodies, messages, strictjson
+from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW, Event
+from tests.tools.fleet import DEADLINE_S, Guest, until
+from tests.tools.mouth import Mouth, Said
+
+# Users, as (user, ""), and edges, as (user, whom).
+Words = set[tuple[str, str]]
+# Events that are put before we look at what else there is to do.
+HANDFUL = 200
+
+
+def words(graph: Graph) -> Words:
+    edges = {(user, whom) for user in graph.names for whom in graph.follows(user)}
+    return edges | {(user, "") for user in graph.names}
+
+
+class Asked(Said):
+    """One event."""
+
+    def __init__(self, event: Event) -> None:
+        super().__init__()
+        self.event = event
+        self.excused = False  # acked, and perhaps taken away by an old journal put back
+
+
+class Crowd(Guest):
+    """A node inside a test. First `join`, then `mingle`, in the end `agree`."""
+
+    kind = "crowd"
+
+    def __init__(self, args: argparse.Namespace, world: World, seed: int, size: int = 30) -> None:
+        super().__init__(args)
+        self.names = [f"crowd{i}" for i in range(size)]
+        self.asked: list[Asked] = []
+        self._world = world
+        self._dice = random.Random(seed)
+        self._latest: dict[tuple[str, str], int] = {}  # by user and whom, the last `at`
+
+    async def started(self) -> None:
+        self._mouth = Mouth(self)
+        self.graphs = Graphs(self)
+        self.lists = Lists(self)
+
+    def ask(self, kind: str, user: str, whom: str = "") -> Asked:
+        """Have an event put with the next `pump`."""
+        # No two words about an edge in one millisecond: of those, the unfollow would count.
+        at = max(now_ms(), self._latest.get((user, whom), 0) + 1)
+        self._latest[user, whom] = at
+        asked = Asked(Event(kind, new_id(), user, at, whom))
+        self.asked.append(asked)
+        end = messages.unstamped(bodies.encode_event(asked.event))
+        self._mouth.say(f"outbox/{user}", end, asked)
+        return asked
+
+    def pump(self) -> None:
+        self._mouth.pump()
+
+    async def join(self) -> None:
+        """Be known everywhere."""
+        for name in self.names:
+            self.ask(JOIN, name)
+        self.pump()
+        await until(lambda: not self._mouth.unanswered, "everybody has joined")
+        await self.agree()
+
+    async def mingle(self, rate: float, seconds: float) -> None:
+        """Follow and unfollow."""
+        begun, done = self.now(), 0
+        while done < rate * seconds:
+            due = min(int(rate * seconds), int((self.now() - begun) * rate) + 1)
+            for _ in range(done, due):
+                self._say_something(self.names)
+            done = due
+            self.pump()
+            at = self.now() + 0.01
+            await until(lambda: self.now() >= at, "the next moment")  # noqa: B023
+
+    async def burst(self, count: int) -> None:
+        """`count` events, as fast as they can be put, of users who share one outbox."""
+        shares: dict[str, list[str]] = {}
+        for name in self.names:
+            owner = self.routes.route("outbox").owner(name)
+            shares.setdefault(owner.name if owner else "", []).append(name)
+        users = max(shares.values(), key=len)
+        for done in range(count):
+            self._say_something(users)
+            if done % HANDFUL == 0:
+                self.pump()
+                await asyncio.sleep(0)
+        self.pump()
+
+    def _say_something(self, users: list[str]) -> None:
+        user = self._dice.choice(users)
+        whom = self._dice.choice([name for name in self.names if name != user])
+        self.ask(self._dice.choice([FOLLOW, UNFOLLOW]), user, whom)
+
+    def implied(self) -> tuple[Words, Words]:
+        """The graph that follows from what was acked, and of which words nobody can be sure."""
+        graph = Graph.of(self._world)
+        newest: dict[tuple[str, str], int] = {}
+        for asked in self.asked:
+            if asked.acked and not asked.excused:
+                graph.apply(strictjson.loads(bodies.encode_event(asked.event)))
+                newest[asked.event.user, asked.event.whom] = asked.event.at
+        doubtful = {
+            (a.event.user, a.event.whom)
+            for a in self.asked
+            if a.excused and a.event.at > newest.get((a.event.user, a.event.whom), 0)
+        }
+        return words(graph), doubtful
+
+    async def agree(self, deadline_s: float = DEADLINE_S) -> None:
+        """Wait until every event is acked and every followers service has the implied graph."""
+        await until(lambda: not self._mouth.unanswered, "every event is acked", deadline_s)
+        implied, doubtful = self.implied()
+
+        def known() -> dict[str, Words]:
+            return {name: words(graph) for name, graph in self.graphs.complete.items()}
+
+        def same() -> bool:
+            graphs = list(known().values())
+            return len(graphs) == len(self.graphs.route.targets) > 0 and all(
+                graph - doubtful == implied - doubtful and graph == graphs[0] for graph in graphs
+            )
+
+        try:
+            await until(same, "all have the implied graph", deadline_s)
+        except AssertionError as fault:
+            different = {
+                name: sorted((graph ^ implied) - doubtful)[:5] for name, graph in known().items()
+            }
+            raise AssertionError(f"{fault}; different in {different}") from None
+
+
+class Graphs(Peers):
+    """A copy of the graph of every followers service."""
+
+    def __init__(self, node: Crowd) -> None:
+        super().__init__(node, GRAPH)
+        self._copies: dict[str, tuple[Place, Graph]] = {}
+
+    @property
+    def complete(self) -> dict[str, Graph]:
+        known = {t.name for t in self.route.targets}
+        return {n: g for n, (p, g) in self._copies.items() if n in known and p.caught_up}
+
+    def link_up(self, link: Link) -> None:
+        super().link_up(link)
+        place, graph = Place(), Graph()
+        self._copies[link.peer["name"]] = (place, graph)
+        place.ask(link, GRAPH)
+
+    def on_subscribed(self, link: Link, message: Message) -> None:
+        self._copies[link.peer["name"]][0].begin(message)
+
+    def on_message(self, link: Link, message: Message) -> None:
+        place, graph = self._copies[link.peer["name"]]
+        place.take(message)
+        graph.apply(message["parsed"])
+
+    def batch_end(self, link: Link) -> None:
+        self._copies[link.peer["name"]][0].ack(link, GRAPH)
+
+
+class Lists(Peers):
+    """What holds, of the users that were asked about: as `barker.follow` reads it for one user."""
+
+    def __init__(self, node: Crowd) -> None:
+        super().__init__(node, GRAPH)
+        self._lists: dict[str, dict[str, Any]] = {}
+        self._asked: Link | None = None
+
+    def ask(self, user: str) -> None:
+        if user not in self._lists:
+            self._lists[user] = {"exists": False, "follows": ()}
+            if self._asked:
+                self._subscribe(self._asked, user)
+
+    def exists(self, user: str) -> bool:
+        return bool(self._lists[user]["exists"])
+
+    def follows(self, user: str, whom: str) -> bool:
+        return whom in self._lists[user]["follows"]
+
+    def _subscribe(self, link: Link, user: str) -> None:
+        link.send(messages.encode("subscribe", address=f"{GRAPH}/{user}"))
+
+    def peers_changed(self) -> None:
+        first = self.route.first(lambda t: t.name in self.peers)
+        link = self.peers[first.name] if first else None
+        if link is not self._asked:
+            self._asked = link
+            if link:
+                for user in self._lists:
+                    self._subscribe(link, user)
+
+    def on_message(self, link: Link, message: Message) -> None:
+        if link is self._asked:
+            self._lists[message["parsed"]["user"]] = message["parsed"]

@@ -1,0 +1,205 @@
+"""Chaos in small doses; more of it by `python -m tests.chaos`, and here under BARKER_SLOW=1."""
+
+import asyncio
+import json
+import random
+import time
+import unittest
+from collections.abc import Callable, Collection
+from itertools import pairwise
+
+from tests.chaos.crowd import Crowd
+from tests.chaos.plan import BETWEEN_BURSTS_S, KINDS, PEOPLE, TO_ALL, plan
+from tests.chaos.run import Run, report
+from tests.tools.fleet import DEADLINE_S, GOOD, SLOW, Fleet, Service, free_port, until
+
+ALL = list(KINDS)
+# Those of which barks are the proof; followers have a crowd of their own.
+DEATHS = ("kill", "freeze", "stop")
+MORTAL = [kind for kind in ALL if kind != "followers"]
+KILLS = 50
+
+
+class PlanTest(unittest.TestCase):
+    def test_what_happens_follows_from_the_seed(self) -> None:
+        self.assertEqual(plan(7, 60, ALL), plan(7, 60, ALL))
+        self.assertNotEqual(plan(7, 60, ALL), plan(8, 60, ALL))
+
+    def test_every_kind_suffers_everything(self) -> None:
+        events = [e for seed in range(20) for e in plan(seed, 60, ALL)]
+        suffered = {(e.kind, e.action) for e in events}
+        possible = {(k, a) for k in ALL for a in TO_ALL + KINDS[k].more}
+        self.assertEqual(suffered, {*possible, (PEOPLE, "join")})
+        self.assertIn(("outbox", "restore"), possible)
+        self.assertIn(("inbox", "burst"), possible)
+
+    def test_only_those_suffer_who_shall_and_only_that(self) -> None:
+        self.assertEqual({e.kind for e in plan(1, 60, ["bizlogic"])}, {"bizlogic", PEOPLE})
+        few = plan(1, 60, ALL, ["restore"])
+        self.assertEqual({e.action for e in few}, {"restore", "join"})
+        self.assertEqual({e.kind for e in plan(1, 60, ALL, ["burst"])}, {"inbox", PEOPLE})
+        self.assertEqual({e.kind for e in plan(1, 60, ["bizlogic"], ["burst"])}, {PEOPLE})
+
+    def test_there_is_time_for_the_events_of_a_burst_before_the_next_one(self) -> None:
+        for seed in range(20):
+            bursts = [e.at_s for e in plan(seed, 60, ALL, ["burst"]) if e.action == "burst"]
+            self.assertGreater(len(bursts), 2)
+            for one, next_one in pairwise(bursts):
+                self.assertGreaterEqual(next_one - one, BETWEEN_BURSTS_S - 0.01)
+
+
+class ChaosTest(unittest.TestCase):
+    def chaos(self, seed: int, seconds: float, kinds: list[str], actions: Collection[str]) -> Run:
+        run = Run(seed, seconds, 200, kinds, actions)
+        try:
+            asyncio.run(run.go())
+        except AssertionError as fault:
+            self.fail(f"{fault}\n{report(run)}")
+        self.assertEqual(run.faults, {}, report(run))
+        self.assertGreater(run.figures["acked"], 100 * seconds)
+        self.assertEqual(run.figures["acked"], run.figures["barks"])
+        self.assertGreater(run.figures["joins"], 0)
+        return run
+
+    def test_promises_1_to_3_hold_whatever_dies(self) -> None:
+        self.chaos(96366, 3, ALL, DEATHS)  # somebody of each kind, and all three deaths
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, with other victims")
+    def test_promise_1_every_graph_is_what_was_acked_whatever_dies(self) -> None:
+        run = self.chaos(57533, 2.5, ["followers", "outbox", "directory"], DEATHS)
+        self.assertGreater(run.figures["events"], 100)
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, with other victims")
+    def test_promise_3_nothing_is_late_if_no_manifold_is_touched(self) -> None:
+        run = self.chaos(35927, 2.5, ["directory", "bizlogic"], DEATHS)
+        self.assertEqual(run.figures["late"], 0, report(run))
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: old journals are put back")
+    def test_promise_2_no_number_is_given_twice_if_an_old_journal_is_put_back(self) -> None:
+        run = self.chaos(4, 10, ["outbox"], ["restore"])
+        self.assertGreater(run.figures["restore"], 2)
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: old journals are put back")
+    def test_promise_1_what_is_acked_after_an_old_journal_was_put_back_is_kept(self) -> None:
+        run = self.chaos(2, 10, ["inbox", "followers"], ["restore"])
+        self.assertGreater(run.figures["restore"], 2)
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: 10,000 events while barks wait")
+    def test_promise_1_thousands_of_events_while_a_bark_waits_do_not_lose_it(self) -> None:
+        run = self.chaos(2, 10, ALL, ["burst"])
+        self.assertGreater(run.figures["events"], 10_000)
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: nobody reads what services log")
+    def test_promise_6_no_service_waits_for_somebody_to_read_its_log(self) -> None:
+        run = self.chaos(1, 10, ["inbox", "outbox", "bizlogic"], ["unread"])
+        self.assertGreater(run.figures["unread"], 2)
+
+
+@unittest.skipUnless(SLOW, "BARKER_SLOW=1: kills each kind of service 50 times")
+class KillTest(unittest.IsolatedAsyncioTestCase):
+    """kill -9, start anew, as fast as that goes, while barks flow."""
+
+    async def torture(self, kind: str) -> None:
+        asyncio.get_running_loop().set_debug(False)
+        dice = random.Random(kind)
+        with Fleet(heartbeat_s=0.5) as fleet:
+            keep = ("--keep", "50000")
+            ports = {k: [free_port() for _ in range(2)] for k in MORTAL}
+            ports["directory"] = [fleet.port]
+            starts: dict[str, Callable[[int], Service]] = {
+                "directory": lambda port: fleet.directory(),
+                "inbox": lambda port: fleet.inbox(*keep, port=port),
+                "bizlogic": lambda port: fleet.bizlogic(port=port),
+                "outbox": lambda port: fleet.outbox(port=port),
+            }
+
+            async def start(which: str, port: int) -> Service:
+                return await asyncio.to_thread(starts[which], port)
+
+            places = [(k, port) for k in MORTAL for port in ports[k]]
+            running = await asyncio.gather(*(start(*p) for p in places))
+            services = dict(zip(places, running, strict=True))
+            victims = [p for p in places if p[0] == kind]
+            begun = time.monotonic()
+            async with fleet.people() as (producer, audience):
+                await audience.ready()
+                load = asyncio.create_task(producer.say_at(200, 10**6, fleet.world.names))
+                for i in range(KILLS):
+                    # Something gets through before the next blow, and then it comes at any moment.
+                    if i % 5 == 0:
+                        seen = len(audience.shown_at)
+                        await until(lambda: len(audience.shown_at) > seen, "barks flow")  # noqa: B023
+                    at = producer.now() + dice.uniform(0, 0.1)
+                    await until(lambda: producer.now() >= at, "its moment has come")  # noqa: B023
+                    place = dice.choice(victims)
+                    services[place].kill()
+                    services[place].close()
+                    fleet.processes.remove(services[place])
+                    services[place] = await start(*place)
+                load.cancel()
+                took = time.monotonic() - begun
+                await producer.all_acked(3 * DEADLINE_S)
+                await audience.all_shown(producer, 3 * DEADLINE_S)
+                settled = audience.now() + 1
+                await until(lambda: audience.now() > settled, "nothing comes twice later on")
+                verdict = audience.verdict(producer.said)
+                if kind in ("inbox", "outbox"):
+                    # While a share of the ring moves, what was on its way may be out of step.
+                    del verdict["out of order"]
+                else:
+                    self.assertEqual(audience.late, set())
+                figures = {
+                    "killed": f"{kind} {KILLS} times",
+                    "seconds": round(took, 1),
+                    "barks": len(producer.said),
+                    "shown": len(audience.shown_at),
+                    "late": len(audience.late),
+                    **{name: len(some) for name, some in verdict.items()},
+                }
+                print(json.dumps(figures))
+                self.assertEqual(verdict, {name: GOOD[name] for name in verdict})
+
+    async def test_promise_1_kill_9_of_the_directory(self) -> None:
+        await self.torture("directory")
+
+    async def test_promise_1_kill_9_of_inboxes(self) -> None:
+        await self.torture("inbox")
+
+    async def test_promise_1_kill_9_of_bizlogics(self) -> None:
+        await self.torture("bizlogic")
+
+    async def test_promise_1_kill_9_of_outboxes(self) -> None:
+        await self.torture("outbox")
+
+
+@unittest.skipUnless(SLOW, "BARKER_SLOW=1: kills followers services 30 times")
+class KillFollowersTest(unittest.IsolatedAsyncioTestCase):
+    async def test_promise_1_kill_9_of_followers_loses_no_acked_follow(self) -> None:
+        asyncio.get_running_loop().set_debug(False)
+        dice = random.Random("followers")
+        with Fleet(heartbeat_s=0.5, own_followers=True) as fleet:
+            ports = [free_port() for _ in range(2)]
+
+            async def start(port: int) -> Service:
+                return await asyncio.to_thread(lambda: fleet.followers(port=port))
+
+            await asyncio.to_thread(fleet.directory)
+            services = {port: await start(port) for port in ports}
+            for manifold in (fleet.outbox, fleet.outbox, fleet.inbox, fleet.bizlogic):
+                await asyncio.to_thread(manifold)
+            crowd = Crowd(fleet.args(), fleet.world, 1)
+            async with crowd.running():
+                await crowd.join()
+                mingling = asyncio.create_task(crowd.mingle(100, 3600))
+                for _ in range(30):
+                    at = crowd.now() + dice.uniform(0, 0.5)
+                    await until(lambda: crowd.now() >= at, "its moment has come")  # noqa: B023
+                    port = dice.choice(ports)
+                    services[port].kill()
+                    services[port].close()
+                    fleet.processes.remove(services[port])
+                    services[port] = await start(port)
+                mingling.cancel()
+                await crowd.agree(3 * DEADLINE_S)
+                self.assertEqual([a.refused for a in crowd.asked if a.refused], [])
+                self.assertGreater(len(crowd.asked), 500)

@@ -1,0 +1,277 @@
+"""The judge of chaos: a record that is right, and what is said of it when one thing is wrong."""
+
+import asyncio
+import pathlib
+import tempfile
+import time
+import unittest
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from barker.bizlogic import Targets
+from barker.client.speaker import new_id, now_ms
+from barker.disk.journal import Journal
+from barker.manifold.timelines import Entry, Timeline
+from barker.wire import bodies, messages, strictjson
+from barker.wire.bodies import Bark
+from tests.chaos.crowd import Asked, Crowd
+from tests.chaos.journals import entries, unsettled
+from tests.chaos.judge import MAX_WAIT_S, Record, faults
+from tests.chaos.plan import Event
+from tests.chaos.scene import Gate
+from tests.tools.fleet import Audience, Fleet, SaidBark, until
+
+AUTHOR = "rdl"
+HURT_NOTHING = (Event(1.0, "kill", "bizlogic", 0, 1.0),)
+HURT_INBOX = (Event(1.0, "kill", "inbox", 0, 1.0),)
+
+
+class JudgeTest(unittest.IsolatedAsyncioTestCase):
+    """A record that is as it should be, and what the judge says when one thing in it is wrong."""
+
+    def setUp(self) -> None:
+        fleet = self.enterContext(Fleet())
+        self.world = fleet.world
+        self.audience = Audience(fleet.args(), self.world.names, Targets(self.world))
+        self.readers = sorted({AUTHOR, *self.world.followers(AUTHOR)})
+
+    def says(self, number: int, also: Collection[str] = (), text: str = "") -> SaidBark:
+        content = f"{number} {text}".strip()
+        said = SaidBark(Bark(new_id(), AUTHOR, content, now_ms()), self.audience.now(), also)
+        said.acked_at = self.audience.now()
+        return said
+
+    def show(self, said: SaidBark, *readers: str, late: bool = False) -> None:
+        for reader in readers or self.readers:
+            self.audience._show(reader, said.bark._asdict(), late)
+
+    def judge(
+        self,
+        *said: SaidBark,
+        events: Sequence[Event] = HURT_NOTHING,
+        changes: Sequence[tuple[float, float]] = (),
+        refused: Sequence[tuple[Event, int]] = (),
+        possible: Collection[str] = (),
+        undone: Collection[str] = (),
+        early: Collection[str] = (),
+        alone: bool = False,
+    ) -> dict[str, list[Any]]:
+        record = Record(
+            *(
+                events,
+                said,
+                self.audience,
+                changes,
+                refused,
+                lambda said: possible,
+                undone,
+                early,
+                alone,
+            )
+        )
+        return faults(record)
+
+    async def test_nothing_is_wrong_with_what_is_shown_once_and_in_order(self) -> None:
+        said = [self.says(n) for n in range(1, 4)]
+        for each in said:
+            self.show(each)
+        self.assertEqual(self.judge(*said), {})
+
+    async def test_lost_is_what_was_acked_and_one_of_its_readers_was_not_shown(self) -> None:
+        said = self.says(1)
+        self.show(said, *self.readers[1:])
+        self.assertEqual(self.judge(said), {"lost": [(self.readers[0], said.bark.id)]})
+
+    async def test_what_was_never_acked_need_not_be_shown(self) -> None:
+        said = self.says(1)
+        said.acked_at = None
+        self.assertEqual(self.judge(said), {})
+
+    async def test_what_an_old_journal_took_away_is_not_lost_for_just_these_readers(self) -> None:
+        said, other = self.says(1), self.says(2)
+        self.audience.excused.add((self.readers[0], said.bark.id))
+        self.show(said, *self.readers[2:])
+        self.show(other)
+        self.assertEqual(self.judge(said, other), {"lost": [(self.readers[1], said.bark.id)]})
+
+    async def test_a_follower_that_has_just_joined_is_one_of_the_readers(self) -> None:
+        self.audience.shown["new0"] = []
+        said = self.says(1, also={"new0"})
+        self.show(said)
+        self.assertEqual(self.judge(said), {"lost": [("new0", said.bark.id)]})
+        self.show(said, "new0")
+        self.assertEqual(self.judge(said), {})
+
+    async def test_twice_is_what_one_reader_was_shown_again(self) -> None:
+        said = self.says(1)
+        self.show(said)
+        self.show(said, self.readers[0])
+        self.assertEqual(self.judge(said), {"twice": [(self.readers[0], said.bark.id)]})
+
+    async def test_disorder_is_what_comes_after_something_newer_of_its_author(self) -> None:
+        first, second = self.says(1), self.says(2)
+        self.show(second)
+        self.show(first)
+        disorder = [(reader, AUTHOR, first.bark.id, "1", 2) for reader in self.readers]
+        self.assertCountEqual(self.judge(first, second)["out of order"], disorder)
+        found = self.judge(first, second, events=HURT_INBOX)
+        self.assertCountEqual(found["out of order"], disorder)
+
+    async def test_disorder_is_none_while_a_share_of_a_ring_is_on_its_way(self) -> None:
+        first, second = self.says(1), self.says(2)
+        self.show(second)
+        self.show(first)
+        while_it_was = [(time.monotonic() - 1, time.monotonic() + 1)]
+        self.assertEqual(self.judge(first, second, events=HURT_INBOX, changes=while_it_was), {})
+        before = [(time.monotonic() - 9, time.monotonic() - 5)]
+        found = self.judge(first, second, events=HURT_INBOX, changes=before)
+        self.assertEqual(list(found), ["out of order"])
+
+    async def test_what_is_marked_late_is_wrong_only_if_no_manifold_is_touched(self) -> None:
+        first, second = self.says(1), self.says(2)
+        self.show(second)
+        self.show(first, late=True)
+        self.assertEqual(list(self.judge(first, second)), ["late"])
+        self.assertEqual(self.judge(first, second, events=HURT_INBOX), {})
+
+    async def test_unexpected_is_what_nobody_has_said(self) -> None:
+        said = self.says(1)
+        self.show(said, self.readers[0])
+        found = self.judge()
+        self.assertEqual(found, {"unexpected": [(self.readers[0], said.bark.id)]})
+
+    async def test_astray_is_what_a_reader_was_shown_whom_it_was_never_for(self) -> None:
+        said = self.says(1)
+        self.show(said)
+        stranger = next(name for name in self.world.names if name not in self.readers)
+        self.show(said, stranger)
+        self.assertEqual(self.judge(said), {"astray": [(stranger, said.bark.id)]})
+        self.assertEqual(self.judge(said, possible={stranger}), {})
+
+    async def test_a_refusal_is_wrong_unless_its_author_never_came_to_be(self) -> None:
+        said = self.says(1)
+        said.acked_at, said.refused = None, "unknown-user"
+        self.assertEqual(self.judge(said), {"refused": [(said.bark.id, "unknown-user")]})
+        self.assertEqual(self.judge(said, undone={AUTHOR}), {})
+
+    async def test_what_a_newcomer_says_at_once_may_be_refused_if_an_outbox_goes_away(self) -> None:
+        said = self.says(1)
+        said.acked_at, said.refused = None, "unknown-user"
+        early = {said.bark.id}
+        hurt_outbox = [Event(1.0, "kill", "outbox", 0, 1.0)]
+        self.assertEqual(list(self.judge(said, early=early)), ["refused"])
+        self.assertEqual(list(self.judge(said, events=hurt_outbox)), ["refused"])
+        self.assertEqual(self.judge(said, early=early, events=hurt_outbox), {})
+
+    async def test_a_service_that_refuses_nobody_before_it_is_read_is_blocked(self) -> None:
+        unread = Event(1.5, "unread", "outbox", 2, 5.0)
+        found = self.judge(events=[unread], refused=[(unread, 1), (unread, 0)])
+        self.assertEqual(found, {"blocked by its log": [("outbox 2", 1.5)]})
+
+    async def test_a_newcomer_that_an_inbox_does_not_know_is_refused(self) -> None:
+        self.audience.refused.append(("new0", "there is no user new0"))
+        self.assertEqual(self.judge(), {"refused": self.audience.refused})
+        self.assertEqual(self.judge(alone=True), {})
+
+    async def test_barks_may_be_slow_only_if_something_is_hurt(self) -> None:
+        said = self.says(1)
+        said.said_at -= MAX_WAIT_S + 1
+        self.show(said)
+        unread = Event(1.0, "unread", "outbox", 2, 5.0)
+        self.assertEqual(list(self.judge(said, events=[unread])), ["slow"])
+        self.assertEqual(self.judge(said, events=[unread, *HURT_NOTHING]), {})
+
+
+class ExcuseTest(unittest.TestCase):
+    """What an old journal takes away when it is put back."""
+
+    def setUp(self) -> None:
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.journal = Journal(pathlib.Path(folder))
+        self.addCleanup(self.journal.close)
+
+    def begin(self, **header: int) -> None:
+        self.journal.begin(lambda: {"n": 0, "settled": 0, "settled_events": 0, **header})
+
+    def append(self, n: int, to: list[str], user: str, **kind: str) -> str:
+        body = strictjson.dumps({"id": (id_ := new_id()), "user": user, "at": 1, **kind})
+        origin = messages.source(self.journal.epoch)
+        self.journal.append(
+            [messages.puts_line(n, [messages.addresses_json(to)], origin, [n], [body])]
+        )
+        return id_
+
+    def test_an_outbox_loses_what_it_has_not_settled(self) -> None:
+        self.begin()
+        for n in (1, 2):
+            self.append(n, ["outbox/rdl"], "rdl", content="x")
+        waiting = self.append(3, ["outbox/rdl"], "rdl", content="x")
+        self.journal.append([messages.ack_line(2)])
+        self.assertEqual(unsettled(self.journal.folder), {waiting})
+
+    def test_events_are_settled_on_their_own(self) -> None:
+        self.begin()
+        self.append(1, ["outbox/rdl"], "rdl", kind="join")
+        event = self.append(2, ["outbox/rdl"], "rdl", kind="join")
+        bark = self.append(1, ["outbox/rdl"], "rdl", content="x")
+        self.journal.append([messages.encode("ack", address="followers", seq=1)])
+        self.assertEqual(unsettled(self.journal.folder), {event, bark})
+        self.begin(settled=1, settled_events=1)
+        self.assertEqual(unsettled(self.journal.folder), {event})
+
+    def test_an_inbox_loses_what_it_has_had(self) -> None:
+        self.begin()
+        id_ = self.append(1, ["inbox/ark3", "inbox/rhs"], "rdl", content="x")
+        timeline = Timeline("inbox/ace", 10)
+        old = strictjson.dumps({"id": "old", "user": "rdl", "content": "y", "at": 1})
+        timeline.append(Entry(old, self.journal.epoch, 1, False, False))
+        self.journal.append([timeline.record()])
+        expected = {("ark3", id_), ("rhs", id_), ("ace", "old")}
+        self.assertEqual(entries(self.journal.folder), expected)
+
+    def test_half_a_record_is_none(self) -> None:
+        self.begin()
+        id_ = self.append(1, ["outbox/rdl"], "rdl", content="x")
+        path = next(self.journal.folder.glob("*.log"))
+        with path.open("ab") as file:
+            file.write(path.read_bytes()[-60:-9])
+        self.assertEqual(unsettled(self.journal.folder), {id_})
+
+    def test_an_excused_word_leaves_an_edge_in_doubt_until_a_later_one(self) -> None:
+        with Fleet() as fleet:
+            crowd = Crowd(fleet.args(), fleet.world, 1)
+        follow, unfollow = (
+            Asked(bodies.Event(kind, new_id(), "ark3", at, "ace"))
+            for kind, at in ((bodies.FOLLOW, 2), (bodies.UNFOLLOW, 3))
+        )
+        crowd.asked = [follow, unfollow]
+        follow.acked_at = unfollow.acked_at = 1.0
+        words, doubtful = crowd.implied()
+        self.assertNotIn(("ark3", "ace"), words)
+        unfollow.excused = True
+        words, doubtful = crowd.implied()
+        self.assertIn(("ark3", "ace"), words)
+        self.assertEqual(doubtful, {("ark3", "ace")})
+        follow.excused, unfollow.excused = True, False
+        self.assertEqual(crowd.implied()[1], set())
+
+
+class GateTest(unittest.IsolatedAsyncioTestCase):
+    async def test_whoever_wants_to_be_alone_waits_and_is_waited_for(self) -> None:
+        gate, seen = Gate(), []
+        leave = asyncio.Event()
+
+        async def go(name: str, alone: bool) -> None:
+            async with gate.inside(alone=alone):
+                seen.append(name)
+                await leave.wait()
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(go("one", False))
+            tasks.create_task(go("another", False))
+            await until(lambda: len(seen) == 2, "both are inside")
+            tasks.create_task(go("alone", True))
+            await until(lambda: len(seen) == 2, "it waits")
+            leave.set()
+            await until(lambda: seen[2:] == ["alone"], "it is inside")
+            leave.clear()

@@ -1,0 +1,84 @@
+"""Agents of real services: every process is one, and its numbers are right."""
+
+import asyncio
+import time
+import unittest
+
+from barker.wire import messages
+from tests.tools.children import at_once
+from tests.tools.fleet import SLOW, Fleet, until
+from tests.tools.watcher import Watcher
+
+
+class ServicesTest(unittest.IsolatedAsyncioTestCase):
+    """Real processes: each of them is an agent, and its numbers are right."""
+
+    async def asyncSetUp(self) -> None:
+        self.fleet = self.enterContext(Fleet())
+        fleet = self.fleet
+        # followers before bizlogic, so that the latter does not start one of its own.
+        starts = [fleet.directory, fleet.inbox, fleet.followers, fleet.outbox]
+        services = await at_once(*starts)
+        self.directory, self.inbox, self.followers, self.outbox = services
+        self.bizlogic = await asyncio.to_thread(fleet.bizlogic)
+        self.watcher = await self.enterAsyncContext(Watcher(self.fleet.args()).running())
+        self.latest = self.watcher.latest
+        await until(lambda: len(self.watcher.agents.samples) == 5, "everybody is sampled")
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a whole system")
+    async def test_every_service_is_an_agent_also_the_directory(self) -> None:
+        for role, service in (
+            ("directory", self.directory),
+            ("inbox", self.inbox),
+            ("followers", self.followers),
+            ("bizlogic", self.bizlogic),
+            ("outbox", self.outbox),
+        ):
+            sample = self.latest(role)
+            self.assertEqual((sample["pid"], sample["port"]), (service.pid, service.port))
+            self.assertEqual(sample["name"], f"{role}-{service.port}")
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: lives by samples that come once a second")
+    async def test_what_is_counted_is_what_was_said(self) -> None:
+        async with self.fleet.people() as (producer, audience):
+            await audience.ready()
+            producer.say(self.fleet.world.names * 2)
+            await producer.all_acked()
+            await audience.all_shown(producer)
+            said, shown = len(producer.said), sum(map(len, audience.shown.values()))
+            await until(
+                lambda: self.latest("outbox")["out"] == said,
+                "the outbox has counted its barks",
+            )
+            outbox, bizlogic = self.latest("outbox"), self.latest("bizlogic")
+            self.assertEqual((outbox["in"], outbox["backlog"], outbox["unacked"]), (said, 0, 0))
+            self.assertEqual(outbox["streams"], len(self.fleet.world.names))
+            self.assertIsNone(outbox["oldest_ms"])
+            await until(lambda: self.latest("bizlogic")["out"] == shown, "so has bizlogic")
+            self.assertEqual(self.latest("bizlogic")["in"], said)
+            self.assertEqual(bizlogic["backlog"], 0)
+            await until(lambda: self.latest("inbox")["in"] == shown, "and the inbox")
+            self.assertEqual(self.latest("inbox")["out"], shown)
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: lives by samples that come once a second")
+    async def test_a_queue_without_a_way_out_shows_its_depth_its_age_and_its_streams(self) -> None:
+        self.bizlogic.kill()
+        begun = time.monotonic()
+        async with self.fleet.people([self.fleet.world.names[0]]) as (producer, _):
+            author, other = self.fleet.world.names[:2]
+            producer.say([author] * 30 + [other] * 3)
+            await producer.all_acked()
+            await until(lambda: self.latest("outbox")["backlog"] == 33, "its depth is told")
+            outbox = self.latest("outbox")
+            self.assertEqual(outbox["deepest"], [[f"outbox/{author}", 30], [f"outbox/{other}", 3]])
+            first = outbox["oldest_ms"]
+            await until(lambda: self.latest("outbox")["oldest_ms"] > first, "it grows older")
+            self.assertLess(self.latest("outbox")["oldest_ms"], 1000 * (time.monotonic() - begun))
+
+    async def test_other_subscriptions_are_refused_by_who_has_nothing_to_read(self) -> None:
+        agents = self.watcher.agents
+        agents.peers[f"bizlogic-{self.bizlogic.port}"].send(
+            messages.encode("subscribe", address="inbox/ark3")
+        )
+        await until(lambda: agents.refused, "it is refused")
+        self.assertEqual(agents.refused[0]["addresses"], ["inbox/ark3"])

@@ -1,0 +1,48 @@
+"""Both pages in Firefox: the tests of Chromium once more, all that are about what a person sees."""
+
+import contextlib
+import unittest
+
+from tests.system import test_monitor_page, test_webui
+from tests.tools.firefox import Firefox
+from tests.tools.fleet import SLOW
+
+
+def setUpModule() -> None:
+    if not SLOW:
+        raise unittest.SkipTest("BARKER_SLOW=1: all that was shown in Chromium, once more")
+    stack = contextlib.ExitStack()
+    unittest.addModuleCleanup(stack.close)
+    test_webui.PageTestCase.start(stack, Firefox)
+
+
+class ReadingTest(test_webui.ReadingTest):
+    pass
+
+
+class BarkingTest(test_webui.BarkingTest):
+    pass
+
+
+class FailureTest(test_webui.FailureTest):
+    pass
+
+
+class TrustTest(test_webui.TrustTest):
+    pass
+
+
+class LooksTest(test_webui.LooksTest):
+    pass
+
+
+class LoadTest(test_webui.LoadTest):
+    pass
+
+
+class WalkThroughTest(test_monitor_page.WalkThroughTest):
+    kind = Firefox
+
+
+class SimulatedTest(test_monitor_page.SimulatedTest):
+    kind = Firefox

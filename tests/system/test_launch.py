@@ -1,0 +1,318 @@
+"""launch.py, and the commands as the seed writes them, as a newcomer would meet them."""
+
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import launch
+from barker.disk import files
+from barker.launching.fleet import PATIENCE_S
+from barker.manifold.handover import LEAVE_S
+from barker.process.node import GRACE_S
+from tests.tools.fleet import DEADLINE_S, SLOW, Process, copy_of_the_project, free_shift
+
+# All that the launchers' processes listen at, and the spares that tests add.
+PORTS = {int(port) for port in re.findall(r"--port (\d+)", " ".join(launch.COMMANDS))}
+PORTS |= {5681, 5700, 5821, 5822}
+
+
+class ProjectTest(unittest.TestCase):
+    """Each test has the project to itself, on ports of its own."""
+
+    def setUp(self) -> None:
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.root = copy_of_the_project(folder / "my barker")
+        self.shift = free_shift(PORTS)
+
+    def launch(self, *args: str, script: str = "launch.py") -> Process:
+        launcher = Process([script, "--shift-ports", str(self.shift), *args], self.root)
+        self.addCleanup(self._end_all, launcher)
+        return launcher
+
+    def _end_all(self, launcher: Process) -> None:
+        """However the test ends, nobody writes to the folder any more when it is removed."""
+        launcher.close()
+        self.assertGone(self.children(launcher.lines))
+
+    def run_command(self, *argv: str, cwd: str = ".") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *argv],
+            cwd=self.root / cwd,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+        )
+
+    @property
+    def directory(self) -> list[str]:
+        return ["--directory", f"127.0.0.1:{5672 + self.shift}"]
+
+    def children(self, lines: list[str], command: str = "") -> list[int]:
+        """Process ids of what the launcher has printed that it starts."""
+        found = (re.match(rf"\[(\d+)\] python -m barker\.{command}", line) for line in lines)
+        return [int(m[1]) for m in found if m]
+
+    def assertGone(self, pids: list[int]) -> None:
+        end = time.monotonic() + DEADLINE_S
+        while alive := [pid for pid in pids if _alive(pid)]:
+            if time.monotonic() > end:
+                self.fail(f"still running: {alive}")
+            os.sched_yield()
+
+    def end(self, launcher: Process) -> None:
+        launcher.signal(signal.SIGINT)
+        self.assertEqual(launcher.ended(), 0)
+
+
+class LaunchTest(ProjectTest):
+    def test_barks_scroll_by_and_ctrl_c_stops_everything(self) -> None:
+        # Of a directory that ended hard. All begin together, so nobody waits for who remembers it.
+        files.leave_mark(self.root / "var", f"directory-{5672 + self.shift}")
+        launcher = self.launch()
+        launcher.wait_for(r"\d\d:\d\d:\d\d ark3 <-- \w+: +\S")
+        children = self.children(launcher.lines)
+        self.assertEqual(len(children), len(launch.COMMANDS))
+        begun = time.monotonic()
+        launcher.signal(signal.SIGINT)
+        self.assertEqual(launcher.ended(), 0)
+        self.assertLess(time.monotonic() - begun, 3.0)
+        self.assertGone(children)
+        self.assertNotIn("Traceback", "\n".join(launcher.lines))
+        self.assertNotIn("ended:", "\n".join(launcher.lines))
+        self.assertNotIn("settling", "\n".join(launcher.lines))
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a whole system")
+    def test_nobody_waits_for_anybody_when_three_inboxes_stop_at_once(self) -> None:
+        text = (self.root / "launch.py").read_text()
+        (inbox,) = re.findall(r'(?m)^    "inbox .*\n', text)
+        more = [inbox.replace("5820", str(port)) for port in (5820, 5821, 5822)]
+        (self.root / "launch-three.py").write_text(text.replace(inbox, "".join(more)))
+        launcher = self.launch(script="launch-three.py")
+        for _ in more:
+            launcher.wait_for(r"inbox-\d+ +\| READY")
+        launcher.wait_for("<--")
+        begun = time.monotonic()
+        launcher.signal(signal.SIGINT)
+        self.assertEqual(launcher.ended(), 0)
+        self.assertLess(time.monotonic() - begun, 3.0)
+        self.assertNotIn("left before", "\n".join(launcher.lines))
+
+    def test_a_child_has_time_to_leave_before_it_is_killed(self) -> None:
+        self.assertGreater(PATIENCE_S, LEAVE_S + 2 * GRACE_S)
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a ratio of times wants a machine to itself")
+    def test_the_first_bark_comes_within_twelve_imports_of_asyncio(self) -> None:
+        ratios = []
+        for _ in range(5):
+            begun = time.monotonic()
+            subprocess.run([sys.executable, "-c", "import asyncio"], check=True)
+            one = time.monotonic() - begun
+            begun = time.monotonic()
+            launcher = self.launch()
+            launcher.wait_for("<--")
+            ratios.append((time.monotonic() - begun) / one)
+            self.end(launcher)
+        self.assertLessEqual(min(ratios), 12.0, ratios)
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: starts four systems")
+    def test_fresh_forgets_and_otherwise_what_was_said_is_still_there(self) -> None:
+        state_flags = ["--state", str(self.root / "other var")]
+        text = "That was before."
+        launcher = self.launch(*state_flags)
+        launcher.wait_for("<--")
+        said = self.run_command("-m", "barker.bark", "ark3", text, *state_flags, *self.directory)
+        self.assertEqual(said.returncode, 0, said.stderr)
+        launcher.wait_for(re.escape(text))
+        busy = self.launch(*state_flags, "--fresh", "--shift-ports", str(free_shift(PORTS)))
+        self.assertEqual(busy.ended(), 1)
+        self.assertIn("in use by another process", busy.lines[-1])
+        self.end(launcher)
+        launcher = self.launch(*state_flags)
+        launcher.wait_for(re.escape(text))
+        self.end(launcher)
+        launcher = self.launch(*state_flags, "--fresh")
+        launcher.wait_for("<--")
+        self.assertNotIn(text, "\n".join(launcher.lines))
+
+    def test_prints_what_to_try_next_and_it_works(self) -> None:
+        launcher = self.launch()
+        launcher.wait_for("<--")
+        text = "\n".join(launcher.lines)
+        match = re.search(r"^  python (-m barker\.bark ark3 .*)$", text, re.MULTILINE)
+        assert match
+        said = self.run_command(*match[1].split())
+        self.assertEqual(said.returncode, 0, said.stderr)
+        launcher.wait_for(r"ark3 <-- ark3: +This is my first manual bark\.")
+        page = re.search(r"file://\S+/webui/index.html", text)
+        assert page
+        self.assertIn("my%20barker", page[0])
+        settings = self.root / "webui" / "barker_host.js"
+        self.assertIn(f'"port": {5672 + self.shift}', settings.read_text())
+        if os.name == "posix":
+            self.assertEqual(settings.stat().st_mode & 0o777, 0o600)
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a whole system")
+    @unittest.skipUnless(hasattr(signal, "SIGKILL"), "kill -9 is Unix's")
+    def test_children_go_away_when_the_launcher_is_killed_with_9(self) -> None:
+        launcher = self.launch()
+        launcher.wait_for("<--")
+        launcher.kill()
+        self.assertGone(self.children(launcher.lines))
+
+    def test_a_port_at_which_no_page_could_ask_is_refused(self) -> None:
+        for program, shift, label in (
+            ("launch.py", 328, "directory-6000"),
+            ("monitoring/launch.py", 300, "monitor-6000"),
+            ("launch.py", 746, "inbox-6566"),
+        ):
+            ran = subprocess.run(
+                [sys.executable, program, "--shift-ports", str(shift)],
+                cwd=self.root,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE_S,
+            )
+            self.assertEqual((ran.returncode, ran.stdout), (1, ""), program)
+            port = label.rpartition("-")[2]
+            self.assertIn(
+                f"no browser connects to port {port}, which would be {label}'s", ran.stderr
+            )
+            self.assertIn("--shift-ports", ran.stderr)
+
+    def test_a_busy_port_stops_it_before_anything_is_started(self) -> None:
+        with socket.create_server(("127.0.0.1", 5801 + self.shift)):
+            launcher = self.launch()
+            self.assertEqual(launcher.ended(), 1)
+        self.assertEqual(len(launcher.lines), 1)
+        self.assertIn(str(5801 + self.shift), launcher.lines[0])
+        self.assertIn(f"outbox-{5801 + self.shift}", launcher.lines[0])
+        self.assertIn("--shift-ports", launcher.lines[0])
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for time-outs")
+    def test_a_child_that_dies_is_reported_and_the_rest_goes_on(self) -> None:
+        launcher = self.launch()
+        launcher.wait_for("<--")
+        (pid,) = self.children(launcher.lines, "bizlogic")
+        os.kill(pid, signal.SIGTERM)
+        launcher.wait_for(rf"\[{pid}\] bizlogic-\d+ ended: status 0")
+        spare = Process(
+            ["-m", "barker.bizlogic", "--port", str(5681 + self.shift), *self.directory], self.root
+        )
+        self.addCleanup(spare.close)
+        spare.wait_for("READY")
+        launcher.wait_for("<--")
+
+    def test_output_that_nobody_reads_ends_it(self) -> None:
+        argv = [sys.executable, "launch.py", "--shift-ports", str(self.shift)]
+        with subprocess.Popen(argv, cwd=self.root, stdout=subprocess.PIPE, text=True) as launcher:
+            assert launcher.stdout
+            lines = [launcher.stdout.readline() for _ in launch.COMMANDS]
+            launcher.stdout.close()
+            launcher.wait(DEADLINE_S)
+        self.assertEqual(len(self.children(lines)), len(launch.COMMANDS))
+        self.assertGone(self.children(lines))
+
+    def test_the_walk_through_of_the_seed(self) -> None:
+        """Two bizlogics by hand; kill the first, then the second, then start a new one."""
+        lines = (self.root / "launch.py").read_text().splitlines(keepends=True)
+        edited = [re.sub(r'^(\s*)("bizlogic .*)', r"\1# \2", line) for line in lines]
+        self.assertNotEqual(lines, edited)
+        (self.root / "launch-no-bizlogic.py").write_text("".join(edited))
+        launcher = self.launch(script="launch-no-bizlogic.py")
+
+        def bizlogic(port: int) -> Process:
+            argv = ["bizlogic.py", "--port", str(port + self.shift), *self.directory]
+            process = Process(argv, self.root / "barker")
+            self.addCleanup(process.close)
+            process.wait_for("READY")
+            return process
+
+        first, second = bizlogic(5680), bizlogic(5681)
+        launcher.wait_for("<--")
+        first.kill()
+        launcher.wait_for("<--")
+        second.kill()
+        before = len(launcher.lines)
+        for text in ("while", "nobody", "is there"):
+            said = self.run_command("bark.py", "ark3", text, *self.directory, cwd="barker")
+            self.assertEqual(said.returncode, 0, said.stderr)
+        self.assertEqual([x for x in launcher.lines[before:] if "<-- ark3" in x], [])
+        bizlogic(5682)
+        for text in ("while", "nobody", "is there"):
+            launcher.wait_for(rf"<-- ark3: +{text}$")
+        launcher.wait_for("<--")
+        barks = [x for x in launcher.lines[before:] if "<-- ark3" in x]
+        self.assertEqual(len(barks), 3)
+
+
+# What lies in barker/ and is no command.
+STAND_INS = ("__init__", "barker")
+
+
+class SeedCommandsTest(unittest.TestCase):
+    """Every file runs in its folder, by its path from anywhere, and as a module from the root."""
+
+    PROGRAMS = sorted(p for p in (files.ROOT / "barker").glob("*.py") if p.stem not in STAND_INS)
+
+    def assertRuns(self, argv: list[str], cwd: pathlib.Path) -> None:
+        run = subprocess.run(
+            [sys.executable, *argv, "--help"],
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+        )
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        self.assertIn("usage:", run.stdout)
+
+    def test_each_runs_in_its_folder_without_site_packages(self) -> None:
+        """With `-S` nothing else can be in the way, or be needed; `cd barker` is what the seed
+        says.
+
+        What lies beside a program is found before what Python brings, so a file with the name of a
+        module of the standard library would end it.
+        """
+        for program in (*self.PROGRAMS, files.ROOT / "monitoring" / "launch.py"):
+            with self.subTest(program.name):
+                self.assertRuns(["-S", program.name], program.parent)
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: starts every command twice")
+    def test_each_runs_by_its_path_and_as_a_module(self) -> None:
+        self.assertGreater(len(self.PROGRAMS), 10)
+        for program in self.PROGRAMS:
+            with self.subTest(program.name):
+                self.assertRuns([f"barker/{program.name}"], files.ROOT)
+                self.assertRuns(["-m", f"barker.{program.stem}"], files.ROOT)
+        self.assertRuns([str(files.ROOT / "barker" / "bark.py")], pathlib.Path("/"))
+
+    def test_no_module_is_loaded_under_two_names(self) -> None:
+        code = (
+            "import sys, runpy; sys.argv = ['bark.py', '--help']; sys.path.insert(0, '.')\n"
+            "try: runpy.run_path('bark.py', run_name='__main__')\n"
+            "except SystemExit: pass\n"
+            "files = [m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)]\n"
+            "ours = [f for f in files if 'barker' in f]\n"
+            "assert len(ours) == len(set(ours)) > 5, ours\n"
+        )
+        run = subprocess.run(
+            [sys.executable, "-c", code], cwd=files.ROOT / "barker", capture_output=True, text=True
+        )
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    try:  # a child of a killed launcher is a zombie until init has looked at it
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return True

@@ -1,0 +1,673 @@
+"""The monitoring page in a real browser: the seed's failover walk-through, and an hour of it."""
+
+import asyncio
+import contextlib
+import functools
+import itertools
+import math
+import os
+import pathlib
+import re
+import shutil
+import tempfile
+import threading
+import unittest
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+from barker.disk.files import ROOT, secret, write_page_settings
+from tests.tools.browser import ESCAPE, Browser
+from tests.tools.chromium import Chromium
+from tests.tools.fleet import DEADLINE_S, SCALE, SLOW, Fleet, Producer, Service, until
+
+LEFT, END = "\ue012", "\ue010"
+SHORT = "Number(Elements.$('depth').textContent) < 20"  # what is on its way at any moment
+EVENT = "#events li span:last-child"  # in words
+# Where to leave pictures of each phase, for a person (or the docs) to look at.
+SHOTS = os.environ.get("BARKER_SHOTS")
+
+FEED = """
+  // Frames of a second each, as the monitor would send them; `at` counts from a fixed moment.
+  window.T0 = 1_700_000_000_000;
+  window.feedFrame = (second, services, events = [], routes = {}) => Monitor.feed.receive({
+    op: "message", address: "monitor", epoch: "00".repeat(8), serial: second + 1,
+    body: { at: T0 + 1000 * second, depth: 0, services, routes, left_out: 0, events },
+  });
+  window.service = (name, figures = {}) => ({
+    name, up: true, gone: null, role: name.split("-")[0], host: "127.0.0.1", port: 1, kind: "x",
+    pid: 1, since: 1, backlog: 0, peak: 0, oldest_ms: null, streams: 1, unacked: 0, links: 3,
+    rss_bytes: 2e7, in: 1, out: 1, cpu: 0.01, in_total: 1, out_total: 1, deepest: [], ...figures,
+  });
+  // Draw as if `second` were now; the newest frame has just come.
+  window.drawAt = (second) => {
+    Monitor.view.news = false;
+    for (const chart of Monitor.charts) chart.stale = true;
+    Monitor.clock.offset = T0 + 1000 * second;
+    Monitor.draw(1e-9);
+  };
+"""
+
+
+@functools.cache
+def browser_of_this_module(kind: type[Browser]) -> Browser:
+    browser = kind()
+    unittest.addModuleCleanup(browser.close)
+    return browser
+
+
+class PageCase(unittest.TestCase):
+    """A copy of the pages for each test, without or with settings."""
+
+    kind: ClassVar[type[Browser]] = Chromium
+
+    def setUp(self) -> None:
+        self.browser = browser_of_this_module(self.kind)
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="a page ")))
+        for name in ("monitoring", "webui"):
+            shutil.copytree(
+                ROOT / name,
+                folder / name,
+                ignore=shutil.ignore_patterns("*.py", "__pycache__", "*_host.js*"),
+            )
+        self.page = folder / "monitoring" / "index.html"
+        self.browser.screen(1280, 1000)
+
+    def tearDown(self) -> None:
+        errors = self.browser.console_errors()
+        missing = [e for e in errors if "monitor_host.js" in e]
+        self.assertEqual([e for e in errors if e not in missing], [])
+        self.browser.open("about:blank")
+
+    def open(self) -> None:
+        self.browser.open(self.page.as_uri())
+
+    def open_simulated(self) -> None:
+        """Without a monitor: frames come from the test."""
+        self.open()
+        self.browser.execute(FEED)
+
+    def cell(self, name: str, field: str) -> str:
+        selector = f'#table [data-service="{name}"] [data-field="{field}"]'
+        return self.browser.texts(selector)[0]
+
+    def sum(self, field: str) -> int:
+        """The sum of a column of the table over all outboxes."""
+        script = """return [...document.querySelectorAll('#table [data-service^="outbox"]')].map(
+            (row) => row.querySelector(`[data-field="${arguments[0]}"]`).textContent)"""
+        texts = [t.replace(",", "") for t in self.browser.execute(script, field)]
+        return sum(int(t) for t in texts if t.isdecimal())
+
+
+@contextlib.contextmanager
+def steady_barking(fleet: Fleet, rate: int) -> Iterator[None]:
+    """A bark or two every millisecond, so that at any moment some are on their way.
+
+    `autobark` says the same number in handfuls, and between two of them nothing is.
+    """
+
+    async def bark() -> None:
+        async with Producer(fleet.args()).running() as producer:
+            await until(lambda: len(producer.routes.route("outbox").targets) == 3, "all outboxes")
+            begun, users = producer.now(), itertools.cycle(fleet.world.names)
+            while not stop.is_set():
+                due = int((producer.now() - begun) * rate) - len(producer.said)
+                producer.say([next(users) for _ in range(due)])
+                await asyncio.sleep(0.001)
+
+    stop = threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(bark()))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(DEADLINE_S)
+
+
+@unittest.skipUnless(SLOW, "BARKER_SLOW=1: lives by samples that come once a second")
+class WalkThroughTest(PageCase):
+    """The seed's walk-through, with real processes; numbers are those of the page's table."""
+
+    def wait_for_cell(self, service: Service, field: str, pattern: str, what: str) -> None:
+        condition = (
+            f"""/{pattern}/.test(document.querySelector('#table [data-service="bizlogic-"""
+            f"""{service.port}"] [data-field="{field}"]')?.textContent)"""
+        )
+        self.browser.wait_until(condition, what)
+
+    def wait_for_frames(self, count: int) -> None:
+        newest = self.browser.execute("return Monitor.model.next")
+        drawn = "Monitor.view.wordsShown.startsWith(`${Monitor.model.next - 1} `)"
+        self.browser.wait_until(
+            f"Monitor.model.next >= {newest + count} && {drawn}", "more seconds"
+        )
+
+    def shot(self, name: str) -> None:
+        if SHOTS:
+            for width, dark in ((1280, False), (1280, True), (360, False)):
+                self.browser.screen(width, 1000 if width > 360 else 2000, dark=dark)
+                self.browser.execute("return new Promise((done) => setTimeout(done, 300))")
+                where = pathlib.Path(SHOTS, f"{name}-{width}-{'dark' if dark else 'light'}.png")
+                self.browser.screenshot(where)
+            self.browser.screen(1280, 1000)
+
+    def seconds(self, count: int) -> list[dict[str, int]]:
+        """The last seconds, oldest first: what the table says of all outboxes together.
+
+        Read as a person does it, who moves back through the graph with keys.
+        """
+        browser, seconds = self.browser, []
+        browser.execute("Monitor.setPaused(true); document.getElementById('depth-plot').focus()")
+        browser.press(END)
+        for _ in range(count):
+            told = "Monitor.view.wordsShown.startsWith(`${Monitor.view.cursor} `)"
+            browser.wait_until(f"Monitor.view.cursor >= 0 && {told}", "its figures")
+            seconds.append({f: self.sum(f) for f in ("backlog", "peak", "again")})
+            browser.press(LEFT)
+        browser.execute("Monitor.setPaused(false)")
+        return seconds[::-1]
+
+    def test_the_seeds_failover_read_from_the_table(self) -> None:
+        rate, kills = 800, 3
+        browser = self.browser
+        # Of a kill one hears at once. A busy machine must not make a freeze of a pause.
+        with Fleet(heartbeat_s=5.0) as fleet:
+            outboxes = [fleet.outbox] * 3
+            with ThreadPoolExecutor() as pool:
+                starts = [fleet.directory, fleet.inbox, *outboxes, fleet.bizlogic]
+                *_, first = pool.map(lambda start: start(), starts)
+            bizlogics = [first, fleet.bizlogic()]
+            monitor = fleet.start("monitoring.monitor")
+            write_page_settings(
+                self.page.with_name("monitor_host.js"),
+                host="127.0.0.1",
+                port=monitor.port,
+                secret=secret(fleet.state).decode(),
+            )
+            self.open()
+            browser.click('#window input[value="60"]')
+            self.enterContext(steady_barking(fleet, rate))
+            self.wait_for_cell(first, "state", "^first$", "the first bizlogic is first")
+            self.wait_for_cell(first, "in", "^[1-9]", "traffic goes through it")
+            self.wait_for_frames(5)
+            self.assertEqual(self.cell(f"bizlogic-{bizlogics[1].port}", "in"), "0")
+            self.shot("1-running")
+
+            words = []
+            for number in range(kills):
+                dead, heir = bizlogics[-2:]
+                browser.wait_until(SHORT, "no queue of another reason")
+                dead.kill()
+                self.wait_for_cell(heir, "state", "^first$", "the next one takes over")
+                self.wait_for_cell(heir, "in", "^[1-9]", "traffic goes through it")
+                self.wait_for_cell(dead, "state", r"^gone \d\d:\d\d:\d\d$", "the dead one is gone")
+                self.wait_for_frames(4)
+                # What was on its way to the dead one stood in the queue, in addition to what came.
+                seconds = self.seconds(10)
+                risen = [i for i, second in enumerate(seconds) if second["again"]]
+                again = sum(second["again"] for second in seconds)
+                print(f"kill {number + 1} at {rate}/s: {again} barks sent again; {seconds}")
+                self.assertGreater(again, 0, "a kill that nobody noticed")
+                self.assertLess(again, SCALE * rate / 2, "small: not what half a second brings")
+                self.assertLessEqual(risen[-1] - risen[0], 1, "one moment, on one clock or two")
+                self.assertGreater(risen[0], 0, "nothing of it in the seconds before")
+                self.assertLess(risen[-1], len(seconds) - 2, "nor afterwards")
+                for i in risen:
+                    self.assertGreaterEqual(seconds[i]["peak"], seconds[i]["again"])
+                browser.wait_until(SHORT, "the queue is short again")
+                if not number:
+                    self.shot("2-first-killed")
+                names = [f"bizlogic-{b.port}" for b in (dead, heir)]
+                words.append(f"{names[0]} gone")
+                words.append(f"bizlogic failed over from {names[0]} to {names[1]}")
+                self.assertIn(f"{words[-1]}, {again} sent again", browser.texts(EVENT))
+                if number < kills - 1:
+                    bizlogics.append(fleet.bizlogic())
+                    words.append(f"bizlogic-{bizlogics[-1].port} appeared")
+                    name = f"bizlogic-{bizlogics[-1].port}"
+                    row = f"document.querySelector('#table [data-service=\"{name}\"]')"
+                    browser.wait_until(row, "there is a spare again")
+                    self.wait_for_frames(4)
+
+            last = bizlogics[-1]
+            last.kill()
+            self.wait_for_cell(last, "state", "^gone", "the last one is gone")
+            depths = []
+            for _ in range(9 if SHOTS else 3):
+                self.wait_for_frames(1)
+                depths.append(self.sum("backlog"))
+            self.assertEqual(depths, sorted(set(depths)), "it rises for as long as it lasts")
+            self.assertGreater(depths[-1] - depths[0], rate)
+            self.assertEqual(browser.text("#first"), "nobody")
+            self.shot("3-second-killed")
+
+            saviour = fleet.bizlogic()
+            self.wait_for_cell(saviour, "state", "^first$", "the new one is first")
+            browser.wait_until(SHORT, "it falls to what is on its way")
+            self.wait_for_frames(4 if SHOTS else 1)
+            self.shot("4-new-one")
+            names = [f"bizlogic-{b.port}" for b in (last, saviour)]
+            words += [f"{names[0]} gone", f"{names[1]} appeared"]
+            words.append(f"bizlogic failed over from {names[0]} to {names[1]}")
+            events = [text.partition(",")[0] for text in browser.texts(EVENT)]
+            events.reverse()
+            # Of a death and of who takes over we hear from different sides, in either order.
+            for i, (one, other) in enumerate(itertools.pairwise(events)):
+                if one.startswith(f"bizlogic failed over from {other.removesuffix(' gone')} to "):
+                    events[i : i + 2] = other, one
+            self.assertEqual(events, words)
+
+            monitor.kill()
+            browser.wait_until(
+                "document.documentElement.dataset.state !== 'connected'", "it is told"
+            )
+            browser.wait_until("!document.getElementById('trouble').hidden", "in words")
+            self.assertIn("Nobody answers at", browser.text("#trouble"))
+
+
+class SimulatedTest(PageCase):
+    """The page alone, fed by the test; time is what the frames say."""
+
+    def test_each_script_makes_one_global(self) -> None:
+        browser = self.browser
+        if not isinstance(browser, Chromium):
+            self.skipTest("only Chromium's driver tells the names of globals")
+        empty = self.page.with_name("empty.html")
+        empty.touch()
+        browser.open(empty.as_uri())
+        bare = browser.names()
+        self.open()
+        files = {file.stem.capitalize() for file in self.page.parent.rglob("*.js")}
+        self.assertEqual(browser.names() - bare, files | {"Settings", "Elements", "Link"})
+
+    def test_a_monitor_without_a_directory_is_no_empty_system(self) -> None:
+        self.open_simulated()
+        trouble = self.browser.execute("""
+            const { $ } = Elements;
+            Monitor.feed.dialer = { up: true, send() {}, close() {} }; // as if there were a link
+            Monitor.feed.show();
+            const seen = [];
+            for (const alone of [undefined, "127.0.0.1:5672: it does not answer", undefined]) {
+              Monitor.feed.receive({ op: "message", address: "monitor", epoch: "00".repeat(8),
+                serial: seen.length + 1, body: { at: T0 + 1000 * seen.length, depth: null,
+                  services: [], routes: {}, left_out: 0, events: [], alone } });
+              seen.push([$("trouble").hidden, $("words").textContent, $("state").textContent]);
+            }
+            Monitor.feed.dialer = null;
+            return seen;
+        """)
+        self.assertEqual([hidden for hidden, *_ in trouble], [True, False, True])
+        self.assertEqual({state for *_, state in trouble}, {"Live"})
+        self.assertIn("no directory (127.0.0.1:5672: it does not answer)", trouble[1][1])
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: measures an hour")
+    def test_an_hour_of_ten_services_leaves_memory_and_frame_time_flat(self) -> None:
+        browser = self.browser
+        if not isinstance(browser, Chromium):
+            self.skipTest("only Chromium tells how much memory a page has")
+        self.open_simulated()
+        self.browser.execute("""
+            document.querySelector('#window input[value="600"]').click();
+            window.names = ["outbox-5800", "outbox-5801", "outbox-5802", "bizlogic-5680",
+              "bizlogic-5681", "bizlogic-5682", "inbox-5820", "inbox-5821", "directory-5672",
+              "monitor-5700"];
+            const routes = {
+              outbox: { policy: "consistent", targets: names.slice(0, 3),
+                shares: { "outbox-5800": 0.3, "outbox-5801": 0.3, "outbox-5802": 0.4 } },
+              bizlogic: { policy: "ordered", targets: names.slice(3, 6), first: names[3] },
+            };
+            window.feedSeconds = (from, to) => {
+              for (let second = from; second < to; second += 1) {
+                const wave = Math.round(500 * (1 + Math.sin(second / 40)));
+                const gone = { at: T0 + 1000 * second, what: "gone", name: names[second % 10] };
+                feedFrame(second, names.map((name, i) => service(name, {
+                  backlog: wave + i, peak: wave + 2 * i, in: wave + i, out: 10 * wave + i,
+                  oldest_ms: wave,
+                })), second % 20 ? [] : [gone], routes);
+                if (second % 10 === 0) drawAt(second);
+              }
+            };
+            window.frameMs = (second) => {
+              const times = [];
+              for (let i = 0; i < 21; i += 1) {
+                const begun = performance.now();
+                Monitor.view.news = true;
+                drawAt(second + i / 21);
+                // Reading a pixel waits for all of them.
+                for (const chart of Monitor.charts) chart.context.getImageData(0, 0, 1, 1);
+                times.push(performance.now() - begun);
+              }
+              return Math.min(...times); // what another process took is not the page's
+            };
+        """)
+
+        def frame_ms_at(second: int) -> float:
+            return float(self.browser.execute("return frameMs(arguments[0])", second))
+
+        measures = []
+        hour = 3600 if SLOW else 900
+        for begin, end in ((0, 620), (620, 1000), (1000, hour)):
+            self.browser.execute("feedSeconds(...arguments)", begin, end)
+            frame_ms = frame_ms_at(end - 1)
+            browser.devtools("HeapProfiler.collectGarbage")
+            heap = browser.devtools("Runtime.getHeapUsage")["usedSize"]
+            nodes = self.browser.execute("return document.querySelectorAll('body *').length")
+            measures.append((nodes, heap / 2**20, frame_ms))
+        for seconds, (nodes, heap, frame_ms) in zip((620, 1000, hour), measures, strict=True):
+            print(f"{seconds:>5} s: {nodes} nodes, {heap:.2f} MiB, {frame_ms:.2f} ms a frame")
+        (_, _, _), (nodes, heap, frame_ms), (nodes_after, heap_after, frame_ms_after) = measures
+        self.assertEqual(nodes_after, nodes)
+        self.assertLess(heap_after, heap + 1.0)
+        # A busy machine makes a frame longer and never shorter; so the best of some counts.
+        limit_ms = 1.5 * frame_ms + 2
+        for _ in range(20):
+            if frame_ms_after < limit_ms:
+                break
+            frame_ms_after = frame_ms_at(hour - 1)
+        self.assertLess(frame_ms_after, limit_ms)
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: draws many minutes")
+    def test_a_gap_in_the_data_is_a_gap_in_the_line(self) -> None:
+        self.open_simulated()
+        # Half a minute at 37 barks; no sample from 10 to 19; after 22 no frames until 26.
+        drawn = self.browser.execute("""
+            document.querySelector('#window input[value="30"]').click();
+            for (let second = 0; second < 34; second += 1) {
+              const known = second < 10 || second > 19;
+              if (second >= 23 && second < 26) continue;
+              feedFrame(second, [known ? service("outbox-1", { backlog: 37, peak: 37 })
+                : { ...service("outbox-1"), backlog: undefined }]);
+            }
+            drawAt(33);
+            const { depthChart } = Monitor;
+            for (let i = 0; i < 30; i += 1) { depthChart.scale.eased.then -= 1000; drawAt(33); }
+            const { context, canvas, ratio } = depthChart;
+            const y = Math.round(depthChart.y(37) * ratio) - 2;
+            const inked = (second) => {
+              const x = Math.round(depthChart.x(T0 + 1000 * second) * ratio);
+              const { data } = context.getImageData(x, y, 1, 4);
+              return Math.max(data[3], data[7], data[11], data[15]) > 200;
+            };
+            return [5.5, 8.5, 10.5, 14.5, 18.5, 20.5, 21.5, 23.5, 24.5, 26.5, 31.5].map(inked);
+        """)
+        self.assertEqual(
+            drawn, [True, True, False, False, False, True, True, False, False, True, True]
+        )
+
+    def test_what_was_sent_again_belongs_to_its_failover_and_stands_in_its_second(self) -> None:
+        """Whoever tells first, the outboxes or the monitor; and to no other failover's account."""
+        self.open_simulated()
+        browser = self.browser
+        browser.execute("""
+            document.querySelector('#window input[value="30"]').click();
+            const over = (second, was, name) => (
+              { at: T0 + 1000 * second, what: "failover", name, was, service: "bizlogic" });
+            const events = { 10: [over(9.3, "one", "two")], 16: [over(15.8, "two", "three")],
+              25: [over(24.5, "three", "four")] };
+            // Of a kill two outboxes tell at once and the third a second later; of a freeze an
+            // outbox knows before the monitor does; at 21 there was nobody to fail over to.
+            const again = { 10: [4, 5, 0], 11: [0, 0, 6], 14: [0, 7, 0], 21: [9, 0, 0] };
+            for (let second = 0; second < 30; second += 1) {
+              const bars = again[second] ?? [0, 0, 0];
+              feedFrame(second, bars.map((n, i) => service(`outbox-${i}`, { again: n, peak: 20 })),
+                events[second] ?? []);
+            }
+            drawAt(29.9);
+        """)
+        self.assertEqual(
+            browser.texts(EVENT),
+            [
+                "bizlogic failed over from three to four",
+                "bizlogic failed over from two to three, 7 sent again",
+                "bizlogic failed over from one to two, 15 sent again",
+            ],
+        )
+        # The first outbox's bars: in its colour, up to the number, and in no other second.
+        inked = browser.execute("""
+            const { depthChart } = Monitor;
+            for (let i = 0; i < 30; i += 1) { depthChart.scale.eased.then -= 1000; drawAt(29.9); }
+            const { context, ratio } = depthChart, probe = document.createElement("canvas");
+            const colour = (from, x, y) => [...from.getImageData(x, y, 1, 1).data].join();
+            const paint = probe.getContext("2d");
+            paint.fillStyle = Monitor.view.ink[Looks.colourOf("outbox-0")];
+            paint.fillRect(0, 0, 1, 1);
+            const wanted = colour(paint, 0, 0);
+            const second = 1000 * (depthChart.right - depthChart.left) / depthChart.span;
+            const at = (second_, value) => colour(context,
+              ratio * (depthChart.x(T0 + 1000 * second_) - second * 0.88),
+              ratio * depthChart.y(value)) === wanted;
+            return [at(10, 2), at(10, 3.2), at(10, 6), at(11, 2), at(12, 2), at(21, 8), at(21, 11)];
+        """)
+        self.assertEqual(inked, [True, True, False, False, False, True, False])
+
+    def test_dead_letters_are_named_with_their_reason_and_their_place(self) -> None:
+        self.open_simulated()
+        browser = self.browser
+        browser.execute("""
+            const why = "ann's bark x1: <img src=x onerror='pwned=1'> can't be processed (failed)";
+            const event = (second, count, latest) => ({ at: T0 + 1000 * second,
+              what: "dead-letter", name: "outbox-1", letters: count, latest });
+            for (let second = 0; second < 10; second += 1) {
+              const letters = { dead_letters: second > 7 ? 3 : second > 4 ? 1 : 0 };
+              if (letters.dead_letters) letters.dead_letter = why;
+              feedFrame(second, [service("outbox-1", letters),
+                service("outbox-2", { dead_letters: 0 }), service("bizlogic-1")],
+                second === 5 ? [event(5, 1, why)] : second === 8 ? [event(8, 2)] : []);
+            }
+            drawAt(9);
+        """)
+        why = "ann's bark x1: <img src=x onerror='pwned=1'> can't be processed (failed)"
+        where = "Look into var/dead-letters/outbox-1.jsonl"
+        events = [
+            f"outbox-1 has 2 new dead letters. {where}",
+            f"outbox-1 has 1 new dead letter. The latest: {why}. {where}",
+        ]
+        self.assertEqual(browser.texts(EVENT), events)
+        self.assertEqual(
+            browser.texts("#map .service[data-letters=true] .letters"),
+            [f"3 dead letters. The latest: {why}. {where}"],
+        )
+        self.assertEqual(browser.texts("#map .service[data-letters=false] .letters"), ["", ""])
+        for name, count in (("outbox-1", "3"), ("outbox-2", "0"), ("bizlogic-1", "–")):
+            self.assertEqual(self.cell(name, "letters"), count)
+        self.assertEqual(browser.texts("#table [data-letters=true] th"), ["outbox-1"])
+        heads = browser.texts("#table thead th")
+        self.assertEqual(len(heads), len(browser.texts("#table [data-service=outbox-1] > *")))
+        self.assertEqual(
+            heads.index("Dead letters"),
+            1
+            + self.browser.execute(
+                "return Figures.TABLE_COLUMNS.findIndex(([field]) => field === 'letters')"
+            ),
+        )
+        self.assertEqual(browser.execute("return document.querySelectorAll('img').length"), 0)
+        self.assertLessEqual(browser.execute("return document.documentElement.scrollWidth"), 1280)
+
+    def test_keys_read_exact_values_second_by_second(self) -> None:
+        self.open_simulated()
+        browser = self.browser
+        browser.execute("""
+            for (let second = 0; second < 100; second += 1) {
+              const figures = { backlog: 1000 + second, peak: 2000, in: second / 4 };
+              feedFrame(second, [service("outbox-1", figures)]);
+            }
+            Monitor.setPaused(true);
+            Monitor.view.pausedAt = T0 + 99_000;
+            document.getElementById("depth-plot").focus();
+        """)
+        browser.press(LEFT)
+        browser.press(LEFT)
+        tip = "document.querySelector('#depth-plot .tip')"
+        browser.wait_until(f"{tip}.innerText.includes('1,098 (peak 2,000)')", "exact values")
+        self.assertIn("24.5", browser.text("#rate-plot .tip"))
+        self.assertIn("outbox-1 1,098", browser.execute("return Elements.$('aloud').textContent"))
+        self.assertEqual(self.cell("outbox-1", "backlog"), "1,098")
+        self.assertRegex(browser.text("#table-when"), r"^at \d\d:\d\d:\d\d$")
+        browser.press("\ue008", LEFT)
+        browser.wait_until(
+            "document.querySelector('#depth-plot .tip').textContent.includes('1,088')", "ten back"
+        )
+        browser.press(ESCAPE)
+        browser.wait_until("document.querySelector('#depth-plot .tip').hidden", "no tip")
+        # Paused: what comes is kept and not shown. Resumed: it is.
+        browser.execute("feedFrame(100, [service('outbox-1', { backlog: 7 })])")
+        browser.execute(
+            "return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
+        self.assertEqual(self.cell("outbox-1", "backlog"), "1,099")
+        browser.press(" ")
+        browser.wait_until("Elements.$('pause').textContent === 'Pause'", "it runs again")
+        browser.execute(
+            "return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
+        self.assertEqual(self.cell("outbox-1", "backlog"), "7")
+
+    def test_a_mouse_reads_them_too_and_legends_hide_lines(self) -> None:
+        self.open_simulated()
+        browser = self.browser
+        browser.execute("""
+            for (let second = 0; second < 100; second += 1) {
+              const two = service("outbox-2", { backlog: 50 });
+              feedFrame(second, [service("outbox-1", { backlog: second }), two]);
+            }
+            Monitor.setPaused(true);
+            Monitor.view.pausedAt = T0 + 99_000;
+        """)
+        browser.execute(
+            "return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
+        x, y = browser.execute("""
+            const { depthChart } = Monitor, box = depthChart.canvas.getBoundingClientRect();
+            return [Math.round(box.left + depthChart.x(T0 + 80_000)), Math.round(box.top + 120)];
+        """)
+        browser.point(x, y)
+        browser.wait_until("!document.querySelector('#depth-plot .tip').hidden", "a tip")
+        self.assertRegex(browser.text("#depth-plot .tip"), r"outbox-1\s80\noutbox-2\s50")
+        browser.click('#depth-legend [data-key="outbox-2 depth"]')
+        self.assertEqual(
+            browser.execute(
+                "return Monitor.depthChart.lines.map((l) => [l.column.name, l.hidden])"
+            ),
+            [["outbox-1", False], ["outbox-2", True]],
+        )
+        pressed = "return document.querySelector('[data-key=\"outbox-2 depth\"]').ariaPressed"
+        self.assertEqual(browser.execute(pressed), "false")
+
+    def test_it_fits_a_phone_and_is_sharp_on_a_dense_screen(self) -> None:
+        self.open_simulated()
+        self.browser.execute("""
+            for (let second = 0; second < 20; second += 1) {
+              const names = ["outbox-5800", "bizlogic-5680", "inbox-5820"];
+              const letters = { dead_letters: 1, dead_letter: "x".repeat(300) };
+              const event = { at: T0 + 1000 * second, what: "dead-letter", name: names[0],
+                letters: 1, latest: letters.dead_letter };
+              feedFrame(second, names.map((name) => service(name, letters)), [event]);
+            }
+            drawAt(19);
+        """)
+        for width, scale in ((360, 3.0), (1280, 2.0)):
+            self.browser.screen(width, 900, scale=scale)
+            canvas = "Monitor.depthChart.canvas"
+            self.browser.wait_until(
+                f"{canvas}.width === Math.round({scale} * {canvas}.clientWidth)",
+                "as many pixels as the screen has",
+            )
+            self.assertLessEqual(
+                self.browser.execute("return document.documentElement.scrollWidth"), width
+            )
+
+    def test_services_keep_their_colour_and_marker(self) -> None:
+        self.open_simulated()
+        looks = """return ["outbox-1", "outbox-2", "bizlogic-1"].map(
+            (name) => [Looks.colourOf(name), Looks.markerOf(name)])"""
+        before = self.browser.execute(looks)
+        self.assertEqual(len({tuple(look) for look in before}), 3)
+        self.browser.execute("for (let i = 0; i < 40; i += 1) Looks.slotOf(`outbox-${5000 + i}`)")
+        self.assertEqual(self.browser.execute(looks), before)
+
+    def test_missing_settings_are_told(self) -> None:
+        self.open()
+        self.browser.wait_until("!document.getElementById('trouble').hidden", "it is told")
+        self.assertIn("monitoring/launch.py", self.browser.text("#trouble"))
+        self.assertEqual(self.browser.text("#state"), "Offline")
+
+
+# --- Colours, computed ---
+
+# Machado, Oliveira and Fernandes (2009): how colours look to people who lack one kind of cone.
+VISIONS = {
+    "all cones": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "no red": (
+        (0.152286, 1.052583, -0.204868),
+        (0.114503, 0.786281, 0.099216),
+        (-0.003882, -0.048116, 1.051998),
+    ),
+    "no green": (
+        (0.367322, 0.860646, -0.227968),
+        (0.280085, 0.672501, 0.047413),
+        (-0.011820, 0.042940, 0.968881),
+    ),
+    "no blue": (
+        (1.255528, -0.076749, -0.178779),
+        (-0.078411, 0.930809, 0.147602),
+        (0.004733, 0.691367, 0.303900),
+    ),
+}
+Colour = tuple[float, float, float]
+
+
+def linear(code: str) -> Colour:
+    parts = [int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    r, g, b = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return r, g, b
+
+
+def luminance(colour: Colour) -> float:
+    r, g, b = colour
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2: from 1 to 21."""
+    dark, light = sorted((luminance(linear(one)), luminance(linear(other))))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def lab(colour: Colour, vision: Any) -> Colour:
+    """CIELAB of a colour as that vision sees it."""
+    r, g, b = (
+        min(1.0, max(0.0, sum(w * c for w, c in zip(row, colour, strict=True)))) for row in vision
+    )
+    x = (0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.95047
+    y = 0.2126 * r + 0.7152 * g + 0.0722 * b
+    z = (0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.08883
+    fx, fy, fz = (t ** (1 / 3) if t > 0.008856 else 7.787 * t + 16 / 116 for t in (x, y, z))
+    return 116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)
+
+
+class ColourTest(unittest.TestCase):
+    def setUp(self) -> None:
+        css = (ROOT / "monitoring" / "page" / "colours.css").read_text()
+        light, dark = css.split("@media (prefers-color-scheme: dark)")[:2]
+        found = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", part)) for part in (light, dark)]
+        self.schemes = dict(zip(("light", "dark"), found, strict=True))
+
+    def test_text_can_be_read(self) -> None:
+        pairs = "ink card, ink page, quiet card, quiet page, accent card, bad card, bad page"
+        pairs += ", on-accent accent, ink tint, quiet bad-tint, bad bad-tint, ink bad-tint"
+        pairs += ", appeared card, gone card, failover card, dead-letter card"
+        for scheme, colours in self.schemes.items():
+            for pair in pairs.split(", "):
+                text, ground = (colours[name] for name in pair.split())
+                self.assertGreaterEqual(contrast(text, ground), 4.5, (scheme, pair))
+
+    def test_lines_stand_out_and_no_two_look_alike_to_anybody(self) -> None:
+        for scheme, colours in self.schemes.items():
+            lines = [colours[f"s{i}"] for i in range(8)]
+            for line in lines:
+                self.assertGreaterEqual(contrast(line, colours["card"]), 3.0, (scheme, line))
+            for name, vision in VISIONS.items():
+                for one, other in itertools.combinations(lines, 2):
+                    apart = math.dist(lab(linear(one), vision), lab(linear(other), vision))
+                    self.assertGreater(apart, 20, (scheme, name, one, other))

@@ -1,0 +1,421 @@
+"""The other side of a link, made by hand: a peer that does nothing unless a test says so.
+
+`Wire` is one connection. It says what it is told, in bytes or in messages, also what no honest peer
+would say, and it answers no ping. Where a test has to prove that something is *not* sent it asks
+for a pong: messages come in order, so whatever is not there before the pong was not on its way.
+
+`serving` runs a real service inside the test, with nobody around it but the peers that the test
+makes.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import logging
+import os
+import pathlib
+import socket
+import ssl
+import tempfile
+import unittest
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, Self, TypeVar
+from unittest import mock
+
+from barker.disk import files
+from barker.links import greeting, link
+from barker.process.service import Service, service_parser
+from barker.websocket.frames import Opcode, encode_frame
+from barker.websocket.handshake import HEAD_END
+from barker.wire import protocol
+from tests.tools.fleet import DEADLINE_S
+
+# Faults that a test provokes are none of the runner's output; our own still are.
+_handler = logging.StreamHandler()
+_handler.setLevel(logging.ERROR)
+logging.getLogger("barker").addHandler(_handler)
+
+NONCE = "0123456789abcdef" * 2
+# A port that no service of ours has: a place with no directory.
+NOBODY = 1
+# Long enough to be a secret, and not the one.
+WRONG_SECRET = b"x" * 32
+
+Message = dict[str, Any]
+AnyService = TypeVar("AnyService", bound=Service)
+
+
+def put(seq: int, to: Sequence[str], body: object, **stamp: object) -> Message:
+    """A `put` with `body` where it belongs: at the end."""
+    return {"op": "put", "seq": seq, "to": list(to), **stamp, "body": body}
+
+
+def puts(
+    seq: int, to: Sequence[Sequence[str]], bodies: Sequence[object], **stamp: object
+) -> Message:
+    """A `puts`; `to` is a list for each of the bodies, or a single one for all."""
+    return {"op": "puts", "seq": seq, "to": list(map(list, to)), **stamp, "bodies": list(bodies)}
+
+
+def bark(user: str, id_: str, content: str = "wuff", at: int = 1000) -> Message:
+    """A bark's body."""
+    return {"id": id_, "user": user, "content": content, "at": at}
+
+
+def register(address: str, name: str, port: int = 9, **more: object) -> Message:
+    """A registration like those of our services; `more` overrides its fields."""
+    return {
+        "op": "register",
+        "address": address,
+        "name": name,
+        "host": "127.0.0.1",
+        "port": port,
+        "policy": "consistent",
+        "kind": "inbox",
+        "since": 1,
+        **more,
+    }
+
+
+def one_by_one(message: Message) -> Iterator[Message]:
+    """What is said in one line as it would be in many: a `put` each, a `message` each."""
+    if message["op"] == "puts":
+        bodies, to = message["bodies"], message["to"]
+        for i, body in enumerate(bodies):
+            stamp: Message = {k: message[k] for k in ("origin", "old") if k in message}
+            if "n" in message:
+                stamp["n"] = message["n"][i]
+            addresses = to[i] if len(to) == len(bodies) else to[0]
+            yield put(message["seq"] + i, addresses, body, **stamp)
+    elif message["op"] == "messages":
+        for to, body in zip(message["to"], message["bodies"], strict=True):
+            for address, serial in to.items():
+                place = {"address": address, "epoch": message["epoch"], "serial": serial}
+                late = {"late": message["late"]} if "late" in message else {}
+                yield {"op": "message", **place, **late, "body": body}
+    else:
+        yield message
+
+
+def _json(message: Message) -> bytes:
+    if message["op"] not in ("puts", "messages") or type(message.get("bodies")) is not list:
+        return _compact(message)
+    bodies = b",\t".join(map(_compact, message["bodies"]))
+    return b"%b%b]}" % (_compact({**message, "bodies": []})[:-2], bodies)
+
+
+def _compact(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+class Wire:
+    """One connection to a service, or of a service to us; an asynchronous context manager."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        assert isinstance(writer.transport, asyncio.Transport)
+        self._transport = writer.transport
+        self.hello: Message = {}  # the other side's
+        self._said: deque[Message] = deque()  # in one line with what was heard last
+
+    @classmethod
+    async def connect(
+        cls,
+        port: int,
+        buffer_bytes: int | None = None,
+        *,
+        host: str = "127.0.0.1",
+        context: ssl.SSLContext | None = None,
+    ) -> Self:
+        """Connect, and say nothing yet; `buffer_bytes` is what the kernel may hold for us."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        channel = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        channel.setblocking(False)
+        if buffer_bytes:
+            channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        try:
+            await asyncio.get_running_loop().sock_connect(channel, (host, port))
+        except OSError:
+            channel.close()
+            raise
+        reader, writer = await asyncio.open_connection(
+            sock=channel, limit=1 << 24, ssl=context, server_hostname=host if context else None
+        )
+        return cls(reader, writer)
+
+    @classmethod
+    async def open(
+        cls, port: int, secret: bytes, name: str = "wire", epoch: str | None = None
+    ) -> Self:
+        """Connect and greet as an opener does."""
+        self = await cls.connect(port)
+        try:
+            await self.greet(secret, name, epoch)
+        except BaseException:
+            self.abort()
+            raise
+        return self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.abort()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def stop_reading(self) -> None:
+        """Leave what comes to the kernel's buffers, until `read_on`."""
+        self._transport.pause_reading()
+
+    def read_on(self) -> None:
+        self._transport.resume_reading()
+
+    async def drain(self) -> None:
+        """Wait until the other side has read most of what was written."""
+        await self._writer.drain()
+
+    def end(self) -> None:
+        """Say that nothing more will come; what the other side says is still heard."""
+        self._writer.write_eof()
+
+    # --- saying ---
+
+    def write(self, data: bytes) -> None:
+        """Bytes as they are."""
+        self._writer.write(data)
+
+    @staticmethod
+    def pack(messages: Sequence[Message]) -> bytes:
+        """As our own services write them, so that they take the quick way through `wire.decode`."""
+        return b"".join(_json(m) + b"\n" for m in messages)
+
+    def send(self, *messages: Message) -> None:
+        """All in one write, so that on loopback they come in one read."""
+        self.write(self.pack(messages))
+
+    def say_hello(self, name: str = "wire", epoch: str | None = None, **more: object) -> None:
+        hello = {"op": "hello", "v": protocol.VERSION, "name": name, "nonce": NONCE, "epoch": epoch}
+        self.send({**hello, **more})
+
+    def prove(self, secret: bytes, opener: str, acceptor: str, role: str = greeting.OPENER) -> None:
+        self.send({"op": "proof", "mac": greeting.mac(secret, role, opener, acceptor)})
+
+    async def greet(self, secret: bytes, name: str = "wire", epoch: str | None = None) -> None:
+        self.say_hello(name, epoch)
+        self.hello = await self.expect("hello")
+        self.prove(secret, NONCE, self.hello["nonce"])
+        await self.expect("proof")
+
+    async def greet_back(self, secret: bytes, name: str, epoch: str | None = None) -> None:
+        """As an acceptor: the other side speaks first."""
+        self.hello = await self.expect("hello")
+        self.say_hello(name, epoch)
+        await self.expect("proof")
+        self.prove(secret, self.hello["nonce"], NONCE, greeting.ACCEPTOR)
+
+    # --- hearing ---
+
+    async def _receive(self) -> bytes:
+        """One message as bytes; empty at the end."""
+        line = await self._reader.readline()
+        return line if line.endswith(b"\n") else b""
+
+    async def heard_line(self, deadline_s: float = DEADLINE_S) -> Message | None:
+        """The next line but for pings, or None at the end of the connection."""
+        async with asyncio.timeout(deadline_s):
+            while True:
+                line = await self._receive()
+                if not line:
+                    return None
+                message: Message = json.loads(line)
+                if message["op"] != "ping":
+                    return message
+
+    async def heard(self, deadline_s: float = DEADLINE_S) -> Message | None:
+        """The next message but for pings, or None at the end; of many in one line, the next one."""
+        if not self._said:
+            message = await self.heard_line(deadline_s)
+            if message is None:
+                return None
+            self._said.extend(one_by_one(message))
+        return self._said.popleft()
+
+    async def expect(self, op: str, **fields: object) -> Message:
+        """The next message, which has to be this one."""
+        message = await self.heard()
+        wanted = {"op": op, **fields}
+        if message is None or any(message.get(name) != value for name, value in wanted.items()):
+            raise AssertionError(f"{op} {fields} was expected, not {message}")
+        return message
+
+    async def up_to_ack(self, seq: int) -> list[Message]:
+        """Everything that is said before all puts up to `seq` are acked, but for acks."""
+        messages: list[Message] = []
+        while message := await self.heard():
+            if message["op"] != "ack":
+                messages.append(message)
+            elif message["seq"] == seq:
+                return messages
+        raise AssertionError(f"closed, after {messages[-3:]}")
+
+    async def before_pong(self) -> list[Message]:
+        """Ask for a pong: everything that was said before it, pings left out.
+
+        Not for puts: what comes of them is said when their batch ends, and the ping may be in it.
+        """
+        self.send({"op": "ping"})
+        messages: list[Message] = []
+        while (message := await self.heard()) and message["op"] != "pong":
+            messages.append(message)
+        if message is None:
+            raise AssertionError(f"closed, after {messages[-3:]}")
+        return messages
+
+    async def rest(self) -> list[Message]:
+        """Everything up to the end of the connection, which must not be a reset."""
+        messages = []
+        while message := await self.heard():
+            messages.append(message)
+        return messages
+
+    async def http_answer(self) -> bytes:
+        """Every byte up to the end."""
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._reader.read(-1)
+
+
+class WebSocketWire(Wire):
+    """The same over a WebSocket, as a browser would open it."""
+
+    async def upgrade(self, host: str = "127.0.0.1", origin: str = "null") -> bytes:
+        """The opening handshake; the head of the answer."""
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.write(
+            f"GET / HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Origin: {origin}\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
+        )
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._reader.readuntil(HEAD_END)
+
+    @staticmethod
+    def pack(messages: Sequence[Message]) -> bytes:
+        return b"".join(WebSocketWire.frame(_json(m)) for m in messages)
+
+    @staticmethod
+    def frame(payload: bytes, opcode: int = Opcode.TEXT) -> bytes:
+        return encode_frame(opcode, payload, mask=os.urandom(4))
+
+    async def frame_received(self) -> tuple[int, bytes]:
+        """Opcode and payload of the next frame, written as 5.2 has it; (0, b"") at the end."""
+        try:
+            first, size = await self._reader.readexactly(2)
+            if size > 125:
+                size = int.from_bytes(await self._reader.readexactly(2 if size == 126 else 8))
+            payload = await self._reader.readexactly(size)
+        except asyncio.IncompleteReadError:
+            return 0, b""
+        assert first & 0xF0 == 0x80, "5.2: one whole frame, no extension"
+        return first & 0x0F, payload
+
+    async def _receive(self) -> bytes:
+        opcode, payload = await self.frame_received()
+        return payload if opcode == Opcode.TEXT else b""
+
+
+class WireTest(unittest.IsolatedAsyncioTestCase):
+    """A state folder with its secret, and quiet."""
+
+    async def asyncSetUp(self) -> None:
+        # What unittest turns on costs two thirds of the speed, and makes complaints of its own.
+        asyncio.get_running_loop().set_debug(False)
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.secret = files.secret(self.folder)
+
+    def patch(self, where: object, name: str, value: object) -> None:
+        """Another value until the end of the test."""
+        self.enterContext(mock.patch.object(where, name, value))
+
+    async def open(self, port: int, name: str = "wire", epoch: str | None = None) -> Wire:
+        """A link that has greeted, until the end of the test."""
+        return await self.enterAsyncContext(await Wire.open(port, self.secret, name, epoch))
+
+    async def serve(
+        self, service: type[AnyService], *argv: str, directory: int | None = None
+    ) -> AnyService:
+        """See `serving`; until the end of the test."""
+        return await self.enterAsyncContext(
+            serving(service, self.folder, *argv, directory=directory)
+        )
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    service: type[AnyService], folder: pathlib.Path, *argv: str, directory: int | None = None
+) -> AsyncIterator[AnyService]:
+    """A real service in this loop, on a free port, for as long as the block runs.
+
+    `directory` is the port of one; without it, the service is alone. Heartbeats are so slow that a
+    `Wire` need not answer pings, unless `argv` says otherwise.
+    """
+    place = f"127.0.0.1:{directory or NOBODY}"
+    flags = ["--port", "0", "--state", str(folder), "--directory", place, "--heartbeat", "60"]
+    args = service_parser(service, "test", None).parse_args([*flags, *argv])
+    node = service(args)
+    ready = asyncio.Event()
+    began = node.ready
+
+    async def tell() -> None:
+        await began()
+        ready.set()
+
+    with (
+        mock.patch.object(node, "_stop_on_signals"),  # signals stay the test runner's
+        mock.patch.object(node, "ready", tell),
+        mock.patch("barker.process.service.logs.say"),  # READY is for launchers
+    ):
+        run = asyncio.create_task(node.run())
+        try:
+            waiting = asyncio.create_task(ready.wait())
+            await asyncio.wait({run, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            yield node
+        finally:
+            node.stop()
+            # Nobody answers its goodbyes; it need not wait for them.
+            with mock.patch.object(link, "LINGER_S", 0.005):
+                async with asyncio.timeout(DEADLINE_S):
+                    status = await run
+    assert status == 0, "the service has stopped by itself"
+
+
+class Acceptor:
+    """A port on which a test plays a service: every connection to it is a `Wire`, in `next`."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Wire] = asyncio.Queue()
+        self.port = 0
+
+    async def __aenter__(self) -> "Acceptor":
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, limit=1 << 24)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._wires: list[Wire] = []
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for connection in self._wires:
+            connection.abort()
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._wires.append(Wire(reader, writer))
+        self._queue.put_nowait(self._wires[-1])
+
+    async def next(self) -> Wire:
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._queue.get()

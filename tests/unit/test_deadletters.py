@@ -1,0 +1,158 @@
+"""Dead letters: what is refused for good behind an ack is parked in a file."""
+
+import errno
+import json
+import os
+import pathlib
+import tempfile
+import unittest
+from collections.abc import Sequence
+from typing import Any
+from unittest import mock
+
+from barker.disk import deadletters
+from barker.disk.deadletters import DeadLetters, Letter
+from barker.manifold import intake
+from barker.outbox import Outbox
+from barker.wire import protocol
+from barker.wire.strictjson import dumps
+from tests.tools.fleet import until
+from tests.tools.wireclient import Wire, bark, put, serving
+from tests.unit.test_outbox import OutboxTest
+
+
+class DeadLetterTest(OutboxTest):
+    async def refuse(self, pushed: Wire, seq: int, code: str = protocol.FAILED) -> None:
+        refusal = {"op": "refuse", "seq": seq, "code": code, "reason": "it raised", "addresses": []}
+        pushed.send({**refusal, "addresses": ["bizlogic"]}, {"op": "ack", "seq": seq})
+
+    def letters(self, outbox: Outbox) -> list[dict[str, Any]]:
+        path = self.folder / "dead-letters" / f"{outbox.name}.jsonl"
+        return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+    async def test_what_was_acked_and_is_refused_for_good_is_parked_and_the_rest_goes_on(
+        self,
+    ) -> None:
+        for code in (protocol.FAILED, protocol.BAD_MESSAGE, protocol.TOO_LARGE):
+            flags = ["--name", code]
+            place = self.directory.port
+            with self.subTest(code), self.assertLogs("barker", "ERROR"):
+                async with serving(Outbox, self.folder, *flags, directory=place) as outbox:
+                    client, pushed = await self.open(outbox.port), await self.bizlogic()
+                    client.send(*(put(i, ["outbox/ark3"], bark("ark3", f"b{i}")) for i in (1, 2)))
+                    await self.puts(pushed, 2)
+                    await self.refuse(pushed, 1, code)
+                    pushed.send({"op": "ack", "seq": 2})
+                    await until(lambda: not len(outbox._push), "the queue is empty")
+                    (letter,) = self.letters(outbox)
+                    self.assertEqual(letter["body"], bark("ark3", "b1"))
+                    self.assertEqual(
+                        (letter["code"], letter["reason"], letter["addresses"]),
+                        (code, "it raised", ["bizlogic"]),
+                    )
+                    gauges = outbox.gauges()
+                    self.assertEqual(gauges["dead_letters"], 1)
+                    self.assertEqual(gauges["dead_letter"], f"ark3's bark b1: it raised ({code})")
+                self.registration.abort()
+
+    async def test_what_can_not_be_parked_stays_in_its_queue(self) -> None:
+        self.enterContext(mock.patch.object(intake, "PARK_AGAIN_S", 0.05))
+        flags = ["--name", "box"]
+        place = self.directory.port
+        full = OSError(errno.ENOSPC, "No space left on device")
+        async with serving(Outbox, self.folder, *flags, directory=place) as outbox:
+            client, pushed = await self.open(outbox.port), await self.bizlogic()
+            client.send(put(1, ["outbox/ark3"], bark("ark3", "b1")))
+            await client.expect("ack", seq=1)
+            with (
+                mock.patch.object(DeadLetters, "_write", side_effect=full) as write,
+                self.assertLogs("barker", "ERROR"),
+            ):
+                await self.puts(pushed, 1)
+                await self.refuse(pushed, 1)
+                await until(lambda: write.call_count > 1, "it was tried again")
+                self.assertEqual(outbox._push.oldest_n(99), 1)
+        # Nothing is noted as settled, so after a restart it goes again; then there is room.
+        async with serving(Outbox, self.folder, *flags, directory=place) as outbox:
+            pushed = await self.pushed()
+            with self.assertLogs("barker", "ERROR"):
+                await self.puts(pushed, 1)
+                await self.refuse(pushed, 1)
+                await until(lambda: outbox.dead_letters.count == 1, "it is parked")
+            await until(lambda: not outbox._noting and outbox._push.noted == 1, "it is noted")
+            self.assertEqual(len(self.letters(outbox)), 1)
+        async with serving(Outbox, self.folder, *flags, directory=place) as outbox:
+            self.assertEqual((outbox.dead_letters.count, len(outbox._push)), (1, 0))
+
+
+class LettersTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.path = self.folder / "dead" / "box.jsonl"
+
+    def letter(self, id_: str, to: Sequence[str] = ("bizlogic",), reason: str = "no") -> Letter:
+        return Letter(dumps(bark("ark3", id_)), to, "failed", reason)
+
+    def park(self, letters: DeadLetters, *which: Letter) -> None:
+        with self.assertLogs("barker.disk.deadletters", "ERROR"):
+            for letter in which:
+                letters.park(letter, 7)
+
+    def test_they_are_lines_of_json_for_their_owner_s_eyes_and_counted_after_a_restart(
+        self,
+    ) -> None:
+        letters = DeadLetters(self.path)
+        self.park(letters, self.letter("a"), self.letter("b", reason="\x1b[2J"))
+        lines = [json.loads(line) for line in self.path.read_text().splitlines()]
+        self.assertEqual([line["body"]["id"] for line in lines], ["a", "b"])
+        self.assertEqual((lines[0]["at"], lines[0]["addresses"]), (7, ["bizlogic"]))
+        if os.name == "posix":
+            self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
+        again = DeadLetters(self.path)
+        self.assertEqual((again.count, again.latest), (2, letters.latest))
+
+    def test_the_same_letter_again_is_kept_once_also_after_a_restart(self) -> None:
+        self.park(DeadLetters(self.path), self.letter("a"))
+        again = DeadLetters(self.path)
+        again.park(self.letter("a"), 8)
+        self.assertEqual(len(self.path.read_bytes().splitlines()), 1)
+        self.park(again, self.letter("a", to=["inbox/rdl"]))
+        self.assertEqual(len(self.path.read_bytes().splitlines()), 2)
+
+    def test_a_letter_that_a_kill_has_cut_costs_no_other(self) -> None:
+        self.park(DeadLetters(self.path), self.letter("a"))
+        with self.path.open("ab") as file:
+            file.write(b'{"at":7,"code"')
+        with self.assertLogs("barker.disk.deadletters", "WARNING"):
+            again = DeadLetters(self.path)
+        self.park(again, self.letter("b"))
+        with self.assertLogs("barker.disk.deadletters", "WARNING"):
+            self.assertEqual(DeadLetters(self.path).count, 2)
+
+    def test_a_write_that_fails_leaves_nothing_behind_and_is_told(self) -> None:
+        letters = DeadLetters(self.path)
+        self.park(letters, self.letter("a"))
+        before = self.path.read_bytes()
+        real = os.write
+
+        def write(file: int, data: bytes) -> int:
+            return real(file, data[:5])
+
+        with mock.patch.object(os, "write", write), self.assertRaises(OSError):
+            letters.park(self.letter("b"), 7)
+        self.assertEqual((self.path.read_bytes(), letters.count), (before, 1))
+
+    def test_the_file_has_a_limit(self) -> None:
+        letters = DeadLetters(self.path)
+        self.park(letters, self.letter("a"))
+        with (
+            mock.patch.object(deadletters, "MAX_BYTES", self.path.stat().st_size + 10),
+            self.assertRaisesRegex(OSError, "is full"),
+        ):
+            letters.park(self.letter("b"), 7)
+
+    def test_without_a_file_the_log_has_the_whole_of_it(self) -> None:
+        letters = DeadLetters(None)
+        with self.assertLogs("barker.disk.deadletters", "ERROR") as logs:
+            letters.park(self.letter("a"), 7)
+        self.assertIn(dumps(bark("ark3", "a")).decode(), logs.output[0])

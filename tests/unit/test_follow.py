@@ -1,0 +1,162 @@
+"""Follow, unfollow, join: what an outbox makes of these events, and what their commands refuse."""
+
+import contextlib
+import io
+import time
+import unittest
+
+from barker import follow, join, outbox
+from barker.graph.feed import FOLLOWERS
+from barker.outbox import Outbox
+from barker.routing.routes import ORDERED, Target
+from barker.wire import bodies, protocol, strictjson
+from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW, Event
+from tests.tools.fakes import FakeLink
+from tests.tools.wireclient import Message, bark, put
+from tests.unit.test_recovery import RecoveryTest
+
+
+def event(kind: str, id_: str, whom: str = "", user: str = "ark3", at: int = 1) -> Message:
+    body = strictjson.loads(bodies.encode_event(Event(kind, id_, user, at, whom)))
+    return put(0, [f"outbox/{user}"], body)
+
+
+class EventsInAnOutbox(RecoveryTest):
+    """On files, without sockets."""
+
+    def told(self, *argv: str) -> Outbox:
+        manifold = self.outbox(*argv)
+        manifold.people.complete = True
+        return manifold
+
+    def followers(self, manifold: Outbox) -> FakeLink:
+        manifold.routes.update(FOLLOWERS, ORDERED, [Target("f", "127.0.0.1", 9, 1)])
+        for changed in manifold._watched[FOLLOWERS]:
+            changed()
+        link = FakeLink("f")
+        manifold._events.link_up(link)  # type: ignore[arg-type]
+        return link
+
+    def assertRefused(self, said: list[Message], code: str, reason: str) -> None:
+        self.assertEqual([m["op"] for m in said], ["refuse", "ack"])
+        self.assertEqual(said[0]["code"], code)
+        self.assertIn(reason, said[0]["reason"])
+
+    def test_events_and_barks_go_their_own_ways_each_with_its_own_count(self) -> None:
+        manifold = self.told()
+        self.assertAcked(
+            self.say(
+                manifold,
+                event(FOLLOW, "a", "rdl"),
+                put(0, ["outbox/ark3"], bark("ark3", "b")),
+                event(UNFOLLOW, "c", "rdl", at=2),
+            )
+        )
+        self.assertEqual(self.pushed(self.bizlogic(manifold)), [(1, "b")])
+        self.assertEqual(self.pushed(self.followers(manifold)), [(1, "a"), (2, "c")])
+
+    def test_dead_followers_hold_up_no_bark_and_no_dead_bizlogic_an_event(self) -> None:
+        manifold = self.told()
+        self.say(manifold, event(FOLLOW, "a", "rdl"), *self.barks("b", "c"))
+        biz = self.bizlogic(manifold)
+        self.settle(manifold, biz, 2)
+        root = self.copy(manifold)
+        after = self.begin(Outbox, root)
+        self.assertEqual(self.pushed(self.bizlogic(after)), [])
+        link = self.followers(after)
+        self.assertEqual(self.pushed(link), [(1, "a")])
+        self.say(after, *self.barks("d"))
+        after._events.on_ack(link, {"op": "ack", "seq": 1})  # type: ignore[arg-type]
+        self.fire()
+        last = self.begin(Outbox, self.copy_of(after, root))
+        self.assertEqual(self.pushed(self.followers(last)), [])
+        self.assertEqual(self.pushed(self.bizlogic(last)), [(3, "d")])
+
+    def test_a_segment_is_kept_until_both_queues_are_past_it(self) -> None:
+        self.small_journals(segment_bytes=2000, kept_bytes=4000)
+        manifold = self.told()
+        self.say(manifold, event(FOLLOW, "first", "rdl"))
+        biz = self.bizlogic(manifold)
+        for i in range(1, 201):
+            self.say(manifold, *self.barks(f"b{i}"))
+            self.settle(manifold, biz, i)
+        after = self.again(manifold)
+        link = self.followers(after)
+        self.assertEqual(self.pushed(link), [(1, "first")])
+        after._events.on_ack(link, {"op": "ack", "seq": 1})  # type: ignore[arg-type]
+        self.fire()
+        self.assertLess(after.journal.size, 12_000)
+
+    def test_who_joins_may_speak_at_once_also_after_a_kill(self) -> None:
+        manifold = self.told()
+        said = [
+            event(JOIN, "a", user="newcomer"),
+            put(0, ["outbox/newcomer"], bark("newcomer", "b")),
+            event(FOLLOW, "c", "rdl", user="newcomer"),
+        ]
+        self.assertAcked(self.say(manifold, *said))
+        after = self.again(manifold)
+        self.assertAcked(self.say(after, put(0, ["outbox/newcomer"], bark("newcomer", "d"))))
+
+    def test_a_name_is_given_once(self) -> None:
+        manifold = self.told()
+        self.assertRefused(
+            self.say(manifold, event(JOIN, "a", user="rdl")),
+            protocol.NAME_TAKEN,
+            "a user rdl already",
+        )
+        self.assertAcked(self.say(manifold, event(JOIN, "a", user="newcomer")))
+        self.assertAcked(self.say(manifold, event(JOIN, "a", user="newcomer")))  # said again
+        self.assertRefused(
+            self.say(manifold, event(JOIN, "b", user="newcomer")), protocol.NAME_TAKEN, "already"
+        )
+
+    def test_what_an_outbox_refuses(self) -> None:
+        manifold = self.told()
+        ahead = event(FOLLOW, "a", "rdl", at=int(1000 * (time.time() + 3600)))
+        for message, code, reason in (
+            (event(FOLLOW, "a", "nobody"), protocol.UNKNOWN_USER, "no user nobody"),
+            (event(FOLLOW, "a", "rdl", user="nobody"), protocol.UNKNOWN_USER, "no user nobody"),
+            (
+                {**event(FOLLOW, "a", "rdl"), "to": ["outbox/rhs"]},
+                protocol.BAD_MESSAGE,
+                "nothing of",
+            ),
+            (event(JOIN, "a", user="suggestions"), protocol.BAD_MESSAGE, "a service"),
+            (ahead, protocol.BAD_MESSAGE, "is 3600 s ahead"),
+        ):
+            with self.subTest(reason):
+                self.assertRefused(self.say(manifold, message), code, reason)
+        self.patch(outbox, "MAX_EVENTS_WAITING", 1)
+        self.assertAcked(self.say(manifold, event(FOLLOW, "b", "rdl")))
+        self.assertRefused(self.say(manifold, event(FOLLOW, "c", "rhs")), protocol.FULL, "1 events")
+
+    def test_as_long_as_nobody_has_said_who_exists_nobody_is_unknown(self) -> None:
+        manifold = self.outbox()
+        for message in (
+            event(FOLLOW, "a", "somebody"),
+            event(JOIN, "a", user="somebody"),
+            put(0, ["outbox/somebody"], bark("somebody", "b")),
+        ):
+            self.assertRefused(self.say(manifold, message), protocol.FULL, "not known here yet")
+        self.assertAcked(self.say(manifold, event(FOLLOW, "a", "rdl")))
+
+
+class ParserTest(unittest.TestCase):
+    def assertComplains(self, *argv: str, status: int) -> None:
+        command = join.main if argv[0] == "join" else follow.main
+        with self.assertRaises(SystemExit) as caught:
+            raise SystemExit(command(list(argv[1:])))
+        self.assertEqual(caught.exception.code, status)
+
+    def test_what_can_t_be_meant(self) -> None:
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            self.assertComplains("follow", "ark3", status=2)
+            self.assertComplains("follow", "ark3", "rdl", "--list", status=2)
+            self.assertComplains("follow", "ark3", "--list", "--unfollow", status=2)
+            self.assertComplains("follow", "Ark3", "--list", status=2)
+            self.assertComplains("follow", "ark3", "ark3", status=1)
+            self.assertComplains("follow", "ark3", "R", status=1)
+            self.assertComplains("join", "R2D2", status=1)
+            self.assertComplains("join", "suggestions", status=1)
+        self.assertIn("join: a name is 1 to 20 of a-z, 0-9 and _", said.getvalue())

@@ -1,0 +1,525 @@
+"""The followers service: what is acked, who is told what, and that two instances are as one."""
+
+import contextlib
+import copy
+from collections.abc import Sequence
+from unittest import mock
+
+from barker import directory, followers
+from barker.directory import Directory
+from barker.disk import users
+from barker.disk.journal import Journal
+from barker.disk.users import World
+from barker.followers import Followers
+from barker.graph import graph, publisher
+from barker.graph.feed import Feed
+from barker.graph.graph import Graph
+from barker.process.node import Node
+from barker.process.service import Service
+from barker.wire import bodies, protocol, strictjson
+from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW, Event
+from tests.tools.fleet import Guest, until
+from tests.tools.wireclient import Message, Wire, WireTest, put, register, serving
+from tests.unit.test_graph import edges
+
+WORLD = World({"ann": ["bob"], "bob": [], "cid": ["ann", "bob"]})
+
+
+def event(seq: int, kind: str, user: str, whom: str = "", at: int = 1) -> Message:
+    said = Event(kind, f"id{seq}", user, at, whom)
+    body = strictjson.loads(bodies.encode_event(said))
+    return put(seq, ["followers"], body, origin="ab" * 8, n=seq)
+
+
+class FollowersTest(WireTest):
+    async def asyncSetUp(self) -> None:
+        await super().asyncSetUp()
+        (self.folder / "users.json").write_text(users.dump(WORLD))
+        self.directory = await self.serve(Directory)
+
+    async def followers(self, *argv: str) -> Followers:
+        return await self.serve(Followers, *argv, directory=self.directory.port)
+
+    async def registered(self, count: int = 1) -> None:
+        services = self.directory._services
+        await until(lambda: len(services.get("followers", {})) == count, "they have registered")
+
+    async def snapshot(self, reader: Wire, address: str = "graph", **place: object) -> Message:
+        """Subscribe and read a snapshot that fits one piece; the last message."""
+        reader.send({"op": "subscribe", "address": address, **place})
+        answer = await reader.expect("subscribed", address=address)
+        message = await reader.expect("message", address=address, serial=answer["serial"])
+        self.assertEqual(message["body"]["kind"], graph.PIECE)
+        self.assertFalse(message["body"]["more"])
+        return message
+
+    async def take(self, service: Followers, *puts: Message) -> Wire:
+        outbox = await self.open(service.port, "outbox")
+        outbox.send(*puts)
+        await outbox.expect("ack", seq=puts[-1]["seq"])
+        return outbox
+
+
+class TakeTest(FollowersTest):
+    async def test_the_first_graph_is_the_seed(self) -> None:
+        service = await self.followers()
+        self.assertEqual(edges(service.graph), {u: set(f) for u, f in WORLD.follows.items()})
+
+    async def test_an_event_is_acked_and_changes_the_graph_once(self) -> None:
+        service = await self.followers()
+        outbox = await self.take(
+            service,
+            event(1, JOIN, "dora"),
+            event(2, FOLLOW, "dora", "ann"),
+            event(3, UNFOLLOW, "ann", "bob"),
+        )
+        self.assertEqual(service.graph.follows("dora"), ["ann"])
+        self.assertEqual(service.graph.follows("ann"), [])
+        serial = service._publisher.last
+        outbox.send(event(4, FOLLOW, "dora", "ann"), event(5, FOLLOW, "ann", "bob", 0))
+        await outbox.expect("ack", seq=5)
+        self.assertEqual(service._publisher.last, serial, "what changes nothing has no serial")
+
+    async def test_what_is_no_event_is_refused_and_the_rest_goes_on(self) -> None:
+        service = await self.followers()
+        outbox = await self.open(service.port, "outbox")
+        bad = event(1, FOLLOW, "ann", "cid")
+        bad["body"]["whom"] = "ann"
+        outbox.send(bad, {**event(2, JOIN, "x"), "to": ["graph"]}, event(3, JOIN, "y"))
+        await outbox.expect("refuse", seq=1, code=protocol.BAD_MESSAGE)
+        await outbox.expect("refuse", seq=2, code=protocol.BAD_MESSAGE)
+        await outbox.expect("ack", seq=3)
+        self.assertIn("y", service.graph)
+        self.assertNotIn("x", service.graph)
+
+    async def test_too_many_edges_wait(self) -> None:
+        self.patch(followers, "MAX_EDGES", 3)
+        service = await self.followers()
+        outbox = await self.open(service.port, "outbox")
+        outbox.send(event(1, FOLLOW, "ann", "cid"), event(2, UNFOLLOW, "ann", "bob"))
+        await outbox.expect("refuse", seq=1, code=protocol.FULL)
+        await outbox.expect("ack", seq=2)
+
+    async def test_a_full_disk_refuses_and_changes_nothing(self) -> None:
+        service = await self.followers()
+        outbox = await self.open(service.port, "outbox")
+        before = edges(service.graph)
+        with mock.patch.object(service.journal, "append", side_effect=OSError(28, "no space")):
+            outbox.send(event(1, JOIN, "dora"), event(2, FOLLOW, "ann", "bob", 0))
+            await outbox.expect("refuse", seq=1, code=protocol.FULL)
+            await outbox.expect("refuse", seq=2, code=protocol.FULL)
+            await outbox.expect("ack", seq=2)
+        self.assertEqual(edges(service.graph), before)
+        outbox.send(event(3, JOIN, "dora"))
+        await outbox.expect("ack", seq=3)
+
+    async def test_more_than_the_window_is_a_fault_of_the_sender(self) -> None:
+        service = await self.followers()
+        self.patch(protocol, "UNACKED_WINDOW", 2)
+        outbox = await self.open(service.port, "outbox")
+        outbox.send(*(event(i, JOIN, f"u{i}") for i in (1, 2, 3)))
+        await outbox.expect("ack", seq=2)
+        await outbox.expect("error", code=protocol.PROTOCOL)
+
+
+class ReadTest(FollowersTest):
+    async def test_a_reader_gets_a_snapshot_and_then_every_change(self) -> None:
+        service = await self.followers()
+        reader = await self.open(service.port, "reader")
+        first = await self.snapshot(reader)
+        self.assertEqual(first["body"]["users"]["cid"], {"ann": 0, "bob": 0})
+        await self.take(service, event(1, JOIN, "dora"), event(2, FOLLOW, "dora", "ann"))
+        for i, kind in enumerate((JOIN, FOLLOW), start=1):
+            message = await reader.expect("message", serial=first["serial"] + i)
+            self.assertEqual(message["body"]["kind"], kind)
+
+    async def test_who_comes_back_goes_on_where_it_was(self) -> None:
+        service = await self.followers()
+        first = await self.snapshot(await self.open(service.port, "reader"))
+        await self.take(service, event(1, JOIN, "dora"))
+        again = await self.open(service.port, "reader")
+        place = {"epoch": first["epoch"], "after": first["serial"]}
+        again.send({"op": "subscribe", "address": "graph", **place})
+        await again.expect("subscribed", serial=first["serial"], last=first["serial"] + 1)
+        await again.expect("message", serial=first["serial"] + 1)
+
+    async def test_who_has_no_place_here_gets_another_snapshot(self) -> None:
+        self.patch(publisher, "CHANGES_KEPT", 3)
+        service = await self.followers()
+        first = await self.snapshot(await self.open(service.port, "reader"))
+        await self.take(service, *(event(i, JOIN, f"u{i}") for i in range(1, 6)))
+        for epoch, after in (
+            ("ab" * 8, first["serial"]),  # another's
+            (first["epoch"], first["serial"]),  # too far back
+            (first["epoch"], 10_000),  # never given away
+            (None, 0),
+        ):
+            reader = await self.open(service.port, "reader")
+            message = await self.snapshot(reader, epoch=epoch, after=after)
+            self.assertIn("u5", message["body"]["users"])
+
+    async def test_who_is_too_slow_gets_one_too(self) -> None:
+        self.patch(publisher, "CHANGES_KEPT", 3)
+        service = await self.followers()
+        reader = await self.open(service.port, "reader")
+        first = await self.snapshot(reader)
+        (copying,) = service._publisher._copying.values()
+        link = next(iter(service._publisher._copying))
+        with mock.patch.object(type(link), "busy", True):
+            await self.take(service, *(event(i, JOIN, f"u{i}") for i in range(1, 6)))
+            self.assertIsNotNone(copying["graph"].pieces)
+        reader.send({"op": "ack", "address": "graph", "serial": first["serial"]})
+        await reader.expect("subscribed", serial=first["serial"] + 5)
+        message = await reader.expect("message", serial=first["serial"] + 5)
+        self.assertIn("u5", message["body"]["users"])
+
+    async def test_a_list_says_what_all_copies_know(self) -> None:
+        service = await self.followers()
+        copy = await self.open(service.port, "bizlogic")
+        first = await self.snapshot(copy)
+        reader = await self.open(service.port, "reader")
+        reader.send({"op": "subscribe", "address": "graph/ann"})
+        self.assertEqual(await reader.before_pong(), [], "the copy has not acked its snapshot")
+        copy.send({"op": "ack", "address": "graph", "serial": first["serial"]})
+        message = await reader.expect("message", address="graph/ann")
+        self.assertEqual(
+            message["body"],
+            {
+                "kind": "list",
+                "user": "ann",
+                "exists": True,
+                "following": 1,
+                "followed_by": 1,
+                "follows": ["bob"],
+                "followers": ["cid"],
+            },
+        )
+        await self.take(service, event(1, FOLLOW, "bob", "ann"), event(2, JOIN, "dora"))
+        change = await copy.expect("message", serial=first["serial"] + 1)
+        self.assertEqual(await reader.before_pong(), [])
+        copy.send({"op": "ack", "address": "graph", "serial": change["serial"]})
+        message = await reader.expect("message", address="graph/ann")
+        self.assertEqual(message["body"]["followers"], ["cid", "bob"])
+        # And nobody waits for a copy that has gone.
+        await self.take(service, event(1, UNFOLLOW, "bob", "ann", 2))
+        copy.abort()
+        message = await reader.expect("message", address="graph/ann")
+        self.assertEqual(message["body"]["followers"], ["cid"])
+
+    async def test_a_long_list_is_cut_and_counted(self) -> None:
+        self.patch(publisher, "MAX_LISTED", 2)
+        service = await self.followers()
+        await self.take(service, *(event(i, FOLLOW, f"u{i}", "ann") for i in range(1, 5)))
+        reader = await self.open(service.port, "reader")
+        reader.send({"op": "subscribe", "address": "graph/ann"})
+        message = await reader.expect("message", address="graph/ann")
+        self.assertEqual(message["body"]["followed_by"], 5)
+        self.assertEqual(len(message["body"]["followers"]), 2)
+
+    async def test_the_longest_lists_fit_a_line(self) -> None:
+        service = await self.followers()
+        for i in range(publisher.MAX_LISTED + 1):
+            name = f"z{i:019}"
+            service.graph.apply({"kind": FOLLOW, "user": name, "whom": "z" * 20, "at": 1})
+            service.graph.apply({"kind": FOLLOW, "user": "z" * 20, "whom": name, "at": 1})
+        body = strictjson.dumps(service._publisher.list_of("z" * 20))
+        self.assertLess(len(body) + 200, protocol.MAX_LINE_BYTES)
+
+    async def test_what_can_t_be_read_is_refused(self) -> None:
+        self.patch(publisher, "MAX_LISTS", 2)
+        service = await self.followers()
+        reader = await self.open(service.port, "reader")
+        for address, code in (
+            ("inbox/ann", protocol.BAD_MESSAGE),
+            ("followers/ann", protocol.BAD_MESSAGE),
+            ("graph/Ann", protocol.BAD_MESSAGE),
+        ):
+            reader.send({"op": "subscribe", "address": address})
+            await reader.expect("refuse", code=code, addresses=[address])
+        for user in ("ann", "bob", "ann"):
+            reader.send({"op": "subscribe", "address": f"graph/{user}"})
+            await reader.expect("message", address=f"graph/{user}")
+        reader.send({"op": "subscribe", "address": "graph/cid"})
+        await reader.expect("refuse", code=protocol.TOO_MANY)
+
+
+class JournalTest(FollowersTest):
+    def running(self) -> contextlib.AbstractAsyncContextManager[Followers]:
+        """The same instance every time."""
+        return serving(Followers, self.folder, "--name", "f", directory=self.directory.port)
+
+    async def test_after_a_restart_the_graph_and_the_stream_are_the_same(self) -> None:
+        async with self.running() as service:
+            reader = await self.open(service.port, "reader")
+            first = await self.snapshot(reader)
+            await self.take(service, event(1, JOIN, "dora"), event(2, UNFOLLOW, "ann", "bob"))
+            before, last = edges(service.graph), service._publisher.last
+        (self.folder / "users.json").write_text("{}")  # nobody needs the seed any more
+        async with self.running() as service:
+            self.assertEqual(edges(service.graph), before)
+            reader = await self.open(service.port, "reader")
+            again = await self.snapshot(reader)
+            self.assertEqual(again["serial"], last)
+            # What was given a serial keeps it for this epoch alone: a folder may be an old copy.
+            self.assertNotEqual(again["epoch"], first["epoch"])
+
+    async def test_a_restart_does_not_replay_the_world(self) -> None:
+        """A snapshot takes the place of what came before it, without a long pause."""
+        small = 4000
+        self.patch(followers, "Journal", lambda folder, fsync: Journal(folder, segment_bytes=small))
+        self.patch(followers, "ROOM_BYTES", 2 * small)
+        self.patch(graph, "PIECE_SIZE", 2)
+        async with self.running() as service:
+            at = 0
+            for i in range(60):
+                seqs = range(1, 11)
+                kind = UNFOLLOW if i % 2 else FOLLOW
+                await self.take(service, *(event(s, kind, f"u{s}", "ann", at + s) for s in seqs))
+                at += 10
+            self.assertLess(service.journal.size, 6 * small)
+            self.assertGreater(min(service.journal.segments), 3, "old segments are gone")
+            before, last = edges(service.graph), service._publisher.last
+            counts = (service.graph.edges, service.graph.tombstones)
+        async with self.running() as service:
+            self.assertEqual(edges(service.graph), before)
+            self.assertEqual((service.graph.edges, service.graph.tombstones), counts)
+            self.assertEqual(service._publisher.last, last)
+
+    async def test_damage_is_a_new_epoch(self) -> None:
+        async with self.running() as service:
+            await self.take(service, event(1, JOIN, "dora"))
+            epoch = service.journal.epoch
+            assert isinstance(service.journal, Journal)
+            path = service.journal._path(service.journal.current)
+        *records, _closed = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(records)[:-4])
+        with self.assertLogs("barker", "WARNING"):
+            async with self.running() as service:
+                self.assertNotEqual(service.journal.epoch, epoch)
+                self.assertNotIn("dora", service.graph)
+                self.assertIn("ann", service.graph)
+
+
+class TwoTest(FollowersTest):
+    """Two instances, and what is acked, is with both."""
+
+    async def two(self) -> tuple[Followers, Followers]:
+        first = await self.followers("--name", "f1")
+        await self.registered(1)
+        second = await self.followers("--name", "f2")
+        await self.registered(2)
+        for service in (first, second):
+            await until(lambda s=service: len(s._publisher.replicas) == 1, "they replicate")  # type: ignore[misc]
+        return first, second
+
+    async def test_what_is_acked_is_in_both_journals(self) -> None:
+        first, second = await self.two()
+        for service in (first, second):  # whichever it is put to
+            outbox = await self.take(service, event(1, JOIN, service.name), event(2, JOIN, "x"))
+            for other in (first, second):
+                self.assertIn(service.name, other.graph)
+                assert isinstance(other.journal, Journal)
+                path = other.journal._path(other.journal.current)
+                self.assertIn(f'"user":"{service.name}"', path.read_text())
+            outbox.abort()
+        self.assertEqual(edges(first.graph), edges(second.graph))
+
+    async def test_nothing_is_acked_before_the_other_has_it(self) -> None:
+        first, second = await self.two()
+        outbox = await self.open(first.port, "outbox")
+        # The other takes the message and does not get to its end of the batch yet.
+        with mock.patch.object(second._replicas, "batch_end", lambda link: None):
+            outbox.send(event(1, JOIN, "dora"))
+            await until(lambda: second._staged, "the other has heard of it")
+            self.assertEqual(await outbox.before_pong(), [])
+        second._replicas.batch_end(next(iter(second._replicas.peers.values())))
+        await outbox.expect("ack", seq=1)
+        self.assertIn("dora", second.graph)
+
+    async def test_a_replica_without_room_for_it_does_not_ack_and_asks_again(self) -> None:
+        first, second = await self.two()
+        outbox = await self.open(first.port, "outbox")
+        with (
+            mock.patch.object(second.journal, "append", side_effect=OSError(28, "no space")),
+            self.assertLogs("barker", "ERROR"),
+        ):
+            outbox.send(event(1, JOIN, "dora"))
+            await until(lambda: not second._replicas.peers, "it has given up the link")
+            self.assertNotIn("dora", second.graph)
+        await until(lambda: "dora" in second.graph, "it has asked again")
+
+    async def test_one_that_is_known_and_does_not_replicate_is_waited_for(self) -> None:
+        first = await self.followers()
+        await self.registered()
+        ghost = await self.open(self.directory.port, "ghost")
+        ghost.send(register("replica", "ghost", 9, policy="ordered"))
+        await until(lambda: first._replicas.others == ["ghost"], "it is known")
+        outbox = await self.open(first.port, "outbox")
+        outbox.send(event(1, JOIN, "dora"))
+        refusal = await outbox.expect("refuse", seq=1, code=protocol.FULL)
+        self.assertIn("ghost", refusal["reason"])
+        await outbox.expect("ack", seq=1)
+        ghost.abort()  # the directory gives it up
+        await until(lambda: not first._replicas.others, "it is gone")
+        outbox.send(event(2, JOIN, "dora"))
+        await outbox.expect("ack", seq=2)
+
+    async def test_a_joiner_has_everything_before_it_registers(self) -> None:
+        self.patch(graph, "PIECE_SIZE", 10)
+        first = await self.followers("--name", "f1")
+        await self.registered()
+        await self.take(first, *(event(i, FOLLOW, f"u{i}", "ann") for i in range(1, 200)))
+        known: list[int] = []
+        tell = self.directory._register
+
+        def note(link: object, message: Message) -> None:
+            if message["address"] == "followers":
+                known.append(second.graph.edges)
+            tell(link, message)  # type: ignore[arg-type]
+
+        with mock.patch.object(self.directory, "_register", note):
+            second = await self.followers("--name", "f2")
+            await self.registered(2)
+        self.assertEqual(known[0], first.graph.edges)
+        self.assertEqual(edges(second.graph), edges(first.graph))
+
+    async def test_what_each_had_alone_both_have_when_they_meet(self) -> None:
+        first = await self.followers("--name", "f1")
+        second = await self.serve(Followers, "--name", "f2")  # without the directory
+        await self.registered()
+        await self.take(first, event(1, JOIN, "dora"))
+        outbox = await self.open(second.port, "outbox")
+        outbox.send(event(1, JOIN, "eve"), event(2, UNFOLLOW, "ann", "bob"))
+        await outbox.expect("ack", seq=2)
+        third = await self.followers("--name", "f3")
+        await self.registered(2)
+        fake = await self.open(self.directory.port, "f2")
+        fake.send(register("replica", "f2", second.port, policy="ordered"))
+        for service in (first, third):
+            await until(lambda s=service: {"dora", "eve"} <= set(s.graph.names), "they meet")  # type: ignore[misc]
+            self.assertEqual(service.graph.follows("ann"), [])
+
+    async def test_one_that_was_frozen_serves_when_it_has_caught_up(self) -> None:
+        first, second = await self.two()
+        services = self.directory._services
+        with (
+            self.assertLogs("barker.process.node", "WARNING"),
+            mock.patch.object(Followers, "subscribe", lambda *_: None),
+        ):
+            with mock.patch.object(first, "announcements", list):
+                self.thaw(first)  # it is cut off from everybody
+                await until(lambda: list(services["replica"]) == ["f2"], "it is given up")
+                await until(lambda: not second._replicas.others, "the other has heard that")
+                await self.take(second, event(1, JOIN, "dora"))
+            first.announce()
+            await until(lambda: len(services["replica"]) == 2, "it is there again")
+            self.assertEqual(list(services["followers"]), ["f2"])  # whom it has not heard yet
+        for link in [x for x in second.links if x.peer["name"] == "f1"]:
+            link.abort()
+        await self.registered(2)
+        self.assertIn("dora", first.graph)
+
+    async def test_nobody_takes_itself_for_the_only_one_when_all_begin_again(self) -> None:
+        """The directory, too: it can name nobody, if all wait to be told of the others first."""
+        self.patch(directory, "SETTLE_S", 0.3)
+        first = await self.followers("--name", "f1")
+        await self.registered()
+        await self.take(first, event(1, JOIN, "dora"))
+        complete: list[bool] = []
+        serve = Followers.serve
+
+        def note(service: Followers, address: str, policy: str) -> None:
+            if address == "followers":
+                complete.append("dora" in service.graph)
+            serve(service, address, policy)
+
+        with (
+            mock.patch.object(Followers, "serve", note),
+            self.assertLogs("barker.process.node", "WARNING"),
+        ):
+            self.thaw(self.directory)
+            self.thaw(first)
+            await self.followers("--name", "f2")
+            await self.registered(2)
+        self.assertEqual(complete, [True, True])
+
+    @staticmethod
+    def thaw(service: Service) -> None:
+        """As after a frost."""
+        service._last_tick -= 3 * service.heartbeat_s
+        service._tick()
+
+
+class Reader(Feed[Graph]):
+    def __init__(self, node: Node) -> None:
+        super().__init__(node, Graph)
+        self.replacements = 0
+        self.heard: list[graph.Change] = []
+
+    def replaced(self) -> None:
+        self.replacements += 1
+
+    def changed(self, changes: Sequence[graph.Change]) -> None:
+        self.heard += changes
+
+
+class Manifold(Guest):
+    """A node that keeps a copy."""
+
+    async def started(self) -> None:
+        self.feed = Reader(self)
+
+
+class FeedTest(FollowersTest):
+    """The reader's side, across failovers."""
+
+    async def keeper(self) -> Manifold:
+        args = copy.copy(self.directory.args)
+        args.directory = ("127.0.0.1", self.directory.port)
+        node = await self.enterAsyncContext(Manifold(args).running())
+        await until(lambda: node.feed.complete, "it has a copy")
+        return node
+
+    async def test_a_copy_goes_on_over_a_break(self) -> None:
+        service = await self.followers()
+        reader = (await self.keeper()).feed
+        for link in list(reader.peers.values()):
+            link.abort()
+        await self.take(service, event(1, JOIN, "dora"))
+        await until(lambda: "dora" in reader.held, "it has heard of it")
+        self.assertEqual(reader.replacements, 1, "no second snapshot was needed")
+        self.assertEqual(reader.heard, [("dora", "", True)])
+
+    async def test_a_copy_outlives_the_service_and_goes_on_with_the_next_one(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            port = self.directory.port
+            first = await stack.enter_async_context(
+                serving(Followers, self.folder, "--name", "f1", directory=port)
+            )
+            reader = (await self.keeper()).feed
+            await self.take(first, event(1, JOIN, "dora"))
+            await until(lambda: "dora" in reader.held, "it has heard of it")
+        await until(lambda: not reader.peers, "nobody is there")
+        self.assertIn("dora", reader.held)
+        second = await self.followers("--name", "f2")
+        await until(lambda: reader.replacements == 2, "another epoch, another snapshot")
+        self.assertEqual(edges(reader.held), edges(second.graph))
+
+    async def test_the_last_copy_counts_until_the_next_one_is_complete(self) -> None:
+        self.patch(graph, "PIECE_SIZE", 2)
+        await self.followers("--name", "f1")
+        await self.registered()
+        reader = (await self.keeper()).feed
+        held = reader.held
+        place = reader._place
+        link = next(iter(reader.peers.values()))
+        reader.on_subscribed(
+            link, {"address": "graph", "epoch": "cd" * 8, "serial": 7, "last": 7, "history": 0}
+        )
+        piece = {"kind": "graph", "more": True, "users": {"zoe": {}}}
+        reader.on_message(link, {"serial": 0, "parsed": piece, "epoch": "cd" * 8})
+        self.assertIs(reader.held, held)
+        self.assertFalse(place.caught_up)
+        reader.on_message(link, {"serial": 7, "parsed": {**piece, "more": False}})
+        self.assertEqual(list(reader.held.names), ["zoe"])
+        self.assertTrue(place.caught_up)

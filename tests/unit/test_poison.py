@@ -1,0 +1,77 @@
+"""Poison: a body that ends one link after the other is found and refused."""
+
+import unittest
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+from barker.bizlogic import Targets
+from barker.delivery import poison
+from barker.delivery.poison import ATTEMPTS, Suspects
+from barker.wire import protocol
+from barker.wire.protocol import BadMessage
+from tests.unit.test_bizlogic import BizLogicTest
+
+
+class Bug(Exception):
+    """What no check foresaw."""
+
+
+class PoisonTest(BizLogicTest):
+    """A bark that raises in every bizlogic that touches it."""
+
+    @contextmanager
+    def poisonous(self, text: str) -> Iterator[None]:
+        real = Targets.of
+
+        def of(targets: Targets, author: str, content: str) -> tuple[str, ...]:
+            if content == text:
+                raise Bug(text)
+            return real(targets, author, content)
+
+        with mock.patch.object(Targets, "of", of), self.assertLogs("barker", "ERROR"):
+            yield
+
+    async def test_after_a_few_links_it_is_refused_for_good_and_the_rest_goes_on(self) -> None:
+        with self.poisonous("aargh"):
+            for _ in range(ATTEMPTS):
+                outbox = await self.open(self.biz.port, "outbox")
+                outbox.send(self.put(1, "ann", "aargh"), self.put(2, "ann"))
+                self.assertIsNone(await outbox.heard())
+            outbox = await self.open(self.biz.port, "outbox")
+            outbox.send(self.put(1, "ann", "aargh"), self.put(2, "ann"))
+            refusal = await outbox.expect("refuse", seq=1, code=protocol.FAILED)
+            self.assertIn("Bug('aargh')", refusal["reason"])
+            for inbox in self.links.values():
+                inbox.send({"op": "ack", "seq": 1})
+            self.assertEqual(await outbox.up_to_ack(2), [])
+
+    async def test_a_bark_with_nobody_to_receive_it_is_acked_at_once(self) -> None:
+        with mock.patch.object(Targets, "of", lambda *_: ()):
+            self.outbox.send(self.put(1, "ann"), self.put(2, "bob"))
+            self.assertEqual(await self.outbox.up_to_ack(2), [])
+            self.assertEqual(len(self.biz._inboxes), 0)
+        for inbox in self.links.values():
+            self.assertEqual(await inbox.before_pong(), [])
+
+
+class SuspectsTest(unittest.TestCase):
+    def test_only_the_body_that_ended_links_is_refused_and_only_then(self) -> None:
+        suspects = Suspects()
+        self.assertFalse(suspects)
+        for _ in range(ATTEMPTS):
+            suspects.check(b"a")
+            suspects.blame(b"a", Bug("x"))
+        self.assertTrue(suspects)
+        suspects.check(b"b")
+        with self.assertRaises(BadMessage) as caught:
+            suspects.check(b"a")
+        self.assertEqual(caught.exception.code, protocol.FAILED)
+        self.assertNotIn(protocol.FAILED, protocol.RETRYABLE)
+
+    def test_memory_is_bounded(self) -> None:
+        with mock.patch.object(poison, "MAX_SUSPECTS", 10):
+            suspects = Suspects()
+            for n in range(100):
+                suspects.blame(b"%d" % n, Bug("x" * 1000))
+                self.assertLessEqual(len(suspects._ended), 10)

@@ -1,0 +1,71 @@
+"""Ages: how long the oldest entry of a queue has waited, from a bounded number of marks."""
+
+import random
+import unittest
+from collections import deque
+
+from barker.manifold.push import Ages
+
+
+class AgesTest(unittest.TestCase):
+    """Against a queue that knows the time of each entry."""
+
+    def test_nothing_waits_at_first_and_at_last(self) -> None:
+        ages = Ages()
+        self.assertIsNone(ages.oldest)
+        ages.added(3, 1.0)
+        self.assertEqual(ages.oldest, 1.0)
+        ages.settled(3)
+        self.assertIsNone(ages.oldest)
+
+    def test_an_entry_that_comes_later_does_not_inherit_the_age_of_one_before(self) -> None:
+        ages = Ages()
+        ages.added(1, 0.0)
+        ages.added(4, 3600.0)  # one batch of three
+        ages.settled(1)
+        self.assertEqual(ages.oldest, 3600.0)
+
+    def test_it_is_never_too_young_and_at_most_a_grain_too_old(self) -> None:
+        dice = random.Random(4)
+        ages, truth = Ages(grain=0.1), deque[float]()
+        now, added, settled = 0.0, 0, 0
+        for _ in range(20_000):
+            now += dice.expovariate(20)
+            if dice.random() < 0.5:
+                count = dice.randrange(1, 20)
+                added += count
+                truth.extend([now] * count)
+                ages.added(added, now)
+            else:
+                count = dice.randint(0, min(len(truth), 30))
+                settled += count
+                for _ in range(count):
+                    truth.popleft()
+                ages.settled(settled)
+            if truth:
+                assert ages.oldest is not None
+                self.assertLessEqual(ages.oldest, truth[0])
+                self.assertLess(truth[0] - ages.oldest, 0.1)
+            else:
+                self.assertIsNone(ages.oldest)
+
+    def test_a_queue_that_nobody_empties_costs_a_bounded_number_of_marks(self) -> None:
+        ages = Ages(grain=0.1, max_marks=64)
+        for second in range(10_000):
+            ages.added(second + 1, float(second))
+        self.assertEqual(ages.oldest, 0.0)
+        self.assertLessEqual(len(ages._marks), 65)
+        ages.settled(7000)
+        assert ages.oldest is not None
+        self.assertLessEqual(ages.oldest, 7000.0)
+        self.assertGreater(ages.oldest, 6500.0)
+
+    def test_the_peak_is_that_of_the_second(self) -> None:
+        ages = Ages()
+        ages.added(10, 0.0)
+        ages.settled(8)
+        self.assertEqual(ages.peak, 10)
+        ages.new_second()
+        self.assertEqual(ages.peak, 2)
+        ages.added(11, 0.2)
+        self.assertEqual(ages.peak, 3)

@@ -1,0 +1,1076 @@
+"""Recovery: what a manifold has acked is there after kill -9, after damage, and on a full disk.
+
+What kill -9 leaves is what the kernel has been given. So most tests copy the folder of a living
+manifold, do to the copy what the title says, and bring up another manifold on it. They drive the
+real objects over the real files, without sockets; `tests.system.test_recovery` has real kills.
+"""
+
+import contextlib
+import functools
+import json
+import logging
+import os
+import pathlib
+import random
+import shutil
+import tempfile
+import time
+import unittest
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+from unittest import mock
+
+from barker import inbox, outbox
+from barker.delivery.duplicates import Duplicates
+from barker.disk import files
+from barker.disk.journal import Journal
+from barker.disk.users import DOGS, PEOPLE, World
+from barker.inbox import Inbox
+from barker.manifold import cleaning, intake
+from barker.manifold.intake import Manifold
+from barker.manifold.timelines import Moving
+from barker.outbox import Outbox
+from barker.process import peers
+from barker.process.node import Node
+from barker.process.service import service_parser
+from barker.routing.routes import ORDERED, Target
+from barker.wire import messages, protocol, strictjson
+from barker.wire.messages import (
+    addresses_json,
+    decode,
+    decode_record,
+    encode,
+    put_line,
+    puts_in,
+    puts_line,
+    stamped,
+)
+from tests.tools.fakes import FakeDialer, FakeLink
+from tests.tools.fleet import SLOW, run_to_its_end
+from tests.tools.wireclient import bark, one_by_one, put
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+AnyManifold = TypeVar("AnyManifold", bound="Manifold[Any]")
+Message = dict[str, Any]
+ORIGIN = "ab" * 8
+OTHER = "cd" * 8
+
+
+class Peer(FakeLink):
+    """A link to a manifold that has no sockets; it numbers what it puts."""
+
+    def __init__(self, name: str = "peer") -> None:
+        super().__init__(name)
+        self.pongs = self.seq = 0
+
+    def take_each(self) -> list[Message]:
+        """The messages that were sent since the last time, each alone, bodies as they mean."""
+        taken: list[Message] = []
+        for message in self.take():
+            if message["op"] == "messages":
+                taken += one_by_one({**message, "bodies": message["parsed"]})
+            else:
+                body = {"body": message["parsed"]} if "parsed" in message else {}
+                taken.append({n: v for n, v in {**message, **body}.items() if n != "parsed"})
+        return taken
+
+    def numbered(self, *puts: Message) -> list[Message]:
+        """The same puts with the next numbers of this link."""
+        self.seq += len(puts)
+        return [{**p, "seq": self.seq - len(puts) + i} for i, p in enumerate(puts, start=1)]
+
+
+def decoded(message: Message) -> Message:
+    head = {name: value for name, value in message.items() if name != "body"}
+    return decode(encode(**head, body=strictjson.dumps(message["body"])))
+
+
+class RecoveryTest(unittest.TestCase):
+    """Manifolds on files, without sockets."""
+
+    def setUp(self) -> None:
+        self.root = self.new_folder()
+        self.timers: list[Any] = []
+        self.dialers: list[FakeDialer] = []
+        self.patch(peers, "Dialer", FakeDialer)
+        self.clock = 0.0
+        self.patch(Node, "now", staticmethod(lambda: self.clock))
+        self.patch(Node, "later", lambda node, delay_s, work: self.timers.append(work))
+        self.links: dict[Node, Peer] = {}
+        names = [*PEOPLE, *DOGS, *(f"quiet{i}" for i in range(150))]
+        world = World({name: [] for name in names})
+        self.patch(files, "world", lambda folder: world)
+
+    def patch(self, where: object, name: str, value: object) -> None:
+        self.enterContext(mock.patch.object(where, name, value))
+
+    def small_journals(self, segment_bytes: int, kept_bytes: int) -> None:
+        small = functools.partial(Journal, segment_bytes=segment_bytes)
+        self.patch(intake, "Journal", small)
+        self.patch(outbox, "KEPT_BYTES", kept_bytes)
+        self.patch(cleaning, "KEPT_BYTES", kept_bytes)
+
+    def new_folder(self) -> pathlib.Path:
+        return pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+    # --- processes, so to speak ---
+
+    def begin(
+        self, kind: type[AnyManifold], root: pathlib.Path | None = None, *argv: str
+    ) -> AnyManifold:
+        """A manifold that has recovered from its folder and can serve."""
+        argv = ("--state", str(root or self.root), *argv)
+        manifold = kind(service_parser(kind, "test", None).parse_args(argv))
+        manifold.name = kind.__name__.lower()
+        manifold.dialers = self.dialers  # type: ignore[attr-defined]
+        run_to_its_end(manifold.prepare())
+        self.addCleanup(manifold.journal.close)
+        self.links[manifold] = Peer()
+        manifold.link_up(self.links[manifold])  # type: ignore[arg-type]
+        return manifold
+
+    def inbox(self, *argv: str) -> Inbox:
+        return self.begin(Inbox, None, *argv)
+
+    def outbox(self, *argv: str) -> Outbox:
+        return self.begin(Outbox, None, *argv)
+
+    def folder(self, manifold: "Manifold[Any]", root: pathlib.Path | None = None) -> pathlib.Path:
+        return (root or self.root) / "journal" / manifold.name
+
+    def copy(self, manifold: "Manifold[Any]") -> pathlib.Path:
+        """A state folder with what kill -9 would leave of it now."""
+        return self.copy_of(manifold, self.root)
+
+    def copy_of(self, manifold: "Manifold[Any]", root: pathlib.Path) -> pathlib.Path:
+        other = self.new_folder()
+        shutil.copytree(self.folder(manifold, root), self.folder(manifold, other))
+        return other
+
+    def again(self, manifold: AnyManifold, *argv: str) -> AnyManifold:
+        """Killed and started anew, so to speak."""
+        return self.begin(type(manifold), self.copy(manifold), *argv)
+
+    def stopped_and_again(self, manifold: AnyManifold, *argv: str) -> AnyManifold:
+        """The same after a stop in good order."""
+        manifold.journal.close()
+        return self.again(manifold, *argv)
+
+    def size(self, manifold: "Manifold[Any]") -> int:
+        return sum(p.stat().st_size for p in self.folder(manifold).glob("*.log"))
+
+    # --- talking to them ---
+
+    def say(
+        self, manifold: "Manifold[Any]", *puts: Message, link: Peer | None = None
+    ) -> list[Message]:
+        """These puts as one batch; everything that is said in return."""
+        link = link or self.links[manifold]
+        link.pongs = link.pings  # it has heard all that was said before
+        self.clock += 1.0  # after a pause, so that it is acked at once
+        for message in link.numbered(*puts):
+            manifold.on_put(link, decoded(message))  # type: ignore[arg-type]
+        manifold.batch_end(link)  # type: ignore[arg-type]
+        return link.take_each()
+
+    def assertAcked(self, said: list[Message]) -> None:
+        self.assertEqual([m["op"] for m in said], ["ack"], said)
+
+    def fill(self, manifold: Inbox, numbers: Sequence[int], *users: str) -> None:
+        to = [f"inbox/{u}" for u in users or ["ark3"]]
+        puts = [put(0, to, bark("rdl", str(n), at=n), origin=ORIGIN, n=n) for n in numbers]
+        self.assertAcked(self.say(manifold, *puts))
+
+    def read(self, manifold: Inbox, user: str = "ark3", **fields: object) -> list[Message]:
+        """What a reader gets who subscribes now, without what says that it is subscribed."""
+        link = Peer("reader")
+        manifold.link_up(link)  # type: ignore[arg-type]
+        fields = {"history": 10**6, "window": 4096, **fields}
+        message = {"op": "subscribe", "address": f"inbox/{user}", **fields}
+        manifold.subscribe(link, message)  # type: ignore[arg-type]
+        subscribed, *messages = link.take_each()
+        self.assertEqual(subscribed["op"], "subscribed")
+        manifold.link_down(link)  # type: ignore[arg-type]
+        return messages
+
+    def ids(self, manifold: Inbox, user: str = "ark3", **fields: object) -> list[int]:
+        return [int(m["body"]["id"]) for m in self.read(manifold, user, **fields)]
+
+    def bizlogic(self, manifold: Outbox, name: str = "biz") -> FakeLink:
+        """There is a bizlogic from now on; the link to it."""
+        targets = [Target(name, "127.0.0.1", 9, 1)]
+        manifold.routes.update("bizlogic", ORDERED, targets)
+        for changed in manifold._watched["bizlogic"]:
+            changed()
+        link = FakeLink(name)
+        manifold._push.link_up(link)  # type: ignore[arg-type]
+        return link
+
+    def pushed(self, link: FakeLink) -> list[tuple[int, str]]:
+        """Counter and id of what came over that link since the last time."""
+        return [(p.n, p.fields["id"]) for p in link.take_puts()]
+
+    def settle(self, manifold: Outbox, link: FakeLink, seq: int) -> None:
+        """It is acked, and the journal has heard of it."""
+        manifold._push.on_ack(link, {"op": "ack", "seq": seq})  # type: ignore[arg-type]
+        self.fire()
+
+    def fan_out(self, manifold: Outbox, receiver: Inbox) -> None:
+        """All that the outbox pushes comes to the inbox of ark3."""
+        pushed = self.bizlogic(manifold).take_puts()
+        puts = [put(0, ["inbox/ark3"], m.fields, origin=m.origin, n=m.n) for m in pushed]
+        self.assertAcked(self.say(receiver, *puts))
+
+    def fire(self) -> None:
+        timers, self.timers = self.timers, []
+        for work in timers:
+            work()
+
+    def barks(self, *ids: str) -> list[Message]:
+        return [put(0, ["outbox/ark3"], bark("ark3", id_)) for id_ in ids]
+
+
+class OutboxRecovery(RecoveryTest):
+    def test_promise_1_what_was_acked_is_pushed_after_a_kill_in_order_before_anything_new(
+        self,
+    ) -> None:
+        before = self.outbox()
+        self.assertAcked(self.say(before, *self.barks("a", "b", "c")))
+        self.assertAcked(self.say(before, *self.barks("d")))
+        after = self.again(before)
+        self.assertAcked(self.say(after, *self.barks("e")))
+        pushed = self.bizlogic(after).take_puts()
+        self.assertEqual([m.fields["id"] for m in pushed], ["a", "b", "c", "d", "e"])
+        # What was stamped keeps its stamp. What is new is stamped in a new epoch, because nobody
+        # can say which counters the journal has lost with its end.
+        self.assertEqual([m.origin for m in pushed], [before.epoch] * 4 + [after.epoch])
+        self.assertNotEqual(after.epoch, before.epoch)
+
+    def test_after_a_stop_in_good_order_it_is_the_same(self) -> None:
+        before = self.outbox()
+        self.assertAcked(self.say(before, *self.barks("a")))
+        after = self.stopped_and_again(before)
+        self.assertAcked(self.say(after, *self.barks("b")))
+        pushed = self.bizlogic(after).take_puts()
+        self.assertEqual([m.origin for m in pushed], [before.epoch, after.epoch])
+        self.assertNotEqual(after.epoch, before.epoch)
+
+    def test_promise_1_a_power_cut_at_any_record_costs_nothing_that_is_acked_later(self) -> None:
+        """Without --fsync its end is lost; the counters in it were seen, and stay theirs."""
+        before, receiver = self.outbox(), self.inbox()
+        self.say(before, *self.barks("1", "2", "3", "4"))
+        self.fan_out(before, receiver)
+        (path,) = self.folder(before).glob("*.log")
+        whole = path.read_bytes()
+        ends = [i + 1 for i, byte in enumerate(whole) if byte == 0x0A]
+        shown = [1, 2, 3, 4]
+        for end in [0, *ends]:
+            root = self.copy(before)
+            (self.folder(before, root) / path.name).write_bytes(whole[:end])
+            after = self.begin(Outbox, root)
+            new = str(100 + end)
+            self.assertAcked(self.say(after, *self.barks(new)))
+            self.fan_out(after, receiver)
+            shown.append(int(new))
+            self.assertEqual(self.ids(receiver), shown, end)
+
+    def test_what_was_settled_is_not_pushed_again_and_its_counters_are_not_given_away(self) -> None:
+        before = self.outbox()
+        self.say(before, *self.barks("a", "b", "c"))
+        biz = self.bizlogic(before)
+        self.settle(before, biz, 2)
+        after = self.again(before)
+        self.assertEqual(len(after._push), 1)
+        self.say(after, *self.barks("d"))
+        self.assertEqual(self.pushed(self.bizlogic(after)), [(3, "c"), (4, "d")])
+
+    def test_an_ack_that_was_not_noted_yet_costs_a_repetition_and_no_more(self) -> None:
+        before = self.outbox()
+        self.say(before, *self.barks("a", "b"))
+        biz = self.bizlogic(before)
+        before._push.on_ack(biz, {"op": "ack", "seq": 1})  # type: ignore[arg-type]
+        self.assertEqual(self.pushed(self.bizlogic(self.again(before))), [(1, "a"), (2, "b")])
+
+    def test_all_settled_at_a_clean_stop_leaves_nothing_to_push(self) -> None:
+        before = self.outbox()
+        self.say(before, *self.barks("a"))
+        before._push.on_ack(self.bizlogic(before), {"op": "ack", "seq": 1})  # type: ignore[arg-type]
+        run_to_its_end(before.stopping())
+        self.assertEqual(self.pushed(self.bizlogic(self.outbox())), [])
+
+    def test_what_was_said_before_the_kill_is_known_after_it(self) -> None:
+        before = self.outbox()
+        self.say(before, *self.barks("a", "b"))
+        after = self.again(before)
+        self.assertAcked(self.say(after, *self.barks("b", "a", "c")))
+        pushed = self.pushed(self.bizlogic(after))
+        self.assertEqual(pushed, [(1, "a"), (2, "b"), (3, "c")])
+
+    def test_what_was_refused_for_good_is_settled(self) -> None:
+        before = self.outbox()
+        self.say(before, *self.barks("a", "b"))
+        biz = self.bizlogic(before)
+        refusal = {"seq": 1, "code": "bad-message", "reason": "no", "addresses": ["bizlogic"]}
+        with self.assertLogs("barker", "ERROR"):
+            before._push.on_refuse(biz, refusal)  # type: ignore[arg-type]
+        self.fire()
+        self.assertEqual(self.pushed(self.bizlogic(self.again(before))), [(2, "b")])
+
+    def test_promise_1_what_was_put_off_is_not_taken_for_settled(self) -> None:
+        before = self.outbox()
+        self.say(before, *self.barks("a", "b", "c", "d"))
+        biz = self.bizlogic(before)
+        refusal = {"seq": 1, "code": "full", "reason": "later", "addresses": ["bizlogic"]}
+        before._push.on_refuse(biz, refusal)  # type: ignore[arg-type]
+        self.settle(before, biz, 3)  # and then a is asked again, behind d
+        for seq in (3, 4):
+            self.settle(before, biz, seq)
+            pushed = self.pushed(self.bizlogic(self.again(before)))
+            self.assertIn("a", [id_ for _, id_ in pushed])
+        self.settle(before, biz, 5)
+        self.assertEqual(self.pushed(self.bizlogic(self.again(before))), [])
+
+    def test_counters_of_what_the_disk_has_refused_are_free_again(self) -> None:
+        """Behind too wide a hole, an inbox would take what comes late for something long gone."""
+        fault = OSError(28, "No space left on device")
+        for undone in (True, False):
+            with self.subTest(undone=undone):
+                self.root = self.new_folder()
+                manifold = self.outbox()
+                self.assertAcked(self.say(manifold, *self.barks("a", "b")))
+                manifold.journal.undone = undone
+                for _ in range(3):
+                    with (
+                        mock.patch.object(manifold.journal, "append", side_effect=fault),
+                        self.assertLogs("barker", "ERROR"),
+                    ):
+                        said = self.say(manifold, *self.barks("c", "d", "e"))
+                    self.assertEqual([m["op"] for m in said], ["refuse"] * 3 + ["ack"])
+                self.assertAcked(self.say(manifold, *self.barks("c", "d")))
+                # What may be in the file after all must not share its counter with another.
+                first = 3 if undone else 12
+                pushed = self.pushed(self.bizlogic(manifold))
+                self.assertEqual(pushed, [(1, "a"), (2, "b"), (first, "c"), (first + 1, "d")])
+
+    def test_counters_go_on_behind_what_damage_has_taken(self) -> None:
+        before = self.outbox()
+        self.say(before, *self.barks("a", "b", "c"))
+        self.settle(before, self.bizlogic(before), 3)
+        root = self.copy(before)
+        (path,) = self.folder(before, root).glob("*.log")
+        path.write_bytes(path.read_bytes().replace(b'"id":"c"', b'"id":"x"'))
+        with self.assertLogs("barker", "WARNING"):
+            damaged = self.begin(Outbox, root)
+        self.assertNotEqual(damaged.epoch, before.epoch)
+        self.assertAcked(self.say(damaged, *self.barks("d")))
+        after = self.begin(Outbox, self.copy_of(damaged, root))
+        self.assertEqual([id_ for _, id_ in self.pushed(self.bizlogic(after))], ["d"])
+
+    def test_a_tail_torn_anywhere_loses_nothing_that_was_acked(self) -> None:
+        before = self.outbox()
+        self.say(before, *self.barks("a", "b"))
+        acked = self.size(before)
+        self.say(before, *self.barks("c"))  # the kill comes while this is written
+        root = self.copy(before)
+        (path,) = self.folder(before, root).glob("*.log")
+        whole = path.read_bytes()
+        for end in range(acked, len(whole) + 1):
+            shutil.rmtree(self.folder(before, root))
+            path.parent.mkdir()
+            path.write_bytes(whole[:end])
+            with self.quiet():
+                after = self.begin(Outbox, root)
+            ids = [id_ for _, id_ in self.pushed(self.bizlogic(after))]
+            self.assertEqual(ids, ["a", "b", "c"] if end == len(whole) else ["a", "b"], end)
+            self.assertNotEqual(after.epoch, before.epoch)
+            after.journal.close()
+
+    @contextlib.contextmanager
+    def quiet(self) -> Iterator[None]:
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
+
+    def test_damage_in_any_record_costs_that_record_and_the_epoch(self) -> None:
+        before = self.outbox()
+        ids = ["a", "b", "c", "d"]
+        for id_ in ids:
+            self.say(before, *self.barks(id_))
+        for lost in ids:
+            root = self.copy(before)
+            (path,) = self.folder(before, root).glob("*.log")
+            path.write_bytes(path.read_bytes().replace(b'"id":"%b"' % lost.encode(), b'"id":"?"'))
+            with self.assertLogs("barker.disk.journal", "WARNING"):
+                after = self.begin(Outbox, root)
+            self.assertNotEqual(after.epoch, before.epoch)
+            left = [i for i in ids if i != lost]
+            self.say(after, *self.barks("e"))
+            pushed = self.bizlogic(after).take_puts()
+            self.assertEqual([p.fields["id"] for p in pushed], [*left, "e"])
+            self.assertEqual([p.origin for p in pushed], [before.epoch] * 3 + [after.epoch])
+
+    def test_a_record_that_makes_no_sense_is_reported_and_passed_over(self) -> None:
+        for line in (b"{}", b"[]", b"1", b"nonsense", b'{"op":"put"}', b'{"op":"ack","seq":"x"}'):
+            with self.subTest(line):
+                before = self.outbox()
+                self.say(before, *self.barks("a"))
+                before.journal.append([line])
+                self.say(before, *self.barks("b"))
+                with self.quiet():
+                    after = self.again(before)
+                ids = [id_ for _, id_ in self.pushed(self.bizlogic(after))]
+                self.assertEqual(ids, ["a", "b"])
+                before.journal.close()
+                shutil.rmtree(self.folder(before))
+
+    def test_promise_5_the_journal_is_bounded_by_what_is_owed_and_what_may_be_kept(self) -> None:
+        self.small_journals(segment_bytes=10_000, kept_bytes=40_000)
+        manifold = self.outbox()
+        biz = self.bizlogic(manifold)
+        dice = random.Random(5)
+        said = settled = written = 0
+        record = 200
+        for _ in range(600):
+            count = dice.randint(1, 20)
+            ids = [f"b{said + i}" for i in range(count)]
+            self.assertAcked(self.say(manifold, *self.barks(*ids)))
+            said, written = said + count, written + count * record
+            biz.take_puts()
+            if dice.random() < 0.6:
+                settled = dice.randint(settled, said)
+                self.settle(manifold, biz, settled)
+            bound = (said - settled) * record + 40_000 + 3 * 10_000
+            self.assertLessEqual(self.size(manifold), bound)
+        self.assertGreater(written, 10 * 80_000)
+        settled = max(settled, said - 7)
+        self.settle(manifold, biz, settled)
+        left = [id_ for _, id_ in self.pushed(self.bizlogic(self.again(manifold)))]
+        self.assertEqual(left, [f"b{i}" for i in range(settled, said)])
+
+
+class InboxRecovery(RecoveryTest):
+    def test_histories_and_serials_are_back(self) -> None:
+        before = self.inbox()
+        self.fill(before, range(1, 31))
+        after = self.stopped_and_again(before)
+        self.assertEqual(self.ids(after), list(range(1, 31)))
+        self.assertEqual(self.ids(after, history=3), [28, 29, 30])
+        self.fill(after, [31])
+        (message,) = self.read(after, epoch=after.epoch, after=30)
+        self.assertEqual((message["serial"], message["epoch"]), (31, after.epoch))
+
+    def test_no_serial_of_an_epoch_is_given_twice_not_even_after_a_stop_in_good_order(self) -> None:
+        before = self.inbox()
+        self.fill(before, range(1, 31))
+        after = self.stopped_and_again(before)
+        self.assertNotEqual(after.epoch, before.epoch)
+        # A reader of the epoch before gets all there is, and drops what it knows.
+        self.assertEqual(self.ids(after, epoch=before.epoch, after=30), list(range(1, 31)))
+
+    def test_after_a_kill_a_reader_gets_the_whole_history_since_nobody_knows_what_it_has(
+        self,
+    ) -> None:
+        before = self.inbox()
+        self.fill(before, range(1, 31))
+        after = self.again(before)
+        self.assertNotEqual(after.epoch, before.epoch)
+        self.assertEqual(self.ids(after, epoch=before.epoch, after=27), list(range(1, 31)))
+        self.assertEqual(self.ids(after, history=3), [28, 29, 30])
+
+    def test_promise_1_a_power_cut_at_any_record_hides_nothing_that_comes_later(self) -> None:
+        """Without --fsync its end is lost; a reader has seen it, and misses nothing new."""
+        before = self.inbox()
+        for n in range(1, 9):
+            self.fill(before, [n])
+        (path,) = self.folder(before).glob("*.log")
+        whole = path.read_bytes()
+        ends = [i + 1 for i, byte in enumerate(whole) if byte == 0x0A]
+        for end in [0, *ends]:
+            root = self.copy(before)
+            (self.folder(before, root) / path.name).write_bytes(whole[:end])
+            after = self.begin(Inbox, root)
+            self.fill(after, range(101, 120))  # more than were lost, before the reader is back
+            shown = self.ids(after, epoch=before.epoch, after=8)
+            self.assertLessEqual({*range(101, 120)}, {*shown}, end)
+
+    def test_serials_go_on_when_most_of_the_history_is_gone(self) -> None:
+        before = self.inbox("--keep", "5")
+        self.fill(before, range(1, 31))
+        after = self.stopped_and_again(before, "--keep", "5")
+        self.fill(after, [31])
+        messages = self.read(after, epoch=after.epoch, after=27)
+        self.assertEqual([m["serial"] for m in messages], [28, 29, 30, 31])
+
+    def test_what_had_come_before_the_kill_is_dropped_after_it(self) -> None:
+        before = self.inbox()
+        self.fill(before, range(1, 6))
+        after = self.again(before)
+        self.fill(after, range(1, 8))  # what an outbox sends again
+        again = [put(0, ["inbox/ark3"], bark("rdl", "5"), origin=OTHER, n=1)]
+        self.assertAcked(self.say(after, *again))  # and what a client repeats elsewhere
+        self.assertEqual(self.ids(after), list(range(1, 8)))
+
+    def test_it_comes_again_for_those_alone_who_have_not_had_it(self) -> None:
+        before = self.inbox()
+        self.fill(before, [1], "ark3", "rhs")
+        after = self.again(before)
+        self.fill(after, [1], "ark3", "ace", "rhs")
+        self.assertEqual([self.ids(after, u) for u in ("ark3", "ace", "rhs")], [[1], [1], [1]])
+
+    def test_what_comes_again_after_its_key_has_gone_with_its_segment_is_late(self) -> None:
+        self.small_journals(segment_bytes=20_000, kept_bytes=30_000)
+        self.patch(inbox, "Duplicates", functools.partial(Duplicates, window=50))
+        before = self.inbox("--keep", "10")
+        for n in range(1, 1001, 10):
+            self.fill(before, range(n, n + 10))
+        after = self.again(before, "--keep", "10")
+        self.assertGreater(next(iter(after.journal.segments)), 1)
+        self.fill(after, [1, 1000])  # and a key that is still there is known
+        shown = {int(m["body"]["id"]): m.get("late") for m in self.read(after)}
+        self.assertEqual(shown, {1: True, **dict.fromkeys(range(992, 1001))})
+
+    def test_a_tail_torn_anywhere_loses_nothing_that_was_acked(self) -> None:
+        before = self.inbox()
+        self.fill(before, [1, 2])
+        acked = self.size(before)
+        self.fill(before, [3])
+        root = self.copy(before)
+        (path,) = self.folder(before, root).glob("*.log")
+        whole = path.read_bytes()
+        logging.disable(logging.CRITICAL)
+        self.addCleanup(logging.disable, logging.NOTSET)
+        for end in range(acked, len(whole) + 1):
+            shutil.rmtree(self.folder(before, root))
+            path.parent.mkdir()
+            path.write_bytes(whole[:end])
+            after = self.begin(Inbox, root)
+            # The reader has seen 1 and 2; whatever the epoch, it is shown all of the rest.
+            seen = {1, 2}
+            shown = [i for i in self.ids(after, epoch=before.epoch, after=2) if i not in seen]
+            self.assertEqual(shown, [3] if end == len(whole) else [], end)
+            self.fill(after, [3])
+            self.assertEqual(self.ids(after), [1, 2, 3])
+            after.journal.close()
+
+    def test_a_kill_between_any_two_records_leaves_all_before(self) -> None:
+        before = self.inbox()
+        for n in range(1, 9):
+            self.fill(before, [n], *["ark3", "rhs"][: 1 + n % 2])
+        (path,) = self.folder(before).glob("*.log")
+        whole = path.read_bytes()
+        ends = [i + 1 for i, byte in enumerate(whole) if byte == 0x0A]
+        self.assertEqual(len(ends), 9)
+        for count, end in enumerate(ends):
+            root = self.copy(before)
+            (self.folder(before, root) / path.name).write_bytes(whole[:end])
+            after = self.begin(Inbox, root)
+            self.assertEqual(self.ids(after), list(range(1, count + 1)))
+            self.assertEqual(self.ids(after, "rhs"), list(range(1, count + 1, 2)))
+
+    def test_damage_is_reported_and_readers_get_everything_else_once(self) -> None:
+        before = self.inbox()
+        for numbers in ([1, 2, 3], [4], [5, 6, 7, 8, 9]):
+            self.fill(before, numbers)
+        root = self.copy(before)
+        (path,) = self.folder(before, root).glob("*.log")
+        path.write_bytes(path.read_bytes().replace(b'"id":"4"', b'"id":"x"'))
+        with self.assertLogs("barker.disk.journal", "WARNING") as logs:
+            after = self.begin(Inbox, root)
+        self.assertIn("damaged", logs.output[0])
+        self.assertNotEqual(after.epoch, before.epoch)
+        rest = [1, 2, 3, 5, 6, 7, 8, 9]
+        self.assertEqual(self.ids(after), rest)
+        self.assertEqual(self.ids(after, epoch=before.epoch, after=9), rest)
+        serials = [m["serial"] for m in self.read(after)]
+        self.assertEqual(serials, sorted(set(serials)))
+        self.fill(after, [10])
+        self.assertEqual(self.ids(after, epoch=after.epoch, after=serials[-1]), [10])
+
+    def test_unstamped_barks_keep_their_order_of_counters(self) -> None:
+        before = self.inbox()
+        to = ["inbox/ark3"]
+        self.assertAcked(
+            self.say(before, put(0, to, bark("rdl", "1")), put(0, to, bark("rdl", "2")))
+        )
+        after = self.again(before)
+        self.assertAcked(self.say(after, put(0, to, bark("rdl", "3"))))
+        self.assertEqual(self.ids(after), [1, 2, 3])
+
+    def test_what_is_old_does_not_displace_what_is_new_not_even_after_a_restart(self) -> None:
+        before = self.inbox("--keep", "5")
+        self.fill(before, range(11, 16))
+        mark = self.old_mark()
+        old = [
+            put(0, ["inbox/ark3"], bark("rdl", str(n), at=n), **mark, origin=ORIGIN, n=n)
+            for n in range(1, 6)
+        ]
+        self.assertAcked(self.say(before, *old))
+        retained = sorted(self.ids(before))
+        self.assertEqual(retained, [1, 2, 3, 4, 5, 11, 12, 13, 14, 15])
+        self.assertEqual(sorted(self.ids(self.again(before, "--keep", "5"))), retained)
+
+    def old_mark(self) -> dict[str, bool]:
+        return {
+            name: True for name in ("old", "late") if name in {f.name for f in protocol.OPS["put"]}
+        }
+
+    def test_what_was_handed_over_is_known_when_it_is_handed_over_once_more(self) -> None:
+        self.patch(inbox, "Duplicates", functools.partial(Duplicates, window=50))
+        before = self.inbox()
+        self.fill(before, range(500, 600), "rhs")  # the origin is far ahead
+        old = put(0, ["inbox/ark3"], bark("rdl", "1"), **self.old_mark(), origin=ORIGIN, n=1)
+        self.assertAcked(self.say(before, old))
+        self.assertEqual(self.ids(before), [1])
+        after = self.again(before)
+        self.assertAcked(self.say(after, old))
+        self.assertEqual(self.ids(after), [1])
+
+    def hand_over(self, manifold: Inbox) -> None:
+        """Another one has taken over what is in the inbox of ark3."""
+        timeline = manifold._timelines["inbox/ark3"]
+        timeline.moving = Moving(timeline)
+        manifold._handed_over(timeline.moving)
+
+    def test_what_was_handed_over_is_new_when_it_comes_back(self) -> None:
+        before = self.inbox()
+        self.fill(before, range(1, 6))
+        self.hand_over(before)
+        for manifold in (self.again(before), self.stopped_and_again(before)):
+            self.assertEqual(self.ids(manifold), [])
+            back = [
+                {
+                    **put(0, ["inbox/ark3"], bark("rdl", str(n)), origin=ORIGIN, n=n),
+                    **self.old_mark(),
+                }
+                for n in range(1, 6)
+            ]
+            self.assertAcked(self.say(manifold, *back))
+            self.assertEqual(self.ids(manifold), list(range(1, 6)))
+            # And is known from then on, also if an outbox says it again.
+            self.fill(manifold, range(1, 6))
+            self.assertEqual(self.ids(manifold), list(range(1, 6)))
+
+    def test_what_was_handed_over_is_no_gap(self) -> None:
+        before = self.inbox()
+        self.fill(before, range(1, 6))
+        self.hand_over(before)
+        after = self.stopped_and_again(before)
+        self.fill(after, [6])
+        for place in (0, 3, 5):  # the new owner has what came behind it
+            said = self.read(after, epoch=after.epoch, after=place)
+            self.assertEqual([(m["op"], m.get("serial")) for m in said], [("message", 6)])
+
+    def test_nothing_that_anybody_may_say_keeps_it_from_starting_again(self) -> None:
+        self.small_journals(segment_bytes=3000, kept_bytes=3000)
+        before = self.inbox("--keep", "3")
+        odd = [
+            b'"x":"\\ud800"',
+            b'"x":1e999',
+            b'"x":-0.0,"x":1E2',
+            b'"x":' + b"9" * 4000,
+            b'"x":"' + b"\\u0000" * 50 + b'"',
+            b'"x":' + b"[" * 500 + b"]" * 500,
+            b'"x":' + b'{"y":' * 300 + b"1" + b"}" * 300,
+        ]
+        link = self.links[before]
+        taken = []
+        for n, extra in enumerate(odd, start=1):
+            body = b'{"id":"%d","user":"rdl","content":"x","at":1,%b}' % (n, extra)
+            line = put_line(n, b'["inbox/ark3"]', stamped(ORIGIN, n, body))
+            for form in (line, line.replace(b',"to"', b', "to"')):
+                with contextlib.suppress(protocol.ProtocolError):
+                    message = decode(form)
+                    link.seq += 1
+                    before.on_put(link, {**message, "seq": link.seq})  # type: ignore[arg-type]
+            before.batch_end(link)  # type: ignore[arg-type]
+            if not [m for m in link.take_each() if m["op"] == "refuse"]:
+                taken.append(n)
+        # All quiet now: while others go on, that timeline is written anew.
+        for n in range(1000, 1100):
+            self.fill(before, [n], "rhs")
+        with self.assertNoLogs("barker", "WARNING"):
+            after = self.stopped_and_again(before, "--keep", "3")
+        for message in (now := self.read(after)) + (then := self.read(before)):
+            del message["epoch"]
+        self.assertEqual(now, then)
+        self.assertTrue(taken)
+
+    # --- room on disk ---
+
+    def test_promise_5_the_journal_is_bounded_by_a_multiple_of_what_is_retained(self) -> None:
+        kept, segment, keep = 60_000, 10_000, 20
+        self.small_journals(segment_bytes=segment, kept_bytes=kept)
+        manifold = self.inbox("--keep", str(keep))
+        quiet = [f"quiet{i}" for i in range(150)]
+        n = 0
+        for user in quiet:  # each pins a segment of its own time
+            for _ in range(3):
+                n += 1
+                self.fill(manifold, [n], user)
+        peak = 0
+        for _ in range(400):
+            self.fill(manifold, range(n + 1, n + 21), "ark3", "rhs")
+            n += 20
+            peak = max(peak, self.size(manifold))
+        retained = (150 * 3 + 2 * keep) * 300
+        self.assertGreater(n * 250, 3 * peak)
+        self.assertLess(peak, kept + 3 * retained + 3 * segment)
+        after = self.again(manifold, "--keep", str(keep))
+        for i, user in enumerate(quiet):
+            self.assertEqual(self.ids(after, user), [3 * i + 1, 3 * i + 2, 3 * i + 3])
+        self.assertEqual(self.ids(after), list(range(n - keep + 1, n + 1)))
+        last = self.read(manifold, "quiet0")[-1]["serial"]
+        self.assertEqual(self.read(after, "quiet0")[-1]["serial"], last)
+
+    def test_promise_1_a_large_batch_is_whole_although_the_journal_is_cleaned_meanwhile(
+        self,
+    ) -> None:
+        self.small_journals(segment_bytes=30_000, kept_bytes=20_000)
+        manifold = self.inbox("--keep", "20")
+        for batch in range(12):
+            numbers = range(300 * batch + 1, 300 * batch + 301)
+            # The last ten of each batch are for another timeline, one that pins segments.
+            to = [
+                ["inbox/rhs"] if n % 300 > 290 or n % 300 == 0 else ["inbox/ark3"] for n in numbers
+            ]
+            puts = [
+                put(0, who, bark("rdl", str(n), at=n), origin=ORIGIN, n=n)
+                for n, who in zip(numbers, to, strict=True)
+            ]
+            self.assertAcked(self.say(manifold, *puts))
+            after = self.again(manifold, "--keep", "20")
+            for user in ("ark3", "rhs"):
+                mine, theirs = (
+                    [(m["serial"], m["body"]) for m in self.read(m, user)]
+                    for m in (after, manifold)
+                )
+                self.assertEqual(mine, theirs)
+
+    def test_promise_5_large_barks_are_not_written_anew_for_ever(self) -> None:
+        self.small_journals(segment_bytes=50_000, kept_bytes=100_000)
+        manifold = self.inbox("--keep", "20")
+        users = [f"u{i}" for i in range(40)]
+        text = "\N{DOG FACE}" * 280
+        written = 0
+        append = manifold.journal.append
+
+        def counted(lines: Sequence[bytes]) -> int:
+            nonlocal written
+            written += sum(map(len, lines))
+            return append(lines)
+
+        manifold.journal.append = counted  # type: ignore[method-assign]
+        n = 0
+
+        def go_on(count: int) -> int:
+            nonlocal n
+            came = 0
+            for _ in range(count):
+                n += 1
+                body = bark("rdl", str(n), text, n)
+                message = put(0, [f"inbox/{users[n % 40]}"], body, origin=ORIGIN, n=n)
+                came += len(json.dumps(body, ensure_ascii=False).encode())
+                self.assertAcked(self.say(manifold, message))
+            return came
+
+        go_on(40 * 20)  # every timeline is full
+        before = written
+        came = go_on(1000)
+        self.assertLess(written - before, 5 * came)
+        self.assertLess(self.size(manifold), 100_000 + 3 * 40 * 20 * 3500)
+
+    def test_an_emptied_timeline_does_not_give_its_serials_away_again(self) -> None:
+        self.small_journals(segment_bytes=3000, kept_bytes=6000)
+        before = self.inbox("--keep", "0")
+        self.fill(before, range(1, 6), "ark3")
+        for n in range(1000, 1200):
+            self.fill(before, [n], "rhs")
+        after = self.again(before, "--keep", "0")
+        self.assertEqual(after._timelines["inbox/ark3"].last, 5)
+
+    def test_a_disk_that_fills_up_while_it_is_cleaned_loses_nothing(self) -> None:
+        self.small_journals(segment_bytes=5000, kept_bytes=5000)
+        before = self.inbox("--keep", "5")
+        quiet = [f"quiet{i}" for i in range(30)]
+        for n, user in enumerate(quiet, start=1):
+            self.fill(before, [n], user)
+        dice = random.Random(3)
+        real = os.write
+
+        def write(file: int, data: bytes) -> int:
+            if dice.random() < 0.3:
+                raise OSError(28, "No space left on device")
+            return real(file, data)
+
+        logging.disable(logging.CRITICAL)
+        self.addCleanup(logging.disable, logging.NOTSET)
+        kept = []
+        with mock.patch.object(os, "write", write):
+            for n in range(100, 500):
+                said = self.say(
+                    before, put(0, ["inbox/rhs"], bark("rdl", str(n)), origin=ORIGIN, n=n)
+                )
+                if said[0]["op"] == "ack":
+                    kept.append(n)
+                else:
+                    self.assertEqual((said[0]["op"], said[0]["code"]), ("refuse", "full"))
+                    self.assertEqual(said[1]["op"], "ack")
+        after = self.again(before, "--keep", "5")
+        self.assertEqual(after.journal.damages, 0)
+        self.assertEqual(self.ids(after, "rhs"), kept[-5:])
+        for n, user in enumerate(quiet, start=1):
+            self.assertEqual(self.ids(after, user), [n])
+
+
+class ManyInOneRecord(RecoveryTest):
+    """A batch is a few records, each of many puts."""
+
+    def records(self, manifold: "Manifold[Any]", root: pathlib.Path | None = None) -> list[Message]:
+        """What is in all segments, headers left out."""
+        paths = sorted(self.folder(manifold, root).glob("*.log"))
+        lines = [line for path in paths for line in path.read_bytes().splitlines()]
+        records = [decode_record(line.partition(b" ")[2]) for line in lines]
+        return [r for r in records if r["op"] != "segment"]
+
+    def test_a_batch_is_as_many_records_as_it_has_handfuls(self) -> None:
+        manifold, outbox_ = self.inbox(), self.outbox()
+        self.fill(manifold, range(1, 2 * intake.HANDFUL + 2), "ark3", "rhs")
+        self.assertAcked(self.say(outbox_, *self.barks(*map(str, range(intake.HANDFUL + 1)))))
+        for kept, sizes in ((manifold, [128, 128, 1]), (outbox_, [128, 1])):
+            records = self.records(kept)
+            self.assertEqual([len([*puts_in(r)]) for r in records], sizes)
+            # Where they go on is said once.
+            self.assertEqual(["serials" in r for r in records[1:]], [False] * len(records[1:]))
+
+    def test_the_first_record_of_a_segment_with_something_for_a_timeline_has_its_serial(
+        self,
+    ) -> None:
+        self.small_journals(segment_bytes=2000, kept_bytes=10**6)
+        manifold = self.inbox()
+        dice = random.Random(1)
+        n = 0
+        for _ in range(40):
+            users_ = dice.sample(("ark3", "rhs", "ace"), dice.randint(1, 3))
+            count = dice.randint(1, 4)
+            self.fill(manifold, range(n + 1, n + count + 1), *users_)
+            n += count
+        paths = sorted(self.folder(manifold).glob("*.log"))
+        self.assertGreater(len(paths), 5)
+        last: dict[str, int] = {}
+        for path in paths:
+            begun: set[str] = set()
+            for line in path.read_bytes().splitlines():
+                record = decode_record(line.partition(b" ")[2])
+                if record["op"] == "segment":
+                    continue
+                serials = record.get("serials", {})
+                named = {a for put_ in puts_in(record) for a in put_.addresses}
+                self.assertEqual(serials.keys(), named - begun)
+                self.assertEqual(serials, {a: last.get(a, 0) for a in serials})
+                begun |= named
+                for put_ in puts_in(record):
+                    for address in put_.addresses:
+                        last[address] = last.get(address, 0) + 1
+        timelines = manifold._timelines.items()
+        self.assertEqual(last, {address: timeline.last for address, timeline in timelines})
+
+    def test_a_record_torn_anywhere_takes_none_of_those_before_it(self) -> None:
+        before = self.inbox()
+        self.fill(before, range(1, 301))
+        root = self.copy(before)
+        (path,) = self.folder(before, root).glob("*.log")
+        whole = path.read_bytes()
+        ends = [i + 1 for i, byte in enumerate(whole) if byte == 0x0A]
+        self.assertEqual(len(ends), 4)  # a header, and three of the batch
+        logging.disable(logging.CRITICAL)
+        self.addCleanup(logging.disable, logging.NOTSET)
+        dice = random.Random(2)
+        cuts = [*ends, *(end - 1 for end in ends[1:]), *dice.sample(range(ends[0], ends[-1]), 12)]
+        for cut in cuts:
+            shutil.rmtree(self.folder(before, root))
+            path.parent.mkdir()
+            path.write_bytes(whole[:cut])
+            after = self.begin(Inbox, root)
+            whole_records = sum(end <= cut for end in ends) - 1
+            kept = [0, 128, 256, 300][whole_records]
+            self.assertEqual(self.ids(after), list(range(1, kept + 1)), cut)
+            self.assertNotEqual(after.epoch, before.epoch)
+            self.fill(after, range(1, 301))  # what was never acked comes again
+            self.assertEqual(self.ids(after), list(range(1, 301)), cut)
+            after.journal.close()
+
+    def test_damage_in_a_record_of_many_costs_all_of_it_and_the_epoch(self) -> None:
+        before = self.inbox()
+        self.fill(before, range(1, 301))
+        root = self.copy(before)
+        (path,) = self.folder(before, root).glob("*.log")
+        path.write_bytes(path.read_bytes().replace(b'"id":"130"', b'"id":"xxx"'))
+        with self.assertLogs("barker.disk.journal", "WARNING"):
+            after = self.begin(Inbox, root)
+        self.assertNotEqual(after.epoch, before.epoch)
+        self.assertEqual(self.ids(after), [*range(1, 129), *range(257, 301)])
+        serials = [m["serial"] for m in self.read(after)]
+        self.assertEqual(serials, list(range(serials[0], serials[0] + 172)))
+
+    def test_an_outbox_pushes_only_what_is_not_settled_of_a_record(self) -> None:
+        before = self.outbox()
+        ids = [str(i) for i in range(1, 301)]
+        self.assertAcked(self.say(before, *self.barks(*ids)))
+        biz = self.bizlogic(before)
+        for seq in (1, 127, 128, 129, 299):
+            self.settle(before, biz, seq)
+            pushed = self.pushed(self.bizlogic(self.again(before)))
+            self.assertEqual(pushed, [(n, str(n)) for n in range(seq + 1, 301)])
+
+    def test_promise_1_whatever_is_put_in_whatever_batches_is_there_after_a_kill(self) -> None:
+        for seed in range(20 if SLOW else 1):
+            with self.subTest(seed=seed):
+                self.root = self.new_folder()
+                self.run_with(random.Random(seed))
+
+    def run_with(self, dice: random.Random) -> None:
+        self.small_journals(dice.choice((1000, 5000, 10**6)), dice.choice((3000, 10**6)))
+        names = ["ark3", "rhs", "ace", "rdl"]
+        keep = str(dice.choice((3, 20, 800)))
+        manifold = self.inbox("--keep", keep)
+        counters = dict.fromkeys((ORIGIN, OTHER), 0)
+        fault = OSError(28, "No space left on device")
+        for batch in range(60):
+            puts = []
+            for i in range(dice.choice((1, 1, 5, 40, 300))):
+                body = bark(dice.choice(names), f"{batch}-{i}", at=dice.randrange(10**6))
+                to = [f"inbox/{u}" for u in dice.sample(names, dice.randint(1, 4))]
+                origin = dice.choice((None, ORIGIN, ORIGIN, OTHER))
+                stamp: Message = {}
+                if origin:
+                    counters[origin] += 1
+                    stamp = {"origin": origin, "n": counters[origin]}
+                    if dice.random() < 0.1:
+                        stamp["old"] = True
+                puts.append(put(0, to, body, **stamp))
+            if dice.random() < 0.1:
+                with (
+                    mock.patch.object(manifold.journal, "append", side_effect=fault),
+                    self.assertLogs("barker", "ERROR"),
+                ):
+                    said = self.say(manifold, *puts)
+                self.assertEqual({m["op"] for m in said}, {"refuse", "ack"})
+            else:
+                self.assertAcked(self.say(manifold, *puts))
+            if batch % 10 == 9 or dice.random() < 0.1:
+                after = self.again(manifold, "--keep", keep)
+                self.assertNotEqual(after.epoch, manifold.epoch)
+                for name in names:
+                    got, expected = self.read(after, name), self.read(manifold, name)
+                    for message in (*got, *expected):
+                        # What came before is not always there any more to say so.
+                        message.pop("late", None)
+                        del message["epoch"]
+                    self.assertEqual(got, expected)
+                after.journal.close()
+
+
+class TurnedOff(RecoveryTest):
+    def test_without_a_journal_nothing_is_written_and_every_start_is_a_new_epoch(self) -> None:
+        before = self.inbox("--no-journal")
+        self.fill(before, [1, 2])
+        after = self.inbox("--no-journal")
+        self.assertNotEqual(after.epoch, before.epoch)
+        self.assertEqual((self.ids(before), self.ids(after)), ([1, 2], []))
+        self.assertFalse((self.root / "journal").exists())
+
+    def test_fsync_comes_once_for_a_batch_and_before_its_ack(self) -> None:
+        manifold = self.inbox("--fsync")
+        acked_at_fsync = []
+        link = self.links[manifold]
+
+        def fsync(file: int) -> None:
+            acked_at_fsync.append(link.sent[-1:])
+
+        with mock.patch.object(os, "fsync", fsync):
+            self.fill(manifold, range(1, 50))
+        self.assertEqual(acked_at_fsync, [[]])
+
+    def test_without_fsync_nothing_waits_for_the_disk(self) -> None:
+        manifold = self.inbox()
+        with mock.patch.object(os, "fsync", side_effect=AssertionError):
+            self.fill(manifold, [1])
+
+
+class Speed(RecoveryTest):
+    """Recovery takes so many microseconds a bark, however many there are."""
+
+    def seconds(self, kind: type[AnyManifold], count: int) -> float:
+        root = self.new_folder()
+        folder = root / "journal" / kind.__name__.lower()
+        journal = Journal(folder)
+        list(journal.recover())
+        journal.begin(lambda: {"n": 0, "settled": 0, "highest": {}})
+        source = messages.source(journal.epoch)
+        users = [f"user{i}" for i in range(100)]
+        last = dict.fromkeys((f"inbox/{user}" for user in users), 0)
+        recorded_in = dict.fromkeys(last, 0)
+        for first in range(1, count + 1, 125):
+            numbers, bodies, to = range(first, first + 125), [], []
+            for n in numbers:
+                user = users[n % 100]
+                content = b"Woof. " * 10
+                bodies.append(
+                    b'{"id":"%024x","user":"%b","content":"%b","at":%d}'
+                    % (n, user.encode(), content, n)
+                )
+                if kind is Outbox:
+                    to.append([f"outbox/{user}"])
+                else:
+                    to.append([f"inbox/{users[(n + k) % 100]}" for k in range(10)])
+            serials = b""
+            if kind is Inbox:
+                segment = journal.turn()
+                named = {a: last[a] for addresses in to for a in addresses}
+                new = {a: serial for a, serial in named.items() if recorded_in[a] != segment}
+                serials = strictjson.dumps(new) if new else b""
+                recorded_in.update(dict.fromkeys(new, segment))
+                for addresses in to:
+                    for address in addresses:
+                        last[address] += 1
+            quoted = [addresses_json(addresses) for addresses in to]
+            seq = first if kind is Outbox else 0
+            journal.append([puts_line(seq, quoted, source, numbers, bodies, serials)])
+        journal.close()
+        begun = time.process_time()
+        manifold = self.begin(kind, root)
+        took = time.process_time() - begun
+        if isinstance(manifold, Outbox):
+            self.assertEqual(len(manifold._push), count)
+        elif isinstance(manifold, Inbox):
+            self.assertEqual({a: t.last for a, t in manifold._timelines.items()}, last)
+        manifold.journal.close()
+        self.links.clear()
+        shutil.rmtree(root)
+        root.mkdir()
+        return took
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: measures times")
+    def test_recovery_is_linear(self) -> None:
+        counts = (25_000, 50_000, 100_000) if SLOW else (4_000, 16_000)
+        for kind in (Outbox, Inbox):
+            with self.subTest(kind.__name__):
+                took = [self.seconds(kind, count) for count in counts]
+                per_bark = [t / c for t, c in zip(took, counts, strict=True)]
+                self.assertLess(per_bark[-1], 2.5 * per_bark[0])
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: recovers a million barks, twice")
+    def test_a_million_barks_are_recovered_in_under_a_minute(self) -> None:
+        for kind in (Outbox, Inbox):
+            with self.subTest(kind.__name__):
+                took = self.seconds(kind, 1_000_000)
+                print(
+                    f"{kind.__name__}: 1,000,000 barks recovered in {took:.1f} s of processor time"
+                )
+                self.assertLess(took, 60)
