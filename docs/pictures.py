@@ -18,11 +18,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import launch  # noqa: E402
-from barker.dialing import BACKOFF_FIRST_S, BACKOFF_MAX_S  # noqa: E402
-from barker.link import LIFE  # noqa: E402
-from barker.ring import Ring, position  # noqa: E402
-from barker.streams import Duplicates  # noqa: E402
-from barker.window import Window  # noqa: E402
+from barker.delivery.duplicates import Duplicates  # noqa: E402
+from barker.delivery.window import Window  # noqa: E402
+from barker.links.link import LIFE  # noqa: E402
+from barker.process.dialing import BACKOFF_FIRST_S, BACKOFF_MAX_S  # noqa: E402
+from barker.routing.ring import Ring, position  # noqa: E402
 
 # Each picture has its own paper, so that it can be read on any page; both sets of colours have a
 # contrast of at least 4.5 for text.
@@ -92,8 +92,7 @@ def box(x: float, y: float, width: float, lines: list[str], height: float = 0) -
 def architecture() -> str:
     names: dict[str, list[str]] = {}
     for words in launch.COMMANDS:
-        module, *more = words.split()
-        kind = more[0] if module == "manifold" else module
+        kind, *more = words.split()
         port = more[more.index("--port") + 1] if "--port" in more else ""
         names.setdefault(kind, []).append(f"{kind}-{port}" if port else kind)
     outboxes, (first,), (inbox,) = names["outbox"], names["bizlogic"], names["inbox"]
