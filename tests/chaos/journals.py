@@ -42,14 +42,19 @@ def unsettled(folder: pathlib.Path) -> set[str]:
     return {id_ for queue in waiting.values() for _, id_ in queue}
 
 
-def entries(folder: pathlib.Path) -> set[Pair]:
-    """What an inbox has had."""
-    found: set[Pair] = set()
+def retained(folder: pathlib.Path) -> set[Pair]:
+    """What an inbox has in its timelines: what was handed over since is another's.
+
+    That only the last so many are retained does not matter here, where these are all.
+    """
+    timelines: dict[str, set[str]] = {}  # by reader, ids
     for record in _records(folder):
         if record["op"] in ("put", "puts"):
             for put in messages.puts_in(record):
-                found |= {(a.partition("/")[2], put.fields["id"]) for a in put.addresses}
+                for address in put.addresses:
+                    reader = address.partition("/")[2]
+                    timelines.setdefault(reader, set()).add(put.fields["id"])
         elif record["op"] == "timeline":
             reader = record["address"].partition("/")[2]
-            found |= {(reader, json.loads(entry["body"])["id"]) for entry in record["entries"]}
-    return found
+            timelines[reader] = {json.loads(entry["body"])["id"] for entry in record["entries"]}
+    return {(reader, id_) for reader, ids in timelines.items() for id_ in ids}

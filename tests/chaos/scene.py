@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from tests.chaos.crowd import Crowd
-from tests.chaos.journals import entries, unsettled
+from tests.chaos.journals import retained, unsettled
 from tests.chaos.plan import Event
 from tests.chaos.strangers import Strangers
 from tests.tools.children import SCALE, until
@@ -90,5 +90,5 @@ class Scene:
             for asked in self.crowd.asked:
                 asked.excused = asked.excused or asked.event.id in ids
         elif kind == "inbox":
-            pairs = await in_thread(entries, gone) - await in_thread(entries, copy)
+            pairs = await in_thread(retained, gone) - await in_thread(retained, copy)
             self.audience.excused |= pairs - self.audience.got

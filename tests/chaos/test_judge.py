@@ -15,7 +15,7 @@ from barker.manifold.timelines import Entry, Timeline
 from barker.wire import bodies, messages, strictjson
 from barker.wire.bodies import Bark
 from tests.chaos.crowd import Asked, Crowd
-from tests.chaos.journals import entries, unsettled
+from tests.chaos.journals import retained, unsettled
 from tests.chaos.judge import MAX_WAIT_S, Record, faults
 from tests.chaos.plan import Event
 from tests.chaos.scene import Gate
@@ -219,7 +219,7 @@ class ExcuseTest(unittest.TestCase):
         self.begin(settled=1, settled_events=1)
         self.assertEqual(unsettled(self.journal.folder), {event})
 
-    def test_an_inbox_loses_what_it_has_had(self) -> None:
+    def test_an_inbox_loses_what_it_has_retained(self) -> None:
         self.begin()
         id_ = self.append(1, ["inbox/ark3", "inbox/rhs"], "rdl", content="x")
         timeline = Timeline("inbox/ace", 10)
@@ -227,7 +227,15 @@ class ExcuseTest(unittest.TestCase):
         timeline.append(Entry(old, self.journal.epoch, 1, False, False))
         self.journal.append([timeline.record()])
         expected = {("ark3", id_), ("rhs", id_), ("ace", "old")}
-        self.assertEqual(entries(self.journal.folder), expected)
+        self.assertEqual(retained(self.journal.folder), expected)
+
+    def test_an_inbox_does_not_lose_what_it_has_handed_over_before(self) -> None:
+        self.begin()
+        id_ = self.append(1, ["inbox/ark3", "inbox/rhs"], "rdl", content="x")
+        self.journal.append([wire.encode("timeline", address="inbox/ark3", last=1, entries=[])])
+        self.assertEqual(retained(self.journal.folder), {("rhs", id_)})
+        again = self.append(2, ["inbox/ark3"], "rdl", content="x")
+        self.assertEqual(retained(self.journal.folder), {("rhs", id_), ("ark3", again)})
 
     def test_half_a_record_is_none(self) -> None:
         self.begin()
