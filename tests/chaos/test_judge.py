@@ -232,7 +232,7 @@ class ExcuseTest(unittest.TestCase):
     def test_an_inbox_does_not_lose_what_it_has_handed_over_before(self) -> None:
         self.begin()
         id_ = self.append(1, ["inbox/ark3", "inbox/rhs"], "rdl", content="x")
-        self.journal.append([wire.encode("timeline", address="inbox/ark3", last=1, entries=[])])
+        self.journal.append([messages.encode("timeline", address="inbox/ark3", last=1, entries=[])])
         self.assertEqual(retained(self.journal.folder), {("rhs", id_)})
         again = self.append(2, ["inbox/ark3"], "rdl", content="x")
         self.assertEqual(retained(self.journal.folder), {("rhs", id_), ("ark3", again)})
