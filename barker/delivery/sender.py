@@ -1,4 +1,4 @@
-"""Sender: puts that are kept until somebody has acked them, wherever the route leads.
+"""Sender: puts that are kept until a receiver has acked them, wherever the route leads.
 
 Every hop of the system sends through here: clients to outboxes, outboxes to bizlogic, bizlogic to
 inboxes. A *lane* is a window (`barker.delivery.window`) and the link that it uses at the moment.
@@ -11,7 +11,7 @@ happens when links and routes change:
   a target which is gone. What was sent and not acked stays where it is: its owner accepts it, or
   refuses it as ``moved``.
 * What is refused as ``moved`` is placed anew a moment later, as often as it takes. After a ``full``
-  the lane waits: whoever is full refuses all that is on the way behind it
+  the lane waits: a full receiver refuses all that is on the way behind it
   (`barker.manifold.intake`), and a moment later all of it goes out again, in order, before anything
   new.
 * What has no owner waits until there is one.
@@ -138,7 +138,7 @@ class Delivery(Peers):
     # --- what the caller fills in ---
 
     def settled(self, jobs: list[Job]) -> None:
-        """Somebody has taken these over: one put less is pending, for each time a job is listed."""
+        """A receiver took these over: one put less is pending for each time a job is listed."""
 
     def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
         """One put was refused for good, for these of its addresses.
@@ -152,7 +152,7 @@ class Delivery(Peers):
     # --- what the caller uses ---
 
     def __len__(self) -> int:
-        """Puts that nobody has taken over yet."""
+        """Puts that no receiver has taken over yet."""
         lanes = sum(len(lane.window) for lane in self._lanes.values())
         return lanes + len(self._homeless) + len(self._again)
 
