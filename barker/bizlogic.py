@@ -197,7 +197,8 @@ class BizLogic(Service):
             upstream.ack()  # of what was refused, for which no inbox will answer
 
     def link_down(self, link: Link) -> None:
-        if upstream := self._upstreams.pop(link, None):
+        upstream = self._upstreams.pop(link, None)
+        if upstream:
             upstream.closed = True
         self._inboxes.forget_void()
         self._received += link.received

@@ -49,7 +49,8 @@ class Arrival(NamedTuple):
 
 def kept_number(text: str) -> int:
     """For argparse: what `--keep` takes."""
-    if (count := at_least_0(text)) > MAX_KEEP:
+    count = at_least_0(text)
+    if count > MAX_KEEP:
         raise argparse.ArgumentTypeError(f"{count} entries are more than {MAX_KEEP}, the most")
     return count
 

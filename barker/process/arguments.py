@@ -156,7 +156,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_Help,
             allow_abbrev=False,
         )
-        self._command = command
+        self._program = command.removeprefix("-m ").removeprefix("barker.")
         self.add_argument("--version", action="version", version=VERSION, help="say which this is")
 
     def parse_args(  # type: ignore[override]
@@ -178,7 +178,7 @@ class Parser(argparse.ArgumentParser):
         """Called by argparse for whatever it prints: help and version, or what is wrong."""
         if file is sys.stderr:
             super()._print_message(message, file)
-        elif message and not terminal.say(self._command, message.removesuffix("\n")):
+        elif message and not terminal.say(self._program, message.removesuffix("\n")):
             self.exit(1)
 
 
