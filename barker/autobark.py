@@ -33,6 +33,15 @@ HANDFUL_S = 0.01
 LONGEST_NAP_S = 3600.0
 
 
+ABOUT = """\
+Have random dogs say random things, so many a second, until Ctrl-C.
+"""
+EXAMPLES = (
+    "0.5",
+    "1000 --count 5000 --seed 7",
+)
+
+
 class Vocabulary:
     """Templates and the words for them."""
 
@@ -66,6 +75,10 @@ class Autobark(Node):
         self._vocabulary = Vocabulary(VOCABULARY.read_text(encoding="utf-8"))
         self._users = files.world(args.state).names
         self._dogs = [u for u in self._users if u not in PEOPLE] or self._users
+
+    @property
+    def has_job(self) -> bool:
+        return self.args.count is not None
 
     async def started(self) -> None:
         self._mouth = Mouth(self)
@@ -124,7 +137,7 @@ class Mouth(Delivery):
 
 
 def parser() -> argparse.ArgumentParser:
-    result = quick_parser("autobark", __doc__)
+    result = quick_parser("autobark", ABOUT, EXAMPLES)
     result.add_argument("rate", type=positive, metavar="RATE", help="barks a second")
     result.add_argument("--count", type=at_least_0, metavar="N", help="stop after N barks")
     result.add_argument("--seed", type=int, help="say the same things as the last time")

@@ -127,6 +127,16 @@ class Copy(Feed[Graph]):
         self._logic.graph_came(self.held)
 
 
+ABOUT = """\
+Run the business logic, which finds out who gets a bark, and sends it to the inboxes of these
+readers. Of several, the first one works, and the others are spares.
+"""
+EXAMPLES = (
+    "--port 5680",
+    "--port 5681",
+)
+
+
 class BizLogic(Service):
     kind = "bizlogic"
     default_port = 5680
@@ -187,7 +197,8 @@ class BizLogic(Service):
             upstream.ack()  # of what was refused, for which no inbox will answer
 
     def link_down(self, link: Link) -> None:
-        if upstream := self._upstreams.pop(link, None):
+        upstream = self._upstreams.pop(link, None)
+        if upstream:
             upstream.closed = True
         self._inboxes.forget_void()
         self._received += link.received
@@ -241,7 +252,7 @@ class Inboxes(Delivery):
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_service(BizLogic, "bizlogic", __doc__, argv)
+    return run_service(BizLogic, "bizlogic", ABOUT, EXAMPLES, argv)
 
 
 if __name__ == "__main__":

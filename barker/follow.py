@@ -21,11 +21,24 @@ from barker.process.node import Node, run_node
 from barker.wire import protocol
 from barker.wire.bodies import FOLLOW, UNFOLLOW, Event
 
+ABOUT = """\
+Have one user follow another, or no longer; or show who follows whom. Prints the id of the event
+once the outbox of the user has acked it.
+"""
+EXAMPLES = (
+    "ark3 rdl",
+    "ark3 --list",
+)
+
 
 class Lister(Node):
     """Shows one user's list, and stops."""
 
     kind = "follow"
+
+    @property
+    def has_job(self) -> bool:
+        return True
 
     async def started(self) -> None:
         self._list = List(self, self.args.user, self._show)
@@ -43,7 +56,9 @@ class Lister(Node):
         ):
             more = f" and {count - len(names)} more" if count > len(names) else ""
             listed = f": {', '.join(sorted(names))}{more}" if names else ""
-            terminal.say(f"{user} {what} {count}{listed}")
+            if not terminal.say(self.kind, f"{user} {what} {count}{listed}"):
+                self.stop(1)
+                return
         self.stop()
 
     def _too_late(self) -> None:
@@ -52,7 +67,7 @@ class Lister(Node):
 
 
 def parser() -> argparse.ArgumentParser:
-    result = quick_parser("follow", __doc__)
+    result = quick_parser("follow", ABOUT, EXAMPLES)
     result.add_argument("user", help="who follows")
     result.add_argument("whom", nargs="?", help="who is followed")
     what = result.add_mutually_exclusive_group()

@@ -59,6 +59,16 @@ TOMBSTONE_DAYS = 30
 REPLAY_SLICE_S = 0.1
 
 
+ABOUT = """\
+Run the service that knows who exists, and who follows whom. Of several, each has all that was
+acked.
+"""
+EXAMPLES = (
+    "--port 5690",
+    "--port 5691 --no-journal",
+)
+
+
 class Followers(Service):
     kind = "followers"
     default_port = 5690
@@ -323,7 +333,7 @@ class Followers(Service):
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_service(Followers, "followers", __doc__, argv)
+    return run_service(Followers, "followers", ABOUT, EXAMPLES, argv)
 
 
 if __name__ == "__main__":

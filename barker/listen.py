@@ -16,6 +16,15 @@ from barker.process.arguments import at_least_0, common_arguments, quick_parser
 from barker.process.node import Node, run_node
 from barker.wire import protocol
 
+ABOUT = """\
+Show what reaches the inboxes of some users, a line for each bark. It goes on until Ctrl-C, and
+across restarts of any service.
+"""
+EXAMPLES = (
+    "ark3",
+    "ark3 rdl --once --json",
+)
+
 
 class Listener(Node):
     kind = "listen"
@@ -29,6 +38,10 @@ class Listener(Node):
             names = []
         self._width = max(map(len, names), default=8)
         self._reader_width = max(map(len, args.users))
+
+    @property
+    def has_job(self) -> bool:
+        return self.args.once or self.args.count is not None
 
     async def started(self) -> None:
         if self.args.count == 0:
@@ -45,7 +58,7 @@ class Listener(Node):
             line = json.dumps(shown, ensure_ascii=False)
         else:
             line = self.line(reader, fields)
-        if not terminal.say(line):  # whoever read our output has gone
+        if not terminal.say(self.kind, line):  # whoever read our output has gone
             self.stop(1)
             return
         self._shown += 1
@@ -72,7 +85,7 @@ class Listener(Node):
 
 
 def parser() -> argparse.ArgumentParser:
-    result = quick_parser("listen", __doc__)
+    result = quick_parser("listen", ABOUT, EXAMPLES)
     result.add_argument("users", nargs="+", metavar="USER", help="whose inbox; several are allowed")
     result.add_argument(
         "--history",

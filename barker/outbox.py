@@ -64,6 +64,16 @@ class Stamped(NamedTuple):
 _push = attrgetter("push")
 
 
+ABOUT = """\
+Run an outbox. It takes barks from clients, keeps them in its journal, and pushes them on to the
+business logic. Of several outboxes, each has its share of the authors.
+"""
+EXAMPLES = (
+    "--port 5800",
+    "--port 5801 --fsync",
+)
+
+
 class Outbox(Manifold[Stamped]):
     """Takes barks from clients, stamps them, pushes them on in the order in which they came."""
 
@@ -313,7 +323,7 @@ class Outbox(Manifold[Stamped]):
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_service(Outbox, "outbox", __doc__, argv)
+    return run_service(Outbox, "outbox", ABOUT, EXAMPLES, argv)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,15 @@ PAUSE_S = 4 * WORK_S
 MAX_ON_THEIR_WAY = 1000
 
 
+ABOUT = """\
+Run the service that tells users whom they might want to follow. It keeps nothing on disk.
+"""
+EXAMPLES = (
+    "--port 5695",
+    "--port 5696 -v",
+)
+
+
 class Suggestions(Service):
     kind = "suggestions"
     default_port = 5695
@@ -140,7 +149,7 @@ class Inboxes(Delivery):
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_service(Suggestions, "suggestions", __doc__, argv)
+    return run_service(Suggestions, "suggestions", ABOUT, EXAMPLES, argv)
 
 
 if __name__ == "__main__":

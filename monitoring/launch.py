@@ -13,6 +13,7 @@ from barker.disk import files
 from barker.launching.fleet import Command
 from barker.launching.launcher import (
     common_flags,
+    launcher_arguments,
     launcher_parser,
     listening_flags,
     reached_by,
@@ -23,6 +24,12 @@ from barker.process import terminal
 FOLDER = files.ROOT / "monitoring"
 MONITOR_PORT = 5700
 
+ABOUT = """\
+Start the monitor of the system that launch.py has started, or will start; with --shift-ports, of
+the one that was started with the same flag. Ctrl-C stops the monitor and nothing else.
+"""
+EXAMPLES = ("monitoring/launch.py", "monitoring/launch.py --shift-ports 1000")
+
 OPEN_THIS = """
 Open this in a browser (a file, no web server). Ctrl-C stops the monitor.
 
@@ -30,13 +37,13 @@ Open this in a browser (a file, no web server). Ctrl-C stops the monitor.
 
 The same as text, in another terminal:
 
-  python -m monitoring.monitor --once{flags}
+  {python} -m monitoring.monitor --once{flags}
 """
 
 
 def main(argv: list[str] | None = None) -> int:
     program = "monitoring/launch.py"
-    args = launcher_parser(program, __doc__).parse_args(argv)
+    args = launcher_arguments(launcher_parser(program, ABOUT, EXAMPLES), argv)
     flags = common_flags(args)
     port = MONITOR_PORT + args.shift_ports
     words = ["-m", "monitoring.monitor", "--port", str(port), *listening_flags(args), *flags]
@@ -51,13 +58,13 @@ def main(argv: list[str] | None = None) -> int:
             tls=args.tls_cert is not None,
         )
         return OPEN_THIS.format(
+            python=terminal.python(),
             page=(FOLDER / "index.html").as_uri(),
             flags=" " + shlex.join(flags) if flags else "",
         )
 
     try:
-        moved = "Move all ports with --shift-ports N."
-        return run_fleet(program, args, [monitor], moved, announcement)
+        return run_fleet(program, args, [monitor], announcement)
     except files.StateError as fault:
         terminal.complain(program, fault)
         return 2 if isinstance(fault, files.UsageError) else 1

@@ -10,7 +10,6 @@ for a margin. The exit status is 1 if somebody does, if a process ends that nobo
 there is a traceback in what any of them says, or if a bark is not acked in the end. Linux only.
 """
 
-import argparse
 import functools
 import itertools
 import json
@@ -24,6 +23,7 @@ from typing import NamedTuple
 from barker.delivery.duplicates import MIN_REMEMBERED_KEYS
 from barker.disk.files import ROOT
 from barker.process import terminal
+from barker.process.arguments import Parser
 from tests.tools.fleet import Fleet, Process, Service, free_port
 
 # An inbox remembers up to this many barks (see `Duplicates`); until then it has to grow.
@@ -178,10 +178,12 @@ def _backlog(fleet: Fleet) -> int | None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.soak",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = Parser(
+        "-m tests.soak",
+        "Keep a system under load while its services are killed and started again. The "
+        "exit status is 1 if the memory or the open files of a process go on growing. "
+        "Linux only.",
+        ["-m tests.soak --seconds 600 --rate 1000", "-m tests.soak --seconds 300 --rate 2000"],
     )
     parser.add_argument("--seconds", type=float, default=600.0, help="(default: %(default)s)")
     parser.add_argument("--rate", type=float, default=1000.0, help="barks a second (%(default)s)")

@@ -42,6 +42,10 @@ class Speaker(Node):
         self.body = body
         self.fault: Exception | None = None
 
+    @property
+    def has_job(self) -> bool:
+        return True
+
     async def started(self) -> None:
         self.start(self._say(), name=self.kind)
 
@@ -63,7 +67,9 @@ class Speaker(Node):
             terminal.complain(self.kind, refusal.reason)
             self.stop(1)
         else:
-            self.stop(0 if terminal.say(self.id) else 1)
+            # It is acked, whoever reads our output: with another status it would be said twice.
+            terminal.say(self.kind, self.id)
+            self.stop()
 
     def too_late(self, acked: bool) -> str:
         """What to say when the time is over."""
@@ -72,9 +78,6 @@ class Speaker(Node):
         if self.directory_epoch is None:
             return f"no directory at {where} within {self.args.timeout:g} s{why}"
         return f"no outbox has taken it within {self.args.timeout:g} s{why}"
-
-    def interrupted(self) -> None:
-        self.stop(1)  # nobody has acked it
 
     def dial_failed(self, dialer: object, fault: Exception) -> None:
         if isinstance(fault, BarkerError):  # "connection refused" says less than the time-out does

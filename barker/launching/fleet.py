@@ -21,8 +21,9 @@ from typing import NamedTuple
 
 from barker.disk.files import ROOT
 from barker.links import hosts
+from barker.process import terminal
 from barker.process.arguments import LEASH
-from barker.process.terminal import is_nohup, say
+from barker.process.terminal import is_nohup
 
 # Between asking a child to stop and ending it the hard way. Most are gone within milliseconds; an
 # inbox that hands over to others gives itself five seconds, and every node two for its links.
@@ -30,6 +31,10 @@ PATIENCE_S = 8.0
 
 # Colours of labels that can be read on black and on white.
 _COLOURS = (36, 33, 35, 32, 34, 31)
+
+
+# Among the numbers of signals, for output that can't be written.
+_UNREAD = 0
 
 
 class Command(NamedTuple):
@@ -41,7 +46,7 @@ class Command(NamedTuple):
     port: int | None = None
 
     def __str__(self) -> str:
-        return shlex.join(["python", *self.argv])
+        return f"{terminal.python()} {shlex.join(self.argv)}"
 
 
 def busy_ports(commands: Sequence[Command]) -> list[Command]:
@@ -67,21 +72,23 @@ def _is_free(host: str, port: int) -> bool:
 class Fleet:
     """Children that were started together; their lines go to our standard output."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str) -> None:
+        self._program = program
         self._children: dict[subprocess.Popen[bytes], Command] = {}
-        self._events: queue.SimpleQueue[subprocess.Popen[bytes] | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[subprocess.Popen[bytes] | int] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._print_lock = threading.Lock()
         self._width = 0
         self._stopping = False
-        self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._unread = False
+        self._colour = terminal.wants_colour(sys.stdout)
 
     def stop_on_signals(self) -> None:
         """Ctrl-C and its relatives make `run` stop everything, from now on."""
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
             number = getattr(signal, name, None)
             if number and not is_nohup(number):
-                signal.signal(number, lambda *_: self._events.put(None))
+                signal.signal(number, lambda number, _: self._events.put(number))
 
     def start(self, commands: Sequence[Command]) -> None:
         """Start all of them at once, each with a line that says so."""
@@ -107,15 +114,20 @@ class Fleet:
             self._threads.append(thread)
 
     def say(self, text: str) -> None:
-        """One piece of text to standard output, never mixed with others'."""
+        """One piece of text to standard output, never mixed with others'.
+
+        If it can't be written, nobody reads us any more (launch.py | head), and `run` ends.
+        """
         with self._print_lock:
-            if not say(text):  # nobody reads us any more (launch.py | head)
-                self._events.put(None)
+            if not self._unread and not terminal.say(self._program, text):
+                self._unread = True
+                self._events.put(_UNREAD)
 
     def run(self) -> int:
         """Report children that end by themselves, until a signal or the last of them.
 
-        The exit status: 1 if all of them have ended by themselves and not all of them well, else 0.
+        The exit status: 1 if what we print can't be written, or if all of them have ended by
+        themselves and not all of them well; else 0.
         """
         failed = False
         while self._children:
@@ -123,8 +135,10 @@ class Fleet:
                 child = self._events.get(timeout=0.5)
             except queue.Empty:  # on Windows a wait without an end can't be interrupted
                 continue
-            if child is None:
-                failed = False
+            if isinstance(child, int):
+                if child == signal.SIGINT:
+                    terminal.end_line()
+                failed = child == _UNREAD
                 break
             command = self._children.pop(child)
             failed = failed or child.returncode != 0

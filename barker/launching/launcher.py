@@ -5,26 +5,37 @@ A launcher starts nothing if one of its ports is taken, or if its services would
 
 import argparse
 import pathlib
+import sys
 from collections.abc import Callable, Sequence
 
 from barker.disk.files import DEFAULT_STATE, remove_mark
 from barker.launching.fleet import Command, Fleet, busy_ports
 from barker.links import hosts, tls
-from barker.process.arguments import DEFAULT_HOST, DIRECTORY_PORT, at_least_0, tls_arguments
-from barker.process.terminal import complain, tolerate_any_text
+from barker.process.arguments import (
+    DEFAULT_HOST,
+    DIRECTORY_PORT,
+    Parser,
+    at_least_0,
+    tls_arguments,
+)
+from barker.process.terminal import CLOSED, complain, tolerate_any_text
 
 # Ports that other protocols have, to which no browser connects: the "bad ports" of the Fetch
 # standard, of those above ours.
 NO_BROWSER = frozenset({6000, 6566, *range(6665, 6670), 6679, 6697, 10080})
 
 
-def launcher_parser(program: str, description: str | None) -> argparse.ArgumentParser:
-    """The flags of every launcher."""
-    result = argparse.ArgumentParser(
-        prog=f"python {program}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+MAX_PORT = 65535
+# How to get out of the way of other programs, and of ports that browsers don't like.
+MOVE = "Move all ports with --shift-ports N."
+
+
+def launcher_parser(
+    program: str, about: str, examples: Sequence[str] = ()
+) -> argparse.ArgumentParser:
+    """The flags of every launcher; `launcher_arguments` reads them."""
+    result = Parser(program, about, examples)
+    result.add_argument("place", nargs="?", metavar="HOST", help="the same as --host HOST")
     result.add_argument(
         "--host",
         default=DEFAULT_HOST,
@@ -57,6 +68,18 @@ def launcher_parser(program: str, description: str | None) -> argparse.ArgumentP
     return result
 
 
+def launcher_arguments(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> argparse.Namespace:
+    """What was typed, with one host: by its flag, or without."""
+    args = parser.parse_args(argv)
+    if args.place is None:
+        return args
+    if args.host not in (args.place, DEFAULT_HOST):
+        parser.error(f"{args.place} and --host {args.host} are two hosts; give one of them")
+    return argparse.Namespace(**{**vars(args), "host": args.place})
+
+
 def reached_by(args: argparse.Namespace) -> str:
     """The host by which a launcher's services are found."""
     return str(args.advertise or args.host)
@@ -86,28 +109,35 @@ def run_fleet(
     program: str,
     args: argparse.Namespace,
     commands: Sequence[Command],
-    flag: str,
     announce: Callable[[], str],
 ) -> int:
     """What a launcher does after its arguments; `announce` makes the text printed after the start.
 
     If a port is taken, or none for a page, nothing is started: the exit status is 1, and the
-    message says which port, who wanted it, and that `flag` moves it. Neither is anything if all
-    would refuse to; raises StateError then.
+    message says which port, who wanted it, and how to move it. Neither is anything if all would
+    refuse to (raises StateError then), or if what they say can't be shown.
     """
     tolerate_any_text()
-    tls.contexts(args, is_service=True)
-    fleet = Fleet()
-    fleet.stop_on_signals()
-    if any(command.port and command.port > 65535 for command in commands):
-        complain(program, "ports end at 65535, and some of these would be beyond")
+    if sys.stdout is None:
+        complain(program, CLOSED)
         return 1
+    tls.contexts(args, is_service=True)
+    fleet = Fleet(program)
+    fleet.stop_on_signals()
+    for command in commands:
+        if command.port and command.port > MAX_PORT:
+            complain(
+                program,
+                f"--shift-ports {args.shift_ports}: ports end at {MAX_PORT}, and {command.label}"
+                " would be beyond",
+            )
+            return 2
     for command in commands:
         if command.port in NO_BROWSER:
             complain(
                 program,
                 f"no browser connects to port {command.port}, which would be {command.label}'s."
-                f" {flag}",
+                f" {MOVE}",
             )
             return 1
     try:
@@ -124,7 +154,7 @@ def run_fleet(
     for command in busy:
         complain(
             program,
-            f"port {command.port} is taken by another program; {command.label} wanted it. {flag}",
+            f"port {command.port} is taken by another program; {command.label} wanted it. {MOVE}",
         )
     if busy:
         return 1

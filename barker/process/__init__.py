@@ -15,7 +15,8 @@ Read in this order:
 * ``service``: binding, accepting, registering, READY.
 * ``dialing``: keeps one link up. ``peers``: a link to every instance of a service.
 * ``agent``: the samples by which the monitor sees a service.
-* ``arguments``: the flags that commands share. ``terminal``: what they print.
+* ``arguments``: the flags that commands share. ``terminal``: what they print. ``listing``: which
+  commands there are.
 * ``logs``: log lines, through a thread that may wait. ``faults``: an exception stays where it was.
 
 Left out: what a service is for. That is in the programs directly in ``barker/``.

@@ -152,7 +152,10 @@ class QueuedHandler(logging.Handler):
                 dropped, self._dropped = self._dropped, 0
                 self._writing = True
             for stream, text in waiting:
-                _write(stream, text)
+                fault = _write(stream, text)
+                why = terminal.unwritten(fault) if fault and stream is sys.stdout else ""
+                if why and sys.stderr:
+                    _write(sys.stderr, f"{why}: {text}")
             if dropped and sys.stderr:
                 _write(sys.stderr, self._counting(logging.WARNING, DROPPED, dropped) + "\n")
 
@@ -169,8 +172,8 @@ class QueuedHandler(logging.Handler):
                 self._changed.wait(max(0.0, left_s))
 
 
-def _write(stream: TextIO, text: str) -> None:
-    """Write past the stream's own buffer.
+def _write(stream: TextIO, text: str) -> Exception | None:
+    """Write past the stream's own buffer; what has kept the text from being written, if anything.
 
     The buffer has a lock. A thread that waits for a reader would hold it for as long, and the
     interpreter, which wants it at its end, would crash.
@@ -179,7 +182,7 @@ def _write(stream: TextIO, text: str) -> None:
         if not isinstance(stream, io.TextIOWrapper):
             stream.write(text)
             stream.flush()
-            return
+            return None
         raw: Any = getattr(stream.buffer, "raw", stream.buffer)
         text = text.replace("\n", os.linesep)
         data = text.encode(stream.encoding, "backslashreplace")
@@ -189,8 +192,9 @@ def _write(stream: TextIO, text: str) -> None:
                 time.sleep(FULL_PIPE_S)
             else:
                 data = data[written:]
-    except Exception:
-        pass  # it is closed, the disk is full, `| head` has ended: this line has no reader
+    except Exception as fault:
+        return fault  # it is closed, the disk is full, `| head` has ended: this line has no reader
+    return None
 
 
 _handler: QueuedHandler | None = None  # of this process, once it logs
@@ -204,12 +208,12 @@ def setup_logging(verbose: bool) -> None:
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
-def say(text: str) -> None:
+def say(program: str, text: str) -> None:
     """One line on standard output, behind all that was logged before; it waits for no reader."""
-    if _handler:
+    if _handler and sys.stdout:
         _handler.put(sys.stdout, text)
     else:
-        terminal.say(text)
+        terminal.say(program, text)
 
 
 def complain(program: str, text: object) -> None:
@@ -218,6 +222,14 @@ def complain(program: str, text: object) -> None:
         _handler.put(sys.stderr, f"{program}: {terminal.printable(str(text))}")
     else:
         terminal.complain(program, text)
+
+
+def end_line() -> None:
+    """A terminal has shown ``^C``; what comes next, also the prompt, begins on a new line."""
+    if _handler and sys.stderr is not None and sys.stderr.isatty():
+        _handler.put(sys.stderr, "")
+    else:
+        terminal.end_line()
 
 
 def flush() -> None:

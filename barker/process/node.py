@@ -92,9 +92,18 @@ class Node:
         """What the directory is to hear at every connect (services: their registrations)."""
         return []
 
-    def interrupted(self) -> None:
-        """Somebody pressed Ctrl-C, or ended us politely."""
-        self.stop()
+    @property
+    def has_job(self) -> bool:
+        """Is there a job to finish, after which we stop? Else we go on until we are stopped."""
+        return False
+
+    def interrupted(self, number: int = signal.SIGTERM) -> None:
+        """Ctrl-C was pressed, or another signal or the end of the leash asks us to stop.
+
+        A job that is not finished then shows in the exit status, as shells have it: 130 for Ctrl-C.
+        """
+        if not self._stop.is_set():
+            self.stop(128 + number if self.has_job else 0)
 
     def dial_failed(self, dialer: Dialer, fault: Exception) -> None:
         """A connect or a greeting came to nothing; another try follows by itself."""
@@ -234,13 +243,21 @@ class Node:
             if terminal.is_nohup(number):
                 continue
             try:
-                self._loop.add_signal_handler(number, self.interrupted)
+                self._loop.add_signal_handler(number, self._signalled, number)
             except NotImplementedError:  # Windows
-                signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(self.interrupted))
+                signal.signal(
+                    number,
+                    lambda n, _: self._loop.call_soon_threadsafe(self._signalled, n),
+                )
         if os.environ.get(LEASH):
             # A thread, because not every platform's loop can wait for a pipe; a daemon, because
             # nothing can interrupt its read.
             threading.Thread(target=self._hold_leash, name="leash", daemon=True).start()
+
+    def _signalled(self, number: int) -> None:
+        if number == signal.SIGINT:
+            logs.end_line()
+        self.interrupted(number)
 
     def _hold_leash(self) -> None:
         try:
@@ -358,6 +375,7 @@ def run_node(make: Callable[[argparse.Namespace], Node], args: argparse.Namespac
         logs.complain(program, fault)
         return 2 if isinstance(fault, files.UsageError) else 1
     except KeyboardInterrupt:  # Ctrl-C before the loop could take the signal
+        logs.end_line()
         return 130
     finally:
         logs.flush()

@@ -11,7 +11,7 @@ import contextlib
 import errno
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from barker.links import hosts
@@ -103,7 +103,7 @@ class Service(Node, Conversation):
             return
         self.serve(agent.ADDRESS, ORDERED)
         await self.ready()
-        logs.say(f"READY {hosts.spell(self.args.host, self.port)}")
+        logs.say(self.kind, f"READY {hosts.spell(self.args.host, self.port)}")
 
     async def _bind(self) -> bool:
         """Take the port, at every address of `--host`; then our name is known. Or give up."""
@@ -252,10 +252,14 @@ def _files_allowed() -> int:
 
 
 def service_parser(
-    service: type[Service], program: str, description: str | None
+    service: type[Service], program: str, about: str, examples: Sequence[str] = ()
 ) -> argparse.ArgumentParser:
     """The flags of a service: its own, then those of every service and every node."""
-    parser = quick_parser(program, description)
+    return add_flags(service, quick_parser(program, about, examples))
+
+
+def add_flags(service: type[Service], parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The same for a parser that is there already."""
     service.arguments(parser)
     group = parser.add_argument_group("every service")
     group.add_argument(
@@ -278,12 +282,13 @@ def service_parser(
 def run_service(
     service: type[Service],
     program: str,
-    description: str | None,
+    about: str,
+    examples: Sequence[str],
     argv: list[str] | None,
     make: Callable[[argparse.Namespace], Service] | None = None,
 ) -> int:
     """`main` of every service; `make` chooses if it takes more than the class."""
-    parser = service_parser(service, program, description)
+    parser = service_parser(service, program, about, examples)
     args = parser.parse_args(argv)
     if args.name is not None and not protocol.INSTANCE_NAME.fullmatch(args.name):
         parser.error("--name takes letters, digits, '.', '_' and '-'")

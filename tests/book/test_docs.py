@@ -51,7 +51,7 @@ from unittest import mock
 
 from barker.laboratory.tour import STEPS
 from barker.links import greeting
-from barker.process.arguments import LEASH
+from barker.process.arguments import LEASH, Parser
 from barker.wire import messages, protocol
 from tests.tools.fleet import DEADLINE_S, SLOW, Fleet, Process, copy_of_the_project, free_shift
 
@@ -73,6 +73,9 @@ NO_LIMITS = {
     "barker/websocket/frames.py LENGTH",
     "barker/routing/ring.py _SPACE",
     "barker/graph/graph.py _NEVER",
+    "barker/launching/fleet.py _UNREAD",
+    "barker/launching/launcher.py MAX_PORT",
+    "barker/process/arguments.py HELP_COLUMNS",
 }
 
 
@@ -301,7 +304,10 @@ def command_parser(module: str) -> argparse.ArgumentParser:
     def caught(self: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
         raise Parsed(self)
 
-    with mock.patch.object(argparse.ArgumentParser, "parse_args", caught):
+    with (
+        mock.patch.object(argparse.ArgumentParser, "parse_args", caught),
+        mock.patch.object(Parser, "parse_args", caught),
+    ):
         try:
             found = importlib.import_module(module)
             if hasattr(found, "__path__"):  # a package that is run
@@ -317,7 +323,7 @@ def command_modules() -> list[str]:
     """Every module that is a command: one with a `main`."""
     files = [p for d in ("barker", "monitoring") for p in sorted((ROOT / d).glob("*.py"))]
     found = [
-        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
         for path in [ROOT / "launch.py", *files]
         if re.search(r"^def main\(", path.read_text(encoding="utf-8"), re.M)
     ]
@@ -397,7 +403,7 @@ class ReferenceTest(unittest.TestCase):
                 )
                 for action in group._group_actions:
                     with self.subTest(own, flag=action.option_strings):
-                        names = set(action.option_strings) - {"-h", "--help"}
+                        names = set(action.option_strings) - {"-h", "--help", "--version"}
                         self.assertEqual(names - listed[title], set())
                         seen.setdefault(title, set()).update(names)
                         self.assertDefault(action, parts[title], parts[own])
@@ -650,8 +656,7 @@ class Lab:
         tools = pathlib.Path(self._folder.name) / "bin"
         tools.mkdir()
         python = tools / "python"
-        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-        python.chmod(0o755)
+        python.symlink_to(sys.executable)  # what it prints for a reader to type is "python", too
         self.env = {
             **os.environ,
             "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",

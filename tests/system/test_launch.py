@@ -56,7 +56,7 @@ class ProjectTest(unittest.TestCase):
 
     def children(self, lines: list[str], command: str = "") -> list[int]:
         """Process ids of what the launcher has printed that it starts."""
-        found = (re.match(rf"\[(\d+)\] python -m barker\.{command}", line) for line in lines)
+        found = (re.match(rf"\[(\d+)\] \S+ -m barker\.{command}", line) for line in lines)
         return [int(m[1]) for m in found if m]
 
     def assertGone(self, pids: list[int]) -> None:
@@ -145,7 +145,7 @@ class LaunchTest(ProjectTest):
         launcher = self.launch()
         launcher.wait_for("<--")
         text = "\n".join(launcher.lines)
-        match = re.search(r"^  python (-m barker\.bark ark3 .*)$", text, re.MULTILINE)
+        match = re.search(r"^  \S+ (-m barker\.bark ark3 .*)$", text, re.MULTILINE)
         assert match
         said = self.run_command(*match[1].split())
         self.assertEqual(said.returncode, 0, said.stderr)
