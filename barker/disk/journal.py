@@ -29,13 +29,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from zlib import crc32
 
-from barker.disk.files import StateError
+from barker.disk.files import StateError, take_lock
 from barker.wire import messages
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger("barker.disk.journal")
 
@@ -285,12 +280,7 @@ def _locked(path: pathlib.Path) -> int:
     """A file descriptor that holds the folder for as long as it is open. Raises StateError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        if fcntl:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        take_lock(descriptor)
     except OSError:
         os.close(descriptor)
         raise StateError(f"{path.parent} is in use by another process") from None

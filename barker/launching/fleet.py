@@ -141,6 +141,7 @@ class Fleet:
                 failed = child == _UNREAD
                 break
             command = self._children.pop(child)
+            _let_go(child)
             failed = failed or child.returncode != 0
             self.say(f"[{child.pid}] {command.label} ended: {_status(child.returncode)}")
         self.stop()
@@ -150,9 +151,7 @@ class Fleet:
         """Ask all to stop, then insist."""
         self._stopping = True
         for child in self._children:
-            if child.stdin:
-                with contextlib.suppress(OSError):
-                    child.stdin.close()
+            _let_go(child)
             if os.name == "posix":  # on Windows this is `kill`; there the leash alone asks
                 child.terminate()
         deadline = time.monotonic() + PATIENCE_S
@@ -167,11 +166,19 @@ class Fleet:
 
     def _copy(self, child: subprocess.Popen[bytes], label: str) -> None:
         assert child.stdout
-        for line in child.stdout:
-            self.say(label + line.decode(errors="replace").rstrip("\r\n"))
+        with child.stdout as lines:
+            for line in lines:
+                self.say(label + line.decode(errors="replace").rstrip("\r\n"))
         child.wait()
         if not self._stopping:
             self._events.put(child)
+
+
+def _let_go(child: subprocess.Popen[bytes]) -> None:
+    """End its leash."""
+    if child.stdin:
+        with contextlib.suppress(OSError):
+            child.stdin.close()
 
 
 def _status(code: int) -> str:

@@ -32,7 +32,9 @@ class ProjectTest(unittest.TestCase):
         self.shift = free_shift(PORTS)
 
     def launch(self, *args: str, script: str = "launch.py") -> Process:
-        launcher = Process([script, "--shift-ports", str(self.shift), *args], self.root)
+        # With Python's own warnings: whoever has them on is not told of ours.
+        argv = ["-X", "dev", script, "--shift-ports", str(self.shift), *args]
+        launcher = Process(argv, self.root)
         self.addCleanup(self._end_all, launcher)
         return launcher
 
@@ -40,6 +42,7 @@ class ProjectTest(unittest.TestCase):
         """However the test ends, nobody writes to the folder any more when it is removed."""
         launcher.close()
         self.assertGone(self.children(launcher.lines))
+        self.assertNotIn("Warning", "\n".join(launcher.lines))
 
     def run_command(self, *argv: str, cwd: str = ".") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -87,6 +90,14 @@ class LaunchTest(ProjectTest):
         self.assertNotIn("Traceback", "\n".join(launcher.lines))
         self.assertNotIn("ended:", "\n".join(launcher.lines))
         self.assertNotIn("settling", "\n".join(launcher.lines))
+
+    def test_what_ended_by_itself_leaves_nothing_open(self) -> None:
+        launcher = self.launch()
+        launcher.wait_for("<--")
+        (pid,) = self.children(launcher.lines, "suggestions")
+        os.kill(pid, signal.SIGTERM)
+        launcher.wait_for(rf"\[{pid}\] suggestions-\d+ ended: status 0")
+        self.end(launcher)
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a whole system")
     def test_nobody_waits_for_anybody_when_three_inboxes_stop_at_once(self) -> None:
