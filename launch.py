@@ -44,37 +44,30 @@ COMMANDS = [
 WEBUI = files.ROOT / "webui"
 
 TRY_NEXT = """
-Barks will scroll by below. Ctrl-C stops everything. In another terminal:
-
+Barks scroll by below; Ctrl-C stops everything. Try in another terminal:
   python -m barker.bark ark3 This is my first manual bark.{flags}
   python -m barker.listen rdl{flags}
-
-or in a browser (a file, no web server):
-
-  {page}
-
-Failover: start one more bizlogic, then kill the one that was first.
-
-  python -m barker.bizlogic --port {spare_port}{flags}
-  kill -9 PID    (the number in front of its command above)
-"""
+  python -m monitoring.monitor --once{flags}     shows all services, with their numbers
+  python -m barker.bizlogic --port {spare_port}{flags}   a spare; then kill -9 the first one
+{page}"""
 
 
 def command(line: str, number: int, args: argparse.Namespace) -> Command:
     """A line of the list as a process: its port shifted, and with the flags that all need."""
     module, *words = shlex.split(line)
-    label, port = module, None
+    label, port, own = module, None, words
     if "--port" in words:
         at = words.index("--port") + 1
         port = int(words[at]) + args.shift_ports
         words[at] = str(port)
-        words += listening_flags(args)
+        own = [*words, *listening_flags(args)]
     label = f"{label}-{port}" if port else f"{label}-{number}" if number else label
-    return Command(label, ["-m", f"barker.{module}", *words, *common_flags(args)], args.host, port)
+    argv = ["-m", f"barker.{module}", *own, *common_flags(args)]
+    return Command(label, argv, args.host, port, shlex.join([module, *words]))
 
 
-def announcement(args: argparse.Namespace) -> str:
-    """What to try next; writes the settings of the page on the way."""
+def write_settings(args: argparse.Namespace) -> None:
+    """What the page has to know."""
     files.write_page_settings(
         WEBUI / "barker_host.js",
         host=reached_by(args),
@@ -83,10 +76,15 @@ def announcement(args: argparse.Namespace) -> str:
         users=files.world(args.state).names,
         tls=args.tls_cert is not None,
     )
-    flags = common_flags(args)
+
+
+def announcement(args: argparse.Namespace, pageless: str) -> str:
+    """What to try next; `pageless` says why there is no page, if there is none."""
+    flags = common_flags(args, is_found=not pageless)
+    page = f"or open this file in a browser:\n  {(WEBUI / 'index.html').as_uri()}"
     return TRY_NEXT.format(
         flags=" " + shlex.join(flags) if flags else "",
-        page=(WEBUI / "index.html").as_uri(),
+        page=f"(no page: {pageless})" if pageless else page,
         spare_port=5681 + args.shift_ports,
     )
 
@@ -124,11 +122,16 @@ def main(argv: list[str] | None = None) -> int:
     for i, line in enumerate(COMMANDS):
         alone = modules.count(modules[i]) == 1
         commands.append(command(line, 0 if alone else modules[: i + 1].count(modules[i]), args))
-    flag = "Move all ports with --shift-ports N."
     try:
         if args.fresh:
             forget(args.state / "journal")
-        return run_fleet("launch.py", args, commands, flag, lambda: announcement(args))
+        return run_fleet(
+            "launch.py",
+            args,
+            commands,
+            lambda: write_settings(args),
+            lambda pageless: announcement(args, pageless),
+        )
     except files.StateError as fault:
         terminal.complain("launch.py", fault)
         return 2 if isinstance(fault, files.UsageError) else 1

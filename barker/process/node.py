@@ -28,7 +28,7 @@ from barker.links import hosts, tls
 from barker.links.greeting import Identity
 from barker.links.link import SILENT_HEARTBEATS, Conversation, Link, Message
 from barker.process import logs, terminal
-from barker.process.arguments import LEASH
+from barker.process.arguments import LEASH, directory_place
 from barker.process.dialing import Dialer
 from barker.process.faults import Ticker, contained
 from barker.routing.routes import RouteTable, matches, target_from
@@ -62,6 +62,7 @@ class Node:
     is_service: ClassVar[bool] = False
 
     def __init__(self, args: argparse.Namespace) -> None:
+        args.directory = directory_place(args)
         self.args = args
         self.heartbeat_s: float = args.heartbeat
         self.secret = files.secret(args.state, args.secret_file)

@@ -56,7 +56,7 @@ class ProjectTest(unittest.TestCase):
 
     def children(self, lines: list[str], command: str = "") -> list[int]:
         """Process ids of what the launcher has printed that it starts."""
-        found = (re.match(rf"\[(\d+)\] python -m barker\.{command}", line) for line in lines)
+        found = (re.match(rf"\[(\d+)\] (?!\S+ ended){command or '[a-z]'}", line) for line in lines)
         return [int(m[1]) for m in found if m]
 
     def assertGone(self, pids: list[int]) -> None:

@@ -263,7 +263,7 @@ class LaunchTest(unittest.TestCase):
         self.assertIn(f'"port": {5700 + self.shift}', settings.read_text())
         if os.name == "posix":
             self.assertEqual(settings.stat().st_mode & 0o777, 0o600)
-        child = re.search(r"\[(\d+)\] python -m monitoring\.monitor", text)
+        child = re.search(r"\[(\d+)\] monitoring\.monitor", text)
         assert child
         launcher.signal(signal.SIGINT)
         self.assertEqual(launcher.ended(), 0)
