@@ -19,11 +19,11 @@ import argparse
 import sys
 from collections import deque
 from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from barker.delivery.poison import Suspects
 from barker.delivery.sender import Delivery, Job, Put
-from barker.graph.feed import Feed
+from barker.graph.feed import GRAPH, Feed
 from barker.graph.graph import Change, Graph
 from barker.links.link import Link, Message
 from barker.process.agent import deepest
@@ -130,6 +130,7 @@ class Copy(Feed[Graph]):
 class BizLogic(Service):
     kind = "bizlogic"
     default_port = 5680
+    needs: ClassVar = {GRAPH: "followers"}
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
@@ -147,6 +148,12 @@ class BizLogic(Service):
         if not self._serving:
             self._serving = True
             self.serve("bizlogic", ORDERED)
+
+    def lacks(self) -> str:
+        missing = super().lacks()
+        if not missing and len(self._inboxes) and not self._inboxes.route.targets:
+            return "barks wait for an inbox; `python -m barker.inbox` starts one"
+        return missing
 
     def link_up(self, link: Link) -> None:
         self._upstreams[link] = Upstream(link)

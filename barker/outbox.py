@@ -283,6 +283,14 @@ class Outbox(Manifold[Stamped]):
                 log.info("still to be pushed to %s: %d", push.service, len(push))
                 push.ages.added(push.put_count, self.now())  # older than we can tell
 
+    def lacks(self) -> str:
+        missing = super().lacks()
+        for push in self._pushes:
+            if not missing and len(push) and not push.route.targets:
+                kind = push.service
+                missing = f"what is kept waits for {kind}; `python -m barker.{kind}` starts one"
+        return missing
+
     async def stopping(self) -> None:
         if not self.failed:  # else what the queue lacks would look settled
             self._write_settled()

@@ -113,7 +113,9 @@ class Fleet:
             label = f"{command.label:<{self._width}} | "
             if self._colour:
                 label = f"\033[{_COLOURS[i % len(_COLOURS)]}m{label}\033[0m"
-            thread = threading.Thread(target=self._copy, args=(child, command.label, label), daemon=True)
+            thread = threading.Thread(
+                target=self._copy, args=(child, command.label, label), daemon=True
+            )
             thread.start()
             self._threads.append(thread)
 

@@ -191,7 +191,9 @@ class CommandTest(unittest.TestCase):
             followers, outbox, bizlogic = fleet.followers(), fleet.outbox(), fleet.bizlogic()
             ran = self.run_monitor(fleet)
             self.assertEqual((ran.returncode, ran.stderr), (0, ""))
-            self.assertRegex(ran.stdout, rf"(?m)^bizlogic-{bizlogic.port} +first +0 ")
+            self.assertRegex(
+                ran.stdout, rf"(?m)^bizlogic-{bizlogic.port} +{bizlogic.pid} first +0 "
+            )
             self.assertRegex(ran.stdout, rf"(?m)^outbox-{outbox.port} +up +0 .* 100% ")
             self.assertRegex(ran.stdout, rf"(?m)^followers-{followers.port} +first +")
             self.assertLessEqual(max(map(len, ran.stdout.splitlines())), WIDTH)
