@@ -12,6 +12,7 @@ import pathlib
 import random
 import sys
 from collections.abc import Sequence
+from typing import ClassVar
 
 from barker.client.speaker import new_id, now_ms
 from barker.delivery.sender import Delivery, Job, Put
@@ -68,6 +69,7 @@ class Vocabulary:
 
 class Autobark(Node):
     kind = "autobark"
+    needs: ClassVar = {"outbox": "outbox"}
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)

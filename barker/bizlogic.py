@@ -19,15 +19,16 @@ import argparse
 import sys
 from collections import deque
 from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from barker.delivery.poison import Suspects
 from barker.delivery.sender import Delivery, Job, Put
-from barker.graph.feed import Feed
+from barker.graph.feed import GRAPH, Feed
 from barker.graph.graph import Change, Graph
 from barker.links.link import Link, Message
 from barker.process.agent import deepest
 from barker.process.service import Service, run_service
+from barker.process.terminal import python
 from barker.routing.routes import ORDERED
 from barker.wire import bodies, messages, protocol
 from barker.wire.protocol import BAD_MESSAGE, BadMessage, ProtocolError
@@ -140,6 +141,7 @@ EXAMPLES = (
 class BizLogic(Service):
     kind = "bizlogic"
     default_port = 5680
+    needs: ClassVar = {GRAPH: "followers"}
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
@@ -157,6 +159,12 @@ class BizLogic(Service):
         if not self._serving:
             self._serving = True
             self.serve("bizlogic", ORDERED)
+
+    def lacks(self) -> str:
+        missing = super().lacks()
+        if not missing and len(self._inboxes) and not self._inboxes.route.targets:
+            return f"barks wait for an inbox; `{python()} -m barker.inbox` starts one"
+        return missing
 
     def link_up(self, link: Link) -> None:
         self._upstreams[link] = Upstream(link)

@@ -11,10 +11,11 @@ Exits 1, with the reason on stderr, if it was refused or took too long.
 
 import argparse
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 from barker.client.following import Follower, List, say
 from barker.client.speaker import new_id, now_ms, speaker_arguments
+from barker.graph.feed import GRAPH
 from barker.process import terminal
 from barker.process.arguments import quick_parser
 from barker.process.node import Node, run_node
@@ -35,6 +36,8 @@ class Lister(Node):
     """Shows one user's list, and stops."""
 
     kind = "follow"
+    has_deadline = True
+    needs: ClassVar = {GRAPH: "followers"}
 
     @property
     def has_job(self) -> bool:
@@ -62,7 +65,8 @@ class Lister(Node):
         self.stop()
 
     def _too_late(self) -> None:
-        terminal.complain(self.kind, f"no followers service within {self.args.timeout:g} s")
+        missing = self.lacks() or "no followers service has answered"
+        terminal.complain(self.kind, f"not within {self.args.timeout:g} s: {missing}")
         self.stop(1)
 
 

@@ -7,12 +7,12 @@ import argparse
 import json
 import sys
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from barker.client.reader import Reader
 from barker.disk import files
 from barker.process import terminal
-from barker.process.arguments import at_least_0, common_arguments, quick_parser
+from barker.process.arguments import at_least_0, common_arguments, positive, quick_parser
 from barker.process.node import Node, run_node
 from barker.wire import protocol
 
@@ -28,9 +28,11 @@ EXAMPLES = (
 
 class Listener(Node):
     kind = "listen"
+    needs: ClassVar = {"inbox": "inbox"}
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
+        self.has_deadline = args.once
         self._shown = 0
         try:
             names = files.world(args.state).names
@@ -46,6 +48,8 @@ class Listener(Node):
     async def started(self) -> None:
         if self.args.count == 0:
             self.stop()
+        if self.args.once:
+            self.later(self.args.timeout, self._too_late)
         self.reader = Reader(
             self, self.args.users, self._show, self._no_such, self.args.history, self._caught_up
         )
@@ -79,6 +83,11 @@ class Listener(Node):
         if self.args.once:
             self.stop()
 
+    def _too_late(self) -> None:
+        missing = self.lacks() or self.trouble or "no inbox has answered"
+        terminal.complain("listen", f"not all within {self.args.timeout:g} s: {missing}")
+        self.stop(1)
+
     def _no_such(self, user: str, reason: str) -> None:
         terminal.complain("listen", reason)
         self.stop(1)
@@ -95,6 +104,13 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--count", type=at_least_0, metavar="N", help="stop after N barks")
     result.add_argument("--once", action="store_true", help="stop after what is there")
+    result.add_argument(
+        "--timeout",
+        type=positive,
+        default=10.0,
+        metavar="SECONDS",
+        help="with --once: give up after this (default: %(default)s)",
+    )
     result.add_argument("--json", action="store_true", help="one JSON object a line")
     common_arguments(result)
     return result

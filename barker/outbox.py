@@ -33,6 +33,7 @@ from barker.manifold.push import Backlog, Push
 from barker.process.agent import deepest
 from barker.process.arguments import at_least_0, service_name
 from barker.process.service import log, run_service
+from barker.process.terminal import python
 from barker.routing.routes import split
 from barker.wire import bodies, messages, protocol
 from barker.wire.bodies import JOIN, check_event
@@ -292,6 +293,14 @@ class Outbox(Manifold[Stamped]):
             if len(push):
                 log.info("still to be pushed to %s: %d", push.service, len(push))
                 push.ages.added(push.put_count, self.now())  # older than we can tell
+
+    def lacks(self) -> str:
+        missing = super().lacks()
+        for push in self._pushes:
+            if not missing and len(push) and not push.route.targets:
+                kind = push.service
+                missing = f"what is kept waits for {kind}; `{python()} -m barker.{kind}` starts one"
+        return missing
 
     async def stopping(self) -> None:
         if not self.failed:  # else what the queue lacks would look settled

@@ -13,10 +13,10 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from barker.delivery.sender import Delivery, Job
-from barker.graph.feed import Feed
+from barker.graph.feed import GRAPH, Feed
 from barker.graph.friends import Suggester, Suggestion, text_of
 from barker.graph.graph import Change, Graph
 from barker.process.faults import Ticker
@@ -46,6 +46,7 @@ EXAMPLES = (
 class Suggestions(Service):
     kind = "suggestions"
     default_port = 5695
+    needs: ClassVar = {GRAPH: "followers"}
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)

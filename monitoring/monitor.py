@@ -221,6 +221,7 @@ class Glance(Node):
     """Looks at the system for as long as it takes to have rates, prints that, and stops."""
 
     kind = "glance"
+    has_deadline = True
 
     @property
     def has_job(self) -> bool:
@@ -237,7 +238,7 @@ class Glance(Node):
             if self.now() > begun + (GLANCE_S if self.directory_epoch else DIRECTORY_S):
                 break
         if self.directory_epoch is None:
-            terminal.complain("monitor", f"no directory at {hosts.spell(*self.args.directory)}")
+            terminal.complain("monitor", self.lacks())
             self.stop(1)
             return
         frame = self._agents.picture.frame(now_ms())

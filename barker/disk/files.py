@@ -73,13 +73,15 @@ def _give_name(mine: pathlib.Path, path: pathlib.Path) -> None:
             os.close(descriptor)
 
 
-def take_lock(descriptor: int, *, wait: bool = False) -> None:
+def take_lock(descriptor: int, *, wait: bool = False, shared: bool = False) -> None:
     """Lock an open file until it is closed, or its process ends, however that ends.
 
     Raises OSError if another process has locked it; with `wait`, if none of ours would for so long.
+    Any number have a `shared` lock at once; Windows has no such lock, and gives it to one.
     """
     if fcntl:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(descriptor, kind | (0 if wait else fcntl.LOCK_NB))
     else:
         import msvcrt
 

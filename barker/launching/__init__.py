@@ -4,7 +4,7 @@
 of them together. No asyncio: a launcher waits for a signal and copies lines.
 
     fleet = Fleet("launch.py")
-    fleet.start([Command("outbox-5800", ["-m", "barker.outbox", "--port", "5800"])])
+    fleet.start([Command("outbox-5800", ["-m", "barker.outbox", "--port", "5800"], ...)])
     fleet.run()
 
 * ``fleet``: children, their labels, their end. However a launcher ends, its children end too.

@@ -8,9 +8,9 @@ ends, also by kill -9, that pipe ends with it, and the children take it as the o
 
 import contextlib
 import errno
+import math
 import os
 import queue
-import shlex
 import signal
 import subprocess
 import sys
@@ -29,6 +29,9 @@ from barker.process.terminal import is_nohup
 # inbox that hands over to others gives itself five seconds, and every node two for its links.
 PATIENCE_S = 8.0
 
+# When the launcher names the services that are not ready yet.
+SLOW_START_S = 10.0
+
 # Colours of labels that can be read on black and on white.
 _COLOURS = (36, 33, 35, 32, 34, 31)
 
@@ -38,15 +41,16 @@ _UNREAD = 0
 
 
 class Command(NamedTuple):
-    """What to run: arguments for this Python, a label for its lines, the port it will want."""
+    """What to run: arguments for this Python, a label for its lines, the port it will want.
+
+    `short` is what the launcher shows of it: the line of its list, without the flags that all have.
+    """
 
     label: str
     argv: list[str]
     host: str = ""
     port: int | None = None
-
-    def __str__(self) -> str:
-        return f"{terminal.python()} {shlex.join(self.argv)}"
+    short: str = ""
 
 
 def busy_ports(commands: Sequence[Command]) -> list[Command]:
@@ -81,6 +85,9 @@ class Fleet:
         self._width = 0
         self._stopping = False
         self._unread = False
+        self._starting: set[str] = set()  # labels of services that have not said READY
+        self._ready = 0
+        self._slow_at = 0.0
         self._colour = terminal.wants_colour(sys.stdout)
 
     def stop_on_signals(self) -> None:
@@ -93,6 +100,10 @@ class Fleet:
     def start(self, commands: Sequence[Command]) -> None:
         """Start all of them at once, each with a line that says so."""
         self._width = max(len(c.label) for c in commands)
+        services = {c.label for c in commands if c.port}
+        if len(services) > 1:  # of one, its own line says it
+            self._starting = services
+        self._slow_at = time.monotonic() + SLOW_START_S
         for i, command in enumerate(commands):
             child = subprocess.Popen(
                 [sys.executable, *command.argv],
@@ -105,11 +116,13 @@ class Fleet:
                 **({"process_group": 0} if os.name == "posix" else {}),  # type: ignore[call-overload]
             )
             self._children[child] = command
-            self.say(f"[{child.pid}] {command}")
+            self.say(f"[{child.pid}] {command.short}")
             label = f"{command.label:<{self._width}} | "
             if self._colour:
                 label = f"\033[{_COLOURS[i % len(_COLOURS)]}m{label}\033[0m"
-            thread = threading.Thread(target=self._copy, args=(child, label), daemon=True)
+            thread = threading.Thread(
+                target=self._copy, args=(child, command.label, label), daemon=True
+            )
             thread.start()
             self._threads.append(thread)
 
@@ -134,6 +147,7 @@ class Fleet:
             try:
                 child = self._events.get(timeout=0.5)
             except queue.Empty:  # on Windows a wait without an end can't be interrupted
+                self._look_for_slow_ones()
                 continue
             if isinstance(child, int):
                 if child == signal.SIGINT:
@@ -144,6 +158,7 @@ class Fleet:
             _let_go(child)
             failed = failed or child.returncode != 0
             self.say(f"[{child.pid}] {command.label} ended: {_status(child.returncode)}")
+            self._started(command.label)
         self.stop()
         return int(failed)
 
@@ -164,10 +179,31 @@ class Fleet:
         for thread in self._threads:
             thread.join(0.2)
 
-    def _copy(self, child: subprocess.Popen[bytes], label: str) -> None:
+    def _started(self, label: str, ready: int = 0) -> bool:
+        """A service is ready, or will never be; one line says it of all. Was it waited for?"""
+        with self._print_lock:
+            if label not in self._starting:
+                return False
+            self._starting.discard(label)
+            self._ready += ready
+            done, count = not self._starting, self._ready
+        if done:
+            self.say(f"Ready: {count} services.")
+        return True
+
+    def _look_for_slow_ones(self) -> None:
+        with self._print_lock:
+            slow = sorted(self._starting) if time.monotonic() > self._slow_at else []
+        if slow:
+            self._slow_at = math.inf
+            self.say(f"Not ready after {SLOW_START_S:g} s: {', '.join(slow)}")
+
+    def _copy(self, child: subprocess.Popen[bytes], name: str, label: str) -> None:
         assert child.stdout
         with child.stdout as lines:
             for line in lines:
+                if line.startswith(b"READY ") and self._started(name, ready=1):
+                    continue
                 self.say(label + line.decode(errors="replace").rstrip("\r\n"))
         child.wait()
         if not self._stopping:

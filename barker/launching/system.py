@@ -31,20 +31,12 @@ Show what they print, each line with the name of its process. Ctrl-C stops all o
 EXAMPLES = ("launch.py", "launch.py --shift-ports 1000 --fresh")
 
 TRY_NEXT = """
-Barks will scroll by below. Ctrl-C stops everything. In another terminal:
-
+Barks scroll by below; Ctrl-C stops everything. Try in another terminal:
   {python} -m barker.bark ark3 This is my first manual bark.{flags}
   {python} -m barker.listen rdl{flags}
-
-or in a browser (a file, no web server):
-
-  {page}
-
-Failover: start one more bizlogic, then kill the one that was first.
-
-  {python} -m barker.bizlogic --port {spare_port}{flags}
-  kill -9 PID    (the number in front of its command above)
-"""
+  {python} -m monitoring.monitor --once{flags}    all services, and their numbers
+  {python} -m barker.bizlogic --port {spare_port}{flags}  a spare: kill -9 the first
+{page}"""
 
 
 class BadLine(Exception):
@@ -86,7 +78,13 @@ def launch(lines: Sequence[str], args: argparse.Namespace) -> int:
         commands = fleet_of(lines, args)
         if args.fresh:
             forget(args.state / "journal")
-        return run_fleet(PROGRAM, args, commands, lambda: announcement(args))
+        return run_fleet(
+            PROGRAM,
+            args,
+            commands,
+            lambda: write_settings(args),
+            lambda pageless: announcement(args, pageless),
+        )
     except BadLine as fault:
         terminal.complain(PROGRAM, fault)
         return 2
@@ -95,8 +93,8 @@ def launch(lines: Sequence[str], args: argparse.Namespace) -> int:
         return 2 if isinstance(fault, files.UsageError) else 1
 
 
-def announcement(args: argparse.Namespace) -> str:
-    """What to try next; writes the settings of the page on the way."""
+def write_settings(args: argparse.Namespace) -> None:
+    """What the page has to know."""
     files.write_page_settings(
         WEBUI / "barker_host.js",
         host=reached_by(args),
@@ -105,11 +103,16 @@ def announcement(args: argparse.Namespace) -> str:
         users=files.world(args.state).names,
         tls=args.tls_cert is not None,
     )
-    flags = common_flags(args)
+
+
+def announcement(args: argparse.Namespace, pageless: str) -> str:
+    """What to try next; `pageless` says why there is no page, if there is none."""
+    flags = common_flags(args, is_found=not pageless)
+    page = f"or open this file in a browser:\n  {(WEBUI / 'index.html').as_uri()}"
     return TRY_NEXT.format(
         python=terminal.python(),
         flags=" " + shlex.join(flags) if flags else "",
-        page=(WEBUI / "index.html").as_uri(),
+        page=f"(no page: {pageless})" if pageless else page,
         spare_port=5681 + args.shift_ports,
     )
 
@@ -163,19 +166,21 @@ def _command(words: Sequence[str], nth: int, args: argparse.Namespace) -> Comman
 
     `nth` tells those of one program apart; 0 if there is but one. Raises ValueError.
     """
-    program, *words = words
-    label, port = program, None
-    if "--port" in words:
-        at = words.index("--port") + 1
-        if at == len(words):
+    program, *own = words
+    label, port, listens = program, None, False
+    if "--port" in own:
+        at = own.index("--port") + 1
+        if at == len(own):
             raise ValueError("--port needs a number")
         try:
-            port = port_number(words[at])
+            port = port_number(own[at])
         except argparse.ArgumentTypeError as fault:
             raise ValueError(str(fault)) from None
         if port:  # 0 is any free one
             port += args.shift_ports
-        words[at] = str(port)
-        words += listening_flags(args)
+        own[at] = str(port)
+        listens = True
     label = f"{label}-{port}" if port else f"{label}-{nth}" if nth else label
-    return Command(label, ["-m", f"barker.{program}", *words, *common_flags(args)], args.host, port)
+    flags = [*(listening_flags(args) if listens else []), *common_flags(args)]
+    argv = ["-m", f"barker.{program}", *own, *flags]
+    return Command(label, argv, args.host, port, shlex.join([program, *own]))

@@ -16,11 +16,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from barker.disk import files
+from barker.disk.claims import place_of
 from barker.process import terminal
 from barker.wire import protocol
 
 DEFAULT_HOST = "127.0.0.1"
 DIRECTORY_PORT = 5672
+# What `launch.py` calls its claim of the state folder; in it is where its directory is.
+LAUNCHER = "launcher"
 HELP_COLUMNS = 80
 # There is no release yet. The number is what two processes have to have in common.
 VERSION = f"Barker (in development), protocol {protocol.VERSION}, Python {sys.version.split()[0]}"
@@ -38,6 +41,16 @@ def place(text: str) -> tuple[str, int]:
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
     return inner, int(port)
+
+
+def directory_place(args: argparse.Namespace) -> tuple[str, int]:
+    """Where the directory is: as the flag says, else where a launcher that runs has left it."""
+    if args.directory:
+        return args.directory  # type: ignore[no-any-return]
+    try:
+        return place(place_of(args.state, LAUNCHER))
+    except argparse.ArgumentTypeError:
+        return DEFAULT_HOST, DIRECTORY_PORT
 
 
 def port_number(text: str) -> int:
@@ -78,9 +91,9 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--directory",
         type=place,
-        default=(DEFAULT_HOST, DIRECTORY_PORT),
         metavar="HOST:PORT",
-        help=f"where the directory is (default: {DEFAULT_HOST}:{DIRECTORY_PORT})",
+        help="where the directory is (default: that of the launch.py that runs, else "
+        f"{DEFAULT_HOST}:{DIRECTORY_PORT})",
     )
     group.add_argument(
         "--state",

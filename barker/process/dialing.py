@@ -48,6 +48,7 @@ class Dialer:
     ) -> None:
         self.place = (host, port)
         self.hang_ups = 0  # one after the other, each without a word
+        self._reason = ""  # the last one that was told
         self._node = node
         self._conversation = conversation
         self._expect = expect
@@ -56,6 +57,11 @@ class Dialer:
     def close(self) -> None:
         """Give the link up; `link_down` follows."""
         self._task.cancel()
+
+    def is_news(self, reason: str) -> bool:
+        """Was another reason told last, since the last link? Then this one is the last from now."""
+        is_news, self._reason = reason != self._reason, reason
+        return is_news
 
     async def _keep(self) -> None:
         delay = BACKOFF_FIRST_S
@@ -77,6 +83,7 @@ class Dialer:
                     node.dial_failed(self, fault)
                 else:
                     self.hang_ups = 0
+                    self._reason = ""
                     since = node.now()
                     await node.attend(link, self._conversation)
             if node.now() - since > STABLE_S:

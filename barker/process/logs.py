@@ -10,6 +10,8 @@ takes.
 * Of one kind (logger, level and text before its arguments are filled in), so many lines are written
   within a second. The others are counted, and one line says at the end of the second how many more
   they were. So strangers do not fill a disk.
+* A line that is logged with ``extra={"again_after_s": 60}`` is written once in that time: it would
+  come every second for as long as a peer makes the same mistake.
 * At the end of the process, what is queued is written, unless that takes too long.
 
 Left out: files and their rotation. What starts a service sees to them; it has standard error.
@@ -77,6 +79,7 @@ class QueuedHandler(logging.Handler):
         self._kinds: dict[Kind, int] = {}  # within this second
         self._second_ends = 0.0
         self._examples: dict[Kind, str] = {}  # of those of which there were more
+        self._again_at: dict[Kind, float] = {}  # until when a kind is not written again
         threading.Thread(target=self._write_forever, name="log", daemon=True).start()
 
     # --- what is to be written ---
@@ -114,6 +117,11 @@ class QueuedHandler(logging.Handler):
 
     def _is_wanted(self, record: logging.LogRecord) -> bool:
         kind = (record.name, record.levelno, str(record.msg))
+        if after_s := getattr(record, "again_after_s", 0.0):
+            now = time.monotonic()
+            if now < self._again_at.get(kind, 0.0):
+                return False
+            self._again_at[kind] = now + after_s
         if kind not in self._kinds and len(self._kinds) >= MAX_KINDS:
             kind = _OTHERS
         count = self._kinds[kind] = self._kinds.get(kind, 0) + 1

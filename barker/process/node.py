@@ -27,8 +27,8 @@ from barker.disk import files
 from barker.links import hosts, tls
 from barker.links.greeting import Identity
 from barker.links.link import SILENT_HEARTBEATS, Conversation, Link, Message
-from barker.process import logs, terminal
-from barker.process.arguments import LEASH
+from barker.process import logs, terminal, waiting
+from barker.process.arguments import LEASH, directory_place
 from barker.process.dialing import Dialer
 from barker.process.faults import Ticker, contained
 from barker.routing.routes import RouteTable, matches, target_from
@@ -60,9 +60,13 @@ class Node:
     kind: ClassVar[str] = "node"
     is_directory: ClassVar[bool] = False
     is_service: ClassVar[bool] = False
+    # Services without which it does nothing, and the commands that start them.
+    needs: ClassVar[dict[str, str]] = {}
+    # It ends after a time, and says then what was missing; so it says nothing of it before.
+    has_deadline = False
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.args = args
+        self.args = argparse.Namespace(**{**vars(args), "directory": directory_place(args)})
         self.heartbeat_s: float = args.heartbeat
         self.secret = files.secret(args.state, args.secret_file)
         self.tls = tls.contexts(args, is_service=self.is_service)
@@ -74,6 +78,8 @@ class Node:
         self.exit_status = 0
         self.failed = False  # what we have in memory is not what our journal has
         self.directory_epoch: str | None = None
+        self.trouble = ""  # why the last dialling came to nothing, if it is more than no answer
+        self._notice = waiting.Waiting(bool(os.environ.get(LEASH)))
         self._watched: dict[str, list[Callable[[], None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
@@ -107,10 +113,27 @@ class Node:
 
     def dial_failed(self, dialer: Dialer, fault: Exception) -> None:
         """A connect or a greeting came to nothing; another try follows by itself."""
-        if words := self.why(dialer, fault):
-            log.warning("%s: %s", hosts.spell(*dialer.place), words)
+        words = self.why(dialer, fault)
+        self.trouble = words or self.trouble
+        # Without a directory so far, `lacks` says it.
+        is_first = self.directory_epoch is None and dialer.place == self.args.directory
+        if words and dialer.is_news(words) and not (is_first or self.has_deadline):
+            log.warning("%s: %s; still trying", hosts.spell(*dialer.place), words)
         else:
             log.debug("%s: %r", hosts.spell(*dialer.place), fault)
+
+    def lacks(self) -> str:
+        """What is missing for us to do anything, and what to do about it; "" if nothing is.
+
+        As long as there are routes, a directory that is away is not missed.
+        """
+        place = hosts.spell(*self.args.directory)
+        if self._talk and self.directory_epoch is None:
+            return waiting.no_directory(place, self.trouble)
+        for service, kind in self.needs.items():
+            if service in self.told and not self.routes.route(service).targets:
+                return waiting.no_service(place, kind)
+        return ""
 
     def why(self, dialer: Dialer, fault: Exception) -> str:
         """What such a fault says besides that nobody answers; "" if that is all."""
@@ -283,6 +306,9 @@ class Node:
         now = self.now()
         self._look_at_clock(now)
         self._last_tick = now
+        with contained(self):
+            if not self.has_deadline and (text := self._notice.look(self.lacks(), now)):
+                log.warning("waiting: %s", text)
         for link in list(self.links):
             with contained(link, link.abort):
                 silent_s = now - link.heard
@@ -323,6 +349,7 @@ class DirectoryTalk(Conversation):
 
     def link_up(self, link: Link) -> None:
         self.link = link
+        self._node.trouble = ""
         self._node.directory_epoch = link.peer.get("epoch")
         for service in self._watched:
             link.send(messages.encode("watch", prefix=service))

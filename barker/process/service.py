@@ -134,6 +134,8 @@ class Service(Node, Conversation):
         self.host = advertise or host
         self.allowed_hosts = {*hosts.OWN_NAMES, host.lower(), self.host.lower()}
         self.name = self.args.name or f"{self.kind}-{self.port}"
+        if not (self.args.port or self.args.name or getattr(self.args, "no_journal", True)):
+            log.info("the next start finds this journal with --name %s, not by --port 0", self.name)
         return True
 
     def give_up(self, why: str, status: int = 1) -> None:

@@ -605,7 +605,7 @@ FILES = {
 
 def listed(text: str) -> list[tuple[str, str]]:
     """The process numbers that a launcher prints, and what they run."""
-    return re.findall(r"(?m)^\[(\d+)\] (python \S.*?) *$", text)
+    return re.findall(r"(?m)^\[(\d+)\] (?!\S+ ended)([a-z]\S*.*?) *$", text)
 
 
 # The numbers that processes have all through the book.
@@ -781,11 +781,10 @@ class Lab:
         end = time.monotonic() + DEADLINE_S
         while True:
             shown = "\n".join(terminal.shown)
-            services = len(re.findall(r"(?m)^\[\d+\] python -m .* --port ", shown))
-            if services and shown.count("READY ") >= services:
+            if re.search(r"(?m)^Ready: |\| READY ", shown):
                 return
             if time.monotonic() > end:
-                raise AssertionError(f"not all of {services} services are ready:\n{shown}")
+                raise AssertionError(f"not all services are ready:\n{shown}")
             time.sleep(0.02)
 
     def _wait(self, terminal: Terminal, expected: list[str]) -> None:

@@ -7,6 +7,20 @@ import sys
 from barker.process.arguments import Parser
 from tests.chaos.plan import HOLD_S, KINDS
 from tests.chaos.run import Run, report
+from tests.tools.progress import Progress
+
+
+async def watched(run: Run) -> None:
+    """Do a run, and say how far it has come."""
+    progress = Progress()
+    work = asyncio.create_task(run.go())
+    try:
+        while not work.done():
+            progress.say(run.doing)
+            await asyncio.wait([work], timeout=1.0)
+    finally:
+        progress.end()
+        await work
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     kinds, actions = args.kinds.split(","), args.actions.split(",")
     run = Run(args.seed, args.seconds, args.rate, kinds, actions)
     try:
-        asyncio.run(run.go())
+        asyncio.run(watched(run))
     except AssertionError as fault:
         print(fault, file=sys.stderr)
         print(report(run))

@@ -20,8 +20,9 @@ from barker import autobark, listen
 from barker.bark import main
 from barker.disk import files
 from barker.disk.users import PEOPLE
+from barker.process.arguments import LEASH
 from barker.routing.ring import Ring
-from tests.tools.fleet import DEADLINE_S, SLOW, Fleet, Process, Service, free_port
+from tests.tools.fleet import DEADLINE_S, SCALE, SLOW, Fleet, Process, Service, free_port
 from tests.tools.wireclient import Wire
 
 Completed = subprocess.CompletedProcess[str]
@@ -105,6 +106,71 @@ def listener_ready(listener: Process, test: ClientTest, user: str = "ark3") -> N
         listener.wait_for("then go on")
         return
     raise AssertionError(f"it never listened: {listener!r}")
+
+
+class MissingTest(unittest.TestCase):
+    """Commands that wait for what is not there, as a person starts them."""
+
+    def run_for(self, seconds: float, *argv: str) -> list[str]:
+        """Its complaints in that time."""
+        env = {name: value for name, value in os.environ.items() if name != LEASH}
+        with subprocess.Popen(
+            [sys.executable, "-m", *argv],
+            cwd=files.ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            env=env,
+        ) as child:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(seconds)
+            child.terminate()
+            return child.communicate(timeout=DEADLINE_S)[1].splitlines()
+
+    def test_one_line_says_what_is_missing_and_what_to_do(self) -> None:
+        with Fleet() as nobody, Fleet() as alone, Fleet() as closed:
+            alone.directory()
+            closed.directory()
+            other = closed.state / "other"
+            other.write_text("x" * 64)
+            wrong = (*closed.flags, "--secret-file", str(other))
+            cases: dict[tuple[str, ...], str] = {
+                ("barker.listen", "ark3", *nobody.flags): "no directory at .*--directory",
+                ("barker.autobark", "1", *nobody.flags): "no directory at .*--directory",
+                ("barker.bizlogic", "--port", "0", *nobody.flags): "no directory at .*launch.py",
+                ("barker.listen", "ark3", *alone.flags): "no inbox .*barker.inbox",
+                ("barker.autobark", "1", *alone.flags): "no outbox .*barker.outbox",
+                ("barker.bizlogic", "--port", "0", *alone.flags): "no followers .*barker.followers",
+                ("barker.listen", "ark3", *wrong): "another secret.*--secret-file",
+            }
+            with concurrent.futures.ThreadPoolExecutor(len(cases)) as pool:
+                ran = pool.map(lambda argv: self.run_for(6.0 * SCALE, *argv), cases)
+                for argv, lines in zip(cases, ran, strict=True):
+                    with self.subTest(argv[:2]):
+                        self.assertEqual(len(lines), 1, lines)
+                        self.assertRegex(lines[0], cases[argv])
+            directory = [p for p in closed.processes if "barker.directory" in p.argv][0]
+            refused = [line for line in directory.lines if "another secret" in line]
+            self.assertEqual(len(refused), 1, directory)
+            once = ("barker.listen", "ark3", "--once", "--timeout", "0.5", *alone.flags)
+            glance = ("monitoring.monitor", "--once", *wrong)
+            for argv, pattern in ((once, "not all .* no inbox"), (glance, "another secret")):
+                with self.subTest(argv[0]):
+                    process = Process(["-m", *argv], files.ROOT)
+                    self.addCleanup(process.close)
+                    self.assertEqual(process.ended(), 1)
+                    self.assertEqual(len(process.lines), 1, process)
+                    self.assertRegex(process.lines[0], pattern)
+
+    def test_a_bark_that_times_out_says_how_to_say_it_again(self) -> None:
+        with Fleet() as fleet:
+            fleet.directory()
+            full = fleet.outbox("--max-backlog", "0")
+            said = fleet.run("bark", "ark3", "hello", "--id", "x7", "--timeout", "0.5")
+            self.assertEqual(said.ended(), 1, full)
+            self.assertEqual(len(said.lines), 1, said)
+            self.assertRegex(said.lines[0], "0 barks are waiting.*may have been taken.*--id x7 ")
 
 
 class BarkTest(SharedTest):

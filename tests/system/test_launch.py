@@ -59,7 +59,7 @@ class ProjectTest(unittest.TestCase):
 
     def children(self, lines: list[str], command: str = "") -> list[int]:
         """Process ids of what the launcher has printed that it starts."""
-        found = (re.match(rf"\[(\d+)\] \S+ -m barker\.{command}", line) for line in lines)
+        found = (re.match(rf"\[(\d+)\] (?!\S+ ended){command or '[a-z]'}", line) for line in lines)
         return [int(m[1]) for m in found if m]
 
     def assertGone(self, pids: list[int]) -> None:
@@ -168,6 +168,57 @@ class LaunchTest(ProjectTest):
         self.assertIn(f'"port": {5672 + self.shift}', settings.read_text())
         if os.name == "posix":
             self.assertEqual(settings.stat().st_mode & 0o777, 0o600)
+
+    def test_its_screen_fits_24_lines_of_80(self) -> None:
+        launcher = self.launch()
+        launcher.wait_for("^Ready: 9 services")
+        own = [line for line in launcher.lines if " | " not in line]
+        self.assertLess(len(own), 24, own)
+        wide = [line for line in own if len(line) > 80 and "file://" not in line]
+        self.assertEqual(wide, [])
+
+    def test_other_commands_find_a_system_whose_ports_were_shifted(self) -> None:
+        launcher = self.launch()
+        launcher.wait_for("^Ready")
+        said = self.run_command("-m", "barker.bark", "ark3", "found")
+        self.assertEqual(said.returncode, 0, said.stderr)
+        table = self.run_command("-m", "monitoring.monitor", "--once")
+        (pid,) = self.children(launcher.lines, "bizlogic")
+        self.assertRegex(table.stdout, rf"(?m)^bizlogic-\d+ +{pid} first ")
+
+    def test_a_second_system_in_the_folder_leaves_the_first_its_page(self) -> None:
+        self.launch().wait_for("^Ready")
+        settings = (self.root / "webui" / "barker_host.js").read_text()
+        other = free_shift(PORTS)
+        second = self.launch("--shift-ports", str(other))
+        found = second.wait_for(r"python (-m barker\.bark ark3 .*)")
+        second.wait_for(rf"no page: .* 127\.0\.0\.1:{5672 + self.shift}")
+        second.wait_for("^Ready")
+        self.assertEqual((self.root / "webui" / "barker_host.js").read_text(), settings)
+        said = self.run_command(*found[1].split())
+        self.assertEqual(said.returncode, 0, said.stderr)
+        second.wait_for(r"<-- ark3: +This is my first manual bark\.")
+
+    def test_of_two_launchers_at_one_moment_one_says_no_and_starts_nothing(self) -> None:
+        both = [self.launch(), self.launch()]
+        until_s = time.monotonic() + DEADLINE_S
+        while not (ended := [x for x in both if x.child.poll() is not None]):
+            self.assertLess(time.monotonic(), until_s, both)
+            os.sched_yield()
+        (loser,) = ended
+        (winner,) = set(both) - {loser}
+        self.assertEqual((loser.ended(), len(loser.lines)), (1, 1))
+        self.assertIn("--shift-ports", loser.lines[0])
+        winner.wait_for("^Ready: 9 services")
+        self.assertNotIn("ended:", "\n".join(winner.lines))
+
+    def test_a_folder_that_cannot_be_written_costs_the_page_or_stops_it_at_once(self) -> None:
+        ran = self.launch("--state", str(self.root / "launch.py" / "var"))
+        self.assertEqual((ran.ended(), len(ran.lines)), (1, 1))
+        (self.root / "webui" / "barker_host.js").mkdir()
+        launcher = self.launch("--state", str(self.root / "elsewhere"))
+        launcher.wait_for("no page: .*barker_host.js")
+        launcher.wait_for("<--")
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a whole system")
     @unittest.skipUnless(hasattr(signal, "SIGKILL"), "kill -9 is Unix's")
