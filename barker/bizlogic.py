@@ -17,9 +17,10 @@ has the first one, and works on with the last one while no followers service is 
 
 import argparse
 import sys
+import typing  # 3.6 has no Protocol to import, and is to come to the check of barker/__init__.py
 from collections import deque
 from collections.abc import Collection, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from barker.delivery.poison import Suspects
 from barker.delivery.sender import Delivery, Job, Put
@@ -78,7 +79,7 @@ class FanOut:
         return self.upstream.closed
 
 
-class Followed(Protocol):
+class Followed(typing.Protocol):
     """What is asked of a graph here."""
 
     def __contains__(self, user: object) -> bool: ...

@@ -131,7 +131,7 @@ class Monitor(Service):
     def dial_failed(self, dialer: Dialer, fault: Exception) -> None:
         super().dial_failed(dialer, fault)
         if dialer.place == self.args.directory:
-            self._why_alone = self.why(dialer, fault)
+            self._why_alone = dialer.why(fault)
 
     def gauges(self) -> dict[str, Any]:
         return {

@@ -142,18 +142,6 @@ def run_fleet(
                 " would be beyond",
             )
             return 2
-        return 1
-    tls.contexts(args, is_service=True)
-    fleet = Fleet(program)
-    fleet.stop_on_signals()
-    for command in commands:
-        if command.port and command.port > MAX_PORT:
-            complain(
-                program,
-                f"--shift-ports {args.shift_ports}: ports end at {MAX_PORT}, and {command.label}"
-                " would be beyond",
-            )
-            return 2
     for command in commands:
         if command.port in NO_BROWSER:
             complain(

@@ -37,8 +37,6 @@ from barker.wire.protocol import BarkerError
 
 log = logging.getLogger("barker.process.node")
 
-# What it means if somebody who is there says nothing at all.
-WANTS_TLS = "it hangs up without a word; does it want TLS (--tls-ca)?"
 # A ticker this many heartbeats late means that this process was frozen, or the machine asleep. An
 # idle peer may have been silent for a heartbeat and a tick before that; so longer stalls than this
 # one may have been taken for death, by us or by them, and shorter ones can't have been.
@@ -113,7 +111,7 @@ class Node:
 
     def dial_failed(self, dialer: Dialer, fault: Exception) -> None:
         """A connect or a greeting came to nothing; another try follows by itself."""
-        words = self.why(dialer, fault)
+        words = dialer.why(fault)
         self.trouble = words or self.trouble
         # Without a directory so far, `lacks` says it.
         is_first = self.directory_epoch is None and dialer.place == self.args.directory
@@ -134,13 +132,6 @@ class Node:
             if service in self.told and not self.routes.route(service).targets:
                 return waiting.no_service(place, kind)
         return ""
-
-    def why(self, dialer: Dialer, fault: Exception) -> str:
-        """What such a fault says besides that nobody answers; "" if that is all."""
-        if isinstance(fault, BarkerError):
-            return str(fault)
-        # Once, it may have been stopping.
-        return WANTS_TLS if dialer.hang_ups > 1 and not self.tls.opening else ""
 
     # --- what subclasses use ---
 

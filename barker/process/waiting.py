@@ -43,8 +43,8 @@ def no_directory(place: str, why: str) -> str:
     if why.startswith(BAD_PROOF):
         return f"the directory at {place} has another secret; --state or --secret-file names it"
     return (
-        f"no directory at {place}{': ' if why else ''}{why}; `{python()} launch.py` starts a system,"
-        " --directory HOST:PORT names another"
+        f"no directory at {place}{': ' if why else ''}{why}; `{python()} launch.py` starts a"
+        " system, --directory HOST:PORT names another"
     )
 
 
@@ -52,6 +52,5 @@ def no_service(place: str, kind: str) -> str:
     """What to do if the directory knows no such service."""
     return (
         f"the directory at {place} knows no {kind} service; `{python()} -m barker.{kind}`"
-        " starts one,"
-        " --directory HOST:PORT names another system"
+        " starts one, --directory HOST:PORT names another system"
     )

@@ -6,7 +6,9 @@ import contextlib
 import io
 import json
 import os
+import pathlib
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -150,7 +152,7 @@ class MissingTest(unittest.TestCase):
                     with self.subTest(argv[:2]):
                         self.assertEqual(len(lines), 1, lines)
                         self.assertRegex(lines[0], cases[argv])
-            directory = [p for p in closed.processes if "barker.directory" in p.argv][0]
+            directory = next(p for p in closed.processes if "barker.directory" in p.argv)
             refused = [line for line in directory.lines if "another secret" in line]
             self.assertEqual(len(refused), 1, directory)
             once = ("barker.listen", "ark3", "--once", "--timeout", "0.5", *alone.flags)
@@ -241,6 +243,31 @@ class BarkTest(SharedTest):
             self.assertRegex(complaint.getvalue(), r"\Ausage: \S+ -m barker\.")
             self.assertRegex(complaint.getvalue().splitlines()[-1], pattern)
 
+    @unittest.skipUnless(pathlib.Path("/dev/full").exists(), "/dev/full is Linux's")
+    def test_an_acked_bark_is_acked_though_its_id_can_t_be_printed(self) -> None:
+        flags = shlex.join(self.fleet.flags)
+        for id_, where, why in (
+            ("on-a-full-disk", ">/dev/full", "bark: standard output can't be written: No space"),
+            ("closed", ">&-", "bark: standard output is closed"),
+        ):
+            line = f'exec "$0" -m barker.bark {flags} ark3 {id_} --id {id_} {where}'
+            said = subprocess.run(
+                ["sh", "-c", line, sys.executable],
+                cwd=files.ROOT,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE_S,
+            )
+            self.assertEqual(said.returncode, 0)
+            self.assertIn(why, said.stderr)
+            self.assertEqual(said.stderr.count("\n"), 1, said.stderr)
+            self.assertEqual(self.shown(id_), id_)
+
+    def test_options_may_stand_behind_the_text(self) -> None:
+        said = self.command("bark", "ark3", "first", "--id", "behind-it", "and", "last")
+        self.assertEqual((said.stdout, said.returncode), ("behind-it\n", 0), said.stderr)
+        self.assertEqual(self.shown("behind-it"), "first and last")
+
     def test_text_is_as_long_and_as_strange_as_allowed(self) -> None:
         texts = ["x" * 280, "\U0001f415" * 280, '"quotes" and \\ and \x1b[31m', "@ark3 #tag", "0"]
         runs: Runs = {("bark", "ark3", "--id", f"text-{i}", t): t for i, t in enumerate(texts)}
@@ -314,6 +341,33 @@ class BarkTest(SharedTest):
         self.bark("ark3", "the end")
         self.assertEqual(self.shown("again"), "twice?")
         self.assertIn("the end", self.heard.wait_for("id").string)
+
+
+@unittest.skipUnless(os.name == "posix", "signals are Unix's")
+class InterruptTest(unittest.TestCase):
+    """Ctrl-C before a command has done its job shows in the status; a stop in good order is 0."""
+
+    def test_a_job_that_is_not_done_ends_with_130(self) -> None:
+        empty = self.enterContext(Fleet())
+        runs = {
+            ("follow", "ark3", "rdl"): 130,
+            ("follow", "ark3", "--list"): 130,
+            ("join", "visitor"): 130,
+            ("listen", "ark3", "--once"): 130,
+            ("listen", "ark3", "--count", "3"): 130,
+            ("listen", "ark3"): 0,
+            ("autobark", "5", "--count", "3"): 130,
+            ("autobark", "5"): 0,
+            ("monitoring.monitor", "--once"): 130,
+        }
+        with socket.create_server(("127.0.0.1", empty.port)) as silent:
+            for run, status in runs.items():
+                with self.subTest(run):
+                    process = empty.run(*run)
+                    silent.accept()[0].close()  # it dials: by now it takes signals as its own
+                    process.signal(signal.SIGINT)
+                    self.assertEqual(process.ended(), status)
+                    self.assertEqual(process.lines, [])
 
 
 class ListenTest(ClientTest):

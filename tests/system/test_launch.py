@@ -1,5 +1,6 @@
 """launch.py, and the commands as the seed writes them, as a newcomer would meet them."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -248,6 +249,62 @@ class LaunchTest(ProjectTest):
             )
             self.assertIn("--shift-ports", ran.stderr)
 
+    def test_a_shift_beyond_the_last_port_is_a_wrong_command_line(self) -> None:
+        for program in ("launch.py", "monitoring/launch.py"):
+            for shift, why in (("60000", "ports end at 65535"), ("-1", "not a whole number, 0 or")):
+                run = self.run_command(program, "--shift-ports", shift)
+                self.assertEqual((run.returncode, run.stdout), (2, ""))
+                self.assertIn(why, run.stderr)
+                self.assertIn(f"--shift-ports{': ' if shift == '-1' else ' '}", run.stderr)
+
+    def test_a_mistake_in_the_list_is_told_with_its_line_and_nothing_is_started(self) -> None:
+        text = (self.root / "launch.py").read_text()
+        for wrong in ("outbox --port fifty", "listen 'ark3", "", "outbocks --port 5801"):
+            bad = text.replace('"outbox --port 5801"', repr(wrong))
+            (self.root / "launch-wrong.py").write_text(bad)
+            run = self.run_command("launch-wrong.py", "--shift-ports", str(self.shift))
+            self.assertEqual((run.returncode, run.stdout), (2, ""))
+            self.assertIn(f"launch.py: line 5 of COMMANDS, {wrong!r}: ", run.stderr)
+            self.assertEqual(run.stderr.count("\n"), 1)
+
+    def test_a_host_may_be_typed_as_the_seed_does(self) -> None:
+        monitor = self.launch("localhost", script="monitoring/launch.py")
+        monitor.wait_for(rf"-m monitoring\.monitor --port {5700 + self.shift} --host localhost")
+        monitor.wait_for(rf"READY localhost:{5700 + self.shift}")
+        settings = (self.root / "monitoring" / "monitor_host.js").read_text()
+        self.assertIn('"host": "localhost"', settings)
+        self.end(monitor)
+
+    @unittest.skipUnless(pathlib.Path("/dev/full").exists(), "/dev/full is Linux's")
+    def test_output_that_can_t_be_written_is_told(self) -> None:
+        for script in ("launch.py", "monitoring/launch.py"):
+            for where, why in ((">&-", "is closed"), (">/dev/full", "can't be written: No space")):
+                line = f'exec "$0" {script} --shift-ports {self.shift} {where}'
+                run = subprocess.run(
+                    ["sh", "-c", line, sys.executable],
+                    cwd=self.root,
+                    capture_output=True,
+                    text=True,
+                    timeout=DEADLINE_S,
+                )
+                self.assertEqual(run.returncode, 1)
+                self.assertIn(f"{script}: standard output {why}", run.stderr)
+                self.assertEqual(run.stderr.count("\n"), 1, run.stderr)
+
+    def test_colours_are_asked_for_by_the_environment(self) -> None:
+        for colours, environment in (
+            (True, {"FORCE_COLOR": "1"}),
+            (False, {"FORCE_COLOR": "1", "NO_COLOR": "1"}),
+            (False, {}),
+        ):
+            clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
+            argv = ["monitoring/launch.py", "--shift-ports", str(self.shift)]
+            monitor = Process(argv, self.root, env={**clean, **environment})
+            self.addCleanup(monitor.close)
+            shown = monitor.wait_for("READY").string
+            self.assertEqual("\033[" in shown, colours, environment)
+            self.end(monitor)
+
     def test_a_busy_port_stops_it_before_anything_is_started(self) -> None:
         with socket.create_server(("127.0.0.1", 5801 + self.shift)):
             launcher = self.launch()
@@ -314,6 +371,47 @@ class LaunchTest(ProjectTest):
         self.assertEqual(len(barks), 3)
 
 
+@unittest.skipUnless(hasattr(os, "openpty"), "terminals are Unix's")
+class InterruptTest(ProjectTest):
+    """^C at a terminal: what comes next begins on a new line."""
+
+    def shown_after(self, argv: list[str], until: str) -> tuple[int, str]:
+        """Status of a command that is interrupted once it shows that; what it shows from then."""
+        ours, theirs = os.openpty()
+        try:
+            child = subprocess.Popen(
+                [sys.executable, *argv],
+                cwd=self.root,
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+                start_new_session=True,
+            )
+        finally:
+            os.close(theirs)
+        with child, open(ours, "rb", buffering=0) as screen:
+            try:
+                text = b""
+                while until.encode() not in text:
+                    text += screen.read(4096)
+                child.send_signal(signal.SIGINT)
+                before = len(text)
+                with contextlib.suppress(OSError):  # as Linux says that the terminal is closed
+                    while more := screen.read(4096):
+                        text += more
+                return child.wait(DEADLINE_S), text[before:].decode()
+            finally:
+                child.kill()
+
+    def test_the_prompt_comes_on_a_new_line(self) -> None:
+        monitor = ["monitoring/launch.py", "--shift-ports", str(self.shift)]
+        status, text = self.shown_after(monitor, "READY")
+        self.assertEqual((status, text[:2]), (0, "\r\n"), text)
+        service = ["-m", "barker.directory", "--port", "0"]
+        status, text = self.shown_after(service, "READY")
+        self.assertEqual((status, text[:2]), (0, "\r\n"), text)
+
+
 # What lies in barker/ and is no command.
 STAND_INS = ("__init__", "barker")
 
@@ -353,6 +451,39 @@ class SeedCommandsTest(unittest.TestCase):
                 self.assertRuns([f"barker/{program.name}"], files.ROOT)
                 self.assertRuns(["-m", f"barker.{program.stem}"], files.ROOT)
         self.assertRuns([str(files.ROOT / "barker" / "bark.py")], pathlib.Path("/"))
+
+    def test_a_folder_says_what_can_be_started(self) -> None:
+        for argv, cwd in (
+            (["-m", "barker"], files.ROOT),
+            ([str(files.ROOT / "barker")], pathlib.Path("/")),
+            (["-m", "monitoring"], files.ROOT),
+            (["monitoring"], files.ROOT),
+        ):
+            run = subprocess.run(
+                [sys.executable, *argv], cwd=cwd, capture_output=True, text=True, timeout=DEADLINE_S
+            )
+            self.assertEqual((run.returncode, run.stderr), (0, ""), argv)
+            self.assertIn(" monitoring/launch.py ", run.stdout)
+            names = {"monitor"} if "monitoring" in argv else {p.stem for p in self.PROGRAMS}
+            shown = set(re.findall(r"(?m)^  (\w+) ", run.stdout))
+            self.assertEqual(shown, names - {"__main__"})
+            self.assertLessEqual(max(map(len, run.stdout.splitlines())), 80)
+            self.assertLess(run.stdout.count("\n"), 24)
+
+    def test_a_command_is_not_an_argument_of_its_folder(self) -> None:
+        for word, why in (
+            ("bark", "its whole name: .*-m barker.bark$"),
+            ("nix", "no command 'nix'"),
+        ):
+            run = subprocess.run(
+                [sys.executable, "-m", "barker", word, "ark3"],
+                cwd=files.ROOT,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE_S,
+            )
+            self.assertEqual((run.returncode, run.stdout), (2, ""))
+            self.assertRegex(run.stderr.rstrip(), why)
 
     def test_no_module_is_loaded_under_two_names(self) -> None:
         code = (
