@@ -33,7 +33,6 @@ from barker.process.dialing import Dialer
 from barker.process.faults import Ticker, contained
 from barker.routing.routes import RouteTable, matches, target_from
 from barker.wire import messages
-from barker.wire.protocol import BarkerError
 
 log = logging.getLogger("barker.process.node")
 
