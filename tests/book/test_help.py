@@ -32,8 +32,9 @@ class HelpTest(unittest.TestCase):
     def test_no_word_is_broken(self) -> None:
         for name in PARSERS:
             with self.subTest(name):
-                for line in self.shown(name).splitlines():
-                    self.assertNotRegex(line, r"[a-z]-$")
+                for columns in range(50, 81):
+                    for line in self.shown(name, columns).splitlines():
+                        self.assertNotRegex(line, r"[a-z]-$")
 
     def test_it_has_no_markup(self) -> None:
         for name in PARSERS:
