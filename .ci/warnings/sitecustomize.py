@@ -1,4 +1,4 @@
-"""Warnings of every Python of a run go to one file, those of children that a test does not show too.
+"""Warnings of every Python of a run go to one file, also those that only a test reads.
 
 A Python that has this folder in PYTHONPATH loads it first. BARKER_WARNINGS is the file.
 """
