@@ -1,4 +1,4 @@
-"""Warnings of every Python of a run go to one file, also those of children that no test shows.
+"""Warnings of every Python of a run go to one file, also those that only a test reads.
 
 A Python that has this folder in PYTHONPATH loads it first. BARKER_WARNINGS is the file.
 """

@@ -58,7 +58,7 @@ def make_once(path: pathlib.Path, make: Callable[[], bytes], mode: int) -> bytes
 
 
 def _give_name(mine: pathlib.Path, path: pathlib.Path) -> None:
-    """Call `mine` `path`, unless a file of that name exists: then that stays. Raises OSError."""
+    """Call `mine` `path`, unless there is a file of that name: then that stays. Raises OSError."""
     try:
         os.link(mine, path)
     except FileExistsError:

@@ -217,7 +217,7 @@ class ChildrenTest(unittest.TestCase):
     @unittest.skipUnless(hasattr(signal, "sigwait"), "only Unix asks a process to end by a signal")
     def test_who_is_stopping_is_not_asked_again(self) -> None:
         """It would end in the middle of what it still has to write, a profile say."""
-        # Without a handler: one would run amid a `print`, or after a read that has begun.
+        # No handler: it would run in the middle of a `print`, or not while a read waits.
         program = """if True:
             import signal, sys
 

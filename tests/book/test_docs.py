@@ -667,6 +667,7 @@ class Lab:
         self.pids: dict[str, int] = {}  # number in the text -> number here
         self.launcher: Terminal | None = None
         self.terminals: list[Terminal] = []
+        self.jobs: list[Terminal] = []  # what the text has started with `&`
         for name, text in FILES.items():
             (self.root / name).write_text(text, encoding="utf-8")
 
@@ -697,6 +698,8 @@ class Lab:
     def translate(self, command: str) -> str:
         """A command line of the text as it has to be here."""
         if re.match(r"kill\b", command):
+            jobs = " ".join(str(t.child.pid) for t in self.jobs if t.child.poll() is None)
+            command = command.replace("$(jobs -p)", jobs)
             return re.sub(r"\b\d{4}\b", lambda m: str(self.pids[m[0]]), command)
         command = self.here(command)
 
@@ -749,6 +752,7 @@ class Lab:
             self._learn_pids(terminal, expected)
         elif command.endswith(" &"):
             terminal = self._start(command[:-2])
+            self.jobs.append(terminal)
             if expected and (job := re.fullmatch(r"\[\d+\] (\d+)", expected[0])):
                 self.pids[job[1]] = terminal.child.pid
                 expected = expected[1:]

@@ -1,4 +1,4 @@
-"""Where Python has not what is Unix's alone: a system starts, keeps, refuses and stops as ever.
+"""Where Python has not what only a Unix has, a system starts, keeps, refuses and stops too.
 
 A stand-in (``tests/tools/elsewhere``) takes those parts away from every process. It does not make a
 Windows; ``docs/elsewhere.rst`` says what nobody has tried.

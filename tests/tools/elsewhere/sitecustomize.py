@@ -43,5 +43,5 @@ class _Os(types.ModuleType):
         return "nt" if ours and caller != "barker.links.hosts" else "posix"
 
 
-os.__class__ = _Os  # type: ignore[assignment]
+os.__class__ = _Os
 del os.__dict__["name"]
