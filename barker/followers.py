@@ -143,9 +143,9 @@ class Followers(Service):
         new = {user for user in world.names if user not in self.graph}
         if not new:
             return
-        events = [bodies.Event(bodies.JOIN, f"users.json/{user}", user, 0) for user in sorted(new)]
+        events = [bodies.Event(bodies.JOIN, f"users-json-{user}", user, 0) for user in sorted(new)]
         events += [
-            bodies.Event(bodies.FOLLOW, f"users.json/{user}/{whom}", user, 0, whom)
+            bodies.Event(bodies.FOLLOW, f"users-json-{user}-{whom}", user, 0, whom)
             for user, followed in world.follows.items()
             for whom in followed
             if user in new or whom in new

@@ -11,6 +11,7 @@ import errno
 import math
 import os
 import queue
+import shlex
 import signal
 import subprocess
 import sys
@@ -51,6 +52,9 @@ class Command(NamedTuple):
     host: str = ""
     port: int | None = None
     short: str = ""
+
+    def __str__(self) -> str:
+        return shlex.join(["python", *self.argv])
 
 
 def busy_ports(commands: Sequence[Command]) -> list[Command]:

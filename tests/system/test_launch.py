@@ -172,7 +172,7 @@ class LaunchTest(ProjectTest):
 
     def test_its_screen_fits_24_lines_of_80(self) -> None:
         launcher = self.launch()
-        launcher.wait_for("^Ready: 9 services")
+        launcher.wait_for("^Ready: 8 services")
         own = [line for line in launcher.lines if " | " not in line]
         self.assertLess(len(own), 24, own)
         wide = [line for line in own if len(line) > 80 and "file://" not in line]
@@ -210,7 +210,7 @@ class LaunchTest(ProjectTest):
         (winner,) = set(both) - {loser}
         self.assertEqual((loser.ended(), len(loser.lines)), (1, 1))
         self.assertIn("--shift-ports", loser.lines[0])
-        winner.wait_for("^Ready: 9 services")
+        winner.wait_for("^Ready: 8 services")
         self.assertNotIn("ended:", "\n".join(winner.lines))
 
     def test_a_folder_that_cannot_be_written_costs_the_page_or_stops_it_at_once(self) -> None:
