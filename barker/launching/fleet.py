@@ -54,7 +54,7 @@ class Command(NamedTuple):
     short: str = ""
 
     def __str__(self) -> str:
-        return shlex.join(["python", *self.argv])
+        return f"{terminal.python()} {shlex.join(self.argv)}"
 
 
 def busy_ports(commands: Sequence[Command]) -> list[Command]:

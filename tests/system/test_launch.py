@@ -269,7 +269,7 @@ class LaunchTest(ProjectTest):
 
     def test_a_host_may_be_typed_as_the_seed_does(self) -> None:
         monitor = self.launch("localhost", script="monitoring/launch.py")
-        monitor.wait_for(rf"-m monitoring\.monitor --port {5700 + self.shift} --host localhost")
+        monitor.wait_for(rf"\] monitoring\.monitor --port {5700 + self.shift}$")
         monitor.wait_for(rf"READY localhost:{5700 + self.shift}")
         settings = (self.root / "monitoring" / "monitor_host.js").read_text()
         self.assertIn('"host": "localhost"', settings)

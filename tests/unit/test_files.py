@@ -59,10 +59,10 @@ class MakeOnceTest(StateCase):
         self.assertAgree("")
         self.assertEqual(self.files(), ["secret", "users.json"])
 
-    def test_ten_processes_at_once_agree_where_hard_links_are_refused(self) -> None:
+    def test_ten_agree_where_hard_links_are_refused(self) -> None:
         self.assertAgree(REFUSED)
 
-    def test_ten_processes_at_once_agree_where_there_are_no_hard_links(self) -> None:
+    def test_ten_agree_where_there_are_no_hard_links(self) -> None:
         self.assertAgree(ABSENT)
 
     def test_a_lock_that_its_owner_died_with_holds_nobody_up(self) -> None:
