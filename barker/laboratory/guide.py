@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import shlex
+import signal
 import textwrap
 import threading
 from collections.abc import Awaitable, Callable, Sequence
@@ -58,9 +59,8 @@ class Guide(Witness):
         await super().started()
         self.start(self._tour(), name="tour")
 
-    @property
-    def has_job(self) -> bool:
-        return True  # to check everything
+    def interrupted(self, number: int = signal.SIGTERM) -> None:
+        self.stop(128 + number)  # whatever else has ended it: not everything was checked
 
     async def _tour(self) -> None:
         try:
