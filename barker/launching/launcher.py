@@ -193,10 +193,10 @@ def run_fleet(
 def _taken(busy: Sequence[Command], shift: int) -> str:
     """One line about ports that are taken."""
     first = busy[0]
-    ports = f"port {first.port} (for {first.label}) is"
+    ports = f"port {first.port} ({first.label}) is"
     if len(busy) > 1:
-        ports = f"port {first.port} (for {first.label}) and {len(busy) - 1} more are"
+        ports = f"port {first.port} ({first.label}) and {len(busy) - 1} more are"
     return (
-        f"{ports} taken, probably by a Barker that still runs here: stop it with Ctrl-C in its"
-        f" terminal, or start this one beside it with --shift-ports {shift}"
+        f"{ports} taken, probably by a Barker that still runs here: stop it with Ctrl-C,"
+        f" or move this one with --shift-ports {shift}"
     )
