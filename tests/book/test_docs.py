@@ -699,8 +699,8 @@ class Lab:
         """A command line of the text as it has to be here."""
         if re.match(r"kill\b", command):
             jobs = " ".join(str(t.child.pid) for t in self.jobs if t.child.poll() is None)
-            command = command.replace("$(jobs -p)", jobs)
-            return re.sub(r"\b\d{4}\b", lambda m: str(self.pids[m[0]]), command)
+            command = re.sub(r"\b\d{4}\b", lambda m: str(self.pids[m[0]]), command)
+            return command.replace("$(jobs -p)", jobs)
         command = self.here(command)
 
         def more(match: re.Match[str]) -> str:
