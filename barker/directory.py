@@ -52,6 +52,16 @@ class Registration(NamedTuple):
     link: Link | None  # None: our own
 
 
+ABOUT = """\
+Run the directory, which tells all other processes who serves what. One system has one directory, at
+a place that all others are told by --directory.
+"""
+EXAMPLES = (
+    "",
+    "--port 6672 -v",
+)
+
+
 class Directory(Service):
     """One instance, at a place that all others are told on their command line."""
 
@@ -268,7 +278,7 @@ def _place(target: Target) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_service(Directory, "directory", __doc__, argv)
+    return run_service(Directory, "directory", ABOUT, EXAMPLES, argv)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What processes on one machine share: the folder ``var/`` with the secret and the users.
 
 Whoever starts first makes a file, and ten that start at once agree on one: each writes its own
-under another name, and the one whose link to the final name comes first has made it.
+under another name, and the one whose link to the final name comes first has made it. On a disk
+without hard links (FAT, some network shares) they give the name one after the other, under a lock.
 """
 
 import contextlib
@@ -13,6 +14,11 @@ from collections.abc import Callable, Sequence
 
 from barker.disk import users
 from barker.disk.users import World
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEFAULT_STATE = ROOT / "var"
@@ -43,14 +49,44 @@ def make_once(path: pathlib.Path, make: Callable[[], bytes], mode: int) -> bytes
             try:
                 with open(descriptor, "wb") as file:
                     file.write(make())
-                os.link(mine, path)
-            except FileExistsError:
-                pass  # somebody was faster; theirs is the one
+                _give_name(mine, path)
             finally:
-                mine.unlink()
+                mine.unlink(missing_ok=True)
         return path.read_bytes()
     except OSError as fault:
         raise StateError(f"{path}: {fault.strerror or fault}") from None
+
+
+def _give_name(mine: pathlib.Path, path: pathlib.Path) -> None:
+    """Call `mine` `path`, unless there is a file of that name: then that stays. Raises OSError."""
+    try:
+        os.link(mine, path)
+    except FileExistsError:
+        pass  # somebody was faster; theirs is the one
+    except (OSError, AttributeError):  # no hard links on this disk, or none at all
+        descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            take_lock(descriptor, wait=True)
+            if not path.exists():
+                mine.rename(path)
+        finally:
+            os.close(descriptor)
+
+
+def take_lock(descriptor: int, *, wait: bool = False, shared: bool = False) -> None:
+    """Lock an open file until it is closed, or its process ends, however that ends.
+
+    Raises OSError if another process has locked it; with `wait`, if none of ours would for so long.
+    Any number have a `shared` lock at once; Windows has no such lock, and gives it to one.
+    """
+    if fcntl:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(descriptor, kind | (0 if wait else fcntl.LOCK_NB))
+    else:
+        import msvcrt
+
+        mode = "LK_LOCK" if wait else "LK_NBLCK"  # LK_LOCK tries for ten seconds
+        msvcrt.locking(descriptor, getattr(msvcrt, mode), 1)  # type: ignore[attr-defined]
 
 
 def secret(state: pathlib.Path, file: pathlib.Path | None = None) -> bytes:
