@@ -1,4 +1,4 @@
-"""Barker: all its commands, each with a line that says what it is for.
+"""Barker: all its commands, each with a line about what it is for.
 
 python -m barker
 """
@@ -7,7 +7,7 @@ import sys
 
 from barker.process.listing import show_commands
 
-ABOUT = "Show the commands that there are. Each of them says more with --help."
+ABOUT = "Show the commands that there are. Each of them has --help."
 
 
 def main(argv: list[str] | None = None) -> int:

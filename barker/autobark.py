@@ -35,7 +35,7 @@ LONGEST_NAP_S = 3600.0
 
 
 ABOUT = """\
-Have random dogs say random things, so many a second, until Ctrl-C.
+Send random barks of random dogs, so many a second, until Ctrl-C.
 """
 EXAMPLES = (
     "0.5",

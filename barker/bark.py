@@ -20,9 +20,9 @@ from barker.wire.bodies import Bark
 from barker.wire.protocol import BarkerError
 
 ABOUT = """\
-Say one thing as one user. Prints the id of the bark once the outbox of its author has acked it, and
-then the system does not lose it. After a time-out it is unknown whether it was taken; say it again
-with the same --id, and it is shown once all the same.
+Send one bark, as one user. Prints its id once the outbox of its author has acked it; from then on
+the system does not lose it. After a time-out it is unknown whether it was taken: send it again with
+the same --id, and it is shown once all the same.
 """
 EXAMPLES = (
     "ark3 This is my first manual bark.",

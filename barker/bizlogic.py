@@ -130,8 +130,8 @@ class Copy(Feed[Graph]):
 
 
 ABOUT = """\
-Run the business logic, which finds out who gets a bark, and sends it to the inboxes of these
-readers. Of several, the first one works, and the others are spares.
+Run the business logic, which finds the readers of each bark, and sends it to their inboxes. Of
+several, the first one works, and the others are spares.
 """
 EXAMPLES = (
     "--port 5680",

@@ -53,8 +53,8 @@ class Registration(NamedTuple):
 
 
 ABOUT = """\
-Run the directory, which tells all other processes who serves what. One system has one directory, at
-a place that all others are told by --directory.
+Run the directory, which knows the place of every service, and sends it to all processes that need
+it. A system has one directory; other processes find it by --directory.
 """
 EXAMPLES = (
     "",

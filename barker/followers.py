@@ -61,8 +61,7 @@ REPLAY_SLICE_S = 0.1
 
 
 ABOUT = """\
-Run the service that knows who exists, and who follows whom. Of several, each has all that was
-acked.
+Run the service that keeps the users, and who follows whom. Of several, each has all that was acked.
 """
 EXAMPLES = (
     "--port 5690",
@@ -135,9 +134,9 @@ class Followers(Service):
             self._sow_more()
 
     def _sow_more(self) -> None:
-        """Users that ``users.json`` has got by hand since join now, with whom they follow.
+        """Let users join that were added to ``users.json`` by hand, and follow as it has them.
 
-        What it says of all others is theirs to change, and is not looked at again.
+        Follows between users of an earlier start are left alone: they may have changed since.
         """
         world = files.world(self.args.state)
         new = {user for user in world.names if user not in self.graph}

@@ -35,7 +35,7 @@ MAX_ON_THEIR_WAY = 1000
 
 
 ABOUT = """\
-Run the service that tells users whom they might want to follow. It keeps nothing on disk.
+Run the service that suggests to users whom they might follow. It keeps nothing on disk.
 """
 EXAMPLES = (
     "--port 5695",

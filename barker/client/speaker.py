@@ -69,7 +69,7 @@ class Speaker(Node):
             terminal.complain(self.kind, refusal.reason)
             self.stop(1)
         else:
-            # It is acked, whoever reads our output: with another status it would be said twice.
+            # Acked is acked, also if the id can't be printed: another status invites a second try.
             terminal.say(self.kind, self.id)
             self.stop()
 

@@ -4,7 +4,7 @@
     var/users.json                 the first users and who follows whom, made once
     var/journal/outbox-5801/       what a service has acked: segments of records
     var/dead-letters/NAME.jsonl    what was acked and then refused for good
-    var/ran/                       who runs here, and who ran here
+    var/ran/                       the launcher that runs here, and marks of earlier services
 
 Read in this order:
 

@@ -1,7 +1,7 @@
 """Claims: what one process at a time has of a folder, for as long as it lives.
 
 A claim is a lock that the system drops with the process, also after kill -9. So it never goes
-stale, and it tells whether its owner lives. A launcher claims its state folder, and leaves there
+stale, and it shows whether its owner lives. A launcher claims its state folder, and leaves there
 the place of its directory: commands that are given no ``--directory`` find it.
 """
 
@@ -39,7 +39,7 @@ class Claim:
     def __init__(self, state: pathlib.Path, name: str, place: str) -> None:
         """Raises Taken if a living process has it, and StateError if the folder can't be written.
 
-        `name` is the launcher's, and `place` what `place_of` says to others.
+        `name` is the launcher's, and `place` what `place_of` returns to other processes.
         """
         self._path = _file(state, name)
         try:

@@ -37,7 +37,7 @@ SLOW_START_S = 10.0
 _COLOURS = (36, 33, 35, 32, 34, 31)
 
 
-# Among the numbers of signals, for output that can't be written.
+# Stands among the numbers of signals for output that can't be written.
 _UNREAD = 0
 
 
@@ -133,7 +133,7 @@ class Fleet:
     def say(self, text: str) -> None:
         """One piece of text to standard output, never mixed with others'.
 
-        If it can't be written, nobody reads us any more (launch.py | head), and `run` ends.
+        If it can't be written (launch.py | head), `run` ends.
         """
         with self._print_lock:
             if not self._unread and not terminal.say(self._program, text):
@@ -184,7 +184,10 @@ class Fleet:
             thread.join(0.2)
 
     def _started(self, label: str, ready: int = 0) -> bool:
-        """A service is ready, or will never be; one line says it of all. Was it waited for?"""
+        """Take a service that is ready, or has ended, off the list of those that start.
+
+        One line follows when the list is empty. False if the service was not on it.
+        """
         with self._print_lock:
             if label not in self._starting:
                 return False

@@ -99,7 +99,7 @@ def directory_of(args: argparse.Namespace) -> str:
 def common_flags(args: argparse.Namespace, *, is_found: bool = False) -> list[str]:
     """The flags by which a process finds this system.
 
-    `is_found` leaves out the place of its directory, which the state folder tells.
+    `is_found` leaves out the place of its directory, which the state folder has.
     """
     flags = [] if is_found else ["--directory", directory_of(args)]
     if args.state != DEFAULT_STATE:
@@ -124,8 +124,8 @@ def run_fleet(
     latter is called with "", or with why the page does not find this system.
 
     If a port is taken, or none for a page, nothing is started: the exit status is 1, and one line
-    says which port, and what moves it. Neither is anything if all would refuse to (raises
-    StateError then), or if what they say can't be shown.
+    names the port, and the flag that moves it. Nothing is started either if the services would
+    refuse to start (raises StateError then), or if their output can't be shown.
     """
     tolerate_any_text()
     if sys.stdout is None:

@@ -1,6 +1,6 @@
 """System: what `launch.py` does with its list of commands.
 
-A mistake in the list is told with its line, before anything is started.
+A mistake in the list is reported with its line, before anything is started.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def launch(lines: Sequence[str], args: argparse.Namespace) -> int:
-    """Start what the lines say, and go on until Ctrl-C; the exit status."""
+    """Start the commands, and go on until Ctrl-C; the exit status."""
     try:
         commands = fleet_of(lines, args)
         if args.fresh:

@@ -14,7 +14,7 @@ Read in this order:
 * ``node``: life from start to stop, heartbeats, the directory's routes.
 * ``service``: binding, accepting, registering, READY.
 * ``dialing``: keeps one link up. ``peers``: a link to every instance of a service.
-* ``waiting``: what is missing is told once.
+* ``waiting``: what is missing is logged once.
 * ``agent``: the samples by which the monitor sees a service.
 * ``arguments``: the flags that commands share. ``terminal``: what they print. ``listing``: which
   commands there are.

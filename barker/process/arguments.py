@@ -1,7 +1,7 @@
 """Arguments: the flags that all commands share, the types of their values, the usual places.
 
-A command's help is one paragraph, its options, and examples: it is for who types commands. The
-docstring of its file is for who reads the code.
+A command's help is one paragraph, its options, and examples, for those that type commands. The
+docstring of its file is for those that read the code.
 
 Apart from the rest so that a launcher can read its own command line without loading what it is
 going to start.
@@ -44,7 +44,7 @@ def place(text: str) -> tuple[str, int]:
 
 
 def directory_place(args: argparse.Namespace) -> tuple[str, int]:
-    """Where the directory is: as the flag says, else where a launcher that runs has left it."""
+    """Where the directory is: by the flag, else by what a launcher that runs has left."""
     if args.directory:
         return args.directory  # type: ignore[no-any-return]
     try:
@@ -170,7 +170,12 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self._program = command.removeprefix("-m ").removeprefix("barker.")
-        self.add_argument("--version", action="version", version=VERSION, help="say which this is")
+        self.add_argument(
+            "--version",
+            action="version",
+            version=VERSION,
+            help="print which Barker and which Python this is, and stop",
+        )
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
@@ -183,7 +188,7 @@ class Parser(argparse.ArgumentParser):
                 " go behind --"
             )
         if unknown:
-            self.error(f"nothing is known of {' '.join(unknown)!r} here")
+            self.error(f"unexpected: {' '.join(unknown)}")
         assert isinstance(parsed, argparse.Namespace)
         return parsed
 

@@ -50,7 +50,7 @@ class Dialer:
     ) -> None:
         self.place = (host, port)
         self._hang_ups = 0  # one after the other, each without a word
-        self._reason = ""  # the last one that was told
+        self._reason = ""  # the last one that was logged
         self._node = node
         self._conversation = conversation
         self._expect = expect
@@ -61,14 +61,14 @@ class Dialer:
         self._task.cancel()
 
     def why(self, fault: Exception) -> str:
-        """What such a fault says besides that nobody answers; "" if that is all."""
+        """The reason in such a fault; "" if it is only that no answer came."""
         if isinstance(fault, BarkerError):
             return str(fault)
         # Once, it may have been stopping.
         return WANTS_TLS if self._hang_ups > 1 and not self._node.tls.opening else ""
 
     def is_news(self, reason: str) -> bool:
-        """Was another reason told last, since the last link? Then this one is the last from now."""
+        """Is this reason another than the last one since the last link? It is the last from now."""
         is_news, self._reason = reason != self._reason, reason
         return is_news
 

@@ -31,7 +31,7 @@ def show_commands(
         [
             *_table({f"{python} {path}": path for path in scripts}),
             "",
-            f"{python} -m {package}.NAME, where NAME is one of these (--help says more):",
+            f"{python} -m {package}.NAME, where NAME is one of these (each has --help):",
             "",
             *_table({f"  {name}": path for name, path in modules.items()}),
         ]

@@ -59,7 +59,7 @@ class Node:
     is_service: ClassVar[bool] = False
     # Services without which it does nothing, and the commands that start them.
     needs: ClassVar[dict[str, str]] = {}
-    # It ends after a time, and says then what was missing; so it says nothing of it before.
+    # It ends after a time, and prints then what was missing; so it logs nothing of it before.
     has_deadline = False
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -112,7 +112,7 @@ class Node:
         """A connect or a greeting came to nothing; another try follows by itself."""
         words = dialer.why(fault)
         self.trouble = words or self.trouble
-        # Without a directory so far, `lacks` says it.
+        # Without a directory so far, `lacks` has it.
         is_first = self.directory_epoch is None and dialer.place == self.args.directory
         if words and dialer.is_news(words) and not (is_first or self.has_deadline):
             log.warning("%s: %s; still trying", hosts.spell(*dialer.place), words)

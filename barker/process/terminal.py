@@ -38,11 +38,13 @@ def python() -> str:
     """The word that starts this Python, for commands that a reader is to type.
 
     It is the one that was typed for this process: `python`, `python3`. A path in front of it is
-    left out if the shell finds that word without it.
+    left out if the shell finds the same Python without it.
     """
     typed = sys.orig_argv[0] or sys.executable
     name = pathlib.Path(typed).name
-    return shlex.quote(name if shutil.which(name) else typed)
+    found = shutil.which(name)
+    is_same = found is not None and os.path.realpath(found) == os.path.realpath(sys.executable)
+    return shlex.quote(name if name == typed or is_same else typed)
 
 
 def wants_colour(stream: TextIO | None) -> bool:
@@ -77,7 +79,7 @@ def _try_to_say(text: str, end: str) -> str | None:
 
 
 def unwritten(fault: Exception) -> str:
-    """What to tell of a fault of standard output; nothing, if it is only that its reader left."""
+    """What to print about a fault of standard output; "" if it is only that its reader has gone."""
     if getattr(fault, "errno", None) in (errno.EPIPE, errno.ESHUTDOWN):
         return ""
     return f"standard output can't be written: {getattr(fault, 'strerror', None) or fault}"

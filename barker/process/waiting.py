@@ -1,4 +1,4 @@
-"""Waiting: what a process lacks is told in one line, soon, and once.
+"""Waiting: what a process lacks is logged in one line, soon, and once.
 
 A process that waits for another must not look as if it did nothing, and must not fill a terminal.
 `now` comes in, text goes out.
@@ -9,12 +9,12 @@ from barker.wire.protocol import BAD_PROOF
 
 # Processes that are started together find each other within this.
 PATIENCE_S = 2.0
-# Under a launcher a slow machine may take longer; there, fourteen lines about it say nothing.
+# Under a launcher a slow machine may take longer, and fourteen such lines would be noise.
 PATIENCE_OF_FLEETS_S = 10.0
 
 
 class Waiting:
-    """Remembers what is lacking, since when, and what was told."""
+    """Remembers what is missing, since when, and what was logged of it."""
 
     def __init__(self, is_in_fleet: bool = False) -> None:
         self._patience_s = PATIENCE_OF_FLEETS_S if is_in_fleet else PATIENCE_S
@@ -22,11 +22,10 @@ class Waiting:
         self._since = 0.0
 
     def look(self, lack: str, now: float) -> str:
-        """What is to be told of it now; "" is nothing.
+        """What to log of it now; "" if nothing.
 
-        `lack` says what is missing and what to do; "" if nothing is. It is told when it has been
-        the same for the patience, and again when something else has been told, or nothing was
-        missing in between.
+        `lack` is what is missing, and what to do; "" if nothing is. It is logged when it has been
+        the same for the patience, and again after another was logged, or nothing was missing.
         """
         if lack != self._lack:
             self._lack, self._since = lack, now

@@ -106,19 +106,22 @@ class ColourTest(unittest.TestCase):
 
 
 class PythonTest(unittest.TestCase):
-    def typed(self, word: str, found: bool) -> str:
+    def typed(self, word: str, found: str | None) -> str:
         with (
             mock.patch.object(sys, "orig_argv", [word, "launch.py"]),
-            mock.patch("shutil.which", lambda name: f"/usr/bin/{name}" if found else None),
+            mock.patch("shutil.which", return_value=found),
         ):
             return terminal.python()
 
     def test_it_is_the_word_that_was_typed(self) -> None:
         for word in ("python", "python3", "python3.12"):
-            self.assertEqual(self.typed(word, found=True), word)
+            self.assertEqual(self.typed(word, f"/usr/bin/{word}"), word)
 
-    def test_a_path_is_kept_only_if_the_shell_needs_it(self) -> None:
-        self.assertEqual(self.typed("/usr/bin/python3", found=True), "python3")
-        self.assertEqual(
-            self.typed("/opt/my py/bin/python3", found=False), "'/opt/my py/bin/python3'"
-        )
+    def test_a_path_is_left_out_if_the_shell_finds_the_same_python(self) -> None:
+        self.assertEqual(self.typed("/usr/bin/python3", sys.executable), "python3")
+
+    def test_a_path_is_kept_if_the_shell_finds_another_python_or_none(self) -> None:
+        for found in (os.__file__, None):
+            self.assertEqual(
+                self.typed("/opt/my py/bin/python3", found), "'/opt/my py/bin/python3'"
+            )
