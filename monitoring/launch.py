@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
             tls=args.tls_cert is not None,
         )
 
-    def announcement(pageless: str) -> str:
+    def announcement(pageless: str, _: bool) -> str:
         page = "Open this in a browser (a file, no web server). Ctrl-C stops the monitor.\n\n  "
         page += (FOLDER / "index.html").as_uri()
         return OPEN_THIS.format(

@@ -10,7 +10,7 @@ import os
 import pathlib
 import time
 
-from barker.disk.files import StateError, take_lock
+from barker.disk.files import StateError, take_lock, unwritable
 
 # A command that looks whether a launcher lives has its lock for a moment. So a launcher tries more
 # than once.
@@ -47,10 +47,7 @@ class Claim:
             self._lock = _locked_soon(_lock(self._path))
             self._path.write_text(f"{place}\n", encoding="utf-8")
         except OSError as fault:
-            raise StateError(
-                f"{fault.filename or self._path}: {fault.strerror or fault};"
-                " --state DIR takes another folder"
-            ) from None
+            raise unwritable(self._path, fault) from None
 
     def close(self) -> None:
         """Give it up."""

@@ -35,26 +35,40 @@ class UsageError(StateError):
     """It is the command line that can't be followed: exit status 2."""
 
 
-def make_once(path: pathlib.Path, make: Callable[[], bytes], mode: int) -> bytes:
-    """The content of `path`, which `make` provides if nobody has made the file yet.
+def unwritable(path: pathlib.Path, fault: OSError, flag: str = "--state DIR") -> StateError:
+    """What to raise if `path` can't be made; `flag` is the one that moves it."""
+    return StateError(f"{path}: {fault.strerror or fault}; {flag} takes another")
+
+
+def make_once(
+    path: pathlib.Path, make: Callable[[], bytes], mode: int, flag: str = "--state DIR"
+) -> bytes:
+    """The content of `path`, which `make` provides if there is no such file yet.
 
     Raises StateError. Safe against any number of processes doing the same at once: none of them
     sees a file that is only half there.
     """
     try:
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            mine = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-            descriptor = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-            try:
-                with open(descriptor, "wb") as file:
-                    file.write(make())
-                _give_name(mine, path)
-            finally:
-                mine.unlink(missing_ok=True)
+            _make(path, make, mode)
+    except OSError as fault:
+        raise unwritable(path, fault, flag) from None
+    try:
         return path.read_bytes()
     except OSError as fault:
         raise StateError(f"{path}: {fault.strerror or fault}") from None
+
+
+def _make(path: pathlib.Path, make: Callable[[], bytes], mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mine = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(make())
+        _give_name(mine, path)
+    finally:
+        mine.unlink(missing_ok=True)
 
 
 def _give_name(mine: pathlib.Path, path: pathlib.Path) -> None:
@@ -92,7 +106,8 @@ def take_lock(descriptor: int, *, wait: bool = False, shared: bool = False) -> N
 def secret(state: pathlib.Path, file: pathlib.Path | None = None) -> bytes:
     """The secret that all of one system share, as it is keyed with: printable bytes."""
     path = file or state / "secret"
-    content = make_once(path, lambda: secrets.token_hex(SECRET_BYTES).encode() + b"\n", 0o600)
+    flag = "--secret-file FILE" if file else "--state DIR"
+    content = make_once(path, lambda: secrets.token_hex(SECRET_BYTES).encode() + b"\n", 0o600, flag)
     key = content.strip()
     if len(key) < SECRET_BYTES:
         raise StateError(f"{path}: a secret of under {SECRET_BYTES} bytes is too easy to guess")

@@ -30,7 +30,7 @@ from typing import Any
 from zlib import crc32
 
 from barker.disk.claims import locked
-from barker.disk.files import StateError
+from barker.disk.files import StateError, unwritable
 from barker.wire import messages
 
 log = logging.getLogger("barker.disk.journal")
@@ -69,7 +69,7 @@ class Journal:
                     self.current = int(path.stem)
                     self.segments[self.current] = path.stat().st_size
         except OSError as fault:
-            raise StateError(f"{folder}: {fault.strerror or fault}") from None
+            raise unwritable(folder, fault) from None
 
     @property
     def size(self) -> int:

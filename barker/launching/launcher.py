@@ -116,12 +116,13 @@ def run_fleet(
     args: argparse.Namespace,
     commands: Sequence[Command],
     settings: Callable[[], None],
-    announce: Callable[[str], str],
+    announce: Callable[[str, bool], str],
 ) -> int:
     """What a launcher does after its arguments.
 
-    `settings` writes those of its page, and `announce` makes the text printed after the start. The
-    latter is called with "", or with why the page does not find this system.
+    `settings` writes those of its page. `announce` makes the text printed after the start: of why
+    the page does not find this system ("" if it does), and of whether commands with the same state
+    folder find it.
 
     If a port is taken, or none for a page, nothing is started: the exit status is 1, and one line
     names the port, and the flag that moves it. Nothing is started either if the services would
@@ -165,7 +166,7 @@ def run_fleet(
             why = getattr(fault, "strerror", None) or fault
             complain(program, f"can't listen at {args.host}: {why}")
             return 1
-        here, pageless = directory_of(args), ""
+        here, pageless, is_found = directory_of(args), "", True
         name = pathlib.Path(program).parent.name or LAUNCHER
         try:
             ours.callback(Claim(args.state, name, here).close)
@@ -175,6 +176,7 @@ def run_fleet(
             if there == here and not busy:
                 busy = [command for command in commands if command.port]
             pageless = f"the page shows the system of {there}, which runs from this folder, too"
+            is_found = False
         if busy:
             complain(program, _taken(busy, args.shift_ports + 1000))
             return 1
@@ -186,7 +188,7 @@ def run_fleet(
         for command in commands:  # all begin together: nobody remembers one that was here before
             remove_mark(args.state, command.label)
         fleet.start(commands)
-        fleet.say(announce(pageless))
+        fleet.say(announce(pageless, is_found))
         return fleet.run()
 
 

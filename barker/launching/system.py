@@ -83,7 +83,7 @@ def launch(lines: Sequence[str], args: argparse.Namespace) -> int:
             args,
             commands,
             lambda: write_settings(args),
-            lambda pageless: announcement(args, pageless),
+            lambda pageless, is_found: announcement(args, pageless, is_found),
         )
     except BadLine as fault:
         terminal.complain(PROGRAM, fault)
@@ -105,9 +105,9 @@ def write_settings(args: argparse.Namespace) -> None:
     )
 
 
-def announcement(args: argparse.Namespace, pageless: str) -> str:
-    """What to try next; `pageless` says why there is no page, if there is none."""
-    flags = common_flags(args, is_found=not pageless)
+def announcement(args: argparse.Namespace, pageless: str, is_found: bool) -> str:
+    """What to try next; see `run_fleet` for its arguments."""
+    flags = common_flags(args, is_found=is_found)
     page = f"or open this file in a browser:\n  {(WEBUI / 'index.html').as_uri()}"
     return TRY_NEXT.format(
         python=terminal.python(),

@@ -215,9 +215,11 @@ class LaunchTest(ProjectTest):
     def test_a_folder_that_cannot_be_written_costs_the_page_or_stops_it_at_once(self) -> None:
         ran = self.launch("--state", str(self.root / "launch.py" / "var"))
         self.assertEqual((ran.ended(), len(ran.lines)), (1, 1))
+        self.assertRegex(ran.lines[0], "launch.py/var/.*Not a directory; --state DIR takes another")
         (self.root / "webui" / "barker_host.js").mkdir()
         launcher = self.launch("--state", str(self.root / "elsewhere"))
         launcher.wait_for("no page: .*barker_host.js")
+        self.assertNotIn("--directory", "\n".join(launcher.lines))  # it is found by its --state
         launcher.wait_for("<--")
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a whole system")
