@@ -40,7 +40,7 @@ Barks scroll by below; Ctrl-C stops everything. Try in another terminal:
 
 
 class BadLine(Exception):
-    """A line of the list can't be started; the text says why."""
+    """The list, or a line of it, can't be started; the text has the reason."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -121,7 +121,9 @@ def announcement(args: argparse.Namespace, pageless: str, is_found: bool) -> str
 
 
 def fleet_of(lines: Sequence[str], args: argparse.Namespace) -> list[Command]:
-    """The lines as processes. Raises BadLine for the first that is none."""
+    """The lines as processes. Raises BadLine for the first that is none, and if there is none."""
+    if not lines:
+        raise BadLine("COMMANDS is empty, so there is nothing to start")
     commands: list[Command] = []
     said: list[list[str]] = []
     for number, line in enumerate(lines, start=1):

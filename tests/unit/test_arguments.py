@@ -103,6 +103,10 @@ class ListTest(unittest.TestCase):
         self.assertBad("line 2 has this port already", good, "outbox --port 1", "inbox --port 1")
         self.assertBad("it is no text", good, 5680)  # type: ignore[arg-type]
 
+    def test_a_list_without_a_line_is_a_mistake(self) -> None:
+        with self.assertRaisesRegex(system.BadLine, "^COMMANDS is empty"):
+            self.fleet()
+
     def test_a_port_may_be_joined_to_its_flag(self) -> None:
         for line in ("outbox --port=5800", "outbox --port 5800"):
             self.assertEqual(
