@@ -39,6 +39,11 @@ except SystemExit as too_old:
     sys.stderr.flush()
     os._exit(1)
 
+# So what commands print for a reader to type begins with a word, not with the path of this Python.
+os.environ["PATH"] = os.pathsep.join(
+    (sys.executable.rpartition(os.sep)[0], os.environ.get("PATH", ""))
+)
+
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     _compiled = tempfile.mkdtemp(prefix="barker-compiled-")
     os.environ["PYTHONPYCACHEPREFIX"] = _compiled

@@ -1,6 +1,6 @@
-"""Warnings of every Python of a run go to one file, also those that only a test reads.
+"""Warnings of every process of a test run go to one file; else a test reads most of them.
 
-A Python that has this folder in PYTHONPATH loads it first. BARKER_WARNINGS is the file.
+For the site-packages of the Python that runs the tests. BARKER_WARNINGS is the file.
 """
 
 import os
@@ -8,15 +8,8 @@ import sys
 import warnings
 from typing import TextIO
 
-_show = warnings.showwarning
 
-
-def _keep(text: str) -> None:
-    with open(os.environ["BARKER_WARNINGS"], "a") as file:
-        file.write(f"{' '.join(sys.orig_argv[1:6])}: {text}")
-
-
-def _showwarning(
+def _keep(
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -24,9 +17,11 @@ def _showwarning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    _show(message, category, filename, lineno, file, line)
-    _keep(warnings.formatwarning(message, category, filename, lineno, line))
+    text = warnings.formatwarning(message, category, filename, lineno, line)
+    with open(os.environ["BARKER_WARNINGS"], "a") as kept:
+        kept.write(f"{' '.join(sys.orig_argv[1:6])}: {text}")
 
 
 if "BARKER_WARNINGS" in os.environ:
-    warnings.showwarning = _showwarning
+    warnings.simplefilter("default")
+    warnings.showwarning = _keep

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+from barker.disk import files
 from barker.links import hosts
 from barker.links.connecting import accept_link
 from barker.links.framing import LineFraming
@@ -92,7 +93,11 @@ class Service(Node, Conversation):
     async def started(self) -> None:
         if not await self._bind():
             return
-        await self.prepare()
+        try:
+            await self.prepare()
+        except files.StateError:
+            self._close_servers()
+            raise
         if self._stop.is_set():
             return
         try:
@@ -186,6 +191,9 @@ class Service(Node, Conversation):
                     self._loop.remove_reader(listening.fileno())
         for _ in range(TURNS_TO_ACCEPT):
             await asyncio.sleep(0)
+        self._close_servers()
+
+    def _close_servers(self) -> None:
         for server in self._servers:
             server.close()
 

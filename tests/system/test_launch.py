@@ -94,7 +94,7 @@ class LaunchTest(ProjectTest):
 
     def test_what_ended_by_itself_leaves_nothing_open(self) -> None:
         launcher = self.launch()
-        launcher.wait_for("<--")
+        launcher.wait_for("^Ready")  # by now it takes signals as its own
         (pid,) = self.children(launcher.lines, "suggestions")
         os.kill(pid, signal.SIGTERM)
         launcher.wait_for(rf"\[{pid}\] suggestions-\d+ ended: status 0")
@@ -191,7 +191,7 @@ class LaunchTest(ProjectTest):
         settings = (self.root / "webui" / "barker_host.js").read_text()
         other = free_shift(PORTS)
         second = self.launch("--shift-ports", str(other))
-        found = second.wait_for(r"python (-m barker\.bark ark3 .*)")
+        found = second.wait_for(r"^  \S+ (-m barker\.bark ark3 .*)")
         second.wait_for(rf"no page: .* 127\.0\.0\.1:{5672 + self.shift}")
         second.wait_for("^Ready")
         self.assertEqual((self.root / "webui" / "barker_host.js").read_text(), settings)
@@ -496,7 +496,7 @@ class SeedCommandsTest(unittest.TestCase):
             "try: runpy.run_path('bark.py', run_name='__main__')\n"
             "except SystemExit: pass\n"
             "files = [m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)]\n"
-            "ours = [f for f in files if 'barker' in f]\n"
+            f"ours = [f for f in files if f.startswith({str(files.ROOT)!r})]\n"
             "assert len(ours) == len(set(ours)) > 5, ours\n"
         )
         run = subprocess.run(

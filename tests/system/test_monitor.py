@@ -234,7 +234,7 @@ class CommandTest(unittest.TestCase):
             "try: runpy.run_path('monitor.py', run_name='__main__')\n"
             "except SystemExit: pass\n"
             "files = [m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)]\n"
-            "ours = [f for f in files if 'barker' in f or 'monitoring' in f]\n"
+            f"ours = [f for f in files if f.startswith({str(files.ROOT)!r})]\n"
             "assert len(ours) == len(set(ours)) > 5, ours\n"
         )
         ran = subprocess.run(
