@@ -12,6 +12,7 @@ import pathlib
 import random
 import sys
 from collections.abc import Sequence
+from typing import ClassVar
 
 from barker.client.speaker import new_id, now_ms
 from barker.delivery.sender import Delivery, Job, Put
@@ -31,6 +32,15 @@ MAX_WAITING = 2 * protocol.UNACKED_WINDOW
 HANDFUL_S = 0.01
 # Low rates look up now and then: a timer has no use for a thousand years.
 LONGEST_NAP_S = 3600.0
+
+
+ABOUT = """\
+Send random barks of random dogs, so many a second, until Ctrl-C.
+"""
+EXAMPLES = (
+    "0.5",
+    "1000 --count 5000 --seed 7",
+)
 
 
 class Vocabulary:
@@ -59,6 +69,7 @@ class Vocabulary:
 
 class Autobark(Node):
     kind = "autobark"
+    needs: ClassVar = {"outbox": "outbox"}
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
@@ -66,6 +77,10 @@ class Autobark(Node):
         self._vocabulary = Vocabulary(VOCABULARY.read_text(encoding="utf-8"))
         self._users = files.world(args.state).names
         self._dogs = [u for u in self._users if u not in PEOPLE] or self._users
+
+    @property
+    def has_job(self) -> bool:
+        return self.args.count is not None
 
     async def started(self) -> None:
         self._mouth = Mouth(self)
@@ -124,7 +139,7 @@ class Mouth(Delivery):
 
 
 def parser() -> argparse.ArgumentParser:
-    result = quick_parser("autobark", __doc__)
+    result = quick_parser("autobark", ABOUT, EXAMPLES)
     result.add_argument("rate", type=positive, metavar="RATE", help="barks a second")
     result.add_argument("--count", type=at_least_0, metavar="N", help="stop after N barks")
     result.add_argument("--seed", type=int, help="say the same things as the last time")

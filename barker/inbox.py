@@ -14,6 +14,7 @@ without those before it, and old ones are dropped (`barker.manifold.cleaning`).
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -52,7 +53,8 @@ class Arrival(NamedTuple):
 
 def kept_number(text: str) -> int:
     """For argparse: what `--keep` takes."""
-    if (count := at_least_0(text)) > MAX_KEEP:
+    count = at_least_0(text)
+    if count > MAX_KEEP:
         raise argparse.ArgumentTypeError(f"{count} entries are more than {MAX_KEEP}, the most")
     return count
 
@@ -60,6 +62,16 @@ def kept_number(text: str) -> int:
 _address_of = attrgetter("address")
 _quoted = attrgetter("quoted")
 _source_of = attrgetter("origin", "old")
+
+
+ABOUT = """\
+Run an inbox. It keeps the timelines of readers, and sends them what is new. Of several inboxes,
+each has its share of the readers.
+"""
+EXAMPLES = (
+    "--port 5820",
+    "--port 5821 --keep 2000",
+)
 
 
 class Inbox(Manifold[Arrival]):
@@ -102,7 +114,7 @@ class Inbox(Manifold[Arrival]):
 
     # --- a stop in good order ---
 
-    def interrupted(self) -> None:
+    def interrupted(self, number: int = signal.SIGTERM) -> None:
         if not self._leaving:
             self._leaving = True
             self.unserve(self.address)
@@ -357,7 +369,7 @@ class Inbox(Manifold[Arrival]):
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_service(Inbox, "inbox", __doc__, argv)
+    return run_service(Inbox, "inbox", ABOUT, EXAMPLES, argv)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ import asyncio
 import secrets
 import time
 from collections.abc import Sequence
+from typing import ClassVar
 
 from barker.delivery.sender import Delivery, Job, Put
-from barker.links import hosts
+from barker.links.link import Link, Message
 from barker.process import terminal
 from barker.process.arguments import common_arguments, positive
-from barker.process.node import WANTS_TLS, Node
+from barker.process.node import Node
 from barker.routing.routes import Target
 from barker.wire import messages
 from barker.wire.protocol import BarkerError
@@ -34,13 +35,18 @@ class Speaker(Node):
     """Puts one body, a bark or an event, and stops when its outbox has answered."""
 
     kind = "bark"
+    has_deadline = True
+    needs: ClassVar = {"outbox": "outbox"}
 
     def __init__(self, args: argparse.Namespace, user: str, id_: str, body: bytes) -> None:
         super().__init__(args)
         self.user = user
         self.id = id_
         self.body = body
-        self.fault: Exception | None = None
+
+    @property
+    def has_job(self) -> bool:
+        return True
 
     async def started(self) -> None:
         self.start(self._say(), name=self.kind)
@@ -49,7 +55,7 @@ class Speaker(Node):
         """An outbox has acked it; what else is there to be done before we print its id?"""
 
     async def _say(self) -> None:
-        said = Saying(self, self.user, self.body)
+        said = self._saying = Saying(self, self.user, self.body)
         try:
             async with asyncio.timeout(self.args.timeout):
                 await said.answered.wait()
@@ -63,24 +69,20 @@ class Speaker(Node):
             terminal.complain(self.kind, refusal.reason)
             self.stop(1)
         else:
-            self.stop(0 if terminal.say(self.id) else 1)
+            # Acked is acked, also if the id can't be printed: another status invites a second try.
+            terminal.say(self.kind, self.id)
+            self.stop()
 
     def too_late(self, acked: bool) -> str:
         """What to say when the time is over."""
-        where = hosts.spell(*self.args.directory)
-        why = f": {self.fault}" if self.fault else ""
-        if self.directory_epoch is None:
-            return f"no directory at {where} within {self.args.timeout:g} s{why}"
-        return f"no outbox has taken it within {self.args.timeout:g} s{why}"
-
-    def interrupted(self) -> None:
-        self.stop(1)  # nobody has acked it
-
-    def dial_failed(self, dialer: object, fault: Exception) -> None:
-        if isinstance(fault, BarkerError):  # "connection refused" says less than the time-out does
-            self.fault = fault
-        elif isinstance(fault, EOFError) and not self.tls.opening:
-            self.fault = EOFError(WANTS_TLS)
+        time_s = f"{self.args.timeout:g} s"
+        if not self._saying.was_sent:
+            return f"not within {time_s}: {self.lacks() or self.trouble or 'no outbox answers'}"
+        why = f" ({self._saying.put_off})" if self._saying.put_off else ""
+        return (
+            f"no ack within {time_s}{why}; it may have been taken:"
+            f" with --id {self.id} it can be said again, and counts once"
+        )
 
 
 class Saying(Delivery):
@@ -93,15 +95,25 @@ class Saying(Delivery):
         self.pending = 0
         self.answered = asyncio.Event()
         self.refusal: BarkerError | None = None
+        self.was_sent = False  # there was an outbox to send it to
+        self.put_off = ""  # why that has last refused it for the moment
         self._user = user
         self.put((f"outbox/{user}",), messages.unstamped(body), self)
 
     def wanted(self, target: Target) -> bool:
         return target == self.route.owner(self._user)
 
+    def link_up(self, link: Link) -> None:
+        self.was_sent = True
+        super().link_up(link)
+
     def settled(self, jobs: Sequence[Job]) -> None:
         if jobs:
             self.answered.set()
+
+    def on_refuse(self, link: Link, message: Message) -> None:
+        self.put_off = message["reason"]
+        super().on_refuse(link, message)
 
     def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
         self.refusal = BarkerError(code, reason)

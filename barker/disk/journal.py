@@ -29,13 +29,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from zlib import crc32
 
-from barker.disk.files import StateError
+from barker.disk.claims import locked
+from barker.disk.files import StateError, unwritable
 from barker.wire import messages
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger("barker.disk.journal")
 
@@ -67,13 +63,13 @@ class Journal:
         self._header: Callable[[], dict[str, Any]] | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(folder / "lock")
+            self._lock = locked(folder / "lock")
             for path in sorted(folder.glob(f"*{SUFFIX}")):
                 if path.stem.isdecimal():
                     self.current = int(path.stem)
                     self.segments[self.current] = path.stat().st_size
         except OSError as fault:
-            raise StateError(f"{folder}: {fault.strerror or fault}") from None
+            raise unwritable(folder, fault) from None
 
     @property
     def size(self) -> int:
@@ -279,19 +275,3 @@ def _sync_folder(path: pathlib.Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _locked(path: pathlib.Path) -> int:
-    """A file descriptor that holds the folder for as long as it is open. Raises StateError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if fcntl:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    except OSError:
-        os.close(descriptor)
-        raise StateError(f"{path.parent} is in use by another process") from None
-    return descriptor

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import shlex
-import sys
+import signal
 import textwrap
 import threading
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from barker.laboratory.lab import Broken, Child, Lab, until
 from barker.laboratory.witness import Witness
+from barker.process.terminal import complain, python
 
 WIDTH = 80
 SERVICES = [
@@ -58,8 +59,8 @@ class Guide(Witness):
         await super().started()
         self.start(self._tour(), name="tour")
 
-    def interrupted(self) -> None:
-        self.stop(1)  # not everything was checked
+    def interrupted(self, number: int = signal.SIGTERM) -> None:
+        self.stop(128 + number)  # whatever else has ended it: not everything was checked
 
     async def _tour(self) -> None:
         try:
@@ -82,7 +83,7 @@ class Guide(Witness):
             say("\n" + wrapped(f"FALSE: {fault}"))
             self.stop(1)
         except OSError as fault:  # nobody reads us any more, or a process could not be started
-            print(f"tour: {fault}", file=sys.stderr)
+            complain(self.kind, fault)
             self.stop(1)
         self.stop()
 
@@ -97,7 +98,7 @@ class Guide(Witness):
         await self.all_shown()
         await until(lambda: len(self.peers_of("outbox")) == 3, "three outboxes are there")
         say("\nTo look around in it from another terminal:\n")
-        say(f"  FLAGS='{shlex.join(self.lab.flags)}'\n  python -m barker.listen ark3 $FLAGS")
+        say(f"  FLAGS='{shlex.join(self.lab.flags)}'\n  {python()} -m barker.listen ark3 $FLAGS")
 
     def _check_verdict(self) -> None:
         for what, count in self.verdict().items():

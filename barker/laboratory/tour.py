@@ -18,7 +18,7 @@ from barker.laboratory.lab import CAN_FREEZE, PATIENT_S, Broken, Child, Lab, unt
 from barker.laboratory.witness import Said
 from barker.links.link import Conversation, Link, Message
 from barker.process.dialing import Dialer
-from barker.process.terminal import complain, tolerate_any_text
+from barker.process.terminal import complain, end_line, tolerate_any_text
 from barker.wire import messages
 
 # What a busy machine may add to the three heartbeats after which a frozen process is given up:
@@ -327,7 +327,8 @@ def take(*, wait: bool = True, steps: Sequence[Step] = STEPS) -> int:
         complain("tour", fault)
         return 1
     except KeyboardInterrupt:  # before the loop could take the signal
-        return 1
+        end_line()
+        return 130
 
 
 async def _take(steps: Sequence[Step], wait: bool) -> int:

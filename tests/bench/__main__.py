@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
+from barker.process.arguments import Parser
 from tests.bench import profiles
 from tests.bench.children import BenchError
 from tests.bench.costs import costs
@@ -79,10 +80,11 @@ def profile(folder: pathlib.Path, scale: Scale) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
-        prog="python -m tests.bench",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    result = Parser(
+        "-m tests.bench",
+        "Measure how fast Barker is and what it costs, against ceilings measured in the "
+        "same minutes: a quarter of an hour on a quiet machine, with --quick a minute.",
+        ["-m tests.bench --quick", "-m tests.bench throughput latency"],
     )
     names = ", ".join(POINTS)
     result.add_argument("points", nargs="*", type=point, metavar="POINT", help=f"{names} (all)")
@@ -121,7 +123,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("bench: interrupted", file=sys.stderr)
-        return 1
+        return 130
     if args.json:
         document = {
             "machine": where,

@@ -10,7 +10,6 @@ the processor time it took; and for each timeline that it is in, by how much the
 its journal have grown.
 """
 
-import argparse
 import asyncio
 import json
 import statistics
@@ -19,6 +18,7 @@ from typing import Any
 
 from barker.disk import users
 from barker.disk.users import World
+from barker.process.arguments import Parser
 from tests.tools.fleet import Fleet, until
 from tests.tools.watcher import Watcher
 
@@ -72,10 +72,11 @@ async def measure(followers: int, barks: int) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.bench.celebrity",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = Parser(
+        "-m tests.bench.celebrity",
+        "Measure what one bark costs when so many users follow its author: time, "
+        "processor, memory and journal.",
+        ["-m tests.bench.celebrity", "-m tests.bench.celebrity --followers 100000 --barks 5"],
     )
     parser.add_argument(
         "--followers", type=int, nargs="+", default=[10, 1000, 100_000], metavar="N"

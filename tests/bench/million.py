@@ -9,7 +9,6 @@ with its copy; the processor time it takes to start with the seed, to start from
 copy; and that of one follow, in the service and in whoever copies from it.
 """
 
-import argparse
 import asyncio
 import json
 import random
@@ -21,6 +20,7 @@ from barker.client.speaker import new_id, now_ms
 from barker.disk import users
 from barker.disk.users import World
 from barker.graph.feed import FOLLOWERS
+from barker.process.arguments import Parser
 from barker.wire import bodies, messages
 from barker.wire.bodies import FOLLOW, Event
 from tests.bench.celebrity import DEADLINE_S
@@ -92,10 +92,11 @@ async def measure(number: int, each: int, follows: int) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.bench.million",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = Parser(
+        "-m tests.bench.million",
+        "Measure what the graph of who follows whom costs in the services that hold it: "
+        "memory, and processor time for a start, a copy and a follow.",
+        ["-m tests.bench.million", "-m tests.bench.million --users 10000 --each 10"],
     )
     parser.add_argument("--users", type=int, default=100_000, help="(default: %(default)s)")
     parser.add_argument(

@@ -1,39 +1,62 @@
 """See ``tests/chaos/__init__.py``."""
 
-import argparse
 import asyncio
 import random
 import sys
 
-from tests import chaos
+from barker.process.arguments import Parser
 from tests.chaos.plan import HOLD_S, KINDS
 from tests.chaos.run import Run, report
+from tests.tools.progress import Progress
+
+
+async def watched(run: Run) -> None:
+    """Do a run, and say how far it has come."""
+    progress = Progress()
+    work = asyncio.create_task(run.go())
+    try:
+        while not work.done():
+            progress.say(run.doing)
+            await asyncio.wait([work], timeout=1.0)
+    finally:
+        progress.end()
+        await work
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.chaos",
-        description=chaos.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = Parser(
+        "-m tests.chaos",
+        "Barks flow, and a crowd joins, follows and unfollows, while processes are "
+        "killed, frozen and started again. Then every bark is judged. The exit status is "
+        "1 if one was lost, shown twice, out of order or to the wrong reader.",
+        ["-m tests.chaos --seconds 60 --seed 7", "-m tests.chaos --actions kill,freeze"],
     )
-    parser.add_argument("--seconds", type=float, default=60.0, help="(default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=random.randrange(10_000))
-    parser.add_argument("--rate", type=float, default=200.0, help="barks a second (%(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, metavar="S", help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=random.randrange(10_000), metavar="N", help="(default: any)"
+    )
+    parser.add_argument(
+        "--rate", type=float, default=200.0, metavar="R", help="barks a second (%(default)s)"
+    )
     parser.add_argument(
         "--kinds",
         default=",".join(KINDS),
+        metavar="K,K",
         help="what is tortured (default: %(default)s)",
     )
     parser.add_argument(
         "--actions",
         default=",".join(HOLD_S),
-        help="what is done to it (default: %(default)s)",
+        metavar="A,A",
+        help="what is done to it, as tests/chaos/__init__.py explains (default: %(default)s)",
     )
     args = parser.parse_args(argv)
     kinds, actions = args.kinds.split(","), args.actions.split(",")
     run = Run(args.seed, args.seconds, args.rate, kinds, actions)
     try:
-        asyncio.run(run.go())
+        asyncio.run(watched(run))
     except AssertionError as fault:
         print(fault, file=sys.stderr)
         print(report(run))

@@ -86,6 +86,18 @@ class Run:
                 finally:
                     self._judge(scene, newcomers)
 
+    @property
+    def doing(self) -> str:
+        """For a person who waits."""
+        if not self._began:
+            return f"chaos: starting, seed {self.figures['seed']}"
+        spent_s = time.monotonic() - self._began
+        if spent_s < self.seconds:
+            done = sum(event.at_s < spent_s for event in self.events)
+            of = f"{done} of {len(self.events)} blows"
+            return f"chaos: {spent_s:.0f} of {self.seconds:.0f} s, {of}"
+        return f"chaos: coming to rest, for {spent_s - self.seconds:.0f} s"
+
     async def _say(self, producer: Producer, users: list[str]) -> None:
         """What is said meanwhile."""
         await producer.say_at(self.rate, int(self.rate * self.seconds), users)

@@ -1,5 +1,7 @@
 """Follow, unfollow, join: from the command line to every service that acts by them."""
 
+import json
+import signal
 import time
 import unittest
 from typing import Any, ClassVar
@@ -23,6 +25,38 @@ class Watcher(Guest):
     async def started(self) -> None:
         self.mouth = Mouth(self)
         self.list = following.List(self, self.user, lambda fields: self.fields.update(fields))
+
+
+class ByHandTest(unittest.TestCase):
+    """Users that are written into ``users.json``."""
+
+    def test_a_user_added_by_hand_is_one_after_the_next_start(self) -> None:
+        with Fleet() as fleet:
+            fleet.directory()
+            followers = fleet.followers()
+            unfollowed = fleet.world.follows["rdl"][0]
+            outbox = fleet.outbox()
+            for args in (("follow", "rdl", unfollowed, "--unfollow", "--wait"),):
+                self.assertEqual(fleet.run(*args).ended(), 0)
+            path = fleet.state / "users.json"
+            follows = {**json.loads(path.read_text()), "by_hand": ["ark3"]}
+            follows["rhs"].append("by_hand")
+            path.write_text(json.dumps(follows))
+            for service in (followers, outbox):
+                service.signal(signal.SIGTERM)
+                self.assertEqual(service.ended(), 0)
+            again = fleet.followers(port=followers.port)
+            fleet.outbox(port=outbox.port)
+            self.assertIn("by_hand", "\n".join(again.lines))
+            self.assertEqual(fleet.run("bark", "by_hand", "hello").ended(), 0)
+            listed = fleet.run("follow", "by_hand", "--list")
+            self.assertEqual(listed.ended(), 0)
+            self.assertEqual(
+                listed.lines, ["by_hand follows 1: ark3", "by_hand is followed by 1: rhs"]
+            )
+            rdl = fleet.run("follow", "rdl", "--list")
+            self.assertEqual(rdl.ended(), 0)
+            self.assertNotIn(f" {unfollowed}", rdl.lines[0])  # what they have said since, counts
 
 
 class CommandTest(unittest.IsolatedAsyncioTestCase):

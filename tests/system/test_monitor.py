@@ -191,9 +191,13 @@ class CommandTest(unittest.TestCase):
             followers, outbox, bizlogic = fleet.followers(), fleet.outbox(), fleet.bizlogic()
             ran = self.run_monitor(fleet)
             self.assertEqual((ran.returncode, ran.stderr), (0, ""))
-            self.assertRegex(ran.stdout, rf"(?m)^bizlogic-{bizlogic.port} +first +0 ")
-            self.assertRegex(ran.stdout, rf"(?m)^outbox-{outbox.port} +up +0 .* 100% ")
-            self.assertRegex(ran.stdout, rf"(?m)^followers-{followers.port} +first +")
+            for service, state in (
+                (bizlogic, "first +0 "),
+                (outbox, "up +0 .* 100% "),
+                (followers, "first +"),
+            ):
+                line = rf"(?m)-{service.port} +{service.pid} {state}"
+                self.assertRegex(ran.stdout, line)
             self.assertLessEqual(max(map(len, ran.stdout.splitlines())), WIDTH)
             ran = self.run_monitor(fleet, "--json")
             frame = json.loads(ran.stdout)
@@ -230,7 +234,7 @@ class CommandTest(unittest.TestCase):
             "try: runpy.run_path('monitor.py', run_name='__main__')\n"
             "except SystemExit: pass\n"
             "files = [m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)]\n"
-            "ours = [f for f in files if 'barker' in f or 'monitoring' in f]\n"
+            f"ours = [f for f in files if f.startswith({str(files.ROOT)!r})]\n"
             "assert len(ours) == len(set(ours)) > 5, ours\n"
         )
         ran = subprocess.run(
@@ -263,7 +267,7 @@ class LaunchTest(unittest.TestCase):
         self.assertIn(f'"port": {5700 + self.shift}', settings.read_text())
         if os.name == "posix":
             self.assertEqual(settings.stat().st_mode & 0o777, 0o600)
-        child = re.search(r"\[(\d+)\] python -m monitoring\.monitor", text)
+        child = re.search(r"\[(\d+)\] monitoring\.monitor", text)
         assert child
         launcher.signal(signal.SIGINT)
         self.assertEqual(launcher.ended(), 0)

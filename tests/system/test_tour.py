@@ -165,7 +165,7 @@ class TourTest(unittest.TestCase):
         shown = self.until(tour, "q leaves: ")
         tour.send_signal(signal.SIGINT)
         out, _ = tour.communicate(timeout=DEADLINE_S)
-        self.assertEqual(tour.returncode, 1, out)
+        self.assertEqual(tour.returncode, 130, out)
         self.assertNotIn("Traceback", out)
         self.assertNothingIsLeft(shown)
 

@@ -124,7 +124,7 @@ class RecoveryTest(unittest.TestCase):
     ) -> AnyManifold:
         """A manifold that has recovered from its folder and can serve."""
         argv = ("--state", str(root or self.root), *argv)
-        manifold = kind(service_parser(kind, "test", None).parse_args(argv))
+        manifold = kind(service_parser(kind, "test", "").parse_args(argv))
         manifold.name = kind.__name__.lower()
         manifold.dialers = self.dialers  # type: ignore[attr-defined]
         run_to_its_end(manifold.prepare())
