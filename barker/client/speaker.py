@@ -8,14 +8,12 @@ import argparse
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
 
-from barker.delivery.sender import Delivery, Job, Put
+from barker.client.tracked import Outcome, TrackedSender
 from barker.links import hosts
 from barker.process import terminal
 from barker.process.arguments import common_arguments, positive
 from barker.process.node import WANTS_TLS, Node
-from barker.routing.routes import Target
 from barker.wire import messages
 from barker.wire.protocol import BarkerError
 
@@ -49,15 +47,16 @@ class Speaker(Node):
         """An outbox has acked it; what else is there to be done before we print its id?"""
 
     async def _say(self) -> None:
-        said = Saying(self, self.user, self.body)
+        sender, outcome = TrackedSender(self, only=self.user), Outcome()
+        sender.track(f"outbox/{self.user}", messages.unstamped(self.body), outcome)
         try:
             async with asyncio.timeout(self.args.timeout):
-                await said.answered.wait()
-                if said.refusal:
-                    raise said.refusal
+                await sender.all_answered()
+                if outcome.refused:
+                    raise BarkerError(outcome.refused, outcome.reason)
                 await self.taken()
         except TimeoutError:
-            terminal.complain(self.kind, self.too_late(said.answered.is_set()))
+            terminal.complain(self.kind, self.too_late(outcome.acked))
             self.stop(1)
         except BarkerError as refusal:
             terminal.complain(self.kind, refusal.reason)
@@ -81,31 +80,6 @@ class Speaker(Node):
             self.fault = fault
         elif isinstance(fault, EOFError) and not self.tls.opening:
             self.fault = EOFError(WANTS_TLS)
-
-
-class Saying(Delivery):
-    """One body on its way to its user's outbox; its own `Job`, too."""
-
-    void = False
-
-    def __init__(self, node: Node, user: str, body: bytes) -> None:
-        super().__init__(node, "outbox")
-        self.pending = 0
-        self.answered = asyncio.Event()
-        self.refusal: BarkerError | None = None
-        self._user = user
-        self.put((f"outbox/{user}",), messages.unstamped(body), self)
-
-    def wanted(self, target: Target) -> bool:
-        return target == self.route.owner(self._user)
-
-    def settled(self, jobs: Sequence[Job]) -> None:
-        if jobs:
-            self.answered.set()
-
-    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
-        self.refusal = BarkerError(code, reason)
-        self.answered.set()
 
 
 def speaker_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,27 +1,22 @@
 """Fleet: start local processes, label what each of them says, stop them all together.
 
-No asyncio here: a launcher waits for a signal and copies lines, and threads do that on every
-platform. Each child's standard input is a pipe that only the launcher holds. However the launcher
-ends, also by kill -9, that pipe ends with it, and the children take it as the order to stop
-(`arguments.LEASH`).
+No asyncio here: a launcher waits for a signal, while threads copy lines. However the launcher ends,
+its children end too (`barker.launching.child`).
 """
 
-import contextlib
 import errno
 import os
 import queue
 import shlex
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from barker.disk.files import ROOT
+from barker.launching.child import ChildProcess
 from barker.links import hosts
-from barker.process.arguments import LEASH
 from barker.process.terminal import is_nohup, say
 
 # Between asking a child to stop and ending it the hard way. Most are gone within milliseconds; an
@@ -68,9 +63,8 @@ class Fleet:
     """Children that were started together; their lines go to our standard output."""
 
     def __init__(self) -> None:
-        self._children: dict[subprocess.Popen[bytes], Command] = {}
-        self._events: queue.SimpleQueue[subprocess.Popen[bytes] | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._children: dict[ChildProcess, Command] = {}
+        self._events: queue.SimpleQueue[ChildProcess | None] = queue.SimpleQueue()
         self._print_lock = threading.Lock()
         self._width = 0
         self._stopping = False
@@ -87,24 +81,16 @@ class Fleet:
         """Start all of them at once, each with a line that says so."""
         self._width = max(len(c.label) for c in commands)
         for i, command in enumerate(commands):
-            child = subprocess.Popen(
-                [sys.executable, *command.argv],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, LEASH: "1"},
-                # A group of its own: Ctrl-C is for us, and we pass the order on.
-                **({"process_group": 0} if os.name == "posix" else {}),  # type: ignore[call-overload]
-            )
+            child = ChildProcess(command.argv)
             self._children[child] = command
             self.say(f"[{child.pid}] {command}")
             label = f"{command.label:<{self._width}} | "
             if self._colour:
                 label = f"\033[{_COLOURS[i % len(_COLOURS)]}m{label}\033[0m"
-            thread = threading.Thread(target=self._copy, args=(child, label), daemon=True)
-            thread.start()
-            self._threads.append(thread)
+            child.read(
+                lambda line, label=label: self.say(label + line),  # type: ignore[misc]
+                lambda child=child: self._ended(child),  # type: ignore[misc]
+            )
 
     def say(self, text: str) -> None:
         """One piece of text to standard output, never mixed with others'."""
@@ -127,8 +113,9 @@ class Fleet:
                 failed = False
                 break
             command = self._children.pop(child)
-            failed = failed or child.returncode != 0
-            self.say(f"[{child.pid}] {command.label} ended: {_status(child.returncode)}")
+            status = child.popen.wait()
+            failed = failed or status != 0
+            self.say(f"[{child.pid}] {command.label} ended: {_status(status)}")
         self.stop()
         return int(failed)
 
@@ -136,26 +123,13 @@ class Fleet:
         """Ask all to stop, then insist."""
         self._stopping = True
         for child in self._children:
-            if child.stdin:
-                with contextlib.suppress(OSError):
-                    child.stdin.close()
-            if os.name == "posix":  # on Windows this is `kill`; there the leash alone asks
-                child.terminate()
+            child.stop()
         deadline = time.monotonic() + PATIENCE_S
         for child in self._children:
-            try:
-                child.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-        for thread in self._threads:
-            thread.join(0.2)
+            child.close(max(0.0, deadline - time.monotonic()))
 
-    def _copy(self, child: subprocess.Popen[bytes], label: str) -> None:
-        assert child.stdout
-        for line in child.stdout:
-            self.say(label + line.decode(errors="replace").rstrip("\r\n"))
-        child.wait()
+    def _ended(self, child: ChildProcess) -> None:
+        """A thread has read the last line of that child."""
         if not self._stopping:
             self._events.put(child)
 

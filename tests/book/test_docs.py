@@ -631,11 +631,11 @@ class Terminal(Process):
         return plain("".join(line + "\n" for line in self.shown[self.at :]))
 
     def stop(self) -> None:
-        if self.child.poll() is None:
+        if self.popen.poll() is None:
             self.thaw()
-            self.child.terminate()
+            self.popen.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.child.wait(5.0)
+                self.popen.wait(5.0)
         self.close()
 
 
@@ -745,7 +745,7 @@ class Lab:
         elif command.endswith(" &"):
             terminal = self._start(command[:-2])
             if expected and (job := re.fullmatch(r"\[\d+\] (\d+)", expected[0])):
-                self.pids[job[1]] = terminal.child.pid
+                self.pids[job[1]] = terminal.popen.pid
                 expected = expected[1:]
             self._wait(terminal, expected)
         else:

@@ -101,7 +101,7 @@ class MonitorTest(unittest.IsolatedAsyncioTestCase):
         await until(lambda: len([r for r in page.rows.values() if r["up"]]) == 6, "all are up")
         self.assertAlmostEqual(page.frames[-1]["routes"]["outbox"]["shares"][name], 1.0)
         killed = time.time() * 1000
-        outbox.child.kill()
+        outbox.popen.kill()
         await until(lambda: ("gone", name) in page.events, "its end is told")
         gone = page.rows[name]["gone"]
         self.assertTrue(killed - 50 <= gone <= killed + 1000, (killed, gone))
@@ -110,7 +110,7 @@ class MonitorTest(unittest.IsolatedAsyncioTestCase):
         await until(lambda: ("restarted", name) in page.events, "it is there again")
         await until(lambda: "in" in page.rows[name], "with figures")
         first, second = sorted((one, two), key=lambda b: page.rows[f"bizlogic-{b.port}"]["since"])
-        first.child.kill()
+        first.popen.kill()
         await until(lambda: ("failover", f"bizlogic-{second.port}") in page.events, "the next one")
         for frame in page.frames:
             for row in frame["services"]:
