@@ -1,6 +1,5 @@
 """The monitor as a process: real services, a page without a browser, and both commands."""
 
-import argparse
 import asyncio
 import contextlib
 import io
@@ -70,14 +69,6 @@ class Page(Peers):
         return [(e["what"], e["name"]) for frame in self.frames for e in frame["events"]]
 
 
-class Visitor(Guest):
-    kind = "visitor"
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        super().__init__(args)
-        self.page = Page(self)
-
-
 class MonitorTest(unittest.IsolatedAsyncioTestCase):
     """Real processes, and a page without a browser."""
 
@@ -85,9 +76,10 @@ class MonitorTest(unittest.IsolatedAsyncioTestCase):
         self.fleet = self.enterContext(Fleet())
 
     async def visit(self) -> Page:
-        visitor = Visitor(self.fleet.args())
+        visitor = Guest(self.fleet.args())
+        page = Page(visitor)
         await self.enterAsyncContext(visitor.running())
-        return visitor.page
+        return page
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: lives by samples that come once a second")
     async def test_services_come_go_and_come_again_while_it_runs(self) -> None:
