@@ -160,12 +160,13 @@ class Reader(Peers):
     @property
     def is_ready(self) -> bool:
         """Has each inbox answered, and was its past shown? What comes from now on is new."""
-        return all(map(_is_current, self._places.values()))
+        places = self._places.values()
+        return all(place.epoch is not None and place.past is None for place in places)
 
     def served_by(self, user: str) -> str:
         """The instance that this inbox is read from, once it has answered; "" until then."""
         place = self._places[f"inbox/{user}"]
-        return place.asked.peer["name"] if place.asked and _is_current(place) else ""
+        return place.asked.peer["name"] if place.asked and place.answered else ""
 
     def wanted(self, target: Target) -> bool:
         return any(self._owner(address) == target for address in self._places)
@@ -269,10 +270,6 @@ class Reader(Peers):
     def on_refuse(self, link: Link, message: Message) -> None:
         for address in message["addresses"]:
             self._refused(address.partition("/")[2], message["reason"])
-
-
-def _is_current(place: Place) -> bool:
-    return place.epoch is not None and place.past is None
 
 
 def _said_at(entry: tuple[dict[str, Any], bool]) -> int:

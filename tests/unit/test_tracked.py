@@ -67,9 +67,11 @@ class TrackedTest(DeliveryCase):
 
         async def wait() -> None:
             waiting = asyncio.create_task(self.sender.all_answered())
+            await asyncio.sleep(0)  # it has begun to wait
             self.ack(link, 1)
-            await asyncio.sleep(0)
-            self.assertFalse(waiting.done())
+            for _ in range(10):
+                await asyncio.sleep(0)
+                self.assertFalse(waiting.done())
             self.refuse(link, 2, UNKNOWN_USER, "outbox/ark3")
             await until(waiting.done, "the wait is over")
             await self.sender.all_answered()  # at once
