@@ -8,9 +8,9 @@ import unittest
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from barker.bizlogic import Targets
 from barker.client.speaker import new_id, now_ms
 from barker.disk.journal import Journal
+from barker.laboratory.producer import SaidBark
 from barker.manifold.timelines import Entry, Timeline
 from barker.wire import bodies, messages, strictjson
 from barker.wire.bodies import Bark
@@ -19,7 +19,7 @@ from tests.chaos.journals import retained, unsettled
 from tests.chaos.judge import MAX_WAIT_S, Record, faults
 from tests.chaos.plan import Event
 from tests.chaos.scene import Gate
-from tests.tools.fleet import Audience, Fleet, SaidBark, until
+from tests.tools.fleet import Fleet, People, until
 
 AUTHOR = "rdl"
 HURT_NOTHING = (Event(1.0, "kill", "bizlogic", 0, 1.0),)
@@ -32,13 +32,16 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
     def setUp(self) -> None:
         fleet = self.enterContext(Fleet())
         self.world = fleet.world
-        self.audience = Audience(fleet.args(), self.world.names, Targets(self.world))
+        self.people = People(fleet.args(), self.world, self.world.names)
+        self.audience = self.people.audience
         self.readers = sorted({AUTHOR, *self.world.followers(AUTHOR)})
 
     def says(self, number: int, also: Collection[str] = (), text: str = "") -> SaidBark:
         content = f"{number} {text}".strip()
-        said = SaidBark(Bark(new_id(), AUTHOR, content, now_ms()), self.audience.now(), also)
-        said.acked_at = self.audience.now()
+        bark = Bark(new_id(), AUTHOR, content, now_ms())
+        said = SaidBark(bark, number, self.people.now())
+        said.acked_at = self.people.now()
+        self.people.also[bark.id] = also
         return said
 
     def show(self, said: SaidBark, *readers: str, late: bool = False) -> None:
@@ -56,11 +59,11 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
         early: Collection[str] = (),
         alone: bool = False,
     ) -> dict[str, list[Any]]:
+        self.people.producer.said[:] = said
         record = Record(
             *(
                 events,
-                said,
-                self.audience,
+                self.people,
                 changes,
                 refused,
                 lambda said: possible,
@@ -89,7 +92,7 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
 
     async def test_what_an_old_journal_took_away_is_not_lost_for_just_these_readers(self) -> None:
         said, other = self.says(1), self.says(2)
-        self.audience.excused.add((self.readers[0], said.bark.id))
+        self.people.excused.add((self.readers[0], said.bark.id))
         self.show(said, *self.readers[2:])
         self.show(other)
         self.assertEqual(self.judge(said, other), {"lost": [(self.readers[1], said.bark.id)]})
@@ -112,7 +115,7 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
         first, second = self.says(1), self.says(2)
         self.show(second)
         self.show(first)
-        disorder = [(reader, AUTHOR, first.bark.id, "1", 2) for reader in self.readers]
+        disorder = [(reader, AUTHOR, first.bark.id, 1, 2) for reader in self.readers]
         self.assertCountEqual(self.judge(first, second)["out of order"], disorder)
         found = self.judge(first, second, events=HURT_INBOX)
         self.assertCountEqual(found["out of order"], disorder)

@@ -32,8 +32,6 @@ class OneReader(Guest):
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
         self.shown: Counter[str] = Counter()
-
-    async def started(self) -> None:
         self.reader = Reader(self, ["ark3"], self._show, self._refused, history=0)
 
     def _show(self, reader: str, body: dict[str, Any], late: bool) -> None:
@@ -48,10 +46,8 @@ class OneReader(Guest):
 
     def owner(self) -> str:
         """The instance that has answered, if it is the one that the ring names."""
-        place = self.reader._places["inbox/ark3"]
         target = self.routes.choose("inbox/ark3")
-        answered = place.epoch is not None and place.past is None
-        asked = place.asked.peer["name"] if answered and place.asked else ""
+        asked = self.reader.served_by("ark3")
         return asked if target and target.name == asked else ""
 
     def twice(self) -> list[str]:
@@ -99,7 +95,7 @@ class Processes(unittest.IsolatedAsyncioTestCase):
                 )
             said = await wire_.heard()
             assert said and said["op"] == "ack"
-            inbox_.child.kill()  # in the middle of the rest
+            inbox_.popen.kill()  # in the middle of the rest
             with contextlib.suppress(ConnectionError):
                 while said := await wire_.heard():
                     acked_here = said["seq"]
