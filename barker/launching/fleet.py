@@ -28,6 +28,9 @@ PATIENCE_S = 8.0
 # When the launcher names the services that are not ready yet.
 SLOW_START_S = 10.0
 
+# Labels are padded to this, so that lines stay short; a longer label sticks out.
+LABEL_COLUMNS = 14
+
 # Colours of labels that can be read on black and on white.
 _COLOURS = (36, 33, 35, 32, 34, 31)
 
@@ -97,7 +100,7 @@ class Fleet:
 
     def start(self, commands: Sequence[Command]) -> None:
         """Start all of them at once, each with a line that says so."""
-        self._width = max(len(c.label) for c in commands)
+        self._width = min(LABEL_COLUMNS, max(len(c.label) for c in commands))
         services = {c.label for c in commands if c.port}
         if len(services) > 1:  # of one, its own line says it
             self._starting = services

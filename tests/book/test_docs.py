@@ -73,6 +73,7 @@ NO_LIMITS = {
     "barker/websocket/frames.py LENGTH",
     "barker/routing/ring.py _SPACE",
     "barker/graph/graph.py _NEVER",
+    "barker/launching/fleet.py LABEL_COLUMNS",
     "barker/launching/fleet.py _UNREAD",
     "barker/launching/launcher.py MAX_PORT",
     "barker/process/arguments.py HELP_COLUMNS",

@@ -1,6 +1,7 @@
 """launch.py, and the commands as the seed writes them, as a newcomer would meet them."""
 
 import contextlib
+import io
 import os
 import pathlib
 import re
@@ -9,12 +10,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
+from unittest import mock
 
 import launch
 from barker.disk import files
-from barker.launching.fleet import PATIENCE_S
+from barker.launching import fleet
 from barker.manifold.handover import LEAVE_S
 from barker.process.node import GRACE_S
 from tests.tools.fleet import DEADLINE_S, SLOW, Process, copy_of_the_project, free_shift
@@ -116,7 +119,7 @@ class LaunchTest(ProjectTest):
         self.assertNotIn("left before", "\n".join(launcher.lines))
 
     def test_a_child_has_time_to_leave_before_it_is_killed(self) -> None:
-        self.assertGreater(PATIENCE_S, LEAVE_S + 2 * GRACE_S)
+        self.assertGreater(fleet.PATIENCE_S, LEAVE_S + 2 * GRACE_S)
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a ratio of times wants a machine to itself")
     def test_the_first_bark_comes_within_twelve_imports_of_asyncio(self) -> None:
@@ -172,10 +175,12 @@ class LaunchTest(ProjectTest):
     def test_its_screen_fits_24_lines_of_80(self) -> None:
         launcher = self.launch()
         launcher.wait_for("^Ready: 8 services")
-        own = [line for line in launcher.lines if " | " not in line]
+        # Only a machine that is busy with other work has the line about a slow start.
+        own = [x for x in launcher.lines if " | " not in x and not x.startswith("Not ready")]
         self.assertLess(len(own), 24, own)
         wide = [line for line in own if len(line) > 80 and "file://" not in line]
         self.assertEqual(wide, [])
+        self.assertRegex(launcher.wait_for("^listen .*<--").string, r"^listen {9}\| ")
 
     def test_other_commands_find_a_system_whose_ports_were_shifted(self) -> None:
         launcher = self.launch()
@@ -374,6 +379,36 @@ class LaunchTest(ProjectTest):
         launcher.wait_for("<--")
         barks = [x for x in launcher.lines[before:] if "<-- ark3" in x]
         self.assertEqual(len(barks), 3)
+
+
+class SlowStartTest(unittest.TestCase):
+    def test_a_service_that_does_not_get_ready_is_named(self) -> None:
+        quick = "import sys; print('READY here:1\\nup', flush=True); sys.stdin.read()"
+        slow = "import sys; sys.stdin.read()"
+        with (
+            mock.patch.object(fleet, "SLOW_START_S", 0.0),
+            contextlib.redirect_stdout(io.StringIO()) as shown,
+        ):
+            both = fleet.Fleet("test")
+            both.start(
+                [
+                    fleet.Command("quick-1", ["-c", quick], port=1, short="quick"),
+                    fleet.Command("slow-2", ["-c", slow], port=2, short="slow"),
+                ]
+            )
+            self.addCleanup(both.stop)
+            thread = threading.Thread(target=both.run, daemon=True)
+            thread.start()
+            until_s = time.monotonic() + DEADLINE_S
+            wanted = r"(?s)(?=.*quick-1 \| up\n).*Not ready after 0 s: (quick-1, )?slow-2\n"
+            while not re.match(wanted, shown.getvalue()):
+                self.assertLess(time.monotonic(), until_s, shown.getvalue())
+                os.sched_yield()
+            for pid in re.findall(r"(?m)^\[(\d+)\] (?:quick|slow)$", shown.getvalue()):
+                os.kill(int(pid), signal.SIGTERM)
+            thread.join(DEADLINE_S)
+        self.assertEqual(shown.getvalue().count("Not ready"), 1)
+        self.assertIn("Ready: 1 services.\n", shown.getvalue())
 
 
 @unittest.skipUnless(hasattr(os, "openpty"), "terminals are Unix's")
