@@ -137,7 +137,5 @@ class SimJournal:
             raise OSError(28, "No space left on device")
 
     def let_go(self) -> None:
-        for name in ("_file", "_lock"):
-            if getattr(self._real, name) >= 0:
-                os.close(getattr(self._real, name))
-                setattr(self._real, name, -1)
+        self._real._leave()
+        self._real._lock.close()
