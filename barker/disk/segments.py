@@ -171,7 +171,7 @@ def survey(folder: pathlib.Path) -> Found:
 
 def _number(entry: os.DirEntry[str]) -> int:
     stem = entry.name.removesuffix(SUFFIX)
-    number = int(stem) if stem.isascii() and stem.isdecimal() else 0
+    number = int(stem) if stem.isdecimal() else 0
     if not number or entry.name != path_of(pathlib.Path(), number).name:
         raise Stray("a journal gives no such name")
     if not entry.is_file(follow_symlinks=False):
