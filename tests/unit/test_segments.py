@@ -55,9 +55,7 @@ class SegmentsTest(unittest.TestCase):
 
     def read(self) -> tuple[list[int], list[str]]:
         """The lines that a start finds, and its warnings."""
-        warnings: list[str] = []
-        handler = logging.Handler(logging.WARNING)
-        handler.emit = lambda said: warnings.append(said.getMessage())  # type: ignore[method-assign]
+        handler = Warnings(logging.WARNING)
         logger = logging.getLogger("barker.disk.journal")
         logger.addHandler(handler)
         journal = self.open()
@@ -66,7 +64,7 @@ class SegmentsTest(unittest.TestCase):
         logger.removeHandler(handler)
         journal.close()
         self.damages = journal.damages
-        return numbers(lines), warnings
+        return numbers(lines), handler.texts
 
     def assertReported(self, lines: list[int], *said: str) -> None:
         """A start finds these lines, and reports so many damages in these words."""
@@ -81,6 +79,15 @@ class SegmentsTest(unittest.TestCase):
         """A segment loses its last records."""
         lines = self.path(number).read_bytes().splitlines(keepends=True)
         self.path(number).write_bytes(b"".join(lines[: len(lines) - records]))
+
+
+class Warnings(logging.Handler):
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
 
 
 def numbers(lines: list[bytes]) -> list[int]:
