@@ -194,7 +194,7 @@ def _look(folder: pathlib.Path, number: int) -> tuple[int, Header | None]:
         if type(fields) is not dict or fields.get("op") != "segment":
             return size, None
         if fields.get("format") != FORMAT:
-            raise StateError(_refusal(folder, fields.get("format", "without a number")))
+            raise StateError(_refusal(folder, fields.get("format", "unknown")))
         header = Header(_natural(fields, "number"), _end(fields), _natural(fields, "dropped"))
     except BadMessage:
         return size, None
@@ -207,8 +207,8 @@ def _refusal(folder: pathlib.Path, other: object) -> str:
     # Not beside it: `launch.py --fresh` forgets every journal there.
     aside = folder.parent.with_name(f"{folder.name}-aside")
     return (
-        f"{folder}: a journal of format {FORMAT} is read here, and this one's is {other}; to start "
-        f"without it: mv {shlex.quote(str(folder))} {shlex.quote(str(aside))}"
+        f"{folder}: the format of this journal is {str(other)[:20]}, and format {FORMAT} is read "
+        f"here; to start without it: mv {shlex.quote(str(folder))} {shlex.quote(str(aside))}"
     )
 
 
