@@ -28,6 +28,7 @@ class Record(NamedTuple):
     undone: Collection[str]  # users who are none
     early: Collection[str]  # ids of what newcomers said before any outbox but one knew them
     alone: bool  # a followers service was away that alone had all events
+    damages: Sequence[str] = ()  # what services logged about their journals
 
     def may_be_unknown(self, id_: str) -> bool:
         """May this be refused because its author, or another whom it names, has just joined?
@@ -65,6 +66,8 @@ def faults(record: Record) -> dict[str, list[Any]]:
     if not record.alone:
         result["refused"] += audience.refused
     result["astray"] = _astray(record)
+    # Nothing damages a journal here: kill -9 does not, nor does a copy that is put back whole.
+    result["damaged"] = [(line,) for line in record.damages]
     result["blocked by its log"] = [
         (f"{event.kind} {event.number}", event.at_s)
         for event, refused in record.refused

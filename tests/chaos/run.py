@@ -10,6 +10,7 @@ from typing import Any
 from barker.wire.protocol import UNKNOWN_USER
 from tests.chaos.actions import Instance
 from tests.chaos.crowd import Crowd
+from tests.chaos.journals import reports_damage
 from tests.chaos.judge import Record, faults, slowest_s
 from tests.chaos.newcomers import Newcomers
 from tests.chaos.plan import HOLD_S, KINDS, PEOPLE, Event, plan
@@ -138,6 +139,7 @@ class Run:
             undone=newcomers.undone,
             early=newcomers.early,
             alone=scene.alone,
+            damages=[x for p in scene.fleet.processes for x in p.lines if reports_damage(x)],
         )
 
     def _judge(self, scene: Scene, newcomers: Newcomers) -> None:

@@ -15,7 +15,7 @@ from barker.manifold.timelines import Entry, Timeline
 from barker.wire import bodies, messages, strictjson
 from barker.wire.bodies import Bark
 from tests.chaos.crowd import Asked, Crowd
-from tests.chaos.journals import retained, unsettled
+from tests.chaos.journals import reports_damage, retained, unsettled
 from tests.chaos.judge import MAX_WAIT_S, Record, faults
 from tests.chaos.plan import Event
 from tests.chaos.scene import Gate
@@ -58,6 +58,7 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
         undone: Collection[str] = (),
         early: Collection[str] = (),
         alone: bool = False,
+        damages: Sequence[str] = (),
     ) -> dict[str, list[Any]]:
         self.people.producer.said[:] = said
         record = Record(
@@ -70,6 +71,7 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
                 undone,
                 early,
                 alone,
+                damages,
             )
         )
         return faults(record)
@@ -79,6 +81,9 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
         for each in said:
             self.show(each)
         self.assertEqual(self.judge(*said), {})
+
+    async def test_a_journal_that_reports_damage_is_a_fault_for_nothing_damages_one(self) -> None:
+        self.assertEqual(self.judge(damages=["x"]), {"damaged": [("x",)]})
 
     async def test_lost_is_what_was_acked_and_one_of_its_readers_was_not_shown(self) -> None:
         said = self.says(1)
@@ -203,6 +208,26 @@ class ExcuseTest(unittest.TestCase):
             [messages.puts_line(n, [messages.addresses_json(to)], origin, [n], [body])]
         )
         return id_
+
+    def test_every_damage_of_a_journal_is_seen_in_a_log(self) -> None:
+        self.journal = Journal(self.journal.folder / "hurt", segment_bytes=1)
+        list(self.journal.recover())
+        self.begin()
+        for n in range(12):
+            self.append(n, ["outbox/rdl"], "rdl", content="x")
+        self.journal.close()
+        paths = sorted(self.journal.folder.glob("*.log"))
+        contents = [path.read_bytes() for path in paths]
+        paths[1].unlink()
+        paths[3].write_bytes(b"")
+        paths[5].write_bytes(contents[5].replace(b'"content"', b'"kontent"'))
+        paths[7].write_bytes(contents[7].partition(b"\n")[2] + b"\n")
+        paths[9].write_bytes(contents[8])
+        with self.assertLogs("barker.disk.journal", "WARNING") as logs:
+            list(Journal(self.journal.folder).recover())
+        self.assertGreater(len(logs.output), 5)
+        for line in logs.output:
+            self.assertTrue(reports_damage(line), line)
 
     def test_an_outbox_loses_what_it_has_not_settled(self) -> None:
         self.begin()

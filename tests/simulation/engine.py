@@ -440,6 +440,12 @@ class Simulation:
             self._kill(name, 0)
             self.losses.blackout(self.disks[name], records)
 
+    def _damage(self, name: str, nth: int, records: int) -> None:
+        """A segment of its journal is lost, or so many records at the end of one."""
+        if name in self.disks:
+            self._kill(name, 0)
+            self.losses.damage(self.disks[name], nth, records)
+
     def _trap(self, name: str, where: str) -> None:
         """kill -9 around or within the next write of its journal."""
         if self.running(name) and name in self.disks:
