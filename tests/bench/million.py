@@ -26,6 +26,7 @@ from barker.wire.bodies import FOLLOW, Event
 from tests.bench.celebrity import DEADLINE_S
 from tests.tools.fleet import Fleet, free_port, until
 from tests.tools.mouth import Mouth, Said
+from tests.tools.progress import status_of
 from tests.tools.watcher import Watcher
 
 
@@ -109,4 +110,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of("million", main))
