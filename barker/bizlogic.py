@@ -181,10 +181,11 @@ class BizLogic(Service):
         source = messages.source(message["origin"]) if puts[0].origin else b""
         job = FanOut(upstream, link.received, [put.n for put in puts])
         upstream.jobs.append(job)
+        check = self._suspects.check if self._suspects else None
         for put in puts:
             try:
-                if self._suspects:
-                    self._suspects.check(put.body)
+                if check:
+                    check(put.body)
                 if not source:
                     raise BadMessage(BAD_MESSAGE, "barks come through an outbox, which stamps them")
                 if message["op"] == "put":  # of `puts`, `decode` has checked it

@@ -207,11 +207,12 @@ class Manifold(Service, Generic[Stage]):
         self._take_all(link, messages.puts_in(message))
 
     def _take_all(self, link: Link, puts: Iterable[Arriving]) -> None:
-        are_ours, take, suspects = self._ours.issuperset, self.take, self._suspects
+        are_ours, take = self._ours.issuperset, self.take
+        check = self._suspects.check if self._suspects else None
         for put in puts:
             try:
-                if suspects:
-                    suspects.check(put.body)
+                if check:
+                    check(put.body)
                 if self._full and self._is_full(link):
                     raise BadMessage(protocol.FULL, "something before it was refused as full")
                 if not are_ours(put.addresses):
