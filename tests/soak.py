@@ -25,7 +25,7 @@ from barker.disk.files import ROOT
 from barker.process import terminal
 from barker.process.arguments import Parser
 from tests.tools.fleet import Fleet, Process, Service, free_port
-from tests.tools.progress import Progress
+from tests.tools.progress import Progress, status_of
 
 # An inbox remembers up to this many barks (see `Duplicates`); until then it has to grow.
 FILLING_BARKS = 2 * MIN_REMEMBERED_KEYS
@@ -218,4 +218,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of("soak", main))

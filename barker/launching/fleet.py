@@ -29,7 +29,7 @@ PATIENCE_S = 8.0
 SLOW_START_S = 10.0
 
 # Labels are padded to this, so that lines stay short; a longer label sticks out.
-LABEL_COLUMNS = 14
+LABEL_COLUMNS = 10
 
 # Colours of labels that can be read on black and on white.
 _COLOURS = (36, 33, 35, 32, 34, 31)

@@ -27,6 +27,7 @@ from tests.bench.load import FULL, QUICK, Scale
 from tests.bench.pipeline import Load, barker, latency, throughput
 from tests.bench.times import times
 from tests.bench.websocket import websocket
+from tests.tools.progress import status_of
 
 POINTS: dict[str, Callable[[Scale], Section]] = {
     "throughput": throughput,
@@ -121,9 +122,6 @@ def main(argv: list[str] | None = None) -> int:
     except BenchError as fault:
         print(f"bench: {fault}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("bench: interrupted", file=sys.stderr)
-        return 130
     if args.json:
         document = {
             "machine": where,
@@ -150,4 +148,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of("bench", main))

@@ -20,6 +20,7 @@ from barker.disk import users
 from barker.disk.users import World
 from barker.process.arguments import Parser
 from tests.tools.fleet import Fleet, until
+from tests.tools.progress import status_of
 from tests.tools.watcher import Watcher
 
 AUTHOR = "celeb"
@@ -89,4 +90,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of("celebrity", main))

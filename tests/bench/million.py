@@ -27,6 +27,7 @@ from barker.wire import bodies, messages
 from barker.wire.bodies import FOLLOW, Event
 from tests.bench.celebrity import DEADLINE_S
 from tests.tools.fleet import Fleet, free_port, until
+from tests.tools.progress import status_of
 from tests.tools.watcher import Watcher
 
 
@@ -110,4 +111,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of("million", main))

@@ -4,6 +4,7 @@ import sys
 
 from barker.process.arguments import Parser
 from tests import breaks
+from tests.tools.progress import status_of
 
 
 def main() -> int:
@@ -31,4 +32,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of("breaks", main))

@@ -7,20 +7,29 @@ import sys
 from barker.process.arguments import Parser
 from tests.chaos.plan import HOLD_S, KINDS
 from tests.chaos.run import Run, report
-from tests.tools.progress import Progress
+from tests.tools.progress import Progress, status_of
 
 
 async def watched(run: Run) -> None:
-    """Do a run, and say how far it has come."""
+    """Do a run, and show how far it has come."""
     progress = Progress()
-    work = asyncio.create_task(run.go())
-    try:
-        while not work.done():
+
+    async def show() -> None:
+        while True:
             progress.say(run.doing)
-            await asyncio.wait([work], timeout=1.0)
+            await asyncio.sleep(1.0)
+
+    shown = asyncio.create_task(show())
+    task = asyncio.current_task()
+    try:
+        await run.go()
+    except AssertionError:
+        if task and task.cancelling():  # Ctrl-C: there is no whole run to judge
+            raise asyncio.CancelledError from None
+        raise
     finally:
+        shown.cancel()
         progress.end()
-        await work
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -66,4 +75,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of("chaos", main))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from barker.process.arguments import Parser
 from tests.simulation.runs import run, shrink, small_world, story
 from tests.simulation.settings import SETTINGS
+from tests.tools.progress import status_of
 
 # Between two lines that say how far we have come.
 PROGRESS_S = 5.0
@@ -83,4 +84,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of("simulation", main))

@@ -180,7 +180,7 @@ class LaunchTest(ProjectTest):
         self.assertLess(len(own), 24, own)
         wide = [line for line in own if len(line) > 80 and "file://" not in line]
         self.assertEqual(wide, [])
-        self.assertRegex(launcher.wait_for("^listen .*<--").string, r"^listen {9}\| ")
+        self.assertRegex(launcher.wait_for("^listen .*<--").string, r"^listen {5}\| ")
 
     def test_other_commands_find_a_system_whose_ports_were_shifted(self) -> None:
         launcher = self.launch()

@@ -10,6 +10,7 @@ from barker.process.arguments import Parser
 from tests.tools.browser import DEADLINE_S
 from tests.tools.chromium import Chromium
 from tests.tools.firefox import Firefox
+from tests.tools.progress import status_of
 
 BROWSERS = {"chromium": Chromium, "firefox": Firefox}
 
@@ -44,4 +45,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of("picture", main))

@@ -1,4 +1,7 @@
-"""Progress of work that takes minutes: one line, in place on a terminal, else now and then."""
+"""Progress of work that takes minutes: one line, in place on a terminal, else now and then.
+
+Ctrl-C before its end is a line, too, and a status of its own.
+"""
 
 import shutil
 import sys
@@ -6,8 +9,20 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from barker.process import terminal
+
 # Between two lines where they stay, as in a file.
 EVERY_S = 10.0
+
+
+def status_of(program: str, main: Callable[[], int]) -> int:
+    """Run a command; its exit status, which is 130 if Ctrl-C comes before its end."""
+    try:
+        return main()
+    except KeyboardInterrupt:
+        terminal.end_line()
+        terminal.complain(program, "interrupted")
+        return 130
 
 
 class Progress:

@@ -1,9 +1,14 @@
 """The line about long work."""
 
+import contextlib
 import io
+import os
+import signal
 import unittest
 
-from tests.tools.progress import EVERY_S, Progress
+from barker.disk import files
+from tests.tools.children import Process
+from tests.tools.progress import EVERY_S, Progress, status_of
 
 
 class Terminal(io.StringIO):
@@ -31,3 +36,24 @@ class ProgressTest(unittest.TestCase):
             now += 1.0
         progress.end()
         self.assertEqual(file.getvalue(), "at 100\nat 110\nat 120\n")
+
+
+class InterruptTest(unittest.TestCase):
+    def test_ctrl_c_is_one_line_and_130(self) -> None:
+        def interrupted() -> int:
+            raise KeyboardInterrupt
+
+        with contextlib.redirect_stderr(io.StringIO()) as shown:
+            self.assertEqual(status_of("work", interrupted), 130)
+            self.assertEqual(status_of("work", lambda: 3), 3)
+        self.assertEqual(shown.getvalue(), "work: interrupted\n")
+
+    @unittest.skipUnless(os.name == "posix", "signals are Unix's")
+    def test_ctrl_c_ends_a_run_of_chaos_and_judges_nothing(self) -> None:
+        chaos = Process(["-m", "tests.chaos", "--seconds", "600"], files.ROOT)
+        self.addCleanup(chaos.close)
+        chaos.wait_for("chaos: starting")
+        chaos.signal(signal.SIGINT)
+        self.assertEqual(chaos.ended(), 130, chaos)
+        self.assertEqual(chaos.lines[-1], "chaos: interrupted")
+        self.assertNotIn("Traceback", "\n".join(chaos.lines))
