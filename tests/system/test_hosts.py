@@ -85,7 +85,7 @@ class LauncherTest(ProjectTest):
             "-m", "barker.bark", "ark3", "let me in", "--timeout", "1", *self.directory
         )
         self.assertEqual(stranger.returncode, 1)
-        self.assertIn("you don't know the secret", stranger.stderr)
+        self.assertIn("has another secret", stranger.stderr)
         self.end(monitor)
         self.end(launcher)
 
