@@ -38,7 +38,7 @@ from typing import Any
 
 from barker.disk import segments
 from barker.disk.files import StateError, unwritable
-from barker.disk.locks import Lock, look_for
+from barker.disk.locks import Lock, inode_of, look_for
 from barker.disk.segments import End, Header, Stray
 
 log = logging.getLogger("barker.disk.journal")
@@ -70,7 +70,7 @@ class Journal:
         self._fsync = fsync
         self._segment_bytes = segment_bytes
         self._file = -1
-        self._file_path = folder  # of the file
+        self._file_path, self._inode = "", -1  # where the file is to be found
         self._header: Callable[[], dict[str, Any]] | None = None
         self._trouble = ""  # why nothing can be written now
         with contextlib.ExitStack() as undo:
@@ -206,7 +206,7 @@ class Journal:
             self._say(fault)
             raise
         self._leave()
-        self._file, self._file_path = file, self._path(number)
+        self._file, self._file_path, self._inode = file, str(self._path(number)), inode_of(file)
         self.current = number
         self.segments[number] = 0
         before = self._end
@@ -241,7 +241,7 @@ class Journal:
                 written += os.write(self._file, blob[written:])
             if self._fsync:
                 os.fsync(self._file)
-            look_for(self._file_path, self._file)
+            look_for(self._file_path, self._inode)
         except BaseException as fault:
             # Whatever it was: what is not counted must not be in the file.
             try:

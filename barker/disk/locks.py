@@ -55,7 +55,7 @@ class Lock:
 
     def check(self) -> None:
         """Raises OSError if the folder at our path is another one now, or none."""
-        look_for(self.path, self._file)
+        look_for(str(self.path), inode_of(self._file))
 
     def read_note(self) -> bytes:
         """The line that was noted last; nothing if there is none. Raises OSError."""
@@ -75,11 +75,16 @@ class Lock:
             self._file = -1
 
 
-def look_for(path: pathlib.Path, file: int) -> None:
-    """Raises OSError if the file at that path is not this open one."""
+def inode_of(file: int) -> int:
+    """The number of an open file. No other file has it for as long as this one is open."""
+    return os.fstat(file).st_ino
+
+
+def look_for(path: str, inode: int) -> None:
+    """Raises OSError if the file at that path has another number. Fast: each batch does it."""
     try:
-        found = path.stat().st_ino
+        found = os.lstat(path).st_ino
     except (FileNotFoundError, NotADirectoryError):
         found = -1
-    if found != os.fstat(file).st_ino:
+    if found != inode:
         raise FileNotFoundError(errno.ENOENT, _GONE)
