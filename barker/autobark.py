@@ -14,14 +14,15 @@ import sys
 from collections.abc import Sequence
 
 from barker.client.speaker import new_id, now_ms
-from barker.delivery.sender import Delivery, Job, Put
+from barker.delivery.sender import Delivery, Job, Queued
 from barker.disk import files
 from barker.disk.users import PEOPLE
 from barker.process import terminal
 from barker.process.arguments import at_least_0, common_arguments, positive, quick_parser
 from barker.process.node import Node, run_node
-from barker.wire import bodies, messages, protocol
+from barker.wire import bodies, protocol
 from barker.wire.bodies import Bark
+from barker.wire.ops import Item, Refuse
 
 VOCABULARY = pathlib.Path(__file__).with_name("autobark.txt")
 # Barks that wait when no outbox takes any; then we hold our breath rather than our memory.
@@ -97,9 +98,8 @@ class Autobark(Node):
     def _say_one(self) -> None:
         user = self._dice.choice(self._dogs)
         bark = Bark(new_id(), user, self._vocabulary.say(self._dice, self._users), now_ms())
-        load = messages.unstamped(bodies.encode_bark(bark))
         self._mouth.empty.clear()
-        self._mouth.put((f"outbox/{user}",), load, self._mouth)
+        self._mouth.put((f"outbox/{user}",), Item(bodies.encode_bark(bark)), self._mouth)
 
 
 class Mouth(Delivery):
@@ -118,9 +118,9 @@ class Mouth(Delivery):
         if not self.pending:
             self.empty.set()
 
-    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
-        terminal.complain("autobark", reason)
-        self.settled([put.job])
+    def refused(self, queued: Queued, refusal: Refuse) -> None:
+        terminal.complain("autobark", refusal.reason)
+        self.settled([queued.job])
 
 
 def parser() -> argparse.ArgumentParser:

@@ -10,13 +10,13 @@ import secrets
 import time
 from collections.abc import Sequence
 
-from barker.delivery.sender import Delivery, Job, Put
+from barker.delivery.sender import Delivery, Job, Queued
 from barker.links import hosts
 from barker.process import terminal
 from barker.process.arguments import common_arguments, positive
 from barker.process.node import WANTS_TLS, Node
 from barker.routing.routes import Target
-from barker.wire import messages
+from barker.wire.ops import Item, Refuse
 from barker.wire.protocol import BarkerError
 
 
@@ -94,7 +94,7 @@ class Saying(Delivery):
         self.answered = asyncio.Event()
         self.refusal: BarkerError | None = None
         self._user = user
-        self.put((f"outbox/{user}",), messages.unstamped(body), self)
+        self.put((f"outbox/{user}",), Item(body), self)
 
     def wanted(self, target: Target) -> bool:
         return target == self.route.owner(self._user)
@@ -103,8 +103,8 @@ class Saying(Delivery):
         if jobs:
             self.answered.set()
 
-    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
-        self.refusal = BarkerError(code, reason)
+    def refused(self, queued: Queued, refusal: Refuse) -> None:
+        self.refusal = BarkerError(refusal.code, refusal.reason)
         self.answered.set()
 
 

@@ -31,6 +31,7 @@ from zlib import crc32
 
 from barker.disk.files import StateError
 from barker.wire import messages
+from barker.wire.records import Segment
 
 try:
     import fcntl
@@ -163,7 +164,7 @@ class Journal:
         self.current = number
         self.segments[number] = 0
         try:
-            header = messages.encode("segment", epoch=self.epoch, **self._header())
+            header = messages.encode(Segment(self.epoch, **self._header()))
             self._write(number, _record(header), self._fsync)
             if self._fsync:
                 _sync_folder(self.folder)

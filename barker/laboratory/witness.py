@@ -15,15 +15,16 @@ from typing import Any
 
 from barker.client.reader import Reader
 from barker.client.speaker import new_id, now_ms
-from barker.delivery.sender import Delivery, Job, Put
+from barker.delivery.sender import Delivery, Job, Queued
 from barker.disk import files
 from barker.disk.users import PEOPLE
 from barker.laboratory.lab import until
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process.node import Node
 from barker.process.peers import Peers
-from barker.wire import bodies, messages, protocol
+from barker.wire import bodies, messages, protocol, strictjson
 from barker.wire.bodies import Bark
+from barker.wire.ops import Item, Moved, Refuse, Sample, Subscribe
 
 # Barks a second while it talks: enough to be interrupted in the middle, few enough to be watched.
 RATE = 40
@@ -89,7 +90,7 @@ class Witness(Node):
         self._numbers[user] += 1
         bark = Bark(new_id(), user, f"Bark {self._numbers[user]}", now_ms())
         said = self.said[bark.id] = Said(bark, self.now())
-        self._mouth.put((f"outbox/{user}",), messages.unstamped(bodies.encode_bark(bark)), said)
+        self._mouth.put((f"outbox/{user}",), Item(bodies.encode_bark(bark)), said)
         self._mouth.pump()
         return said
 
@@ -172,9 +173,9 @@ class Mouth(Delivery):
             job.pending -= 1
             job.acked_at = self.node.now()
 
-    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
-        assert isinstance(put.job, Said)
-        put.job.refused = reason
+    def refused(self, queued: Queued, refusal: Refuse) -> None:
+        assert isinstance(queued.job, Said)
+        queued.job.refused = refusal.reason
 
 
 class Agents(Peers):
@@ -186,10 +187,10 @@ class Agents(Peers):
 
     def ask(self, link: Link) -> None:
         """An agent answers each subscription with a sample at once."""
-        link.send(messages.encode("subscribe", address=f"agent/{link.peer['name']}"))
+        link.send(messages.encode(Subscribe(f"agent/{link.name}")))
 
-    def on_sample(self, link: Link, message: Message) -> None:
-        self.samples[link.peer["name"]] = message["parsed"]
+    def on_sample(self, link: Link, sample: Sample) -> None:
+        self.samples[link.name] = strictjson.loads(sample.body)
 
-    def on_moved(self, link: Link, message: Message) -> None:
+    def on_moved(self, link: Link, moved: Moved) -> None:
         link.close()  # it has another name by now; the next link will tell

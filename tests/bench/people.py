@@ -18,10 +18,11 @@ from itertools import islice
 from typing import Any
 
 from barker.client.reader import Reader
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process.arguments import common_arguments
 from barker.process.node import Node, log, run_node
-from barker.wire import messages, protocol
+from barker.wire import protocol
+from barker.wire.ops import Gap, Item
 from tests.bench import load
 from tests.tools.mouth import Mouth, Said
 
@@ -71,7 +72,7 @@ class Producer(Node):
         to = {user: f"outbox/{user}" for user, _ in prepared}
         for i in range(0, len(prepared), HANDFUL):
             for user, body in prepared[i : i + HANDFUL]:
-                self.mouth.say(to[user], messages.unstamped(body), self._all)
+                self.mouth.say(to[user], Item(body), self._all)
             self.mouth.pump()
             while len(self.mouth) > AHEAD:
                 await self.mouth.progress()
@@ -84,7 +85,7 @@ class Producer(Node):
             for i in range(done, due):
                 user = users[i % len(users)]
                 body = load.timed_body(user, i, time.time_ns())
-                self.mouth.say(f"outbox/{user}", messages.unstamped(body), self._all)
+                self.mouth.say(f"outbox/{user}", Item(body), self._all)
             self.mouth.pump()
             done = due
             await asyncio.sleep(begun + done / self.args.rate - self.now())
@@ -146,8 +147,8 @@ class Audience(Reader):
     def is_ready(self) -> bool:
         return all(place.epoch for place in self._places.values())
 
-    def on_gap(self, link: Link, message: Message) -> None:
-        log.error("%s: %d messages are gone", message["address"], message["missed"])
+    def on_gap(self, link: Link, gap: Gap) -> None:
+        log.error("%s: %d messages are gone", gap.address, gap.missed)
         self.node.stop(1)
 
 

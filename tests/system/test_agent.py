@@ -5,6 +5,7 @@ import time
 import unittest
 
 from barker.wire import messages
+from barker.wire.ops import Subscribe
 from tests.tools.children import at_once
 from tests.tools.fleet import SLOW, Fleet, until
 from tests.tools.watcher import Watcher
@@ -78,7 +79,7 @@ class ServicesTest(unittest.IsolatedAsyncioTestCase):
     async def test_other_subscriptions_are_refused_by_who_has_nothing_to_read(self) -> None:
         agents = self.watcher.agents
         agents.peers[f"bizlogic-{self.bizlogic.port}"].send(
-            messages.encode("subscribe", address="inbox/ark3")
+            messages.encode(Subscribe("inbox/ark3"))
         )
         await until(lambda: agents.refused, "it is refused")
-        self.assertEqual(agents.refused[0]["addresses"], ["inbox/ark3"])
+        self.assertEqual(agents.refused[0].address, "inbox/ark3")

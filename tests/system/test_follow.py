@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 from barker.client import following
 from barker.client.speaker import now_ms
-from barker.wire import bodies, messages
+from barker.wire import bodies
 from barker.wire.bodies import FOLLOW, Event
+from barker.wire.ops import Item
 from tests.tools.fleet import DEADLINE_S, SLOW, Fleet, Guest, Process, until
 from tests.tools.mouth import Mouth, Said
 
@@ -88,7 +89,7 @@ class CommandTest(unittest.IsolatedAsyncioTestCase):
             for i, whom in enumerate(("ark3", "rdl", "rhs", "toto", "lassie")):
                 body = bodies.encode_event(Event(FOLLOW, f"p{i}", "prompt", now_ms(), whom))
                 said = Said()
-                watcher.mouth.say("outbox/prompt", messages.unstamped(body), said)
+                watcher.mouth.say("outbox/prompt", Item(body), said)
                 watcher.mouth.pump()
                 await until(lambda s=said: s.acked, "it is acked")  # type: ignore[misc]
                 begun = time.monotonic()

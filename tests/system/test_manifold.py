@@ -82,7 +82,7 @@ class MoveTest(WireTest):
                 route = route or producer.routes.route("outbox")
                 self.assertIn(f"{name}-{service.port}", route.by_name)
             places = audience.reader._places.values()
-            asked = {p.asked.peer["name"] for p in places if p.asked}
+            asked = {p.asked.name for p in places if p.asked}
             self.assertIn(f"inbox-{new_inbox.port}", asked)
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for a hand-over")

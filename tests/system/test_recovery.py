@@ -13,7 +13,8 @@ from typing import Any
 from barker.client.reader import REMEMBERED_IDS, Reader
 from barker.delivery.streams import DEFAULT_KEEP
 from barker.disk.journal import Journal
-from barker.wire.messages import put_line, stamped
+from barker.wire.messages import encode
+from barker.wire.ops import Item, Put
 from tests.tools.fleet import SLOW, Fleet, Guest, Service, until
 from tests.tools.wireclient import Wire, bark, put, puts
 
@@ -51,7 +52,7 @@ class OneReader(Guest):
         place = self.reader._places["inbox/ark3"]
         target = self.routes.choose("inbox/ark3")
         answered = place.epoch is not None and place.past is None
-        asked = place.asked.peer["name"] if answered and place.asked else ""
+        asked = place.asked.name if answered and place.asked else ""
         return asked if target and target.name == asked else ""
 
     def twice(self) -> list[str]:
@@ -119,7 +120,7 @@ class Processes(unittest.IsolatedAsyncioTestCase):
                 message = await reader.expect("message")
                 ids.append(int(message["body"]["id"]))
                 if len(ids) % 1000 == 0:
-                    ack = {"op": "ack", "address": "inbox/ark3", "serial": message["serial"]}
+                    ack = {"op": "credit", "address": "inbox/ark3", "serial": message["serial"]}
                     reader.send(ack)
             mine = [i for i in ids if i >= first]
             self.assertEqual(mine[: acked - first + 1], list(range(first, acked + 1)))
@@ -237,8 +238,8 @@ class Processes(unittest.IsolatedAsyncioTestCase):
         journal = Journal(folder)
         list(journal.recover())
         journal.begin(lambda: {"n": 0, "settled": 0})
-        end = stamped("0" * 16, 1, json.dumps(bark("ark3", "x")).encode())
-        journal.append([put_line(1, b'["outbox/ark3"]', end)] * 300_000)
+        item = Item(json.dumps(bark("ark3", "x")).encode(), "0" * 16, 1, "ark3", "x", 1000)
+        journal.append([encode(Put.of(0, ["bizlogic"], [item]))] * 300_000)
         journal.close()
         flags = ["--name", "mine", "--port", "0", "--verbose"]
         process = self.fleet.run("outbox", *flags)

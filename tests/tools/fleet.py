@@ -23,7 +23,8 @@ from barker.client.reader import Reader
 from barker.client.speaker import new_id, now_ms
 from barker.disk import files
 from barker.process.node import Node
-from barker.wire import bodies, messages, protocol
+from barker.wire import bodies, protocol
+from barker.wire.ops import Item
 from tests.tools.children import (
     DEADLINE_S,
     SCALE,
@@ -238,7 +239,7 @@ class Producer(Guest):
             bark = bodies.Bark(new_id(), user, content, now_ms())
             said = SaidBark(bark, self.now(), self.also(user, text))
             self.said.append(said)
-            self._mouth.say(f"outbox/{user}", messages.unstamped(bodies.encode_bark(bark)), said)
+            self._mouth.say(f"outbox/{user}", Item(bodies.encode_bark(bark)), said)
         self._mouth.pump()
         return self.said[len(self.said) - len(users) :]
 
@@ -321,7 +322,9 @@ class Audience(Guest):
 
     def due(self, said: SaidBark) -> set[tuple[str, str]]:
         """(reader, id) for all who are to be shown this bark, if it is acked."""
-        targets = self._targets.of(said.bark.user, said.bark.content)
+        named = " ".join(bodies.mentions(said.bark.content))
+        item = Item(b"", user=said.bark.user, named=named)
+        targets = self._targets.of(item)
         readers = {*(address.partition("/")[2] for address in targets), *said.also}
         return {(reader, said.bark.id) for reader in readers}
 

@@ -1,11 +1,12 @@
 """A mouth: a sender that knows of all it was given to put whether it was acked or refused."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from barker.delivery.sender import Delivery, Put
+from barker.delivery.sender import Delivery, Queued
 from barker.process.node import Node
+from barker.wire.ops import Item, Refuse
 
 
 class Said:
@@ -38,10 +39,10 @@ class Mouth(Delivery):
         self._on_refused = on_refused
         self._progress = asyncio.Event()
 
-    def say(self, address: str, load: tuple[bytes, int, bytes], said: Said) -> None:
+    def say(self, address: str, item: Item, said: Said) -> None:
         """One put, which leaves with the next `pump`."""
         self.unanswered += 1
-        self.put((address,), load, said)
+        self.put((address,), item, said)
 
     def settled(self, jobs: list[Any]) -> None:
         now = self.node.now()
@@ -51,11 +52,11 @@ class Mouth(Delivery):
         self.unanswered -= len(jobs)
         self._progress.set()
 
-    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
-        said = put.job
+    def refused(self, queued: Queued, refusal: Refuse) -> None:
+        said = queued.job
         assert isinstance(said, Said)
         said.pending -= 1
-        said.refused, said.reason = code, reason
+        said.refused, said.reason = refusal.code, refusal.reason
         self.unanswered -= 1
         self._progress.set()
         self._on_refused(said)

@@ -3,9 +3,10 @@
 import time
 from typing import Any
 
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process.peers import Peers
-from barker.wire import messages
+from barker.wire import messages, strictjson
+from barker.wire.ops import Sample, Subscribe, Unreadable
 from tests.tools.fleet import DEADLINE_S, Guest, until
 
 
@@ -15,17 +16,17 @@ class Agents(Peers):
     def __init__(self, node: Guest) -> None:
         super().__init__(node, "agent")
         self.samples: dict[str, list[dict[str, Any]]] = {}
-        self.refused: list[Message] = []
+        self.refused: list[Unreadable] = []
 
     def link_up(self, link: Link) -> None:
         super().link_up(link)
-        link.send(messages.encode("subscribe", address=f"agent/{link.peer['name']}"))
+        link.send(messages.encode(Subscribe(f"agent/{link.name}")))
 
-    def on_sample(self, link: Link, message: Message) -> None:
-        self.samples.setdefault(link.peer["name"], []).append(message["parsed"])
+    def on_sample(self, link: Link, sample: Sample) -> None:
+        self.samples.setdefault(link.name, []).append(strictjson.loads(sample.body))
 
-    def on_refuse(self, link: Link, message: Message) -> None:
-        self.refused.append(message)
+    def on_unreadable(self, link: Link, answer: Unreadable) -> None:
+        self.refused.append(answer)
 
 
 class Watcher(Guest):
