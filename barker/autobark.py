@@ -21,8 +21,9 @@ from barker.disk.users import PEOPLE
 from barker.process import terminal
 from barker.process.arguments import at_least_0, common_arguments, positive, quick_parser
 from barker.process.node import Node, run_node
-from barker.wire import bodies, messages, protocol
+from barker.wire import bodies, protocol
 from barker.wire.bodies import Bark
+from barker.wire.ops import Item
 
 VOCABULARY = pathlib.Path(__file__).with_name("autobark.txt")
 # Barks that wait when no outbox takes any; then we hold our breath rather than our memory.
@@ -113,8 +114,7 @@ class Autobark(Node):
     def _say_one(self) -> None:
         user = self._dice.choice(self._dogs)
         bark = Bark(new_id(), user, self._vocabulary.say(self._dice, self._users), now_ms())
-        load = messages.unstamped(bodies.encode_bark(bark))
-        self._sender.track(f"outbox/{user}", load, self._all)
+        self._sender.track(f"outbox/{user}", Item(bodies.encode_bark(bark)), self._all)
 
     def _refused(self, outcome: Outcome) -> None:
         terminal.complain("autobark", outcome.reason)

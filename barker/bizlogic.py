@@ -20,18 +20,21 @@ import sys
 import typing  # 3.6 has no Protocol to import, and is to come to the check of barker/__init__.py
 from collections import deque
 from collections.abc import Collection, Sequence
+from itertools import count
 from typing import Any, ClassVar
 
 from barker.delivery.poison import Suspects
-from barker.delivery.sender import Delivery, Job, Put
+from barker.delivery.sender import Delivery, Job, Queued
 from barker.graph.feed import GRAPH, Feed
 from barker.graph.graph import Change, Graph
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process.agent import deepest
 from barker.process.service import Service, run_service
 from barker.process.terminal import python
 from barker.routing.routes import ORDERED
-from barker.wire import bodies, messages, protocol
+from barker.wire import messages, protocol
+from barker.wire.fields import addresses_in
+from barker.wire.ops import Item, Put, Refuse
 from barker.wire.protocol import BAD_MESSAGE, BadMessage, ProtocolError
 
 
@@ -94,8 +97,9 @@ class Targets:
         self._graph = graph
         self._followers: dict[str, tuple[str, ...]] = {}
 
-    def of(self, author: str, content: str) -> tuple[str, ...]:
+    def of(self, item: Item) -> tuple[str, ...]:
         """Addresses, each once. Raises BadMessage as long as there is no graph."""
+        author = item.user
         graph = self._graph
         if graph is None:
             raise BadMessage(protocol.FULL, "who follows whom is not known here yet")
@@ -104,8 +108,8 @@ class Targets:
             # Whom the graph lacks has joined a moment ago: the outbox has seen to that.
             readers = dict.fromkeys((author, *graph.followers(author)))
             addresses = self._followers[author] = tuple(f"inbox/{r}" for r in readers)
-        if "@" in content:
-            named = [f"inbox/{m}" for m in bodies.mentions(content) if m in graph]
+        if item.named:
+            named = [f"inbox/{m}" for m in item.named.split(" ") if m in graph]
             addresses = tuple(dict.fromkeys((*addresses, *named)))
         return addresses
 
@@ -170,35 +174,29 @@ class BizLogic(Service):
     def link_up(self, link: Link) -> None:
         self._upstreams[link] = Upstream(link)
 
-    def on_put(self, link: Link, message: Message) -> None:
+    def on_put(self, link: Link, put: Put) -> None:
         upstream = self._upstreams[link]
-        first, puts = message["seq"], list(messages.puts_in(message))
-        link.count_puts(first, len(puts))
+        link.count_puts(put.seq, len(put.bodies))
         if upstream.unacked > protocol.UNACKED_WINDOW:
             raise ProtocolError(
                 protocol.PROTOCOL, f"over {protocol.UNACKED_WINDOW} puts are unacked"
             )
-        source = messages.source(message["origin"]) if puts[0].origin else b""
-        job = FanOut(upstream, link.received, [put.n for put in puts])
+        job = FanOut(upstream, link.received, put.n or ())
         upstream.jobs.append(job)
         check = self._suspects.check if self._suspects else None
-        for put in puts:
+        for seq, entry, item in zip(count(put.seq), put.entries(), put.items(), strict=False):
             try:
                 if check:
-                    check(put.body)
-                if not source:
+                    check(item.body)
+                if item.origin is None:
                     raise BadMessage(BAD_MESSAGE, "barks come through an outbox, which stamps them")
-                if message["op"] == "put":  # of `puts`, `decode` has checked it
-                    bodies.check_body(put.body, put.fields)
-                addresses = self.targets.of(*_said(put.fields))
-                self._inboxes.put(addresses, (source, put.n, put.body), job)
+                self._inboxes.put(self.targets.of(item), item, job)
             except BadMessage as fault:
-                link.send(messages.refuse_line(put.seq, fault.code, fault.reason, put.addresses))
+                refusal = Refuse(seq, fault.code, fault.reason, addresses_in(entry))
+                link.send(messages.encode(refusal))
             except Exception as fault:
-                self._suspects.blame(put.body, fault)
+                self._suspects.blame(item.body, fault)
                 raise
-
-    on_puts = on_put
 
     def batch_end(self, link: Link) -> None:
         self._inboxes.pump()
@@ -214,9 +212,7 @@ class BizLogic(Service):
         self._received += link.received
 
     def gauges(self) -> dict[str, Any]:
-        upstreams = [
-            (u.link.peer["name"], u.unacked) for u in self._upstreams.values() if u.unacked
-        ]
+        upstreams = [(u.link.name, u.unacked) for u in self._upstreams.values() if u.unacked]
         return {
             **super().gauges(),
             **self._inboxes.gauges(),
@@ -225,17 +221,6 @@ class BizLogic(Service):
             "edges": self._copy.held.edges,
             "deepest": deepest(upstreams),
         }
-
-
-def _said(fields: Any) -> tuple[str, str]:
-    """Author and text. All else about a bark, its outbox has checked. Raises BadMessage.
-
-    What an inbox would never take is refused here, where its sender hears of it.
-    """
-    content = fields.get("content")
-    if type(content) is not str:
-        raise BadMessage(BAD_MESSAGE, "this is no bark")
-    return bodies.check_key(fields)[0], content
 
 
 class Inboxes(Delivery):
@@ -250,14 +235,17 @@ class Inboxes(Delivery):
         for upstream in upstreams:
             upstream.ack()
 
-    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
-        job = put.job
+    def refused(self, queued: Queued, refusal: Refuse) -> None:
+        job = queued.job
         assert isinstance(job, FanOut)
-        where = f"{addresses[0]} and {len(addresses) - 1} more" if addresses[1:] else addresses[0]
-        refusal = messages.refuse_line(
-            job.seq_of(put.n), code, f"{where}: {reason}"[:500], ["bizlogic"]
+        where, *more = refusal.addresses
+        where += f" and {len(more)} more" if more else ""
+        ours = refusal._replace(
+            seq=job.seq_of(queued.item.n),
+            reason=f"{where}: {refusal.reason}"[:500],
+            addresses=["bizlogic"],
         )
-        job.upstream.link.send(refusal)
+        job.upstream.link.send(messages.encode(ours))
         self.settled([job])
 
 

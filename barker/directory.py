@@ -23,13 +23,14 @@ from typing import Any, NamedTuple
 
 from barker.disk import files
 from barker.links.greeting import Identity
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process.arguments import DIRECTORY_PORT
 from barker.process.dialing import BACKOFF_MAX_S, CONNECT_TIMEOUT_S
 from barker.process.faults import contained
 from barker.process.service import Service, log, run_service
 from barker.routing.routes import CONSISTENT, Route, Target, matches, split
-from barker.wire import messages, protocol
+from barker.wire import messages, ops, protocol
+from barker.wire.ops import Instance, Register, Resolve, Routes, Unregister, Watch
 from barker.wire.protocol import ProtocolError
 
 # Everybody who knew our predecessor tries again within the longest back-off, or else is in a
@@ -98,8 +99,8 @@ class Directory(Service):
 
     def announce(self) -> None:
         """Nobody has to tell us over a link what we serve ourselves."""
-        for message in self.announcements():
-            self._register(None, messages.decode(message))
+        for registration in self.registrations():
+            self._register(None, registration)
 
     def gauges(self) -> dict[str, Any]:
         watchers = len(self._watchers) + len(self._resolvers)
@@ -119,7 +120,7 @@ class Directory(Service):
     # --- the conversation ---
 
     def link_up(self, link: Link) -> None:
-        before = link.peer.get("epoch")
+        before = link.peer.epoch if link.peer else None
         if before and before != self.epoch:
             self._settle()
 
@@ -131,13 +132,13 @@ class Directory(Service):
             self._settling = True
             self._loop.call_later(left_s, self._settled, self.epoch)
 
-    def on_register(self, link: Link, message: Message) -> None:
-        self._register(link, message)
+    def on_register(self, link: Link, register: Register) -> None:
+        self._register(link, register)
 
-    def _register(self, link: Link | None, message: Message) -> None:
-        address, name = message["address"], message["name"]
-        target = Target(name, message["host"], message["port"], message["since"])
-        new = Registration(target, message["policy"], message["kind"], link)
+    def _register(self, link: Link | None, register: Register) -> None:
+        address, name = register.address, register.name
+        target = Target(name, register.host, register.port, register.since)
+        new = Registration(target, register.policy, register.kind, link)
         members = self._services.get(address, {})
         policy = self._policies[address] if members else new.policy
         if policy != new.policy:
@@ -166,15 +167,15 @@ class Directory(Service):
         for address in [a for a, members in self._services.items() if not members]:
             del self._services[address], self._policies[address]
 
-    def on_unregister(self, link: Link, message: Message) -> None:
-        members = self._services.get(message["address"], {})
-        old = members.get(message["name"])
+    def on_unregister(self, link: Link, unregister: Unregister) -> None:
+        members = self._services.get(unregister.address, {})
+        old = members.get(unregister.name)
         if old and old.link is link:
-            del members[message["name"]]
-            self._tell(message["address"])
+            del members[unregister.name]
+            self._tell(unregister.address)
 
-    def on_watch(self, link: Link, message: Message) -> None:
-        prefix = message["prefix"]
+    def on_watch(self, link: Link, watch: Watch) -> None:
+        prefix = watch.prefix
         prefixes = self._watchers.setdefault(link, set())
         prefixes.add(prefix)
         if len(prefixes) > MAX_ASKED:
@@ -185,8 +186,8 @@ class Directory(Service):
             for address in known | ({prefix} if prefix else set()):
                 link.send(self._routes_message(address))
 
-    def on_resolve(self, link: Link, message: Message) -> None:
-        address = message["address"]
+    def on_resolve(self, link: Link, resolve: Resolve) -> None:
+        address = resolve.address
         wanted = self._resolvers.setdefault(link, {})
         if len(wanted) >= MAX_ASKED and address not in wanted:
             raise ProtocolError(protocol.TOO_MANY, f"over {MAX_ASKED} addresses on one link")
@@ -241,11 +242,11 @@ class Directory(Service):
         for link, prefixes in self._watchers.items():
             with contained(link, link.abort):
                 for prefix in prefixes:
-                    self.on_watch(link, {"prefix": prefix})
+                    self.on_watch(link, Watch(prefix))
         for link, wanted in self._resolvers.items():
             with contained(link, link.abort):
                 for address in wanted:
-                    self.on_resolve(link, {"address": address})
+                    self.on_resolve(link, Resolve(address))
 
     def _route(self, address: str) -> Route:
         route = self._routes.get(address)
@@ -264,13 +265,13 @@ class Directory(Service):
     def _routes_message(self, address: str) -> bytes:
         route = self._route(address)
         kinds = {name: r.kind for name, r in self._services.get(address, {}).items()}
-        targets = [{**t._asdict(), "kind": kinds[t.name]} for t in route.targets]
-        return messages.encode("routes", address=address, policy=route.policy, targets=targets)
+        targets = [Instance(*target, kinds[target.name]) for target in route.targets]
+        return messages.encode(Routes(address, route.policy, targets))
 
 
 def _target(address: str, target: Target | None) -> bytes:
     name, host, port = target[:3] if target else (None, None, None)
-    return messages.encode("target", address=address, name=name, host=host, port=port)
+    return messages.encode(ops.Target(address, name, host, port))
 
 
 def _place(target: Target) -> str:

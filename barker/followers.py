@@ -24,6 +24,7 @@ import contextlib
 import sys
 from collections import deque
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 from barker.delivery.poison import Suspects
@@ -33,15 +34,16 @@ from barker.graph.feed import FOLLOWERS, GRAPH
 from barker.graph.graph import Graph
 from barker.graph.publisher import Publisher
 from barker.graph.replicas import REPLICA, Replicas
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process.agent import deepest
 from barker.process.arguments import journal_arguments
 from barker.process.service import Service, log, run_service
 from barker.routing.routes import ORDERED
 from barker.wire import bodies, messages, protocol, strictjson
-from barker.wire.messages import Arriving
+from barker.wire.fields import addresses_in
+from barker.wire.ops import Credit, Put, Refuse, Subscribe
 from barker.wire.protocol import BAD_MESSAGE, BadMessage, BarkerError, ProtocolError
-from barker.wire.strictjson import canonical
+from barker.wire.records import Change, Segment
 
 # Edges with their tombstones; at some 150 bytes they are 1.5 GB. Beyond it, follows are refused as
 # full, and wait in the outboxes.
@@ -125,7 +127,7 @@ class Followers(Service):
             self.graph.sow(files.world(self.args.state))
             pieces = (piece for piece, _ in self.graph.pieces())
             try:
-                self.journal.append([self._record(1, piece) for piece in pieces])
+                self.journal.append([messages.encode(Change(1, piece)) for piece in pieces])
             except OSError as fault:
                 self.give_up(f"the seed can't be written: {fault.strerror}")
             self._publisher.start_at(1)
@@ -155,16 +157,13 @@ class Followers(Service):
             log.info("new in users.json, and users from now on: %s", ", ".join(sorted(new)[:20]))
 
     def _replay(self, line: bytes) -> None:
-        record = (
-            strictjson.loads(line) if line.startswith(b'{"op":"segment"') else messages.decode(line)
-        )
-        serial = record["serial"]
-        if record["op"] == "message":
-            self.graph.apply(record["parsed"])
-            if serial > self._publisher.last:  # else it is a piece of a snapshot
-                self._publisher.add(serial, record["body"], set())
-        elif serial > self._publisher.last:
-            self._publisher.start_at(serial)
+        record = messages.decode_record(line)
+        if isinstance(record, Change):
+            self.graph.apply(strictjson.loads(record.body))
+            if record.serial > self._publisher.last:  # else it is a piece of a snapshot
+                self._publisher.add(record.serial, record.body, set())
+        elif isinstance(record, Segment) and record.serial > self._publisher.last:
+            self._publisher.start_at(record.serial)
 
     async def ready(self) -> None:
         self.serve(REPLICA, ORDERED)
@@ -193,37 +192,37 @@ class Followers(Service):
     def link_up(self, link: Link) -> None:
         self._upstreams[link] = deque()
 
-    def on_put(self, link: Link, message: Message) -> None:
-        puts = list(messages.puts_in(message))
-        link.count_puts(message["seq"], len(puts))
+    def on_put(self, link: Link, put: Put) -> None:
+        link.count_puts(put.seq, len(put.bodies))
         if link.received - link.acked > protocol.UNACKED_WINDOW:
             raise ProtocolError(
                 protocol.PROTOCOL, f"over {protocol.UNACKED_WINDOW} puts are unacked"
             )
         jobs = self._upstreams[link]
-        for put in puts:
+        meanings = strictjson.objects(put.bodies)
+        rows = zip(count(put.seq), put.entries(), put.bodies, meanings, strict=False)
+        for seq, entry, body, fields in rows:
             try:
                 if self._suspects:
-                    self._suspects.check(put.body)
-                self._take(put)
+                    self._suspects.check(body)
+                self._take(entry, body, fields)
             except BadMessage as fault:
-                jobs.append((put.seq, 0))
-                link.send(messages.refuse_line(put.seq, fault.code, fault.reason, put.addresses))
+                jobs.append((seq, 0))
+                refusal = Refuse(seq, fault.code, fault.reason, addresses_in(entry))
+                link.send(messages.encode(refusal))
             except Exception as fault:
-                self._suspects.blame(put.body, fault)
+                self._suspects.blame(body, fault)
                 raise
             else:
-                jobs.append((put.seq, self._publisher.last + len(self._staged)))
+                jobs.append((seq, self._publisher.last + len(self._staged)))
 
-    on_puts = on_put
-
-    def _take(self, put: Arriving) -> None:
+    def _take(self, entry: str, body: bytes, fields: dict[str, Any] | None) -> None:
         """Stage it, if it is news. Raises BadMessage."""
-        if list(put.addresses) != [FOLLOWERS]:
+        if entry != FOLLOWERS:
             raise BadMessage(BAD_MESSAGE, f"this is {FOLLOWERS}")
-        bodies.check_body(put.body, put.fields)
-        body = canonical(put.body, put.fields)
-        event = bodies.check_event(put.fields)
+        body = bodies.admitted(body, fields)
+        assert fields is not None
+        event = bodies.check_event(fields)
         if self._waited_for is None:
             self._waited_for = {*self._replicas.others} - self._publisher.replicas
         if self._waited_for:
@@ -232,8 +231,8 @@ class Followers(Service):
         words = self.graph.edges + self.graph.tombstones
         if words >= MAX_EDGES and event.kind == bodies.FOLLOW:
             raise BadMessage(protocol.FULL, f"{words} edges are all that we hold")
-        if self.graph.is_news(put.fields):
-            self._staged.append((body, put.fields))
+        if self.graph.is_news(fields):
+            self._staged.append((body, fields))
 
     def batch_failed(self, link: Link) -> None:
         self._drop_batch()
@@ -252,12 +251,13 @@ class Followers(Service):
                     if serial > before:
                         jobs[i] = (seq, 0)
                         reason = "the journal can't be written"
-                        link.send(messages.refuse_line(seq, protocol.FULL, reason, [FOLLOWERS]))
+                        refusal = Refuse(seq, protocol.FULL, reason, [FOLLOWERS])
+                        link.send(messages.encode(refusal))
         self._ack_upstreams()
 
-    def _replicate(self, message: Message) -> None:
-        if self.graph.is_news(message["parsed"]):
-            self._staged.append((message["body"], message["parsed"]))
+    def _replicate(self, body: bytes, fields: dict[str, Any]) -> None:
+        if self.graph.is_news(fields):
+            self._staged.append((body, fields))
 
     def _commit(self) -> bool:
         """Keep what is staged, in one write, and have it hold; False if the disk has no room."""
@@ -265,7 +265,7 @@ class Followers(Service):
         if not staged:
             return True
         first = self._publisher.last + 1
-        lines = [self._record(serial, body) for serial, (body, _) in enumerate(staged, first)]
+        lines = [messages.encode(Change(n, body)) for n, (body, _) in enumerate(staged, first)]
         try:
             self.journal.append(lines)
         except OSError:
@@ -295,11 +295,11 @@ class Followers(Service):
 
     # --- subscribers ---
 
-    def subscribe(self, link: Link, message: Message) -> None:
-        self._publisher.subscribe(link, message)
+    def subscribe(self, link: Link, wish: Subscribe) -> None:
+        self._publisher.subscribe(link, wish)
 
-    def on_ack(self, link: Link, message: Message) -> None:
-        self._publisher.ack(link, message)
+    def on_credit(self, link: Link, credit: Credit) -> None:
+        self._publisher.credit(link, credit)
         self._ack_upstreams()
 
     def link_down(self, link: Link) -> None:
@@ -308,9 +308,6 @@ class Followers(Service):
         self._ack_upstreams()
 
     # --- the journal ---
-
-    def _record(self, serial: int, body: bytes) -> bytes:
-        return messages.message_line(GRAPH, self.journal.epoch, serial, body)
 
     def _clean(self) -> None:
         """If the journal is long, write some pieces of a snapshot, and drop what is before it."""
@@ -327,7 +324,7 @@ class Followers(Service):
         try:
             for _ in range(PIECES_AT_ONCE):
                 piece, more = next(self._snapshot)
-                journal.append([self._record(self._publisher.last, piece)])
+                journal.append([messages.encode(Change(self._publisher.last, piece))])
                 if not more:
                     break
             else:
@@ -342,7 +339,7 @@ class Followers(Service):
     # --- being watched ---
 
     def gauges(self) -> dict[str, Any]:
-        waiting = [(link.peer["name"], len(jobs)) for link, jobs in self._upstreams.items() if jobs]
+        waiting = [(link.name, len(jobs)) for link, jobs in self._upstreams.items() if jobs]
         return {
             **super().gauges(),
             "in": self._taken,

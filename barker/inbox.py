@@ -14,6 +14,7 @@ without those before it, and old ones are dropped (`barker.manifold.cleaning`).
 """
 
 import argparse
+import contextlib
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,32 +24,28 @@ from typing import Any, NamedTuple
 
 from barker.delivery.duplicates import Duplicates
 from barker.delivery.streams import DEFAULT_KEEP, MAX_KEEP, Cursor
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.manifold.cleaning import Cleaner
 from barker.manifold.handover import HandOver
 from barker.manifold.intake import MAX_STREAMS, Manifold
 from barker.manifold.readers import DEFAULT_READER_WINDOW, MAX_READER_WINDOW, Readers
-from barker.manifold.timelines import Entry, Moving, Timeline
+from barker.manifold.timelines import Entry, Moving, Timeline, entries_of
 from barker.process.arguments import at_least_0
 from barker.process.service import run_service
 from barker.routing.routes import split
-from barker.wire import bodies, messages, protocol, strictjson
-from barker.wire.messages import Arriving
+from barker.wire import bodies, messages, protocol, records
+from barker.wire.fields import addresses_in
+from barker.wire.ops import Credit, Item, Moved, Put, Subscribe, Subscribed, Unreadable
 from barker.wire.protocol import BadMessage
-from barker.wire.strictjson import canonical
+from barker.wire.records import Segment, Serials
 
 
 class Arrival(NamedTuple):
-    """A bark on its way to the journal."""
+    """An entry of a put on its way to the journal, and to those timelines."""
 
-    body: bytes
-    origin: str
-    n: int
-    old: bool
-    late: bool
+    item: Item
     timelines: Sequence[Timeline]
-    user: str
-    at: object
+    late: bool
 
 
 def kept_number(text: str) -> int:
@@ -60,8 +57,7 @@ def kept_number(text: str) -> int:
 
 
 _address_of = attrgetter("address")
-_quoted = attrgetter("quoted")
-_source_of = attrgetter("origin", "old")
+_source_of = attrgetter("item.origin", "item.old")
 
 
 ABOUT = """\
@@ -142,30 +138,37 @@ class Inbox(Manifold[Arrival]):
 
     # --- a bark's way in ---
 
-    def take(self, put: Arriving) -> Arrival | None:
-        key = bodies.check_key(put.fields)
-        # Without a stamp we are its first hop.
-        body = canonical(put.body, put.fields) if put.origin is None else put.body
-        timelines = self._all_timelines(put.addresses)
+    def take(
+        self, addresses: Sequence[str], item: Item, fields: dict[str, Any] | None
+    ) -> Arrival | None:
+        is_first_hop = item.origin is None
+        if is_first_hop:
+            item = self._stamped(item, fields)
+        timelines = self._all_timelines(addresses)
         # The timelines' own strings, since these are remembered.
-        addresses = list(map(_address_of, timelines))
-        # What is handed over may be older than any window; its key is all that counts.
-        origin, n = put.origin, put.n
-        fresh, late = self._duplicates.admit(key, None if put.old else origin, n, addresses)
+        own = list(map(_address_of, timelines))
+        # What is handed over may be older than any window, and what had no stamp had no counter:
+        # the key is all that counts.
+        origin = None if item.old or is_first_hop else item.origin
+        fresh, late = self._duplicates.admit(item.key, origin, item.n, own)
         if not fresh:
             return None
-        if origin is None:
+        if is_first_hop:
             self._n += 1
-            origin, n = self.epoch, self._n
-        if len(fresh) < len(addresses):
+            item = item._replace(n=self._n)
+        if len(fresh) < len(own):
             timelines = self._all_timelines(fresh)
-        at = put.fields.get("at")
-        return Arrival(body, origin, n, put.old, late, timelines, key[0], at)
+        return Arrival(item, timelines, late)
 
-    def _is_late(self, user: str, at: object) -> bool:
+    def _stamped(self, item: Item, fields: dict[str, Any] | None) -> Item:
+        """We are its first manifold. Its counter is given when it is new."""
+        body = bodies.admitted(item.body, fields)
+        assert fields is not None
+        user, id_ = bodies.check_key(fields)
+        return Item(body, self.epoch, 0, user, id_, bodies.check_time(fields))
+
+    def _is_late(self, user: str, at: int) -> bool:
         """Has something that the author said afterwards been here before?"""
-        if type(at) is not int:
-            return False
         latest = self._latest.get(user, -1)
         if at < latest:
             return True
@@ -175,33 +178,29 @@ class Inbox(Manifold[Arrival]):
         return False
 
     def record(self, stages: Sequence[Arrival], segment: int) -> Iterator[bytes]:
-        for (origin, old), some in groupby(stages, key=_source_of):
-            group = list(some)
-            serials = {
-                timeline.address: timeline.last
-                for stage in group
-                for timeline in stage.timelines
-                if timeline.recorded_in != segment and timeline not in self._begun
-            }
-            if serials:
-                self._begun.update(map(self._timelines.get, serials))
-            yield messages.puts_line(
-                0,
-                [b"[%b]" % b",".join(map(_quoted, stage.timelines)) for stage in group],
-                messages.source(origin, old),
-                [stage.n for stage in group],
-                [stage.body for stage in group],
-                strictjson.dumps(serials) if serials else b"",
-            )
+        serials = {
+            timeline.address: timeline.last
+            for stage in stages
+            for timeline in stage.timelines
+            if timeline.recorded_in != segment and timeline not in self._begun
+        }
+        if serials:
+            self._begun.update(map(self._timelines.get, serials))
+            yield messages.encode(Serials(serials))
+        for _, some in groupby(stages, key=_source_of):
+            items, timelines, _ = zip(*some, strict=True)
+            to = [" ".join(map(_address_of, each)) for each in timelines]
+            yield messages.encode(Put.of(0, to, items))
 
     def keep(self, stages: Sequence[Arrival], segment: int) -> None:
         self._begun.clear()
         self._duplicates.confirm()
         grown = self._readers.grown
         entries = entry_bytes = 0
-        for body, origin, n, old, late, timelines, user, at in stages:
+        for item, timelines, late in stages:
+            body, origin, n, user, _, at, _, old = item
             late = self._is_late(user, at) or late
-            entry = Entry(body, origin, n, late, old, segment)
+            entry = Entry(body, origin or "", n, late, old, segment)
             for timeline in timelines:
                 serial = timeline.append(entry, old)
                 timeline.recorded(segment)
@@ -227,46 +226,37 @@ class Inbox(Manifold[Arrival]):
 
     # --- readers ---
 
-    def subscribe(self, link: Link, message: Message) -> None:
-        address = message["address"]
+    def subscribe(self, link: Link, wish: Subscribe) -> None:
+        address, epoch, after, history, window = wish
+        window = DEFAULT_READER_WINDOW if window is None else window
         try:
             if not self.is_ours(address):
-                link.send(messages.encode("moved", address=address))
+                link.send(messages.encode(Moved(address)))
                 return
             user = split(address)[1]
             if user not in self.people:
-                self.people.ask_later(user, link, message, self.subscribe)
+                self.people.ask_later(user, link, wish, self.subscribe)
                 return
             timeline = self._timeline(address)
-            epoch = message.get("epoch")
             cursor = Cursor.start(
                 timeline,
                 same_epoch=epoch == self.epoch,
                 new_reader=epoch is None,
-                after=max(message.get("after", 0), timeline.handed_over),
-                history=message.get("history", self.args.history),
-                window=min(message.get("window", DEFAULT_READER_WINDOW) or 1, MAX_READER_WINDOW),
+                after=max(after, timeline.handed_over),
+                history=self.args.history if history is None else history,
+                window=max(1, min(window, MAX_READER_WINDOW)),
             )
-            subscription = self._readers.add(link, timeline, cursor, self.epoch)
+            subscription = self._readers.add(link, timeline, cursor)
         except BadMessage as fault:
-            link.send(messages.refuse_line(None, fault.code, fault.reason, [address]))
+            link.send(messages.encode(Unreadable(address, fault.code, fault.reason)))
             return
-        link.send(
-            messages.encode(
-                "subscribed",
-                address=address,
-                epoch=self.epoch,
-                serial=cursor.sent,
-                last=timeline.last,
-                history=self.args.history,
-                # A stream holds up to twice `keep`: as many again that were handed over.
-                retained=2 * self.args.keep,
-            )
-        )
+        # A stream holds up to twice `keep`: as many again that were handed over.
+        figures = (cursor.sent, timeline.last, self.args.history, 2 * self.args.keep)
+        link.send(messages.encode(Subscribed(address, self.epoch, *figures)))
         self._readers.send(subscription)
 
-    def on_ack(self, link: Link, message: Message) -> None:
-        self._readers.ack(link, message.get("address", ""), message.get("serial", 0))
+    def on_credit(self, link: Link, credit: Credit) -> None:
+        self._readers.credit(link, credit)
 
     def link_down(self, link: Link) -> None:
         super().link_down(link)
@@ -295,9 +285,7 @@ class Inbox(Manifold[Arrival]):
             self._hand_over.add(timeline)  # it was still growing: all of it again
             return
         try:
-            timeline_gone = messages.encode(
-                "timeline", address=timeline.address, last=timeline.last, entries=[]
-            )
+            timeline_gone = messages.encode(records.Timeline(timeline.address, timeline.last))
             timeline.recorded(self.journal.append([timeline_gone]))
         except OSError:
             return  # then it is handed over once more at some time, and dropped as known
@@ -306,8 +294,8 @@ class Inbox(Manifold[Arrival]):
     def _let_go(self, timeline: Timeline) -> None:
         """It is another's now. If that one leaves, all of it comes back, and is new here then."""
         for entry in timeline.entries:
-            fields = strictjson.loads(entry.body)
-            self._duplicates.withdraw((fields["user"], fields["id"]), [timeline.address])
+            with contextlib.suppress(BadMessage):
+                self._duplicates.withdraw(entry.item().key, [timeline.address])
         timeline.let_go()
 
     # --- the journal ---
@@ -317,36 +305,34 @@ class Inbox(Manifold[Arrival]):
 
     def replay(self, segment: int, line: bytes) -> None:
         record = messages.decode_record(line)
-        if record["op"] in ("put", "puts"):
-            self._replay_puts(segment, record)
-        elif record["op"] == "segment":
-            self._duplicates.remember(record["highest"])
-            self._n = max(self._n, record["n"])
-        else:
-            timeline = self._timeline(record["address"])
-            entries = [Entry.from_json(e, segment) for e in record["entries"]]
+        if isinstance(record, Put):
+            self._replay_put(segment, record)
+        elif isinstance(record, Serials):
+            for address, serial in record.serials.items():
+                self._timeline(address).go_on_after(serial)
+        elif isinstance(record, Segment):
+            self._duplicates.remember(record.highest)
+            self._n = max(self._n, record.n)
+        elif isinstance(record, records.Timeline):
+            timeline = self._timeline(record.address)
+            entries = list(entries_of(record, segment))
             if not entries:
                 self._let_go(timeline)
             for entry in entries:
-                fields = strictjson.loads(entry.body)
-                key = (fields["user"], fields["id"])
-                self._duplicates.admit(key, None, 0, [timeline.address])
+                with contextlib.suppress(BadMessage):
+                    self._duplicates.admit(entry.item().key, None, 0, [timeline.address])
             self._duplicates.confirm()
-            timeline.restore(record["last"], entries)
+            timeline.restore(record.last, entries)
             timeline.recorded(segment)
 
-    def _replay_puts(self, segment: int, record: dict[str, Any]) -> None:
-        for address, serial in record.get("serials", {}).items():
-            timeline = self._timeline(address)
-            timeline.go_on_after(serial)
-        for _, to, origin, n, old, body, fields in messages.puts_in(record):
-            user = fields["user"]
-            self._duplicates.admit((user, fields["id"]), None if old else origin, n, list(to))
-            entry = Entry(
-                body, origin or "", n, self._is_late(user, fields.get("at")), old, segment
-            )
-            self._cleaner.count(len(to), len(to) * len(body))
-            for address in to:
+    def _replay_put(self, segment: int, put: Put) -> None:
+        for to, item in zip(put.entries(), put.items(), strict=True):
+            body, origin, n, user, _, at, _, old = item
+            addresses = addresses_in(to)
+            self._duplicates.admit(item.key, None if old else origin, n, list(addresses))
+            entry = Entry(body, origin or "", n, self._is_late(user, at), old, segment)
+            self._cleaner.count(len(addresses), len(addresses) * len(body))
+            for address in addresses:
                 timeline = self._timeline(address)
                 timeline.append(entry, old)
                 timeline.recorded(segment)

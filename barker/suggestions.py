@@ -21,8 +21,9 @@ from barker.graph.friends import Suggester, Suggestion, text_of
 from barker.graph.graph import Change, Graph
 from barker.process.faults import Ticker
 from barker.process.service import Service, run_service
-from barker.wire import messages, strictjson
+from barker.wire import strictjson
 from barker.wire.bodies import SUGGESTER, SUGGESTION
+from barker.wire.ops import Item
 
 # Who is affected waits for this long: so one user is looked at once a second, at most.
 GATHER_S = 1.0
@@ -143,7 +144,7 @@ class Inboxes(Delivery):
             "common": common,
             "content": text_of(suggestion),
         }
-        self.put((f"inbox/{user}",), messages.unstamped(strictjson.dumps(body)), self)
+        self.put((f"inbox/{user}",), Item(strictjson.dumps(body)), self)
 
     def settled(self, jobs: list[Job]) -> None:
         self.pending -= len(jobs)

@@ -18,7 +18,7 @@ from typing import Any
 
 from barker.delivery.streams import Cursor, Stream
 from barker.links import hosts
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process import terminal
 from barker.process.arguments import Parser
 from barker.process.dialing import Dialer
@@ -28,6 +28,7 @@ from barker.process.peers import Peers
 from barker.process.service import Service, add_flags, log
 from barker.routing.routes import ORDERED, Target
 from barker.wire import messages, protocol, strictjson
+from barker.wire.ops import Credit, Gap, Message, Moved, Sample, Subscribe, Subscribed, Unreadable
 from barker.wire.protocol import ProtocolError
 from monitoring.picture import MAX_SERVICES, BadSample, Picture, without_details
 from monitoring.table import table
@@ -76,24 +77,24 @@ class Agents(Peers):
 
     def link_up(self, link: Link) -> None:
         super().link_up(link)
-        link.send(messages.encode("subscribe", address=f"agent/{link.peer['name']}"))
+        link.send(messages.encode(Subscribe(f"agent/{link.name}")))
 
-    def on_sample(self, link: Link, message: Message) -> None:
+    def on_sample(self, link: Link, sample: Sample) -> None:
         try:
-            self.picture.sampled(link.peer["name"], message["parsed"], now_ms())
+            self.picture.sampled(link.name, strictjson.loads(sample.body), now_ms())
         except BadSample as fault:
             raise ProtocolError(protocol.PROTOCOL, str(fault)) from None
 
-    def on_moved(self, link: Link, message: Message) -> None:
+    def on_moved(self, link: Link, moved: Moved) -> None:
         """It has another name than the one that it greeted us with? The next link will tell."""
         link.close()
 
-    def on_refuse(self, link: Link, message: Message) -> None:
-        log.warning("%r tells nothing of itself: %s", link, message["reason"])
+    def on_unreadable(self, link: Link, answer: Unreadable) -> None:
+        log.warning("%r tells nothing of itself: %s", link, answer.reason)
 
     def link_down(self, link: Link) -> None:
         super().link_down(link)
-        self.picture.lost(link.peer["name"], now_ms())
+        self.picture.lost(link.name, now_ms())
 
 
 class Monitor(Service):
@@ -169,12 +170,11 @@ class Monitor(Service):
     def _show(self, link: Link, cursor: Cursor) -> None:
         """Send what a page has not had, as far as its window and its link have room."""
         while not link.busy:
-            missed, serial, bodies = cursor.take(self._frames, PIECE)
+            missed, _, bodies = cursor.take(self._frames, PIECE)
             if missed:
-                link.send(messages.encode("gap", address="monitor", missed=missed))
+                link.send(messages.encode(Gap("monitor", missed)))
             for body in bodies:
-                link.send(messages.message_line("monitor", self.epoch, serial, body))
-                serial += 1
+                link.send(messages.encode(Message(["monitor"], [body])))
             self._shown += len(bodies)
             if len(bodies) < PIECE:
                 return
@@ -182,35 +182,27 @@ class Monitor(Service):
 
     # --- pages ---
 
-    def subscribe(self, link: Link, message: Message) -> None:
-        if message["address"] != "monitor":
-            super().subscribe(link, message)
+    def subscribe(self, link: Link, wish: Subscribe) -> None:
+        address, epoch, after, history, window = wish
+        if address != "monitor":
+            super().subscribe(link, wish)
             return
-        epoch = message.get("epoch")
         cursor = self._pages[link] = Cursor.start(
             self._frames,
             same_epoch=epoch == self.epoch,
             new_reader=epoch is None,
-            after=message.get("after", 0),
-            history=message.get("history", HISTORY),
-            window=min(message.get("window", MAX_WINDOW) or 1, MAX_WINDOW),
+            after=after,
+            history=HISTORY if history is None else history,
+            window=MAX_WINDOW if window is None else max(1, min(window, MAX_WINDOW)),
         )
-        link.send(
-            messages.encode(
-                "subscribed",
-                address="monitor",
-                epoch=self.epoch,
-                serial=cursor.sent,
-                last=self._frames.last,
-                history=HISTORY,
-            )
-        )
+        answer = Subscribed(address, self.epoch, cursor.sent, self._frames.last, HISTORY)
+        link.send(messages.encode(answer))
         self._show(link, cursor)
 
-    def on_ack(self, link: Link, message: Message) -> None:
+    def on_credit(self, link: Link, credit: Credit) -> None:
         cursor = self._pages.get(link)
         if cursor:
-            cursor.ack(message.get("serial", 0))
+            cursor.ack(credit.serial)
             self._show(link, cursor)
 
     def link_down(self, link: Link) -> None:

@@ -92,11 +92,10 @@ const Client = (() => {
     }
 
     message(message) {
-      if (message.op === "message" && message.address === this.address) this.read(message);
-      else if (message.op === "messages") this.readMany(message);
+      if (message.op === "message") this.readMany(message);
       else if (message.op === "subscribed" && message.address === this.address) this.begin(message);
-      else if (message.op === "gap") this.on.gap(message.missed);
-      else if (message.op === "refuse") this.on.refused(message.reason);
+      else if (message.op === "gap") this.skip(message.missed);
+      else if (message.op === "unreadable") this.on.refused(message.reason);
       else if (message.op === "moved") this.askAgain();
     }
 
@@ -117,26 +116,27 @@ const Client = (() => {
     showPast() {
       const past = this.past || [];
       this.past = null;
-      // What a former owner has handed over is old, but came after what is new.
-      past.sort((a, b) => (a.at || 0) - (b.at || 0));
       for (const body of past.slice(-HISTORY)) this.on.bark(body);
     }
 
-    /** Many in one message: for each body, which serial it has in which inbox. */
-    readMany({ epoch, to, bodies }) {
-      for (const [i, body] of bodies.entries()) {
-        const serial = to[i][this.address];
-        if (serial !== undefined) this.read({ epoch, serial, body });
-      }
+    /** For each body the streams that it goes to; this link has one, and each of its entries is one
+     *  serial more. */
+    readMany({ bodies }) {
+      for (const body of bodies) this.read(body);
     }
 
-    read({ epoch, serial, body }) {
-      this.epoch = epoch;
-      this.serial = serial;
+    /** So many entries are no longer there. */
+    skip(missed) {
+      this.serial += missed;
+      this.on.gap(missed);
+    }
+
+    read(body) {
+      const serial = this.serial += 1;
       this.unacked += 1;
       if (this.unacked >= WINDOW / 4) {
         this.unacked = 0;
-        this.dialer.send({ op: "ack", address: this.address, serial });
+        this.dialer.send({ op: "credit", address: this.address, serial });
       }
       if (this.seen.isNew(barkKey(body))) {
         if (body.kind === "suggestion") this.on.suggestion(body); // also an old one: it still stands
@@ -192,7 +192,7 @@ const Client = (() => {
       for (const bark of this.waiting.splice(0)) {
         const seq = this.first + this.unacked.length;
         this.unacked.push(bark);
-        this.dialer.send({ op: "put", seq, to: [this.address], body: bark });
+        this.dialer.send({ op: "put", seq, to: [this.address], bodies: [bark] });
       }
     }
 

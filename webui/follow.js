@@ -36,7 +36,7 @@ const Follow = (() => {
     }
 
     message(message) {
-      if (message.op === "message" && message.address === this.address) this.on.list(message.body);
+      if (message.op === "message") for (const body of message.bodies) this.on.list(body);
     }
   }
 

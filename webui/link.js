@@ -152,7 +152,7 @@ const Link = (() => {
       else if (message.op !== "pong" && !this.closed) this.on.message(message);
     }
 
-    /** `body`, where there is one, has to be the last key: hops then pass it on as it is. */
+    /** `bodies`, where there are any, have to be the last key: a hop then cuts them out. */
     send(message) {
       if (!this.closed && this.socket.readyState === WebSocket.OPEN) {
         this.socket.send(JSON.stringify(message));

@@ -7,12 +7,13 @@ from typing import Any
 
 from barker.client.speaker import Speaker
 from barker.graph.feed import GRAPH
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process import terminal
 from barker.process.node import Node, run_node
 from barker.process.peers import Peers
 from barker.wire import bodies, messages, strictjson
 from barker.wire.bodies import FOLLOW, Event
+from barker.wire.ops import Message, Subscribe
 from barker.wire.protocol import BarkerError
 
 
@@ -34,11 +35,12 @@ class List(Peers):
         if link is not self._asked:
             self._asked = link
             if link:
-                link.send(messages.encode("subscribe", address=f"{GRAPH}/{self._user}"))
+                link.send(messages.encode(Subscribe(f"{GRAPH}/{self._user}")))
 
     def on_message(self, link: Link, message: Message) -> None:
         if link is self._asked:
-            self._show(message["parsed"])
+            for body in message.bodies:
+                self._show(strictjson.loads(body))
 
 
 class Follower(Speaker):

@@ -14,12 +14,14 @@ from collections.abc import Callable
 from typing import Any
 
 from barker.delivery.streams import DEFAULT_KEEP, MAX_KEEP
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process import terminal
 from barker.process.node import Node
 from barker.process.peers import ASK_AGAIN_S, Peers
 from barker.routing.routes import Target
-from barker.wire import messages, protocol
+from barker.wire import messages, protocol, strictjson
+from barker.wire.fields import addresses_in
+from barker.wire.ops import Credit, Gap, Message, Moved, Subscribe, Subscribed, Unreadable
 
 # Barks remembered of each instance that has served an inbox, at least: those that it sent last.
 # After a restart all that an instance retains may come again, so more are remembered if it retains
@@ -168,7 +170,7 @@ class Reader(Peers):
     def served_by(self, user: str) -> str:
         """The instance that this inbox is read from, once it has answered; "" until then."""
         place = self._places[f"inbox/{user}"]
-        return place.asked.peer["name"] if place.asked and place.answered else ""
+        return place.asked.name if place.asked and place.answered else ""
 
     def wanted(self, target: Target) -> bool:
         return any(self._owner(address) == target for address in self._places)
@@ -187,39 +189,28 @@ class Reader(Peers):
                     self._subscribe(link, address, place)
 
     def _subscribe(self, link: Link, address: str, place: Place) -> None:
-        link.send(
-            messages.encode(
-                "subscribe",
-                address=address,
-                epoch=place.epoch,
-                after=place.serial,
-                history=protocol.MAX_COUNT,
-                window=WINDOW,
-            )
-        )
+        wish = Subscribe(address, place.epoch, place.serial, protocol.MAX_COUNT, WINDOW)
+        link.send(messages.encode(wish))
 
-    def on_subscribed(self, link: Link, message: Message) -> None:
-        address = message["address"]
-        place = self._places.get(address)
+    def on_subscribed(self, link: Link, answer: Subscribed) -> None:
+        place = self._places.get(answer.address)
         if place is None or place.asked is not link:
             return
         place.answered = True
-        place.seen.served_by(link.peer["name"], message.get("retained", 0))
+        place.seen.served_by(link.name, answer.retained or 0)
         if place.epoch is None:
-            place.wanted = message["history"] if self._history is None else self._history
-            place.past, place.last = [], message["last"]
+            place.wanted = answer.history if self._history is None else self._history
+            place.past, place.last = [], answer.last
         # Also before the first bark: whoever holds the inbox next is to send what comes after
         # this place, not what a new reader would get.
-        changed = place.epoch not in (None, message["epoch"])
-        place.epoch = message["epoch"]
-        place.serial = place.acked = message["serial"]
+        changed = place.epoch not in (None, answer.epoch)
+        place.epoch = answer.epoch
+        place.serial = place.acked = answer.serial
         if changed or place.serial >= place.last:
             self._show_past(place)
 
     def _show_past(self, place: Place) -> None:
         past, place.past = place.past or [], None
-        # What was handed over by a former owner is old, but came after what is new.
-        past.sort(key=_said_at)
         for fields, late in past[max(0, len(past) - place.wanted) :]:
             self._show(place.user, fields, late)
         if place.user in self._behind:
@@ -228,27 +219,25 @@ class Reader(Peers):
                 self._caught_up()
 
     def on_message(self, link: Link, message: Message) -> None:
-        to = {message["address"]: message["serial"]}
-        self._take(link, message, to, message["parsed"])
+        late = set(message.late)
+        bodies = strictjson.objects(message.bodies)
+        for i, (entry, fields) in enumerate(zip(message.entries(), bodies, strict=True)):
+            self._take(link, entry, fields, i in late)
 
-    def on_messages(self, link: Link, message: Message) -> None:
-        for to, fields in zip(message["to"], message["parsed"], strict=True):
-            self._take(link, message, to, fields)
-
-    def _take(self, link: Link, message: Message, to: dict[str, int], fields: Any) -> None:
-        """One body, and in which inboxes it is."""
-        readable = type(fields) is dict and "user" in fields and "id" in fields
-        key = (fields["user"], fields["id"]) if readable else None
-        for address, serial in to.items():
+    def _take(self, link: Link, entry: str, fields: dict[str, Any] | None, came_late: bool) -> None:
+        """One body, and in which inboxes it is; what can't be read is passed over."""
+        readable = fields is not None and "user" in fields and "id" in fields
+        key = (fields["user"], fields["id"]) if fields and readable else None
+        for address in addresses_in(entry):
             place = self._places.get(address)
             if place is None or place.asked is not link or not place.answered:
                 continue  # an earlier subscription's; the answer to this one sends it again
-            place.epoch, place.serial = message["epoch"], serial
+            place.serial = serial = place.serial + 1
             if serial - place.acked >= WINDOW // 4:
                 place.acked = serial
-                link.send(messages.encode("ack", address=address, serial=serial))
-            if key and place.seen.is_new(key):
-                late = place.is_late(fields) or "late" in message
+                link.send(messages.encode(Credit(address, serial)))
+            if fields and key and place.seen.is_new(key):
+                late = place.is_late(fields) or came_late
                 if place.past is None:
                     self._show(place.user, fields, late)
                 else:
@@ -256,24 +245,20 @@ class Reader(Peers):
             if place.past is not None and serial >= place.last:
                 self._show_past(place)
 
-    def on_gap(self, link: Link, message: Message) -> None:
+    def on_gap(self, link: Link, gap: Gap) -> None:
+        place = self._places.get(gap.address)
+        if place and place.asked is link and place.answered:
+            place.serial += gap.missed
         self.gaps += 1
         terminal.complain(
-            "listen",
-            f"{message['missed']} older messages are no longer kept ({message['address']})",
+            "listen", f"{gap.missed} older messages are no longer kept ({gap.address})"
         )
 
-    def on_moved(self, link: Link, message: Message) -> None:
-        place = self._places.get(message["address"])
+    def on_moved(self, link: Link, moved: Moved) -> None:
+        place = self._places.get(moved.address)
         if place and place.asked is link:
             place.asked = None
             self.node.later(ASK_AGAIN_S, self.peers_changed)
 
-    def on_refuse(self, link: Link, message: Message) -> None:
-        for address in message["addresses"]:
-            self._refused(address.partition("/")[2], message["reason"])
-
-
-def _said_at(entry: tuple[dict[str, Any], bool]) -> int:
-    at = entry[0].get("at")
-    return at if type(at) is int else 0
+    def on_unreadable(self, link: Link, answer: Unreadable) -> None:
+        self._refused(answer.address.partition("/")[2], answer.reason)

@@ -14,7 +14,7 @@ from barker.client.tracked import Outcome, TrackedSender
 from barker.process import terminal
 from barker.process.arguments import common_arguments, positive
 from barker.process.node import Node
-from barker.wire import messages
+from barker.wire.ops import Item
 from barker.wire.protocol import BarkerError
 
 
@@ -54,7 +54,7 @@ class Speaker(Node):
     async def _say(self) -> None:
         sender = self._sender = TrackedSender(self, only=self.user)
         outcome = Outcome()
-        sender.track(f"outbox/{self.user}", messages.unstamped(self.body), outcome)
+        sender.track(f"outbox/{self.user}", Item(self.body), outcome)
         try:
             async with asyncio.timeout(self.args.timeout):
                 await sender.all_answered()

@@ -8,13 +8,14 @@ Left out: time-outs. After one of them nothing is known: the receiver may have t
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from barker.delivery.sender import Delivery, Put
-from barker.links.link import Link, Message
+from barker.delivery.sender import Delivery, Queued
+from barker.links.link import Link
 from barker.process.node import Node
 from barker.routing.routes import Target
+from barker.wire.ops import Item, Refuse
 
 
 class Outcome:
@@ -67,14 +68,14 @@ class TrackedSender(Delivery):
         self.had_link = True
         super().link_up(link)
 
-    def on_refuse(self, link: Link, message: Message) -> None:
-        self.put_off = message["reason"]
-        super().on_refuse(link, message)
+    def on_refuse(self, link: Link, refusal: Refuse) -> None:
+        self.put_off = refusal.reason
+        super().on_refuse(link, refusal)
 
-    def track(self, address: str, load: tuple[bytes, int, bytes], outcome: Outcome) -> None:
+    def track(self, address: str, item: Item, outcome: Outcome) -> None:
         """One put, which leaves with the next `pump`."""
         self.unanswered += 1
-        self.put((address,), load, outcome)
+        self.put((address,), item, outcome)
 
     def settled(self, jobs: list[Any]) -> None:
         now = self.node.now()
@@ -84,11 +85,11 @@ class TrackedSender(Delivery):
         self.unanswered -= len(jobs)
         self._progress.set()
 
-    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
-        outcome = put.job
+    def refused(self, queued: Queued, refusal: Refuse) -> None:
+        outcome = queued.job
         assert isinstance(outcome, Outcome)
         outcome.pending -= 1
-        outcome.refused, outcome.reason = code, reason
+        outcome.refused, outcome.reason = refusal.code, refusal.reason
         self.unanswered -= 1
         self._progress.set()
         self._on_refused(outcome)

@@ -18,7 +18,7 @@ Idempotent receivers: whatever comes again is recognised and acked again. The ru
    back all of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from barker.wire.protocol import UNACKED_WINDOW
 
@@ -110,7 +110,7 @@ class Duplicates:
         """For each origin the highest counter confirmed; to be kept beyond this process."""
         return {name: origin.kept for name, origin in self._origins.items()}
 
-    def remember(self, highest: dict[str, int]) -> None:
+    def remember(self, highest: Mapping[str, int]) -> None:
         """Take up what an earlier process has seen."""
         for name, n in highest.items():
             origin = self._origin(name)

@@ -22,19 +22,20 @@ The links are `barker.process.peers`'.
 import bisect
 import contextlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from itertools import accumulate, groupby, islice, repeat
 from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from barker.delivery.window import Window
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process.faults import contained
 from barker.process.node import Node, log
 from barker.process.peers import ASK_AGAIN_S, Peers
 from barker.routing.routes import CONSISTENT, ORDERED, Route, split
 from barker.wire import messages, protocol
-from barker.wire.messages import Load
+from barker.wire.messages import MAX_GROUP_BYTES
+from barker.wire.ops import Ack, Item, Put, Refuse
 from barker.wire.protocol import ProtocolError
 
 # Puts that are written before we look again at how busy the link is. Of the largest there are, so
@@ -55,50 +56,54 @@ class Job(Protocol):
         """Nobody waits for it any more: it need not be sent again."""
 
 
-class Put(NamedTuple):
-    """One put on its way: `to` is `addresses` as JSON. The rest is what a `messages.Load` has: a
-    long queue has this tuple for each bark, and another in it would be a fifth more memory."""
+class Queued(NamedTuple):
+    """One entry of a put on its way to some addresses; `to` is these with spaces between them."""
 
-    to: bytes
+    to: str
     addresses: Sequence[str]
     job: Job
-    source: bytes
-    n: int
-    body: bytes
+    item: Item
 
 
-_source = attrgetter("source")
+# What an entry takes in a line besides its addresses, names and body: two counters, some commas.
+STAMP_BYTES = 64
+
+_source = attrgetter("item.origin", "item.old")
 
 
-def _void(put: Put) -> bool:
-    return put.job.void
+def _void(queued: Queued) -> bool:
+    return queued.job.void
 
 
-def put_lines(seq: int, puts: Sequence[Put]) -> Iterator[bytes]:
-    """The puts from number `seq` on in as few lines as will hold them."""
-    if len(puts) == 1:  # as quiet times have them, when somebody waits for each
-        yield messages.put_line(seq, puts[0].to, Load._make(puts[0][3:]))
+def put_lines(seq: int, queue: Sequence[Queued]) -> Iterator[bytes]:
+    """The entries from number `seq` on in as few lines as will hold them."""
+    to, _, _, items = zip(*queue, strict=True)
+    columns = list(zip(*items, strict=True))
+    if len(set(columns[1])) > 1 or len(set(columns[7])) > 1:  # two origins, or some handed over
+        for _, some in groupby(queue, key=_source):
+            group = list(some)
+            yield from put_lines(seq, group)
+            seq += len(group)
         return
-    for source, some in groupby(puts, key=_source):
-        to, _, _, _, n, bodies = zip(*some, strict=True)
-        while to:
-            i = _fitting(to, bodies)
-            yield messages.puts_line(seq, to[:i], source, n[:i], bodies[:i])
-            seq, to, n, bodies = seq + i, to[i:], n[i:], bodies[i:]
+    begin, texts = 0, (to, columns[0], columns[3], columns[4], columns[6])
+    while begin < len(to):
+        end = begin + _fitting([text[begin:] for text in texts])
+        yield messages.encode(Put.of(seq + begin, to[begin:end], items[begin:end]))
+        begin = end
 
 
-def _fitting(to: Sequence[bytes], bodies: Sequence[bytes]) -> int:
-    """How many of them, from the first, one line holds."""
-    room = messages.MAX_GROUP_BYTES - len(to) * messages.STAMP_BYTES
-    if sum(map(len, to)) + sum(map(len, bodies)) <= room:
-        return len(to)
-    sizes = (len(a) + len(b) + messages.STAMP_BYTES for a, b in zip(to, bodies, strict=True))
-    return max(1, bisect.bisect(list(accumulate(sizes)), messages.MAX_GROUP_BYTES))
+def _fitting(texts: Sequence[Sequence[Sized]]) -> int:
+    """How many rows of these columns, from the first, one line holds."""
+    count = len(texts[0])
+    if sum(sum(map(len, text)) for text in texts) + count * STAMP_BYTES <= MAX_GROUP_BYTES:
+        return count
+    sizes = (sum(map(len, row)) + STAMP_BYTES for row in zip(*texts, strict=True))
+    return max(1, bisect.bisect(list(accumulate(sizes)), MAX_GROUP_BYTES))
 
 
 class _Lane:
     def __init__(self) -> None:
-        self.window: Window[Put] = Window(protocol.UNACKED_WINDOW)
+        self.window: Window[Queued] = Window(protocol.UNACKED_WINDOW)
         self.link: Link | None = None
 
     def pump(self) -> None:
@@ -109,10 +114,10 @@ class _Lane:
         # The window takes for sent what a fault may have kept here; the next link sends it again.
         with contained(link, link.abort):
             while not link.busy:
-                seq, puts = self.window.send(HANDFUL)
-                if puts:
-                    link.write(put_lines(seq, puts))
-                if len(puts) < HANDFUL:
+                seq, queue = self.window.send(HANDFUL)
+                if queue:
+                    link.write(put_lines(seq, queue))
+                if len(queue) < HANDFUL:
                     break
 
 
@@ -124,9 +129,9 @@ class Delivery(Peers):
     def __init__(self, node: Node, service: str) -> None:
         super().__init__(node, service)
         self._lanes: dict[str, _Lane] = {}
-        self._homeless: deque[Put] = deque()
-        self._again: list[Put] = []
-        self._pieces: dict[Sequence[str], list[tuple[_Lane, Sequence[str], bytes]]] = {}
+        self._homeless: deque[Queued] = deque()
+        self._again: list[Queued] = []
+        self._pieces: dict[Sequence[str], list[tuple[_Lane, Sequence[str], str]]] = {}
         self._remembered = 0  # addresses in `_pieces`
         self._asking = False
         self._disordered = False  # something was put off: lanes are not in order of age any more
@@ -140,14 +145,14 @@ class Delivery(Peers):
     def settled(self, jobs: list[Job]) -> None:
         """A receiver took these over: one put less is pending for each time a job is listed."""
 
-    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
-        """One put was refused for good, for these of its addresses.
+    def refused(self, queued: Queued, refusal: Refuse) -> None:
+        """One entry was refused for good, for these of its addresses.
 
         An owner that has acked it, or whose caller waits for it, says here what becomes of it.
         """
-        where = ", ".join(addresses)
+        where, code, reason = ", ".join(refusal.addresses), refusal.code, refusal.reason
         log.error("%s will never take this for %s: %s (%s)", self.service, where, reason, code)
-        self.settled([put.job])
+        self.settled([queued.job])
 
     # --- what the caller uses ---
 
@@ -169,7 +174,7 @@ class Delivery(Peers):
             "again": self.again,
         }
 
-    def oldest(self) -> Iterator[Put]:
+    def oldest(self) -> Iterator[Queued]:
         """The first put of every lane, and all that are in none: the oldest is among them."""
         self._disordered = self._disordered and bool(len(self))
         # What was put off has gone behind newer ones, but no further than a window.
@@ -182,7 +187,7 @@ class Delivery(Peers):
     def put(
         self,
         addresses: tuple[str, ...],
-        load: tuple[bytes, int, bytes],  # a `messages.Load`, or just what that has
+        item: Item,
         job: Job,
         *,
         first: bool = False,
@@ -194,32 +199,26 @@ class Delivery(Peers):
         """
         pieces = self._pieces.get(addresses) or self._split(addresses)
         for lane, group, to in pieces:
-            put = Put._make((to, group, job, *load))
-            lane.window.add_first(put) if first else lane.window.add(put)
+            queued = Queued(to, group, job, item)
+            lane.window.add_first(queued) if first else lane.window.add(queued)
             job.pending += 1
         if not pieces and addresses:
-            put = Put(b"", addresses, job, *load)
-            self._homeless.appendleft(put) if first else self._homeless.append(put)
+            queued = Queued("", addresses, job, item)
+            self._homeless.appendleft(queued) if first else self._homeless.append(queued)
             job.pending += 1
 
     def put_all(
-        self,
-        addresses: tuple[str, ...],
-        source: bytes,
-        n: Sequence[int],
-        bodies: Sequence[bytes],
-        jobs: Sequence[Job],
+        self, addresses: tuple[str, ...], items: Sequence[Item], jobs: Sequence[Job]
     ) -> None:
-        """The same for many of one source to the same addresses, with few calls for all of them."""
+        """The same for many to the same addresses, with few calls for all of them."""
         pieces = self._pieces.get(addresses) or self._split(addresses)
         for lane, group, to in pieces:
-            columns = zip(repeat(to), repeat(group), jobs, repeat(source), n, bodies, strict=False)
-            lane.window.extend(map(Put._make, columns))
-        for job, number, body in zip(jobs, n, bodies, strict=True):
+            lane.window.extend(map(Queued, repeat(to), repeat(group), jobs, items))
+        for job, item in zip(jobs, items, strict=True):
             if pieces:
                 job.pending += len(pieces)
             else:
-                self.put(addresses, (source, number, body), job)
+                self.put(addresses, item, job)
 
     def pump(self) -> None:
         """Send all that was put since the last time, as far as windows allow."""
@@ -230,12 +229,12 @@ class Delivery(Peers):
         """Drop what has not been sent and is void by now."""
         for lane in self._lanes.values():
             lane.window.discard_waiting(_void)
-        self._homeless = deque(put for put in self._homeless if not put.job.void)
-        self._again = [put for put in self._again if not put.job.void]
+        self._homeless = deque(q for q in self._homeless if not q.job.void)
+        self._again = [q for q in self._again if not q.job.void]
 
     # --- placing ---
 
-    def _split(self, addresses: tuple[str, ...]) -> list[tuple[_Lane, Sequence[str], bytes]]:
+    def _split(self, addresses: tuple[str, ...]) -> list[tuple[_Lane, Sequence[str], str]]:
         """By lane, which of the addresses it takes; nothing if the service has no targets."""
         route = self.route
         groups: dict[str, list[str]] = {}
@@ -243,12 +242,12 @@ class Delivery(Peers):
             for address in addresses:
                 owner = route.owner(split(address)[1]) if route.policy == CONSISTENT else None
                 groups.setdefault(owner.name if owner else "", []).append(address)
-        pieces: list[tuple[_Lane, Sequence[str], bytes]] = []
+        pieces: list[tuple[_Lane, Sequence[str], str]] = []
         for name, group in groups.items():
             lane = self._lanes[name] if name in self._lanes else self._new_lane(name)
             for i in range(0, len(group), protocol.MAX_ADDRESSES):
                 some = tuple(group[i : i + protocol.MAX_ADDRESSES])
-                pieces.append((lane, some, messages.addresses_json(some)))
+                pieces.append((lane, some, " ".join(some)))
         if pieces:
             self._remembered += len(addresses) + 1
             if self._remembered > REMEMBERED_ADDRESSES:
@@ -262,18 +261,17 @@ class Delivery(Peers):
         lane.link = self._link_for(name)
         return lane
 
-    def _replace(self, waiting: deque[Put], *, first: bool = False) -> None:
+    def _replace(self, waiting: deque[Queued], *, first: bool = False) -> None:
         """Place puts anew that were placed before; each counts once in its job's `pending`.
 
         None is forgotten by an exception: what is left over then is tried again in a moment.
         """
         try:
             while waiting:
-                put = waiting[0]
-                if not put.job.void:
-                    load = (put.source, put.n, put.body)
-                    self.put(tuple(put.addresses), load, put.job, first=first)
-                    put.job.pending -= 1
+                _, addresses, job, item = waiting[0]
+                if not job.void:
+                    self.put(tuple(addresses), item, job, first=first)
+                    job.pending -= 1
                 waiting.popleft()
         except Exception:
             self._again[:0] = reversed(waiting) if first else waiting
@@ -305,7 +303,7 @@ class Delivery(Peers):
         """The route is another one: place everything anew that no live owner has been sent."""
         self._placed = self.route
         self._pieces.clear()
-        puts: deque[Put] = deque()
+        puts: deque[Queued] = deque()
         for name, lane in list(self._lanes.items()):
             if not name and self.route.policy == ORDERED:
                 continue  # one lane for all, whoever the targets are: a long queue stays as it is
@@ -326,29 +324,28 @@ class Delivery(Peers):
                 return lane
         return None  # it was ours before a failover; what it says now was settled otherwise
 
-    def on_ack(self, link: Link, message: Message) -> None:
+    def on_ack(self, link: Link, ack: Ack) -> None:
         lane = self._lane_of(link)
         if lane:
             try:
-                puts = lane.window.ack(message.get("seq", 0))
+                acked = lane.window.ack(ack.seq)
             except ValueError as fault:
                 raise ProtocolError(protocol.PROTOCOL, str(fault)) from None
-            self.done += len(puts)
-            self.reached += sum([len(put.addresses) for put in puts])
+            self.done += len(acked)
+            self.reached += sum([len(queued.addresses) for queued in acked])
             with self._settling():
-                self.settled([put.job for put in puts])
+                self.settled([queued.job for queued in acked])
             lane.pump()
 
-    def on_refuse(self, link: Link, message: Message) -> None:
+    def on_refuse(self, link: Link, refusal: Refuse) -> None:
         lane = self._lane_of(link)
         if lane:
-            seq = message.get("seq", 0)
             try:
-                put = lane.window.refuse(seq)
+                queued = lane.window.refuse(refusal.seq)
             except ValueError as fault:
                 raise ProtocolError(protocol.PROTOCOL, str(fault)) from None
-            if put:
-                self._refused(lane, seq, put, message)
+            if queued:
+                self._refused(lane, queued, refusal)
 
     @contextlib.contextmanager
     def _settling(self) -> Iterator[None]:
@@ -358,19 +355,19 @@ class Delivery(Peers):
         except Exception:
             self.node.fail("puts are settled, and their owner does not know it")
 
-    def _refused(self, lane: _Lane, seq: int, put: Put, message: Message) -> None:
-        code, addresses = message["code"], message["addresses"]
-        if code not in protocol.RETRYABLE:
+    def _refused(self, lane: _Lane, queued: Queued, refusal: Refuse) -> None:
+        if refusal.code not in protocol.RETRYABLE:
             self.done += 1
             with self._settling():
-                self.refused(put, code, message["reason"], addresses)
+                self.refused(queued, refusal)
             return
-        log.debug("%s asks again, because of %s: %s", self.service, code, addresses)
-        asked = tuple(a for a in put.addresses if a in addresses) or put.addresses
-        if code == protocol.FULL:
-            lane.window.put_off(seq, put._replace(addresses=asked))
+        log.debug("%s asks again: %s", self.service, refusal)
+        asked = tuple(a for a in queued.addresses if a in refusal.addresses) or queued.addresses
+        again = queued._replace(addresses=asked)
+        if refusal.code == protocol.FULL:
+            lane.window.put_off(refusal.seq, again)
         else:
-            self._again.append(put._replace(addresses=asked))
+            self._again.append(again)
         self._ask_again_soon()
 
     def _ask_again_soon(self) -> None:

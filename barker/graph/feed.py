@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from barker.graph.graph import PIECE, Change
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process.node import Node
 from barker.process.peers import Peers
-from barker.wire import messages, protocol
-from barker.wire.protocol import ProtocolError
+from barker.wire import messages, protocol, strictjson
+from barker.wire.ops import Credit, Message, Subscribe, Subscribed
+from barker.wire.protocol import BadMessage, ProtocolError
 
 # What a copy of the graph is read at, and what events about it are put to.
 GRAPH = "graph"
@@ -48,28 +49,33 @@ class Place:
         # In the middle of a snapshot, there is no place to go on from.
         epoch = None if self.in_snapshot else self.epoch
         self.last = protocol.MAX_COUNT  # until we are told, there may be anything
-        line = messages.encode("subscribe", address=address, epoch=epoch, after=self.serial)
-        link.send(line)
+        link.send(messages.encode(Subscribe(address, epoch, self.serial)))
 
     def forget(self) -> None:
         """What we have is not what was sent: the next answer begins with a snapshot."""
         self.epoch = None
 
-    def begin(self, message: Message) -> bool:
-        """`subscribed`: does a snapshot follow?"""
-        here = (message["epoch"], message["serial"])
+    def begin(self, answer: Subscribed) -> bool:
+        """Does a snapshot follow? It makes the place that the answer names."""
+        here = (answer.epoch, answer.serial)
         self.in_snapshot = here != (self.epoch, self.serial) or self.in_snapshot
-        self.epoch, self.last = message["epoch"], message["last"]
+        self.epoch, self.serial, self.last = answer.epoch, answer.serial, answer.last
         return self.in_snapshot
 
-    def take(self, message: Message) -> None:
-        """One message more."""
-        fields = message["parsed"]
+    def take(self, body: bytes) -> dict[str, Any]:
+        """One entry more; what it means. Raises ProtocolError."""
+        try:
+            fields = strictjson.loads(body)
+        except BadMessage as fault:
+            raise ProtocolError(protocol.PROTOCOL, fault.reason) from None
         if type(fields) is not dict:
             raise ProtocolError(protocol.PROTOCOL, "what changes a graph is a JSON object")
-        self.serial, self.grown = message["serial"], True
-        if self.in_snapshot and fields.get("kind") == PIECE and not fields.get("more"):
+        self.grown = True
+        if not self.in_snapshot:
+            self.serial += 1
+        elif fields.get("kind") == PIECE and not fields.get("more"):
             self.in_snapshot = False
+        return fields
 
     @property
     def caught_up(self) -> bool:
@@ -79,7 +85,8 @@ class Place:
         """At the end of a batch."""
         if self.grown:
             self.grown = False
-            link.send(messages.encode("ack", address=address, serial=self.serial))
+            # Before its end, a snapshot is nothing that one has.
+            link.send(messages.encode(Credit(address, 0 if self.in_snapshot else self.serial)))
 
 
 class Feed(Peers, Generic[Held]):
@@ -115,16 +122,19 @@ class Feed(Peers, Generic[Held]):
             if link:
                 self._place.ask(link, GRAPH)
 
-    def on_subscribed(self, link: Link, message: Message) -> None:
+    def on_subscribed(self, link: Link, answer: Subscribed) -> None:
         if link is self._asked:
-            self._next = self._make() if self._place.begin(message) else None
+            self._next = self._make() if self._place.begin(answer) else None
 
     def on_message(self, link: Link, message: Message) -> None:
-        if link is not self._asked:
-            return
-        place, fields = self._place, message["parsed"]
+        if link is self._asked:
+            for body in message.bodies:
+                self._take(body)
+
+    def _take(self, body: bytes) -> None:
+        place = self._place
         in_snapshot = place.in_snapshot
-        place.take(message)
+        fields = place.take(body)
         if in_snapshot and self._next is not None:
             self._next.apply(fields)
             if not place.in_snapshot:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable
 
 from barker.graph.feed import Feed
 from barker.graph.graph import Names
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process.faults import contained
 from barker.process.node import Node
 from barker.wire import messages, protocol
+from barker.wire.ops import Subscribe, Unreadable
 from barker.wire.protocol import BarkerError
 
 # A join is known everywhere within this after its ack; so who is unknown for longer does not exist.
@@ -42,8 +43,8 @@ class People(Feed[Names]):
         self,
         user: str,
         link: Link,
-        message: Message,
-        subscribe: Callable[[Link, Message], None],
+        wish: Subscribe,
+        subscribe: Callable[[Link, Subscribe], None],
         looks: int = 0,
     ) -> None:
         """A subscription to something of a user whom we don't know: of who has just joined we hear
@@ -51,10 +52,10 @@ class People(Feed[Names]):
         if link.closed:
             return
         if user in self:
-            subscribe(link, message)
+            subscribe(link, wish)
         elif self.complete and looks > NEWS_WITHIN_S / LOOK_AGAIN_S:
-            reason, addresses = f"there is no user {user}", [message["address"]]
-            link.send(messages.refuse_line(None, protocol.UNKNOWN_USER, reason, addresses))
+            reason = f"there is no user {user}"
+            link.send(messages.encode(Unreadable(wish.address, protocol.UNKNOWN_USER, reason)))
         else:
             looks = looks + 1 if self.complete else 0
 
@@ -62,7 +63,7 @@ class People(Feed[Names]):
                 # A fault ends the link, as one that comes out of what the link itself has read.
                 with contained(link, link.abort):
                     try:
-                        self.ask_later(user, link, message, subscribe, looks)
+                        self.ask_later(user, link, wish, subscribe, looks)
                     except BarkerError as fault:
                         link.close(fault)
 

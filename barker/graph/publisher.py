@@ -18,10 +18,11 @@ from typing import Any
 
 from barker.graph.feed import FOLLOWERS, GRAPH
 from barker.graph.graph import Graph
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process.faults import contained
 from barker.routing.routes import split
 from barker.wire import messages, protocol, strictjson
+from barker.wire.ops import Credit, Message, Subscribe, Subscribed, Unreadable
 from barker.wire.protocol import BAD_MESSAGE, TOO_MANY, BadMessage
 
 # Changes that are retained for those who come back; a change is about 150 bytes. Who has missed
@@ -91,7 +92,7 @@ class Publisher:
     @property
     def replicas(self) -> set[str]:
         """Names of the instances that replicate us now."""
-        return {link.peer["name"] for link, copies in self._copying.items() if FOLLOWERS in copies}
+        return {link.name for link, copies in self._copying.items() if FOLLOWERS in copies}
 
     @property
     def settled(self) -> int:
@@ -113,8 +114,8 @@ class Publisher:
 
     # --- subscribers ---
 
-    def subscribe(self, link: Link, message: Message) -> None:
-        address = message["address"]
+    def subscribe(self, link: Link, wish: Subscribe) -> None:
+        address = wish.address
         service, user = split(address)
         try:
             if service == GRAPH and user:
@@ -122,12 +123,12 @@ class Publisher:
             elif address in (GRAPH, FOLLOWERS):
                 copying = Copying(link, address)
                 self._copying.setdefault(link, {})[address] = copying
-                self._begin(copying, message.get("epoch"), message.get("after", 0))
+                self._begin(copying, wish.epoch, wish.after)
                 self._send(copying)
             else:
                 raise BadMessage(BAD_MESSAGE, f"there is {GRAPH}, {GRAPH}/USER and {FOLLOWERS}")
         except BadMessage as fault:
-            link.send(messages.refuse_line(None, fault.code, fault.reason, [address]))
+            link.send(messages.encode(Unreadable(address, fault.code, fault.reason)))
 
     def _begin(self, copying: Copying, epoch: str | None, after: int) -> None:
         oldest = self._changes[0][0] if self._changes else self.last + 1
@@ -137,16 +138,8 @@ class Publisher:
         else:
             copying.sent, copying.acked = self.last, -1
             copying.pieces = self.graph.pieces()
-        copying.link.send(
-            messages.encode(
-                "subscribed",
-                address=copying.address,
-                epoch=self.epoch,
-                serial=copying.sent,
-                last=self.last,
-                history=0,
-            )
-        )
+        answer = Subscribed(copying.address, self.epoch, copying.sent, self.last, history=0)
+        copying.link.send(messages.encode(answer))
 
     def _send(self, copying: Copying) -> None:
         """As much as the link takes; the next ack or change comes back here."""
@@ -155,7 +148,7 @@ class Publisher:
             piece, more = next(copying.pieces)
             if not more:
                 copying.pieces = None
-            link.send(self._line(copying, 0 if more else copying.sent, piece))
+            link.send(messages.encode(Message([copying.address], [piece])))
         if copying.pieces or copying.sent == self.last:
             return
         if self._changes[0][0] > copying.sent + 1:
@@ -167,19 +160,15 @@ class Publisher:
             if link.busy:
                 return
             serial, body = self._changes[i]
-            link.send(self._line(copying, serial, body))
+            link.send(messages.encode(Message([copying.address], [body])))
             copying.sent = serial
 
-    def _line(self, copying: Copying, serial: int, body: bytes) -> bytes:
-        return messages.message_line(copying.address, self.epoch, serial, body)
-
-    def ack(self, link: Link, message: Message) -> None:
+    def credit(self, link: Link, credit: Credit) -> None:
         """A subscriber has taken over everything up to a serial."""
-        copying = self._copying.get(link, {}).get(message.get("address", ""))
+        copying = self._copying.get(link, {}).get(credit.address)
         if copying:
-            serial = message.get("serial", 0)
-            if serial <= copying.sent and not copying.pieces:
-                copying.acked = max(copying.acked, serial)
+            if credit.serial <= copying.sent and not copying.pieces:
+                copying.acked = max(copying.acked, credit.serial)
             self._send(copying)
             self._tell_lists()
 
@@ -209,11 +198,11 @@ class Publisher:
         if not self._touched:
             return
         holds = self.holds
-        for user, serial in [item for item in self._touched.items() if item[1] <= holds]:
+        for user in [user for user, serial in self._touched.items() if serial <= holds]:
             del self._touched[user]
             if links := self._listing.get(user):
                 body = strictjson.dumps(self.list_of(user))
-                line = messages.message_line(f"{GRAPH}/{user}", self.epoch, serial, body)
+                line = messages.encode(Message([f"{GRAPH}/{user}"], [body]))
                 for link in links:
                     if not link.busy:  # it will hear of the next change
                         link.send(line)

@@ -12,26 +12,28 @@ themselves for the only one; also one that has just been started, and knows noth
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from barker.graph.feed import FOLLOWERS, Place
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process.node import Node
 from barker.process.peers import Peers
 from barker.routing.routes import Target
 from barker.wire import protocol
+from barker.wire.ops import Message, Subscribed, Unreadable
 
 # What every instance registers as, from its start on.
 REPLICA = "replica"
 
 
 class Replicas(Peers):
-    """Reads all others; `take` is called with each message, `taken` at the end of a batch, and
-    `dropped` instead if an exception has ended it."""
+    """Reads all others; `take` is called with each body and what it means, `taken` at the end of a
+    batch, and `dropped` instead if an exception has ended it."""
 
     def __init__(
         self,
         node: Node,
-        take: Callable[[Message], None],
+        take: Callable[[bytes, dict[str, Any]], None],
         taken: Callable[[], bool],
         dropped: Callable[[], None],
         changed: Callable[[], None],
@@ -63,18 +65,19 @@ class Replicas(Peers):
         self._changed()
 
     def link_up(self, link: Link) -> None:
-        self._places.setdefault(link.peer["name"], Place()).ask(link, FOLLOWERS)
+        self._places.setdefault(link.name, Place()).ask(link, FOLLOWERS)
         super().link_up(link)
 
-    def on_subscribed(self, link: Link, message: Message) -> None:
-        self._places[link.peer["name"]].begin(message)
+    def on_subscribed(self, link: Link, answer: Subscribed) -> None:
+        self._places[link.name].begin(answer)
 
     def on_message(self, link: Link, message: Message) -> None:
-        self._places[link.peer["name"]].take(message)
-        self._take(message)
+        place = self._places[link.name]
+        for body in message.bodies:
+            self._take(body, place.take(body))
 
     def batch_end(self, link: Link) -> None:
-        place = self._places[link.peer["name"]]
+        place = self._places[link.name]
         if not self._taken():
             link.abort("brought what our disk has no room for")  # and brings it again later
             place.forget()
@@ -83,8 +86,8 @@ class Replicas(Peers):
             self._changed()
 
     def batch_failed(self, link: Link) -> None:
-        self._places[link.peer["name"]].forget()  # its place is behind what we have kept
+        self._places[link.name].forget()  # its place is behind what we have kept
         self._dropped()
 
-    def on_refuse(self, link: Link, message: Message) -> None:
-        raise protocol.ProtocolError(protocol.PROTOCOL, message["reason"])
+    def on_unreadable(self, link: Link, answer: Unreadable) -> None:
+        raise protocol.ProtocolError(protocol.PROTOCOL, answer.reason)

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process.node import Node
 from barker.process.peers import Peers
-from barker.wire import messages
+from barker.wire import messages, strictjson
+from barker.wire.ops import Moved, Sample, Subscribe
 
 
 class Agents(Peers):
@@ -25,10 +26,10 @@ class Agents(Peers):
         self._subscribe(link)
 
     def _subscribe(self, link: Link) -> None:
-        link.send(messages.encode("subscribe", address=f"agent/{link.peer['name']}"))
+        link.send(messages.encode(Subscribe(f"agent/{link.name}")))
 
-    def on_sample(self, link: Link, message: Message) -> None:
-        self.samples[link.peer["name"]] = message["parsed"]
+    def on_sample(self, link: Link, sample: Sample) -> None:
+        self.samples[link.name] = strictjson.loads(sample.body)
 
-    def on_moved(self, link: Link, message: Message) -> None:
+    def on_moved(self, link: Link, moved: Moved) -> None:
         link.close()  # it has another name by now; the next link will tell

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from barker.client.speaker import new_id, now_ms
 from barker.client.tracked import Outcome, TrackedSender
 from barker.process.node import Node
-from barker.wire import bodies, messages
+from barker.wire import bodies
 from barker.wire.bodies import Bark
+from barker.wire.ops import Item
 
 # A load is put at most so often: a higher rate puts several barks at once.
 BEAT_S = 0.002
@@ -49,8 +50,7 @@ class Producer:
             said = SaidBark(bark, number, self._node.now())
             self.said.append(said)
             self._on_said(said)
-            load = messages.unstamped(bodies.encode_bark(bark))
-            self._sender.track(f"outbox/{user}", load, said)
+            self._sender.track(f"outbox/{user}", Item(bodies.encode_bark(bark)), said)
         self._sender.pump()
         return self.said[len(self.said) - len(users) :]
 

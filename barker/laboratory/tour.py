@@ -17,10 +17,10 @@ from barker.disk.files import StateError
 from barker.laboratory.guide import SERVICES, Guide, Step
 from barker.laboratory.lab import CAN_FREEZE, PATIENT_S, Broken, Child, Lab, until
 from barker.laboratory.producer import SaidBark
-from barker.links.link import Conversation, Link, Message
+from barker.links.link import Conversation, Link
 from barker.process.dialing import Dialer
 from barker.process.terminal import complain, end_line, tolerate_any_text
-from barker.wire import messages
+from barker.wire import messages, ops
 
 # What a busy machine may add to the three heartbeats after which a frozen process is given up:
 # then what has waited is still to be sent, taken over and shown.
@@ -64,10 +64,10 @@ class Answers(Conversation):
 
     def link_up(self, link: Link) -> None:
         for author in self.authors:
-            link.send(messages.encode("resolve", address=f"outbox/{author}"))
+            link.send(messages.encode(ops.Resolve(f"outbox/{author}")))
 
-    def on_target(self, link: Link, message: Message) -> None:
-        self.owner[message["address"].partition("/")[2]] = message["name"]
+    def on_target(self, link: Link, target: ops.Target) -> None:
+        self.owner[target.address.partition("/")[2]] = target.name
 
 
 async def who_owns_whom(guide: Guide) -> None:

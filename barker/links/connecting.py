@@ -55,10 +55,10 @@ async def open_link(
             reader, writer = await _connect(host, port, context)
             link = Link(reader, writer, LineFraming())
             await link.greet(greeting.as_opener(identity, secrets.token_hex(NONCE_BYTES)))
-            if expect is not None and link.peer["name"] != expect:
+            if expect is not None and link.name != expect:
                 raise BarkerError(
                     protocol.MOVED,
-                    f"{link.peer['name']} is at {hosts.spell(host, port)}, not {expect}",
+                    f"{link.name} is at {hosts.spell(host, port)}, not {expect}",
                 )
             return link
     except BaseException as fault:

@@ -15,12 +15,11 @@ Across machines that is TLS's work.
 import hashlib
 import hmac
 from collections.abc import Generator
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from barker.wire import messages, protocol
+from barker.wire.ops import Error, Hello, Op, Proof
 from barker.wire.protocol import BarkerError, ProtocolError
-
-Message = dict[str, Any]
 
 OPENER, ACCEPTOR = "opener", "acceptor"
 
@@ -37,53 +36,52 @@ class Greeted(NamedTuple):
     """The outcome: what is to be sent as the last of it, and the other side's `hello`."""
 
     last: list[bytes]
-    hello: Message
+    hello: Hello
 
 
-Greeting = Generator[list[bytes], Message, Greeted]
+Greeting = Generator[list[bytes], Op, Greeted]
+Expected = TypeVar("Expected", Hello, Proof)
 
 
 def as_opener(identity: Identity, nonce: str) -> Greeting:
     """Raises ProtocolError if the other side lacks the secret, BarkerError if it says no."""
-    hello = _expect("hello", (yield [_hello(identity, nonce)]))
-    theirs = hello["nonce"]
-    proof = _expect("proof", (yield [_proof(identity, OPENER, nonce, theirs)]))
+    hello = _expect(Hello, (yield [_hello(identity, nonce)]))
+    theirs = hello.nonce
+    proof = _expect(Proof, (yield [_proof(identity, OPENER, nonce, theirs)]))
     _check(proof, identity, ACCEPTOR, nonce, theirs)
     return Greeted([], hello)
 
 
 def as_acceptor(identity: Identity, nonce: str) -> Greeting:
     """The other side of it: a stranger gets our `hello` and an `error`, nothing else."""
-    hello = _expect("hello", (yield []))
-    theirs = hello["nonce"]
-    proof = _expect("proof", (yield [_hello(identity, nonce)]))
+    hello = _expect(Hello, (yield []))
+    theirs = hello.nonce
+    proof = _expect(Proof, (yield [_hello(identity, nonce)]))
     _check(proof, identity, OPENER, theirs, nonce)
     return Greeted([_proof(identity, ACCEPTOR, theirs, nonce)], hello)
 
 
 def _hello(identity: Identity, nonce: str) -> bytes:
-    return messages.encode(
-        "hello", v=protocol.VERSION, name=identity.name, nonce=nonce, epoch=identity.epoch
-    )
+    return messages.encode(Hello(protocol.VERSION, identity.name, nonce, identity.epoch))
 
 
 def _proof(identity: Identity, role: str, opener: str, acceptor: str) -> bytes:
-    return messages.encode("proof", mac=mac(identity.secret, role, opener, acceptor))
+    return messages.encode(Proof(mac(identity.secret, role, opener, acceptor)))
 
 
-def _check(message: Message, identity: Identity, role: str, opener: str, acceptor: str) -> None:
-    if not holds(message["mac"], identity.secret, role, opener, acceptor):
+def _check(proof: Proof, identity: Identity, role: str, opener: str, acceptor: str) -> None:
+    if not holds(proof.mac, identity.secret, role, opener, acceptor):
         raise ProtocolError(protocol.BAD_PROOF, "you don't know the secret of this system")
 
 
-def _expect(op: str, message: Message) -> Message:
-    if message["op"] == "error":
-        raise BarkerError(message["code"], message["reason"])
-    if message["op"] != op:
-        raise ProtocolError(protocol.PROTOCOL, f"say {op} first")
-    if op == "hello" and message["v"] != protocol.VERSION:
+def _expect(kind: type[Expected], message: Op) -> Expected:
+    if isinstance(message, Error):
+        raise BarkerError(message.code, message.reason)
+    if not isinstance(message, kind):
+        raise ProtocolError(protocol.PROTOCOL, f"say {kind.__name__.lower()} first")
+    if isinstance(message, Hello) and message.v != protocol.VERSION:
         raise ProtocolError(
-            protocol.BAD_VERSION, f"this is version {protocol.VERSION}, not {message['v']}"
+            protocol.BAD_VERSION, f"this is version {protocol.VERSION}, not {message.v}"
         )
     return message
 

@@ -34,6 +34,7 @@ from barker.links.arrivals import read_directly
 from barker.links.framing import Framing
 from barker.links.greeting import Greeted, Greeting
 from barker.wire import messages, protocol
+from barker.wire.ops import OPS, Ack, Error, Hello, Op, Ping, Pong
 from barker.wire.protocol import BarkerError, ProtocolError
 
 log = logging.getLogger("barker.links.link")
@@ -68,9 +69,6 @@ LIFE = {
 }
 
 
-Message = dict[str, Any]
-
-
 class Conversation:
     """What one party does with its links. Methods named ``on_<op>`` are its vocabulary.
 
@@ -79,8 +77,10 @@ class Conversation:
     """
 
     def __init__(self) -> None:
-        self.ops: dict[str, Callable[[Link, Message], None]] = {
-            op: getattr(self, f"on_{op}") for op in protocol.OPS if hasattr(self, f"on_{op}")
+        self.ops: dict[type, Callable[[Link, Any], None]] = {
+            spec.type: getattr(self, f"on_{op}")
+            for op, spec in OPS.items()
+            if hasattr(self, f"on_{op}")
         }
 
     def link_up(self, link: "Link") -> None:
@@ -116,7 +116,7 @@ class Link:
         self._handling = False  # what was read just now; when that is done, we flush anyway
         self._max_waiting_bytes = STRANGER_BYTES
         self._early: list[bytes] = []  # came in one read with the handshake's last message
-        self.peer: Message = {}
+        self.peer: Hello | None = None
         self.closed = False
         self.cleared = False  # `link_down` has done all that it does
         self.heard, self.pinged = self._loop.time(), 0.0
@@ -134,7 +134,12 @@ class Link:
         self._early = self._take(data)
 
     def __repr__(self) -> str:
-        return f"link with {self.peer.get('name', 'a stranger')} ({self._framing.name})"
+        return f"link with {self.name or 'a stranger'} ({self._framing.name})"
+
+    @property
+    def name(self) -> str:
+        """Of the peer, as it greeted us; empty before that."""
+        return self.peer.name if self.peer else ""
 
     @property
     def state(self) -> str:
@@ -198,7 +203,7 @@ class Link:
     def ack(self, seq: int) -> None:
         """Queue the ack of all puts up to number `seq`."""
         self.acked = seq
-        self.send(messages.ack_line(seq))
+        self.send(messages.encode(Ack(seq)))
 
     def call_before_reads(self, work: Callable[[float], object]) -> None:
         """Have `work` called with the time before anything that was read is handled."""
@@ -290,23 +295,23 @@ class Link:
                 del fault  # it holds on to this frame, and to all that was read
 
     def _hand_over(
-        self, lines: list[bytes], ops: dict[str, Callable[["Link", Message], None]]
+        self, lines: list[bytes], ops: dict[type, Callable[["Link", Any], None]]
     ) -> BarkerError | None:
         """All messages, up to one that is at fault; the messages before that one count."""
         try:
             for line in lines:
                 message = messages.decode(line)
-                op = message["op"]
-                handler = ops.get(op)
+                handler = ops.get(type(message))
                 if handler is not None:
                     handler(self, message)
-                elif op == "ping":
+                elif isinstance(message, Ping):
                     self.send(messages.PONG)
-                elif op == "pong":
+                elif isinstance(message, Pong):
                     self.pongs += 1
-                elif op == "error":
-                    log.warning("%r said: %s (%s)", self, message["reason"], message["code"])
+                elif isinstance(message, Error):
+                    log.warning("%r said: %s (%s)", self, message.reason, message.code)
                 else:
+                    op = type(message).__name__.lower()
                     raise ProtocolError(protocol.PROTOCOL, f"{op} has no meaning here")
                 if self.closed:
                     break
@@ -318,7 +323,7 @@ class Link:
         self.heard = self._loop.time()
         return self._framing.feed(data)
 
-    async def _next(self) -> Message:
+    async def _next(self) -> Op:
         """One message, for the handshake."""
         while not self._early:
             if self._framing.error:
@@ -357,7 +362,7 @@ class Link:
         if self._before_close:
             self._before_close()
         if fault:
-            self.send(messages.encode("error", code=fault.code, reason=fault.reason[:500]))
+            self.send(messages.encode(Error(fault.code, fault.reason[:500])))
         self.flush()
         self.closed = True
         self._framing.close(fault)

@@ -10,16 +10,19 @@ up. What is left then stays in its journal and comes when it is back, as after a
 """
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from barker.delivery.sender import Delivery, Job, Put
+from barker.delivery.sender import Delivery, Job, Queued
 from barker.disk.deadletters import Letter
 from barker.manifold.timelines import Moving, Timeline
 from barker.process.node import Node
 from barker.process.service import log
 from barker.routing.routes import Target
-from barker.wire import messages, protocol
+from barker.wire import protocol
+from barker.wire.ops import Refuse
+from barker.wire.protocol import BadMessage
 
 # Entries that may be on their way to new owners; the timelines behind them wait.
 HANDED_OVER_AT_ONCE = 2 * protocol.UNACKED_WINDOW
@@ -68,8 +71,10 @@ class HandOver(Delivery):
                 continue
             moving.begin()
             for entry in timeline.entries:
-                load = messages.Load(messages.source(entry.origin, old=True), entry.n, entry.body)
-                self.put((timeline.address,), load, moving)
+                with contextlib.suppress(BadMessage):  # no reader could read it there, either
+                    self.put((timeline.address,), entry.item(), moving)
+            if not moving.pending:
+                self._done(moving)
         self.pump()
 
     async def leave(self) -> None:
@@ -92,8 +97,10 @@ class HandOver(Delivery):
         # Neither a directory nor any other inbox: all are being stopped, and nobody waits.
         return not (self._queue or len(self)) or not (self.peers or node.has_directory)
 
-    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
-        self._park(Letter(put.body, addresses, code, reason), lambda: self.settled([put.job]))
+    def refused(self, queued: Queued, refusal: Refuse) -> None:
+        _, code, reason, addresses = refusal
+        letter = Letter(queued.item.body, addresses, code, reason)
+        self._park(letter, lambda: self.settled([queued.job]))
 
     def settled(self, jobs: list[Job]) -> None:
         for job in jobs:

@@ -21,8 +21,9 @@ import functools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import count, repeat
 from operator import attrgetter
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from barker.delivery.acks import Acks
 from barker.delivery.poison import Suspects
@@ -30,12 +31,13 @@ from barker.disk import files
 from barker.disk.deadletters import DeadLetters, Letter
 from barker.disk.journal import Journal, NoJournal
 from barker.graph.people import People
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process.arguments import journal_arguments
 from barker.process.service import Service, log
 from barker.routing.routes import CONSISTENT, split
-from barker.wire import bodies, messages, protocol
-from barker.wire.messages import Arriving
+from barker.wire import messages, protocol, strictjson
+from barker.wire.fields import addresses_in
+from barker.wire.ops import Item, Put, Refuse
 from barker.wire.protocol import BAD_MESSAGE, BadMessage, BarkerError
 
 # Streams of one manifold; one costs about 300 bytes. Beyond it, new addresses are refused as full.
@@ -63,6 +65,13 @@ Stage = TypeVar("Stage")
 _seq = attrgetter("seq")
 
 
+class Arrived(NamedTuple):
+    """One entry of a put: its number on the link, and its addresses that are ours."""
+
+    seq: int
+    addresses: Sequence[str]
+
+
 class Manifold(Service, Generic[Stage]):
     """What both kinds have in common; they fill in `take`, `keep`, `rollback`, `replay`, ..."""
 
@@ -79,8 +88,8 @@ class Manifold(Service, Generic[Stage]):
         # Of this batch: what it comes to, the puts that are in it, and those that we had before,
         # perhaps in it.
         self._staged: list[Stage] = []
-        self._fresh: list[Arriving] = []
-        self._known: list[Arriving] = []
+        self._fresh: list[Arrived] = []
+        self._known: list[Arrived] = []
         self._moved: dict[int, list[str]] = {}  # of this batch, by number of the put
         self._ours: set[str] = set()
         self._full: dict[Link, int] = {}  # how many pongs until it has heard that something was
@@ -92,10 +101,13 @@ class Manifold(Service, Generic[Stage]):
 
     # --- what the two kinds fill in ---
 
-    def take(self, put: Arriving) -> Stage | None:
-        """Check a put to addresses that are ours; None if we have it already. Or BadMessage.
+    def take(
+        self, addresses: Sequence[str], item: Item, fields: dict[str, Any] | None
+    ) -> Stage | None:
+        """Check an entry of a put to addresses that are ours; None if we have it already.
 
-        That its body is one is checked already.
+        `fields` is what the body means, if we are its first manifold; None if it means nothing.
+        Raises BadMessage.
         """
         raise NotImplementedError
 
@@ -192,55 +204,48 @@ class Manifold(Service, Generic[Stage]):
 
     # --- puts ---
 
-    def on_put(self, link: Link, message: Message) -> None:
-        link.count_puts(message["seq"], 1)
-        try:
-            bodies.check_body(message["body"], message["parsed"])
-        except BadMessage as fault:
-            self._refuse(link, message["seq"], fault.code, fault.reason, message["to"])
-        else:
-            self._take_all(link, messages.puts_in(message))
-
-    def on_puts(self, link: Link, message: Message) -> None:
-        link.count_puts(message["seq"], len(message["bodies"]))
-        self._take_all(link, messages.puts_in(message))
-
-    def _take_all(self, link: Link, puts: Iterable[Arriving]) -> None:
+    def on_put(self, link: Link, put: Put) -> None:
+        link.count_puts(put.seq, len(put.bodies))
         are_ours, take = self._ours.issuperset, self.take
         check = self._suspects.check if self._suspects else None
-        for put in puts:
+        meanings = strictjson.objects(put.bodies) if put.origin is None else repeat(None)
+        entries = map(addresses_in, put.entries())
+        rows = zip(count(put.seq), entries, put.items(), meanings, strict=False)
+        for seq, addresses, item, fields in rows:
+            arrived = Arrived(seq, addresses)
             try:
                 if check:
-                    check(put.body)
+                    check(item.body)
                 if self._full and self._is_full(link):
                     raise BadMessage(protocol.FULL, "something before it was refused as full")
-                if not are_ours(put.addresses):
-                    put = self._only_ours(put)
-                    if not put.addresses:
+                if not are_ours(addresses):
+                    arrived = self._only_ours(arrived)
+                    if not arrived.addresses:
                         continue
-                stage = take(put)
+                stage = take(arrived.addresses, item, fields)
                 if stage is None:
-                    self._known.append(put)
+                    self._known.append(arrived)
                 else:
                     self._staged.append(stage)
-                    self._fresh.append(put)
+                    self._fresh.append(arrived)
             except BadMessage as fault:
-                self._refuse_put(link, put, fault)
+                self._refuse_one(link, arrived, fault)
             except Exception as fault:
-                self._suspects.blame(put.body, fault)
+                self._suspects.blame(item.body, fault)
                 raise
 
-    def _refuse_put(self, link: Link, put: Arriving, fault: BadMessage) -> None:
-        """Only one refusal can be said of a put, so it is for all its addresses."""
-        addresses = [*put.addresses, *self._moved.pop(put.seq, ())]
-        self._refuse(link, put.seq, fault.code, fault.reason, addresses)
+    def _refuse_one(self, link: Link, arrived: Arrived, fault: BadMessage) -> None:
+        """Only one refusal can be said of an entry, so it is for all its addresses."""
+        addresses = [*arrived.addresses, *self._moved.pop(arrived.seq, ())]
+        self._refuse(link, Refuse(arrived.seq, fault.code, fault.reason, addresses))
 
-    def _only_ours(self, put: Arriving) -> Arriving:
-        moved = [a for a in put.addresses if not self.is_ours(a)]
+    def _only_ours(self, arrived: Arrived) -> Arrived:
+        seq, addresses = arrived
+        moved = [a for a in addresses if not self.is_ours(a)]
         if not moved:
-            return put
-        self._moved[put.seq] = moved
-        return put._replace(addresses=[a for a in put.addresses if a not in moved])
+            return arrived
+        self._moved[seq] = moved
+        return Arrived(seq, [a for a in addresses if a not in moved])
 
     def _is_full(self, link: Link) -> bool:
         """Was something of this link refused as full, which its peer may not have heard yet?"""
@@ -248,11 +253,9 @@ class Manifold(Service, Generic[Stage]):
             del self._full[link]
         return link in self._full
 
-    def _refuse(
-        self, link: Link, seq: int, code: str, reason: str, addresses: Sequence[str]
-    ) -> None:
-        link.send(messages.refuse_line(seq, code, reason, addresses))
-        if code == protocol.FULL and link not in self._full:
+    def _refuse(self, link: Link, refusal: Refuse) -> None:
+        link.send(messages.encode(refusal))
+        if refusal.code == protocol.FULL and link not in self._full:
             link.ping()
             self._full[link] = link.pings
 
@@ -272,7 +275,8 @@ class Manifold(Service, Generic[Stage]):
         self._known.clear()
         if self._moved:
             for seq, moved in self._moved.items():
-                self._refuse(link, seq, protocol.MOVED, "another one's share of the ring", moved)
+                reason = "another one's share of the ring"
+                self._refuse(link, Refuse(seq, protocol.MOVED, reason, moved))
             self._moved.clear()
         link.commit()
         self._acks.owe(link)
@@ -300,8 +304,8 @@ class Manifold(Service, Generic[Stage]):
             reason = f"the journal can't be written: {fault.strerror or fault}"
             self.rollback()
             # What repeats something of this batch must not be acked before that is kept.
-            for put in sorted(self._fresh + self._known, key=_seq):
-                self._refuse_put(link, put, BadMessage(protocol.FULL, reason))
+            for arrived in sorted(self._fresh + self._known, key=_seq):
+                self._refuse_one(link, arrived, BadMessage(protocol.FULL, reason))
         else:
             self._staged = []
             try:

@@ -8,22 +8,22 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from barker.delivery.sender import Delivery, Job, Put
+from barker.delivery.sender import Delivery, Job, Queued
 from barker.disk.deadletters import Letter
-from barker.graph.feed import FOLLOWERS
 from barker.process.node import Node
 from barker.wire import messages
+from barker.wire.ops import Item, Refuse
+from barker.wire.records import Settled
 
 
 class Backlog:
     """One author's stream: `pending` barks that nobody has taken over yet."""
 
-    __slots__ = ("pending", "to", "user")
+    __slots__ = ("pending", "user")
     void = False
 
     def __init__(self, user: str) -> None:
         self.user = user
-        self.to = messages.addresses_json([f"outbox/{user}"])
         self.pending = 0
 
 
@@ -46,7 +46,7 @@ class Push(Delivery):
         self._kept_n = 0  # ... and the last one that the journal has
         self._last_in: dict[int, int] = {}  # by segment of the journal, the last counter in it
         self.noted = 0  # the journal knows that everything of this queue up to this one is settled
-        self.recovered: deque[Put] = deque()
+        self.recovered: deque[tuple[Item, Backlog]] = deque()
         self._unparked: list[int] = []  # counters of what is refused for good and in no file yet
         self._some_settled = some_settled
         self._park = park
@@ -62,13 +62,11 @@ class Push(Delivery):
         """The counters that were given away since `put_kept` are free again."""
         self.n = self._kept_n
 
-    def put_kept(
-        self, source: bytes, n: Sequence[int], bodies: Sequence[bytes], jobs: Sequence[Job]
-    ) -> None:
+    def put_kept(self, items: Sequence[Item], jobs: Sequence[Job]) -> None:
         """The journal has these: put them."""
-        self._kept_n = n[-1]
-        self.put_all(self.to, source, n, bodies, jobs)
-        self.put_count += len(n)
+        self._kept_n = items[-1].n
+        self.put_all(self.to, items, jobs)
+        self.put_count += len(items)
 
     def given(self, n: int) -> None:
         """The journal says that counters up to this one were given away."""
@@ -99,29 +97,29 @@ class Push(Delivery):
 
     def settled_line(self, n: int) -> bytes:
         """For the journal: everything of this queue up to `n` is settled."""
-        if self.service == FOLLOWERS:
-            return messages.encode("ack", address=FOLLOWERS, seq=n)
-        return messages.ack_line(n)
+        return messages.encode(Settled(self.service, n))
 
     def was_settled(self, n: int) -> None:
         """The journal says so, while it is played back."""
         self.noted = max(self.noted, n)
         self.n = max(self.n, n)  # its put may be what was damaged
         waiting = self.recovered
-        while waiting and waiting[0].n <= self.noted:
+        while waiting and waiting[0][0].n <= self.noted:
             waiting.popleft()
 
     def take_recovered(self) -> None:
         """Put what the journal had and did not know to be settled."""
         waiting, self.recovered = self.recovered, deque()
-        for put in waiting:
-            if put.n > self.noted:
-                self.put(self.to, (put.source, put.n, put.body), put.job)
+        for item, backlog in waiting:
+            if item.n > self.noted:
+                self.put(self.to, item, backlog)
                 self.put_count += 1
 
     def oldest_n(self, default: int) -> int:
         """The counter of the oldest bark that is neither acked nor parked yet."""
-        return min(chain(self._unparked, (put.n for put in self.oldest())), default=default)
+        return min(
+            chain(self._unparked, (queued.item.n for queued in self.oldest())), default=default
+        )
 
     def settled(self, jobs: list[Job]) -> None:
         for job in jobs:
@@ -129,15 +127,16 @@ class Push(Delivery):
         self.ages.settled(self.done)
         self._some_settled()
 
-    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
+    def refused(self, queued: Queued, refusal: Refuse) -> None:
         """We have acked it, so it is not given up: it becomes a dead letter."""
 
         def parked() -> None:
-            self._unparked.remove(put.n)
-            self.settled([put.job])
+            self._unparked.remove(queued.item.n)
+            self.settled([queued.job])
 
-        self._unparked.append(put.n)
-        self._park(Letter(put.body, addresses, code, reason), parked)
+        self._unparked.append(queued.item.n)
+        _, code, reason, addresses = refusal
+        self._park(Letter(queued.item.body, addresses, code, reason), parked)
 
 
 # Time between two marks. Nobody looks more closely than once a second.

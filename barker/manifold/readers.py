@@ -13,6 +13,7 @@ from barker.links.link import Link
 from barker.manifold.timelines import Entry, Timeline
 from barker.process.faults import contained
 from barker.wire import messages, protocol
+from barker.wire.ops import Credit, Gap, Message, Moved
 from barker.wire.protocol import BadMessage
 
 # Messages on their way to one reader that it has not acked, whatever it asks for.
@@ -21,33 +22,31 @@ DEFAULT_READER_WINDOW = 256
 MAX_SUBSCRIPTIONS = 100_000  # of one link
 # Messages of one stream that are queued before we look again at how busy the link is.
 HANDFUL = 64
-# Streams of one entry in one message, in bytes; if it goes to more, its body is there again.
-MAX_TO_BYTES = 16 * 1024
+# Streams of one entry in one message, in characters; if it goes to more, its body is there again.
+MAX_TO_CHARS = 16 * 1024
 
 
 class Subscription:
     """One reader of one timeline over one link."""
 
-    __slots__ = ("cursor", "head", "link", "parcel", "timeline")
+    __slots__ = ("cursor", "link", "parcel", "timeline")
 
     def __init__(self, parcel: "Parcel", timeline: Timeline, cursor: Cursor) -> None:
         self.link = parcel.link
         self.parcel = parcel
         self.timeline = timeline
         self.cursor = cursor
-        self.head = timeline.quoted + b":"
 
     def send(self) -> bool:
         """Send what the window allows and the reader has not had; False if the link is too busy."""
         link, parcel = self.link, self.parcel
         while not link.busy:
-            missed, serial, entries = self.cursor.take(self.timeline, HANDFUL)
+            missed, _, entries = self.cursor.take(self.timeline, HANDFUL)
             if missed:
                 parcel.send()  # what goes before the gap
-                link.send(messages.encode("gap", address=self.timeline.address, missed=missed))
+                link.send(messages.encode(Gap(self.timeline.address, missed)))
             for entry in entries:
-                parcel.add(self, serial, entry)
-                serial += 1
+                parcel.add(self.timeline.address, entry)
             parcel.send()
             if len(entries) < HANDFUL:
                 return True
@@ -60,34 +59,36 @@ class Parcel:
     An entry that several subscriptions of the link wait for is in it once.
     """
 
-    __slots__ = ("_bytes", "_entry", "_epoch", "_late", "_to", "bodies", "link")
+    __slots__ = ("_bytes", "_entry", "_late", "_more", "_to", "bodies", "link")
 
-    def __init__(self, link: Link, epoch: str) -> None:
+    def __init__(self, link: Link) -> None:
         self.link = link
-        self._epoch = epoch.encode()
-        self._begin(False)
+        self._begin()
 
-    def _begin(self, late: bool) -> None:
+    def _begin(self) -> None:
         self._entry: Entry | None = None
-        self._late = late
+        self._late: list[int] = []
+        self._more = 0  # streams that the last entry may go to besides
         self.bodies: list[bytes] = []
-        self._to: list[bytes] = []
+        self._to: list[str] = []
         self._bytes = 0
 
-    def add(self, subscription: Subscription, serial: int, entry: Entry) -> None:
+    def add(self, address: str, entry: Entry) -> None:
         """Have it sent with the next `send`, or before if there is more than a line holds."""
-        to = b"%b%d" % (subscription.head, serial)
-        if entry is self._entry and len(self._to[-1]) < MAX_TO_BYTES:
-            self._to[-1] += b"," + to
-            self._bytes += len(to)
+        if entry is self._entry and self._more and len(self._to[-1]) < MAX_TO_CHARS:
+            self._to[-1] += " " + address
+            self._bytes += len(address) + 1
+            self._more -= 1
             return
-        if self._bytes + len(entry.body) > messages.MAX_GROUP_BYTES or entry.late is not self._late:
+        if self._bytes + len(entry.body) > messages.MAX_GROUP_BYTES:
             self.send()
-            self._late = entry.late
+        if entry.late:
+            self._late.append(len(self.bodies))
         self._entry = entry
-        self._to.append(to)
+        self._more = protocol.MAX_ADDRESSES - 1
+        self._to.append(address)
         self.bodies.append(entry.body)
-        self._bytes += len(to) + len(entry.body) + 4
+        self._bytes += len(address) + len(entry.body) + 8
 
     def send(self) -> None:
         """Send all that was added."""
@@ -99,8 +100,8 @@ class Parcel:
         self.link.write([self._unload()] if self.bodies else [])
 
     def _unload(self) -> bytes:
-        line = messages.messages_line(self._epoch, self._to, self.bodies, self._late)
-        self._begin(self._late)
+        line = messages.encode(Message(self._to, self.bodies, self._late or ()))
+        self._begin()
         return line
 
 
@@ -119,7 +120,7 @@ class Readers:
         self._behind: set[Subscription] = set()  # of this batch: those who could not be sent it
         self.held: dict[Link, set[Subscription]] = {}
 
-    def add(self, link: Link, timeline: Timeline, cursor: Cursor, epoch: str) -> Subscription:
+    def add(self, link: Link, timeline: Timeline, cursor: Cursor) -> Subscription:
         """Somebody reads this timeline over this link, from there on; `send` is up to the caller.
 
         Raises BadMessage if the link has too many already.
@@ -129,7 +130,7 @@ class Readers:
             raise BadMessage(protocol.TOO_MANY, f"more than {MAX_SUBSCRIPTIONS} on one link")
         parcel = self._parcels.get(link)
         if parcel is None:
-            parcel = self._parcels[link] = Parcel(link, epoch)
+            parcel = self._parcels[link] = Parcel(link)
         if timeline.address in mine:  # asked again: the new place counts
             self._forget(mine[timeline.address])
         subscription = Subscription(parcel, timeline, cursor)
@@ -154,7 +155,7 @@ class Readers:
                 parcel = subscription.parcel
                 if not parcel.bodies:
                     self._laden.append(parcel)
-                parcel.add(subscription, serial, entry)
+                parcel.add(timeline.address, entry)
                 self.sent += 1
             else:
                 self._behind.add(subscription)
@@ -173,11 +174,11 @@ class Readers:
                 with contained(subscription.link, subscription.link.abort):
                     self.send(subscription)
 
-    def ack(self, link: Link, address: str, serial: int) -> None:
+    def credit(self, link: Link, credit: Credit) -> None:
         """The reader has shown everything up to there."""
-        subscription = self.links.get(link, {}).get(address)
+        subscription = self.links.get(link, {}).get(credit.address)
         if subscription:  # else: it has moved, and the reader will hear of it
-            subscription.cursor.ack(serial)
+            subscription.cursor.ack(credit.serial)
             self.send(subscription)
 
     def move(self, is_ours: Callable[[str], bool]) -> None:
@@ -185,7 +186,7 @@ class Readers:
         for link, subscriptions in self.links.items():
             for address in [a for a in subscriptions if not is_ours(a)]:
                 self._forget(subscriptions.pop(address))
-                link.send(messages.encode("moved", address=address))
+                link.send(messages.encode(Moved(address)))
 
     def gone(self, link: Link) -> None:
         """The link is down."""

@@ -3,10 +3,11 @@
 A bark is kept once, however many timelines it is in: they hold references to one entry.
 """
 
-from typing import Any
+from collections.abc import Iterator
 
 from barker.delivery.streams import Stream
-from barker.wire import messages, strictjson
+from barker.wire import bodies, messages, records
+from barker.wire.ops import Item
 
 
 class Entry:
@@ -28,25 +29,24 @@ class Entry:
         """The same bark where another record has it, for the one timeline of that record."""
         return Entry(self.body, self.origin, self.n, self.late, self.old, segment)
 
-    def json(self) -> bytes:
-        """For the journal. The body goes in as text: what it is, it is to the last byte."""
-        fields = {name: getattr(self, name) for name in self.__slots__}
-        return strictjson.dumps({**fields, "body": self.body.decode()})
+    def item(self) -> Item:
+        """As it goes to the timeline's new owner. Raises BadMessage.
 
-    @classmethod
-    def from_json(cls, fields: dict[str, Any], segment: int) -> "Entry":
-        return cls(**{**fields, "body": fields["body"].encode(), "segment": segment})
+        No hop behind the first looks into a body. So one may be here that no reader can read.
+        """
+        fields = bodies.check_object(self.body)
+        key, at = bodies.check_key(fields), bodies.check_time(fields)
+        return Item(self.body, self.origin, self.n, *key, at, old=True)
 
 
 class Timeline(Stream[Entry]):
     """One reader's inbox."""
 
-    __slots__ = ("address", "handed_over", "moving", "quoted", "recorded_in")
+    __slots__ = ("address", "handed_over", "moving", "recorded_in")
 
     def __init__(self, address: str, keep: int) -> None:
         super().__init__(keep)
         self.address = address
-        self.quoted = b'"%b"' % address.encode()
         self.recorded_in = 0  # the last segment of the journal that has something of it
         self.handed_over = 0  # up to this serial all is another's: not here, and not lost either
         self.moving: Moving | None = None
@@ -75,8 +75,26 @@ class Timeline(Stream[Entry]):
 
     def record(self) -> bytes:
         """The whole of it as one record of the journal."""
-        head = messages.encode("timeline", address=self.address, last=self.last)
-        return b'%b,"entries":[%b]}' % (head[:-1], b",".join([e.json() for e in self.entries]))
+        entries = self.entries
+        return messages.encode(
+            records.Timeline(
+                self.address,
+                self.last,
+                tuple(entry.body for entry in entries),
+                tuple(entry.origin for entry in entries),
+                tuple(entry.n for entry in entries),
+                tuple(i for i, entry in enumerate(entries) if entry.late),
+                tuple(i for i, entry in enumerate(entries) if entry.old),
+            )
+        )
+
+
+def entries_of(record: records.Timeline, segment: int) -> Iterator[Entry]:
+    """What a record of a whole timeline has; that segment of the journal has the record."""
+    late, old = set(record.late), set(record.old)
+    columns = zip(record.bodies, record.origins, record.n, strict=True)
+    for i, (body, origin, n) in enumerate(columns):
+        yield Entry(body, origin, n, i in late, i in old, segment)
 
 
 class Moving:

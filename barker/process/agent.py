@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable, Sequence
 from heapq import nlargest
 from typing import Any, Protocol
 
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process.faults import Ticker, contained
 from barker.routing.routes import split
 from barker.wire import messages, strictjson
+from barker.wire.ops import Moved, Sample, Subscribe
 
 try:
     import resource
@@ -55,11 +56,10 @@ class Agent:
         self._watchers: set[Link] = set()
         self._ticker = Ticker(service.later, self._delay_s, self._tick)
 
-    def subscribe(self, link: Link, message: Message) -> None:
+    def subscribe(self, link: Link, wish: Subscribe) -> None:
         """A subscription to an address below ``agent/``."""
-        address = message["address"]
-        if split(address)[1] != self._service.name:
-            link.send(messages.encode("moved", address=address))  # another one has this port now
+        if split(wish.address)[1] != self._service.name:
+            link.send(messages.encode(Moved(wish.address)))  # another one has this port now
             return
         self._watchers.add(link)
         self._ticker.start()
@@ -88,7 +88,7 @@ class Agent:
                         link.send(line)
 
     def _line(self) -> bytes:
-        return messages.encode("sample", body=strictjson.dumps(self.sample()))
+        return messages.encode(Sample(strictjson.dumps(self.sample())))
 
     def sample(self) -> dict[str, Any]:
         """How things are at this moment; the fields are explained in docs/10-monitoring.rst.

@@ -18,7 +18,7 @@ from typing import Any
 from barker.disk import files
 from barker.disk.claims import place_of
 from barker.process import terminal
-from barker.wire import protocol
+from barker.wire import fields, protocol
 
 DEFAULT_HOST = "127.0.0.1"
 DIRECTORY_PORT = 5672
@@ -62,7 +62,7 @@ def port_number(text: str) -> int:
 
 def service_name(text: str) -> str:
     """For argparse: an address without a key. It becomes part of a name and of a folder's name."""
-    if "/" in text or not protocol.is_address(text):
+    if "/" in text or not fields.is_address(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a service")
     return text
 

@@ -26,13 +26,14 @@ from typing import Any, ClassVar
 from barker.disk import files
 from barker.links import hosts, tls
 from barker.links.greeting import Identity
-from barker.links.link import SILENT_HEARTBEATS, Conversation, Link, Message
+from barker.links.link import SILENT_HEARTBEATS, Conversation, Link
 from barker.process import logs, terminal, waiting
 from barker.process.arguments import LEASH, directory_place
 from barker.process.dialing import Dialer
 from barker.process.faults import Ticker, contained
-from barker.routing.routes import RouteTable, matches, target_from
+from barker.routing.routes import RouteTable, Target, matches
 from barker.wire import messages
+from barker.wire.ops import Routes, Watch
 
 log = logging.getLogger("barker.process.node")
 
@@ -340,9 +341,9 @@ class DirectoryTalk(Conversation):
     def link_up(self, link: Link) -> None:
         self.link = link
         self._node.trouble = ""
-        self._node.directory_epoch = link.peer.get("epoch")
+        self._node.directory_epoch = link.peer.epoch if link.peer else None
         for service in self._watched:
-            link.send(messages.encode("watch", prefix=service))
+            link.send(messages.encode(Watch(service)))
         self.announce()
 
     def announce(self) -> None:
@@ -350,10 +351,10 @@ class DirectoryTalk(Conversation):
             for message in self._node.announcements():
                 self.link.send(message)
 
-    def on_routes(self, link: Link, message: Message) -> None:
-        service = message["address"]
-        targets = [target_from(t) for t in message["targets"]]
-        changed = self._node.routes.update(service, message["policy"], targets)
+    def on_routes(self, link: Link, routes: Routes) -> None:
+        service = routes.address
+        targets = [Target(*instance[:4]) for instance in routes.targets]
+        changed = self._node.routes.update(service, routes.policy, targets)
         if changed or service not in self._node.told:
             self._node.told.add(service)
             log.debug("%s is served by %s", service, [t.name for t in targets])

@@ -54,11 +54,11 @@ class Peers(Conversation):
         self.peers_changed()
 
     def link_up(self, link: Link) -> None:
-        self.peers[link.peer["name"]] = link
+        self.peers[link.name] = link
         self.peers_changed()
 
     def link_down(self, link: Link) -> None:
-        name = link.peer["name"]
+        name = link.name
         if self.peers.get(name) is link:
             del self.peers[name]
             self.peers_changed()

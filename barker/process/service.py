@@ -18,13 +18,14 @@ from barker.disk import files
 from barker.links import hosts
 from barker.links.connecting import accept_link
 from barker.links.framing import LineFraming
-from barker.links.link import READ_BYTES, Conversation, Link, Message
+from barker.links.link import READ_BYTES, Conversation, Link
 from barker.process import agent, logs
 from barker.process.agent import Agent
 from barker.process.arguments import DEFAULT_HOST, common_arguments, port_number, quick_parser
 from barker.process.node import Node, run_node
 from barker.routing.routes import ORDERED, split
 from barker.wire import messages, protocol
+from barker.wire.ops import Register, Subscribe, Unreadable, Unregister
 from barker.wire.protocol import BarkerError
 
 try:
@@ -73,22 +74,15 @@ class Service(Node, Conversation):
     def unserve(self, address: str) -> None:
         """Have the directory tell that this instance serves `address` no longer."""
         self._serves = [(a, policy) for a, policy in self._serves if a != address]
-        self.tell_directory(messages.encode("unregister", address=address, name=self.name))
+        self.tell_directory(messages.encode(Unregister(address, self.name)))
+
+    def registrations(self) -> list[Register]:
+        """What the directory is to tell others of us."""
+        place = (self.name, self.host, self.port)
+        return [Register(a, *place, policy, self.kind, self.since) for a, policy in self._serves]
 
     def announcements(self) -> list[bytes]:
-        return [
-            messages.encode(
-                "register",
-                address=address,
-                name=self.name,
-                host=self.host,
-                port=self.port,
-                policy=policy,
-                kind=self.kind,
-                since=self.since,
-            )
-            for address, policy in self._serves
-        ]
+        return list(map(messages.encode, self.registrations()))
 
     async def started(self) -> None:
         if not await self._bind():
@@ -170,16 +164,16 @@ class Service(Node, Conversation):
     def sampled(self) -> None:
         """A second's sample has been taken: what is told by the second begins anew."""
 
-    def on_subscribe(self, link: Link, message: Message) -> None:
-        if split(message["address"])[0] == agent.ADDRESS:
-            self._agent.subscribe(link, message)
+    def on_subscribe(self, link: Link, wish: Subscribe) -> None:
+        if split(wish.address)[0] == agent.ADDRESS:
+            self._agent.subscribe(link, wish)
         else:
-            self.subscribe(link, message)
+            self.subscribe(link, wish)
 
-    def subscribe(self, link: Link, message: Message) -> None:
+    def subscribe(self, link: Link, wish: Subscribe) -> None:
         """A subscription to something of our own."""
         reason = f"{self.kind} has nothing to read"
-        link.send(messages.refuse_line(None, protocol.BAD_MESSAGE, reason, [message["address"]]))
+        link.send(messages.encode(Unreadable(wish.address, protocol.BAD_MESSAGE, reason)))
 
     async def stopping(self) -> None:
         """No new links; a subclass goes on from here."""

@@ -12,7 +12,7 @@ Nothing here knows a clock or a socket: whether a target works is a question the
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from barker.routing.ring import Ring
 
@@ -110,8 +110,3 @@ class RouteTable:
 
 
 _NOWHERE = Route()
-
-
-def target_from(fields: dict[str, Any]) -> Target:
-    """A target as it stands in a `routes` message."""
-    return Target(fields["name"], fields["host"], fields["port"], fields["since"])

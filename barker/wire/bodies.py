@@ -13,26 +13,24 @@ kind           fields besides `id`, `user`, `at`      goes from a client to ...
 =============  =====================================  =============================================
 """
 
-import functools
 import re
 from typing import Any, NamedTuple
 
+from barker.wire.fields import is_count, is_id, is_user
 from barker.wire.protocol import (
     BAD_MESSAGE,
+    BARK_ID,
     MAX_BODY_BYTES,
     MAX_COUNT,
-    REMEMBERED_NAMES,
     TOO_LARGE,
     USER_NAME,
     BadMessage,
-    is_count,
 )
-from barker.wire.strictjson import NOT_FLAT, dumps, is_flat, loads
+from barker.wire.strictjson import NOT_FLAT, canonical, dumps, is_flat, loads
 
 # What the seed's time called a tweet; counted in characters (code points), not bytes.
 MAX_CONTENT_CHARS = 280
 
-BARK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MENTION = re.compile(r"(?<![A-Za-z0-9_@])@([a-z][a-z0-9_]{0,19})(?![A-Za-z0-9_])")
 
 
@@ -68,15 +66,32 @@ def check_body(body: bytes, fields: Any) -> None:
         raise BadMessage(BAD_MESSAGE, NOT_FLAT)
 
 
+def admitted(body: bytes, fields: dict[str, Any] | None) -> bytes:
+    """A body that comes to its first manifold, as all hops from there on pass it on.
+
+    `fields` is what it means, or None if that is no object. Raises BadMessage.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise BadMessage(TOO_LARGE, f"{len(body)} bytes; at most {MAX_BODY_BYTES} are allowed")
+    if fields is None:
+        raise BadMessage(BAD_MESSAGE, NOT_FLAT)
+    return canonical(body, fields)
+
+
+def check_object(body: bytes) -> dict[str, Any]:
+    """What a body means. Raises BadMessage."""
+    fields = loads(body)
+    if type(fields) is not dict:
+        raise BadMessage(BAD_MESSAGE, NOT_FLAT)
+    return fields
+
+
 def check_key(fields: dict[str, Any]) -> tuple[str, str]:
     """What everybody knows a body by, whatever its kind: (user, id). Raises BadMessage."""
     user, id_ = fields.get("user"), fields.get("id")
-    # Our own ids are letters and digits; to ask for that takes a tenth of what a pattern does.
-    if type(id_) is not str or not (
-        (id_.isalnum() and id_.isascii() and len(id_) <= 64) or BARK_ID.fullmatch(id_)
-    ):
+    if type(id_) is not str or not is_id(id_):
         raise BadMessage(BAD_MESSAGE, "bad id")
-    if type(user) is not str or not _user_ok(user):
+    if type(user) is not str or len(user) > 20 or not is_user(user):
         raise BadMessage(BAD_MESSAGE, "bad user")
     return user, id_
 
@@ -104,9 +119,12 @@ def check_bark(fields: dict[str, Any]) -> tuple[str, str]:
     return key
 
 
-@functools.lru_cache(maxsize=REMEMBERED_NAMES)
-def _user_ok(user: str) -> bool:
-    return USER_NAME.fullmatch(user) is not None
+def check_time(fields: dict[str, Any]) -> int:
+    """When its author says that it was said. Raises BadMessage."""
+    at = fields.get("at")
+    if not is_count(at):
+        raise BadMessage(BAD_MESSAGE, "bad at")
+    return int(at)  # type: ignore[arg-type]
 
 
 def mentions(content: str) -> list[str]:

@@ -12,7 +12,7 @@ pass on the bytes: so its size never changes again, and a comma and a tab never 
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from barker.wire.protocol import BAD_MESSAGE, MAX_COUNT, MAX_NESTING, BadMessage
@@ -106,6 +106,48 @@ def flat_object(data: bytes) -> dict[str, Any]:
     if type(value) is not dict:
         raise BadMessage(BAD_MESSAGE, "not a JSON object")
     return value
+
+
+# What is between two bodies of a line. A tab in a text is always escaped, so a comma and a tab are
+# in no body, and bodies can be cut apart there.
+BETWEEN = b",\t"
+
+
+def is_plain(block: bytes, count: int) -> bool:
+    """Are these `count` bodies with `BETWEEN` between them, and nothing nested in any, to the eye?
+
+    True if there are as many opening and as many closing braces as bodies, each around a body, and
+    no brackets. There may be braces in a text; then this is False, and a parser has to tell.
+    """
+    return (
+        block.count(b"{") == count == block.count(b"},\t{") + 1
+        and block.count(b"}") == count
+        and b"[" not in block
+        and b"]" not in block
+        and block[:1] == b"{"
+        and block[-1:] == b"}"
+    )
+
+
+def objects(bodies: Sequence[bytes]) -> list[dict[str, Any] | None]:
+    """What each body means; None for one that is no JSON object."""
+    block = BETWEEN.join(bodies)
+    if is_plain(block, len(bodies)):  # else one might be taken for two, and two for one
+        try:
+            values: list[dict[str, Any] | None] = parse(b"[%b]" % block)
+            if len(values) == len(bodies):
+                return values
+        except BadMessage:
+            pass
+    return list(map(_object, bodies))
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        value = loads(body)
+    except BadMessage:
+        return None
+    return value if type(value) is dict else None
 
 
 def canonical(body: bytes, fields: dict[str, Any]) -> bytes:

@@ -46,18 +46,26 @@ const Feed = (() => {
     }
 
     receive(message) {
-      if (message.op !== "message" && message.op !== "subscribed") return; // a gap shows as one
-      this.epoch = message.epoch;
-      this.serial = message.serial;
-      if (message.op === "subscribed") return;
-      this.on.frame(message.body);
-      if (this.alone !== (message.body.alone ?? "")) {
-        this.alone = message.body.alone ?? "";
+      if (message.op === "subscribed") {
+        this.epoch = message.epoch;
+        this.serial = message.serial;
+      } else if (message.op === "gap") { // which shows as one
+        this.serial += message.missed;
+      } else if (message.op === "message") {
+        for (const frame of message.bodies) this.frame(frame);
+      }
+    }
+
+    frame(frame) {
+      this.serial += 1;
+      this.on.frame(frame);
+      if (this.alone !== (frame.alone ?? "")) {
+        this.alone = frame.alone ?? "";
         this.show();
       }
       this.ackTimer ??= setTimeout(() => {
         this.ackTimer = null;
-        this.dialer?.send({ op: "ack", address: "monitor", serial: this.serial });
+        this.dialer?.send({ op: "credit", address: "monitor", serial: this.serial });
         this.on.acked();
       }, ACK_AFTER_MS);
     }

@@ -23,8 +23,9 @@ from barker.disk import users
 from barker.disk.users import World
 from barker.graph.feed import FOLLOWERS
 from barker.process.arguments import Parser
-from barker.wire import bodies, messages
+from barker.wire import bodies
 from barker.wire.bodies import FOLLOW, Event
+from barker.wire.ops import Item
 from tests.bench.celebrity import DEADLINE_S
 from tests.tools.fleet import Fleet, free_port, until
 from tests.tools.progress import status_of
@@ -47,7 +48,8 @@ class Observer(Watcher):
 
     def follow(self, n: int, user: str, whom: str) -> None:
         body = bodies.encode_event(Event(FOLLOW, new_id(), user, now_ms(), whom))
-        self.sender.track(FOLLOWERS, messages.stamped("ab" * 8, n, body), self.follows)
+        item = Item(body, "ab" * 8, n, user, f"{n}", n)
+        self.sender.track(FOLLOWERS, item, self.follows)
 
 
 async def measure(number: int, each: int, follows: int) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from typing import Any
 
 from barker.client.reader import Reader
 from barker.client.tracked import Outcome, TrackedSender
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process.arguments import common_arguments
 from barker.process.node import Node, log, run_node
-from barker.wire import messages, protocol
+from barker.wire import protocol
+from barker.wire.ops import Gap, Item
 from tests.bench import load
 from tests.bench.children import DEADLINE_S
 from tests.tools.children import until
@@ -79,7 +80,7 @@ class Loader(Node):
         to = {user: f"outbox/{user}" for user, _ in prepared}
         for i in range(0, len(prepared), HANDFUL):
             for user, body in prepared[i : i + HANDFUL]:
-                self.sender.track(to[user], messages.unstamped(body), self._all)
+                self.sender.track(to[user], Item(body), self._all)
             self.sender.pump()
             while len(self.sender) > AHEAD:
                 await self.sender.progress()
@@ -92,7 +93,7 @@ class Loader(Node):
             for i in range(done, due):
                 user = users[i % len(users)]
                 body = load.timed_body(user, i, time.time_ns())
-                self.sender.track(f"outbox/{user}", messages.unstamped(body), self._all)
+                self.sender.track(f"outbox/{user}", Item(body), self._all)
             self.sender.pump()
             done = due
             await asyncio.sleep(begun + done / self.args.rate - self.now())
@@ -156,8 +157,8 @@ class Counter(Node):
 class GaplessReader(Reader):
     """Some of the inboxes, over one link. What was not shown can't be counted, so a gap ends us."""
 
-    def on_gap(self, link: Link, message: Message) -> None:
-        log.error("%s: %d messages are gone", message["address"], message["missed"])
+    def on_gap(self, link: Link, gap: Gap) -> None:
+        log.error("%s: %d messages are gone", gap.address, gap.missed)
         self.node.stop(1)
 
 

@@ -21,6 +21,7 @@ from unittest import mock
 from barker.bizlogic import Targets
 from barker.disk import files
 from barker.wire import bodies
+from barker.wire.ops import Item
 from tests.bench import __main__ as bench
 from tests.bench import costs, load, profiles, websocket
 from tests.bench.children import BenchError, Children, cpu_s
@@ -38,7 +39,7 @@ class LoadTest(unittest.TestCase):
             targets = Targets(world)
             reached: Counter[str] = Counter()
             for user in world.names:
-                addresses = targets.of(user, "")
+                addresses = targets.of(Item(b"", user=user))
                 self.assertIn(f"inbox/{user}", addresses)
                 self.assertEqual(len(addresses), fan_out)
                 reached.update(addresses)
@@ -49,7 +50,7 @@ class LoadTest(unittest.TestCase):
             targets = Targets(load.world_with_readers(20, readers))
             reached: Counter[str] = Counter()
             for author in load.names(20):
-                own, *others = targets.of(author, "")
+                own, *others = targets.of(Item(b"", user=author))
                 self.assertEqual(own, f"inbox/{author}")
                 self.assertEqual(len(others), 1)
                 reached.update(others)

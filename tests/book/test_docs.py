@@ -53,6 +53,7 @@ from barker.laboratory.tour import STEPS
 from barker.links import greeting
 from barker.process.arguments import LEASH, Parser
 from barker.wire import messages, protocol
+from barker.wire.ops import OPS, Hello, Proof
 from tests.tools.fleet import DEADLINE_S, SLOW, Fleet, Process, copy_of_the_project, free_shift
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -427,9 +428,9 @@ class ReferenceTest(unittest.TestCase):
 
     def test_the_protocol_chapter_is_the_table_of_the_wire(self) -> None:
         parts = sections(DOCS / "protocol.rst")
-        ops = [title for title in parts if title in protocol.OPS]
-        self.assertEqual(sorted(ops), sorted(protocol.OPS))
-        for op, fields in protocol.OPS.items():
+        ops = [title for title in parts if title in OPS]
+        self.assertEqual(sorted(ops), sorted(OPS))
+        for op, spec in OPS.items():
             with self.subTest(op):
                 listed = [
                     (row[0].strip("`"), row[1])
@@ -437,7 +438,8 @@ class ReferenceTest(unittest.TestCase):
                     if header[1] == "must"
                     for row in table
                 ]
-                self.assertEqual(listed, [(f.name, "yes" if f.required else "no") for f in fields])
+                written = [(f.name, "yes" if f.required else "no") for f in spec.written]
+                self.assertEqual(listed, written)
 
     def test_every_code_of_a_refusal_or_an_error_is_explained(self) -> None:
         parts = sections(DOCS / "protocol.rst")
@@ -456,14 +458,14 @@ class ReferenceTest(unittest.TestCase):
                     line = line.removeprefix("> ").removeprefix("< ").replace(",...", "")
                     line = line.replace(":...", ":1").replace("[...]", "[{},{}]")
                     with self.subTest(str(block), line=line):
-                        message = messages.decode(line.encode())
-                        order = [k for k in message if k not in ("op", "parsed")]
-                        self.assertEqual(
-                            order, [f.name for f in protocol.OPS[message["op"]] if f.name in order]
-                        )
+                        messages.decode(line.encode())
+                        op, *order = json.loads(line)
+                        written = [f.name for f in OPS[json.loads(line)["op"]].written]
+                        self.assertEqual(order, [name for name in written if name in order])
+                        self.assertEqual(op, "op")
                         if path.name == "protocol.rst":
-                            shown.add(message["op"])
-        self.assertEqual(shown, set(protocol.OPS))
+                            shown.add(json.loads(line)["op"])
+        self.assertEqual(shown, set(OPS))
 
     def test_the_limits_chapter_lists_every_constant_with_its_value(self) -> None:
         listed = {}
@@ -501,7 +503,7 @@ class ReferenceTest(unittest.TestCase):
         for name, chapter in placed.items():
             with self.subTest(name):
                 self.assertTrue(name in texts[chapter], f"not in chapter {chapter}")
-        ops = [f"``{op}``" for op in protocol.OPS]
+        ops = [f"``{op}``" for op in OPS]
         self.assertEqual([op for op in ops if op not in text_of(CHAPTERS)], [])
 
     def test_every_file_that_is_named_is_there(self) -> None:
@@ -959,7 +961,7 @@ class ExchangeTest(unittest.TestCase):
                 with self.subTest(str(block)):
                     self._until_had(block, secret)
         said = {op for b in exchanges for op in re.findall(r'[<>] {"op":"(\w+)"', b.text)}
-        self.assertEqual(said, set(protocol.OPS))
+        self.assertEqual(said, set(OPS))
 
     def _until_had(self, block: Block, secret: bytes) -> None:
         """What was put to an outbox is in an inbox a moment later; until then, ask again."""
@@ -981,12 +983,10 @@ class ExchangeTest(unittest.TestCase):
             answers = peer.makefile("rb")
             if "first byte" not in block.word:
                 nonce = "00" * 16
-                peer.sendall(
-                    messages.encode("hello", v=protocol.VERSION, name="me", nonce=nonce) + b"\n"
-                )
+                peer.sendall(messages.encode(Hello(protocol.VERSION, "me", nonce)) + b"\n")
                 theirs = json.loads(answers.readline())["nonce"]
                 mac = greeting.mac(secret, greeting.OPENER, nonce, theirs)
-                peer.sendall(messages.encode("proof", mac=mac) + b"\n")
+                peer.sendall(messages.encode(Proof(mac)) + b"\n")
                 self.assertIn(b'"proof"', answers.readline())
             for side, lines in itertools.groupby(block.text.splitlines(), lambda line: line[0]):
                 shown = [line[2:] for line in lines]

@@ -131,4 +131,4 @@ class LifeTest(unittest.IsolatedAsyncioTestCase):
         await self.until_closed(ours)
 
         self.assertEqual(self.seen, {(before, after) for (before, _), after in LIFE.items()})
-        self.assertEqual(ours.peer["v"], protocol.VERSION)
+        self.assertEqual(ours.peer and ours.peer.v, protocol.VERSION)

@@ -10,7 +10,7 @@ KINDS = ("lost",)
 CHANGES = (
     Change(
         "barker/manifold/push.py",
-        "        self._park(Letter(put.body, addresses, code, reason), parked)\n",
+        "        self._park(Letter(queued.item.body, addresses, code, reason), parked)\n",
         "        parked()\n",
     ),
 )

@@ -18,9 +18,9 @@ CHANGES = (
     ),
     Change(
         "barker/outbox.py",
-        "        return Stamped(stream, self._events.next_n(), body, self._events)\n",
+        "        return self._stamped(stream, body, fields, self._events)\n",
         "        self._events.given(self._push.n)\n"
-        "        return Stamped(stream, self._events.next_n(), body, self._events)\n",
+        "        return self._stamped(stream, body, fields, self._events)\n",
     ),
     Change(
         "barker/delivery/duplicates.py",

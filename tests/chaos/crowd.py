@@ -15,10 +15,11 @@ from barker.client.tracked import Outcome, TrackedSender
 from barker.disk.users import World
 from barker.graph.feed import GRAPH, Place
 from barker.graph.graph import Graph
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process.peers import Peers
 from barker.wire import bodies, messages, protocol, strictjson
 from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW, Event
+from barker.wire.ops import Item, Message, Subscribe, Subscribed
 from tests.tools.fleet import DEADLINE_S, Guest, until
 
 # Users, as (user, ""), and edges, as (user, whom).
@@ -64,7 +65,7 @@ class Crowd(Guest):
         self._latest[user, whom] = at
         asked = Asked(Event(kind, new_id(), user, at, whom))
         self.asked.append(asked)
-        end = messages.unstamped(bodies.encode_event(asked.event))
+        end = Item(bodies.encode_event(asked.event))
         self._sender.track(f"outbox/{user}", end, asked)
         return asked
 
@@ -171,19 +172,19 @@ class Graphs(Peers):
     def link_up(self, link: Link) -> None:
         super().link_up(link)
         place, graph = Place(), Graph()
-        self._copies[link.peer["name"]] = (place, graph)
+        self._copies[link.name] = (place, graph)
         place.ask(link, GRAPH)
 
-    def on_subscribed(self, link: Link, message: Message) -> None:
-        self._copies[link.peer["name"]][0].begin(message)
+    def on_subscribed(self, link: Link, answer: Subscribed) -> None:
+        self._copies[link.name][0].begin(answer)
 
     def on_message(self, link: Link, message: Message) -> None:
-        place, graph = self._copies[link.peer["name"]]
-        place.take(message)
-        graph.apply(message["parsed"])
+        place, graph = self._copies[link.name]
+        for body in message.bodies:
+            graph.apply(place.take(body))
 
     def batch_end(self, link: Link) -> None:
-        self._copies[link.peer["name"]][0].ack(link, GRAPH)
+        self._copies[link.name][0].ack(link, GRAPH)
 
 
 class Lists(Peers):
@@ -207,7 +208,7 @@ class Lists(Peers):
         return whom in self._lists[user]["follows"]
 
     def _subscribe(self, link: Link, user: str) -> None:
-        link.send(messages.encode("subscribe", address=f"{GRAPH}/{user}"))
+        link.send(messages.encode(Subscribe(f"{GRAPH}/{user}")))
 
     def peers_changed(self) -> None:
         first = self.route.first(lambda t: t.name in self.peers)
@@ -220,4 +221,6 @@ class Lists(Peers):
 
     def on_message(self, link: Link, message: Message) -> None:
         if link is self._asked:
-            self._lists[message["parsed"]["user"]] = message["parsed"]
+            for body in message.bodies:
+                fields = strictjson.loads(body)
+                self._lists[fields["user"]] = fields

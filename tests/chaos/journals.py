@@ -8,9 +8,12 @@ for those who have not been shown it.
 import json
 import pathlib
 from collections.abc import Iterator
-from typing import Any
 
+from barker.graph.feed import FOLLOWERS
 from barker.wire import messages, protocol
+from barker.wire.fields import addresses_in
+from barker.wire.ops import Put
+from barker.wire.records import Record, Segment, Settled, Timeline
 
 Pair = tuple[str, str]  # reader and id
 
@@ -31,7 +34,7 @@ def reports_damage(line: str) -> bool:
     return any(text in line for text in DAMAGES)
 
 
-def _records(folder: pathlib.Path) -> Iterator[dict[str, Any]]:
+def _records(folder: pathlib.Path) -> Iterator[Record]:
     """Every sound record, in order; see `barker.disk.journal`."""
     for path in sorted(folder.glob("*.log")):
         for record in path.read_bytes().split(b"\n"):
@@ -46,15 +49,15 @@ def unsettled(folder: pathlib.Path) -> set[str]:
     waiting: dict[bool, list[tuple[int, str]]] = {False: [], True: []}  # by: is it an event?
     for record in _records(folder):
         settled = {}
-        if record["op"] in ("put", "puts"):
-            for put in messages.puts_in(record):
-                waiting["kind" in put.fields].append((put.n, put.fields["id"]))
-        elif record["op"] == "segment":
-            settled = {False: record["settled"], True: record["settled_events"]}
-        elif record["op"] == "ack":
-            settled = {"address" in record: record["seq"]}
-        for queue, up_to in settled.items():
-            waiting[queue] = [(n, id_) for n, id_ in waiting[queue] if n > up_to]
+        if isinstance(record, Put):
+            queue = waiting[record.to[0] == FOLLOWERS]
+            queue += [(item.n, item.id) for item in record.items()]
+        elif isinstance(record, Segment):
+            settled = {False: record.settled, True: record.settled_events}
+        elif isinstance(record, Settled):
+            settled = {record.to == FOLLOWERS: record.n}
+        for is_event, up_to in settled.items():
+            waiting[is_event] = [(n, id_) for n, id_ in waiting[is_event] if n > up_to]
     return {id_ for queue in waiting.values() for _, id_ in queue}
 
 
@@ -65,12 +68,12 @@ def retained(folder: pathlib.Path) -> set[Pair]:
     """
     timelines: dict[str, set[str]] = {}  # by reader, ids
     for record in _records(folder):
-        if record["op"] in ("put", "puts"):
-            for put in messages.puts_in(record):
-                for address in put.addresses:
+        if isinstance(record, Put):
+            for to, item in zip(record.entries(), record.items(), strict=True):
+                for address in addresses_in(to):
                     reader = address.partition("/")[2]
-                    timelines.setdefault(reader, set()).add(put.fields["id"])
-        elif record["op"] == "timeline":
-            reader = record["address"].partition("/")[2]
-            timelines[reader] = {json.loads(entry["body"])["id"] for entry in record["entries"]}
+                    timelines.setdefault(reader, set()).add(item.id)
+        elif isinstance(record, Timeline):
+            reader = record.address.partition("/")[2]
+            timelines[reader] = {json.loads(body)["id"] for body in record.bodies}
     return {(reader, id_) for reader, ids in timelines.items() for id_ in ids}

@@ -12,8 +12,9 @@ from barker.client.speaker import new_id, now_ms
 from barker.disk.journal import Journal
 from barker.laboratory.producer import SaidBark
 from barker.manifold.timelines import Entry, Timeline
-from barker.wire import bodies, messages, strictjson
+from barker.wire import bodies, messages, records, strictjson
 from barker.wire.bodies import Bark
+from barker.wire.ops import Item, Put
 from tests.chaos.crowd import Asked, Crowd
 from tests.chaos.journals import reports_damage, retained, unsettled
 from tests.chaos.judge import MAX_WAIT_S, Record, faults
@@ -203,10 +204,8 @@ class ExcuseTest(unittest.TestCase):
 
     def append(self, n: int, to: list[str], user: str, **kind: str) -> str:
         body = strictjson.dumps({"id": (id_ := new_id()), "user": user, "at": 1, **kind})
-        origin = messages.source(self.journal.epoch)
-        self.journal.append(
-            [messages.puts_line(n, [messages.addresses_json(to)], origin, [n], [body])]
-        )
+        item = Item(body, self.journal.epoch, n, user, id_, 1)
+        self.journal.append([messages.encode(Put.of(0, [" ".join(to)], [item]))])
         return id_
 
     def test_every_damage_of_a_journal_is_seen_in_a_log(self) -> None:
@@ -232,17 +231,17 @@ class ExcuseTest(unittest.TestCase):
     def test_an_outbox_loses_what_it_has_not_settled(self) -> None:
         self.begin()
         for n in (1, 2):
-            self.append(n, ["outbox/rdl"], "rdl", content="x")
-        waiting = self.append(3, ["outbox/rdl"], "rdl", content="x")
-        self.journal.append([messages.ack_line(2)])
+            self.append(n, ["bizlogic"], "rdl", content="x")
+        waiting = self.append(3, ["bizlogic"], "rdl", content="x")
+        self.journal.append([messages.encode(records.Settled("bizlogic", 2))])
         self.assertEqual(unsettled(self.journal.folder), {waiting})
 
     def test_events_are_settled_on_their_own(self) -> None:
         self.begin()
-        self.append(1, ["outbox/rdl"], "rdl", kind="join")
-        event = self.append(2, ["outbox/rdl"], "rdl", kind="join")
-        bark = self.append(1, ["outbox/rdl"], "rdl", content="x")
-        self.journal.append([messages.encode("ack", address="followers", seq=1)])
+        self.append(1, ["followers"], "rdl", kind="join")
+        event = self.append(2, ["followers"], "rdl", kind="join")
+        bark = self.append(1, ["bizlogic"], "rdl", content="x")
+        self.journal.append([messages.encode(records.Settled("followers", 1))])
         self.assertEqual(unsettled(self.journal.folder), {event, bark})
         self.begin(settled=1, settled_events=1)
         self.assertEqual(unsettled(self.journal.folder), {event})
@@ -260,14 +259,14 @@ class ExcuseTest(unittest.TestCase):
     def test_an_inbox_does_not_lose_what_it_has_handed_over_before(self) -> None:
         self.begin()
         id_ = self.append(1, ["inbox/ark3", "inbox/rhs"], "rdl", content="x")
-        self.journal.append([messages.encode("timeline", address="inbox/ark3", last=1, entries=[])])
+        self.journal.append([messages.encode(records.Timeline("inbox/ark3", 1))])
         self.assertEqual(retained(self.journal.folder), {("rhs", id_)})
         again = self.append(2, ["inbox/ark3"], "rdl", content="x")
         self.assertEqual(retained(self.journal.folder), {("rhs", id_), ("ark3", again)})
 
     def test_half_a_record_is_none(self) -> None:
         self.begin()
-        id_ = self.append(1, ["outbox/rdl"], "rdl", content="x")
+        id_ = self.append(1, ["bizlogic"], "rdl", content="x")
         path = next(self.journal.folder.glob("*.log"))
         with path.open("ab") as file:
             file.write(path.read_bytes()[-60:-9])

@@ -73,7 +73,7 @@ def odd_bark(user: str, number: int, at: int, step: int, style: int) -> Saying:
     return Saying(id_, user, body, step, odd=True)
 
 
-def put_lines(seq: int, puts: Sequence[sender.Put]) -> Iterator[bytes]:
+def put_lines(seq: int, puts: Sequence[sender.Queued]) -> Iterator[bytes]:
     """A client that does not know whether its bodies are good has a line for each."""
     if any(isinstance(put.job, Saying) and put.job.odd for put in puts):
         for number, put in enumerate(puts, seq):

@@ -20,8 +20,9 @@ from barker.inbox import Inbox
 from barker.outbox import Outbox
 from barker.process.service import Service
 from barker.routing.routes import CONSISTENT, ORDERED, Target
-from barker.wire import messages, protocol
+from barker.wire import protocol
 from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW
+from barker.wire.ops import Item
 from tests.simulation import client
 from tests.simulation.client import Saying
 from tests.simulation.disk import EPOCHS, Disk
@@ -221,7 +222,7 @@ class Simulation:
 
     def _client_says(self, saying: Saying) -> None:
         def say() -> None:
-            self.sender.track(f"outbox/{saying.user}", messages.unstamped(saying.body), saying)
+            self.sender.track(f"outbox/{saying.user}", Item(saying.body), saying)
             self.sender.pump()
 
         self.parties["client"].do(say)
@@ -398,7 +399,7 @@ class Simulation:
     def _connect(self, party: Party, dialer: SimDialer, target: Party, service: Service) -> None:
         here, there = End(party, dialer.conversation), End(target, service)
         here.other, there.other = there, here
-        here.peer, there.peer = {"name": target.name}, {"name": party.name}
+        here.name, there.name = target.name, party.name
         dialer.end = here
         for end in (there, here):
             end.party.ends.append(end)
@@ -548,5 +549,5 @@ class Simulation:
 
 
 def _bodies(delivery: Delivery) -> list[bytes]:
-    puts = [put for lane in delivery._lanes.values() for put in lane.window.head(10**6)]
-    return [put.body for put in (*puts, *delivery._homeless, *delivery._again)]
+    queued = [q for lane in delivery._lanes.values() for q in lane.window.head(10**6)]
+    return [q.item.body for q in (*queued, *delivery._homeless, *delivery._again)]

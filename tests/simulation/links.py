@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from barker.links.link import Conversation, Link
-from barker.wire import quick
 from barker.wire.messages import PING
 from barker.wire.protocol import BarkerError
+from barker.wire.strictjson import BETWEEN
 from tests.simulation.settings import BUSY_MESSAGES
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ class End:
     How a batch is handled, and what becomes of it after an exception, is `Link`'s own code.
     """
 
-    name = "simulated"
     count_puts, commit, ack = Link.count_puts, Link.commit, Link.ack
     _handle = Link._handle
     _hand_over = Link._hand_over
@@ -45,7 +44,8 @@ class End:
         self.party = party
         self.conversation = conversation
         self.other: End = self
-        self.peer: dict[str, Any] = {}
+        self.name = ""  # of the other side
+        self.peer: Any = None
         self.closed = False  # as our own side has it
         self.down = False  # link_down was called
         self.pipe: deque[bytes] = deque()  # on its way from here to the other end
@@ -63,9 +63,7 @@ class End:
 
     @property
     def busy(self) -> bool:
-        return (
-            sum(1 + line.count(quick.BETWEEN) for line in (*self.out, *self.pipe)) > BUSY_MESSAGES
-        )
+        return sum(1 + line.count(BETWEEN) for line in (*self.out, *self.pipe)) > BUSY_MESSAGES
 
     def call_before_close(self, work: Callable[[], object]) -> None:
         self._before_close = work

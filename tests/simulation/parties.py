@@ -1,6 +1,7 @@
 """Parties: one process each, a real node without its loop."""
 
 import argparse
+import json
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from barker.process.node import DirectoryTalk, Node
 from barker.process.service import Service
 from barker.routing.routes import Target
 from barker.wire import messages
+from barker.wire.ops import Instance, Item, Routes, Unregister
 from tests.simulation.disk import Killed, SimJournal
 from tests.simulation.links import End, SimDialer, Unforeseen
 from tests.simulation.settings import FOLLOWS, POISON
@@ -96,11 +98,12 @@ class Party:
         BizLogic.graph_came(logic, graph)
         of = logic.targets.of
 
-        def decided(author: str, content: str) -> tuple[str, ...]:
+        def decided(item: Item) -> tuple[str, ...]:
+            content = json.loads(item.body)["content"]
             if POISON in content:
                 raise Unforeseen(content)
-            addresses: tuple[str, ...] = of(author, content)
-            self.world.decided(author, content, addresses)
+            addresses: tuple[str, ...] = of(item)
+            self.world.decided(item.user, content, addresses)
             return addresses
 
         logic.targets.of = decided
@@ -110,10 +113,10 @@ class Party:
         return self.alive and not self.frozen
 
     def tell_directory(self, message: bytes) -> None:
-        fields = messages.decode(message)
-        assert fields["op"] == "unregister"
+        unregister = messages.decode(message)
+        assert isinstance(unregister, Unregister)
         if self.world.directory_is_there:
-            self.world.unregister(fields["address"], self.name)
+            self.world.unregister(unregister.address, self.name)
 
     @property
     def unregistered(self) -> list[tuple[str, str]]:
@@ -158,12 +161,8 @@ class Party:
 
     def hear_route(self) -> None:
         service, policy, targets = self.told.popleft()
-        message = {
-            "address": service,
-            "policy": policy,
-            "targets": [t._asdict() for t in targets],
-        }
-        self.talk.on_routes(None, message)  # type: ignore[arg-type]
+        routes = Routes(service, policy, [Instance(*target) for target in targets])
+        self.talk.on_routes(None, routes)  # type: ignore[arg-type]
 
     def fire(self) -> None:
         timers, self.timers = self.timers, []
@@ -192,7 +191,7 @@ class Party:
             kind = type(part).__name__
             ops = part.ops if isinstance(part, Conversation) else {}
             for op, handler in ops.items():
-                ops[op] = self.watched(f"{kind}.{op}", handler, spots)
+                ops[op] = self.watched(f"{kind}.{op.__name__.lower()}", handler, spots)
             for step in STEPS:
                 if callable(getattr(type(part), step, None)):
                     work = self.watched(f"{kind}.{step}", getattr(part, step), spots)

@@ -80,4 +80,4 @@ class ServicesTest(unittest.IsolatedAsyncioTestCase):
         secret = files.secret(self.fleet.state)
         async with await Wire.open(self.bizlogic.port, secret) as wire:
             wire.send({"op": "subscribe", "address": "inbox/ark3"})
-            await wire.expect("refuse", addresses=["inbox/ark3"])
+            await wire.expect("unreadable", address="inbox/ark3")

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 from barker.client import following
 from barker.client.speaker import now_ms
 from barker.client.tracked import Outcome, TrackedSender
-from barker.wire import bodies, messages
+from barker.wire import bodies
 from barker.wire.bodies import FOLLOW, Event
+from barker.wire.ops import Item
 from tests.tools.fleet import DEADLINE_S, SLOW, Fleet, Guest, Process, until
 
 
@@ -111,7 +112,7 @@ class CommandTest(unittest.IsolatedAsyncioTestCase):
             for i, whom in enumerate(("ark3", "rdl", "rhs", "toto", "lassie")):
                 body = bodies.encode_event(Event(FOLLOW, f"p{i}", "prompt", now_ms(), whom))
                 outcome = Outcome()
-                sender.track("outbox/prompt", messages.unstamped(body), outcome)
+                sender.track("outbox/prompt", Item(body), outcome)
                 sender.pump()
                 await until(lambda o=outcome: o.acked, "it is acked")  # type: ignore[misc]
                 begun = time.monotonic()

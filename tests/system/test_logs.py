@@ -16,6 +16,7 @@ from barker.disk import files
 from barker.links import greeting
 from barker.process import logs
 from barker.wire import messages, protocol
+from barker.wire.ops import Hello, Pong, Proof
 from tests.tools.fleet import DEADLINE_S
 from tests.unit.test_logs import fill
 
@@ -133,17 +134,14 @@ class ServiceTest(unittest.TestCase):
         """As a member: greet, and have a ping answered."""
         nonce = "0" * 32
         with self.connect(port) as member, member.makefile("rb") as lines:
-            hello = messages.encode(
-                "hello", v=protocol.VERSION, name="member", nonce=nonce, epoch=None
-            )
+            hello = messages.encode(Hello(protocol.VERSION, "member", nonce))
             member.sendall(hello + b"\n")
             answer = messages.decode(lines.readline())
-            self.assertEqual(answer["op"], "hello", answer)
-            theirs = answer["nonce"]
-            mac = greeting.mac(self.secret, greeting.OPENER, nonce, theirs)
-            member.sendall(messages.encode("proof", mac=mac) + b"\n" + messages.PING + b"\n")
-            answers = [messages.decode(lines.readline())["op"] for _ in range(2)]
-        self.assertEqual(answers, ["proof", "pong"])
+            assert isinstance(answer, Hello), answer
+            mac = greeting.mac(self.secret, greeting.OPENER, nonce, answer.nonce)
+            member.sendall(messages.encode(Proof(mac)) + b"\n" + messages.PING + b"\n")
+            answers = [type(messages.decode(lines.readline())) for _ in range(2)]
+        self.assertEqual(answers, [Proof, Pong])
 
     def check(self, *, full: bool) -> list[str]:
         """What comes out of the pipe once it is read, after very many strangers."""

@@ -18,9 +18,10 @@ import unittest
 from typing import Any
 
 from barker.disk import files
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.process.peers import Peers
-from barker.wire import messages
+from barker.wire import messages, strictjson
+from barker.wire.ops import Credit, Message, Subscribe, Subscribed
 from monitoring.monitor import Monitor, parser
 from monitoring.table import WIDTH
 from tests.system import test_launch
@@ -48,17 +49,15 @@ class Page(Peers):
 
     def link_up(self, link: Link) -> None:
         super().link_up(link)
-        link.send(
-            messages.encode("subscribe", address="monitor", epoch=self.epoch, after=self.serial)
-        )
+        link.send(messages.encode(Subscribe("monitor", self.epoch, self.serial)))
 
-    def on_subscribed(self, link: Link, message: Message) -> None:
-        self.epoch = message["epoch"]
+    def on_subscribed(self, link: Link, answer: Subscribed) -> None:
+        self.epoch, self.serial = answer.epoch, answer.serial
 
     def on_message(self, link: Link, message: Message) -> None:
-        self.serial = message["serial"]
-        self.frames.append(message["parsed"])
-        link.send(messages.encode("ack", address="monitor", serial=self.serial))
+        self.serial += len(message.bodies)
+        self.frames += map(strictjson.loads, message.bodies)
+        link.send(messages.encode(Credit("monitor", self.serial)))
 
     @property
     def rows(self) -> dict[str, dict[str, Any]]:

@@ -16,7 +16,8 @@ from barker.client.reader import REMEMBERED_IDS, Reader
 from barker.delivery.streams import DEFAULT_KEEP
 from barker.disk.journal import Journal
 from barker.disk.segments import record
-from barker.wire.messages import put_line, stamped
+from barker.wire.messages import encode
+from barker.wire.ops import Item, Put
 from tests.tools.fleet import SLOW, Fleet, Guest, Service, until
 from tests.tools.wireclient import Wire, bark, put, puts
 
@@ -162,7 +163,7 @@ class Processes(unittest.IsolatedAsyncioTestCase):
                 message = await reader.expect("message")
                 ids.append(int(message["body"]["id"]))
                 if len(ids) % 1000 == 0:
-                    ack = {"op": "ack", "address": "inbox/ark3", "serial": message["serial"]}
+                    ack = {"op": "credit", "address": "inbox/ark3", "serial": message["serial"]}
                     reader.send(ack)
             mine = [i for i in ids if i >= first]
             self.assertEqual(mine[: acked - first + 1], list(range(first, acked + 1)))
@@ -280,8 +281,8 @@ class Processes(unittest.IsolatedAsyncioTestCase):
         journal = Journal(folder)
         list(journal.recover())
         journal.begin(lambda: {"n": 0, "settled": 0})
-        end = stamped("0" * 16, 1, json.dumps(bark("ark3", "x")).encode())
-        journal.append([put_line(1, b'["outbox/ark3"]', end)] * 300_000)
+        item = Item(json.dumps(bark("ark3", "x")).encode(), "0" * 16, 1, "ark3", "x", 1000)
+        journal.append([encode(Put.of(0, ["bizlogic"], [item]))] * 300_000)
         journal.close()
         flags = ["--name", "mine", "--port", "0", "--verbose"]
         process = self.fleet.run("outbox", *flags)

@@ -5,16 +5,36 @@ end; a node keeps what is to be done later until the test lets the time pass. Me
 what a link counts are the real ones.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from barker.links.link import Link, Message
+from barker.links.link import Link
 from barker.routing.routes import RouteTable, Target
 from barker.wire import messages, protocol
-from barker.wire.messages import Arriving
+from barker.wire.fields import addresses_in
+from barker.wire.ops import Item, Put
+from tests.tools.wireclient import Message, Streams
 
 Work = Callable[[], None]
+
+
+class Sent(NamedTuple):
+    """One entry of a put that a link was sent."""
+
+    seq: int
+    addresses: Sequence[str]
+    item: Item
+
+    @property
+    def n(self) -> int:
+        return self.item.n
+
+
+def stamped(origin: str, n: int, body: bytes = b"{}", *, old: bool = False) -> Item:
+    """An item as a first manifold stamps it."""
+    return Item(body, origin, n, "ark3", f"id{n}", 1, old=old)
 
 
 class FakeLink:
@@ -26,14 +46,15 @@ class FakeLink:
     count_puts, commit, ack = Link.count_puts, Link.commit, Link.ack
 
     def __init__(self, name: str = "peer", room: float = math.inf) -> None:
-        self.peer = {"name": name}
+        self.name = name
         self.room = room
         self.closed = False
         self.received = self.committed = self.acked = 0
         self.pings = 0
         self.lines: list[bytes] = []
         self.sent: list[Message] = []
-        self.puts: list[Arriving] = []
+        self.puts: list[Sent] = []
+        self._streams = Streams()
         self.flushed = 0  # so many of the lines wait for nothing more
         self._taken = self._taken_puts = 0
 
@@ -47,9 +68,10 @@ class FakeLink:
         assert len(line) <= protocol.MAX_LINE_BYTES
         message = messages.decode(line)
         self.lines.append(line)
-        self.sent.append(message)
-        if message["op"] in ("put", "puts"):
-            self.puts += messages.puts_in(message)
+        self.sent += self._streams.one_by_one(json.loads(line, strict=False))
+        if isinstance(message, Put):
+            rows = enumerate(zip(message.entries(), message.items(), strict=True), message.seq)
+            self.puts += [Sent(seq, addresses_in(to), item) for seq, (to, item) in rows]
 
     def write(self, lines: Iterable[bytes]) -> None:
         for line in lines:
@@ -73,7 +95,7 @@ class FakeLink:
         new, self._taken = self.sent[self._taken :], len(self.sent)
         return new
 
-    def take_puts(self) -> list[Arriving]:
+    def take_puts(self) -> list[Sent]:
         """The puts that were sent since the last time."""
         new, self._taken_puts = self.puts[self._taken_puts :], len(self.puts)
         return new

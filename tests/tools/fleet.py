@@ -23,7 +23,8 @@ from barker.laboratory.audience import Audience
 from barker.laboratory.producer import Producer, SaidBark
 from barker.laboratory.verdict import Key, Verdict, judge
 from barker.process.node import Node
-from barker.wire import protocol
+from barker.wire import bodies, protocol
+from barker.wire.ops import Item
 from tests.tools.children import (
     DEADLINE_S,
     SCALE,
@@ -226,7 +227,8 @@ class People(Guest):
 
     def due(self, said: SaidBark) -> set[Key]:
         """A key for each reader that is to be shown this bark, if it is acked."""
-        targets = self._targets.of(said.bark.user, said.bark.content)
+        named = " ".join(bodies.mentions(said.bark.content))
+        targets = self._targets.of(Item(b"", user=said.bark.user, named=named))
         readers = {address.partition("/")[2] for address in targets}
         return {(reader, said.bark.id) for reader in readers.union(self.also.get(said.bark.id, ()))}
 

@@ -30,6 +30,7 @@ from barker.process.service import Service, service_parser
 from barker.websocket.frames import Opcode, encode_frame
 from barker.websocket.handshake import HEAD_END
 from barker.wire import protocol
+from barker.wire.bodies import mentions
 from tests.tools.fleet import DEADLINE_S
 
 # Faults that a test provokes are none of the runner's output; our own still are.
@@ -47,16 +48,27 @@ Message = dict[str, Any]
 AnyService = TypeVar("AnyService", bound=Service)
 
 
-def put(seq: int, to: Sequence[str], body: object, **stamp: object) -> Message:
-    """A `put` with `body` where it belongs: at the end."""
-    return {"op": "put", "seq": seq, "to": list(to), **stamp, "body": body}
+def put(seq: int, to: Sequence[str], body: object, **stamp: Any) -> Message:
+    """A `put` of one; `stamp` is `origin` and `n`, and perhaps `old`."""
+    if "n" in stamp:
+        stamp["n"] = [stamp["n"]]
+    return puts(seq, [to], [body], **stamp)
 
 
-def puts(
-    seq: int, to: Sequence[Sequence[str]], bodies: Sequence[object], **stamp: object
-) -> Message:
-    """A `puts`; `to` is a list for each of the bodies, or a single one for all."""
-    return {"op": "puts", "seq": seq, "to": list(map(list, to)), **stamp, "bodies": list(bodies)}
+def puts(seq: int, to: Sequence[Sequence[str]], bodies: Sequence[object], **stamp: Any) -> Message:
+    """A `put` of many; `to` has addresses for each of the bodies, or once for all.
+
+    With an `origin` in the stamp, the other columns are made of the bodies.
+    """
+    if "origin" in stamp:
+        barks: list[Any] = [body if type(body) is dict else {} for body in bodies]
+        stamp["users"] = [body.get("user", "nobody") for body in barks]
+        stamp["ids"] = [body.get("id", "none") for body in barks]
+        stamp["at"] = [body.get("at", 0) for body in barks]
+        named = [" ".join(mentions(body.get("content", ""))) for body in barks]
+        stamp |= {"named": named} if any(named) else {}
+    message = {"op": "put", "seq": seq, "to": list(map(" ".join, to)), **stamp}
+    return {**message, "bodies": list(bodies)}
 
 
 def bark(user: str, id_: str, content: str = "wuff", at: int = 1000) -> Message:
@@ -79,31 +91,64 @@ def register(address: str, name: str, port: int = 9, **more: object) -> Message:
     }
 
 
-def one_by_one(message: Message) -> Iterator[Message]:
-    """What is said in one line as it would be in many: a `put` each, a `message` each."""
-    if message["op"] == "puts":
-        bodies, to = message["bodies"], message["to"]
-        for i, body in enumerate(bodies):
-            stamp: Message = {k: message[k] for k in ("origin", "old") if k in message}
-            if "n" in message:
-                stamp["n"] = message["n"][i]
-            addresses = to[i] if len(to) == len(bodies) else to[0]
-            yield put(message["seq"] + i, addresses, body, **stamp)
-    elif message["op"] == "messages":
-        for to, body in zip(message["to"], message["bodies"], strict=True):
-            for address, serial in to.items():
-                place = {"address": address, "epoch": message["epoch"], "serial": serial}
-                late = {"late": message["late"]} if "late" in message else {}
-                yield {"op": "message", **place, **late, "body": body}
-    else:
-        yield message
+class Streams:
+    """What came over one link, taken apart: a `put` for each entry, and a `message` for each.
+
+    A `message` has the serial that its place in the stream makes.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[str, tuple[str | None, int]] = {}
+
+    def one_by_one(self, message: Message) -> Iterator[Message]:
+        op, address = message["op"], message.get("address", "")
+        if op == "put":
+            yield from _entries(message)
+        elif op == "message":
+            late, to, bodies = message.get("late", []), message["to"], message["bodies"]
+            for i, body in enumerate(bodies):
+                for one in to[i if len(to) == len(bodies) else 0].split(" "):
+                    place = self._place(one) if _is_piece(body) else self._next(one)
+                    yield {**place, **({"late": True} if i in late else {}), "body": body}
+        else:
+            if op == "subscribed":
+                self._places[address] = message["epoch"], message["serial"]
+            elif op == "gap" and address in self._places:
+                epoch, serial = self._places[address]
+                self._places[address] = epoch, serial + message["missed"]
+            yield message
+
+    def _place(self, address: str) -> Message:
+        epoch, serial = self._places.get(address, (None, 0))
+        return {"op": "message", "address": address, "epoch": epoch, "serial": serial}
+
+    def _next(self, address: str) -> Message:
+        epoch, serial = self._places.get(address, (None, 0))
+        self._places[address] = epoch, serial + 1
+        return self._place(address)
+
+
+def _is_piece(body: object) -> bool:
+    """Of a snapshot, all of which makes the place that was answered."""
+    return type(body) is dict and body.get("kind") == "graph"
+
+
+def _entries(message: Message) -> Iterator[Message]:
+    bodies, to = message["bodies"], message["to"]
+    for i, body in enumerate(bodies):
+        stamp: Message = {k: message[k] for k in ("origin", "old") if k in message}
+        if "n" in message:
+            stamp["n"] = message["n"][i]
+        addresses = to[i if len(to) == len(bodies) else 0].split(" ")
+        yield {"op": "put", "seq": message["seq"] + i, "to": addresses, **stamp, "body": body}
 
 
 def _json(message: Message) -> bytes:
-    if message["op"] not in ("puts", "messages") or type(message.get("bodies")) is not list:
+    if type(message.get("bodies")) is not list:
         return _compact(message)
     bodies = b",\t".join(map(_compact, message["bodies"]))
-    return b"%b%b]}" % (_compact({**message, "bodies": []})[:-2], bodies)
+    head = {name: value for name, value in message.items() if name != "bodies"}
+    return b'%b,"bodies":[%b]}' % (_compact(head)[:-1], bodies)
 
 
 def _compact(value: object) -> bytes:
@@ -120,6 +165,7 @@ class Wire:
         self._transport = writer.transport
         self.hello: Message = {}  # the other side's
         self._said: deque[Message] = deque()  # in one line with what was heard last
+        self._streams = Streams()
 
     @classmethod
     async def connect(
@@ -242,7 +288,7 @@ class Wire:
             message = await self.heard_line(deadline_s)
             if message is None:
                 return None
-            self._said.extend(one_by_one(message))
+            self._said.extend(self._streams.one_by_one(message))
         return self._said.popleft()
 
     async def expect(self, op: str, **fields: object) -> Message:

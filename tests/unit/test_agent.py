@@ -9,6 +9,7 @@ from typing import Any
 
 from barker.process import agent
 from barker.process.agent import Agent
+from barker.wire.ops import Subscribe
 from tests.tools.fakes import FakeLink, FakeNode
 
 
@@ -35,7 +36,7 @@ class AgentTest(unittest.TestCase):
         self.agent = Agent(self.service)
 
     def subscribe(self, link: FakeLink, name: str = "outbox-1") -> None:
-        self.agent.subscribe(link, {"address": f"agent/{name}"})  # type: ignore[arg-type]
+        self.agent.subscribe(link, Subscribe(f"agent/{name}"))  # type: ignore[arg-type]
 
     def test_nobody_watches_and_nothing_runs(self) -> None:
         self.assertEqual((self.service.timers, self.service.looked), ([], 0))

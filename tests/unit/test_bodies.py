@@ -6,7 +6,8 @@ from typing import Any
 
 from barker.wire import protocol, strictjson
 from barker.wire.bodies import Bark, encode_bark, mentions, parse_bark
-from barker.wire.messages import Load, addresses_json, put_line, source, unstamped
+from barker.wire.messages import encode
+from barker.wire.ops import Item, Put
 from barker.wire.protocol import BadMessage
 
 
@@ -52,11 +53,19 @@ class BarkTest(unittest.TestCase):
         with self.assertRaises(BadMessage):
             parse_bark(b"{")
 
+    def longest(self, body: bytes) -> bytes:
+        """The longest line that this body can be in, alone."""
+        to = " ".join([f"{'a' * 20}/{'b' * 64}"] * protocol.MAX_ADDRESSES)
+        most = protocol.MAX_COUNT
+        named = " ".join(["abc"] * 70)
+        item = Item(body, "f" * 64, most, "u" * 20, "i" * 64, most, named, old=True)
+        return encode(Put.of(most, [to], [item]))
+
     def test_the_largest_bark_that_is_taken_fits_a_line_at_every_hop(self) -> None:
         # Else the next hop closes the link, gets the same line again, and so on for ever.
         filled = protocol.MAX_LINE_BYTES - 200
         padded = strictjson.dumps({**self.GOOD, "more": "x" * filled})
-        first = put_line(1, strictjson.dumps(["outbox/ark3"]), unstamped(padded))
+        first = encode(Put.of(1, ["outbox/ark3"], [Item(padded)]))
         self.assertLessEqual(len(first), protocol.MAX_LINE_BYTES)
         largest = json.dumps({**self.GOOD, "content": "🐶" * 280}).encode()
         for body in (largest, padded):
@@ -66,20 +75,14 @@ class BarkTest(unittest.TestCase):
                 self.assertEqual(fault.code, protocol.TOO_LARGE)
                 self.assertIs(body, padded)
                 continue
-            to = addresses_json([f"{'a' * 20}/{'b' * 64}"] * protocol.MAX_ADDRESSES)
-            load = Load(source("f" * 64, old=True), protocol.MAX_COUNT, body)
-            self.assertLessEqual(
-                len(put_line(protocol.MAX_COUNT, to, load)), protocol.MAX_LINE_BYTES
-            )
+            self.assertLessEqual(len(self.longest(body)), protocol.MAX_LINE_BYTES)
 
     def test_a_body_of_the_limit_fits_a_line_at_every_hop_and_a_larger_one_is_refused(self) -> None:
         spare = protocol.MAX_BODY_BYTES - len(json.dumps({**self.GOOD, "more": ""}))
         largest, more = (json.dumps({**self.GOOD, "more": "x" * (spare + i)}) for i in (0, 1))
         self.assertEqual(len(largest), protocol.MAX_BODY_BYTES)
         parse_bark(largest.encode())
-        to = addresses_json([f"{'a' * 20}/{'b' * 64}"] * protocol.MAX_ADDRESSES)
-        load = Load(source("f" * 64, old=True), protocol.MAX_COUNT, largest.encode())
-        self.assertLessEqual(len(put_line(protocol.MAX_COUNT, to, load)), protocol.MAX_LINE_BYTES)
+        self.assertLessEqual(len(self.longest(largest.encode())), protocol.MAX_LINE_BYTES)
         with self.assertRaises(BadMessage) as caught:
             parse_bark(more.encode())
         self.assertEqual(caught.exception.code, protocol.TOO_LARGE)

@@ -7,7 +7,7 @@ from barker.bizlogic import BizLogic
 from barker.directory import Directory
 from barker.followers import Followers
 from barker.outbox import Outbox
-from barker.routing.routes import Route, target_from
+from barker.routing.routes import Route, Target
 from barker.wire import protocol
 from tests.tools.fleet import until
 from tests.tools.wireclient import Message, Wire, WireTest, register, serving
@@ -230,7 +230,7 @@ class ResolveTest(DirectoryTest):
         await second.before_pong()
         watcher = await self.watcher("inbox")
         routes = await watcher.expect("routes")
-        targets = [target_from(t) for t in routes["targets"]]
+        targets = [Target(t["name"], t["host"], t["port"], t["since"]) for t in routes["targets"]]
         owner = Route("consistent", targets).owner("ark3")
         assert owner
         self.assertNotEqual(owner.name, "a", "the test needs a user that moves")

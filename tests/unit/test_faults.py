@@ -19,6 +19,7 @@ from barker.process.faults import Ticker, contained
 from barker.process.service import Service
 from barker.suggestions import Suggestions
 from barker.wire import messages, protocol
+from barker.wire.ops import Routes, Subscribe
 from monitoring.monitor import Monitor
 from tests.tools.fakes import FakeLink, FakeNode
 from tests.tools.fleet import DEADLINE_S, until
@@ -121,7 +122,7 @@ class AgentTest(unittest.TestCase):
         self.subscribe(self.link)
 
     def subscribe(self, link: FakeLink) -> None:
-        self.agent.subscribe(link, {"address": "agent/outbox-1"})  # type: ignore[arg-type]
+        self.agent.subscribe(link, Subscribe("agent/outbox-1"))  # type: ignore[arg-type]
 
     def test_samples_go_on_after_one_that_could_not_be_taken(self) -> None:
         with (
@@ -200,7 +201,7 @@ class NodeTest(WireTest):
     async def pinged(self, link: Wire) -> None:
         """The next thing that it hears is a ping, and it answers."""
         async with asyncio.timeout(DEADLINE_S):
-            self.assertEqual(messages.decode((await link._receive())[:-1])["op"], "ping")
+            self.assertEqual((await link._receive())[:-1], messages.PING)
         link.send({"op": "pong"})
 
     async def test_a_fault_with_one_link_keeps_no_other_from_its_heartbeat(self) -> None:
@@ -209,7 +210,7 @@ class NodeTest(WireTest):
         ping = Link.ping
 
         def faulty(link: Link) -> None:
-            if link.peer["name"] == "b":
+            if link.name == "b":
                 raise ZeroDivisionError
             ping(link)
 
@@ -224,7 +225,7 @@ class NodeTest(WireTest):
                 await links[1].rest()
         self.assertIn("link with b", logs.output[0])
         self.assertIn("ZeroDivisionError", logs.output[0])
-        self.assertEqual({link.peer["name"] for link in self.directory.links}, {"a", "c"})
+        self.assertEqual({link.name for link in self.directory.links}, {"a", "c"})
 
     async def test_heartbeats_go_on_after_a_fault_of_the_ticker_itself(self) -> None:
         link = await self.open(self.port)
@@ -267,9 +268,9 @@ class NodeTest(WireTest):
         talk = node.DirectoryTalk(
             self.directory, {"inbox": [mock.Mock(side_effect=ZeroDivisionError), told]}
         )
-        message = {"address": "inbox", "targets": [], "policy": "consistent"}
+        routes = Routes("inbox", "consistent", [])
         with self.assertLogs("barker.process.faults", "ERROR"):
-            talk.on_routes(mock.Mock(), message)
+            talk.on_routes(mock.Mock(), routes)
         told.assert_called_once_with()
 
 

@@ -16,8 +16,9 @@ from barker.graph.feed import Feed
 from barker.graph.graph import Graph
 from barker.process.node import Node
 from barker.process.service import Service
-from barker.wire import bodies, protocol, strictjson
+from barker.wire import bodies, ops, protocol, strictjson
 from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW, Event
+from barker.wire.ops import Subscribed
 from tests.tools.fleet import Guest, until
 from tests.tools.wireclient import Message, Wire, WireTest, put, register, serving
 from tests.unit.test_graph import edges
@@ -84,7 +85,7 @@ class TakeTest(FollowersTest):
         service = await self.followers()
         outbox = await self.open(service.port, "outbox")
         bad = event(1, FOLLOW, "ann", "cid")
-        bad["body"]["whom"] = "ann"
+        bad["bodies"][0]["whom"] = "ann"
         outbox.send(bad, {**event(2, JOIN, "x"), "to": ["graph"]}, event(3, JOIN, "y"))
         await outbox.expect("refuse", seq=1, code=protocol.BAD_MESSAGE)
         await outbox.expect("refuse", seq=2, code=protocol.BAD_MESSAGE)
@@ -168,7 +169,7 @@ class ReadTest(FollowersTest):
         with mock.patch.object(type(link), "busy", True):
             await self.take(service, *(event(i, JOIN, f"u{i}") for i in range(1, 6)))
             self.assertIsNotNone(copying["graph"].pieces)
-        reader.send({"op": "ack", "address": "graph", "serial": first["serial"]})
+        reader.send({"op": "credit", "address": "graph", "serial": first["serial"]})
         await reader.expect("subscribed", serial=first["serial"] + 5)
         message = await reader.expect("message", serial=first["serial"] + 5)
         self.assertIn("u5", message["body"]["users"])
@@ -180,7 +181,7 @@ class ReadTest(FollowersTest):
         reader = await self.open(service.port, "reader")
         reader.send({"op": "subscribe", "address": "graph/ann"})
         self.assertEqual(await reader.before_pong(), [], "the copy has not acked its snapshot")
-        copy.send({"op": "ack", "address": "graph", "serial": first["serial"]})
+        copy.send({"op": "credit", "address": "graph", "serial": first["serial"]})
         message = await reader.expect("message", address="graph/ann")
         self.assertEqual(
             message["body"],
@@ -197,7 +198,7 @@ class ReadTest(FollowersTest):
         await self.take(service, event(1, FOLLOW, "bob", "ann"), event(2, JOIN, "dora"))
         change = await copy.expect("message", serial=first["serial"] + 1)
         self.assertEqual(await reader.before_pong(), [])
-        copy.send({"op": "ack", "address": "graph", "serial": change["serial"]})
+        copy.send({"op": "credit", "address": "graph", "serial": change["serial"]})
         message = await reader.expect("message", address="graph/ann")
         self.assertEqual(message["body"]["followers"], ["cid", "bob"])
         # And nobody waits for a copy that has gone.
@@ -235,12 +236,12 @@ class ReadTest(FollowersTest):
             ("graph/Ann", protocol.BAD_MESSAGE),
         ):
             reader.send({"op": "subscribe", "address": address})
-            await reader.expect("refuse", code=code, addresses=[address])
+            await reader.expect("unreadable", code=code, address=address)
         for user in ("ann", "bob", "ann"):
             reader.send({"op": "subscribe", "address": f"graph/{user}"})
             await reader.expect("message", address=f"graph/{user}")
         reader.send({"op": "subscribe", "address": "graph/cid"})
-        await reader.expect("refuse", code=protocol.TOO_MANY)
+        await reader.expect("unreadable", code=protocol.TOO_MANY)
 
 
 class JournalTest(FollowersTest):
@@ -369,10 +370,10 @@ class TwoTest(FollowersTest):
         known: list[int] = []
         tell = self.directory._register
 
-        def note(link: object, message: Message) -> None:
-            if message["address"] == "followers":
+        def note(link: object, register: ops.Register) -> None:
+            if register.address == "followers":
                 known.append(second.graph.edges)
-            tell(link, message)  # type: ignore[arg-type]
+            tell(link, register)  # type: ignore[arg-type]
 
         with mock.patch.object(self.directory, "_register", note):
             second = await self.followers("--name", "f2")
@@ -411,7 +412,7 @@ class TwoTest(FollowersTest):
             first.announce()
             await until(lambda: len(services["replica"]) == 2, "it is there again")
             self.assertEqual(list(services["followers"]), ["f2"])  # whom it has not heard yet
-        for link in [x for x in second.links if x.peer["name"] == "f1"]:
+        for link in [x for x in second.links if x.name == "f1"]:
             link.abort()
         await self.registered(2)
         self.assertIn("dora", first.graph)
@@ -510,13 +511,12 @@ class FeedTest(FollowersTest):
         held = reader.held
         place = reader._place
         link = next(iter(reader.peers.values()))
-        reader.on_subscribed(
-            link, {"address": "graph", "epoch": "cd" * 8, "serial": 7, "last": 7, "history": 0}
-        )
+        reader.on_subscribed(link, Subscribed("graph", "cd" * 8, 7, 7, 0))
         piece = {"kind": "graph", "more": True, "users": {"zoe": {}}}
-        reader.on_message(link, {"serial": 0, "parsed": piece, "epoch": "cd" * 8})
+        reader.on_message(link, ops.Message(["graph"], [strictjson.dumps(piece)]))
         self.assertIs(reader.held, held)
         self.assertFalse(place.caught_up)
-        reader.on_message(link, {"serial": 7, "parsed": {**piece, "more": False}})
+        last = strictjson.dumps({**piece, "more": False})
+        reader.on_message(link, ops.Message(["graph"], [last]))
         self.assertEqual(list(reader.held.names), ["zoe"])
         self.assertTrue(place.caught_up)

@@ -6,9 +6,8 @@ has to be as it was: the services live, links that were there before still answe
 logged as a fault of ours, and no connection, task or file is left.
 
 What is said comes from seeded dice, so that a failure can be had again: BARKER_FUZZ_SEED is the
-seed, and with BARKER_SLOW=1 there are forty times as many rounds. Ops and fields are those of
-`wire.OPS`, and values for them are chosen by the checks of that table: what is new there is covered
-here by being there.
+seed, and with BARKER_SLOW=1 there are forty times as many rounds. Messages are made from the types
+of the wire (`tests.tools.generator`).
 """
 
 import asyncio
@@ -23,15 +22,18 @@ import socket
 import struct
 import unittest
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from barker.disk import files
 from barker.inbox import Inbox
 from barker.links import connecting, greeting, link
 from barker.process.service import Service
 from barker.wire import messages, protocol, strictjson
+from barker.wire.fields import is_raw
+from barker.wire.ops import OPS, Ping, Put
 from tests.tools import wireclient
 from tests.tools.fleet import DEADLINE_S, SLOW, until
+from tests.tools.generator import bad, line, message
 from tests.tools.wireclient import (
     NONCE,
     WRONG_SECRET,
@@ -73,95 +75,8 @@ def _subclasses(kind: type[Service]) -> Iterator[type[Service]]:
 
 
 # --- what there is to say -------------------------------------------------------------------------
-ADDRESSES = [
-    *("inbox/ark3", "outbox/ark3", "bizlogic", "inbox", "inbox/nobody", "x/y", "agent/x"),
-    *("followers", "graph", "graph/ark3"),
-]
-BODIES: tuple[Any, ...] = (
-    None,
-    1,
-    "x",
-    [],
-    {},
-    {"kind": "follow", "id": "1", "user": "ark3", "at": 1, "whom": "rdl"},
-    {"kind": "join", "id": "2", "user": [], "at": 1},
-    {"kind": "graph", "more": False, "users": {"ark3": {"rdl": 1}, "rdl": []}},
-    {"id": 1},
-    {"user": [], "id": {}},
-    {"user": "ark3", "id": "1", "at": -(10**300)},
-    {"user": "ark3", "id": "1", "at": 1e300, "content": 5},
-    {"user": "ark3", "id": "1", "kind": "follow", "whom": "nobody"},
-    bark("ark3", "1"),
-    bark("nobody", "1"),
-    bark("ark3", ""),
-    bark("ark3", "2", "x" * 281),
-    bark("ark3", "3", "\ud83d half"),
-    bark("ark3", "4", "@ark3 @" + "a" * 30 + " \u0000\u2028"),
-)
-# Values for any field; its check says which of them are good.
-POOL: tuple[Any, ...] = (
-    *(
-        None,
-        True,
-        False,
-        -1,
-        0,
-        1,
-        2,
-        5000,
-        65535,
-        65536,
-        protocol.MAX_COUNT,
-        protocol.MAX_COUNT + 1,
-    ),
-    *(1.5, -0.0, 1e300, 10**400, "", "\x00", "\ud800", "a/b/c", "x" * 1000, "é", "because"),
-    *("ab" * 8, "cd" * 32, "AB" * 8, "ab" * 33, "x", "inbox-1", "127.0.0.1", "nowhere.invalid"),
-    *("consistent", "ordered", "full", "moved", "what", *ADDRESSES),
-    *([], [1], ["x/y"], ["x/y", "x/y"], ["a"] * 1001, ADDRESSES, [[]], [{}], {}, {"a": 1}),
-    *([1, 2], [1, -1], [["x/y"]], [["inbox/ark3"], ["outbox/ark3", "x/y"]], [["x/y", "x/y"]]),
-    *([{"inbox/ark3": 1}], [{"inbox/ark3": 1}, {"x/y": 2}], [{"inbox/ark3": None}], [{"a/b/c": 1}]),
-    *([{"x/" + "y" * 90: 1}], [["x/" + "y" * 90]], ["x/" + "y" * 90]),
-    [{"name": "x", "host": "127.0.0.1", "port": 1, "since": 1}],
-    [{"name": "x", "host": "127.0.0.1", "port": 1, "since": 1, "kind": []}] * 2,
-)
-
-
-def value(field: protocol.Field, dice: random.Random, *, good: bool) -> Any:
-    """One that the table allows for a field, or one that it does not."""
-    if field.check is protocol.is_raw:  # anything is a body
-        return dice.choice(BODIES)
-    if field.check is protocol.is_raws:  # checked as bytes, said as values
-        flat = [body for body in BODIES if type(body) is dict and body.get("user") != []]
-        bad: list[Any] = [
-            None,
-            [],
-            [1],
-            {},
-            "x",
-            [[]],
-            [{"a": {}}],
-            [{}, None],
-            [flat[-1], {"a": [1]}],
-        ]
-        return dice.choices(flat, k=dice.randint(1, 3)) if good else dice.choice(bad)
-    return dice.choice([v for v in POOL if bool(field.check(v)) is good])
-
-
-def message(op: str, dice: random.Random) -> Message:
-    """One of that op, as the table allows."""
-    chosen = {"op": op}
-    for field in protocol.OPS[op]:
-        if field.required or dice.random() < 0.7:
-            chosen[field.name] = value(field, dice, good=True)
-    return chosen
-
-
-def line(said: Message) -> bytes:
-    return json.dumps(said, separators=(",", ":")).encode()
-
-
 def any_line(dice: random.Random) -> bytes:
-    return line(message(dice.choice([*protocol.OPS, "put", "subscribe"]), dice))
+    return line(message(dice.choice([*OPS, "put", "subscribe"]), dice))
 
 
 def mutated(data: bytes, dice: random.Random) -> bytes:
@@ -188,7 +103,17 @@ def mutated(data: bytes, dice: random.Random) -> bytes:
 
 TOKENS = (
     *(b"\n", b"\r\n", b"\x00", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b'"', b"{", b"}", b"["),
-    *(b',"body":', b'"op":', b'"op":"put",', b"NaN", b"-Infinity", b"1e999", b"9" * 5000, b"\\u"),
+    *(
+        b',"bodies":[',
+        b",\t",
+        b'"op":',
+        b'"op":"put",',
+        b"NaN",
+        b"-Infinity",
+        b"1e999",
+        b"9" * 5000,
+        b"\\u",
+    ),
     *(b"\\ud800", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", b"[" * 3000, b'{"a":' * 3000),
 )
 # Things that parsers are known to trip over, as values, written by hand.
@@ -203,16 +128,13 @@ NASTY_VALUES = (
 
 def nasty_lines() -> Iterator[bytes]:
     """Every nasty value in every field of every op, as a key, and twice under one key."""
-    for op, fields in protocol.OPS.items():
-        for field in (*fields, protocol.Field("more", lambda _: True, False)):
+    dice = random.Random(1)
+    for op, spec in OPS.items():
+        for name in (*(field.name for field in spec.fields), "more"):
             for nasty in NASTY_VALUES:
-                rest = {
-                    f.name: next(v for v in POOL if f.check(v))
-                    for f in fields
-                    if f is not field and f.check not in (protocol.is_raw, protocol.is_raws)
-                }
-                head = line({"op": op, **rest})[:-1]
-                yield b'%b,"%b":%b}' % (head, field.name.encode(), nasty)
+                said = message(op, dice)
+                said.pop(name, None)
+                yield b'%b,"%b":%b}' % (line(said)[:-1], name.encode(), nasty)
     for nasty in NASTY_VALUES:
         yield nasty
         yield b'{"op":"ping",%b:1}' % nasty
@@ -456,9 +378,7 @@ class MessageTest(FuzzTest):
         dice = self.dice
 
         def say(connection: Wire) -> list[bytes]:
-            ops = [
-                dice.choice([*protocol.OPS, "put", "subscribe"]) for _ in range(dice.randint(1, 8))
-            ]
+            ops = dice.choices([*OPS, "put", "subscribe"], k=dice.randint(1, 8))
             return [connection.pack([message(op, dice) for op in ops])]
 
         await self.attack_all(say, 3)
@@ -468,7 +388,10 @@ class MessageTest(FuzzTest):
         dice = self.dice
 
         def say(connection: Wire) -> list[bytes]:
-            puts = [{**message("put", dice), "seq": i} for i in range(1, 30)]
+            puts, seq = [], 1
+            for _ in range(30):
+                puts.append({**message("put", dice), "seq": seq})
+                seq += len(puts[-1]["bodies"])
             return [connection.pack(puts)]
 
         await self.attack_all(say, 2, stages=("trusted",))
@@ -476,14 +399,14 @@ class MessageTest(FuzzTest):
     async def test_a_wrong_value_in_any_field_of_any_op_is_one_error(self) -> None:
         dice = self.dice
         cases: list[Message] = []
-        for op, fields in protocol.OPS.items():
-            for field in fields:
-                good = {f.name: value(f, dice, good=True) for f in fields}
-                if field.check is not protocol.is_raw:
-                    bad = (value(field, dice, good=False) for _ in range(2))
-                    cases.extend({"op": op, **good, field.name: each} for each in bad)
+        for op, spec in OPS.items():
+            for field in spec.fields:
+                if field.check is not is_raw:
+                    cases += ({**message(op, dice), field.name: bad(field, dice)} for _ in range(2))
                 if field.required:
-                    cases.append({"op": op, **{k: v for k, v in good.items() if k != field.name}})
+                    said = message(op, dice)
+                    del said[field.name]
+                    cases.append(said)
         for i, case in enumerate(cases):
             framing = (Wire, WebSocketWire)[i % 2]
             async with contextlib.AsyncExitStack() as stack:
@@ -528,8 +451,8 @@ class MessageTest(FuzzTest):
         dice = self.dice
         async with self.attacking():
             for framing in (Wire, WebSocketWire):
-                for op in [*protocol.OPS, "what"]:
-                    said = message(op, dice) if op in protocol.OPS else {"op": op}
+                for op in [*OPS, "what"]:
+                    said = message(op, dice) if op in OPS else {"op": op}
                     for stage in ("stranger", "greeted"):
                         if op == "hello" and stage == "stranger":
                             said = {
@@ -583,17 +506,17 @@ class MessageTest(FuzzTest):
         """ECMA-262, 25.5.1: so do all our parsers, whichever way a line takes through them."""
         twice = (
             b'{"op":"moved","op":"ping"}',
-            b'{"op":"put","seq":7,"to":["a/b"],"to":["c/d"],"seq":1,"body":{"a":1,"a":2}}',
-            b'{"op":"put","body":1,"seq":1,"to":["c/d"],"body":{"a":1,"a":2}}',
-            b'{"body":1,"op":"put","seq":1,"to":["c/d"],"body":{"a":1,"a":2}}',
-            b'{"op":"put","seq":1,"to":["c/d"],"bod\\u0079":1,"body":{"a":1,"a":2}}',
+            b'{"op":"put","seq":7,"to":["a/b"],"to":["c/d"],"seq":1,"bodies":[{"a":1,"a":2}]}',
+            b'{"op":"put","bodies":1,"seq":1,"to":["c/d"],"bodies":[{"a":1,"a":2}]}',
+            b'{"bodies":1,"op":"put","seq":1,"to":["c/d"],"bodies":[{"a":1,"a":2}]}',
+            b'{"op":"put","seq":1,"to":["c/d"],"bodie\\u0073":1,"bodies":[{"a":1,"a":2}]}',
         )
-        self.assertEqual(messages.decode(twice[0])["op"], "ping")
+        self.assertEqual(messages.decode(twice[0]), Ping())
         for data in twice[1:]:
-            decoded = messages.decode(data)
-            self.assertEqual((decoded["seq"], decoded["to"]), (1, ["c/d"]), data)
-            self.assertEqual(decoded["parsed"], {"a": 2}, data)
-            self.assertEqual(strictjson.loads(decoded["body"]), {"a": 2}, data)
+            put_ = messages.decode(data)
+            assert isinstance(put_, Put)
+            self.assertEqual((put_.seq, put_.to), (1, ["c/d"]), data)
+            self.assertEqual(list(map(strictjson.loads, put_.bodies)), [{"a": 2}], data)
 
 
 class TimeTest(FuzzTest):

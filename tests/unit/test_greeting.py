@@ -6,6 +6,7 @@ import unittest
 
 from barker.links import greeting
 from barker.wire.messages import decode, encode
+from barker.wire.ops import Proof
 
 
 class ProofTest(unittest.TestCase):
@@ -17,7 +18,7 @@ class ProofTest(unittest.TestCase):
             mac = hmac.new(self.SECRET, text, hashlib.sha256).hexdigest()
             self.assertEqual(greeting.mac(self.SECRET, role, self.A, self.B), mac)
             self.assertTrue(greeting.holds(mac, self.SECRET, role, self.A, self.B))
-            self.assertEqual(decode(encode("proof", mac=mac))["mac"], mac)
+            self.assertEqual(decode(encode(Proof(mac))), Proof(mac))
 
     def test_a_known_vector(self) -> None:
         self.assertEqual(

@@ -8,6 +8,7 @@ from unittest import mock
 from barker.delivery import sender
 from barker.outbox import Outbox
 from barker.wire import messages
+from barker.wire.ops import Put
 from tests.tools.fleet import until
 from tests.tools.wireclient import bark, put, serving
 from tests.unit.test_inbox import ORIGIN, InboxTest
@@ -45,11 +46,11 @@ class BatchTest(OutboxTest):
     def kept(self, outbox: Outbox) -> list[str]:
         folder = self.folder / "journal" / outbox.name
         return [
-            fields["id"]
+            item.id
             for path in sorted(folder.glob("*.log"))
             for line in path.read_bytes().splitlines()
-            if b'"op":"put' in line
-            for *_, fields in messages.puts_in(messages.decode(line[9:]))
+            if isinstance(record := messages.decode_record(line[9:]), Put)
+            for item in record.items()
         ]
 
     def running(self, *argv: str) -> AbstractAsyncContextManager[Outbox]:

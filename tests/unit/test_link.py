@@ -16,13 +16,13 @@ from barker.links.link import MAX_WAITING_BYTES, READ_BYTES, Conversation, Link
 from barker.process.service import Service
 from barker.websocket import frames, handshake
 from barker.wire import protocol
-from barker.wire.messages import PING, ack_line, encode
+from barker.wire.messages import PING, encode
+from barker.wire.ops import Ack, Error, Hello, Put
 from tests.tools.fleet import DEADLINE_S, until
 from tests.tools.wireclient import (
     NONCE,
     WRONG_SECRET,
     Acceptor,
-    Message,
     WebSocketWire,
     Wire,
     WireTest,
@@ -48,15 +48,15 @@ class Sink(Service):
     def link_up(self, link: Link) -> None:
         self.ups.append(link)
 
-    def on_put(self, link: Link, message: Message) -> None:
-        self.taken.append(message["seq"])
-        link.received = message["seq"]
+    def on_put(self, link: Link, put: Put) -> None:
+        self.taken.append(put.seq)
+        link.received = put.seq
 
     def batch_end(self, link: Link) -> None:
         self.batches.append(len(self.taken))
         if link.acked != link.received:
             link.acked = link.received
-            link.send(ack_line(link.received))
+            link.send(encode(Ack(link.received)))
 
     def link_down(self, link: Link) -> None:
         self.downs.append(link)
@@ -112,14 +112,14 @@ class ArrivalTest(LinkTest):
         count = 3 * READ_BYTES // 10
         sent = b"".join(b'{"op":"ack","seq":%d}\n' % i for i in range(1, count + 1))
         ours = await accepted.get()
-        ours.peer = {"name": "opener"}
+        ours.peer = Hello(1, "opener", "ab" * 8)
         writer.write(sent)
         await until(lambda: len(ours._reader._buffer) > READ_BYTES, "much has come")  # type: ignore[attr-defined]
         heard: list[int] = []
 
         class Hearing(Conversation):
-            def on_ack(self, link: Link, message: Message) -> None:
-                heard.append(message["seq"])
+            def on_ack(self, link: Link, ack: Ack) -> None:
+                heard.append(ack.seq)
 
         run = asyncio.create_task(ours.run(Hearing()))
         await until(lambda: len(heard) == count, "all of it was handled")
@@ -149,9 +149,10 @@ class HandshakeTest(LinkTest):
         mine = await open_link("127.0.0.1", self.port, me, expect=self.sink.name, timeout_s=5)
         self.addCleanup(mine.abort)
         await until(lambda: self.sink.ups, "the link is up at the other side")
-        self.assertEqual(mine.peer["name"], self.sink.name)
-        self.assertEqual(self.sink.ups[0].peer["name"], "opener")
-        self.assertEqual(self.sink.ups[0].peer["epoch"], "ab" * 8)
+        self.assertEqual(mine.name, self.sink.name)
+        self.assertEqual(self.sink.ups[0].name, "opener")
+        peer = self.sink.ups[0].peer
+        self.assertEqual(peer and peer.epoch, "ab" * 8)
 
     async def test_an_acceptor_says_nothing_to_strangers_but_hello(self) -> None:
         connection = await self.connect()
@@ -363,7 +364,7 @@ class ConversationTest(LinkTest):
         bystander = await self.open(self.port)
         victim = await self.open(self.port)
         with (
-            mock.patch.dict(self.sink.ops, ack=mock.Mock(side_effect=KeyError("ours"))),
+            mock.patch.dict(self.sink.ops, {Ack: mock.Mock(side_effect=KeyError("ours"))}),
             self.assertLogs("barker.process.service", "ERROR"),
         ):
             victim.send({"op": "ack", "seq": 1})
@@ -427,7 +428,7 @@ class HeartbeatTest(LinkTest):
         while self.sink.now() < begun + 1.3 * HEARTBEAT_S:
             seq += 1
             connection.send(put(seq, ["a/b"], {}))
-            self.assertEqual(await connection._receive(), ack_line(seq) + b"\n")
+            self.assertEqual(await connection._receive(), encode(Ack(seq)) + b"\n")
             await asyncio.sleep(HEARTBEAT_S / 10)
 
 
@@ -471,7 +472,7 @@ class PressureTest(LinkTest):
         connection.stop_reading()
         busy = self.sink.ups[-1]
         while not busy.busy:
-            busy.send(encode("error", code="many", reason="x" * 400))
+            busy.send(encode(Error("many", "x" * 400)))
             busy.flush()
         return busy
 
@@ -503,7 +504,7 @@ class PressureTest(LinkTest):
         connection = await self.open(self.port)
         await until(lambda: self.sink.ups, "the link is up")
         (up,) = self.sink.ups
-        lines = [encode("error", code="word", reason=str(i)) for i in range(4)]
+        lines = [encode(Error("word", str(i))) for i in range(4)]
         up.send(lines[0])
         up.write(lines[1:3])
         self.assertEqual(up._out, [])
@@ -525,7 +526,7 @@ class PressureTest(LinkTest):
             await connection.greet(self.secret)
             await until(lambda: self.sink.ups, "the link is up")
             connection.stop_reading()
-            line = encode("error", code="many", reason="x" * 400)
+            line = encode(Error("many", "x" * 400))
             for _ in range(5000):  # 2 MB
                 self.sink.ups[0].send(line)
             self.sink.ups[0].close(protocol.BarkerError("last", "words"))

@@ -9,6 +9,8 @@ from barker.client import reader
 from barker.client.reader import REMEMBERED_OWNERS, Reader
 from barker.process import peers
 from barker.routing.routes import CONSISTENT, Target
+from barker.wire import strictjson
+from barker.wire.ops import Gap, Message, Subscribed
 from tests.tools.fakes import FakeDialer, FakeLink, FakeNode
 
 
@@ -47,23 +49,22 @@ class ReaderTest(unittest.TestCase):
         """That owner's timeline is `ids`, each said at its place in the alphabet."""
         address, ids = "inbox/ark3", list(ids)
         last = first - 1 + len(ids)
-        answer = {"address": address, "epoch": epoch * 16, "serial": first - 1, "last": last}
-        answer |= {"history": 10_000, **more}
+        answer = Subscribed(address, epoch * 16, first - 1, last, 10_000, **more)
         self.reader.on_subscribed(link, answer)  # type: ignore[arg-type]
-        for serial, id_ in enumerate(ids, start=first):
-            body = {"id": id_, "user": "rdl", "at": ord(id_[0])}
-            message = {"address": address, "epoch": epoch * 16, "serial": serial, "parsed": body}
-            self.reader.on_message(link, message)  # type: ignore[arg-type]
+        for id_ in ids:
+            self.message(link, id_, ord(id_[0]))
+
+    def message(self, link: FakeLink, id_: str, at: int) -> None:
+        body = strictjson.dumps({"id": id_, "user": "rdl", "at": at})
+        self.reader.on_message(link, Message(["inbox/ark3"], [body]))  # type: ignore[arg-type]
 
     def test_it_says_once_that_it_has_shown_what_was_there(self) -> None:
-        one, address = self.owner("one"), "inbox/ark3"
-        answer = {"address": address, "epoch": "1" * 16, "serial": 0, "last": 2, "history": 9}
+        one = self.owner("one")
+        answer = Subscribed("inbox/ark3", "1" * 16, 0, 2, 9)
         self.reader.on_subscribed(one, answer)  # type: ignore[arg-type]
         for serial, id_ in enumerate("ab", start=1):
             self.assertEqual((self.shown, self.caught_up), ([], 0))
-            body = {"id": id_, "user": "rdl", "at": serial}
-            message = {"address": address, "epoch": "1" * 16, "serial": serial, "parsed": body}
-            self.reader.on_message(one, message)  # type: ignore[arg-type]
+            self.message(one, id_, serial)
         self.assertEqual((self.shown, self.caught_up), ([("a", False), ("b", False)], 1))
         self.sends(self.owner("two"), "2", "abc")
         self.assertEqual((len(self.shown), self.caught_up), (3, 1))
@@ -74,8 +75,8 @@ class ReaderTest(unittest.TestCase):
 
         one = self.owner("one")
         self.assertEqual(state(), (False, ""))
-        answer = {"address": "inbox/ark3", "epoch": "1" * 16, "serial": 0, "last": 1}
-        self.reader.on_subscribed(one, {**answer, "history": 9})  # type: ignore[arg-type]
+        answer = Subscribed("inbox/ark3", "1" * 16, 0, 1, 9)
+        self.reader.on_subscribed(one, answer)  # type: ignore[arg-type]
         self.assertEqual(state(), (False, "one"))
         self.sends(one, "1", "a")
         self.assertEqual(state(), (True, "one"))
@@ -86,8 +87,8 @@ class ReaderTest(unittest.TestCase):
 
     def test_an_owner_that_dies_amid_the_past_is_no_end_of_it(self) -> None:
         one = self.owner("one")
-        answer = {"address": "inbox/ark3", "epoch": "1" * 16, "serial": 0, "last": 2}
-        self.reader.on_subscribed(one, {**answer, "history": 9})  # type: ignore[arg-type]
+        answer = Subscribed("inbox/ark3", "1" * 16, 0, 2, 9)
+        self.reader.on_subscribed(one, answer)  # type: ignore[arg-type]
         self.assertEqual(self.caught_up, 0)
         self.sends(self.owner("two"), "2", "")
         self.assertEqual((self.shown, self.caught_up), ([], 1))
@@ -100,6 +101,38 @@ class ReaderTest(unittest.TestCase):
         self.sends(self.owner("two"), "2", "g", first=4)
         due = [("a", False), ("b", False), ("d", False), ("e", False), ("f", False)]
         self.assertEqual(self.shown, [*due, ("c", True), ("g", False)])
+
+    def test_a_history_is_in_the_order_of_the_stream_whatever_its_clocks_say(self) -> None:
+        """A bark of the far future would hide all that is newer."""
+        one = self.owner("one")
+        answer = Subscribed("inbox/ark3", "1" * 16, 0, 40, 30)
+        self.reader.on_subscribed(one, answer)  # type: ignore[arg-type]
+        for n in range(40):
+            self.message(one, f"b{n}", 2**53 - 1 if n == 5 else n)
+        self.assertEqual([id_ for id_, _ in self.shown], [f"b{n}" for n in range(10, 40)])
+
+    def test_each_entry_is_one_serial_more_and_a_gap_is_so_many(self) -> None:
+        self.sends(self.owner("one"), "1", "ab", first=7)
+        (place,) = self.reader._places.values()
+        assert place.asked
+        self.reader.on_gap(place.asked, Gap("inbox/ark3", 5))
+        self.message(place.asked, "c", 3)  # type: ignore[arg-type]
+        self.assertEqual(place.serial, 14)
+
+    def test_a_body_that_can_t_be_read_is_passed_over(self) -> None:
+        self.sends(self.owner("one"), "1", "a")
+        (place,) = self.reader._places.values()
+        assert place.asked
+        bad = [
+            b'{"a":}',
+            b"1",
+            b'{"id":"x"}',
+            b'{"id":"b","user":"rdl","at":2}',
+            b'{"a":1},{"b":2}',
+        ]
+        self.reader.on_message(place.asked, Message(["inbox/ark3"], bad))
+        self.assertEqual([id_ for id_, _ in self.shown], ["a", "b"])
+        self.assertEqual(place.serial, 6)
 
     def assertShownOnce(self, count: int) -> None:
         shown = [id_ for id_, _ in self.shown]

@@ -1,6 +1,5 @@
 """Readers: each of a link's subscriptions gets its own, in order, and a body goes once."""
 
-import itertools
 import math
 import random
 import unittest
@@ -10,12 +9,12 @@ from barker.delivery.streams import Cursor
 from barker.manifold.readers import HANDFUL, Parcel, Readers, Subscription
 from barker.manifold.timelines import Entry, Timeline
 from barker.wire import messages, protocol, strictjson
+from barker.wire.ops import Message, Moved
 from tests.tools.fakes import FakeLink
-from tests.tools.wireclient import one_by_one
 
 EPOCH = "0123456789abcdef"
 LARGE = strictjson.dumps({"a": "x" * (protocol.MAX_BODY_BYTES - 8)})
-Got = tuple[str, int, bytes, bool]  # address, serial, body, whether it is late
+Got = tuple[str, bytes, bool]  # address, body, whether it is late
 
 
 class OpenLink(FakeLink):
@@ -26,109 +25,91 @@ class OpenLink(FakeLink):
 class ParcelTest(unittest.TestCase):
     def setUp(self) -> None:
         self.link = OpenLink()
-        self.parcel = Parcel(self.link, EPOCH)  # type: ignore[arg-type]
-
-    def subscription(self, address: str) -> Subscription:
-        timeline = Timeline(address, 800)
-        return Subscription(self.parcel, timeline, Cursor(0, 10))
+        self.parcel = Parcel(self.link)  # type: ignore[arg-type]
 
     def entry(self, body: bytes = b"{}", late: bool = False) -> Entry:
         return Entry(body, EPOCH, 1, late, old=False)
 
     def got(self) -> list[Got]:
-        """What was sent since the last time, each message alone."""
+        """What was sent since the last time, each entry alone."""
         return [
-            (one["address"], one["serial"], one["body"], "late" in one)
-            for message in self.link.take()
-            for one in one_by_one(message)
+            (one["address"], strictjson.dumps(one["body"]), "late" in one)
+            for one in self.link.take()
         ]
+
+    def lines(self) -> list[Message]:
+        """The messages that were sent since the last time."""
+        lines = [messages.decode(line) for line in self.link.lines]
+        self.link.lines.clear()
+        return [line for line in lines if isinstance(line, Message)]
 
     def test_it_sends_all_that_was_added_once_and_nothing_if_that_was_nothing(self) -> None:
         self.parcel.send()
         self.assertEqual(self.parcel.bodies, [])
-        self.assertEqual(self.link.take(), [])
-        ann, entries = self.subscription("inbox/ann"), [self.entry(b'{"a":%d}' % i) for i in (1, 2)]
-        for serial, entry in enumerate(entries, 7):
-            self.parcel.add(ann, serial, entry)
+        self.assertEqual(self.lines(), [])
+        for entry in [self.entry(b'{"a":%d}' % i) for i in (1, 2)]:
+            self.parcel.add("inbox/ann", entry)
         self.assertNotEqual(self.parcel.bodies, [])
         self.parcel.send()
         self.assertEqual(self.parcel.bodies, [])
         self.parcel.send()
-        (message,) = self.link.take()
-        self.assertEqual(message["op"], "messages")
-        self.assertEqual(message["epoch"], EPOCH)
-        self.assertEqual(message["to"], [{"inbox/ann": 7}, {"inbox/ann": 8}])
-        self.assertEqual(message["bodies"], [b'{"a":1}', b'{"a":2}'])
-
-    def test_one_bark_for_one_reader_is_a_message(self) -> None:
-        for late in (False, True):
-            self.parcel.add(self.subscription("inbox/ann"), 7, self.entry(late=late))
-            self.parcel.send()
-            (message,) = self.link.take()
-            self.assertEqual(message["op"], "message")
-            self.assertEqual((message["address"], message["serial"]), ("inbox/ann", 7))
-            self.assertEqual("late" in message, late)
+        bodies = [b'{"a":1}', b'{"a":2}']
+        self.assertEqual(self.lines(), [Message(["inbox/ann", "inbox/ann"], bodies)])
 
     def test_a_body_that_several_streams_of_a_link_wait_for_goes_once(self) -> None:
         entry, other = self.entry(b'{"a":1}'), self.entry(b'{"a":1}')  # equal, and not the same
-        users = [self.subscription(f"inbox/{name}") for name in ("ann", "bob", "cid")]
-        for i, subscription in enumerate(users):
-            self.parcel.add(subscription, 10 + i, entry)
-        self.parcel.add(users[0], 11, other)
+        for name in ("ann", "bob", "cid"):
+            self.parcel.add(f"inbox/{name}", entry)
+        self.parcel.add("inbox/ann", other)
         self.parcel.send()
-        (message,) = self.link.take()
-        to = [{"inbox/ann": 10, "inbox/bob": 11, "inbox/cid": 12}, {"inbox/ann": 11}]
-        self.assertEqual((message["to"], message["bodies"]), (to, [b'{"a":1}'] * 2))
+        to = ["inbox/ann inbox/bob inbox/cid", "inbox/ann"]
+        self.assertEqual(self.lines(), [Message(to, [b'{"a":1}'] * 2)])
 
-    def test_what_is_late_is_not_in_one_message_with_what_is_not(self) -> None:
-        ann = self.subscription("inbox/ann")
+    def test_what_is_late_is_no_reason_for_another_line(self) -> None:
         lates = [False, True, True, False, True]
-        for serial, late in enumerate(lates, 1):
-            self.parcel.add(ann, serial, self.entry(late=late))
+        for late in lates:
+            self.parcel.add("inbox/ann", self.entry(late=late))
         self.parcel.send()
-        self.assertEqual([late for _, _, _, late in self.got()], lates)
+        self.assertEqual([late for _, _, late in self.got()], lates)
+        (line,) = self.lines()
+        self.assertEqual(line.late, [1, 2, 4])
 
     def test_no_line_is_too_long_whatever_is_in_it(self) -> None:
         address = f"{'i' * 20}/{{:05}}{'b' * 59}"
-        many = [self.subscription(address.format(i)) for i in range(2000)]
-        self.assertTrue(messages.decode(messages.encode("moved", address=many[0].timeline.address)))
-        serial = protocol.MAX_COUNT - 10
+        many = [address.format(i) for i in range(2000)]
+        self.assertTrue(messages.decode(messages.encode(Moved(many[0]))))
         for bodies in ([b"{}"], [LARGE], [b"{}", LARGE] * 3, [LARGE] * 9, [b"{}"] * 200):
             for some in (many[:1], many[:3], many[:150], many if len(bodies) < 9 else many[:9]):
                 expected = []
                 for i, body in enumerate(bodies):
                     entry = self.entry(body, late=i % 7 == 6)
                     for reader in some:
-                        self.parcel.add(reader, serial + i % 10, entry)
-                        expected.append(
-                            (reader.timeline.address, serial + i % 10, body, entry.late)
-                        )
+                        self.parcel.add(reader, entry)
+                        expected.append((reader, body, entry.late))
                 self.parcel.send()
                 self.assertEqual(self.got(), expected)
 
     def test_a_line_is_about_as_long_as_a_reader_likes_it(self) -> None:
-        body, ann = strictjson.dumps({"a": "x" * 1000}), self.subscription("inbox/ann")
-        for serial in range(1, 101):
-            self.parcel.add(ann, serial, self.entry(body))
+        body = strictjson.dumps({"a": "x" * 1000})
+        for _ in range(100):
+            self.parcel.add("inbox/ann", self.entry(body))
         self.parcel.send()
-        counts = [len(message["bodies"]) for message in self.link.take()]
+        counts = [len(message.bodies) for message in self.lines()]
         most = messages.MAX_GROUP_BYTES // len(body)
         self.assertEqual(sum(counts), 100)
         self.assertTrue(all(most - 2 <= count <= most for count in counts[:-1]), counts)
 
     def test_whatever_is_added_comes_out_in_the_same_order(self) -> None:
         dice = random.Random(3)
-        users = [self.subscription(f"inbox/u{i}") for i in range(20)]
+        users = [f"inbox/u{i}" for i in range(20)]
         for _ in range(200):
             expected: list[Got] = []
-            last = dict.fromkeys(users, 0)
             for _ in range(dice.randint(0, 60)):
                 body = strictjson.dumps({"a": "x" * dice.choice((0, 10, 300, 6000))})
                 entry = self.entry(body, late=dice.random() < 0.1)
                 for reader in dice.sample(users, dice.choice((1, 1, 2, 20))):
-                    last[reader] += 1
-                    self.parcel.add(reader, last[reader], entry)
-                    expected.append((reader.timeline.address, last[reader], body, entry.late))
+                    self.parcel.add(reader, entry)
+                    expected.append((reader, body, entry.late))
                 if dice.random() < 0.1:
                     self.parcel.send()
             self.parcel.send()
@@ -138,7 +119,7 @@ class ParcelTest(unittest.TestCase):
 class ReadersTest(unittest.TestCase):
     def test_what_has_grown_leaves_before_anybody_acks_it(self) -> None:
         readers, timeline, link = Readers(), Timeline("inbox/ann", 800), OpenLink()
-        readers.add(link, timeline, Cursor(0, 10), EPOCH)  # type: ignore[arg-type]
+        readers.add(link, timeline, Cursor(0, 10))  # type: ignore[arg-type]
         for count in (1, 2):
             entry = Entry(b"{}", EPOCH, count, late=False, old=False)
             readers.grown(timeline, timeline.append(entry), entry)
@@ -156,16 +137,15 @@ class SubscriptionTest(unittest.TestCase):
     def said(self, link: FakeLink) -> Sequence[int | str]:
         """Serials, and what else there was between them."""
         said: list[int | str] = []
-        for message in itertools.chain(*map(one_by_one, link.sent)):
+        for message in link.sent:
             if message["op"] == "message":
-                self.assertEqual(message["body"], b'{"n":%d}' % message["serial"])
-                said.append(message["serial"])
+                said.append(message["body"]["n"])
             else:
                 said.append(f"gap of {message['missed']}")
         return said
 
     def send(self, timeline: Timeline, link: FakeLink, cursor: Cursor) -> bool:
-        parcel = Parcel(link, EPOCH)  # type: ignore[arg-type]
+        parcel = Parcel(link)  # type: ignore[arg-type]
         return Subscription(parcel, timeline, cursor).send()
 
     def test_it_sends_all_that_the_window_allows(self) -> None:
@@ -190,9 +170,8 @@ class SubscriptionTest(unittest.TestCase):
 
     def test_a_gap_comes_behind_what_other_streams_wait_for(self) -> None:
         link = OpenLink()
-        parcel = Parcel(link, EPOCH)  # type: ignore[arg-type]
-        other = Subscription(parcel, Timeline("inbox/bob", 5), Cursor(0, 5))
-        parcel.add(other, 1, Entry(b'{"n":1}', EPOCH, 1, late=False, old=False))
+        parcel = Parcel(link)  # type: ignore[arg-type]
+        parcel.add("inbox/bob", Entry(b'{"n":1}', EPOCH, 1, late=False, old=False))
         timeline = self.timeline(9, keep=5)
         Subscription(parcel, timeline, Cursor(0, 5)).send()
         self.assertEqual(self.said(link), [1, "gap of 4", 5, 6, 7, 8, 9])

@@ -34,20 +34,14 @@ from barker.process import peers
 from barker.process.node import Node
 from barker.process.service import service_parser
 from barker.routing.routes import ORDERED, Target
-from barker.wire import messages, protocol, strictjson
-from barker.wire.messages import (
-    addresses_json,
-    decode,
-    decode_record,
-    encode,
-    put_line,
-    puts_in,
-    puts_line,
-    stamped,
-)
+from barker.wire import protocol
+from barker.wire.bodies import Bark, encode_bark
+from barker.wire.messages import decode, decode_record, encode
+from barker.wire.ops import Ack, Item, Put, Refuse, Subscribe
+from barker.wire.records import Serials
 from tests.tools.fakes import FakeDialer, FakeLink
 from tests.tools.fleet import SLOW, run_to_its_end
-from tests.tools.wireclient import bark, one_by_one, put
+from tests.tools.wireclient import Wire, bark, put
 
 try:
     import resource
@@ -67,26 +61,16 @@ class Peer(FakeLink):
         super().__init__(name)
         self.pongs = self.seq = 0
 
-    def take_each(self) -> list[Message]:
-        """The messages that were sent since the last time, each alone, bodies as they mean."""
-        taken: list[Message] = []
-        for message in self.take():
-            if message["op"] == "messages":
-                taken += one_by_one({**message, "bodies": message["parsed"]})
-            else:
-                body = {"body": message["parsed"]} if "parsed" in message else {}
-                taken.append({n: v for n, v in {**message, **body}.items() if n != "parsed"})
-        return taken
-
     def numbered(self, *puts: Message) -> list[Message]:
         """The same puts with the next numbers of this link."""
         self.seq += len(puts)
         return [{**p, "seq": self.seq - len(puts) + i} for i, p in enumerate(puts, start=1)]
 
 
-def decoded(message: Message) -> Message:
-    head = {name: value for name, value in message.items() if name != "body"}
-    return decode(encode(**head, body=strictjson.dumps(message["body"])))
+def decoded(message: Message) -> Put:
+    put_ = decode(Wire.pack([message])[:-1])
+    assert isinstance(put_, Put)
+    return put_
 
 
 class RecoveryTest(unittest.TestCase):
@@ -175,7 +159,7 @@ class RecoveryTest(unittest.TestCase):
         for message in link.numbered(*puts):
             manifold.on_put(link, decoded(message))  # type: ignore[arg-type]
         manifold.batch_end(link)  # type: ignore[arg-type]
-        return link.take_each()
+        return link.take()
 
     def assertAcked(self, said: list[Message]) -> None:
         self.assertEqual([m["op"] for m in said], ["ack"], said)
@@ -189,10 +173,9 @@ class RecoveryTest(unittest.TestCase):
         """What a reader gets who subscribes now, without what says that it is subscribed."""
         link = Peer("reader")
         manifold.link_up(link)  # type: ignore[arg-type]
-        fields = {"history": 10**6, "window": 4096, **fields}
-        message = {"op": "subscribe", "address": f"inbox/{user}", **fields}
-        manifold.subscribe(link, message)  # type: ignore[arg-type]
-        subscribed, *messages = link.take_each()
+        wish = Subscribe(f"inbox/{user}", history=10**6, window=4096)
+        manifold.subscribe(link, wish._replace(**fields))  # type: ignore[arg-type]
+        subscribed, *messages = link.take()
         self.assertEqual(subscribed["op"], "subscribed")
         manifold.link_down(link)  # type: ignore[arg-type]
         return messages
@@ -212,17 +195,20 @@ class RecoveryTest(unittest.TestCase):
 
     def pushed(self, link: FakeLink) -> list[tuple[int, str]]:
         """Counter and id of what came over that link since the last time."""
-        return [(p.n, p.fields["id"]) for p in link.take_puts()]
+        return [(p.n, p.item.id) for p in link.take_puts()]
 
     def settle(self, manifold: Outbox, link: FakeLink, seq: int) -> None:
         """It is acked, and the journal has heard of it."""
-        manifold._push.on_ack(link, {"op": "ack", "seq": seq})  # type: ignore[arg-type]
+        manifold._push.on_ack(link, Ack(seq))  # type: ignore[arg-type]
         self.fire()
 
     def fan_out(self, manifold: Outbox, receiver: Inbox) -> None:
         """All that the outbox pushes comes to the inbox of ark3."""
         pushed = self.bizlogic(manifold).take_puts()
-        puts = [put(0, ["inbox/ark3"], m.fields, origin=m.origin, n=m.n) for m in pushed]
+        puts = [
+            put(0, ["inbox/ark3"], json.loads(m.item.body), origin=m.item.origin, n=m.n)
+            for m in pushed
+        ]
         self.assertAcked(self.say(receiver, *puts))
 
     def fire(self) -> None:
@@ -244,10 +230,10 @@ class OutboxRecovery(RecoveryTest):
         after = self.again(before)
         self.assertAcked(self.say(after, *self.barks("e")))
         pushed = self.bizlogic(after).take_puts()
-        self.assertEqual([m.fields["id"] for m in pushed], ["a", "b", "c", "d", "e"])
+        self.assertEqual([m.item.id for m in pushed], ["a", "b", "c", "d", "e"])
         # What was stamped keeps its stamp. What is new is stamped in a new epoch, because nobody
         # can say which counters the journal has lost with its end.
-        self.assertEqual([m.origin for m in pushed], [before.epoch] * 4 + [after.epoch])
+        self.assertEqual([m.item.origin for m in pushed], [before.epoch] * 4 + [after.epoch])
         self.assertNotEqual(after.epoch, before.epoch)
 
     def test_after_a_stop_in_good_order_it_is_the_same(self) -> None:
@@ -256,7 +242,7 @@ class OutboxRecovery(RecoveryTest):
         after = self.stopped_and_again(before)
         self.assertAcked(self.say(after, *self.barks("b")))
         pushed = self.bizlogic(after).take_puts()
-        self.assertEqual([m.origin for m in pushed], [before.epoch, after.epoch])
+        self.assertEqual([m.item.origin for m in pushed], [before.epoch, after.epoch])
         self.assertNotEqual(after.epoch, before.epoch)
 
     def test_promise_1_a_power_cut_at_any_record_costs_nothing_that_is_acked_later(self) -> None:
@@ -292,13 +278,13 @@ class OutboxRecovery(RecoveryTest):
         before = self.outbox()
         self.say(before, *self.barks("a", "b"))
         biz = self.bizlogic(before)
-        before._push.on_ack(biz, {"op": "ack", "seq": 1})  # type: ignore[arg-type]
+        before._push.on_ack(biz, Ack(1))  # type: ignore[arg-type]
         self.assertEqual(self.pushed(self.bizlogic(self.again(before))), [(1, "a"), (2, "b")])
 
     def test_all_settled_at_a_clean_stop_leaves_nothing_to_push(self) -> None:
         before = self.outbox()
         self.say(before, *self.barks("a"))
-        before._push.on_ack(self.bizlogic(before), {"op": "ack", "seq": 1})  # type: ignore[arg-type]
+        before._push.on_ack(self.bizlogic(before), Ack(1))  # type: ignore[arg-type]
         run_to_its_end(before.stopping())
         self.assertEqual(self.pushed(self.bizlogic(self.outbox())), [])
 
@@ -314,7 +300,7 @@ class OutboxRecovery(RecoveryTest):
         before = self.outbox()
         self.say(before, *self.barks("a", "b"))
         biz = self.bizlogic(before)
-        refusal = {"seq": 1, "code": "bad-message", "reason": "no", "addresses": ["bizlogic"]}
+        refusal = Refuse(1, "bad-message", "no", ["bizlogic"])
         with self.assertLogs("barker", "ERROR"):
             before._push.on_refuse(biz, refusal)  # type: ignore[arg-type]
         self.fire()
@@ -324,7 +310,7 @@ class OutboxRecovery(RecoveryTest):
         before = self.outbox()
         self.say(before, *self.barks("a", "b", "c", "d"))
         biz = self.bizlogic(before)
-        refusal = {"seq": 1, "code": "full", "reason": "later", "addresses": ["bizlogic"]}
+        refusal = Refuse(1, "full", "later", ["bizlogic"])
         before._push.on_refuse(biz, refusal)  # type: ignore[arg-type]
         self.settle(before, biz, 3)  # and then a is asked again, behind d
         for seq in (3, 4):
@@ -409,11 +395,11 @@ class OutboxRecovery(RecoveryTest):
             left = [i for i in ids if i != lost]
             self.say(after, *self.barks("e"))
             pushed = self.bizlogic(after).take_puts()
-            self.assertEqual([p.fields["id"] for p in pushed], [*left, "e"])
-            self.assertEqual([p.origin for p in pushed], [before.epoch] * 3 + [after.epoch])
+            self.assertEqual([p.item.id for p in pushed], [*left, "e"])
+            self.assertEqual([p.item.origin for p in pushed], [before.epoch] * 3 + [after.epoch])
 
     def test_a_record_that_makes_no_sense_is_reported_and_passed_over(self) -> None:
-        for line in (b"{}", b"[]", b"1", b"nonsense", b'{"op":"put"}', b'{"op":"ack","seq":"x"}'):
+        for line in (b"{}", b"[]", b"1", b"nonsense", b'{"op":"put"}', b'{"op":"settled","to":1}'):
             with self.subTest(line):
                 before = self.outbox()
                 self.say(before, *self.barks("a"))
@@ -562,6 +548,7 @@ class InboxRecovery(RecoveryTest):
         (path,) = self.folder(before).glob("*.log")
         whole = path.read_bytes()
         ends = [i + 1 for i, byte in enumerate(whole) if byte == 0x0A]
+        del ends[1]  # serials come before the first
         self.assertEqual(len(ends), 9)
         for count, end in enumerate(ends):
             root = self.copy(before)
@@ -613,9 +600,7 @@ class InboxRecovery(RecoveryTest):
         self.assertEqual(sorted(self.ids(self.again(before, "--keep", "5"))), retained)
 
     def old_mark(self) -> dict[str, bool]:
-        return {
-            name: True for name in ("old", "late") if name in {f.name for f in protocol.OPS["put"]}
-        }
+        return {"old": True}
 
     def test_what_was_handed_over_is_known_when_it_is_handed_over_once_more(self) -> None:
         self.patch(inbox, "Duplicates", functools.partial(Duplicates, window=50))
@@ -679,22 +664,24 @@ class InboxRecovery(RecoveryTest):
         taken = []
         for n, extra in enumerate(odd, start=1):
             body = b'{"id":"%d","user":"rdl","content":"x","at":1,%b}' % (n, extra)
-            line = put_line(n, b'["inbox/ark3"]', stamped(ORIGIN, n, body))
+            item = Item(body, ORIGIN, n, "rdl", str(n), 1)
+            line = encode(Put.of(n, ["inbox/ark3"], [item]))
             for form in (line, line.replace(b',"to"', b', "to"')):
                 with contextlib.suppress(protocol.ProtocolError):
                     message = decode(form)
+                    assert isinstance(message, Put)
                     link.seq += 1
-                    before.on_put(link, {**message, "seq": link.seq})  # type: ignore[arg-type]
+                    before.on_put(link, message._replace(seq=link.seq))  # type: ignore[arg-type]
             before.batch_end(link)  # type: ignore[arg-type]
-            if not [m for m in link.take_each() if m["op"] == "refuse"]:
+            if not [m for m in link.take() if m["op"] == "refuse"]:
                 taken.append(n)
         # All quiet now: while others go on, that timeline is written anew.
         for n in range(1000, 1100):
             self.fill(before, [n], "rhs")
         with self.assertNoLogs("barker", "WARNING"):
             after = self.stopped_and_again(before, "--keep", "3")
-        for message in (now := self.read(after)) + (then := self.read(before)):
-            del message["epoch"]
+        for said in (now := self.read(after)) + (then := self.read(before)):
+            del said["epoch"]
         self.assertEqual(now, then)
         self.assertTrue(taken)
 
@@ -828,26 +815,21 @@ class InboxRecovery(RecoveryTest):
 class ManyInOneRecord(RecoveryTest):
     """A batch is a few records, each of many puts."""
 
-    def records(self, manifold: "Manifold[Any]", root: pathlib.Path | None = None) -> list[Message]:
-        """What is in all segments, headers left out."""
-        paths = sorted(self.folder(manifold, root).glob("*.log"))
+    def puts(self, manifold: "Manifold[Any]") -> list[Put]:
+        """Of what is in all segments."""
+        paths = sorted(self.folder(manifold).glob("*.log"))
         lines = [line for path in paths for line in path.read_bytes().splitlines()]
         records = [decode_record(line.partition(b" ")[2]) for line in lines]
-        return [r for r in records if r["op"] != "segment"]
+        return [record for record in records if isinstance(record, Put)]
 
     def test_a_batch_is_as_many_records_as_it_has_handfuls(self) -> None:
         manifold, outbox_ = self.inbox(), self.outbox()
         self.fill(manifold, range(1, 2 * intake.HANDFUL + 2), "ark3", "rhs")
         self.assertAcked(self.say(outbox_, *self.barks(*map(str, range(intake.HANDFUL + 1)))))
         for kept, sizes in ((manifold, [128, 128, 1]), (outbox_, [128, 1])):
-            records = self.records(kept)
-            self.assertEqual([len([*puts_in(r)]) for r in records], sizes)
-            # Where they go on is said once.
-            self.assertEqual(["serials" in r for r in records[1:]], [False] * len(records[1:]))
+            self.assertEqual([len(put_.bodies) for put_ in self.puts(kept)], sizes)
 
-    def test_the_first_record_of_a_segment_with_something_for_a_timeline_has_its_serial(
-        self,
-    ) -> None:
+    def test_before_what_a_segment_has_first_for_a_timeline_is_its_serial(self) -> None:
         self.small_journals(segment_bytes=2000, kept_bytes=10**6)
         manifold = self.inbox()
         dice = random.Random(1)
@@ -861,19 +843,17 @@ class ManyInOneRecord(RecoveryTest):
         self.assertGreater(len(paths), 5)
         last: dict[str, int] = {}
         for path in paths:
-            begun: set[str] = set()
+            begun: dict[str, int] = {}
             for line in path.read_bytes().splitlines():
                 record = decode_record(line.partition(b" ")[2])
-                if record["op"] == "segment":
-                    continue
-                serials = record.get("serials", {})
-                named = {a for put_ in puts_in(record) for a in put_.addresses}
-                self.assertEqual(serials.keys(), named - begun)
-                self.assertEqual(serials, {a: last.get(a, 0) for a in serials})
-                begun |= named
-                for put_ in puts_in(record):
-                    for address in put_.addresses:
-                        last[address] = last.get(address, 0) + 1
+                if isinstance(record, Serials):
+                    self.assertFalse(record.serials.keys() & begun.keys())
+                    begun |= record.serials
+                    self.assertEqual(begun, {a: last.get(a, 0) for a in begun})
+                elif isinstance(record, Put):
+                    for address in " ".join(record.entries()).split(" "):
+                        self.assertIn(address, begun)
+                        last[address] = begun[address] = last.get(address, 0) + 1
         timelines = manifold._timelines.items()
         self.assertEqual(last, {address: timeline.last for address, timeline in timelines})
 
@@ -884,7 +864,7 @@ class ManyInOneRecord(RecoveryTest):
         (path,) = self.folder(before, root).glob("*.log")
         whole = path.read_bytes()
         ends = [i + 1 for i, byte in enumerate(whole) if byte == 0x0A]
-        self.assertEqual(len(ends), 4)  # a header, and three of the batch
+        self.assertEqual(len(ends), 5)  # a header, serials, and three of the batch
         logging.disable(logging.CRITICAL)
         self.addCleanup(logging.disable, logging.NOTSET)
         dice = random.Random(2)
@@ -894,7 +874,7 @@ class ManyInOneRecord(RecoveryTest):
             path.parent.mkdir()
             path.write_bytes(whole[:cut])
             after = self.begin(Inbox, root)
-            whole_records = sum(end <= cut for end in ends) - 1
+            whole_records = max(0, sum(end <= cut for end in ends) - 2)
             kept = [0, 128, 256, 300][whole_records]
             self.assertEqual(self.ids(after), list(range(1, kept + 1)), cut)
             self.assertNotEqual(after.epoch, before.epoch)
@@ -1006,36 +986,29 @@ class Speed(RecoveryTest):
         journal = Journal(folder)
         list(journal.recover())
         journal.begin(lambda: {"n": 0, "settled": 0, "highest": {}})
-        source = messages.source(journal.epoch)
         users = [f"user{i}" for i in range(100)]
         last = dict.fromkeys((f"inbox/{user}" for user in users), 0)
         recorded_in = dict.fromkeys(last, 0)
         for first in range(1, count + 1, 125):
-            numbers, bodies, to = range(first, first + 125), [], []
-            for n in numbers:
-                user = users[n % 100]
-                content = b"Woof. " * 10
-                bodies.append(
-                    b'{"id":"%024x","user":"%b","content":"%b","at":%d}'
-                    % (n, user.encode(), content, n)
-                )
+            items, to = [], []
+            for n in range(first, first + 125):
+                user, id_ = users[n % 100], f"{n:024x}"
+                body = encode_bark(Bark(id_, user, "Woof. " * 10, n))
+                items.append(Item(body, journal.epoch, n, user, id_, n))
                 if kind is Outbox:
-                    to.append([f"outbox/{user}"])
+                    to.append("bizlogic")
                 else:
-                    to.append([f"inbox/{users[(n + k) % 100]}" for k in range(10)])
-            serials = b""
+                    to.append(" ".join(f"inbox/{users[(n + k) % 100]}" for k in range(10)))
+            lines = [encode(Put.of(0, to, items))]
             if kind is Inbox:
                 segment = journal.turn()
-                named = {a: last[a] for addresses in to for a in addresses}
-                new = {a: serial for a, serial in named.items() if recorded_in[a] != segment}
-                serials = strictjson.dumps(new) if new else b""
+                addresses = " ".join(to).split(" ")
+                new = {a: last[a] for a in addresses if recorded_in[a] != segment}
+                lines[:0] = [encode(Serials(new))] if new else []
                 recorded_in.update(dict.fromkeys(new, segment))
-                for addresses in to:
-                    for address in addresses:
-                        last[address] += 1
-            quoted = [addresses_json(addresses) for addresses in to]
-            seq = first if kind is Outbox else 0
-            journal.append([puts_line(seq, quoted, source, numbers, bodies, serials)])
+                for address in addresses:
+                    last[address] += 1
+            journal.append(lines)
         journal.close()
         begun = time.process_time()
         manifold = self.begin(kind, root)

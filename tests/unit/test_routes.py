@@ -31,9 +31,6 @@ class AddressTest(unittest.TestCase):
         ):  # fmt: skip
             self.assertIs(matches(prefix, address), expected, (prefix, address))
 
-    def test_a_target_is_read_from_a_routes_message(self) -> None:
-        self.assertEqual(routes.target_from({**A._asdict(), "kind": "inbox"}), A)
-
 
 class OrderedTest(unittest.TestCase):
     def test_the_order_is_by_since_then_name_however_they_are_told(self) -> None:

@@ -15,21 +15,14 @@ from unittest import mock
 from barker.delivery.sender import Delivery
 from barker.process import peers
 from barker.routing.routes import CONSISTENT, ORDERED, Target
-from barker.wire import messages, protocol, strictjson
-from barker.wire.messages import (
-    MAX_GROUP_BYTES,
-    Arriving,
-    Load,
-    decode,
-    puts_in,
-    stamped,
-    unstamped,
-)
+from barker.wire import protocol, strictjson
+from barker.wire.messages import MAX_GROUP_BYTES, decode
+from barker.wire.ops import Ack, Item, Put, Refuse
 from barker.wire.protocol import FULL, MOVED, UNKNOWN_USER, ProtocolError
-from tests.tools.fakes import FakeDialer, FakeLink, FakeNode
+from tests.tools.fakes import FakeDialer, FakeLink, FakeNode, Sent, stamped
 from tests.tools.fleet import SLOW
 
-LOAD = stamped("0123456789abcdef", 1, b"{}")
+ITEM = stamped("0123456789abcdef", 1)
 
 
 class FakeJob:
@@ -52,9 +45,9 @@ class FakeDelivery(Delivery):
         for job in jobs:
             job.settle()
 
-    def refused(self, put: Any, code: str, reason: str, addresses: Sequence[str]) -> None:
-        put.job.refusals.append((code, reason, tuple(addresses)))
-        put.job.settle()
+    def refused(self, queued: Any, refusal: Refuse) -> None:
+        queued.job.refusals.append((refusal.code, refusal.reason, tuple(refusal.addresses)))
+        queued.job.settle()
 
 
 def target(name: str, since: int = 1) -> Target:
@@ -87,18 +80,17 @@ class DeliveryCase(unittest.TestCase):
         link.closed = True
         self.delivery.link_down(link)  # type: ignore[arg-type]
 
-    def put(self, *addresses: str, load: Load = LOAD) -> FakeJob:
+    def put(self, *addresses: str, item: Item = ITEM) -> FakeJob:
         job = FakeJob()
-        self.delivery.put(addresses, load, job)
+        self.delivery.put(addresses, item, job)
         self.delivery.pump()
         return job
 
     def ack(self, link: FakeLink, seq: int) -> None:
-        self.delivery.on_ack(link, {"op": "ack", "seq": seq})  # type: ignore[arg-type]
+        self.delivery.on_ack(link, Ack(seq))  # type: ignore[arg-type]
 
     def refuse(self, link: FakeLink, seq: int, code: str, *addresses: str) -> None:
-        message = {"op": "refuse", "seq": seq, "code": code, "reason": "because"}
-        self.delivery.on_refuse(link, {**message, "addresses": list(addresses)})  # type: ignore[arg-type]
+        self.delivery.on_refuse(link, Refuse(seq, code, "because", addresses))  # type: ignore[arg-type]
 
     def owned(self, name: str, count: int = 1) -> list[str]:
         """Addresses that `name` owns as routes are now."""
@@ -126,7 +118,7 @@ class OrderedTest(DeliveryCase):
     policy = ORDERED
 
     def say(self, *numbers: int) -> list[FakeJob]:
-        return [self.put("bizlogic", load=stamped("0" * 16, n, b"{}")) for n in numbers]
+        return [self.put("bizlogic", item=stamped("0" * 16, n)) for n in numbers]
 
     def assertSaid(self, link: FakeLink, *numbers: int, first: int = 1) -> None:
         """These barks, numbered on this link from `first` on."""
@@ -147,11 +139,11 @@ class OrderedTest(DeliveryCase):
         self.assertEqual(len(self.delivery), 0)
 
     def test_many_at_once_are_what_they_would_be_one_by_one(self) -> None:
-        source, jobs = messages.source("0" * 16), [FakeJob() for _ in range(5)]
+        jobs = [FakeJob() for _ in range(5)]
 
         def put_all(first: int) -> None:
-            n = range(first, first + len(jobs))
-            self.delivery.put_all(("bizlogic",), source, n, [b"{}"] * len(jobs), jobs)
+            items = [stamped("0" * 16, n) for n in range(first, first + len(jobs))]
+            self.delivery.put_all(("bizlogic",), items, jobs)
             self.delivery.pump()
 
         put_all(1)  # nobody serves it yet
@@ -265,7 +257,7 @@ class OrderedTest(DeliveryCase):
         a = self.up("a")
         job = FakeJob()
         for _ in range(protocol.UNACKED_WINDOW + 3):
-            self.delivery.put(("bizlogic",), LOAD, job)
+            self.delivery.put(("bizlogic",), ITEM, job)
         self.delivery.pump()
         self.assertEqual(len(a.take_puts()), protocol.UNACKED_WINDOW)
         self.ack(a, 2)
@@ -298,7 +290,6 @@ class OrderedTest(DeliveryCase):
         self.ack(a, 1)
         self.ack(a, 1)
         self.ack(a, 0)
-        self.delivery.on_ack(a, {"op": "ack"})  # type: ignore[arg-type]
         self.assertDone(job)
 
     def test_what_nobody_waits_for_any_more_is_forgotten(self) -> None:
@@ -352,7 +343,7 @@ class ConsistentTest(DeliveryCase):
         job = self.put(*addresses)
         self.assertEqual(job.pending, 2)
         self.assertEqual(
-            [m.addresses for m in self.a.take_puts()], [addresses[:-1], addresses[-1:]]
+            [list(m.addresses) for m in self.a.take_puts()], [addresses[:-1], addresses[-1:]]
         )
         self.ack(self.a, 2)
         self.assertDone(job)
@@ -383,7 +374,7 @@ class ConsistentTest(DeliveryCase):
     def test_what_was_not_sent_is_placed_anew_when_the_ring_changes_in_order(self) -> None:
         addresses = self.owned("a", 40)
         self.down(self.a)
-        jobs = [self.put(a, load=self.stamp(n)) for n in (1, 2) for a in addresses]
+        jobs = [self.put(a, item=self.stamp(n)) for n in (1, 2) for a in addresses]
         self.route("a", "b", "c")
         c, a = self.up("c"), self.up("a")
         for name, link in (("a", a), ("c", c)):
@@ -394,15 +385,15 @@ class ConsistentTest(DeliveryCase):
             self.ack(link, len(got))
         self.assertDone(*jobs)
 
-    def stamp(self, n: int) -> Load:
-        return stamped("0" * 16, n, b"{}")
+    def stamp(self, n: int) -> Item:
+        return stamped("0" * 16, n)
 
     def test_what_a_gone_target_held_goes_to_the_new_owner_in_order(self) -> None:
         (a1,) = self.owned("a")
-        jobs = [self.put(a1, load=self.stamp(n)) for n in (1, 2, 3)]
+        jobs = [self.put(a1, item=self.stamp(n)) for n in (1, 2, 3)]
         self.ack(self.a, 1)
         self.a.room = 0
-        jobs.append(self.put(a1, load=self.stamp(4)))
+        jobs.append(self.put(a1, item=self.stamp(4)))
         self.route("b")
         self.assertTrue(self.a.closed)
         self.assertEqual([m.n for m in self.b.take_puts()], [2, 3, 4])
@@ -535,41 +526,41 @@ class LinesTest(DeliveryCase):
         self.a = self.up("a")
         self.job = FakeJob()
 
-    def sent(self, *loads: Load, addresses: Sequence[str] = ("inbox/ark3",)) -> list[int]:
-        """How many puts are in each line, if these are put at once."""
+    def sent(self, *items: Item, addresses: Sequence[str] = ("inbox/ark3",)) -> list[int]:
+        """How many entries are in each line, if these are put at once."""
         before = len(self.a.lines)
-        for load in loads:
-            self.delivery.put(tuple(addresses), load, self.job)
+        for item in items:
+            self.delivery.put(tuple(addresses), item, self.job)
         self.delivery.pump()
         got = self.a.take_puts()
-        self.assertEqual([(g.body, g.n) for g in got], [(load.body, load.n) for load in loads])
-        for put, load in zip(got, loads, strict=True):
-            self.assertEqual(list(put.addresses), list(addresses))
-            source = messages.source(put.origin, put.old) if put.origin else b""
-            self.assertEqual(source, load.source)
-        lines = [decode(line) for line in self.a.lines[before:]]
-        counts = [len([*puts_in(line)]) for line in lines]
-        self.assertEqual([line["op"] == "puts" for line in lines], [c > 1 for c in counts])
+        self.assertEqual([sent.item for sent in got], list(items))
+        for sent in got:
+            self.assertEqual(list(sent.addresses), list(addresses))
+        counts = []
+        for line in self.a.lines[before:]:
+            put = decode(line)
+            assert isinstance(put, Put)
+            counts.append(len(put.bodies))
         self.ack(self.a, got[-1].seq)
         return counts
 
-    def test_many_of_one_source_are_one_line_and_one_alone_is_a_put(self) -> None:
-        self.assertEqual(self.sent(*(stamped("a" * 16, n, b"{}") for n in range(9))), [9])
-        self.assertEqual(self.sent(stamped("a" * 16, 9, b"{}")), [1])
-        self.assertEqual(self.sent(*[unstamped(b"{}")] * 3), [3])
+    def test_many_of_one_origin_are_one_line(self) -> None:
+        self.assertEqual(self.sent(*(stamped("a" * 16, n) for n in range(9))), [9])
+        self.assertEqual(self.sent(stamped("a" * 16, 9)), [1])
+        self.assertEqual(self.sent(*[Item(b"{}")] * 3), [3])
 
-    def test_a_line_has_one_source(self) -> None:
-        a, b = (stamped(origin * 16, 1, b"{}") for origin in "ab")
-        old = Load(messages.source("a" * 16, old=True), 1, b"{}")
-        none = unstamped(b"{}")
+    def test_a_line_has_one_origin(self) -> None:
+        a, b = (stamped(origin * 16, 1) for origin in "ab")
+        old = stamped("a" * 16, 1, old=True)
+        none = Item(b"{}")
         loads = [a, a, b, a, none, none, none, old, old, a]
         self.assertEqual(self.sent(*loads), [2, 1, 1, 3, 2, 1])
 
     def test_different_addresses_are_no_reason_for_another_line(self) -> None:
         first, second, third = self.owned("a", 3)
-        self.delivery.put((first,), LOAD, self.job)
-        self.delivery.put((second, third), LOAD, self.job)
-        self.delivery.put((first,), LOAD, self.job)
+        self.delivery.put((first,), ITEM, self.job)
+        self.delivery.put((second, third), ITEM, self.job)
+        self.delivery.put((first,), ITEM, self.job)
         self.delivery.pump()
         self.assertEqual(len(self.a.lines), 1)
         self.assertGot(self.a, (1, first), (2, f"{second} {third}"), (3, first))
@@ -583,23 +574,25 @@ class LinesTest(DeliveryCase):
 
     def test_no_line_is_too_long_whatever_is_in_it(self) -> None:
         """`FakeLink.send` compares each line with the limit."""
+
+        def largest(body: bytes, old: bool) -> Item:
+            names = " ".join([f"u{i:02}" for i in range(70)])  # of a bark with nothing but names
+            who = ("u" * 20, "i" * 64, protocol.MAX_COUNT)
+            return Item(body, "f" * 64, protocol.MAX_COUNT, *who, names, old)
+
         large = strictjson.dumps({"a": "x" * (protocol.MAX_BODY_BYTES - 8)})
         self.assertEqual(len(large), protocol.MAX_BODY_BYTES)
         many = [f"{'a' * 20}/{i:03}{'b' * 61}" for i in range(protocol.MAX_ADDRESSES)]
         for body in (large, b"{}"):
             for addresses in (many, many[:1], many[:60]):
                 for old in (False, True):
-                    loads = [
-                        Load(messages.source("f" * 64, old), protocol.MAX_COUNT, body)
-                        for _ in range(20)
-                    ]
-                    self.assertEqual(sum(self.sent(*loads, addresses=addresses)), 20)
-                self.assertEqual(sum(self.sent(*[unstamped(body)] * 20, addresses=addresses)), 20)
+                    items = [largest(body, old)] * 20
+                    self.assertEqual(sum(self.sent(*items, addresses=addresses)), 20)
+                self.assertEqual(sum(self.sent(*[Item(body)] * 20, addresses=addresses)), 20)
         dice = random.Random(1)
-        handed = messages.source("f" * 64, old=True)
         for _ in range(100 if SLOW else 30):
             loads = [
-                dice.choice((Load(handed, protocol.MAX_COUNT, body), unstamped(body)))
+                dice.choice((largest(body, True), Item(body)))
                 for body in dice.choices((large, b"{}", strictjson.dumps({"a": "x" * 6000})), k=20)
             ]
             self.sent(*loads, addresses=many[: dice.choice((1, 3, 200, 500))])
@@ -614,7 +607,7 @@ class FullTest(DeliveryCase):
         self.a, self.b = self.up("a"), self.up("b")
 
     def say(self, address: str, *numbers: int) -> list[FakeJob]:
-        return [self.put(address, load=stamped("0" * 16, n, b"{}")) for n in numbers]
+        return [self.put(address, item=stamped("0" * 16, n)) for n in numbers]
 
     def refuse_all(self, link: FakeLink, first: int, last: int, *addresses: str) -> None:
         for seq in range(first, last + 1):
@@ -941,7 +934,7 @@ class ModelTest(DeliveryCase):
             self.put_in[address, n] = self.period[address]
         job = FakeJob()
         self.jobs.append((job, to))
-        self.delivery.put(to, stamped("0" * 16, n, b"{}"), job)
+        self.delivery.put(to, stamped("0" * 16, n), job)
         if self.dice.random() < 0.7:
             self.delivery.pump()
 
@@ -1009,7 +1002,7 @@ class ModelTest(DeliveryCase):
             else:
                 self.refuse(link, seq, FULL, *link.puts[seq - 1].addresses)
 
-    def take(self, link: FakeLink, put: Arriving, refusals: bool) -> None:
+    def take(self, link: FakeLink, put: Sent, refusals: bool) -> None:
         n, to = put.n, put.addresses
         if refusals and self.dice.random() < 0.3:
             no = self.dice.sample(to, self.dice.randint(1, len(to)))

@@ -2,19 +2,23 @@
 
 import unittest
 
-from barker.manifold.timelines import Entry
-from barker.wire import strictjson
+from barker.manifold.timelines import Entry, Timeline, entries_of
+from barker.wire import messages, records
 
 EPOCH = "0123456789abcdef"
 
 
 class EntryTest(unittest.TestCase):
     def test_it_survives_a_journal_to_the_last_byte(self) -> None:
-        for body in (b"{}", '{"a": 1.50,\t"é":"\\u00e9\\t"}'.encode(), b'{"x":"\\ud800"}'):
+        for body in (b"{}", '{"a": 1.50,"é":"\\u00e9\\t"}'.encode(), b'{"x":"\\ud800,{["}'):
             for late in (False, True):
                 for old in (False, True):
                     entry = Entry(body, EPOCH, 7, late, old, 3)
-                    again = Entry.from_json(strictjson.loads(entry.json()), 9)
+                    timeline = Timeline("inbox/ark3", 10)
+                    timeline.append(entry)
+                    record = messages.decode_record(timeline.record())
+                    assert isinstance(record, records.Timeline)
+                    (again,) = entries_of(record, 9)
                     self.assertEqual(self.fields(again), {**self.fields(entry), "segment": 9})
                     copied = entry.copied_to(5)
                     self.assertEqual(self.fields(copied), {**self.fields(entry), "segment": 5})

@@ -13,6 +13,7 @@ from barker.links.connecting import open_link
 from barker.links.greeting import Identity
 from barker.links.link import Link
 from barker.wire import messages, protocol
+from barker.wire.ops import Error
 from tests.tools.fleet import CERTIFICATES, DEADLINE_S, TLS_FLAGS, until
 from tests.tools.wireclient import WebSocketWire, Wire, WireTest, put
 from tests.unit.test_link import Sink
@@ -77,7 +78,7 @@ class AcceptTest(TlsTest):
     async def test_two_of_ours_greet_each_other(self) -> None:
         for host in ("127.0.0.1", "localhost"):
             mine = await self.dial(host)
-            self.assertEqual(mine.peer["name"], self.sink.name)
+            self.assertEqual(mine.name, self.sink.name)
         await until(lambda: len(self.sink.ups) == 2, "both links are up at the other side")
 
     async def test_a_browser_s_websocket(self) -> None:
@@ -101,7 +102,7 @@ class AcceptTest(TlsTest):
         async with connection:
             await connection.greet(self.secret)
             await until(lambda: self.sink.ups, "the link is up")
-            line = messages.encode("error", code="many", reason="x" * 400)
+            line = messages.encode(Error("many", "x" * 400))
             for _ in range(2000):
                 self.sink.ups[0].send(line)
             self.sink.ups[0].close(protocol.BarkerError("last", "words"))

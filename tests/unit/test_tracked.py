@@ -6,7 +6,7 @@ from typing import Any
 from barker.client.tracked import Outcome, TrackedSender
 from barker.wire.protocol import UNKNOWN_USER
 from tests.tools.children import until
-from tests.unit.test_sender import LOAD, DeliveryCase
+from tests.unit.test_sender import ITEM, DeliveryCase
 
 
 class TrackedTest(DeliveryCase):
@@ -20,7 +20,7 @@ class TrackedTest(DeliveryCase):
         self.delivery = self.sender  # type: ignore[assignment]
 
     def track(self, outcome: Outcome, address: str = "outbox/ark3") -> Outcome:
-        self.sender.track(address, LOAD, outcome)
+        self.sender.track(address, ITEM, outcome)
         self.sender.pump()
         return outcome
 

@@ -1,0 +1,225 @@
+"""Fields: what the value of a field may be, as a type that a checker reads and a check that runs.
+
+``Count`` is an `int` to mypy, and at run time a whole number from 0 to 2^53 - 1. The types of
+`barker.wire.ops` are made of these, and nothing else says what a field takes.
+
+A *column* is a list with one value for each body of a message. Columns see every bark, so their
+checks ask sets and `map` and do not loop.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Collection, Sequence
+from itertools import pairwise
+from typing import Annotated, Any, NamedTuple
+
+from barker.wire.protocol import (
+    ADDRESS,
+    BARK_ID,
+    INSTANCE_NAME,
+    MAX_ADDRESS_CHARS,
+    MAX_ADDRESSES,
+    MAX_COUNT,
+    REMEMBERED_CHARS,
+    REMEMBERED_NAMES,
+    USER_NAME,
+)
+
+Check = Callable[[Any], bool]
+
+
+class Column(NamedTuple):
+    """The check of a column. It has one value for each body; or, with `or_one`, one for all."""
+
+    check: Check
+    or_one: bool = False
+
+
+# --- single values ---
+
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
+
+
+def is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_COUNT
+
+
+def is_text(value: Any) -> bool:
+    # Half of a surrogate pair has no encoding, and a hop may have to pass a text on.
+    return type(value) is str and len(value) <= 500 and not _SURROGATES.search(value)
+
+
+# A pattern takes longer than all the rest of a check, so the names that fit are remembered.
+@functools.lru_cache(maxsize=REMEMBERED_NAMES)
+def _address_ok(value: str) -> bool:
+    return ADDRESS.fullmatch(value) is not None
+
+
+@functools.lru_cache(maxsize=REMEMBERED_NAMES)
+def is_user(value: str) -> bool:
+    """Of a string: is it the name of a user?"""
+    return USER_NAME.fullmatch(value) is not None
+
+
+def is_address(value: Any) -> bool:
+    return type(value) is str and len(value) <= MAX_ADDRESS_CHARS and _address_ok(value)
+
+
+def is_addresses(value: Any) -> bool:
+    return (
+        type(value) is list
+        and 0 < len(value) <= MAX_ADDRESSES
+        and all(map(is_address, value))
+        and len(set(value)) == len(value)
+    )
+
+
+def is_prefix(value: Any) -> bool:
+    return value == "" or is_address(value)
+
+
+def is_name(value: Any) -> bool:
+    return type(value) is str and INSTANCE_NAME.fullmatch(value) is not None
+
+
+def is_host(value: Any) -> bool:
+    return type(value) is str and 0 < len(value) <= 255 and value.isprintable()
+
+
+def is_port(value: Any) -> bool:
+    return type(value) is int and 0 < value < 65536
+
+
+def is_policy(value: Any) -> bool:
+    return value in ("consistent", "ordered")
+
+
+_is_hex = re.compile(r"[0-9a-f]{16,64}").fullmatch
+
+
+def is_hex(value: Any) -> bool:
+    return type(value) is str and _is_hex(value) is not None
+
+
+def is_true(value: Any) -> bool:
+    return value is True
+
+
+def is_raw(value: Any) -> bool:
+    return type(value) is bytes
+
+
+def is_id(value: Any) -> bool:
+    # Our own ids are letters and digits; to ask for that takes a tenth of what a pattern does.
+    return type(value) is str and (
+        (value.isalnum() and value.isascii() and len(value) <= 64)
+        or BARK_ID.fullmatch(value) is not None
+    )
+
+
+# --- columns ---
+
+
+class _Entries:
+    """What entries of ``to`` mean: ``inbox/ark3 inbox/rdl`` -> two addresses.
+
+    Authors say more than one thing, so entries repeat, and are remembered up to so many characters;
+    beyond that it starts over.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, ...]] = {}
+        self._chars = 0
+
+    def split(self, entry: str) -> tuple[str, ...]:
+        """Its addresses, each once. Raises ValueError if it is no list of addresses."""
+        addresses = self._known.get(entry)
+        if addresses is None:
+            addresses = tuple(entry.split(" "))
+            if not is_addresses(list(addresses)):
+                raise ValueError("not addresses with a space between them")
+            self._chars += len(entry)
+            if self._chars > REMEMBERED_CHARS:
+                self._known.clear()
+                self._chars = len(entry)
+            self._known[entry] = addresses
+        return addresses
+
+
+addresses_in = _Entries().split
+
+
+def _is_entry(entry: str) -> bool:
+    try:
+        return bool(addresses_in(entry))
+    except ValueError:
+        return False
+
+
+def _are_strings(value: Any) -> bool:
+    return type(value) is list and set(map(type, value)) == {str}
+
+
+def is_to(value: Any) -> bool:
+    """For each body its addresses, with a space between them; or one entry for all bodies."""
+    return _are_strings(value) and all(map(_is_entry, set(value)))
+
+
+def is_counts(value: Any) -> bool:
+    return (
+        type(value) is list
+        and set(map(type, value)) == {int}
+        and min(value) >= 0
+        and max(value) <= MAX_COUNT
+    )
+
+
+def is_users(value: Any) -> bool:
+    return _are_strings(value) and max(map(len, value)) <= 20 and all(map(is_user, set(value)))
+
+
+def is_ids(value: Any) -> bool:
+    if not _are_strings(value) or not 0 < min(map(len, value)) <= max(map(len, value)) <= 64:
+        return False
+    together = "".join(value)
+    return (together.isalnum() and together.isascii()) or all(map(is_id, value))
+
+
+def is_named(value: Any) -> bool:
+    """For each body the users that it names, with a space between them, or "" if there are none."""
+    if not _are_strings(value):
+        return False
+    names = " ".join(set(value)).split(" ")
+    return max(map(len, names)) <= 20 and all(map(is_user, {*names} - {""}))
+
+
+def is_places(value: Any) -> bool:
+    """Which of the bodies, by their places from 0 on, in order."""
+    return is_counts(value) and all(a < b for a, b in pairwise(value))
+
+
+def is_raws(value: Any) -> bool:
+    return type(value) is list and set(map(type, value)) == {bytes}
+
+
+# --- what types are made of ---
+
+Count = Annotated[int, is_count]
+Text = Annotated[str, is_text]
+Address = Annotated[str, is_address]
+Addresses = Annotated[Sequence[str], is_addresses]
+Prefix = Annotated[str, is_prefix]
+Name = Annotated[str, is_name]
+Host = Annotated[str, is_host]
+Port = Annotated[int, is_port]
+Policy = Annotated[str, is_policy]
+Hex = Annotated[str, is_hex]
+Yes = Annotated[bool, is_true]
+Body = Annotated[bytes, is_raw]
+Bodies = Annotated[Sequence[bytes], is_raws]
+To = Annotated[Sequence[str], Column(is_to, or_one=True)]
+Counts = Annotated[Sequence[int], Column(is_counts)]
+Users = Annotated[Sequence[str], Column(is_users)]
+Ids = Annotated[Sequence[str], Column(is_ids)]
+Named = Annotated[Sequence[str], Column(is_named)]
+Places = Annotated[Collection[int], is_places]

@@ -1,0 +1,330 @@
+"""Ops: every message of the protocol, as a type.
+
+A message is one JSON object. Its ``op`` is the name of the type in small letters, its keys are the
+fields below in their order, with a body or bodies last. A field that has a default may be absent,
+and is left out where it has that value. What a field may be is said in `barker.wire.fields`.
+
+`barker.wire.messages` turns a message into a line and back, by the table ``OPS`` at the end, which
+is made of these types; so are the fuzzer's messages and the tables of the protocol's reference.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from typing import Annotated, Any, NamedTuple, get_args
+
+from barker.wire import fields
+from barker.wire.fields import (
+    Address,
+    Addresses,
+    Bodies,
+    Body,
+    Count,
+    Counts,
+    Hex,
+    Host,
+    Ids,
+    Name,
+    Named,
+    Places,
+    Policy,
+    Port,
+    Prefix,
+    Text,
+    To,
+    Users,
+    Yes,
+)
+from barker.wire.table import table
+
+# --- opening, keeping, closing -------------------------------------------------------------------
+
+
+class Hello(NamedTuple):
+    """The first message of either side, the opener's first.
+
+    `epoch` is a directory's own, or the last directory's that the sender knew.
+    """
+
+    v: Count
+    name: Name
+    nonce: Hex
+    epoch: Hex | None = None
+
+
+class Proof(NamedTuple):
+    """The second message of either side: the sender knows the secret."""
+
+    mac: Hex
+
+
+class Ping(NamedTuple):
+    """Asks for a pong, which comes behind all that was sent before."""
+
+
+class Pong(NamedTuple):
+    """The answer, one for each ping."""
+
+
+class Error(NamedTuple):
+    """The last message before a close: the link is at fault."""
+
+    code: Name
+    reason: Text
+
+
+# --- the directory -------------------------------------------------------------------------------
+
+
+class Register(NamedTuple):
+    """This instance serves that address, for as long as this link lives."""
+
+    address: Address
+    name: Name
+    host: Host
+    port: Port
+    policy: Policy
+    kind: Name
+    since: Count
+
+
+class Unregister(NamedTuple):
+    """It serves that address no longer, though the link goes on."""
+
+    address: Address
+    name: Name
+
+
+class Watch(NamedTuple):
+    """Asks for the routes of everything at or below an address, now and at each change."""
+
+    prefix: Prefix
+
+
+class Instance(NamedTuple):
+    """One target of a route: no message, but an object in one."""
+
+    name: Name
+    host: Host
+    port: Port
+    since: Count
+    kind: Name | None = None
+
+
+def is_targets(value: Any) -> bool:
+    return type(value) is list and all(
+        type(target) is dict
+        and fields.is_name(target.get("name"))
+        and fields.is_host(target.get("host"))
+        and fields.is_port(target.get("port"))
+        and fields.is_count(target.get("since"))
+        and ("kind" not in target or fields.is_name(target["kind"]))
+        for target in value
+    )
+
+
+class Routes(NamedTuple):
+    """The whole list for one address; an empty one says that nobody serves it."""
+
+    address: Address
+    policy: Policy
+    targets: Annotated[Sequence[Instance], is_targets, Instance]
+
+
+class Resolve(NamedTuple):
+    """Asks the directory to choose, for peers that hold no ring."""
+
+    address: Address
+
+
+class Target(NamedTuple):
+    """The choice, now and again at each change; all null if nobody serves the address."""
+
+    address: Address
+    name: Name | None
+    host: Host | None
+    port: Port | None
+
+
+# --- handing over --------------------------------------------------------------------------------
+
+
+class Item(NamedTuple):
+    """One entry of a put: no message, but a row through its columns.
+
+    Without an `origin` it is as its author's client put it. The other fields are the first
+    manifold's, which has looked into the body, so that no later hop has to.
+    """
+
+    body: bytes
+    origin: str | None = None
+    n: int = 0
+    user: str = ""
+    id: str = ""
+    at: int = 0
+    named: str = ""
+    old: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What everybody knows it by."""
+        return self.user, self.id
+
+
+class Put(NamedTuple):
+    """Take these over: entries, numbered from `seq` on, each with its addresses.
+
+    `origin` and all columns behind it are the stamp of the first manifold: its epoch, and for each
+    entry its counter there, its author, id and time, and the users that it names. A client sends
+    none of them.
+    """
+
+    seq: Count
+    to: To
+    bodies: Bodies
+    origin: Hex | None = None
+    old: Yes = False  # a former owner hands them over
+    n: Counts | None = None
+    users: Users | None = None
+    ids: Ids | None = None
+    at: Counts | None = None
+    named: Named | None = None
+
+    @classmethod
+    def of(cls, seq: int, to: Sequence[str], items: Sequence[Item]) -> "Put":
+        """The put of these items, all of one origin, and all `old` or none."""
+        bodies, (origin, *_), n, users, ids, at, named, (old, *_) = zip(*items, strict=True)
+        if to.count(to[0]) == len(to):
+            to = to[:1]
+        if origin is None:
+            return cls(seq, to, bodies)
+        return cls(seq, to, bodies, origin, old, n, users, ids, at, named if any(named) else None)
+
+    def items(self) -> Iterator[Item]:
+        """Its entries, one by one."""
+        if self.origin is None:
+            return map(Item, self.bodies)
+        columns = (self.n, self.users, self.ids, self.at, self.named or repeat(""))
+        return map(Item, self.bodies, repeat(self.origin), *columns, repeat(self.old))  # type: ignore[arg-type]
+
+    def entries(self) -> Sequence[str]:
+        """`to` with an entry for each body."""
+        return self.to if len(self.to) == len(self.bodies) else [self.to[0]] * len(self.bodies)
+
+    def fault(self) -> str | None:
+        """What is wrong with it as a whole."""
+        stamp = (self.origin, self.n, self.users, self.ids, self.at)
+        missing = sum(part is None for part in stamp)
+        if missing == len(stamp):
+            return "stamped in part" if self.named or self.old else None
+        return "stamped in part" if missing else None
+
+
+class Ack(NamedTuple):
+    """All puts up to this number are taken over, but for what was refused."""
+
+    seq: Count
+
+
+class Refuse(NamedTuple):
+    """This entry of a put was not taken over for these addresses."""
+
+    seq: Count
+    code: Name
+    reason: Text
+    addresses: Addresses
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+class Subscribe(NamedTuple):
+    """Asks for a stream: what was, and then what comes.
+
+    The reader has had all up to the serial `after` of `epoch`; without an epoch it is a new reader,
+    and wants at most `history` entries of the past. `window` entries may be on their way to it.
+    """
+
+    address: Address
+    epoch: Hex | None = None
+    after: Count = 0
+    history: Count | None = None
+    window: Count | None = None
+
+
+class Subscribed(NamedTuple):
+    """The first answer: from here on, every entry of the stream is one serial more.
+
+    `last` is the newest entry there is; what comes behind it is not the past. `history` is how much
+    of the past to show to a reader without a wish. The stream retains at most `retained` entries.
+    """
+
+    address: Address
+    epoch: Hex
+    serial: Count
+    last: Count
+    history: Count
+    retained: Count | None = None
+
+
+class Unreadable(NamedTuple):
+    """There is nothing to read at this address."""
+
+    address: Address
+    code: Name
+    reason: Text
+
+
+class Message(NamedTuple):
+    """The next entries of streams: bodies, each with the streams that it goes to.
+
+    `late` are the places of those that come after something newer of their author.
+    """
+
+    to: To
+    bodies: Bodies
+    late: Places = ()
+
+    def entries(self) -> Sequence[str]:
+        """`to` with an entry for each body."""
+        return self.to if len(self.to) == len(self.bodies) else [self.to[0]] * len(self.bodies)
+
+    def fault(self) -> str | None:
+        """What is wrong with it as a whole."""
+        return "late without a body" if self.late and max(self.late) >= len(self.bodies) else None
+
+
+class Credit(NamedTuple):
+    """The reader has taken all up to this serial, and has room for more. It settles nothing."""
+
+    address: Address
+    serial: Count
+
+
+class Gap(NamedTuple):
+    """The next entries of the stream, so many, are no longer retained; it goes on behind them."""
+
+    address: Address
+    missed: Count
+
+
+class Moved(NamedTuple):
+    """This stream is another instance's."""
+
+    address: Address
+
+
+class Sample(NamedTuple):
+    """How a service is doing, for those who read its agent."""
+
+    body: Body
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+Op = (
+    (Hello | Proof | Ping | Pong | Error)
+    | (Register | Unregister | Watch | Routes | Resolve | Target)
+    | (Put | Ack | Refuse)
+    | (Subscribe | Subscribed | Unreadable | Message | Credit | Gap | Moved | Sample)
+)
+OPS = table(get_args(Op))

@@ -1,0 +1,97 @@
+"""Records: what stands in journals besides puts.
+
+A journal is the wire's own lines: puts as they are sent, with the stamp, and these. No peer may
+send one of these over a link.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NamedTuple, get_args
+
+from barker.wire.fields import (
+    Address,
+    Bodies,
+    Body,
+    Column,
+    Count,
+    Counts,
+    Hex,
+    Places,
+    is_address,
+    is_count,
+    is_hex,
+)
+from barker.wire.ops import Put
+from barker.wire.table import table
+
+
+def _is_serials(value: Any) -> bool:
+    return (
+        type(value) is dict and all(map(is_address, value)) and all(map(is_count, value.values()))
+    )
+
+
+def _is_highest(value: Any) -> bool:
+    return type(value) is dict and all(map(is_hex, value)) and all(map(is_count, value.values()))
+
+
+def _are_hex(value: Any) -> bool:
+    return type(value) is list and all(map(is_hex, value))
+
+
+class Segment(NamedTuple):
+    """How a segment begins: what its owner has to know if all segments before it are gone.
+
+    Of an outbox, the last counter of each queue, and up to which one all are settled; of an inbox,
+    its own last counter, and the highest of each origin; of a followers service, its last serial.
+    """
+
+    epoch: Hex
+    n: Count = 0
+    settled: Count = 0
+    n_events: Count = 0
+    settled_events: Count = 0
+    highest: Annotated[Mapping[str, int], _is_highest] = {}
+    serial: Count = 0
+
+
+class Settled(NamedTuple):
+    """Of an outbox: the service behind has all of its queue up to this counter."""
+
+    to: Address
+    n: Count
+
+
+class Serials(NamedTuple):
+    """Of an inbox: the last serials of timelines before what follows in this segment."""
+
+    serials: Annotated[Mapping[str, int], _is_serials]
+
+
+class Timeline(NamedTuple):
+    """Of an inbox: all of one timeline; what stood before it in the journal counts no more.
+
+    `late` and `old` are the places of those entries that came late, or from a former owner.
+    """
+
+    address: Address
+    last: Count
+    bodies: Bodies = ()
+    origins: Annotated[Sequence[str], Column(_are_hex)] = ()
+    n: Counts = ()
+    late: Places = ()
+    old: Places = ()
+
+    def fault(self) -> str | None:
+        """What is wrong with it as a whole."""
+        return None if len(self.bodies) == len(self.n) == len(self.origins) else "not as long"
+
+
+class Change(NamedTuple):
+    """Of a followers service: an event, or a piece of a snapshot, and its serial."""
+
+    serial: Count
+    body: Body
+
+
+Record = Put | Segment | Settled | Serials | Timeline | Change
+RECORDS = table(get_args(Record))

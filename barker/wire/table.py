@@ -1,0 +1,74 @@
+"""The table: what the types of messages say, in a form by which any of them is checked.
+
+Made once, from annotations and defaults (`barker.wire.fields` says what is in them). Left out:
+which types there are; those of the wire are in `barker.wire.ops`, those of journals in
+`barker.wire.records`.
+"""
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from types import NoneType
+from typing import Any, NamedTuple, get_args, get_type_hints
+
+from barker.wire.fields import Check, Column, is_raw, is_raws
+
+
+class Field(NamedTuple):
+    """One field of a message."""
+
+    name: str
+    check: Check
+    required: bool
+    nullable: bool
+    default: Any  # if it is not required
+    column: Column | None
+    item: Any  # of a list of objects: the type of each
+
+
+class Spec(NamedTuple):
+    """One type of messages."""
+
+    op: str
+    type: Any
+    fields: tuple[Field, ...]  # as the type has them
+    head: tuple[Field, ...]  # as a line has them, but for the last one if that is a ...
+    body: Field | None
+    bodies: Field | None
+
+    @property
+    def written(self) -> tuple[Field, ...]:
+        """All fields in the order in which a line has them."""
+        return (*self.head, *filter(None, (self.body, self.bodies)))
+
+
+def table(types: Iterable[Any]) -> Mapping[str, Spec]:
+    """By op, the specs of all these types."""
+    return {kind.__name__.lower(): _spec(kind) for kind in types}
+
+
+def _spec(kind: Any) -> Spec:
+    fields = tuple(_fields(kind))
+    tails = {field.check: field for field in fields if field.check in (is_raw, is_raws)}
+    head = tuple(field for field in fields if field not in tails.values())
+    op = kind.__name__.lower()
+    return Spec(op, kind, fields, head, tails.get(is_raw), tails.get(is_raws))
+
+
+def _fields(kind: Any) -> Iterator[Field]:
+    hints = get_type_hints(kind, include_extras=True)
+    parameters = inspect.signature(kind).parameters
+    for name in kind._fields:
+        options = get_args(hints[name])
+        nullable = NoneType in options
+        annotated = options[0] if nullable else hints[name]
+        check, *item = annotated.__metadata__
+        column = check if isinstance(check, Column) else None
+        yield Field(
+            name,
+            column.check if column else check,
+            parameters[name].default is inspect.Parameter.empty,
+            nullable,
+            parameters[name].default,
+            column,
+            item[0] if item else None,
+        )
