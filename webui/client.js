@@ -119,10 +119,12 @@ const Client = (() => {
       for (const body of past.slice(-HISTORY)) this.on.bark(body);
     }
 
-    /** For each body the streams that it goes to; this link has one, and each of its entries is one
-     *  serial more. */
-    readMany({ bodies }) {
-      for (const body of bodies) this.read(body);
+    /** For each body the streams that it goes to, or once for all. An entry of ours is one serial more. */
+    readMany({ to, bodies }) {
+      for (const [i, body] of bodies.entries()) {
+        const streams = to[to.length === bodies.length ? i : 0].split(" ");
+        if (streams.includes(this.address)) this.read(body);
+      }
     }
 
     /** So many entries are no longer there. */

@@ -34,7 +34,7 @@ from barker.links.arrivals import read_directly
 from barker.links.framing import Framing
 from barker.links.greeting import Greeted, Greeting
 from barker.wire import messages, protocol
-from barker.wire.ops import OPS, Ack, Error, Hello, Op, Ping, Pong
+from barker.wire.ops import OPS, Ack, Error, Hello, Op, Ping, Pong, op_of
 from barker.wire.protocol import BarkerError, ProtocolError
 
 log = logging.getLogger("barker.links.link")
@@ -78,9 +78,7 @@ class Conversation:
 
     def __init__(self) -> None:
         self.ops: dict[type, Callable[[Link, Any], None]] = {
-            spec.type: getattr(self, f"on_{op}")
-            for op, spec in OPS.items()
-            if hasattr(self, f"on_{op}")
+            s.type: getattr(self, f"on_{op}") for op, s in OPS.items() if hasattr(self, f"on_{op}")
         }
 
     def link_up(self, link: "Link") -> None:
@@ -311,8 +309,7 @@ class Link:
                 elif isinstance(message, Error):
                     log.warning("%r said: %s (%s)", self, message.reason, message.code)
                 else:
-                    op = type(message).__name__.lower()
-                    raise ProtocolError(protocol.PROTOCOL, f"{op} has no meaning here")
+                    raise ProtocolError(protocol.PROTOCOL, f"{op_of(message)} has no meaning here")
                 if self.closed:
                     break
         except BarkerError as fault:
@@ -366,14 +363,12 @@ class Link:
         self.flush()
         self.closed = True
         self._framing.close(fault)
-        try:
+        with contextlib.suppress(OSError):  # the peer was faster
             self._answer()
             if self._writer.can_write_eof():
                 self._writer.write_eof()
             else:  # TLS can't be closed by halves; its own goodbye still lets everything out
                 self._writer.close()
-        except OSError:
-            pass  # the peer was faster
         self._loop.call_later(LINGER_S, self._transport.abort)
 
     async def let_go(self) -> None:

@@ -328,3 +328,8 @@ Op = (
     | (Subscribe | Subscribed | Unreadable | Message | Credit | Gap | Moved | Sample)
 )
 OPS = table(get_args(Op))
+
+
+def op_of(message: Op) -> str:
+    """What its line calls it."""
+    return type(message).__name__.lower()

@@ -25,7 +25,7 @@ from barker.disk.users import PEOPLE
 from barker.process.arguments import LEASH
 from barker.routing.ring import Ring
 from tests.tools.fleet import DEADLINE_S, SCALE, SLOW, Fleet, Process, Service, free_port
-from tests.tools.wireclient import Wire
+from tests.tools.wireclient import Wire, put
 
 Completed = subprocess.CompletedProcess[str]
 Runs = dict[tuple[str, ...], Any]  # commands, and what is expected of them
@@ -394,8 +394,7 @@ class ListenTest(ClientTest):
         ):
             for i in range(1, 10):
                 body = {"id": f"b{i}", "user": cls.author, "content": str(i), "at": i * 1000}
-                to = [f"outbox/{cls.author}"]
-                out.send({"op": "put", "seq": i, "to": to, "body": body})
+                out.send(put(i, [f"outbox/{cls.author}"], body))
             await out.up_to_ack(9)
             reader.send({"op": "subscribe", "address": "inbox/ark3"})
             while (message := await reader.heard()) and message.get("serial", 0) < 9:

@@ -32,8 +32,8 @@ FEED = """
   // Frames of a second each, as the monitor would send them; `at` counts from a fixed moment.
   window.T0 = 1_700_000_000_000;
   window.feedFrame = (second, services, events = [], routes = {}) => Monitor.feed.receive({
-    op: "message", address: "monitor", epoch: "00".repeat(8), serial: second + 1,
-    body: { at: T0 + 1000 * second, depth: 0, services, routes, left_out: 0, events },
+    op: "message", to: ["monitor"],
+    bodies: [{ at: T0 + 1000 * second, depth: 0, services, routes, left_out: 0, events }],
   });
   window.service = (name, figures = {}) => ({
     name, up: true, gone: null, role: name.split("-")[0], host: "127.0.0.1", port: 1, kind: "x",
@@ -292,9 +292,9 @@ class SimulatedTest(PageCase):
             Monitor.feed.show();
             const seen = [];
             for (const alone of [undefined, "127.0.0.1:5672: it does not answer", undefined]) {
-              Monitor.feed.receive({ op: "message", address: "monitor", epoch: "00".repeat(8),
-                serial: seen.length + 1, body: { at: T0 + 1000 * seen.length, depth: null,
-                  services: [], routes: {}, left_out: 0, events: [], alone } });
+              Monitor.feed.receive({ op: "message", to: ["monitor"],
+                bodies: [{ at: T0 + 1000 * seen.length, depth: null,
+                  services: [], routes: {}, left_out: 0, events: [], alone }] });
               seen.push([$("trouble").hidden, $("words").textContent, $("state").textContent]);
             }
             Monitor.feed.dialer = null;

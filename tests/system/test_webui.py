@@ -324,14 +324,13 @@ class ReadingTest(PageTestCase):
         mine, theirs, last = (self.new_text() for _ in range(3))
         self.open_connected()
         place = self.browser.execute(
-            """const { epoch, serial, address } = Barker.client.reader;
+            """const { serial, address } = Barker.client.reader;
             const [mine, theirs, last] = arguments;
             const id = () => Link.randomHex(12);
             const body = (content) => ({ id: id(), user: "rdl", content, at: Date.now() });
             Barker.client.reader.message({
-                op: "messages", epoch,
-                to: [{ "inbox/rhs": 7, [address]: serial + 1 }, { "inbox/rhs": 8 },
-                    { [address]: serial + 2, "inbox/rhs": 9 }],
+                op: "message",
+                to: ["inbox/rhs " + address, "inbox/rhs", address + " inbox/rhs"],
                 bodies: [body(mine), body(theirs), body(last)],
             });
             return Barker.client.reader.serial - serial;""",
@@ -358,7 +357,7 @@ class ReadingTest(PageTestCase):
                 last: 0, history: 25, retained });
               for (let n = 1; n <= count; n += 1) {
                 const body = { id: letter + n, user: "rdl", content: "wuff", at: n };
-                reader.message({ op: "message", address: "inbox/ark3", epoch, serial: n, body });
+                reader.message({ op: "message", to: ["inbox/ark3"], bodies: [body] });
               }
             };
             sends("one", "a", 20_000, 20_000);
