@@ -15,7 +15,7 @@ from unittest import mock
 from barker.disk import journal as disk_journal
 from barker.disk import segments
 from barker.disk.files import StateError
-from barker.disk.journal import Journal
+from barker.disk.journal import Journal, forget
 from barker.disk.segments import record
 from tests.tools.fleet import SLOW
 
@@ -290,6 +290,12 @@ class FormatTest(SegmentsTest):
         self.path(3).unlink()
         self.assertEqual(self.path(1).read_bytes(), before)
         self.assertReported([1, 2, 3])  # the folder is free
+
+    def test_forget_deletes_a_journal_of_any_format(self) -> None:
+        self.folder.mkdir(parents=True)
+        self.path(1).write_bytes(record(self.HEADS[0]))
+        forget(self.folder.parent)
+        self.assertFalse(self.folder.exists())
 
 
 class StrayTest(SegmentsTest):
