@@ -3,9 +3,10 @@
 import contextlib
 import unittest
 
-from tests.system import test_monitor_page, test_webui
+from tests.system import test_monitor_page, test_webui, test_webui_looks
 from tests.tools.firefox import Firefox
 from tests.tools.fleet import SLOW
+from tests.tools.page import PageTestCase
 
 
 def setUpModule() -> None:
@@ -13,7 +14,7 @@ def setUpModule() -> None:
         raise unittest.SkipTest("BARKER_SLOW=1: all that was shown in Chromium, once more")
     stack = contextlib.ExitStack()
     unittest.addModuleCleanup(stack.close)
-    test_webui.PageTestCase.start(stack, Firefox)
+    PageTestCase.start(stack, Firefox)
 
 
 class ReadingTest(test_webui.ReadingTest):
@@ -32,11 +33,11 @@ class TrustTest(test_webui.TrustTest):
     pass
 
 
-class LooksTest(test_webui.LooksTest):
+class LooksTest(test_webui_looks.LooksTest):
     pass
 
 
-class LoadTest(test_webui.LoadTest):
+class LoadTest(test_webui_looks.LoadTest):
     pass
 
 
