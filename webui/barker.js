@@ -107,7 +107,7 @@ const Barker = (() => {
     const waiting = isHeld() ? stream.waiting : 0;
     if (waiting === 0 && document.activeElement === $("more")) $("title").focus({ preventScroll: true });
     $("more").disabled = waiting === 0;
-    setText($("more"), waiting === 1 ? "1 new bark" : waiting ? `${waiting.toLocaleString()} new barks` : "");
+    setText($("more"), waiting === 0 ? "No new barks" : waiting === 1 ? "1 new bark" : `${waiting.toLocaleString()} new barks`);
     showEnd();
     showTitle();
   }

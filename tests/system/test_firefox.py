@@ -3,7 +3,13 @@
 import contextlib
 import unittest
 
-from tests.system import test_monitor_page, test_webui, test_webui_looks
+from tests.system import (
+    test_monitor_page,
+    test_webui,
+    test_webui_looks,
+    test_webui_reach,
+    test_webui_truth,
+)
 from tests.tools.firefox import Firefox
 from tests.tools.fleet import SLOW
 from tests.tools.page import PageTestCase
@@ -34,6 +40,34 @@ class TrustTest(test_webui.TrustTest):
 
 
 class LooksTest(test_webui_looks.LooksTest):
+    pass
+
+
+class StillTest(test_webui_reach.StillTest):
+    pass
+
+
+class KeyboardTest(test_webui_reach.KeyboardTest):
+    pass
+
+
+class EarTest(test_webui_reach.EarTest):
+    pass
+
+
+class EyeTest(test_webui_reach.EyeTest):
+    pass
+
+
+class OutageTest(test_webui_truth.OutageTest):
+    pass
+
+
+class KeptTest(test_webui_truth.KeptTest):
+    pass
+
+
+class PeopleTest(test_webui_truth.PeopleTest):
     pass
 
 

@@ -319,7 +319,8 @@ class EarTest(ReachTestCase):
 
 class EyeTest(ReachTestCase):
     def test_one_s_own_size_of_letters_is_the_page_s(self) -> None:
-        assert isinstance(self.browser, Chromium)
+        if not isinstance(self.browser, Chromium):
+            self.skipTest("only Chromium can be told so")
         self.open_with_barks(2)
         sizes = """return ["body", "#text", "#stream .text", "#stream .at", "#send", "#user", "h1",
             "#services", ".hint"].map((s) => getComputedStyle(document.querySelector(s)).fontSize)
@@ -388,7 +389,7 @@ class EyeTest(ReachTestCase):
         self.assertEqual(len(self.browser.texts("#stream [data-act=unfold]")), 2)
         self.browser.click("#stream [data-act=unfold]")
         self.browser.point(1, 1)
-        self.assertGreater(max(self.browser.execute(heights)), 1000)
+        self.assertGreater(max(self.browser.execute(heights)), 400)
         open_ = "return document.querySelector('[data-act=unfold]').getAttribute('aria-expanded')"
         self.assertEqual(self.browser.execute(open_), "true")
         self.browser.screen(1000, 800)
