@@ -377,7 +377,18 @@ class BarkingTest(PageTestCase):
                 self.browser.press(SHIFT, ENTER)
                 self.browser.press("b")
         where = [name or "fold" for name in seen]
-        expected = ["skip", "brand", "user", "switch", "fold", "text", "send", "whom", "ask", "fold"]
+        expected = [
+            "skip",
+            "brand",
+            "user",
+            "switch",
+            "fold",
+            "text",
+            "send",
+            "whom",
+            "ask",
+            "fold",
+        ]
         expected += ["pause", "skip", "author"]
         self.assertEqual(where, expected)
         self.browser.execute("document.getElementById('send').focus()")

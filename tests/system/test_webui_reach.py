@@ -1,4 +1,4 @@
-"""The page in a real browser, for each person: by keyboard, by ear, enlarged, and with a slow hand."""
+"""The page in a real browser, by keyboard, by ear, enlarged, and with a slow hand."""
 
 import contextlib
 import json
@@ -184,14 +184,14 @@ class StillTest(ReachTestCase):
             link.scrollIntoView({ block: "center" });"""
         )
         self.browser.wait_until("window.scrollY > 500", "scrolled")
-        before = self.browser.execute("return [scrollY, document.activeElement.closest('li').dataset.key]")  # fmt: skip
+        place = "return [scrollY, document.activeElement.closest('li')?.dataset.key]"
+        before = self.browser.execute(place)
         self.browser.press(ENTER)
         self.browser.wait_until("Barker.client.user !== 'ark3'", "another view")
         self.assertState("connected")
         self.browser.back()
         self.browser.wait_until("Barker.client.user === 'ark3'", "back")
-        after = self.browser.execute("return [scrollY, document.activeElement.closest('li')?.dataset.key]")  # fmt: skip
-        self.assertEqual(after, before)
+        self.assertEqual(self.browser.execute(place), before)
         text = self.new_text()
         self.say_elsewhere("rdl", text)
         self.browser.wait_until("!Elements.$('more').disabled", "it goes on where it was")
@@ -289,7 +289,9 @@ class EarTest(ReachTestCase):
         self.arrive(200, 2)
         self.assertSaid("2 new barks, the latest by rdl")
         said = [line for line in self.said() if "new barks" in line]
-        self.assertEqual(said, ["44 new barks, the latest by rdl", "2 new barks, the latest by rdl"])
+        self.assertEqual(
+            said, ["44 new barks, the latest by rdl", "2 new barks, the latest by rdl"]
+        )
 
     def test_how_much_fits_in_is_no_bare_number(self) -> None:
         self.open_connected()
@@ -329,7 +331,9 @@ class EyeTest(ReachTestCase):
         try:
             self.browser.devtools("Page.setFontSizes", fontSizes={"standard": 24, "fixed": 20})
             after = self.browser.execute(sizes)
-            self.assertEqual([round(b / a, 2) for a, b in zip(before, after, strict=True)], [1.5] * 9)
+            self.assertEqual(
+                [round(b / a, 2) for a, b in zip(before, after, strict=True)], [1.5] * 9
+            )
             width = "return document.documentElement.scrollWidth"
             self.assertLessEqual(self.browser.execute(width), 1000)
         finally:
@@ -347,7 +351,8 @@ class EyeTest(ReachTestCase):
                 document.querySelector("#following details").open = true;"""
             )
             places = """return [...document.querySelectorAll("#services li")]
-                .map((e) => e.getBoundingClientRect()).map((r) => [r.left, r.top, r.right, r.bottom])"""
+                .map((e) => e.getBoundingClientRect())
+                .map((r) => [r.left, r.top, r.right, r.bottom])"""
             boxes = self.browser.execute(places)
             self.assertEqual(len(boxes), 5)
             for left, top, right, bottom in boxes:

@@ -1,4 +1,4 @@
-"""What the page says, in a real browser: while services are away, with a slow clock, and after a join."""
+"""What the page says and keeps, in a real browser, while services are away or clocks differ."""
 
 import contextlib
 import json
@@ -8,7 +8,7 @@ import unittest
 from tests.tools.browser import ENTER
 from tests.tools.children import SCALE
 from tests.tools.chromium import Chromium
-from tests.tools.fleet import SLOW, Fleet, Service, free_port
+from tests.tools.fleet import SLOW, Service
 from tests.tools.page import PageTestCase
 
 # Behind the system's clock by so much.
@@ -46,7 +46,9 @@ class LinksTest(TruthTestCase):
         self.open_connected()
         PageTestCase.inbox.freeze()
         try:
-            self.assertTrouble("The inbox inbox-a does not answer, and the directory knows no other.")
+            self.assertTrouble(
+                "The inbox inbox-a does not answer, and the directory knows no other."
+            )
             self.assertNotIn("running", self.trouble())
             self.assertState("partly")  # not "Reconnecting" for ever
         finally:
@@ -89,7 +91,7 @@ class LinksTest(TruthTestCase):
             self.browser.type("#text", text + ENTER)
             self.assertShownOnce(text)
             fate = self.browser.text("#stream .own .fate")
-            self.assertEqual(fate, "✓ Sent, not delivered yet".removeprefix("✓ "))
+            self.assertEqual(fate, "Sent, not delivered yet")
         finally:
             bizlogic.thaw()
         self.browser.wait_until("document.querySelector('[data-delivered=true]')", "it came back")
@@ -97,8 +99,9 @@ class LinksTest(TruthTestCase):
 
     def test_a_place_of_ipv6_is_written_with_brackets(self) -> None:
         self.open()
-        script = "return [['::1', 7], ['localhost', 7]].map(([host, port]) => Link.written({host, port}))"
-        self.assertEqual(self.browser.execute(script), ["[::1]:7", "localhost:7"])
+        places = [{"host": "::1", "port": 7}, {"host": "localhost", "port": 7}]
+        written = self.browser.execute("return arguments[0].map(Link.written)", places)
+        self.assertEqual(written, ["[::1]:7", "localhost:7"])
 
     def test_a_reason_is_a_sentence_with_one_full_stop(self) -> None:
         self.open()
@@ -126,7 +129,9 @@ class OutageTest(TruthTestCase):
         PageTestCase.outbox = self.fleet.outbox("--name", "outbox-a", port=ports[1])
         begun = time.monotonic()
         self.browser.wait_until(
-            "Barker.client.services.slice(0, 3).every((s) => s.state === 'up')", "all are back", 60.0
+            "Barker.client.services.slice(0, 3).every((s) => s.state === 'up')",
+            "all are back",
+            60.0,
         )
         self.assertLess(time.monotonic() - begun, BACK_WITHIN_S * SCALE)
         self.assertState("connected")
@@ -153,7 +158,8 @@ class ClockTest(TruthTestCase):
             self.browser.execute(
                 """for (let i = 0; i < 20; i += 1) {
                   const at = Date.now() + arguments[0];
-                  Barker.client.say({ id: Link.randomHex(12), user: "rdl", content: "later " + i, at });
+                  const id = Link.randomHex(12), content = "later " + i;
+                  Barker.client.say({ id, user: "rdl", content, at });
                 }""",
                 SLOW_CLOCK_MS,
             )
@@ -173,10 +179,13 @@ class ClockTest(TruthTestCase):
             reader.target = { name: "one" };
             const hour = 3_600_000, epoch = "0".repeat(16), address = "inbox/ark3";
             // b's clock is slow; c and d were handed over by a former owner.
-            const ats = { a: 9 * hour, b: 9 * hour - 120_000, c: 2 * hour, d: 3 * hour, e: 9 * hour };
+            const nine = 9 * hour;
+            const ats = { a: nine, b: nine - 120_000, c: 2 * hour, d: 3 * hour, e: nine };
             reader.message({ op: "subscribed", address, epoch, serial: 0, last: 5, history: 25 });
             Object.entries(ats).forEach(([id, at], i) => reader.message({
-              op: "message", address, epoch, serial: i + 1, body: { id, user: "rdl", content: "x", at } }));
+              op: "message", address, epoch, serial: i + 1,
+              body: { id, user: "rdl", content: "x", at },
+            }));
             return shown.join("")"""
         )
         self.assertEqual(shown, "cdabe")
@@ -202,7 +211,9 @@ class KeptTest(TruthTestCase):
         self.open(user="nobody_here")  # both outlive a reload
         self.browser.wait_until("document.querySelector('#unsent .why')", "refused")
         self.browser.click("#unsent [data-act=edit]")
-        value = "const { value, selectionStart } = Elements.$('text'); return [value, selectionStart]"
+        value = (
+            "const { value, selectionStart } = Elements.$('text'); return [value, selectionStart]"
+        )
         self.assertEqual(self.browser.execute(value), ["refused\n\nhalf a thought", 7])
         self.assertEqual(self.browser.texts("#unsent li"), [])
         self.open(user="nobody_here")
@@ -237,7 +248,9 @@ class PeopleTest(TruthTestCase):
         self.browser.type("#newcomer", user + ENTER)
 
     def users(self) -> list[str]:
-        return list(self.browser.execute("return [...Elements.$('user').options].map((o) => o.value)"))
+        return list(
+            self.browser.execute("return [...Elements.$('user').options].map((o) => o.value)")
+        )
 
     def test_a_new_user_reads_that_there_are_no_barks_yet(self) -> None:
         self.open_connected()
@@ -280,8 +293,8 @@ class PeopleTest(TruthTestCase):
     def test_a_follow_is_said_to_be_done_when_the_followers_service_says_so(self) -> None:
         self.open_connected()
         self.browser.wait_until("!Elements.$('following').hidden", "the form")
-        whom = next(u for u in self.fleet.world.names if u != "ark3" and u not in self.browser.execute(
-            "return [...Barker.panel.follows]"))  # fmt: skip
+        followed = self.browser.execute("return [...Barker.panel.follows, 'ark3']")
+        whom = next(user for user in self.fleet.world.names if user not in followed)
         followers = next(p for p in self.fleet.processes if "barker.followers" in p.argv)
         followers.freeze()
         told = "Elements.$('followtold').textContent"
