@@ -31,5 +31,17 @@ const Address = (() => {
     return { host: name.replace(/^\[|\]$/g, ""), port: Number(number ?? port) };
   }
 
-  return { chosenUser, directoryPlace, viewUrl };
+  /** Make a user's view the address, in such a way that the browser's Back leads here again. Returns
+   *  false where the page is loaded again instead: not every browser lets one from disk do that. */
+  function go(user) {
+    try {
+      history.pushState(null, "", viewUrl(user));
+      return true;
+    } catch {
+      location.assign(viewUrl(user));
+      return false;
+    }
+  }
+
+  return { chosenUser, directoryPlace, go, viewUrl };
 })();

@@ -79,11 +79,9 @@ const Barker = (() => {
   const mine = new Map();
   let listed = new Set(); // those of them that are in the list that is shown, or wait for it
 
-  const isReading = () => window.scrollY > READING_PX;
-
   /** May the list not move now? */
   function isHeld() {
-    return paused || isReading() || zone.held;
+    return paused || window.scrollY > READING_PX || zone.held;
   }
 
   function arrive(bark, isPast) {
@@ -189,6 +187,7 @@ const Barker = (() => {
   function showUnsent() {
     const open = [...mine.values()].filter((e) => e.bark.user === client.user && e.fate !== "sent");
     $("unsent").replaceChildren(...open.reverse().map((entry) => stream.item(entry)));
+    Stream.fold([...$("unsent").children]);
   }
 
   /** From the box. Where too many wait already, the text stays in it; the status says so. */
@@ -263,15 +262,9 @@ const Barker = (() => {
     status.show();
   }
 
-  /** Go to a user's view, in such a way that the browser's Back leads here again. */
   function visit(user) {
     if (user === client.user) return showWaiting();
-    try {
-      history.pushState(null, "", Address.viewUrl(user));
-    } catch { // not every browser lets a page from disk do that; then it has to be a reload
-      return location.assign(Address.viewUrl(user));
-    }
-    showView();
+    if (Address.go(user)) showView();
   }
 
   // --- Events ---

@@ -3,6 +3,7 @@
 import contextlib
 import unittest
 
+from tests.tools.browser import ENTER
 from tests.tools.children import SCALE
 from tests.tools.chromium import Chromium
 from tests.tools.fleet import SLOW
@@ -46,10 +47,21 @@ class LooksTest(PageTestCase):
             self.assertEqual(low, [], "dark" if dark else "light")
 
     def test_nothing_sticks_out_at_any_width(self) -> None:
-        self.open_connected()
+        self.open(user="x" * 20)  # is nobody, so there are a banner and what is refused
+        self.assertService("outbox", "up")
+        self.browser.type("#text", "x" * 280 + ENTER)
+        self.browser.wait_until("document.querySelector('#unsent .why')", "refused")
         self.browser.execute(
-            "Barker.arrive({id: 'w', user: 'rdl', content: 'x'.repeat(280), at: 1})"
+            """Barker.arrive({id: "w", user: "y".repeat(20), content: "x".repeat(280), at: 1});
+            const follows = ["z".repeat(20)];
+            Barker.panel.show({ exists: true, follows, following: 1, followed_by: 9 });
+            Barker.panel.suggestion({ whom: "w".repeat(20), common: 15 });
+            Barker.panel.drawLists();
+            document.querySelectorAll("details").forEach((e) => { e.open = true; });
+            Elements.$("more").textContent = "1,234 new barks";
+            Elements.$("more").disabled = false;"""
         )
+        self.browser.type("#newcomer", "No Name" + ENTER)
         self.browser.wait_until("document.querySelector('#stream .bark')", "a bark")
         for width in (320, 360, 480, 640, 768, 800, 900, 1280, 1600):
             self.browser.screen(width, 700)
