@@ -1,6 +1,6 @@
 "use strict";
 
-/* What the page's address and its settings say: whose view is shown, and where the directory is.
+/* What the page's address and its settings say: whose view it is, and where the directory is.
  *
  * Global: Address. Uses: Settings.
  */
@@ -10,7 +10,7 @@ const Address = (() => {
 
   const query = () => new URLSearchParams(location.search);
 
-  /** The address of somebody's view, all else in it as it is now. */
+  /** The address of a user's view, all else in it as it is now. */
   function viewUrl(user) {
     const other = query();
     other.set("user", user);
@@ -19,7 +19,7 @@ const Address = (() => {
 
   function chosenUser() {
     const users = Settings.current()?.users ?? [];
-    return query().get("user") ?? (users.length && !users.includes(FIRST_USER) ? users[0] : FIRST_USER);
+    return query().get("user") || (users.length && !users.includes(FIRST_USER) ? users[0] : FIRST_USER);
   }
 
   /** Where the directory is: the settings say so, unless the address does (?host=H or ?host=H:P). */
@@ -31,5 +31,17 @@ const Address = (() => {
     return { host: name.replace(/^\[|\]$/g, ""), port: Number(number ?? port) };
   }
 
-  return { chosenUser, directoryPlace, viewUrl };
+  /** Make a user's view the address, in such a way that the browser's Back leads here again. Returns
+   *  false where the page is loaded again instead: not every browser lets one from disk do that. */
+  function go(user) {
+    try {
+      history.pushState(null, "", viewUrl(user));
+      return true;
+    } catch {
+      location.assign(viewUrl(user));
+      return false;
+    }
+  }
+
+  return { chosenUser, directoryPlace, go, viewUrl };
 })();

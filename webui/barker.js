@@ -1,32 +1,33 @@
 "use strict";
 
-/* The page: whose view it is, the box to bark into, and what is kept for a reload.
+/* The page: whose view it is, the box to bark into, and what becomes of barks that are typed here.
  *
  * Read the files that index.html loads first, in its order; here they come together. What the page
- * keeps itself is little: drafts, one for each user, and barks that were typed and have not been
- * taken over yet. Both survive every reconnect, a change of view and even a reload.
+ * keeps itself is little: drafts, one for each user, and barks that were typed and that no outbox has
+ * acked. Both survive every reconnect, a change of view and even a reload.
  *
- * Global: Barker. Uses: Settings, Elements, Link, Client, Address, Stream, Follow, Status.
+ * Global: Barker. Uses: Settings, Elements, Link, Inbox, Outbox, Client, Address, Memory, Times, Aloud, Still, Stream, Box, Follow, Status.
  */
 
 const Barker = (() => {
-  const { $ } = Elements;
-  const { MAX_UNSENT, REMEMBERED, barkKey } = Client;
+  const { $, sentence, setText } = Elements;
+  const { REMEMBERED, barkKey } = Inbox;
+  const { MAX_UNSENT } = Outbox;
   const { MAX_SHOWN } = Stream;
 
-  const MAX_CHARACTERS = 280; // code points, as everywhere in Barker
-  // Scrolled down by this much, one is reading, and what is being read must not move.
+  // Scrolled down by this much, a person reads, and what is being read must not move.
   const READING_PX = 8;
-  // A screen reader hears of new barks at most this often.
-  const ALOUD_EVERY_MS = 10_000;
-  // While nobody answers: look this often whether the launcher has written other settings.
+  // While the directory does not answer: look this often whether the launcher has written other settings.
   const SETTINGS_EVERY_MS = 1000;
+  // Views that Back leads to as they were; older ones begin anew.
+  const KEPT_VIEWS = 5;
 
   // --- What the page is made of ---
 
   const client = Client.connect(Address.directoryPlace(), Settings.current() ?? {}, {
-    changed: () => status.show(),
+    changed: () => { status.show(); showEnd(); },
     bark: arrive,
+    caughtUp: () => showEnd(),
     suggestion: (body) => panel.suggestion(body),
     gap: missed,
     settled,
@@ -34,11 +35,15 @@ const Barker = (() => {
     noSuchUser: (reason) => { status.noSuchUser = reason; status.show(); },
   });
   const status = new Status.Panel(client);
+  const zone = new Still.Zone($("main"), () => stream.soon());
   const panel = new Follow.Panel(client, {
     joined: (user) => { visit(user); $("text").focus(); },
+    known: () => fillUsers(),
+    heldBelow: isHeld,
   });
+  const box = new Box.Compose({ changed: remember, send });
   const stream = new Stream.List($("stream"), {
-    reading: isReading,
+    held: isHeld,
     changed: streamChanged,
     followButton: (user) => panel.button(user),
   });
@@ -55,49 +60,41 @@ const Barker = (() => {
   // --- What is kept for a reload ---
 
   const drafts = new Map(); // user -> text
-  // Under the directory's place, since what was typed for one system is not another's.
-  const storageKey = () => `barker ${JSON.stringify(Address.directoryPlace())}`;
+  let paused = false;
 
   function remember() {
-    drafts.set(client.user, $("text").value);
-    const kept = { drafts: [...drafts], unsent: client.unsent };
-    try {
-      sessionStorage.setItem(storageKey(), JSON.stringify(kept));
-    } catch { /* storage is switched off or full: then a reload forgets, and nothing else is lost */ }
-  }
-
-  /** Fill in the drafts; returns the barks that are still to be sent. */
-  function recall() {
-    try {
-      const kept = JSON.parse(sessionStorage.getItem(storageKey()));
-      for (const [user, text] of kept.drafts) drafts.set(user, text);
-      return kept.unsent;
-    } catch { // nothing there, or nothing that we have written
-      return [];
-    }
+    drafts.set(client.user, box.text);
+    const refused = [...mine.values()].filter((entry) => entry.fate === "refused");
+    Memory.keepTab({
+      drafts: [...drafts],
+      unsent: client.unsent,
+      refused: refused.map(({ bark, reason }) => [bark, reason]),
+      paused,
+    });
   }
 
   // --- Barks that come ---
 
   // Barks typed here, by key, as entries of the list: their fate is told until they are forgotten.
   const mine = new Map();
+  let listed = new Set(); // those of them that are in the list that is shown, or wait for it
 
-  /** Would it disturb somebody if the list moved? */
-  function isReading() {
-    return window.scrollY > READING_PX || $("stream").querySelector(":focus-visible") !== null;
+  /** May the list not move now? */
+  function isHeld() {
+    return paused || window.scrollY > READING_PX || zone.held;
   }
 
-  function arrive(bark) {
+  function arrive(bark, isPast) {
     if (typeof bark.content !== "string") return; // a kind of message that this page doesn't know
     const entry = mine.get(barkKey(bark));
-    if (entry) { // it was typed here and is shown already: now it has been all the way round
-      entry.delivered = true;
-      Stream.showFate(entry);
-    } else {
-      stream.add({ bark, own: bark.user === client.user });
-      announce(bark);
-      if (document.hidden) showTitle(); // no frame will be drawn that could do it
-    }
+    if (entry) entry.delivered = true; // it was typed here, and has been all the way round
+    if (entry && (listed.has(entry) || entry.fate !== "sent")) return Stream.showFate(entry);
+    if (entry) listed.add(entry);
+    const own = bark.user === client.user;
+    if (!own) Times.learn(bark.user, bark.at);
+    stream.add(entry ?? { bark, own });
+    if (!isPast && !paused && !own) Aloud.bark(bark);
+    if (document.hidden) showTitle(); // no frame will be drawn that could do it
   }
 
   function missed(count) {
@@ -105,17 +102,24 @@ const Barker = (() => {
   }
 
   function streamChanged() {
-    const held = isReading() ? stream.held : 0;
-    $("more").hidden = held === 0;
-    if (held) $("more").textContent = held === 1 ? "1 new bark" : `${held.toLocaleString()} new barks`;
-    const empty = !$("stream").firstChild && !$("unsent").firstChild;
-    $("end").textContent = stream.cut ? `The latest ${MAX_SHOWN} barks are shown.`
-      : empty && status.trouble() === "" ? "Nothing has been barked here yet." : "";
+    const waiting = isHeld() ? stream.waiting : 0;
+    if (waiting === 0 && document.activeElement === $("more")) $("title").focus({ preventScroll: true });
+    $("more").disabled = waiting === 0;
+    setText($("more"), waiting === 0 ? "No new barks" : waiting === 1 ? "1 new bark" : `${waiting.toLocaleString()} new barks`);
+    showEnd();
     showTitle();
   }
 
+  /** What stands below the last bark. */
+  function showEnd() {
+    const empty = !$("stream").firstChild && !$("unsent").firstChild;
+    const known = client.reader?.caughtUp && !status.noSuchUser;
+    setText($("end"), stream.cut ? `The latest ${MAX_SHOWN} barks are shown.`
+      : !empty ? "The end of the list." : known ? "No barks yet. Barks of those whom you follow, and your own, appear here." : "");
+  }
+
   function showTitle() {
-    const unread = document.hidden || isReading() ? stream.held : 0;
+    const unread = document.hidden || isHeld() ? stream.waiting : 0;
     const count = unread > 99 ? "(99+) " : unread ? `(${unread}) ` : "";
     const title = `${count}${client.user} · Barker`;
     if (document.title !== title) document.title = title;
@@ -127,50 +131,55 @@ const Barker = (() => {
     streamChanged();
   }
 
-  // A summary for screen readers, gathered for a while so that it doesn't flood.
-  const aloud = { count: 0, timer: null };
-
-  function announce(bark) {
-    aloud.count += 1;
-    aloud.latest = bark;
-    aloud.timer ??= setTimeout(() => {
-      aloud.timer = null;
-      const { count, latest } = aloud;
-      aloud.count = 0;
-      $("aloud").textContent = count === 1 ? `${latest.user} barks: ${latest.content}`
-        : `${count} new barks, the latest by ${latest.user}`;
-    }, ALOUD_EVERY_MS);
+  function pause(on) {
+    paused = on;
+    $("pause").setAttribute("aria-pressed", String(on));
+    if (on) Aloud.hush();
+    stream.soon();
+    remember();
   }
 
   // --- Barks that go ---
 
   /** Take a bark over from the person: from now on it is ours to lose, until an outbox has it. */
   function say(bark) {
-    const entry = { bark, own: true, fate: "sending", delivered: false };
-    mine.set(barkKey(bark), entry);
-    if (mine.size > REMEMBERED) mine.delete(mine.keys().next().value);
-    if (bark.user === client.user) $("unsent").prepend(stream.item(entry));
+    show({ bark, own: true, fate: "sending", delivered: false });
     client.say(bark);
     remember();
   }
 
+  function show(entry) {
+    const { bark } = entry;
+    mine.set(barkKey(bark), entry);
+    if (mine.size > REMEMBERED) mine.delete(mine.keys().next().value);
+    if (bark.user !== client.user) return;
+    $("unsent").prepend(stream.item(entry));
+    Stream.fold([entry.item]);
+  }
+
+  /** The outbox has it. It goes over into the stream with the next barks, and stays where it is till then. */
   function settled(bark) {
-    if (bark.kind) return panel.settled(bark);
+    if (bark.kind) { panel.settled(bark); return remember(); }
     const entry = mine.get(barkKey(bark));
     if (!entry) return;
     entry.fate = "sent";
-    entry.item?.remove(); // from the list of unsent ones, if that is the one shown
-    if (bark.user === client.user) stream.add(entry);
+    if (bark.user === client.user) {
+      Stream.showFate(entry);
+      listed.add(entry);
+      stream.add(entry);
+      Aloud.say("Sent");
+    }
     remember();
   }
 
   function refused(bark, reason) {
-    if (bark.kind) return panel.refused(bark, reason);
+    if (bark.kind) { panel.refused(bark, reason); return remember(); }
     const entry = mine.get(barkKey(bark));
     if (!entry) return;
     entry.fate = "refused";
     entry.reason = reason;
     Stream.showFate(entry);
+    if (bark.user === client.user) Aloud.say(`Not sent: ${sentence(reason)}`);
     remember();
   }
 
@@ -178,87 +187,93 @@ const Barker = (() => {
   function showUnsent() {
     const open = [...mine.values()].filter((e) => e.bark.user === client.user && e.fate !== "sent");
     $("unsent").replaceChildren(...open.reverse().map((entry) => stream.item(entry)));
+    Stream.fold([...$("unsent").children]);
   }
 
-  function submit() {
-    const text = $("text");
-    // Half of a surrogate pair is no character, and the outbox would refuse it.
-    const content = text.value.trim().replace(/\p{Surrogate}/gu, "\ufffd");
-    if (!content || remaining() < 0 || !client.reader) return;
-    if (client.unsent.length >= MAX_UNSENT) return; // the status says so; the text stays where it is
-    text.value = "";
-    showRemaining();
-    say({ id: Link.randomHex(12), user: client.user, content, at: Date.now() });
+  /** From the box. Where too many wait already, the text stays in it; the status says so. */
+  function send(content) {
+    if (client.unsent.length >= MAX_UNSENT) return false;
+    say({ id: Link.randomHex(12), user: client.user, content, at: Times.now() });
     showWaiting(); // one wants to see what one has said
+    return true;
   }
 
-  function discard(button) {
-    const key = button.closest("li").dataset.key;
-    const entry = mine.get(key);
-    if (button.dataset.act === "edit") $("text").value = entry.bark.content;
-    mine.delete(key);
-    entry.item.remove();
-    showRemaining();
-    remember();
+  /** A refused bark goes, and with `edit` its text goes back into the box. */
+  function discard(entry, edit) {
+    mine.delete(barkKey(entry.bark));
     $("text").focus();
-  }
-
-  const remaining = () => MAX_CHARACTERS - [...$("text").value.trim()].length;
-
-  function showRemaining() {
-    const left = remaining();
-    $("left").textContent = left < 0 ? `${-left} too many` : left;
-    const level = left < 0 ? "over" : left <= 20 ? "low" : "fine";
-    if (level !== "fine" && level !== $("left").dataset.level) {
-      // Not with every letter: screen readers are told once when it gets tight, and once when too much.
-      $("aloud").textContent = left < 0 ? "The bark is too long" : `${left} characters left`;
-    }
-    $("left").dataset.level = level;
-    $("text").setAttribute("aria-invalid", String(left < 0));
-    $("send").disabled = left < 0 || left === MAX_CHARACTERS;
+    entry.item.remove();
+    if (edit) box.insert(entry.bark.content);
+    stream.soon();
+    remember();
   }
 
   // --- Whose view it is ---
 
   function fillUsers() {
-    const users = [...(Settings.current()?.users ?? [])];
-    if (client.user && !users.includes(client.user)) users.unshift(client.user);
+    const named = [...(Settings.current()?.users ?? []), ...Memory.joined()];
+    const users = [...new Set(client.user ? [...named, client.user] : named)];
+    if (users.join() === [...$("user").options].map((option) => option.value).join()) return;
+    const chosen = $("user").value || client.user;
     $("user").replaceChildren(...users.map((user) => new Option(user)));
-    $("user").value = client.user;
+    $("user").value = chosen;
   }
 
-  /** Show what the address says. */
-  function showView() {
-    if (client.user) remember();
+  // What Back leads to: user -> the list, the reader's place, where it was scrolled to, what had the focus.
+  const views = new Map();
+
+  function keepView() {
+    if (!client.user) return;
+    remember();
+    views.delete(client.user);
+    if (!client.reader?.caughtUp) return;
+    views.set(client.user, {
+      content: stream.content, listed, place: client.reader.place, y: window.scrollY, focused: document.activeElement,
+    });
+    if (views.size > KEPT_VIEWS) views.delete(views.keys().next().value);
+  }
+
+  /** Show what the address says; if `again`, as it was when it was left. */
+  function showView(again = false) {
+    keepView();
     const user = Address.chosenUser();
+    const view = again ? views.get(user) : undefined;
     status.noSuchUser = "";
-    client.view(user);
-    panel.view(user);
     stream.clear(user);
+    listed = view?.listed ?? new Set();
+    client.view(user, view?.place);
+    panel.view(user);
+    if (view) stream.restore(view.content);
+    for (const entry of view ? mine.values() : []) { // what was acked only after the view was left
+      if (entry.bark.user === user && entry.delivered && entry.fate === "sent" && !listed.has(entry)) {
+        listed.add(entry);
+        stream.add(entry);
+      }
+    }
     showUnsent();
-    $("text").value = drafts.get(user) ?? "";
-    showRemaining();
+    box.begin(user, client.reader !== null, drafts.get(user) ?? "");
     fillUsers();
+    $("user").value = user;
     Stream.paintFace($("face"), user);
-    $("title").textContent = `${user}’s stream`;
-    $("label").textContent = `Bark as ${user}`;
-    window.scrollTo(0, 0);
+    setText($("title"), `${user}’s stream`);
+    window.scrollTo(0, view?.y ?? 0);
+    if (view?.focused?.isConnected) view.focused.focus({ preventScroll: true });
     streamChanged();
     status.show();
   }
 
-  /** Go to somebody's view, in such a way that the browser's Back leads here again. */
   function visit(user) {
     if (user === client.user) return showWaiting();
-    try {
-      history.pushState(null, "", Address.viewUrl(user));
-    } catch { // not every browser lets a page from disk do that; then it has to be a reload
-      return location.assign(Address.viewUrl(user));
-    }
-    showView();
+    if (Address.go(user)) showView();
   }
 
   // --- Events ---
+
+  const acts = {
+    edit: (entry) => discard(entry, true),
+    discard: (entry) => discard(entry, false),
+    unfold: (_, button) => Stream.unfold(button),
+  };
 
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[data-user]");
@@ -268,32 +283,29 @@ const Barker = (() => {
       visit(link.dataset.user);
       $("title").focus({ preventScroll: true });
     }
+    const skip = event.target.closest("a[data-skip]");
+    if (skip) { // not by its address: that is whose view it is
+      event.preventDefault();
+      $(skip.dataset.skip).focus();
+    }
     const button = event.target.closest("button[data-act]");
-    if (button) discard(button);
+    if (button) acts[button.dataset.act](mine.get(button.closest("li").dataset.key), button);
   });
 
-  $("user").addEventListener("change", () => visit($("user").value));
-  window.addEventListener("popstate", showView);
-
-  $("compose").addEventListener("submit", (event) => {
+  $("switch").addEventListener("submit", (event) => {
     event.preventDefault();
-    submit();
+    visit($("user").value);
   });
-  $("text").addEventListener("keydown", (event) => {
-    // While an input method composes, Enter chooses a word.
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-    event.preventDefault();
-    submit();
-  });
-  $("text").addEventListener("input", () => { showRemaining(); remember(); });
+  history.scrollRestoration = "manual"; // showView knows when the list is there
+  window.addEventListener("popstate", () => showView(true));
 
   $("more").addEventListener("click", () => {
     showWaiting();
     $("title").focus({ preventScroll: true }); // the button goes away, and focus must be somewhere
   });
+  $("pause").addEventListener("click", () => pause(!paused));
   $("retry").addEventListener("click", () => client.hurry());
-  window.addEventListener("scroll", () => stream.soon(), { passive: true });
-  $("stream").addEventListener("focusout", () => stream.soon());
+  window.addEventListener("scroll", () => { stream.soon(); panel.soon(); }, { passive: true });
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) return;
     client.hurry();
@@ -304,13 +316,18 @@ const Barker = (() => {
   // --- Begin ---
 
   function tick() {
-    if (!document.hidden) Stream.age(document.body);
+    if (!document.hidden) Times.age(document.body);
     status.show();
   }
 
-  const unsent = recall();
+  const kept = Memory.tab();
+  for (const [user, text] of kept.drafts) drafts.set(user, text);
   showView();
-  for (const body of unsent) body.kind ? client.say(body) : say(body);
+  for (const [bark, reason] of kept.refused) {
+    show({ bark, own: true, fate: "refused", reason, delivered: false });
+  }
+  for (const body of kept.unsent) body.kind ? client.say(body) : say(body);
+  pause(kept.paused === true);
   setInterval(tick, 1000);
   setInterval(() => { if (client.services[0].state !== "up") readSettingsAgain(); }, SETTINGS_EVERY_MS);
 
@@ -318,7 +335,7 @@ const Barker = (() => {
   return {
     arrive,
     client,
-    isReading,
+    isHeld,
     mine,
     panel,
     refused,
@@ -326,7 +343,7 @@ const Barker = (() => {
     say,
     status,
     stream,
-    submit,
+    submit: () => box.submit(),
     visit,
   };
 })();

@@ -36,6 +36,9 @@ const Elements = (() => {
     if (element.dataset[key] !== value) element.dataset[key] = value;
   }
 
+  /** A reason of the wire as a sentence: a capital letter at the beginning, one full stop at the end. */
+  const sentence = (reason) => `${reason.slice(0, 1).toUpperCase()}${reason.slice(1).replace(/[.\s]+$/, "")}.`;
+
   /** Put these elements first into `parent`, in this order. What is in its place already is not touched:
    *  moving an element would take the focus from it. */
   function arrange(parent, elements) {
@@ -55,5 +58,5 @@ const Elements = (() => {
     element.replaceChildren(...(url ? words : []));
   }
 
-  return { $, arrange, make, setData, setText, showTrust, svg };
+  return { $, arrange, make, sentence, setData, setText, showTrust, svg };
 })();

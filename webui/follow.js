@@ -1,28 +1,28 @@
 "use strict";
 
-/* Following: whom the user of the view follows, whom this user might like, and joining.
+/* Following: the users that the user of the view follows, users this one might like, and joining.
  *
  *     Following    reads graph/USER from the followers service: the list, and again when it changes
  *     Panel        the boxes at the side, and every "Follow" button of the page
  *
  * What a person asks for goes to the outbox like a bark, as an event with a `kind`. The outbox's ack
- * says that it will be so; the list says that it is: everybody who decides by the graph knows it.
- * Until then the button says "…", and if nobody answers, that is how it stays.
+ * says that it will be so; the list says that it is: every service that decides by the graph knows it.
+ * Until then the button says "…". While a person points at the boxes or has the focus in them, rows
+ * neither come nor go; only buttons change their words.
  *
- * Global: Follow. Uses: Elements, Link, Peers, Client, Stream.
+ * Global: Follow. Uses: Elements, Link, Peers, Outbox, Client, Memory, Times, Still, Stream.
  */
 
 const Follow = (() => {
-  const { $, make, setText } = Elements;
-  const { MAX_UNSENT, USER_NAME } = Client;
+  const { $, make, sentence, setText } = Elements;
+  const { NAME_RULES, USER_NAME } = Client;
+  const { MAX_UNSENT } = Outbox;
 
   // Names that are drawn; the rest is counted.
   const MAX_NAMES = 300;
   const MAX_SUGGESTED = 3;
-
-  const NAME_RULES = "A name is 1 to 20 of a–z, 0–9 and _, and begins with a letter.";
-
-  const sentence = (reason) => `${reason.slice(0, 1).toUpperCase()}${reason.slice(1)}.`;
+  // A person who has joined still waits for it after this long; later the page asks before it moves on.
+  const PATIENCE_MS = 5000;
 
   /** Reads one user's list. `on`: changed(), list(body). */
   class Following extends Peers.Peer {
@@ -40,10 +40,29 @@ const Follow = (() => {
     }
   }
 
+  /** A field and what is said about it. What is said about an old text goes when the text changes. */
+  class Field {
+    constructor(input, told) {
+      Object.assign(this, { input, told });
+      input.addEventListener("input", () => this.tell(""));
+    }
+
+    tell(text, invalid = false) {
+      this.told.replaceChildren(text);
+      if (invalid) this.input.setAttribute("aria-invalid", "true");
+      else this.input.removeAttribute("aria-invalid");
+    }
+  }
+
   class Panel {
+    /** `on`: joined(user), when a person waits for it; heldBelow(), is the stream still. */
     constructor(client, on) {
       this.client = client;
-      this.on = on; // joined(user)
+      this.on = on;
+      this.zone = new Still.Zone($("following"), () => this.soon());
+      this.oneColumn = matchMedia("(max-width: 56.24em)"); // barker.css: then all this is above the stream
+      this.newcomer = new Field($("newcomer"), $("jointold"));
+      this.whom = new Field($("whom"), $("followtold"));
       this.lastAt = 0;
       this.begin("");
       document.addEventListener("click", (event) => {
@@ -64,8 +83,8 @@ const Follow = (() => {
       this.user = user;
       this.list = null;
       this.follows = new Set();
-      this.asked = new Map(); // whom -> the event that nobody has confirmed yet
-      this.suggested = new Map(); // whom -> how many of those whom we follow do so, oldest first
+      this.asked = new Map(); // whom -> the event that the followers service has not confirmed yet
+      this.suggested = new Map(Memory.suggested(user)); // whom -> common, oldest first
     }
 
     /** Show another user's. */
@@ -79,129 +98,153 @@ const Follow = (() => {
           list: (body) => this.show(body),
         });
       }
-      this.tell("");
-      this.draw();
+      this.whom.tell("");
+      this.drawLists();
     }
 
     show(body) {
       this.list = body;
       this.follows = new Set(body.follows);
       for (const [whom, { kind }] of this.asked) {
-        if (this.follows.has(whom) === (kind === "follow")) this.asked.delete(whom);
+        if (this.follows.has(whom) !== (kind === "follow")) continue;
+        this.asked.delete(whom);
+        this.whom.tell(kind === "follow" ? `You follow ${whom} now.` : `You follow ${whom} no longer.`);
       }
       this.draw();
     }
 
     suggestion({ whom, common }) {
       if (typeof whom !== "string" || !USER_NAME.test(whom) || !Number.isInteger(common)) return;
-      this.suggested.delete(whom); // the latest word about somebody is the one that counts
+      this.suggested.delete(whom); // the latest word about a user is the one that counts
       this.suggested.set(whom, common);
       if (this.suggested.size > 10 * MAX_SUGGESTED) {
         this.suggested.delete(this.suggested.keys().next().value);
       }
+      Memory.keepSuggested(this.user, this.suggested);
       this.draw();
     }
 
     // --- asking ---
 
-    /** `at` rises with every event, since the last word about somebody counts. */
+    /** `at` rises with every event, since the last word about a user counts. */
     event(kind, user, more) {
-      this.lastAt = Math.max(Date.now(), this.lastAt + 1);
+      this.lastAt = Math.max(Times.now(), this.lastAt + 1);
       return { kind, id: Link.randomHex(12), user, at: this.lastAt, ...more };
     }
 
+    /** Returns whether it has been asked for. */
     toggle(whom) {
       const kind = this.follows.has(whom) ? "unfollow" : "follow";
-      if (this.asked.has(whom) || this.client.unsent.length >= MAX_UNSENT) return;
+      if (this.asked.has(whom) || this.client.unsent.length >= MAX_UNSENT) return false;
       const event = this.event(kind, this.user, { whom });
       this.asked.set(whom, event);
-      this.tell("");
+      this.whom.tell("");
       this.draw();
       this.client.say(event);
+      return true;
     }
 
     submit() {
       const whom = $("whom").value.trim().replace(/^@/, "");
-      if (!USER_NAME.test(whom)) return this.tell(`“${whom}” is no user name. ${NAME_RULES}`);
-      if (whom === this.user) return this.tell("You read your own barks anyway.");
-      if (this.follows.has(whom)) return this.tell(`You follow ${whom} already.`);
-      $("whom").value = "";
-      this.toggle(whom);
+      if (!USER_NAME.test(whom)) return this.whom.tell(`“${whom}” is no user name. ${NAME_RULES}`, true);
+      if (whom === this.user) return this.whom.tell("You read your own barks anyway.", true);
+      if (this.follows.has(whom)) return this.whom.tell(`You follow ${whom} already.`, true);
+      if (this.toggle(whom)) $("whom").value = "";
     }
 
     join() {
       const user = $("newcomer").value.trim();
-      if (!USER_NAME.test(user)) return this.tellJoin(`“${user}” is no user name.`, true);
-      this.tellJoin(`Asking for the name ${user} …`);
+      if (!USER_NAME.test(user)) return this.newcomer.tell(`“${user}” is no user name.`, true);
+      this.newcomer.tell(`Asking for the name ${user}. An outbox has to answer.`);
+      this.joining = { user, since: performance.now() };
       this.client.say(this.event("join", user));
     }
 
     // --- what becomes of it ---
 
     settled({ kind, user, whom }) {
-      if (kind === "join") {
-        this.tellJoin("");
-        $("newcomer").value = "";
+      if (kind === "join") return this.joined(user);
+      if (user !== this.user || !this.asked.has(whom)) return;
+      this.whom.tell(kind === "follow"
+        ? `You will follow ${whom}. The outbox has it; a followers service has to confirm it.`
+        : `You will follow ${whom} no longer. The outbox has it; a followers service has to confirm it.`);
+    }
+
+    /** Go there, if a person sits and waits for it; else only offer it. */
+    joined(user) {
+      Memory.keepJoined(user);
+      const { joining } = this;
+      const asked = joining?.user === user;
+      const waits = asked && performance.now() - joining.since < PATIENCE_MS
+        && $("join").contains(document.activeElement);
+      if (asked && $("newcomer").value.trim() === user) $("newcomer").value = "";
+      this.newcomer.tell("");
+      if (waits) {
         $("join").closest("details").open = false;
         this.on.joined(user);
-      } else if (user === this.user) {
-        this.tell(kind === "follow" ? `You follow ${whom} now.` : `You follow ${whom} no longer.`);
+      } else {
+        this.on.known(user);
+        $("jointold").replaceChildren(`${user} has joined. `, Stream.userLink("go", user, `Show ${user}’s stream`));
       }
     }
 
     refused({ kind, user, whom }, reason) {
-      if (kind === "join") return this.tellJoin(sentence(reason), true);
+      if (kind === "join") return this.newcomer.tell(sentence(reason), true);
       if (user !== this.user) return;
       this.asked.delete(whom);
-      this.tell(sentence(reason));
+      this.whom.tell(sentence(reason), $("whom").value !== "");
       this.draw();
-    }
-
-    tell(text) {
-      setText($("followtold"), text);
-    }
-
-    tellJoin(text, invalid = false) {
-      setText($("jointold"), text);
-      $("newcomer").setAttribute("aria-invalid", String(invalid));
     }
 
     // --- drawing ---
 
+    get held() {
+      return this.zone.held || (this.oneColumn.matches && this.on.heldBelow());
+    }
+
+    /** Buttons and counts at once; rows as soon as none of them is pointed at. */
     draw() {
-      const list = this.list;
+      for (const button of document.querySelectorAll("button[data-follow]")) this.paint(button);
+      if (this.list?.exists) {
+        setText($("followcount"), `You follow ${this.list.following.toLocaleString()}`);
+        const by = this.list.followed_by;
+        setText($("followercount"), `${by.toLocaleString()} follow${by === 1 ? "s" : ""} you`);
+      }
+      if (!this.held) this.drawLists();
+    }
+
+    soon() {
+      this.frame ??= requestAnimationFrame(() => { this.frame = null; this.draw(); });
+    }
+
+    drawLists() {
+      const { list } = this;
       const known = list !== null && list.exists;
       $("following").hidden = !known;
-      if (known) {
-        setText($("followcount"), `You follow ${list.following.toLocaleString()}`);
-        setText($("followercount"), `${list.followed_by.toLocaleString()} follow${list.followed_by === 1 ? "s" : ""} you`);
-        const names = list.follows.slice(0, MAX_NAMES);
-        const rest = list.following - names.length;
-        this.fill($("follows"), names.map((name) => this.row(name)),
-          rest > 0 ? make("li", "rest", `and ${rest.toLocaleString()} more`) : undefined);
-      }
+      const names = known ? list.follows.slice(0, MAX_NAMES) : [];
+      const rest = known ? list.following - names.length : 0;
+      this.fill($("follows"), names.map((name) => [name]), rest > 0 ? `and ${rest.toLocaleString()} more` : "");
       const open = [...this.suggested].sort((a, b) => b[1] - a[1])
         .filter(([whom]) => known && !this.follows.has(whom) && whom !== this.user)
         .slice(0, MAX_SUGGESTED);
       $("suggested").hidden = open.length === 0;
-      this.fill($("suggestions"), open.map(([whom, common]) => this.row(whom, common)));
-      for (const button of document.querySelectorAll("button[data-follow]")) this.paint(button);
+      this.fill($("suggestions"), open, "");
     }
 
-    /** Put rows into a list without taking the focus away from the button that has it. */
-    fill(list, rows, last) {
-      const focused = list.contains(document.activeElement) ? document.activeElement.dataset.follow : null;
-      list.replaceChildren(...rows, ...(last ? [last] : []));
-      if (!focused) return;
-      const again = list.querySelector(`button[data-follow="${focused}"]`) ?? list.querySelector("button");
-      (again ?? $("whom")).focus({ preventScroll: true });
+    /** Make these rows the list's, unless it has them already. */
+    fill(list, rows, rest) {
+      const content = JSON.stringify([rows, rest]);
+      if (list.dataset.content === content) return;
+      list.dataset.content = content;
+      const items = rows.map(([name, common]) => this.row(name, common));
+      list.replaceChildren(...items, ...(rest ? [make("li", "rest", rest)] : []));
     }
 
     row(name, common) {
       const face = Stream.paintFace(make("span", "face small"), name);
       face.setAttribute("aria-hidden", "true");
       const words = make("span", "name", Stream.userLink("author", name, name),
-        common === undefined ? undefined : make("span", "common", `${common} you follow do`));
+        common === undefined ? undefined : make("span", "common", `followed by ${common} you follow`));
       return make("li", "person", face, words, this.button(name));
     }
 

@@ -22,16 +22,17 @@ const Link = (() => {
   const HEARTBEAT_MS = 1000;
   const SILENT_MS = 3000;
   // A frozen service still lets us connect (its kernel does that), so greeting needs an end of its
-  // own. It is this long because browsers hold a connect back for up to 5 s after many failures, and a
+  // own. It is this long because Chromium holds a connect back for up to 5 s after many failures, and a
   // try that is given up while it is held back is one failure more.
   const GREETING_MS = 8000;
 
   // Back-off of a dialer: quick at first, since most services come back at once; then once a second;
-  // and rarely when nothing has answered for so long that a person is told "offline".
+  // and rarely when nothing has answered for so long that a person is told "offline". The last one and
+  // the 5 s of Chromium's together are less than 10 s: so soon is a page back when its service is.
   const BACKOFF_FIRST_MS = 50;
   const BACKOFF_MAX_MS = 1000;
   const OFFLINE_AFTER_MS = 5000;
-  const BACKOFF_OFFLINE_MS = 5000;
+  const BACKOFF_OFFLINE_MS = 4000;
   // A link that lived for less than this was no success: the back-off goes on where it was.
   const STABLE_MS = 2000;
 
@@ -44,6 +45,14 @@ const Link = (() => {
       this.url = url;
     }
   }
+
+  // Every try has a path of its own, and services do not look at it. Firefox delays a connect to a host,
+  // port and path that has failed before, by half as much again each time, up to a minute; and while one
+  // connect to a host is delayed, all others to that host wait behind it.
+  let tries = 0;
+
+  /** A place as people write it: an IPv6 address has brackets. */
+  const written = ({ host, port }) => (host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`);
 
   const hex = (bytes) => Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
   const randomHex = (count) => hex(crypto.getRandomValues(new Uint8Array(count)));
@@ -76,10 +85,9 @@ const Link = (() => {
       this.wake = () => {};
       this.begun = this.heard = this.ticked = performance.now();
       this.ticker = setInterval(() => this.tick(), HEARTBEAT_MS / 2);
-      const host = place.host.includes(":") ? `[${place.host}]` : place.host; // IPv6
-      const at = `//${host}:${place.port}/`;
+      const at = `//${written(place)}/`;
       try {
-        this.socket = new WebSocket(`${identity.tls ? "wss" : "ws"}:${at}`);
+        this.socket = new WebSocket(`${identity.tls ? "wss" : "ws"}:${at}${tries += 1}`);
       } catch (fault) { // not an address at all; only said after our maker knows us
         queueMicrotask(() => this.end(new Fault("settings", fault.message)));
         return;
@@ -110,7 +118,7 @@ const Link = (() => {
       this.send({ op: "proof", mac: await proof(identity.secret, "opener", nonce, hello.nonce) });
       const theirs = await this.next("proof");
       if (theirs.mac !== await proof(identity.secret, "acceptor", nonce, hello.nonce)) {
-        throw new Fault("bad-proof", "whoever answers there does not know our secret");
+        throw new Fault("bad-proof", "the service there does not know the secret");
       }
       if (expect && hello.name !== expect) { // after a restart, a port may belong to somebody else
         throw new Fault("moved", `${hello.name} answers there, not ${expect}`);
@@ -256,5 +264,5 @@ const Link = (() => {
     }
   }
 
-  return { Dialer, Fault, OFFLINE_AFTER_MS, randomHex };
+  return { Dialer, Fault, OFFLINE_AFTER_MS, randomHex, written };
 })();

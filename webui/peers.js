@@ -2,8 +2,9 @@
 
 /* Which service serves an address, and a link to it for as long as it does.
  *
- *     Directory   "who serves inbox/ark3?", and again whenever the answer changes
+ *     Directory   resolves an address such as inbox/ark3, and tells when the answer changes
  *     Peer        the service that serves one address now, and the link to it
+ *     Presence    whether a service is registered, without a link to it
  *
  * The page holds no ring: the directory chooses the instance for it. Nothing in this file touches the
  * document.
@@ -20,7 +21,7 @@ const Peers = (() => {
     constructor(place, identity, changed) {
       this.identity = identity;
       this.changed = changed;
-      this.wanted = new Map(); // address -> who wants to be told its target
+      this.wanted = new Map(); // address -> a function, called with each answer
       this.moveTo(place);
     }
 
@@ -33,7 +34,7 @@ const Peers = (() => {
           this.changed();
         },
         message: (message) => {
-          // Also of addresses that nobody wants any more: there is no way to ask it to stop.
+          // Also of addresses that are not wanted any more: there is no message to stop it.
           if (message.op === "target") this.wanted.get(message.address)?.(message);
         },
         down: () => this.changed(),
@@ -58,10 +59,10 @@ const Peers = (() => {
   function describe(dialer, place) {
     const lasting = LASTING.has(dialer.fault?.code);
     const state = dialer.up ? "up" : dialer.offline || lasting ? "offline" : "trying";
-    return { state, place: `${place.host}:${place.port}`, fault: dialer.fault };
+    return { state, place: Link.written(place), fault: dialer.fault };
   }
 
-  /** Whoever serves one address now. Subclasses say what to talk about. */
+  /** The service that serves one address now. Subclasses read and write the messages. */
   class Peer {
     constructor(role, user, directory, changed) {
       this.role = role;
@@ -71,7 +72,7 @@ const Peers = (() => {
       this.target = null;
       this.dialer = null;
       this.begun = performance.now();
-      this.nobody = false; // the directory says that nobody serves it
+      this.nobody = false; // the directory knows no service for it
       directory.follow(this.address, (target) => this.found(target));
     }
 
@@ -79,7 +80,7 @@ const Peers = (() => {
       this.nobody = target.name === null;
       const old = this.target;
       const same = old && ["name", "host", "port"].every((key) => old[key] === target[key]);
-      // "Nobody" is no reason to drop a link that lives: perhaps it is the directory that has lost
+      // "None" is no reason to drop a link that lives: perhaps it is the directory that has lost
       // sight of it. And if it is dead, trying there does no harm until there is a better place.
       if (!this.nobody && !same) {
         this.target = target;
@@ -109,5 +110,23 @@ const Peers = (() => {
     }
   }
 
-  return { Directory, LASTING, Peer };
+  /** What the directory knows of a service that the page has no link to, as an item among the links. */
+  class Presence {
+    constructor(role, directory, changed) {
+      Object.assign(this, { role, directory });
+      this.target = undefined; // until the directory has answered
+      directory.follow(role, (target) => { this.target = target; changed(); });
+    }
+
+    /** `state` is up (registered), offline (none is), or unknown while the directory is away. */
+    get status() {
+      const { role, target } = this;
+      const known = target !== undefined && this.directory.dialer.up;
+      const nobody = known && target.name === null;
+      const state = !known ? "unknown" : nobody ? "offline" : "up";
+      return { role, name: target?.name ?? role, nobody, state, place: "", fault: null };
+    }
+  }
+
+  return { Directory, LASTING, Peer, Presence };
 })();

@@ -1,25 +1,46 @@
 "use strict";
 
-/* The status: what a person is told about the page's links, in a word, a sentence and four dots.
+/* The status: what a person is told about the page's links, in a word, a sentence and a row of dots.
  *
- * Global: Status. Uses: Settings, Elements, Peers, Client.
+ * It says what the page knows: that a service does not answer, or that the directory knows none. Whether
+ * it is dead or frozen, no page can know.
+ *
+ * Global: Status. Uses: Settings, Elements, Peers, Outbox, Client, Aloud.
  */
 
 const Status = (() => {
-  const { $, make, setText, showTrust } = Elements;
-  const { MAX_UNSENT } = Client;
+  const { $, make, sentence, setText, showTrust } = Elements;
+  const { MAX_UNSENT } = Outbox;
 
   // Trouble that is over sooner is told by the coloured dot alone.
   const WORDS_AFTER_MS = 1500;
-  const STATES = { connected: "Connected", reconnecting: "Reconnecting", offline: "Offline" };
+  const STATES = {
+    connected: "Connected",
+    reconnecting: "Reconnecting",
+    partly: "Partly connected",
+    offline: "Offline",
+  };
+  const NAMES = { graph: "followers service" };
+  const LABELS = { graph: "followers" };
+  const DOTS = { up: "connected", trying: "trying", offline: "no answer", unknown: "unknown" };
+  const REGISTERED = { ...DOTS, up: "registered", offline: "none is registered" };
 
-  const absent = ({ role, name, place, nobody }) => (place && !nobody
-    ? `The ${role} ${name} does not answer.` : `No ${role} is running.`);
+  const KEPT = "What you bark is kept here and sent later.";
+  const command = "“python launch.py” starts a system.";
 
-  function serviceItem(service) {
-    const item = make("li", "", service.name, make("span", "aloud", `: ${service.state}`));
-    item.dataset.state = service.state;
-    item.title = [service.state, service.place, service.fault?.message].filter(Boolean).join(" · ");
+  /** What is known of a service that there is no link to. */
+  function absent({ role, name, place, nobody }) {
+    const what = NAMES[role] ?? role;
+    if (!place) return nobody ? `The directory knows no ${what}.` : `The page does not know yet where the ${what} is.`;
+    return `The ${what} ${name} does not answer${nobody ? ", and the directory knows no other" : ""}.`;
+  }
+
+  function serviceItem({ role, name, state, place, fault }) {
+    const words = (role === "bizlogic" ? REGISTERED : DOTS)[state];
+    const label = LABELS[name] ?? name;
+    const item = make("li", "", make("span", "name", label), make("span", "aloud", `: ${words}`));
+    item.dataset.state = state;
+    item.title = [`${label}: ${words}`, place, fault?.message].filter(Boolean).join(" · ");
     return item;
   }
 
@@ -38,50 +59,66 @@ const Status = (() => {
       if (!Settings.current()) {
         return "The settings are missing: webui/barker_host.js, which “python launch.py” writes.";
       }
-      if (!client.reader) return `“${client.user}” is no user name.`;
-      if (this.noSuchUser) return `${this.noSuchUser}.`;
-      const [directory, inbox, outbox] = client.services;
-      const at = `The directory at ${directory.place}`;
+      const { directory, inbox, outbox, graph, bizlogic } = this.services();
+      const at = `directory at ${directory.place}`;
       const code = directory.fault?.code;
-      if (code === "bad-proof") return `${at} has another secret than webui/barker_host.js. Nothing is shown.`;
-      if (code === "bad-version") return `${at} speaks another version of the protocol.`;
-      if (code === "settings") return `${at} can't be asked: ${directory.fault.message}.`;
-      if (inbox.state !== "up" && directory.state !== "up") {
-        return `Nobody answers at ${directory.place}. Is the system running? “python launch.py” starts it.`;
+      if (code === "bad-proof") return `The ${at} has another secret than webui/barker_host.js. Nothing is shown.`;
+      if (code === "bad-version") return `The ${at} speaks another version of the protocol.`;
+      if (code === "settings") return `The ${at} can't be asked: ${sentence(directory.fault.message)}`;
+      if (!client.reader) return `“${client.user}” is no user name. ${Client.NAME_RULES}`;
+      if (directory.state !== "up" && inbox.state !== "up") {
+        const kept = outbox.state === "up" ? "" : ` ${KEPT}`;
+        if (inbox.place) return `Neither the ${at} nor the inbox ${inbox.name} answers. ${command}${kept}`;
+        return `The ${at} does not answer, and it has to say where the inbox is. ${command}`;
       }
-      if (client.unsent.length >= MAX_UNSENT) {
-        return `${absent(outbox)} ${MAX_UNSENT} barks wait to be sent: no more fit in.`;
+      if (this.noSuchUser) return `${sentence(this.noSuchUser)} You can join under this name, or choose another.`;
+      const said = [];
+      if (inbox.state !== "up") said.push(absent(inbox), "The stream goes on as soon as one answers.");
+      if (outbox.state !== "up") {
+        const full = client.unsent.length >= MAX_UNSENT;
+        said.push(absent(outbox), full ? `${MAX_UNSENT} barks wait to be sent: no more fit in.`
+          : KEPT);
       }
-      const kept = "What you bark is kept here and sent later.";
-      if (inbox.state !== "up") {
-        const both = outbox.state !== "up" ? ` ${kept}` : "";
-        return `${absent(inbox)} The stream goes on as soon as one is there.${both}`;
+      if (bizlogic.nobody) {
+        said.push("No bizlogic is registered: barks are taken, and not delivered before one is.");
       }
-      if (outbox.state !== "up") return `${absent(outbox)} ${kept}`;
-      return "";
+      if (graph.state === "offline") said.push(absent(graph), "What you follow or unfollow waits for one.");
+      return said.join(" ");
     }
 
+    services() {
+      return Object.fromEntries(this.client.services.map((service) => [service.role, service]));
+    }
+
+    /** Connected is what a person can read and bark with, be the directory away or not. */
     overallState() {
-      const { client } = this;
-      if (this.trouble() === "") return "connected";
-      const lasting = !Settings.current() || !client.reader || this.noSuchUser
-        || client.services.some((service) => Peers.LASTING.has(service.fault?.code));
-      return lasting || client.reader.status.state === "offline" ? "offline" : "reconnecting";
+      if (!Settings.current()) return "offline";
+      const { directory, inbox, outbox, graph, bizlogic } = this.services();
+      const needed = inbox ? [inbox, outbox, graph] : [directory];
+      const up = needed.filter((service) => service.state === "up").length;
+      if (up === needed.length) return bizlogic.nobody ? "partly" : "connected";
+      if (up === 0 && Peers.LASTING.has(directory.fault?.code)) return "offline";
+      if (needed.some((service) => service.state === "trying")) return "reconnecting";
+      return up ? "partly" : "offline";
     }
 
     /** Called whenever a link changes, and once a second: "trying" becomes "offline" by waiting. */
     show() {
       const state = this.overallState();
-      this.everConnected ||= state === "connected";
+      this.everConnected ||= state === "connected" || state === "partly";
       document.documentElement.dataset.state = state;
       setText($("state"), state === "reconnecting" && !this.everConnected ? "Connecting" : STATES[state]);
-      // What lasts only a moment needs no words: a quick restart should not make the page jump.
+      // What lasts only a moment needs no words.
       const now = performance.now();
-      this.troubleSince = state === "connected" ? null : this.troubleSince ?? now;
-      const lasts = state === "offline" || now - (this.troubleSince ?? now) > WORDS_AFTER_MS;
-      const words = lasts ? this.trouble() : "";
+      const trouble = this.trouble();
+      this.troubleSince = trouble === "" ? null : this.troubleSince ?? now;
+      const lasts = state === "offline" || state === "connected" || now - this.troubleSince > WORDS_AFTER_MS;
+      const words = lasts ? trouble : "";
+      if (words && $("trouble").textContent !== words) Aloud.say(words);
       setText($("trouble"), words);
       showTrust($("trust"), words && (this.client.services.find((s) => s.fault?.url)?.fault.url ?? ""));
+      const again = this.client.services.some((s) => ["trying", "offline"].includes(s.state) && s.role !== "bizlogic");
+      $("retry").hidden = !again;
       $("banner").hidden = words === "";
       this.showServices();
     }

@@ -4,19 +4,22 @@
  *
  * Two rules:
  *
- * - Text is text. Whatever somebody wrote gets onto the page as the content of a text node, so there
- *   is no markup to filter. Nothing in these files parses HTML, and a test sees to that.
+ * - Text is text. What a user wrote gets onto the page as the content of a text node, so there is no
+ *   markup to filter. Nothing in these files parses HTML, and a test sees to that.
  * - Work is bounded. Barks queue up until the next frame and are put on top all at once, however many
  *   they are; the list never holds more than MAX_SHOWN, and neither does the queue. The browser
- *   draws no frames for a hidden tab or while somebody reads further down: then barks just wait.
+ *   draws no frames for a hidden tab, and while the list is held nothing in it moves: barks wait.
  *
- * Global: Stream. Uses: Elements, Client, Address.
+ * Global: Stream. Uses: Elements, Inbox, Address, Times.
  */
 
 const Stream = (() => {
-  const { make } = Elements;
+  const { make, sentence, setText } = Elements;
 
   const MAX_SHOWN = 200;
+
+  // A bark of 280 characters in plain words has fewer lines, also at 320 pixels.
+  const MAX_LINES = 14;
 
   // An @mention is what barker/wire/bodies.py takes for one, since the system delivers by it. A #tag is the
   // page's own idea: at the beginning of a word, with at least one letter, so that #1 is a number.
@@ -35,7 +38,7 @@ const Stream = (() => {
     return element;
   }
 
-  /** A link to somebody's view; a click on it is handled without loading the page again (barker.js). */
+  /** A link to a user's view; a click on it is handled without loading the page again (barker.js). */
   function userLink(className, user, text) {
     const link = make("a", className, text);
     link.href = Address.viewUrl(user);
@@ -50,53 +53,14 @@ const Stream = (() => {
     for (const match of text.matchAll(MARKS)) {
       nodes.push(text.slice(done, match.index));
       const user = match[1];
-      if (user) nodes.push(userLink(user === reader ? "mention me" : "mention", user, match[0]));
-      else nodes.push(make("span", "tag", match[0]));
+      const mark = user ? userLink(user === reader ? "mention me" : "mention", user, match[0])
+        : make("span", "tag", match[0]);
+      mark.dir = user ? "ltr" : "auto"; // of its own, also in a text from right to left
+      nodes.push(mark);
       done = match.index + match[0].length;
     }
     nodes.push(text.slice(done));
     return nodes;
-  }
-
-  // --- Times ---
-
-  const MINUTE = 60, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
-  const fullTime = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
-  const thisYear = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
-  const anyYear = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric" });
-
-  /** How long ago `at` was, in as few characters as will do; a date from a week on. */
-  function ago(at, now) {
-    const seconds = Math.floor((now - at) / 1000);
-    if (seconds < 5 && seconds > -MINUTE) return "now"; // clocks differ a little
-    if (seconds >= 0 && seconds < MINUTE) return `${seconds} s`;
-    if (seconds >= 0 && seconds < HOUR) return `${Math.floor(seconds / MINUTE)} min`;
-    if (seconds >= 0 && seconds < DAY) return `${Math.floor(seconds / HOUR)} h`;
-    if (seconds >= 0 && seconds < 7 * DAY) return `${Math.floor(seconds / DAY)} d`;
-    const sameYear = new Date(at).getFullYear() === new Date(now).getFullYear();
-    return (sameYear ? thisYear : anyYear).format(at);
-  }
-
-  function timeOf(at) {
-    const time = make("time", "at");
-    const date = new Date(typeof at === "number" ? at : NaN);
-    if (!Number.isNaN(date.getTime())) { // JavaScript's years end before the wire's numbers do
-      time.dateTime = date.toISOString();
-      time.title = fullTime.format(date);
-      time.at = at;
-      time.textContent = ago(at, Date.now());
-    }
-    return time;
-  }
-
-  /** Let the times below an element grow older. */
-  function age(root) {
-    const now = Date.now();
-    for (const time of root.getElementsByTagName("time")) {
-      if (time.at === undefined) continue;
-      const text = ago(time.at, now);
-      if (time.textContent !== text) time.textContent = text;
-    }
   }
 
   // --- Barks ---
@@ -116,18 +80,18 @@ const Stream = (() => {
       userLink("author", user, user),
       entry.own ? make("span", "chip", "you") : undefined,
       typeof kind === "string" ? make("span", "chip", kind) : undefined,
-      timeOf(at),
+      Times.element(at),
       entry.own ? undefined : followButton(user),
       make("span", "fate"),
     );
     const item = make("li", entry.own ? "bark own" : "bark", face, make("div", "said", head, text));
-    item.dataset.key = Client.barkKey(entry.bark);
+    item.dataset.key = Inbox.barkKey(entry.bark);
     entry.item = item;
     showFate(entry);
     return item;
   }
 
-  const FATES = { sending: "Sending…", sent: "Sent", refused: "Not sent" };
+  const FATES = { sending: "Sending…", sent: "Sent, not delivered yet", refused: "Not sent" };
 
   /** What has become of a bark of our own, since it was typed here. */
   function showFate(entry) {
@@ -137,25 +101,52 @@ const Stream = (() => {
     item.dataset.delivered = String(Boolean(delivered));
     const arrived = fate === "sent" && delivered;
     const mark = item.querySelector(".fate");
-    mark.textContent = arrived ? "Sent, delivered" : FATES[fate];
+    setText(mark, arrived ? "Sent, delivered" : FATES[fate]);
     mark.title = arrived ? "It went through the outbox, the business logic and your own inbox"
-      : fate === "sent" ? "The outbox has it: from here on it is the system's to lose"
-        : fate === "sending" ? "Kept here until the outbox has it" : "";
+      : fate === "sent" ? "The outbox has it, and delivers it as soon as a bizlogic takes it"
+        : fate === "sending" ? "Kept here until an outbox has it" : "";
     if (fate === "refused" && !item.querySelector(".why")) {
-      const edit = make("button", "", "Edit");
-      const drop = make("button", "", "Discard");
-      edit.dataset.act = "edit";
-      drop.dataset.act = "discard";
-      item.querySelector(".said").append(make("p", "why", `${reason} `, edit, " ", drop));
+      const why = make("p", "why", `${sentence(reason)} `, actButton("edit", "Edit"), " ", actButton("discard", "Discard"));
+      item.querySelector(".said").append(why);
     }
   }
 
-  /** The list, newest on top. `reading()` is true while a person reads, who would mind if it moved;
-   *  `changed()` is called after every frame in which something happened; `followButton` is for items. */
+  /** A button in a bark; barker.js knows what the act is. */
+  function actButton(act, text) {
+    const button = make("button", "act", text);
+    button.type = "button";
+    button.dataset.act = act;
+    return button;
+  }
+
+  /** Of a bark that is far too high only the beginning is shown, with a button for the rest. */
+  function fold(items) {
+    const high = items.map((item) => item.querySelector(".text"))
+      .filter((text) => text && text.offsetHeight > 0 && text.offsetHeight > MAX_LINES * lineHeight(text));
+    for (const text of high) {
+      const button = actButton("unfold", "Show all of it");
+      button.setAttribute("aria-expanded", "false");
+      text.classList.add("folded");
+      text.after(button);
+    }
+  }
+
+  let line = 0;
+  const lineHeight = (text) => { line ||= parseFloat(getComputedStyle(text).lineHeight); return line; };
+
+  function unfold(button) {
+    const text = button.previousElementSibling;
+    const open = text.classList.toggle("folded") === false;
+    button.setAttribute("aria-expanded", String(open));
+    setText(button, open ? "Show less" : "Show all of it");
+  }
+
+  /** The list, newest on top. While `held()` nothing in it may move; `changed()` is called after every
+   *  frame in which something happened; `followButton` is for items. */
   class List {
-    constructor(list, { reading, changed, followButton }) {
+    constructor(list, { held, changed, followButton }) {
       this.list = list;
-      this.reading = reading;
+      this.held = held;
       this.changed = changed;
       this.followButton = followButton;
       this.frame = null;
@@ -165,14 +156,26 @@ const Stream = (() => {
     clear(reader) {
       this.reader = reader;
       this.queue = []; // oldest first
-      this.held = 0; // barks that wait until somebody asks for them
+      this.waiting = 0; // barks that are not in the list yet
       this.cut = false; // has the list ever been longer than it may be?
       this.list.replaceChildren();
     }
 
+    /** All that there is to this reader's list, for `restore`. */
+    get content() {
+      const { reader, queue, waiting, cut } = this;
+      return { reader, queue, waiting, cut, items: [...this.list.children] };
+    }
+
+    restore({ items, ...rest }) {
+      Object.assign(this, rest);
+      this.list.replaceChildren(...items);
+      this.soon();
+    }
+
     add(entry) {
       this.queue.push(entry);
-      if (entry.bark) this.held += 1;
+      if (entry.bark && !entry.fate) this.waiting += 1; // one's own is seen already
       if (this.queue.length > 2 * MAX_SHOWN) { // twice: so that this costs next to nothing per bark
         this.queue = this.queue.slice(-MAX_SHOWN);
         this.cut = true;
@@ -185,11 +188,11 @@ const Stream = (() => {
       return makeItem(entry, this.reader, this.followButton);
     }
 
-    /** Whatever happens until then is drawn in one go. */
+    /** What happens until then is drawn in one go. An empty list has nothing that could move. */
     soon() {
       this.frame ??= requestAnimationFrame(() => {
         this.frame = null;
-        if (!this.reading()) this.show();
+        if (!this.list.firstChild || !this.held()) this.show();
         this.changed();
       });
     }
@@ -198,16 +201,21 @@ const Stream = (() => {
     show() {
       const entries = this.queue.slice(-MAX_SHOWN).reverse();
       this.queue = []; // first of all: what can't be shown must not come back with every frame
-      this.held = 0;
+      this.waiting = 0;
       const fragment = document.createDocumentFragment();
-      for (const entry of entries) fragment.append(this.item(entry));
+      for (const entry of entries) {
+        entry.item?.remove(); // from the list of what is not sent
+        fragment.append(this.item(entry));
+      }
+      const items = [...fragment.children];
       this.list.prepend(fragment);
       while (this.list.childElementCount > MAX_SHOWN) {
         this.list.lastElementChild.remove();
         this.cut = true;
       }
+      fold(items);
     }
   }
 
-  return { List, MAX_SHOWN, age, ago, paintFace, showFate, userLink };
+  return { List, MAX_SHOWN, fold, paintFace, showFate, unfold, userLink };
 })();

@@ -3,9 +3,16 @@
 import contextlib
 import unittest
 
-from tests.system import test_monitor_page, test_webui
+from tests.system import (
+    test_monitor_page,
+    test_webui,
+    test_webui_looks,
+    test_webui_reach,
+    test_webui_truth,
+)
 from tests.tools.firefox import Firefox
 from tests.tools.fleet import SLOW
+from tests.tools.page import PageTestCase
 
 
 def setUpModule() -> None:
@@ -13,7 +20,7 @@ def setUpModule() -> None:
         raise unittest.SkipTest("BARKER_SLOW=1: all that was shown in Chromium, once more")
     stack = contextlib.ExitStack()
     unittest.addModuleCleanup(stack.close)
-    test_webui.PageTestCase.start(stack, Firefox)
+    PageTestCase.start(stack, Firefox)
 
 
 class ReadingTest(test_webui.ReadingTest):
@@ -32,11 +39,39 @@ class TrustTest(test_webui.TrustTest):
     pass
 
 
-class LooksTest(test_webui.LooksTest):
+class LooksTest(test_webui_looks.LooksTest):
     pass
 
 
-class LoadTest(test_webui.LoadTest):
+class StillTest(test_webui_reach.StillTest):
+    pass
+
+
+class KeyboardTest(test_webui_reach.KeyboardTest):
+    pass
+
+
+class EarTest(test_webui_reach.EarTest):
+    pass
+
+
+class EyeTest(test_webui_reach.EyeTest):
+    pass
+
+
+class OutageTest(test_webui_truth.OutageTest):
+    pass
+
+
+class KeptTest(test_webui_truth.KeptTest):
+    pass
+
+
+class PeopleTest(test_webui_truth.PeopleTest):
+    pass
+
+
+class LoadTest(test_webui_looks.LoadTest):
     pass
 
 

@@ -1,0 +1,212 @@
+"""axe-core over both pages: all its rules, at six widths and four sets of colours, in every state.
+
+    AXE=.../axe.min.js PYTHONPATH=. python .ci/pages/axe.py [STATE...]
+
+`.ci/pages/check` calls it. Prints each finding once, with the state, width and colours it was first
+seen in; exits with 1 if there is one.
+"""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from barker.disk import files
+from tests.system.test_monitor_page import FEED
+from tests.tools.browser import ENTER
+from tests.tools.chromium import Chromium
+from tests.tools.page import PageTestCase
+
+WIDTHS = (320, 360, 640, 768, 1280, 1600)
+HEIGHT = 800
+COLOURS: dict[str, dict[str, str]] = {
+    "light": {"prefers-color-scheme": "light"},
+    "dark": {"prefers-color-scheme": "dark"},
+    "forced": {"forced-colors": "active", "prefers-color-scheme": "light"},
+    "still": {"prefers-reduced-motion": "reduce", "prefers-color-scheme": "light"},
+}
+RUN = """
+    return axe.run(document, {
+      resultTypes: ["violations"],
+      rules: { "target-size": { enabled: true } },
+    }).then(({ violations }) => violations.flatMap(({ id, help, nodes }) =>
+        nodes.map(({ html, any, all, none }) => [id, help, html.slice(0, 140),
+            [...any, ...all, ...none].map((check) => check.message).join("; ").slice(0, 200)])));
+"""
+
+
+class Pages(PageTestCase):
+    """The web page with a system, and a copy of the monitor's page without one."""
+
+    def runTest(self) -> None:
+        """There is none: this is for its tools."""
+
+    def monitor(self) -> pathlib.Path:
+        folder = self.webui.parent / "with monitor"
+        if not folder.exists():
+            for name in ("monitoring", "webui"):
+                unwanted = shutil.ignore_patterns("*.py", "__pycache__", "*_host.js*")
+                shutil.copytree(files.ROOT / name, folder / name, ignore=unwanted)
+        return folder / "monitoring" / "index.html"
+
+    # --- states of the web page ---
+
+    def full(self) -> None:
+        self.open_connected()
+        self.browser.execute(
+            """const texts = ["@ark3 looks at #bones with @rhs", "שלום @rhs", "x\\n".repeat(100)];
+            texts.forEach((content, i) => Barker.arrive(
+                { id: "axe" + i, user: "rdl", content, at: Date.now() - i * 1000 }, false));
+            Barker.arrive({ id: "own", user: "ark3", content: "my own", at: 1 }, false);
+            Barker.stream.add({ note: "3 older barks are no longer kept" });"""
+        )
+        self.browser.wait_until("document.querySelector('#stream .note')", "a full list")
+
+    def empty(self) -> None:
+        self.open_connected()
+        self.browser.execute("Barker.stream.clear('ark3'); Barker.stream.soon()")
+        self.browser.wait_until("Elements.$('end').textContent.startsWith('No barks')", "empty")
+
+    def details(self) -> None:
+        self.full()
+        self.browser.execute(
+            """Barker.panel.follows.clear();
+            for (const whom of ["toto", "lassie", "rover"]) {
+              Barker.panel.suggestion({ whom, common: 3 });
+            }
+            Barker.panel.drawLists();
+            document.querySelectorAll("details").forEach((e) => { e.open = true; });"""
+        )
+        self.browser.type("#newcomer", "No Name" + ENTER)
+        self.browser.type("#whom", "No Name" + ENTER)
+        self.browser.type("#text", "x" * 300)
+
+    def scrolled(self) -> None:
+        self.full()
+        self.browser.execute(
+            """for (let i = 0; i < 40; i += 1) {
+              Barker.arrive({ id: "more" + i, user: "rhs", content: "wuff " + i, at: i }, false);
+            }"""
+        )
+        self.browser.wait_until("document.querySelectorAll('#stream .bark').length > 40", "many")
+        self.browser.execute("window.scrollTo(0, 900)")
+        self.browser.wait_until("window.scrollY === 900", "scrolled")
+        self.browser.execute(
+            "Barker.arrive({ id: 'last', user: 'rhs', content: 'wuff', at: 1 }, false)"
+        )
+        self.browser.wait_until("!Elements.$('more').disabled", "new barks")
+
+    def paused(self) -> None:
+        self.full()
+        self.browser.execute("Elements.$('pause').click()")
+        self.browser.execute(
+            "Barker.arrive({ id: 'last', user: 'rhs', content: 'wuff', at: 1 }, false)"
+        )
+        self.browser.wait_until("!Elements.$('more').disabled", "new barks")
+
+    def refused(self) -> None:
+        self.open(user="nobody_here")
+        self.assertService("outbox", "up")
+        self.browser.type("#text", "can you hear me?" + ENTER)
+        self.browser.wait_until("document.querySelector('#unsent .why')", "refused")
+
+    def offline(self) -> None:
+        """With barks that wait; the system is not asked to die for it."""
+        self.full()
+        self.browser.execute(
+            """window.WebSocket = class { close() {} static OPEN = 1; };
+            const { directory, reader, following } = Barker.client;
+            for (const peer of [directory, reader, following, Barker.client.writer("ark3")]) {
+              peer.dialer.link.end(new Link.Fault("closed", "gone"));
+            }"""
+        )
+        self.browser.type("#text", "kept" + ENTER)
+        self.assertState("offline")
+        self.browser.wait_until("!Elements.$('banner').hidden", "the page says so")
+
+    def no_settings(self) -> None:
+        (self.webui / "barker_host.js").unlink()
+        try:
+            self.open()
+            self.assertState("offline")
+        finally:
+            self.write_settings()
+
+    # --- states of the monitor's page ---
+
+    def monitor_no_settings(self) -> None:
+        self.browser.open(self.monitor().as_uri())
+
+    def monitor_simulated(self) -> None:
+        self.monitor_no_settings()
+        self.browser.execute(FEED)
+        self.browser.execute(
+            """for (let second = 0; second < 90; second += 1) {
+              feedFrame(second, ["outbox-1", "outbox-2", "bizlogic-1", "inbox-1", "followers-1"]
+                .map((name, i) => service(name, { up: second < 60 || i > 0, backlog: i * second })),
+                second === 60 ? [{ at: T0 + 60_000, kind: "gone", name: "outbox-1" }] : []);
+            }
+            drawAt(89);"""
+        )
+
+
+STATES: tuple[Callable[[Pages], None], ...] = (
+    Pages.full,
+    Pages.empty,
+    Pages.details,
+    Pages.scrolled,
+    Pages.paused,
+    Pages.refused,
+    Pages.offline,
+    Pages.no_settings,
+    Pages.monitor_no_settings,
+    Pages.monitor_simulated,
+)
+
+
+def looks() -> Iterator[tuple[int, str]]:
+    """Every width in light and dark, two of them in the other colours."""
+    for width in WIDTHS:
+        for colours in COLOURS:
+            if colours in ("light", "dark") or width in (WIDTHS[0], WIDTHS[-2]):
+                yield width, colours
+
+
+def main() -> int:
+    axe = pathlib.Path(os.environ["AXE"]).read_text("utf-8")
+    wanted = sys.argv[1:]
+    found: dict[tuple[str, str], list[Any]] = {}
+    runs = 0
+    with contextlib.ExitStack() as stack:
+        Pages.start(stack, Chromium)
+        pages = Pages()
+        browser = Pages.browser
+        assert isinstance(browser, Chromium)
+        for state in STATES:
+            if wanted and state.__name__ not in wanted:
+                continue
+            browser.screen(1280, HEIGHT)
+            browser.point(1, 1)
+            state(pages)
+            browser.execute(axe + ";window.axe = axe;")
+            for width, colours in looks():
+                browser.screen(width, HEIGHT)
+                features = [{"name": k, "value": v} for k, v in COLOURS[colours].items()]
+                browser.devtools("Emulation.setEmulatedMedia", features=features)
+                runs += 1
+                for rule, help_, html, why in browser.execute(RUN):
+                    where = f"{state.__name__}, {width} px, {colours}"
+                    found.setdefault((rule, html), [where, help_, why])
+            if browser.url.startswith("file:"):
+                browser.execute("sessionStorage.clear(); localStorage.clear()")
+    for (rule, html), (where, help_, why) in found.items():
+        print(f"{rule}: {help_}\n    {html}\n    {why}\n    first in: {where}")
+    print(f"axe-core: {len(found)} findings in {runs} runs")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"use strict";
+
+/* Aloud: what a screen reader says by itself. Each message is a new line in a log that nobody sees.
+ *
+ * What a person does is answered at once. Of barks there is a summary now and then, never every bark,
+ * and none while the list is paused.
+ *
+ * Global: Aloud. Uses: Elements.
+ */
+
+const Aloud = (() => {
+  const { $, make } = Elements;
+
+  const EVERY_MS = 10_000;
+  // Lines that stay in the log: a screen reader may take its time.
+  const MAX_LINES = 4;
+
+  function say(text) {
+    $("aloud").append(make("p", "", text));
+    if ($("aloud").childElementCount > MAX_LINES) $("aloud").firstElementChild.remove();
+  }
+
+  let count = 0, latest = null, timer = null;
+
+  /** A bark has come: it is part of the next summary. */
+  function bark(body) {
+    count += 1;
+    latest = body;
+    timer ??= setTimeout(() => {
+      timer = null;
+      if (count) say(count === 1 ? `${latest.user} barks: ${latest.content}` : `${count} new barks, the latest by ${latest.user}`);
+      count = 0;
+    }, EVERY_MS);
+  }
+
+  /** Say nothing of the barks that have come. */
+  function hush() {
+    count = 0;
+  }
+
+  return { bark, hush, say };
+})();

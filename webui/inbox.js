@@ -1,0 +1,165 @@
+"use strict";
+
+/* Inbox: reads one inbox wherever it is, and shows every bark once.
+ *
+ *     Seen        what has been shown
+ *     Reader      subscribes, receives, acks; remembers its place and what it has shown
+ *
+ * As in barker/client/reader.py. Nothing in this file touches the document.
+ *
+ * Global: Inbox. Uses: Peers.
+ */
+
+const Inbox = (() => {
+  // How many entries of the past a new view begins with.
+  const HISTORY = 25;
+  // Messages that may be on their way to us. We ack once for a quarter of it: an ack settles nothing
+  // here, it only lets the inbox send more. A page that is too slow lags, and in the end gets a gap.
+  const WINDOW = 256;
+  // Barks remembered of each instance that has served the inbox, so that each is shown once: after a
+  // restart or a move all that an instance retains may come again. It says how much that is; these are
+  // the least and the most, which is what --keep allows (barker/delivery/streams.py).
+  const REMEMBERED = 4000;
+  const MAX_REMEMBERED = 100_000;
+  // Instances of which so much is remembered; of more, the one that served the inbox longest ago is
+  // forgotten.
+  const REMEMBERED_OWNERS = 4;
+  // After `moved`: about as long as a change of routes takes to get round.
+  const ASK_AGAIN_MS = 200;
+  // Entries that are so much older than one before them were not said in this order: clocks of two
+  // machines differ by less.
+  const HANDED_OVER_MS = 5 * 60_000;
+
+  const barkKey = (bark) => `${bark.user}/${bark.id}`;
+
+  /** What has been shown, by key, for each instance that has sent it: the last that it retains, at
+   *  least, and twice as many at most. As in barker/client/reader.py. */
+  class Seen {
+    constructor() {
+      this.owners = new Map(); // name -> {least, young, old}; the last is the one that answered last
+    }
+
+    /** That instance answers from now on, and up to `retained` entries of it may come again. */
+    servedBy(name, retained) {
+      const keys = this.owners.get(name) ?? { young: new Set(), old: new Set() };
+      keys.least = Math.max(REMEMBERED, Math.min(retained, MAX_REMEMBERED));
+      this.owners.delete(name);
+      this.owners.set(name, keys);
+      if (this.owners.size > REMEMBERED_OWNERS) this.owners.delete(this.owners.keys().next().value);
+    }
+
+    /** Remember a bark for the instance that has sent it last; false if it is known from any. */
+    isNew(key) {
+      let known = false, keys;
+      for (keys of this.owners.values()) known ||= keys.young.has(key) || keys.old.has(key);
+      if (keys && !keys.young.has(key)) {
+        // Two generations: when the young one is full it becomes the old one, which is forgotten.
+        if (keys.young.size >= keys.least) [keys.old, keys.young] = [keys.young, new Set()];
+        keys.young.add(key);
+      }
+      return !known;
+    }
+  }
+
+  /** Reads one inbox. `on`: changed(), bark(bark, isPast), caughtUp(), suggestion(body), gap(missed),
+   *  refused(reason). With the `place` of an earlier reader it goes on where that one was. */
+  class Reader extends Peers.Peer {
+    constructor(user, directory, on, place) {
+      super("inbox", user, directory, on.changed);
+      this.on = on;
+      this.epoch = place?.epoch ?? null; // whose serials these are: with another manifold we begin anew
+      this.serial = place?.serial ?? 0;
+      this.unacked = 0;
+      this.seen = place?.seen ?? new Seen();
+      // Of the first answer: what there was before we came, up to the serial `last`. We show the end
+      // of it, but know all of it, since another manifold would send all of it again.
+      this.past = null;
+      this.last = 0;
+    }
+
+    /** Has all been shown that there was before? */
+    get caughtUp() {
+      return this.epoch !== null && this.past === null;
+    }
+
+    /** How far it has come, for a later reader of this inbox. */
+    get place() {
+      const { epoch, serial, seen } = this;
+      return this.caughtUp ? { epoch, serial, seen } : undefined;
+    }
+
+    up() {
+      this.unacked = 0;
+      this.dialer.send({
+        op: "subscribe", address: this.address, epoch: this.epoch, after: this.serial,
+        history: Number.MAX_SAFE_INTEGER, window: WINDOW,
+      });
+    }
+
+    message(message) {
+      if (message.op === "message") this.readMany(message);
+      else if (message.op === "subscribed" && message.address === this.address) this.begin(message);
+      else if (message.op === "gap") this.skip(message.missed);
+      else if (message.op === "unreadable") this.on.refused(message.reason);
+      else if (message.op === "moved") this.askAgain();
+    }
+
+    /** Where the answer begins. Even if nothing was barked yet: the next instance that holds the inbox
+     *  is to send what comes after this place, not what a new reader would get. */
+    begin({ epoch, serial, last, retained }) {
+      this.seen.servedBy(this.target.name, retained ?? 0);
+      const changed = this.epoch !== null && this.epoch !== epoch;
+      if (this.epoch === null) {
+        this.past = [];
+        this.last = last;
+      }
+      this.epoch = epoch;
+      this.serial = serial;
+      if (changed || serial >= this.last) this.showPast();
+    }
+
+    showPast() {
+      const past = this.past ?? [];
+      this.past = null;
+      for (const body of past.slice(-HISTORY)) this.on.bark(body, true);
+      this.on.caughtUp();
+    }
+
+    /** For each body the streams that it goes to, or once for all. An entry of ours is one serial more. */
+    readMany({ to, bodies }) {
+      for (const [i, body] of bodies.entries()) {
+        const streams = to[to.length === bodies.length ? i : 0].split(" ");
+        if (streams.includes(this.address)) this.read(body);
+      }
+    }
+
+    /** So many entries are no longer there. */
+    skip(missed) {
+      this.serial += missed;
+      this.on.gap(missed);
+    }
+
+    read(body) {
+      const serial = this.serial += 1;
+      this.unacked += 1;
+      if (this.unacked >= WINDOW / 4) {
+        this.unacked = 0;
+        this.dialer.send({ op: "credit", address: this.address, serial });
+      }
+      if (this.seen.isNew(barkKey(body))) {
+        if (body.kind === "suggestion") this.on.suggestion(body); // also an old one: it still stands
+        else if (this.past) this.past.push(body);
+        else this.on.bark(body, false);
+      }
+      if (this.past && serial >= this.last) this.showPast();
+    }
+
+    /** Another instance holds our inbox now, and the directory will tell which. If that was a false
+     *  alarm, or if we know it before this instance does, this one is still the right one. */
+    askAgain() {
+      setTimeout(() => { if (!this.closed && this.dialer.up) this.up(); }, ASK_AGAIN_MS);
+    }
+  }
+
+  return { REMEMBERED, Reader, barkKey };
+})();
