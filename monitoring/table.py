@@ -4,7 +4,7 @@ import textwrap
 import time
 from typing import Any
 
-from monitoring.picture import letters_file
+from monitoring.picture import SILENT, letters_file
 
 WIDTH = 80
 # Roles in the order in which a bark meets them; others come after.
@@ -52,8 +52,7 @@ def _line(row: dict[str, Any], routes: dict[str, Any]) -> str:
         if route.get("first") == row["name"] and service != "monitor":
             first = row["name"]
     if not row["up"]:
-        when = row["gone"] and time.strftime("%H:%M:%S", time.localtime(row["gone"] / 1000))
-        return f"{row['name'][:18]:<18} " + (f"gone since {when}" if when else "does not answer")
+        return f"{row['name'][:18]:<18} {_gone(row)}"
     return COLUMNS.format(
         row["name"][:18],
         "first" if first else "up",
@@ -65,6 +64,13 @@ def _line(row: dict[str, Any], routes: dict[str, Any]) -> str:
         "-" if row.get("cpu") is None else f"{row['cpu']:.0%}",
         size(row.get("rss_bytes")),
     )
+
+
+def _gone(row: dict[str, Any]) -> str:
+    if not row["gone"]:
+        return "does not answer"
+    when = time.strftime("%H:%M:%S", time.localtime(row["gone"] / 1000))
+    return f"silent since {when}" if row["how"] == SILENT else f"{row['how']} at {when}"
 
 
 def _dead_letters(row: dict[str, Any]) -> list[str]:
