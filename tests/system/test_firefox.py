@@ -3,7 +3,7 @@
 import contextlib
 import unittest
 
-from tests.system import test_monitor_page, test_webui
+from tests.system import test_monitor_looks, test_monitor_moment, test_monitor_page, test_webui
 from tests.tools.firefox import Firefox
 from tests.tools.fleet import SLOW
 
@@ -45,4 +45,16 @@ class WalkThroughTest(test_monitor_page.WalkThroughTest):
 
 
 class SimulatedTest(test_monitor_page.SimulatedTest):
+    kind = Firefox
+
+
+class MonitorLooksTest(test_monitor_looks.LooksTest):
+    kind = Firefox
+
+
+class MonitorMomentTest(test_monitor_moment.MomentTest):
+    kind = Firefox
+
+
+class MonitorLinkTest(test_monitor_moment.LinkTest):
     kind = Firefox
