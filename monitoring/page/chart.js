@@ -154,8 +154,8 @@ const Chart = (() => {
         context.lineTo(x, down + 4);
         context.stroke();
         // A label leaves at the edge as a whole, rather than letter by letter.
-        const room = Math.min(x - left + 10, right - 16 - x) / 14;
-        context.globalAlpha = Math.max(0, Math.min(1, room));
+        const part = Math.min(x - left + 10, right - 16 - x) / 14;
+        context.globalAlpha = Math.max(0, Math.min(1, part));
         context.fillText(clockText(at), x, down + 18);
         context.globalAlpha = 1;
       }

@@ -141,7 +141,7 @@ const Figures = (() => {
       const shown = `${keys.join()} ${serial} ${isLive}`;
       if (this.shown === shown) return;
       this.shown = shown;
-      this.list.setAttribute("aria-live", isLive ? "polite" : "off"); // what was hidden is no news
+      this.list.parentNode.setAttribute("aria-live", isLive ? "polite" : "off"); // what was hidden is no news
       const old = new Map([...this.list.children].map((item) => [item.dataset.key, item]));
       for (const [key, item] of old) if (!keys.includes(key)) item.remove();
       arrange(this.list, wanted.map((event, i) => old.get(keys[i]) ?? this.item(event, keys[i])));

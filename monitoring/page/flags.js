@@ -2,10 +2,11 @@
 
 /* Flags: what happened, as poles in the plot with words above it.
  *
- * Each event stands on a pole at its time. Above the plot are lanes for text. A flag's words begin at
- * its pole, or end there where the right edge leaves no room. A pole ends at its own words, so no words
- * may stand where a pole of another event passes: words that would are left out, and the glyph stands
- * alone. An event without room for its glyph keeps its pole; the list below the graphs has its words.
+ * Each event stands on a pole at its time. Above the plot are lanes for text. A flag is a glyph on top of
+ * its pole, and where there is room words beside it: to the right, or to the left near the right edge.
+ * A pole ends at its own glyph, so words pass above the glyphs of lower lanes, and over nothing else:
+ * neither where another pole comes down nor above a pole that has no glyph. In a crowd some poles stay
+ * bare, and glyphs without words: the list below the graphs has the words of all.
  *
  * Global: Flags. Uses: Words.
  */
@@ -14,48 +15,65 @@ const Flags = (() => {
   const { clockText, eventText, glyphOf, kindOf } = Words;
 
   // Lanes of text, the first one on top, and the height of each.
-  const LANES = 2;
+  const LANES = 3;
   const LANE_PX = 16;
   const GLYPH_PX = 12; // the width of a glyph, which stands in the middle above its pole
-  const GAP_PX = 8; // between the words of two flags
+  const GAP_PX = 2; // between two flags, at least
+  // Which flags get words first: moves of the traffic and work for a person, then ends, then the rest.
+  const WEIGHTS = { failover: 2, "dead-letter": 2, died: 1, silent: 1, stopped: 1 };
+  const MAX_WORDS = 40; // more than fit a wide screen
   const SAME_PX = 3; // poles that are closer than this look like one
 
-  /** Where the flags of these poles stand: {event, x, text, begin, end, lane}, without those for which
-   *  there is no room. `poles`: {event, x} in the order of time; the latest is placed first.
-   *  `measure(text)` is a width in pixels; words stay between `left` and `right`. */
+  /** Where the flags of these poles stand: {event, x, text, begin, end, lane}. `poles`: {event, x} in the
+   *  order of time; the latest come first. `measure(text)` is a width in pixels; words stay between
+   *  `left` and `right`. */
   function layout(poles, measure, left, right) {
-    const placed = [];
-    // May these words stand there? Poles of the lanes above come down through this one.
-    const isFree = (lane, x, begin, end) => placed.every((other) => {
-      if (other.lane === lane) return other.end + GAP_PX <= begin || end + GAP_PX <= other.begin;
-      if (Math.abs(other.x - x) < SAME_PX) return true;
-      return other.lane < lane ? other.x <= begin || end <= other.x : x <= other.begin || other.end <= x;
-    });
-    for (const { event, x } of [...poles].reverse()) {
-      const glyph = glyphOf(event), words = eventText(event);
-      const size = measure(`${glyph} ${words}`), half = measure(glyph) / 2;
-      const choices = [
-        { text: `${glyph} ${words}`, begin: x - half, end: x - half + size },
-        { text: `${words} ${glyph}`, begin: x + half - size, end: x + half },
-      ].filter(({ begin, end }) => begin >= left && end <= right);
-      choices.push({ text: glyph, begin: x - GLYPH_PX / 2, end: x + GLYPH_PX / 2 });
-      const flag = first(choices, (choice) => {
-        for (let lane = 0; lane < LANES; lane += 1) {
-          if (isFree(lane, x, choice.begin, choice.end)) return { event, x, lane, ...choice };
-        }
-        return null;
-      });
-      if (flag) placed.push(flag);
+    const latestFirst = [...poles].reverse();
+    const flags = [], bare = [];
+    for (const { event, x } of latestFirst) {
+      const flag = { event, x, text: glyphOf(event), begin: x - GLYPH_PX / 2, end: x + GLYPH_PX / 2 };
+      flag.lane = laneFor(flag, flags, []);
+      if (flag.lane < 0) bare.push(flag);
+      else flags.push(flag);
     }
-    return placed;
+    const weight = ({ event }) => WEIGHTS[kindOf(event)] ?? 0;
+    const heaviestFirst = flags.slice(0, MAX_WORDS).sort((a, b) => weight(b) - weight(a)); // latest first among equals
+    for (const flag of heaviestFirst) {
+      const others = flags.filter((other) => other !== flag);
+      for (const wordy of withWords(flag, measure)) {
+        if (wordy.begin < left || wordy.end > right) continue;
+        const lane = laneFor(wordy, others, bare);
+        if (lane < 0) continue;
+        Object.assign(flag, wordy, { lane });
+        break;
+      }
+    }
+    return flags;
   }
 
-  function first(choices, make) {
-    for (const choice of choices) {
-      const made = make(choice);
-      if (made) return made;
+  /** The words behind the glyph, and before it; the glyph stands in the middle above the pole. */
+  function withWords({ event, x }, measure) {
+    const glyph = glyphOf(event), words = eventText(event);
+    const size = measure(`${glyph} ${words}`), half = measure(glyph) / 2;
+    return [
+      { x, text: `${glyph} ${words}`, begin: x - half, end: x - half + size },
+      { x, text: `${words} ${glyph}`, begin: x + half - size, end: x + half },
+    ];
+  }
+
+  /** The lowest lane in which a flag is in no other's way; -1 for none. */
+  function laneFor({ x, begin, end }, others, bare) {
+    const isOver = (flag, pole) => flag.begin < pole.x && pole.x < flag.end && Math.abs(flag.x - pole.x) >= SAME_PX;
+    const flag = { x, begin, end };
+    if (bare.some((pole) => isOver(flag, pole))) return -1;
+    for (let lane = LANES - 1; lane >= 0; lane -= 1) {
+      const isFree = others.every((other) => {
+        if (other.lane === lane) return other.end + GAP_PX <= begin || end + GAP_PX <= other.begin;
+        return other.lane < lane ? !isOver(flag, other) : !isOver(other, flag);
+      });
+      if (isFree) return lane;
     }
-    return null;
+    return -1;
   }
 
   const polesOf = (chart) => chart.model.events.filter((event) => event.at >= chart.from && chart.x(event.at) <= chart.right)
@@ -78,13 +96,21 @@ const Flags = (() => {
     context.setLineDash([]);
   }
 
+  const widths = new Map(); // of texts, for measuring costs more than all the rest
+
+  function measured(context, text) {
+    if (widths.size > 1000) widths.clear();
+    if (!widths.has(text)) widths.set(text, context.measureText(text).width);
+    return widths.get(text);
+  }
+
   /** Words above the plot, and the parts of the poles that lead to them. */
   function draw(chart, ink) {
     const { context, up, left, right } = chart;
     context.textBaseline = "alphabetic";
     context.textAlign = "left";
     context.lineWidth = 1.5;
-    const flags = layout(polesOf(chart), (text) => context.measureText(text).width, left - 8, right + 8);
+    const flags = layout(polesOf(chart), (text) => measured(context, text), left - 8, right + 8);
     for (const { event, x, text, begin, lane } of flags) {
       context.strokeStyle = context.fillStyle = inkOf(event, ink);
       context.globalAlpha = 0.5;

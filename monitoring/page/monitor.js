@@ -125,8 +125,8 @@ const Monitor = (() => {
     showFrame(now);
   }
 
-  function frame(now) {
-    requestAnimationFrame(frame);
+  function drawForEver(now) {
+    requestAnimationFrame(drawForEver);
     draw(now);
   }
 
@@ -221,7 +221,7 @@ const Monitor = (() => {
   feed.show();
   setInterval(() => feed.show(), 500);
   setInterval(() => feed.readSettingsAgain(), SETTINGS_EVERY_MS);
-  requestAnimationFrame(frame);
+  requestAnimationFrame(drawForEver);
 
   // For a developer's console, and for tests.
   return { charts, clock, depthChart, draw, feed, model, setPaused, view };

@@ -121,7 +121,7 @@ class LooksTest(PageCase):
         self.open_simulated()
         for width in (320, 768, 1440):
             self.browser.screen(width, 900)
-            flags, edges = self.browser.execute("""
+            flags, poles, edges = self.browser.execute("""
                 Monitor.model.clear();
                 const at = (second, what, more) => (
                   { at: T0 + 1000 * second, what, name: "bizlogic-5680", ...more });
@@ -142,10 +142,12 @@ class LooksTest(PageCase):
                 const poles = all.map((event) => ({ event, x: chart.x(event.at) }));
                 const measure = (text) => context.measureText(text).width;
                 const flags = Flags.layout(poles, measure, chart.left - 8, chart.right + 8);
-                return [flags, [chart.left, chart.right]];
+                return [flags, poles.map(({ x }) => x), [chart.left, chart.right]];
             """)
             self.assertGreaterEqual(len(flags), 3)
             self.assertTrue([f for f in flags if len(f["text"]) > 5] or width == 320, width)
+            flagged = [flag["x"] for flag in flags]
+            bare = [x for x in poles if min(abs(x - other) for other in flagged) > 3]
             for flag in flags:
                 with self.subTest(width, text=flag["text"]):
                     begin, end = flag["begin"], flag["end"]
@@ -156,6 +158,7 @@ class LooksTest(PageCase):
                         self.assertLess(min(flag["x"] - begin, end - flag["x"]), 10)
                         self.assertGreaterEqual(begin, edges[0] - 8)
                         self.assertLessEqual(end, edges[1] + 8)
+                        self.assertFalse([x for x in bare if begin < x < end], "a bare pole")
                     for other in flags:
                         if other is flag or abs(other["x"] - flag["x"]) < 3:
                             continue

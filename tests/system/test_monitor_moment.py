@@ -156,7 +156,7 @@ class MomentTest(PageCase):
         # More than the list has room for: a keyboard has to be able to scroll it.
         self.assertTrue(
             self.browser.execute("""
-                const list = Elements.$("events");
+                const list = Elements.$("event-log");
                 return list.scrollHeight > list.clientHeight && list.tabIndex === 0;
             """)
         )
