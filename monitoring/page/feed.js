@@ -15,7 +15,7 @@ const Feed = (() => {
   // Faults that another try does not mend: a person has to know at once, and in one or two words.
   const REFUSALS = { "bad-proof": "Wrong secret", "bad-version": "Wrong version", settings: "Wrong settings" };
   // Of a link that is up: what the page shows, by kinds of Moment.View.
-  const LOOKING = { live: "Live", old: "No news", paused: "Paused", back: "Looking back" };
+  const LOOKING = { empty: "Live", live: "Live", old: "No news", paused: "Paused", back: "Looking back" };
 
   /** Receives frames from when `connect` is called. `on`: frame(body), acked(), kind(). */
   class Subscription {

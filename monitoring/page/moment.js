@@ -45,12 +45,14 @@ const Moment = (() => {
       return this.pausedAt === null ? this.model.next - 1 : this.model.nearest(this.pausedAt);
     }
 
-    /** "live", or why what is shown is not now: "back" (pointed at), "paused", or "old" (no news). */
+    /** "live", or why what is shown is not now: "empty" (before the first frame), "back" (pointed at),
+     *  "paused", or "old" (no news). */
     kind(now) {
+      if (this.model.next === 0) return "empty";
       if (this.pointed >= 0) return "back";
       if (this.pausedAt !== null) return "paused";
       const { latest } = this.model;
-      return latest && this.clock.age(latest.at, now) > OLD_MS ? "old" : "live";
+      return this.clock.age(latest.at, now) > OLD_MS ? "old" : "live";
     }
 
     /** The time of day that is shown; "" before the first frame. */

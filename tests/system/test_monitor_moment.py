@@ -101,6 +101,25 @@ class MomentTest(PageCase):
         self.assertEqual((said["pill"], said["map"]), ("Live", "The system now"))
         self.assertEqual(said["depths"], 3 * ["100"])
 
+    def test_before_the_first_frame_the_page_claims_nothing(self) -> None:
+        """An empty map said "none" of every role, as if a monitor had looked."""
+        self.open_simulated()
+        browser = self.browser
+        said = """
+            const after = (selector) => (
+              getComputedStyle(document.querySelector(selector), "::after").content);
+            return [after(".cards"), after("#depth-plot"), Elements.$("second").textContent,
+              Elements.$("map-title").textContent, Elements.$("no-events").checkVisibility()];
+        """
+        nothing = ['"not known yet"', '"no figures yet"', "no figures yet", "The system", False]
+        self.two_drawings()
+        self.assertEqual(browser.execute(said), nothing)
+        browser.execute("feedFrame(1, [])")
+        self.two_drawings()
+        time = browser.execute("return clockAt(1)")
+        none = ['"none"', "none", time, "The system now", True]
+        self.assertEqual(browser.execute(said), none)
+
     def test_figures_of_a_monitor_that_is_silent_look_old(self) -> None:
         self.open_simulated()
         browser = self.browser
