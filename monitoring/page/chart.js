@@ -69,8 +69,8 @@ const Chart = (() => {
       return this.from + ((x - this.left) / (this.right - this.left)) * this.span;
     }
 
-    /** Has so little changed since the last drawing that nobody would see it? Of ten minutes, a frame of
-     *  the screen is a fiftieth of a pixel. */
+    /** Has too little changed since the last drawing to be seen? Of ten minutes, a frame of the screen is
+     *  a fiftieth of a pixel. */
     isCurrent(edge, span, cursor) {
       const pixels = (Math.abs(edge - this.edge) / span) * (this.right - this.left) * this.ratio;
       return !this.stale && !this.scale.eased.moving && this.ratio === window.devicePixelRatio

@@ -123,7 +123,7 @@ const Flags = (() => {
     }
   }
 
-  /** In words, what happened within this second: for those who point at it. */
+  /** In words, what happened within a second that is pointed at. */
   function wordsAt(model, serial) {
     return model.events.filter((event) => event.serial === serial).map((event) => `${clockText(event.at)} ${eventText(event)}`);
   }

@@ -13,14 +13,14 @@
 const Model = (() => {
   // Ten minutes, and a little more so that a line still reaches the left edge of the widest window.
   const CAPACITY = 620;
-  // Frames come once a second. Between two that are further apart, nobody knows what happened.
+  // Frames come once a second. Between two that are further apart, nothing is known.
   const GAP_MS = 2500;
   const MAX_EVENTS_KEPT = 200;
   // A clock that was put back by this much begins another time; less is a repetition.
   const ANOTHER_TIME_MS = 60_000;
 
   // The lines a service can have. `peak` shades what lies above `depth`, and `again` is a bar: barks
-  // that had been on their way to somebody who died, and went out once more.
+  // that had been on their way to a service that died, and went out once more.
   const FIELDS = { depth: "backlog", peak: "peak", again: "again", in: "in", out: "out" };
   // An outbox and the monitor each notice a death for themselves: at once, or three heartbeats after a
   // freeze. What was sent again within this of a failover belongs to it.

@@ -1,6 +1,6 @@
 "use strict";
 
-/* The map: who is up, who is first, and which share of its ring each manifold owns.
+/* The map: which services are up, which is first, and which share of its ring each manifold owns.
  *
  * Groups stand in the order in which a bark passes them. Elements are made when a service appears and
  * only ever have their words changed after that; a screen reader can sit on one while it counts.

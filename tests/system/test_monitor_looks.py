@@ -88,6 +88,55 @@ class LooksTest(PageCase):
             for part in seen:
                 self.assertGreater(part, 0.3 / names, (chart, seen))
 
+    def test_the_lines_of_a_service_stand_out_while_its_legend_is_pointed_at_or_focused(
+        self,
+    ) -> None:
+        """With many services, or without colours, that tells which line is whose."""
+        self.open_simulated()
+        browser = self.browser
+        browser.execute("""
+            for (let second = 0; second < 100; second += 1) {
+              feedFrame(second, [service("outbox-1", { backlog: 50, peak: 50 }),
+                service("outbox-2", { backlog: 27, peak: 27 })]);
+            }
+            Monitor.setPaused(true);
+            Monitor.view.pausedAt = T0 + 99_000;
+        """)
+        strength = """
+            const { depthChart } = Monitor, { context, ratio } = depthChart;
+            return [50, 27].map((value) => {
+              const x = depthChart.left + 300, y = depthChart.y(value) - 3;
+              const { data } = context.getImageData(x * ratio, y * ratio, 1, 6 * ratio);
+              return Math.max(...data.filter((_, i) => i % 4 === 3));
+            });
+        """
+        browser.execute("Monitor.depthChart.scale.eased.then = -1e6")
+        self.two_drawings()
+        first = '#depth-legend [data-key="outbox-1 depth"]'
+        for begin, end in (
+            (f"document.querySelector('{first}').focus()", "document.activeElement.blur()"),
+            (None, None),
+        ):
+            if begin:
+                browser.execute(begin)
+            else:
+                place = browser.execute(
+                    "const box = document.querySelector(arguments[0]).getBoundingClientRect();"
+                    "return [box.left + 20, box.top + 10]",
+                    first,
+                )
+                browser.point(*place)
+            self.two_drawings()
+            one, other = browser.execute(strength)
+            self.assertGreater(one, 3 * other)
+            if end:
+                browser.execute(end)
+            else:
+                browser.point(2, 2)
+            self.two_drawings()
+            one, other = browser.execute(strength)
+            self.assertLess(max(one, other), 2 * min(one, other))
+
     def test_a_canvas_is_never_blank_while_it_is_resized(self) -> None:
         self.open_simulated()
         inked = self.browser.execute("""
