@@ -128,7 +128,7 @@ class LooksTest(PageCase):
                 browser.point(*place)
             self.two_drawings()
             one, other = browser.execute(strength)
-            self.assertGreater(one, 3 * other)
+            self.assertGreater(one, 2 * other)
             if end:
                 browser.execute(end)
             else:
