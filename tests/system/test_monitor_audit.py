@@ -32,7 +32,8 @@ SYSTEM = """
   };
   window.linkDown = (code) => {
     window.BARKER = { secret: "x" };
-    Monitor.feed.dialer = { up: false, offline: true, fault: { code }, close() {}, hurry() {},
+    Monitor.feed.dialer = { up: false, offline: true, fault: { code }, send() {}, close() {},
+      hurry() {},
       place: { host: "127.0.0.1", port: 5700 } };
     Monitor.feed.show();
   };
