@@ -44,6 +44,9 @@ PIECE = 50
 # `--once` waits for two samples of everybody, a second apart, and not for those who don't answer.
 GLANCE_S = 3.0
 DIRECTORY_S = 1.5  # nor for a directory that doesn't
+# A peer that lives sends a sample or answers a ping before it was silent for this long. One
+# that froze was silent for longer when the first of its peers, the directory perhaps, drops it.
+ALIVE_HEARTBEATS = 1.25
 
 
 ABOUT = """\
@@ -94,7 +97,9 @@ class Agents(Peers):
 
     def link_down(self, link: Link) -> None:
         super().link_down(link)
-        self.picture.lost(link.name, now_ms())
+        silent_s = self.node.now() - link.heard
+        silent = silent_s > ALIVE_HEARTBEATS * self.node.heartbeat_s
+        self.picture.lost(link.name, now_ms(), silent=silent)
 
 
 class Monitor(Service):

@@ -7,7 +7,8 @@ second without a sample has no figures: a gap in the data is a gap in every line
 What happens between two frames is told as events, each with the time at which we saw it:
 
     appeared    a service that was not there before
-    gone        its link is down: it ended, was killed, or has been silent for three heartbeats
+    gone        its link is down. `how` says what we know: it `stopped`, with a goodbye; it `died`,
+                for its connection ended without one; or it is `silent`, frozen or cut off
     back        the same process again (it was frozen, or its network was)
     restarted   another process under the same name
     failover    an `ordered` service's traffic goes from one instance to another
@@ -45,6 +46,12 @@ QUEUE_ROLE = "outbox"
 OURS = ("agent", "monitor")
 
 
+# What can happen, in `what` of an event, and how a service can go, in `how` of a `gone` one. The
+# page has words for each.
+KINDS = ("appeared", "gone", "back", "restarted", "failover", "dead-letter")
+STOPPED, DIED, SILENT = HOWS = ("stopped", "died", "silent")
+
+
 class BadSample(Exception):
     """A sample that is none: nothing of it is taken over."""
 
@@ -53,6 +60,7 @@ class Event(NamedTuple):
     at: int
     what: str
     name: str
+    how: str | None = None  # gone: one of HOWS
     was: str | None = None  # failover: who had the traffic before
     service: str | None = None  # failover: of which service
     letters: int | None = None  # dead-letter: how many new ones
@@ -68,6 +76,8 @@ class Known:
         self.run: Run | None = None  # which process
         self.up = False
         self.gone_ms: int | None = None
+        self.stopping = False  # its last sample was a goodbye
+        self.how: str | None = None  # it went, while it is gone
         self.quiet = False  # it is not up because we did not look; we expect it to be ...
         self.expected_until_ms = 0  # ... for as long as that
         self.meter = Meter()
@@ -98,6 +108,8 @@ class Known:
 
     def row(self) -> dict[str, Any]:
         row = {"name": self.name, "up": self.up, "gone": self.gone_ms, **self.identity}
+        if self.gone_ms is not None:
+            row["how"] = self.how
         if self.letters is not None:
             row["dead_letters"] = self.letters
         if self.letters and self.latest_letter:
@@ -143,6 +155,7 @@ class Picture:
             elif not known.quiet:
                 self._happened(now_ms, "back" if known.run else "appeared", name)
             known.quiet = False
+        known.stopping = sample.get("stopping") is True
         if run != known.run:
             known.told_again = None  # what it counted before we looked is not this second's
         known.run = run
@@ -159,13 +172,14 @@ class Picture:
         known.figures = {**figures, **_told(rates, counters), "again": known.more_again()}
         self._look_for_failovers(now_ms)
 
-    def lost(self, name: str, now_ms: int) -> None:
-        """The link to that service is down."""
+    def lost(self, name: str, now_ms: int, *, silent: bool = False) -> None:
+        """The link to that service is down; `silent` if it said nothing for a while before."""
         known = self._known.get(name)
         if known and known.up:
             known.up, known.gone_ms = False, now_ms
+            known.how = STOPPED if known.stopping else SILENT if silent else DIED
             known.figures = None
-            self._happened(now_ms, "gone", name)
+            self._happened(now_ms, "gone", name, how=known.how)
             self._look_for_failovers(now_ms)
 
     def blind(self, now_ms: int) -> None:
@@ -235,9 +249,16 @@ class Picture:
             if first is None or service in OURS:
                 continue  # nobody has the traffic now; who gets it next has it from the last one
             was = self._firsts.get(service)
+            if was and self._is_leaving(was):
+                continue  # its link ends in a moment, and `gone` comes before what follows from it
             self._firsts[service] = first.name
             if was not in (None, first.name):
                 self._happened(now_ms, "failover", first.name, was=was, service=service)
+
+    def _is_leaving(self, name: str) -> bool:
+        """Has the directory dropped a service, and our link to it is not down yet?"""
+        known = self._known.get(name)
+        return known is not None and known.up and name not in self._routes.route("agent").by_name
 
     def _happened(self, now_ms: int, what: str, name: str, **more: Any) -> None:
         if len(self._events) < MAX_EVENTS:

@@ -4,7 +4,7 @@ import textwrap
 import time
 from typing import Any
 
-from monitoring.picture import letters_file
+from monitoring.picture import SILENT, letters_file
 
 WIDTH = 80
 # Roles in the order in which a bark meets them; others come after.
@@ -56,9 +56,7 @@ def _line(row: dict[str, Any], routes: dict[str, Any]) -> str:
             first = row["name"]
     pid = row.get("pid", "-")
     if not row["up"]:
-        when = row["gone"] and time.strftime("%H:%M:%S", time.localtime(row["gone"] / 1000))
-        what = f"gone since {when}" if when else "does not answer"
-        return f"{row['name'][:NAME]:<{NAME}} {pid:>7} {what}"
+        return f"{row['name'][:NAME]:<{NAME}} {pid:>7} {_gone(row)}"
     return COLUMNS.format(
         row["name"][:NAME],
         pid,
@@ -71,6 +69,13 @@ def _line(row: dict[str, Any], routes: dict[str, Any]) -> str:
         "-" if row.get("cpu") is None else f"{row['cpu']:.0%}",
         size(row.get("rss_bytes")),
     )
+
+
+def _gone(row: dict[str, Any]) -> str:
+    if not row["gone"]:
+        return "does not answer"
+    when = time.strftime("%H:%M:%S", time.localtime(row["gone"] / 1000))
+    return f"silent since {when}" if row["how"] == SILENT else f"{row['how']} at {when}"
 
 
 def _dead_letters(row: dict[str, Any]) -> list[str]:

@@ -26,9 +26,6 @@ const Inbox = (() => {
   const REMEMBERED_OWNERS = 4;
   // After `moved`: about as long as a change of routes takes to get round.
   const ASK_AGAIN_MS = 200;
-  // Entries that are so much older than one before them were not said in this order: clocks of two
-  // machines differ by less.
-  const HANDED_OVER_MS = 5 * 60_000;
 
   const barkKey = (bark) => `${bark.user}/${bark.id}`;
 

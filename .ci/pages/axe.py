@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from barker.disk import files
-from tests.system.test_monitor_page import FEED
 from tests.tools.browser import ENTER
 from tests.tools.chromium import Chromium
+from tests.tools.monitorpage import FEED
 from tests.tools.page import PageTestCase
 
 WIDTHS = (320, 360, 640, 768, 1280, 1600)

@@ -87,8 +87,19 @@ class Agent:
                     if not link.busy:  # who doesn't keep up gets a gap, not a backlog of old news
                         link.send(line)
 
-    def _line(self) -> bytes:
-        return messages.encode(Sample(strictjson.dumps(self.sample())))
+    def stop(self) -> None:
+        """Send the watchers a last sample, marked as such: they can tell a stop from a death.
+
+        Called by the service when it begins to stop, while its links are open.
+        """
+        if self._watchers:
+            line = self._line(stopping=True)
+            for link in self._watchers:
+                with contained(link, link.abort):
+                    link.send(line)
+
+    def _line(self, **more: Any) -> bytes:
+        return messages.encode(Sample(strictjson.dumps({**self.sample(), **more})))
 
     def sample(self) -> dict[str, Any]:
         """How things are at this moment; the fields are explained in docs/10-monitoring.rst.

@@ -176,7 +176,8 @@ class Service(Node, Conversation):
         link.send(messages.encode(Unreadable(wish.address, protocol.BAD_MESSAGE, reason)))
 
     async def stopping(self) -> None:
-        """No new links; a subclass goes on from here."""
+        """A last sample, and no new links; a subclass goes on from here."""
+        self._agent.stop()
         # A connection that was accepted just now is handed to us some turns of the loop later, if
         # its server is still open then; else asyncio drops it, and 3.13 with a traceback.
         for server in self._servers:

@@ -3,20 +3,18 @@
 /* A chart: lines over time on a canvas, drawn anew for every frame of the screen.
  *
  * It is given a view (which time, which frame is pointed at, which colours) and draws it; it keeps
- * nothing but its size and where its vertical scale is on the way to.
+ * its size, where its vertical scale is on the way to, and the last view: a canvas that gets another
+ * size is blank, and is drawn anew before the browser shows it.
  *
- * Global: Chart. Uses: Model, Words, Lines.
+ * Global: Chart. Uses: Model, Words, Flags, Lines.
  */
 
 const Chart = (() => {
   const { CAPACITY } = Model;
-  const { GLYPHS, clockText, eventText, tickText } = Words;
+  const { clockText, tickText } = Words;
 
   const MARGIN = { left: 46, right: 10, top: 12, bottom: 24 };
   const NARROW_MARGIN = { left: 38, right: 6, top: 12, bottom: 24 };
-  // Above a chart that shows events: lines of text for them.
-  const LANES = 2;
-  const LANE_PX = 16;
   const LEAST_PX = 0.2; // movement that is worth a drawing, in pixels of the screen
   // Seconds between two labels of the time axis; the first that leaves room for its text is taken.
   const TIME_STEPS = [5, 10, 15, 30, 60, 120, 300];
@@ -31,22 +29,32 @@ const Chart = (() => {
       this.showsEvents = showsEvents;
       this.lines = []; // {key, column, field, dashed, hidden, marker}
       this.width = this.height = 0;
-      new ResizeObserver(() => this.measure()).observe(root);
+      this.view = null; // what was drawn last
+      new ResizeObserver(() => {
+        if (this.measure() && this.view) this.draw(this.view);
+      }).observe(root);
       this.measure();
     }
 
+    /** Follow the size of the page; says whether it has changed. */
     measure() {
       const { clientWidth, clientHeight } = this.root;
       const ratio = window.devicePixelRatio || 1;
-      if (this.width === clientWidth && this.height === clientHeight && this.ratio === ratio) return;
+      if (this.width === clientWidth && this.height === clientHeight && this.ratio === ratio) return false;
       Object.assign(this, { width: clientWidth, height: clientHeight, ratio, stale: true });
-      this.canvas.width = Math.round(clientWidth * ratio);
-      this.canvas.height = Math.round(clientHeight * ratio);
       const margin = clientWidth < 480 ? NARROW_MARGIN : MARGIN;
       this.left = margin.left;
       this.right = clientWidth - margin.right;
-      this.up = margin.top + (this.showsEvents ? LANES * LANE_PX : 0);
+      this.up = margin.top + (this.showsEvents ? Flags.HEIGHT_PX : 0);
       this.down = clientHeight - margin.bottom;
+      return true;
+    }
+
+    /** Setting a size clears a canvas: so only where all of it is drawn in the same turn. */
+    resize() {
+      const width = Math.round(this.width * this.ratio), height = Math.round(this.height * this.ratio);
+      if (this.canvas.width !== width) this.canvas.width = width;
+      if (this.canvas.height !== height) this.canvas.height = height;
     }
 
     x(at) {
@@ -61,8 +69,8 @@ const Chart = (() => {
       return this.from + ((x - this.left) / (this.right - this.left)) * this.span;
     }
 
-    /** Has so little changed since the last drawing that nobody would see it? Of ten minutes, a frame of
-     *  the screen is a fiftieth of a pixel. */
+    /** Has too little changed since the last drawing to be seen? Of ten minutes, a frame of the screen is
+     *  a fiftieth of a pixel. */
     isCurrent(edge, span, cursor) {
       const pixels = (Math.abs(edge - this.edge) / span) * (this.right - this.left) * this.ratio;
       return !this.stale && !this.scale.eased.moving && this.ratio === window.devicePixelRatio
@@ -72,6 +80,8 @@ const Chart = (() => {
     /** `view`: {model, edge, span, cursor (a serial or -1), ink (colours), now, still}. */
     draw(view) {
       if (window.devicePixelRatio !== this.ratio) this.measure(); // dragged to another screen
+      this.resize();
+      this.view = view;
       const { context, left, right, up, down } = this;
       const { model, ink } = view;
       this.model = model;
@@ -88,15 +98,15 @@ const Chart = (() => {
       context.beginPath();
       context.rect(left, up - 4, right - left, down - up + 5);
       context.clip();
-      this.drawEventLines(model, ink);
+      Flags.drawPoles(this, ink);
       const shown = this.lines.filter((line) => !line.hidden);
       for (const line of shown) if (line.column.role === "outbox" && !line.dashed) Lines.shade(this, line, view);
-      for (const line of shown) Lines.draw(this, line, view);
+      Lines.drawAll(this, shown, view);
       shown.filter((line) => line.field === "depth")
         .forEach((line, i, lines) => Lines.drawAgain(this, line, i / lines.length, view));
       if (view.cursor >= 0) this.drawCursor(shown, view);
       context.restore();
-      if (this.showsEvents) this.drawFlags(model, ink);
+      if (this.showsEvents) Flags.draw(this, ink);
     }
 
     most() {
@@ -144,8 +154,8 @@ const Chart = (() => {
         context.lineTo(x, down + 4);
         context.stroke();
         // A label leaves at the edge as a whole, rather than letter by letter.
-        const room = Math.min(x - left + 10, right - 16 - x) / 14;
-        context.globalAlpha = Math.max(0, Math.min(1, room));
+        const part = Math.min(x - left + 10, right - 16 - x) / 14;
+        context.globalAlpha = Math.max(0, Math.min(1, part));
         context.fillText(clockText(at), x, down + 18);
         context.globalAlpha = 1;
       }
@@ -175,52 +185,6 @@ const Chart = (() => {
         context.strokeStyle = view.ink[line.colour];
         context.lineWidth = 2.5;
         context.stroke();
-      }
-    }
-
-    drawEventLines(model, ink) {
-      const { context, up, down } = this;
-      context.lineWidth = 1.5;
-      context.setLineDash([2, 3]);
-      for (const event of model.events) {
-        if (event.at < this.from) continue;
-        const x = this.x(event.at);
-        context.strokeStyle = ink[event.what] ?? ink.quiet;
-        context.beginPath();
-        context.moveTo(x, up - 4);
-        context.lineTo(x, down);
-        context.stroke();
-      }
-      context.setLineDash([]);
-    }
-
-    /** Each event in words above its line, the latest first, in a lane with room; else as a glyph. */
-    drawFlags(model, ink) {
-      const { context, left, right, width } = this;
-      const begins = new Array(LANES).fill(Infinity);
-      context.textBaseline = "alphabetic";
-      context.textAlign = "left";
-      for (let i = model.events.length - 1; i >= 0; i -= 1) {
-        const event = model.events[i];
-        const x = this.x(event.at);
-        if (x > right) continue;
-        if (event.at < this.from) break;
-        const glyph = GLYPHS[event.what] ?? "•";
-        let text = `${glyph} ${eventText(event)}`;
-        let size = context.measureText(text).width;
-        // At the right edge words stand to the left of where they belong, while they fit there.
-        let begin = Math.max(left - 5, Math.min(x - 5, width - size));
-        let lane = begins.findIndex((next) => begin + size + 8 < next);
-        if (lane < 0) {
-          text = glyph;
-          size = 10;
-          begin = x - 5;
-          lane = begins.findIndex((next) => begin + size < next);
-          if (lane < 0) continue; // its line is there, and the list below says what it was
-        }
-        begins[lane] = begin;
-        context.fillStyle = ink[event.what] ?? ink.quiet;
-        context.fillText(text, begin, 13 + lane * LANE_PX);
       }
     }
   }

@@ -12,7 +12,12 @@ const Feed = (() => {
   // Trouble that is over sooner is told by the coloured dot alone.
   const WORDS_AFTER_MS = 1500;
 
-  /** Receives frames from when `connect` is called. `on`: frame(body), acked(). */
+  // Faults that another try does not mend: a person has to know at once, and in one or two words.
+  const REFUSALS = { "bad-proof": "Wrong secret", "bad-version": "Wrong version", settings: "Wrong settings" };
+  // Of a link that is up: what the page shows, by kinds of Moment.View.
+  const LOOKING = { empty: "Live", live: "Live", old: "No news", paused: "Paused", back: "Looking back" };
+
+  /** Receives frames from when `connect` is called. `on`: frame(body), acked(), kind(). */
   class Subscription {
     constructor(on) {
       this.on = on;
@@ -74,7 +79,7 @@ const Feed = (() => {
       this.dialer?.hurry();
     }
 
-    /** Run the settings once more while nobody answers: the monitor may be another one by now. */
+    /** Run the settings once more while no link is up: the monitor may be another one by now. */
     readSettingsAgain() {
       if (!this.dialer?.up) this.runSettings();
     }
@@ -84,15 +89,19 @@ const Feed = (() => {
         return "The settings are missing: monitoring/monitor_host.js, which “python monitoring/launch.py” writes.";
       }
       const { code, message } = this.dialer.fault ?? {};
-      if (code === "bad-proof") return "The monitor has another secret than monitoring/monitor_host.js.";
-      if (code === "bad-version") return "The monitor speaks another version of the protocol.";
-      if (code === "settings") return message;
       const { host, port } = this.dialer.place;
-      return `Nobody answers at ${host}:${port}. “python monitoring/launch.py” starts the monitor; the graphs go on then.`;
+      const monitor = `The monitor at ${host}:${port}`;
+      if (code === "bad-proof") {
+        return `${monitor} has another secret than monitoring/monitor_host.js. “python monitoring/launch.py” writes the file anew, and this page then reads it.`;
+      }
+      if (code === "bad-version") return `${monitor} speaks another version of the protocol.`;
+      if (code === "settings") return message;
+      if (code === "silent" || code === "timeout") return `${monitor} is silent: it is frozen, or cut off.`;
+      return `No monitor answers at ${host}:${port}. “python monitoring/launch.py” starts one; the graphs go on then.`;
     }
 
     aloneWords() {
-      return this.alone && `The monitor has no directory (${this.alone}): it sees whom it knew, and nobody who starts.`;
+      return this.alone && `The monitor has no directory (${this.alone}): it sees the services that it knew, and none that starts.`;
     }
 
     /** Called whenever the link changes, and twice a second. */
@@ -100,9 +109,11 @@ const Feed = (() => {
       const up = this.dialer?.up ?? false;
       const now = performance.now();
       this.downSince = up ? null : this.downSince ?? now;
-      const lasting = !up && (!this.dialer || this.dialer.offline);
+      const refused = up ? undefined : REFUSALS[this.dialer?.fault?.code];
+      const lasting = !up && (refused || !this.dialer || this.dialer.offline);
       document.documentElement.dataset.state = up ? "connected" : lasting ? "offline" : "reconnecting";
-      setText($("state"), up ? "Live" : lasting ? "Offline" : this.epoch ? "Reconnecting" : "Connecting");
+      const waiting = lasting ? "Offline" : this.epoch ? "Reconnecting" : "Connecting";
+      setText($("state"), up ? LOOKING[this.on.kind()] : refused ?? waiting);
       const told = lasting || now - this.downSince > WORDS_AFTER_MS;
       const words = up ? this.aloneWords() : told ? this.trouble() : "";
       setText($("words"), words);

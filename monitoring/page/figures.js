@@ -7,14 +7,14 @@
 
 const Figures = (() => {
   const { arrange, make, setData, setText } = Elements;
-  const { DRAWN } = Model;
+  const { DRAWN, oldestOf } = Model;
   const {
-    GLYPHS, ageText, bytesText, clockText, countText, eventSentence, isKnown, percentText, rateText, roughText,
+    ageText, bytesText, clockText, countText, eventSentence, glyphOf, goneText, isKnown, kindOf, percentText,
+    rateText, roughText,
   } = Words;
   const { swatch } = Looks;
 
   const ROLE_ORDER = ["outbox", "bizlogic", "inbox", "followers", "suggestions", "directory", "monitor"];
-  const EVENTS_SHOWN = 12;
 
   // A column of the table: name of the field, and its words for a row of a frame.
   const TABLE_COLUMNS = [
@@ -35,7 +35,7 @@ const Figures = (() => {
   ];
 
   function stateText(row, frame) {
-    if (!row.up) return row.gone ? `gone ${clockText(row.gone)}` : "silent";
+    if (!row.up) return goneText(row);
     const route = frame.routes[row.role];
     return route?.policy === "ordered" && route.first === row.name && row.role !== "monitor" ? "first" : "up";
   }
@@ -64,6 +64,7 @@ const Figures = (() => {
     showRow(service, frame) {
       const row = this.rows.get(service.name) ?? this.addRow(service);
       setData(row.element, "up", String(service.up));
+      setData(row.element, "how", service.how ?? "");
       setData(row.element, "letters", String(service.dead_letters > 0));
       for (const [field, words] of TABLE_COLUMNS) setText(row.cells[field], words(service, frame));
       return row.element;
@@ -93,6 +94,13 @@ const Figures = (() => {
     return rows.length && !values.length ? null : values.reduce((total, value) => total + value, 0);
   }
 
+  /** Which way a queue goes, compared with some seconds before. */
+  function wayOf(frame, before) {
+    if (!isKnown(before?.depth) || !isKnown(frame.depth)) return "";
+    const rise = frame.depth - before.depth;
+    return rise > 2 ? "rising, " : rise < -2 ? "falling, " : "steady, ";
+  }
+
   class Glance {
     constructor(byId) {
       this.byId = byId;
@@ -101,23 +109,18 @@ const Figures = (() => {
     show(frame, model, serial) {
       const { byId } = this;
       setText(byId("depth"), countText(frame.depth));
-      const before = model.frame(serial - 5);
-      const rise = before && isKnown(before.depth) && isKnown(frame.depth) ? frame.depth - before.depth : 0;
-      const oldest = Math.max(-1, ...frame.services.map((row) => (row.role === "outbox" ? row.oldest_ms ?? -1 : -1)));
-      let note = "barks, all of them handed on";
+      const stuck = model.isStuck(serial);
+      let note = frame.depth ? "barks, on their way" : "barks, all of them handed on";
       if (frame.depth === null) note = "no outbox answers";
-      else if (frame.depth) {
-        const way = rise > 2 ? "rising" : rise < -2 ? "falling" : "steady";
-        note = oldest < 0 ? way : `${way}, the oldest waits for ${ageText(oldest)}`;
-      }
+      else if (stuck) note = `${wayOf(frame, model.frame(serial - 5))}the oldest waits for ${ageText(oldestOf(frame))}`;
       setText(byId("depth-note"), note);
-      setData(byId("depth").parentNode, "level", rise > 2 && frame.depth > 10 ? "rising" : "fine");
+      setData(byId("depth").parentNode, "level", stuck ? "bad" : "fine");
       setText(byId("barks-in"), roughText(sum(frame, "outbox", "in")));
       setText(byId("barks-out"), roughText(sum(frame, "bizlogic", "out")));
       const route = frame.routes.bizlogic;
       const spares = route ? route.targets.filter((name) => name !== route.first).length : 0;
-      setText(byId("first"), route?.first ?? "nobody");
-      setData(byId("first").parentNode, "level", route?.first ? "fine" : "rising");
+      setText(byId("first"), route?.first ?? "none");
+      setData(byId("first").parentNode, "level", route?.first ? "fine" : "bad");
       setText(byId("first-note"), !route?.first ? "start a bizlogic, and the queue moves again"
         : spares ? `${spares} more ready to take over` : "no other one is ready to take over");
     }
@@ -130,22 +133,26 @@ const Figures = (() => {
       this.shown = "";
     }
 
-    /** Newest on top. Known items stay the elements they are, so that only news are read aloud. */
-    show(events) {
-      const wanted = events.slice(-EVENTS_SHOWN).reverse();
+    /** All that the graphs have a pole for, newest on top; those after the second that is shown are
+     *  hidden. Known items stay the elements they are, so that only news are read aloud. */
+    show(events, serial, isLive) {
+      const wanted = [...events].reverse();
       const keys = wanted.map((event) => `${event.at} ${event.what} ${event.name} ${event.again ?? ""}`);
-      if (this.shown === keys.join()) return;
-      this.shown = keys.join();
+      const shown = `${keys.join()} ${serial} ${isLive}`;
+      if (this.shown === shown) return;
+      this.shown = shown;
+      this.list.parentNode.setAttribute("aria-live", isLive ? "polite" : "off"); // what was hidden is no news
       const old = new Map([...this.list.children].map((item) => [item.dataset.key, item]));
       for (const [key, item] of old) if (!keys.includes(key)) item.remove();
       arrange(this.list, wanted.map((event, i) => old.get(keys[i]) ?? this.item(event, keys[i])));
-      this.empty.hidden = wanted.length > 0;
+      wanted.forEach((event, i) => { this.list.children[i].hidden = event.serial > serial; });
+      this.empty.hidden = wanted.some((event) => event.serial <= serial);
     }
 
     item(event, key) {
-      const sign = make("span", "sign", GLYPHS[event.what] ?? "•");
+      const sign = make("span", "sign", glyphOf(event));
       sign.setAttribute("aria-hidden", "true");
-      const item = make("li", event.what, make("time", "", clockText(event.at)), sign, make("span", "", eventSentence(event)));
+      const item = make("li", kindOf(event), make("time", "", clockText(event.at)), sign, make("span", "", eventSentence(event)));
       item.dataset.key = key;
       item.dataset.what = event.what;
       return item;

@@ -2,7 +2,7 @@
 
 /* Labels: what stands beside a chart in words, its legend and the exact values of one second.
  *
- * Global: Labels. Uses: Elements, Model, Words, Looks.
+ * Global: Labels. Uses: Elements, Model, Words, Looks, Flags.
  */
 
 const Labels = (() => {
@@ -42,8 +42,9 @@ const Labels = (() => {
       const cells = lines.map(() => make("td"));
       return { lines, cells, element: make("tr", "", make("th", "", swatch(name, false), name), ...cells) };
     });
-    chart.root.querySelector(".tip").replaceChildren(make("table", "", head, ...rows.map((row) => row.element)));
-    chart.tip = { time, rows, shown: null }; // shown: the frame of which it tells, so as not to tell it again
+    const events = make("p", "happened");
+    chart.root.querySelector(".tip").replaceChildren(make("table", "", head, ...rows.map((row) => row.element)), events);
+    chart.tip = { time, rows, events, shown: null }; // shown: the frame of which it tells, so as not to tell it again
   }
 
   /** Show the values of one frame beside its place on the chart; none for -1. */
@@ -60,6 +61,7 @@ const Labels = (() => {
         element.hidden = lines.every((l) => l.hidden || Number.isNaN(l.column[l.field][slot]));
       }
     }
+    setText(chart.tip.events, Flags.wordsAt(model, pointed).join("\n"));
     const x = chart.x(model.times[slot]);
     const room = chart.width - tip.offsetWidth - 14;
     tip.style.top = `${chart.up + 4}px`;
@@ -73,12 +75,13 @@ const Labels = (() => {
     return countText(value) + peak + againText({ again: column.again[slot] });
   }
 
-  /** In words, for those who move through the graphs with keys and listen. */
+  /** In words, the value of the slider that a chart is for keys and screen readers. */
   function inWords(chart, model, pointed) {
     const slot = pointed % CAPACITY;
     const parts = chart.lines.filter((l) => !l.hidden && !Number.isNaN(l.column[l.field][slot]))
       .map((l) => `${l.column.name}${l.field === "depth" ? "" : ` ${l.field}`} ${rateText(l.column[l.field][slot])}`);
-    return `${clockText(model.times[slot])}: ${parts.join(", ") || "nothing known"}`;
+    const events = Flags.wordsAt(model, pointed).map((words) => `. ${words}`);
+    return `${clockText(model.times[slot])}: ${parts.join(", ") || "nothing known"}${events.join("")}`;
   }
 
   return { inWords, makeTip, showLegend, showTip };

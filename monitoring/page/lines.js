@@ -55,29 +55,40 @@ const Lines = (() => {
     }
   }
 
-  /** The same in dashes, which begin where the time of day says. */
-  function traceDashed(chart, count) {
+  /** The same in dashes, which begin where the time of day says: of each `of` dashes number `turn`. */
+  function traceDashed(chart, count, on, of = 1, turn = 0) {
     const { context } = chart;
+    const period = DASH_PX * of;
     const perMs = (chart.right - chart.left) / chart.span;
-    const shift = ((chart.from * perMs) % DASH_PX) - chart.left;
+    const shift = ((chart.from * perMs) % period) - chart.left - turn * DASH_PX;
+    let end = NaN; // where the pen is: a dash over several seconds is one piece
     for (let i = 1; i < count; i += 1) {
       if (Number.isNaN(ys[i]) || Number.isNaN(ys[i - 1])) continue;
       const slope = (ys[i] - ys[i - 1]) / (xs[i] - xs[i - 1] || 1);
       let x = xs[i - 1];
-      for (let n = Math.floor((x + shift) / DASH_PX); x < xs[i]; n += 1) {
-        const off = Math.min((n + DASH_ON) * DASH_PX - shift, xs[i]);
+      for (let n = Math.floor((x + shift) / period); x < xs[i]; n += 1) {
+        const off = Math.min(n * period + on * DASH_PX - shift, xs[i]);
         if (off > x) {
-          context.moveTo(x, ys[i - 1] + slope * (x - xs[i - 1]));
+          if (x !== end) context.moveTo(x, ys[i - 1] + slope * (x - xs[i - 1]));
           context.lineTo(off, ys[i - 1] + slope * (off - xs[i - 1]));
+          end = off;
         }
-        x = (n + 1) * DASH_PX - shift;
+        x = (n + 1) * period - shift;
       }
     }
   }
 
-  function drawMarkers(chart, line, values) {
+  /** All lines alike, or those of one service before the others. */
+  const alphaOf = (line, view) => (!view.only || view.only === line.column.name ? 1 : 0.2);
+
+  function drawMarkers(chart, line, view) {
     const { context } = chart;
     const { times } = chart.model;
+    const values = line.column[line.field];
+    context.strokeStyle = view.ink[line.colour];
+    context.fillStyle = line.hollow ? view.ink.card : context.strokeStyle;
+    context.lineWidth = 1.5;
+    context.globalAlpha = alphaOf(line, view);
     const every = Math.max(1, Math.round((MARKER_PX * chart.span) / 1000 / (chart.right - chart.left)));
     // Lines that lie on one another show their markers side by side.
     const turn = Math.round((every * ((5 * line.slot + (line.dashed ? 2 : 0)) % 8)) / 8);
@@ -88,22 +99,33 @@ const Lines = (() => {
       const x = chart.x(times[slot]), y = chart.y(value);
       context.translate(x, y);
       context.fill(line.marker);
+      if (line.hollow) context.stroke(line.marker);
       context.translate(-x, -y);
     }
   }
 
-  function draw(chart, line, view) {
+  /** All lines, each whole; then a piece of each in turn once more, so that lines which lie on one
+   *  another, as on a quiet system all do, are seen side by side and none hides the others. */
+  function drawAll(chart, lines, view) {
     const { context } = chart;
-    const values = line.column[line.field];
-    const count = lay(chart, values);
-    context.strokeStyle = context.fillStyle = view.ink[line.colour];
     context.lineWidth = 2;
-    context.lineJoin = context.lineCap = "round";
-    context.beginPath();
-    if (line.dashed) traceDashed(chart, count);
-    else trace(chart, count);
-    context.stroke();
-    drawMarkers(chart, line, values);
+    context.lineJoin = "round";
+    const stroke = (line, again) => {
+      const count = lay(chart, line.column[line.field]);
+      context.strokeStyle = view.ink[line.colour];
+      context.globalAlpha = alphaOf(line, view);
+      context.beginPath();
+      if (again >= 0) traceDashed(chart, count, line.dashed ? DASH_ON : 1, lines.length, again);
+      else if (line.dashed) traceDashed(chart, count, DASH_ON);
+      else trace(chart, count);
+      context.stroke();
+    };
+    context.lineCap = "round";
+    for (const line of lines) stroke(line, -1);
+    context.lineCap = "butt";
+    if (lines.length > 1) lines.forEach(stroke);
+    for (const line of lines) drawMarkers(chart, line, view);
+    context.globalAlpha = 1;
   }
 
   /** From the depth at the full second up to the deepest that it was within the second. */
@@ -144,5 +166,5 @@ const Lines = (() => {
     }
   }
 
-  return { draw, drawAgain, shade };
+  return { drawAgain, drawAll, shade };
 })();

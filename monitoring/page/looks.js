@@ -2,10 +2,11 @@
 
 /* Looks: which colour and marker a service gets; the same in all parts of the page.
  *
- * A service keeps its slot for as long as the page lives. The slot follows from the name, so that it
+ * A service keeps its slot for as long as the page knows it. The slot follows from the name, so that it
  * is the same after a reload; two names that want the same slot get different ones all the same.
  * Colours tell eight services apart for all common kinds of colour vision
- * (tests/system/test_monitor_page.py computes it), and markers tell them apart without any.
+ * (tests/system/test_monitor_looks.py computes it), and sixteen markers, eight filled and eight
+ * hollow, tell twice as many apart without any. All pairs together are more than a frame has services.
  *
  * Global: Looks. Uses: Elements.
  */
@@ -30,33 +31,46 @@ const Looks = (() => {
   function slotOf(name) {
     let slot = slots.get(name);
     if (slot === undefined) {
-      const wish = [...name].reduce((sum, letter) => sum + letter.codePointAt(0), 0);
+      const wish = [...name].reduce((sum, letter) => sum + letter.codePointAt(0), 0) % SLOTS;
       const taken = new Set(slots.values());
-      slot = wish % SLOTS;
-      for (let i = 0; i < SLOTS && taken.has(slot); i += 1) slot = (wish + i) % SLOTS;
-      if (taken.has(slot)) slot = (wish % SLOTS) + SLOTS * Math.floor(taken.size / SLOTS);
+      for (let i = 0; slot === undefined; i += 1) { // its wish, or the next free one of the eight
+        const free = SLOTS * Math.floor(i / SLOTS) + ((wish + i) % SLOTS);
+        if (!taken.has(free)) slot = free;
+      }
       slots.set(name, slot);
     }
     return slot;
   }
 
+  /** Names that are no longer known leave their slots to others. */
+  function keepOnly(names) {
+    for (const name of slots.keys()) if (!names.has(name)) slots.delete(name);
+  }
+
   const colourOf = (name) => `--s${slotOf(name) % SLOTS}`;
-  // From the ninth service on colours come again, with the next marker.
-  const markerOf = (name) => MARKERS[(slotOf(name) + Math.floor(slotOf(name) / SLOTS)) % MARKERS.length];
+
+  /** From the ninth service on colours come again, with another marker: {path, hollow}. The second
+   *  eight have the hollow markers, and so on; after sixteen the markers move on by one. */
+  function markerOf(name) {
+    const slot = slotOf(name), round = Math.floor(slot / SLOTS);
+    const number = ((slot % SLOTS) + SLOTS * round + Math.floor(round / 2)) % (2 * MARKERS.length);
+    return { path: MARKERS[number % MARKERS.length], hollow: number >= MARKERS.length };
+  }
 
   /** A piece of the service's line with its marker; `dashed` for what goes out. */
   function swatch(name, dashed) {
+    const { path, hollow } = markerOf(name);
     const line = { x1: -13, x2: 13, y1: 0, y2: 0, "stroke-width": 2.5, stroke: "currentColor" };
     if (dashed) line["stroke-dasharray"] = "5 3";
     const picture = svg(
       "svg",
       { viewBox: "-13 -6 26 12", width: 26, height: 12, class: "swatch", "aria-hidden": "true" },
       svg("line", line),
-      svg("path", { d: markerOf(name), fill: "currentColor" }),
+      svg("path", { d: path, fill: hollow ? "var(--card)" : "currentColor", stroke: "currentColor", "stroke-width": hollow ? 1.5 : 0 }),
     );
     picture.style.color = `var(${colourOf(name)})`;
     return picture;
   }
 
-  return { SLOTS, colourOf, markerOf, slotOf, swatch };
+  return { SLOTS, colourOf, keepOnly, markerOf, slotOf, swatch };
 })();

@@ -13,20 +13,25 @@
 const Model = (() => {
   // Ten minutes, and a little more so that a line still reaches the left edge of the widest window.
   const CAPACITY = 620;
-  // Frames come once a second. Between two that are further apart, nobody knows what happened.
+  // Frames come once a second. Between two that are further apart, nothing is known.
   const GAP_MS = 2500;
   const MAX_EVENTS_KEPT = 200;
   // A clock that was put back by this much begins another time; less is a repetition.
   const ANOTHER_TIME_MS = 60_000;
 
   // The lines a service can have. `peak` shades what lies above `depth`, and `again` is a bar: barks
-  // that had been on their way to somebody who died, and went out once more.
+  // that had been on their way to a service that died, and went out once more.
   const FIELDS = { depth: "backlog", peak: "peak", again: "again", in: "in", out: "out" };
   // An outbox and the monitor each notice a death for themselves: at once, or three heartbeats after a
   // freeze. What was sent again within this of a failover belongs to it.
   const SWITCH_MS = 3000;
   // Whose lines are drawn: the two ends of the queue that the whole design is about.
   const DRAWN = ["outbox", "bizlogic"];
+
+  // The queue counts as stuck once its oldest bark has waited for as long as the first, and until none
+  // has waited for as long as the second: between the two it stays what it was, so nothing flickers.
+  const STUCK_MS = 2000;
+  const MOVING_MS = 1000;
 
   // How far behind the newest frame the right edge of the graphs is.
   const EDGE_MS = 1150;
@@ -40,6 +45,7 @@ const Model = (() => {
     clear() {
       this.frames = new Array(CAPACITY).fill(null);
       this.times = new Float64Array(CAPACITY).fill(NaN);
+      this.stuck = new Array(CAPACITY).fill(false);
       this.columns = new Map(); // name of the service -> {name, role, last, depth, peak, again, in, out}
       this.events = [];
       this.unclaimed = []; // {at, count}: barks sent again, whose failover we have not heard of yet
@@ -67,6 +73,7 @@ const Model = (() => {
         this.clear();
       }
       const slot = this.next % CAPACITY;
+      this.stuck[slot] = this.isStuckAfter(last, frame);
       this.frames[slot] = frame;
       this.times[slot] = frame.at;
       for (const column of this.columns.values()) {
@@ -86,6 +93,7 @@ const Model = (() => {
           this.version += 1;
         }
       }
+      for (const event of frame.events) event.serial = this.next - 1; // the second that it belongs to
       this.events.push(...frame.events);
       this.claimAgain(frame);
       const tooMany = Math.max(0, this.events.length - MAX_EVENTS_KEPT);
@@ -94,6 +102,16 @@ const Model = (() => {
       while (old < this.events.length && this.events[old].at < begin) old += 1;
       if (old) this.events.splice(0, old);
       return true;
+    }
+
+    isStuckAfter(last, frame) {
+      const was = last !== null && this.stuck[(this.next - 1) % CAPACITY];
+      const oldest = oldestOf(frame);
+      return oldest === null ? was && frame.depth !== 0 : oldest >= (was ? MOVING_MS : STUCK_MS);
+    }
+
+    isStuck(serial) {
+      return this.frame(serial) !== null && this.stuck[serial % CAPACITY];
     }
 
     /** Give the latest failover the barks that were sent again because of it, as its `again`. */
@@ -135,6 +153,13 @@ const Model = (() => {
     }
   }
 
+  /** How long the oldest bark of all outboxes waits, in milliseconds; null if none waits. */
+  function oldestOf(frame) {
+    const ages = frame.services.filter((row) => row.role === "outbox").map((row) => row.oldest_ms ?? -1);
+    const oldest = Math.max(-1, ...ages);
+    return oldest < 0 ? null : oldest;
+  }
+
   /** Where "now" lies on the monitor's clock, from when its frames arrive.
    *
    * The graphs show the time a little over a second ago, so that the next frame is always there before
@@ -153,10 +178,15 @@ const Model = (() => {
       else this.offset += 0.02 * away;
     }
 
+    /** How long ago something was, by the monitor's clock. */
+    age(at, now) {
+      return this.offset === null ? 0 : now + this.offset - at;
+    }
+
     edge(now) {
       return this.offset === null ? null : now + this.offset - EDGE_MS;
     }
   }
 
-  return { CAPACITY, Clock, DRAWN, Frames, GAP_MS };
+  return { CAPACITY, Clock, DRAWN, Frames, GAP_MS, oldestOf };
 })();

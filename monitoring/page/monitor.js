@@ -4,18 +4,15 @@
  *
  * Read the files that index.html loads first, in its order. Two rhythms meet here: once a second a
  * frame of the monitor changes words (map, table, numbers), and at the screen's rate the graphs move.
- * Nothing is drawn for a tab that nobody sees: the browser asks for no frames then.
+ * Nothing is drawn for a hidden tab: the browser asks for no frames then.
  *
- * Global: Monitor. Uses: Elements, Model, Words, Looks, Scales, Chart, Labels, System, Figures, Feed.
+ * Global: Monitor. Uses: Elements, Model, Words, Looks, Moment, Scales, Chart, Labels, System, Figures, Feed.
  */
 
 const Monitor = (() => {
   const { $, setText } = Elements;
-  const { CAPACITY, GAP_MS } = Model;
-  const { clockText } = Words;
-
   const SETTINGS_EVERY_MS = 3000;
-  const INKS = ["ink", "quiet", "axis", "grid", "faint", "card", "appeared", "back", "restarted", "gone", "failover", "dead-letter"];
+  const INKS = ["ink", "quiet", "axis", "grid", "faint", "card", ...Object.keys(Words.EVENTS)];
 
   const model = new Model.Frames();
   const clock = new Model.Clock();
@@ -28,34 +25,11 @@ const Monitor = (() => {
   const eventList = new Figures.EventList($("events"), $("no-events"));
   const feed = new Feed.Subscription({
     frame: (body) => { if (model.add(body)) view.news = true; },
-    acked: () => { if (document.hidden) showFrame(); }, // no drawing will do it
+    acked: () => { if (document.hidden) showFrame(performance.now()); }, // no drawing will do it
+    kind: () => view.kind(performance.now()),
   });
 
-  // --- What is looked at ---
-
-  const view = {
-    span: 120_000,
-    pausedAt: null, // the time at the right edge while paused
-    cursor: -1, // the frame that is pointed at with keys
-    pointer: null, // {chart, x} while a mouse or finger points
-    news: false, // have frames come since the last drawing?
-    wordsShown: "", // of which frame map, table and numbers tell
-    ink: {}, // the colours of the scheme
-  };
-
-  function cursorNow() {
-    if (!view.pointer) return model.frame(view.cursor) ? view.cursor : -1;
-    const at = view.pointer.chart.timeAt(view.pointer.x);
-    const nearest = model.nearest(at);
-    return nearest >= 0 && Math.abs(model.times[nearest % CAPACITY] - at) < GAP_MS ? nearest : -1;
-  }
-
-  /** The frame that words are about: the one pointed at, else the one at the edge of a paused graph,
-   *  else the newest. */
-  function serialShown(pointed) {
-    if (pointed >= 0) return pointed;
-    return view.pausedAt === null ? model.next - 1 : model.nearest(view.pausedAt);
-  }
+  const view = new Moment.View(model, clock);
 
   // --- Lines and their legends ---
 
@@ -64,6 +38,7 @@ const Monitor = (() => {
 
   function makeLines() {
     version = model.version;
+    Looks.keepOnly(new Set(model.columns.keys()));
     const columns = [...model.columns.values()].sort((a, b) => Figures.roleRank(a) - Figures.roleRank(b) || (a.name < b.name ? -1 : 1));
     const line = (column, field, dashed) => ({
       key: `${column.name} ${field}`,
@@ -73,7 +48,8 @@ const Monitor = (() => {
       hidden: hidden.has(`${column.name} ${field}`),
       slot: Looks.slotOf(column.name),
       colour: Looks.colourOf(column.name),
-      marker: new Path2D(Looks.markerOf(column.name)),
+      marker: new Path2D(Looks.markerOf(column.name).path),
+      hollow: Looks.markerOf(column.name).hollow,
     });
     depthChart.lines = columns.filter((c) => c.role === "outbox").map((c) => line(c, "depth", false));
     rateChart.lines = columns.flatMap((c) => [line(c, "in", false), line(c, "out", true)]);
@@ -95,21 +71,31 @@ const Monitor = (() => {
 
   // --- Once a second, and at the screen's rate ---
 
-  /** Map, table and numbers for the frame that is looked at. */
-  function showFrame() {
-    const shown = serialShown(cursorNow());
+  /** Map, tiles, events and table for the second that is looked at, and which one it is. */
+  function showFrame(now) {
+    const { shown } = view;
     const frame = model.frame(shown);
-    if (!frame || view.wordsShown === `${shown} ${model.next} ${view.pausedAt}`) return;
-    view.wordsShown = `${shown} ${model.next} ${view.pausedAt}`;
-    map.show(model.latest); // "the system now" stays now, whatever the graphs are looking back at
+    const kind = view.kind(now);
+    if (document.documentElement.dataset.view !== kind) {
+      document.documentElement.dataset.view = kind;
+      feed.show();
+    }
+    setText($("second"), view.sentence(now));
+    if (!frame || view.wordsShown === `${shown} ${model.next} ${kind}`) return;
+    view.wordsShown = `${shown} ${model.next} ${kind}`;
+    map.show(frame);
     table.show(frame);
     glance.show(frame, model, shown);
-    eventList.show(model.events);
-    const past = shown !== model.next - 1;
-    setText($("table-when"), past ? `at ${clockText(frame.at)}` : frame.left_out ? `and ${frame.left_out} more services` : "");
+    eventList.show(model.events, shown, kind === "live");
+    const time = kind === "live" ? "" : view.time();
+    for (const place of whens) setText(place, time && `at ${time}`);
+    setText($("map-title"), `The system ${time ? `at ${time}` : "now"}`);
+    setText($("events-when"), time && `until ${time}`);
+    setText($("left-out"), frame.left_out ? `and ${frame.left_out} more services` : "");
   }
 
-  const scheme = matchMedia("(prefers-color-scheme: dark)");
+  const whens = document.querySelectorAll(".when.at");
+  const schemes = ["(prefers-color-scheme: dark)", "(forced-colors: active)"].map((query) => matchMedia(query));
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
   function readInks() {
@@ -128,19 +114,19 @@ const Monitor = (() => {
     }
     if (version !== model.version) makeLines();
     let edge = view.pausedAt ?? clock.edge(now);
-    if (edge === null) return;
+    if (edge === null) return showFrame(now);
     if (calm.matches) edge = Math.floor(edge / 1000) * 1000; // one step a second is no movement
-    const pointed = cursorNow();
+    const { pointed } = view;
     for (const chart of charts) {
       if (chart.isCurrent(edge, view.span, pointed)) continue;
-      chart.draw({ model, edge, span: view.span, cursor: pointed, ink: view.ink, now, still: calm.matches });
+      chart.draw({ model, edge, span: view.span, cursor: pointed, ink: view.ink, only: view.only, now, still: calm.matches });
       Labels.showTip(chart, model, pointed);
     }
-    showFrame();
+    showFrame(now);
   }
 
-  function frame(now) {
-    requestAnimationFrame(frame);
+  function drawForEver(now) {
+    requestAnimationFrame(drawForEver);
     draw(now);
   }
 
@@ -155,18 +141,29 @@ const Monitor = (() => {
     document.documentElement.dataset.paused = String(view.pausedAt !== null);
   }
 
+  /** A chart is a slider over time: its value is a second, in words. */
+  function tellValue(chart) {
+    const edge = view.pausedAt ?? clock.edge(performance.now()) ?? 0;
+    const at = model.frame(view.shown)?.at ?? edge;
+    chart.root.setAttribute("aria-valuemin", String(-view.span / 1000));
+    chart.root.setAttribute("aria-valuenow", String(Math.round(Math.max(-view.span, Math.min(0, at - edge)) / 1000)));
+    chart.root.setAttribute("aria-valuetext", model.next ? Labels.inWords(chart, model, view.shown) : "nothing known yet");
+  }
+
   function pressed(event, chart) {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
-    const edge = model.nearest(view.pausedAt ?? clock.edge(performance.now()) ?? 0);
-    const begin = model.nearest((view.pausedAt ?? clock.edge(performance.now()) ?? 0) - view.span);
-    const step = event.shiftKey ? 10 : 1;
-    const at = cursorNow() < 0 ? edge + 1 : cursorNow();
-    const goal = { ArrowLeft: at - step, ArrowRight: at + step, Home: begin, End: edge }[event.key];
+    const time = view.pausedAt ?? clock.edge(performance.now()) ?? 0;
+    const edge = model.nearest(time), begin = model.nearest(time - view.span);
+    const step = { PageUp: 10, PageDown: -10 }[event.key] ?? (event.shiftKey ? 10 : 1);
+    const at = view.pointed < 0 ? edge + 1 : view.pointed;
+    const goal = {
+      ArrowLeft: at - step, ArrowDown: at - step, ArrowRight: at + step, ArrowUp: at + step,
+      PageUp: at + step, PageDown: at + step, Home: begin, End: edge,
+    }[event.key];
     if (goal !== undefined && model.next) {
       view.pointer = null;
       view.cursor = Math.max(begin, Math.min(edge, goal));
       if (version !== model.version) makeLines(); // a key can be faster than the first drawing
-      $("aloud").textContent = Labels.inWords(chart, model, view.cursor);
     } else if (event.key === "Escape") {
       view.pointer = null;
       view.cursor = -1;
@@ -175,6 +172,7 @@ const Monitor = (() => {
     } else {
       return;
     }
+    tellValue(chart);
     event.preventDefault();
   }
 
@@ -184,27 +182,46 @@ const Monitor = (() => {
     chart.canvas.addEventListener("pointerdown", point);
     chart.canvas.addEventListener("pointerleave", () => { view.pointer = null; });
     chart.root.addEventListener("keydown", (event) => pressed(event, chart));
-    chart.root.addEventListener("blur", () => { view.cursor = -1; });
+    chart.root.addEventListener("focus", () => tellValue(chart));
+    // While paused, the second stays: its figures are in the table, a few tabs away.
+    chart.root.addEventListener("blur", () => { if (view.pausedAt === null) view.cursor = -1; });
   }
-  $("window").addEventListener("change", (event) => { view.span = 1000 * Number(event.target.value); });
+
+  /** The browser may keep the choice through a reload: so it is read, and not taken for granted. */
+  function readSpan() {
+    view.span = 1000 * Number($("window").querySelector(":checked").value);
+    for (const chart of charts) tellValue(chart);
+  }
+
+  /** The lines of the service whose legend is pointed at or focused stand out. */
+  function pointAtLegend(event) {
+    const leaves = event.type === "pointerleave" || event.type === "focusout";
+    view.only = leaves ? null : event.target.closest("[data-service]")?.dataset.service ?? null;
+    for (const chart of charts) chart.stale = true;
+  }
+
+  $("window").addEventListener("change", readSpan);
+  addEventListener("pageshow", readSpan);
   $("pause").addEventListener("click", () => setPaused(view.pausedAt === null));
   for (const id of ["depth-legend", "rate-legend"]) {
     $(id).addEventListener("click", (event) => {
       const button = event.target.closest("button");
       if (button) toggle(button);
     });
+    for (const type of ["pointerover", "pointerleave", "focusin", "focusout"]) $(id).addEventListener(type, pointAtLegend);
   }
-  scheme.addEventListener("change", readInks);
+  for (const scheme of schemes) scheme.addEventListener("change", readInks);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) feed.hurry(); });
 
   // --- Begin ---
 
   readInks();
+  readSpan();
   feed.connect();
   feed.show();
   setInterval(() => feed.show(), 500);
   setInterval(() => feed.readSettingsAgain(), SETTINGS_EVERY_MS);
-  requestAnimationFrame(frame);
+  requestAnimationFrame(drawForEver);
 
   // For a developer's console, and for tests.
   return { charts, clock, depthChart, draw, feed, model, setPaused, view };

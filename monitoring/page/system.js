@@ -1,6 +1,6 @@
 "use strict";
 
-/* The map: who is up, who is first, and which share of its ring each manifold owns.
+/* The map: which services are up, which is first, and which share of its ring each manifold owns.
  *
  * Groups stand in the order in which a bark passes them. Elements are made when a service appears and
  * only ever have their words changed after that; a screen reader can sit on one while it counts.
@@ -11,7 +11,7 @@
 const System = (() => {
   const { arrange, make, setData, setText, svg } = Elements;
   const { DRAWN } = Model;
-  const { clockText, countText, isKnown, lettersText, whichLetters } = Words;
+  const { countText, goneText, isKnown, lettersText, whichLetters } = Words;
   const { colourOf, swatch } = Looks;
 
   const GROUPS = [
@@ -88,9 +88,9 @@ const System = (() => {
       setData(card.item, "up", String(row.up));
       setData(card.item, "first", String(first));
       setText(card.badge, first ? "first" : "");
-      let words = row.up ? `${row.host}:${row.port}` : "does not answer";
-      if (!row.up && row.gone) words = `gone since ${clockText(row.gone)}`;
-      else if (row.up && share !== undefined) words = `${(100 * share).toFixed(1)} % of the ring`;
+      setData(card.item, "how", row.how ?? "");
+      let words = row.up ? `${row.host}:${row.port}` : goneText(row);
+      if (row.up && share !== undefined) words = `${(100 * share).toFixed(1)} % of the ring`;
       else if (row.up && route.policy === "ordered" && !first && SPARES.includes(row.role)) words = "ready to take over";
       setText(card.words, words);
       const letters = row.dead_letters > 0;
@@ -121,14 +121,14 @@ const System = (() => {
         }
       }
       let start = 25; // twelve o'clock
-      for (const name of Object.keys(shares).sort()) {
+      for (const [i, name] of Object.keys(shares).sort().entries()) {
         let arc = arcs.get(name);
         if (!arc) {
           arc = svg("circle", { cx: 20, cy: 20, r: RADIUS, fill: "none", "stroke-width": 6 });
-          arc.style.stroke = DRAWN.includes(name.split("-")[0]) ? `var(${colourOf(name)})` : `var(--ring${arcs.size % 3})`;
           arcs.set(name, arc);
           ring.append(arc);
         }
+        setStroke(arc, DRAWN.includes(name.split("-")[0]) ? `var(${colourOf(name)})` : `var(--ring${i % 3})`);
         const size = 100 * shares[name];
         const gap = size > 99.5 ? 0 : 1; // a little air between neighbours, also without colours
         const dashes = `${Math.max(0.5, size - gap)} ${100 - Math.max(0.5, size - gap)}`;
@@ -137,6 +137,11 @@ const System = (() => {
         start -= size;
       }
     }
+  }
+
+  /** Neighbours on a ring have different colours, also after one between them has gone. */
+  function setStroke(arc, colour) {
+    if (arc.style.stroke !== colour) arc.style.stroke = colour;
   }
 
   return { SystemMap };

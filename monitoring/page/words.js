@@ -42,20 +42,44 @@ const Words = (() => {
     return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
   }
 
-  const GLYPHS = { appeared: "▲", back: "▲", restarted: "↻", gone: "✕", failover: "⇄", "dead-letter": "!" };
+  // What can happen (monitoring/picture.py): a glyph, few words for the time axis, and all of them for
+  // the list. A service that has gone did so in one of three ways, each with words of its own.
+  const EVENTS = {
+    appeared: ["▲", ({ name }) => `${name} appeared`],
+    back: ["▲", ({ name }) => `${name} back`, ({ name }) => `${name} is back: the same process answers again`],
+    restarted: ["↻", ({ name }) => `${name} restarted`, ({ name }) => `${name} restarted: a new process has its name`],
+    stopped: ["■", ({ name }) => `${name} stopped`, ({ name }) => `${name} stopped in good order`],
+    died: ["✕", ({ name }) => `${name} died`, ({ name }) => `${name} died: its connection ended without a goodbye`],
+    silent: ["‖", ({ name }) => `${name} silent`, ({ name }) => `${name} is silent: frozen, or cut off`],
+    failover: [
+      "⇄",
+      (event) => `${event.was} → ${event.name}${againText(event)}`,
+      (event) => `${event.service} failed over from ${event.was} to ${event.name}${againText(event)}`,
+    ],
+    "dead-letter": [
+      "!",
+      ({ name, letters }) => `${name}: ${lettersText(letters)}`,
+      ({ name, letters, latest }) => `${name} has ${lettersText(letters, "new ")}${whichLetters(name, latest)}`,
+    ],
+  };
+  // A monitor that is newer than this page.
+  const UNKNOWN = ["•", (event) => `${event.name}: ${event.what}`];
 
-  /** In few words, for the time axis. */
-  function eventText(event) {
-    if (event.what === "failover") return `${event.was} → ${event.name}${againText(event)}`;
-    if (event.what === "dead-letter") return `${event.name}: ${lettersText(event.letters)}`;
-    return `${event.name} ${event.what}`;
+  const kindOf = ({ what, how }) => how ?? what;
+  const entryOf = (event) => EVENTS[kindOf(event)] ?? UNKNOWN;
+  const glyphOf = (event) => entryOf(event)[0];
+  const eventText = (event) => entryOf(event)[1](event);
+  const eventSentence = (event) => (entryOf(event)[2] ?? entryOf(event)[1])(event);
+
+  /** Of a service that is not up: since when, and how it went. */
+  function goneText({ gone, how }) {
+    if (!gone) return "no answer";
+    return `${how === "silent" ? "silent since" : `${how} at`} ${clockText(gone)}`;
   }
 
-  /** In full, for the list. */
-  function eventSentence(event) {
-    if (event.what === "failover") return `${event.service} failed over from ${event.was} to ${event.name}${againText(event)}`;
-    if (event.what === "dead-letter") return `${event.name} has ${lettersText(event.letters, "new ")}${whichLetters(event.name, event.latest)}`;
-    return eventText(event);
+  function agoText(milliseconds) {
+    const seconds = Math.max(0, Math.round(milliseconds / 1000));
+    return seconds < 120 ? `${seconds} s ago` : `${Math.floor(seconds / 60)} min ago`;
   }
 
   /** Dead letters: what was acked, and was then refused for good. A person has to look at each. */
@@ -72,15 +96,19 @@ const Words = (() => {
   }
 
   return {
-    GLYPHS,
+    EVENTS,
     againText,
     ageText,
+    agoText,
     bytesText,
     clockText,
     countText,
     eventSentence,
     eventText,
+    glyphOf,
+    goneText,
     isKnown,
+    kindOf,
     lettersText,
     percentText,
     rateText,

@@ -4,6 +4,8 @@ import contextlib
 import unittest
 
 from tests.system import (
+    test_monitor_looks,
+    test_monitor_moment,
     test_monitor_page,
     test_webui,
     test_webui_looks,
@@ -80,4 +82,16 @@ class WalkThroughTest(test_monitor_page.WalkThroughTest):
 
 
 class SimulatedTest(test_monitor_page.SimulatedTest):
+    kind = Firefox
+
+
+class MonitorLooksTest(test_monitor_looks.LooksTest):
+    kind = Firefox
+
+
+class MonitorMomentTest(test_monitor_moment.MomentTest):
+    kind = Firefox
+
+
+class MonitorLinkTest(test_monitor_moment.LinkTest):
     kind = Firefox

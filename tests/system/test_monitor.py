@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import unittest
+from collections.abc import Callable
 from typing import Any
 
 from barker.disk import files
@@ -32,6 +33,7 @@ from tests.tools.fleet import (
     Fleet,
     Guest,
     Process,
+    Service,
     copy_of_the_project,
     free_shift,
     until,
@@ -107,6 +109,33 @@ class MonitorTest(unittest.IsolatedAsyncioTestCase):
             for row in frame["services"]:
                 self.assertGreaterEqual(row.get("in") or 0, 0)
                 self.assertLess(row.get("in") or 0, 1000)
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: lives by samples that come once a second")
+    async def test_stopped_killed_and_frozen_are_told_apart_and_each_before_its_failover(
+        self,
+    ) -> None:
+        fleet = self.fleet
+        await at_once(fleet.directory, fleet.outbox)
+        *dying, last = [await asyncio.to_thread(fleet.bizlogic) for _ in range(4)]
+        fleet.start("monitoring.monitor")
+        page = await self.visit()
+        hows: list[tuple[Callable[[Service], object], str]] = [
+            (lambda b: b.signal(signal.SIGTERM), "stopped"),
+            (lambda b: b.kill(), "died"),
+            (lambda b: b.freeze(), "silent"),
+        ]
+        heirs = [*dying[1:], last]
+        for (end, how), service, heir in zip(hows, dying, heirs, strict=True):
+            name, next_name = (f"bizlogic-{s.port}" for s in (service, heir))
+            await until(lambda: page.rows.get(next_name, {}).get("in") is not None, "a spare")  # noqa: B023
+            end(service)
+            await until(lambda: ("failover", next_name) in page.events, "the spare has it")  # noqa: B023
+            events = [e for frame in page.frames for e in frame["events"]]
+            (gone,) = [e for e in events if e["what"] == "gone" and e["name"] == name]
+            self.assertEqual((gone["how"], page.rows[name]["how"]), (how, how))
+            self.assertLess(
+                page.events.index(("gone", name)), page.events.index(("failover", next_name))
+            )
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: lives by samples that come once a second")
     async def test_it_starts_after_the_others_and_a_page_gets_its_past_at_once(self) -> None:

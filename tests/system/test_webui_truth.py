@@ -35,7 +35,7 @@ class TruthTestCase(PageTestCase):
     def one(self, module: str) -> Service:
         """The process of that service."""
         (found,) = (p for p in self.fleet.processes
-                    if f"barker.{module}" in p.argv and p.child.poll() is None)  # fmt: skip
+                    if f"barker.{module}" in p.argv and p.popen.poll() is None)  # fmt: skip
         assert isinstance(found, Service)
         return found
 
@@ -182,13 +182,12 @@ class ClockTest(TruthTestCase):
             const nine = 9 * hour;
             const ats = { a: nine, b: nine - 120_000, c: 2 * hour, d: 3 * hour, e: nine };
             reader.message({ op: "subscribed", address, epoch, serial: 0, last: 5, history: 25 });
-            Object.entries(ats).forEach(([id, at], i) => reader.message({
-              op: "message", address, epoch, serial: i + 1,
-              body: { id, user: "rdl", content: "x", at },
+            Object.entries(ats).forEach(([id, at]) => reader.message({
+              op: "message", to: [address], bodies: [{ id, user: "rdl", content: "x", at }],
             }));
             return shown.join("")"""
         )
-        self.assertEqual(shown, "cdabe")
+        self.assertEqual(shown, "abcde")
 
     def test_one_author_with_a_wrong_clock_changes_nothing(self) -> None:
         self.open()

@@ -74,6 +74,18 @@ class AgentTest(unittest.TestCase):
         self.service.fire()
         self.assertEqual(len(link.sent), 2)
 
+    def test_a_service_that_stops_says_goodbye_to_its_watchers(self) -> None:
+        links = [FakeLink(), FakeLink()]
+        self.agent.stop()  # nobody watches
+        for link in links:
+            self.subscribe(link)
+        self.agent.stop()
+        for link in links:
+            first, last = (m["parsed"] for m in link.sent)
+            self.assertNotIn("stopping", first)
+            self.assertIs(last["stopping"], True)
+            self.assertEqual(last["in"], 5)
+
     def test_another_name_is_answered_with_moved(self) -> None:
         link = FakeLink()
         self.subscribe(link, "outbox-2")

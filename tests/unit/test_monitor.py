@@ -1,13 +1,17 @@
 """The monitor: no wrong numbers, no missed events, and the same picture for everybody."""
 
+import pathlib
 import random
+import re
 import unittest
 from typing import Any
 
 from barker.disk import files
 from barker.routing.routes import CONSISTENT, ORDERED, RouteTable, Target
 from barker.wire import protocol, strictjson
+from monitoring import picture
 from monitoring.picture import (
+    KINDS,
     MAX_EVENTS,
     MAX_LETTER_CHARS,
     MAX_SERVICES,
@@ -127,14 +131,66 @@ class PictureTest(unittest.TestCase):
         self.picture.lost("outbox-1", NOW + 1)
         self.picture.lost("outbox-1", NOW + 2)
         frame = self.picture.frame(NOW + 500)
-        self.assertEqual(frame["events"], [{"at": NOW + 1, "what": "gone", "name": "outbox-1"}])
+        self.assertEqual(
+            frame["events"], [{"at": NOW + 1, "what": "gone", "name": "outbox-1", "how": "died"}]
+        )
         self.assertEqual(frame["services"][0]["gone"], NOW + 1)
         self.assertFalse(frame["services"][0]["up"])
         self.say("outbox-1", NOW + 1000)
         self.assertEqual(self.events(), [("back", "outbox-1")])
         self.picture.lost("outbox-1", NOW + 2000)
         self.say("outbox-1", NOW + 3000, Run(2, NOW + 2500))
-        self.assertEqual(self.events(), [("gone", "outbox-1"), ("restarted", "outbox-1")])
+        self.assertEqual(self.events(), [("gone", "outbox-1", "died"), ("restarted", "outbox-1")])
+
+    def test_how_it_went_a_goodbye_a_death_or_a_silence(self) -> None:
+        self.route("agent", ORDERED, "outbox-1")
+        for how, goodbye, silent in (
+            ("died", False, False),
+            ("silent", False, True),
+            ("stopped", True, False),
+            ("stopped", True, True),
+        ):
+            with self.subTest(how):
+                self.say("outbox-1")
+                self.picture.frame(NOW)
+                self.say("outbox-1", stopping=goodbye)
+                self.picture.lost("outbox-1", NOW + 1, silent=silent)
+                frame = self.picture.frame(NOW)
+                (event,), (row,) = frame["events"], frame["services"]
+                self.assertEqual((event["how"], row["how"], row["gone"]), (how, how, NOW + 1))
+        self.say("outbox-1")
+        (row,) = self.picture.frame(NOW)["services"]
+        self.assertNotIn("how", row)
+        oddities: list[Any] = [None, 1, "yes", []]
+        for odd in oddities:
+            self.say("outbox-1", stopping=odd)
+            self.picture.lost("outbox-1", NOW)
+            self.assertEqual(self.picture.frame(NOW)["services"][0]["how"], "died")
+
+    def test_all_that_happens_is_of_a_kind_that_has_a_name(self) -> None:
+        self.assertEqual(
+            sorted(re.findall(r"(?m)^    ([a-z-]+) ", picture.__doc__ or "")), sorted(KINDS)
+        )
+        source = pathlib.Path(picture.__file__).read_text(encoding="utf-8")
+        said = re.findall(r"_happened\(now_ms, (.*?), (?:first\.)?name", source)
+        self.assertEqual(set(re.findall(r'"([a-z-]+)"', " ".join(said))), set(KINDS))
+
+    def test_of_a_freeze_gone_comes_before_failover_whoever_notices_first(self) -> None:
+        """The directory drops a frozen service, and only then does our link to it end."""
+        names = "bizlogic-1", "bizlogic-2"
+        for service in ("agent", "bizlogic"):
+            self.route(service, ORDERED, *names)
+        for name in names:
+            self.say(name)
+        self.route("agent", ORDERED, names[1])
+        self.route("bizlogic", ORDERED, names[1])
+        self.say(names[1])  # in the same turn, perhaps
+        self.assertEqual(self.events(), [])
+        self.picture.lost(names[0], NOW + 1, silent=True)
+        self.assertEqual(
+            self.events(),
+            [("gone", names[0], "silent"), ("failover", names[1], names[0], "bizlogic")],
+        )
 
     def test_our_own_frost_is_nobody_elses_news(self) -> None:
         self.route("agent", ORDERED, "outbox-1", "outbox-2")
@@ -154,7 +210,7 @@ class PictureTest(unittest.TestCase):
         self.say(names[1])
         self.assertEqual(self.picture.frame(NOW)["routes"]["bizlogic"]["first"], names[0])
         self.picture.lost(names[0], NOW)
-        one_gone = ("gone", names[0]), ("failover", names[1], names[0], "bizlogic")
+        one_gone = ("gone", names[0], "died"), ("failover", names[1], names[0], "bizlogic")
         self.assertEqual(self.events(), list(one_gone))
         self.picture.lost(names[1], NOW)
         self.route("bizlogic", ORDERED)
@@ -230,7 +286,7 @@ class PictureTest(unittest.TestCase):
         self.picture.lost("outbox-1", NOW + 3)
         young = Run(2, NOW)
         self.say("outbox-1", NOW + 4, young, dead_letters=1, dead_letter=why)
-        self.assertEqual(self.events(), [("gone", "outbox-1"), ("restarted", "outbox-1")])
+        self.assertEqual(self.events(), [("gone", "outbox-1", "died"), ("restarted", "outbox-1")])
         self.say("outbox-1", NOW + 5, young, dead_letters=3, dead_letter="another")
         self.assertEqual(self.events(), [("dead-letter", "outbox-1", 2, "another")])
         # A person has moved the file away, and the next letter is the first one again.
@@ -333,38 +389,40 @@ class PictureTest(unittest.TestCase):
 class TableTest(unittest.TestCase):
     def test_it_fits_a_terminal_and_says_what_the_page_says(self) -> None:
         routes = RouteTable()
-        picture = Picture(routes)
+        seen = Picture(routes)
         names = ["bizlogic-5680", "inbox-5820", "outbox-5800", "o" * 60]
         targets = [Target(name, "h", 1, 1) for name in names]
         routes.update("agent", ORDERED, targets)
         routes.update("bizlogic", ORDERED, targets[:1])
         routes.update("outbox", CONSISTENT, targets[2:3])
-        picture.routes_changed(NOW)
+        seen.routes_changed(NOW)
         for name in names:
             figures: dict[str, Any] = {"backlog": 123456789, "oldest_ms": 4 * 10**7}
-            picture.sampled(name, sample(name, NOW, rss_bytes=2**35, **figures), NOW)
-        picture.lost("inbox-5820", NOW)
-        lines = table(picture.frame(NOW)).splitlines()
+            seen.sampled(name, sample(name, NOW, rss_bytes=2**35, **figures), NOW)
+        seen.lost("inbox-5820", NOW)
+        seen.lost("o" * 60, NOW, silent=True)
+        lines = table(seen.frame(NOW)).splitlines()
         self.assertLessEqual(max(map(len, lines)), WIDTH)
         text = "\n".join(lines)
         self.assertRegex(lines[0], r"queue depth 123456789$")
         self.assertEqual(lines[1], "bizlogic-5680 takes the traffic of bizlogic")
         self.assertRegex(text, r"(?m)^bizlogic-5680 +1 first ")
         self.assertRegex(text, r"(?m)^outbox-5800 +1 up +123.5M +11 h .* 100% ")
-        self.assertRegex(text, r"(?m)^inbox-5820 +1 gone since \d\d:\d\d:\d\d$")
+        self.assertRegex(text, r"(?m)^inbox-5820 +1 died at \d\d:\d\d:\d\d$")
+        self.assertRegex(text, r"(?m)^o{17} +1 silent since \d\d:\d\d:\d\d$")
         self.assertNotIn("dead letter", text)
 
     def test_it_names_dead_letters_in_full_and_where_they_are(self) -> None:
         routes = RouteTable()
-        picture = Picture(routes)
+        seen = Picture(routes)
         names = ["outbox-5800", "outbox-5801", "o" * 60]
         routes.update("agent", ORDERED, [Target(name, "h", 1, 1) for name in names])
-        picture.routes_changed(NOW)
+        seen.routes_changed(NOW)
         why = "ann's bark x1: it could not be processed, because its text can't be read (failed)"
         for name, count in zip(names, (2, 0, 1), strict=True):
             letters: dict[str, Any] = {"dead_letters": count, "dead_letter": why if count else None}
-            picture.sampled(name, sample(name, NOW, **letters), NOW)
-        lines = table(picture.frame(NOW)).splitlines()
+            seen.sampled(name, sample(name, NOW, **letters), NOW)
+        lines = table(seen.frame(NOW)).splitlines()
         self.assertLessEqual(max(map(len, lines)), WIDTH)
         text = " ".join("\n".join(lines).split())
         where = "var/dead-letters/outbox-5800.jsonl"
