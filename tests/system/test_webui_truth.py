@@ -169,7 +169,7 @@ class ClockTest(TruthTestCase):
         finally:
             self.browser.devtools("Page.removeScriptToEvaluateOnNewDocument", **added)
 
-    def test_the_past_is_in_the_order_in_which_it_came_but_for_what_was_handed_over(self) -> None:
+    def test_the_past_is_in_the_order_of_the_stream_whatever_its_clocks_say(self) -> None:
         self.open()
         shown = self.browser.execute(
             """const shown = [];
@@ -178,7 +178,7 @@ class ClockTest(TruthTestCase):
             reader.dialer = { send() {} };
             reader.target = { name: "one" };
             const hour = 3_600_000, epoch = "0".repeat(16), address = "inbox/ark3";
-            // b's clock is slow; c and d were handed over by a former owner.
+            // The clock of b is slow; c and d were handed over by a former owner.
             const nine = 9 * hour;
             const ats = { a: nine, b: nine - 120_000, c: 2 * hour, d: 3 * hour, e: nine };
             reader.message({ op: "subscribed", address, epoch, serial: 0, last: 5, history: 25 });
