@@ -20,6 +20,7 @@ added to the file later join at the next start.
 
 import argparse
 import asyncio
+import contextlib
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -116,10 +117,8 @@ class Followers(Service):
                 if self._stop.is_set():
                     return
         self._publisher.begin(self.journal.epoch)
-        try:
+        with contextlib.suppress(OSError):  # until it can be written, puts are refused
             self.journal.begin(lambda: {"serial": self._publisher.last})
-        except OSError as fault:
-            log.error("the journal can't be written: %s", fault.strerror)
         if records:
             log.info("recovered from %d records in %.2f s", records, self.now() - begun)
         if not len(self.graph):
@@ -269,8 +268,7 @@ class Followers(Service):
         lines = [self._record(serial, body) for serial, (body, _) in enumerate(staged, first)]
         try:
             self.journal.append(lines)
-        except OSError as fault:
-            log.error("the journal can't be written: %s", fault.strerror)
+        except OSError:
             return False
         try:
             for serial, (body, fields) in enumerate(staged, first):
@@ -334,8 +332,8 @@ class Followers(Service):
                     break
             else:
                 return
-        except OSError as fault:
-            log.error("the journal can't be cleaned: %s", fault.strerror)
+        except OSError:
+            pass  # the journal has logged why; another turn comes with the next segment
         else:
             for number in [n for n in journal.segments if n < self._snapshot_from]:
                 journal.drop(number)

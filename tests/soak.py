@@ -66,7 +66,7 @@ class Slot:
         if kill:
             self.process.kill()
         else:
-            self.process.child.terminate()
+            self.process.popen.terminate()
             self.process.ended()
         self.process.close()
         time.sleep(AWAY_S)
@@ -120,7 +120,7 @@ class Soak:
             while (now := time.monotonic() - begun) < self.seconds:
                 for slot in self.slots:
                     slot.look(now)
-                    if slot.process.child.poll() is not None and slot is not dogs:
+                    if slot.process.popen.poll() is not None and slot is not dogs:
                         self.faults.append(f"{slot.name} has ended by itself: {slot.process!r}")
                         return
                 lives = sum(slot.lives - 1 for slot in self.slots)

@@ -159,6 +159,17 @@ class Reader(Peers):
         self._behind = set(users)  # whose past has not been shown yet
         self.gaps = 0
 
+    @property
+    def is_ready(self) -> bool:
+        """Has each inbox answered, and was its past shown? What comes from now on is new."""
+        places = self._places.values()
+        return all(place.epoch is not None and place.past is None for place in places)
+
+    def served_by(self, user: str) -> str:
+        """The instance that this inbox is read from, once it has answered; "" until then."""
+        place = self._places[f"inbox/{user}"]
+        return place.asked.peer["name"] if place.asked and place.answered else ""
+
     def wanted(self, target: Target) -> bool:
         return any(self._owner(address) == target for address in self._places)
 

@@ -8,15 +8,12 @@ import argparse
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
 from typing import ClassVar
 
-from barker.delivery.sender import Delivery, Job, Put
-from barker.links.link import Link, Message
+from barker.client.tracked import Outcome, TrackedSender
 from barker.process import terminal
 from barker.process.arguments import common_arguments, positive
 from barker.process.node import Node
-from barker.routing.routes import Target
 from barker.wire import messages
 from barker.wire.protocol import BarkerError
 
@@ -55,15 +52,17 @@ class Speaker(Node):
         """An outbox has acked it; what else is there to be done before we print its id?"""
 
     async def _say(self) -> None:
-        said = self._saying = Saying(self, self.user, self.body)
+        sender = self._sender = TrackedSender(self, only=self.user)
+        outcome = Outcome()
+        sender.track(f"outbox/{self.user}", messages.unstamped(self.body), outcome)
         try:
             async with asyncio.timeout(self.args.timeout):
-                await said.answered.wait()
-                if said.refusal:
-                    raise said.refusal
+                await sender.all_answered()
+                if outcome.refused:
+                    raise BarkerError(outcome.refused, outcome.reason)
                 await self.taken()
         except TimeoutError:
-            terminal.complain(self.kind, self.too_late(said.answered.is_set()))
+            terminal.complain(self.kind, self.too_late(outcome.acked))
             self.stop(1)
         except BarkerError as refusal:
             terminal.complain(self.kind, refusal.reason)
@@ -76,48 +75,13 @@ class Speaker(Node):
     def too_late(self, acked: bool) -> str:
         """What to say when the time is over."""
         time_s = f"{self.args.timeout:g} s"
-        if not self._saying.was_sent:
+        if not self._sender.had_link:
             return f"not within {time_s}: {self.lacks() or self.trouble or 'no outbox answers'}"
-        why = f" ({self._saying.put_off})" if self._saying.put_off else ""
+        why = f" ({self._sender.put_off})" if self._sender.put_off else ""
         return (
             f"no ack within {time_s}{why}; it may have been taken:"
             f" with --id {self.id} it can be said again, and counts once"
         )
-
-
-class Saying(Delivery):
-    """One body on its way to its user's outbox; its own `Job`, too."""
-
-    void = False
-
-    def __init__(self, node: Node, user: str, body: bytes) -> None:
-        super().__init__(node, "outbox")
-        self.pending = 0
-        self.answered = asyncio.Event()
-        self.refusal: BarkerError | None = None
-        self.was_sent = False  # there was an outbox to send it to
-        self.put_off = ""  # why that has last refused it for the moment
-        self._user = user
-        self.put((f"outbox/{user}",), messages.unstamped(body), self)
-
-    def wanted(self, target: Target) -> bool:
-        return target == self.route.owner(self._user)
-
-    def link_up(self, link: Link) -> None:
-        self.was_sent = True
-        super().link_up(link)
-
-    def settled(self, jobs: Sequence[Job]) -> None:
-        if jobs:
-            self.answered.set()
-
-    def on_refuse(self, link: Link, message: Message) -> None:
-        self.put_off = message["reason"]
-        super().on_refuse(link, message)
-
-    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
-        self.refusal = BarkerError(code, reason)
-        self.answered.set()
 
 
 def speaker_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,8 @@
 Read in this order:
 
 * ``journal``: a record is in a file before its ack is on the wire. Most promises rest on it.
+* ``segments``: the files of a journal, what is in them, and what lies beside them.
+* ``locks``: one process has a folder, and the next one finds what it noted there.
 * ``deadletters``: bodies that a person has to look at.
 * ``files``: the secret, the users, the settings of the pages; ten processes may start at once.
 * ``claims``: what one process has for as long as it lives; where the launcher's directory is.

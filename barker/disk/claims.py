@@ -10,27 +10,13 @@ import os
 import pathlib
 import time
 
-from barker.disk.files import StateError, take_lock, unwritable
+from barker.disk.files import take_lock, unwritable
+from barker.disk.locks import Taken, locked
 
 # A command that looks whether a launcher lives has its lock for a moment. So a launcher tries more
 # than once.
 TRIES = 5
 BETWEEN_TRIES_S = 0.02
-
-
-class Taken(StateError):
-    """Another process has it."""
-
-
-def locked(path: pathlib.Path) -> int:
-    """A file descriptor that holds the file for as long as it is open. Raises Taken or OSError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        take_lock(descriptor)
-    except OSError:
-        os.close(descriptor)
-        raise Taken(f"{path.parent} is in use by another process") from None
-    return descriptor
 
 
 class Claim:

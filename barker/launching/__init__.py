@@ -7,7 +7,8 @@ of them together. No asyncio: a launcher waits for a signal and copies lines.
     fleet.start([Command("outbox-5800", ["-m", "barker.outbox", "--port", "5800"], ...)])
     fleet.run()
 
-* ``fleet``: children, their labels, their end. However a launcher ends, its children end too.
+* ``child``: one process, its lines, its end. A laboratory has such children too.
+* ``fleet``: several of them, their labels, their end. However a launcher ends, they end too.
 * ``launcher``: the flags of a launcher, taken ports, what is said before anything starts.
 * ``system``: the list of commands in ``launch.py``, and mistakes in it.
 

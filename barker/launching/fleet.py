@@ -1,29 +1,24 @@
 """Fleet: start local processes, label what each of them says, stop them all together.
 
-No asyncio here: a launcher waits for a signal and copies lines, and threads do that on every
-platform. Each child's standard input is a pipe that only the launcher holds. However the launcher
-ends, also by kill -9, that pipe ends with it, and the children take it as the order to stop
-(`arguments.LEASH`).
+No asyncio here: a launcher waits for a signal, while threads copy lines. However the launcher ends,
+its children end too (`barker.launching.child`).
 """
 
-import contextlib
 import errno
+import functools
 import math
-import os
 import queue
 import shlex
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from barker.disk.files import ROOT
+from barker.launching.child import ChildProcess
 from barker.links import hosts
 from barker.process import terminal
-from barker.process.arguments import LEASH
 from barker.process.terminal import is_nohup
 
 # Between asking a child to stop and ending it the hard way. Most are gone within milliseconds; an
@@ -85,9 +80,8 @@ class Fleet:
 
     def __init__(self, program: str) -> None:
         self._program = program
-        self._children: dict[subprocess.Popen[bytes], Command] = {}
-        self._events: queue.SimpleQueue[subprocess.Popen[bytes] | int] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._children: dict[ChildProcess, Command] = {}
+        self._events: queue.SimpleQueue[ChildProcess | int] = queue.SimpleQueue()
         self._print_lock = threading.Lock()
         self._width = 0
         self._stopping = False
@@ -112,26 +106,16 @@ class Fleet:
             self._starting = services
         self._slow_at = time.monotonic() + SLOW_START_S
         for i, command in enumerate(commands):
-            child = subprocess.Popen(
-                [sys.executable, *command.argv],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, LEASH: "1"},
-                # A group of its own: Ctrl-C is for us, and we pass the order on.
-                **({"process_group": 0} if os.name == "posix" else {}),  # type: ignore[call-overload]
-            )
+            child = ChildProcess(command.argv)
             self._children[child] = command
             self.say(f"[{child.pid}] {command.short}")
             label = f"{command.label:<{self._width}} | "
             if self._colour:
                 label = f"\033[{_COLOURS[i % len(_COLOURS)]}m{label}\033[0m"
-            thread = threading.Thread(
-                target=self._copy, args=(child, command.label, label), daemon=True
+            child.read(
+                functools.partial(self._said, command.label, label),
+                functools.partial(self._ended, child),
             )
-            thread.start()
-            self._threads.append(thread)
 
     def say(self, text: str) -> None:
         """One piece of text to standard output, never mixed with others'.
@@ -162,9 +146,9 @@ class Fleet:
                 failed = child == _UNREAD
                 break
             command = self._children.pop(child)
-            _let_go(child)
-            failed = failed or child.returncode != 0
-            self.say(f"[{child.pid}] {command.label} ended: {_status(child.returncode)}")
+            status = child.popen.wait()
+            failed = failed or status != 0
+            self.say(f"[{child.pid}] {command.label} ended: {_status(status)}")
             self._started(command.label)
         self.stop()
         return int(failed)
@@ -173,18 +157,10 @@ class Fleet:
         """Ask all to stop, then insist."""
         self._stopping = True
         for child in self._children:
-            _let_go(child)
-            if os.name == "posix":  # on Windows this is `kill`; there the leash alone asks
-                child.terminate()
+            child.stop()
         deadline = time.monotonic() + PATIENCE_S
         for child in self._children:
-            try:
-                child.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-        for thread in self._threads:
-            thread.join(0.2)
+            child.close(max(0.0, deadline - time.monotonic()))
 
     def _started(self, label: str, ready: int = 0) -> bool:
         """Take a service that is ready, or has ended, off the list of those that start.
@@ -208,23 +184,15 @@ class Fleet:
             self._slow_at = math.inf
             self.say(f"Not ready after {SLOW_START_S:g} s: {', '.join(slow)}")
 
-    def _copy(self, child: subprocess.Popen[bytes], name: str, label: str) -> None:
-        assert child.stdout
-        with child.stdout as lines:
-            for line in lines:
-                if line.startswith(b"READY ") and self._started(name, ready=1):
-                    continue
-                self.say(label + line.decode(errors="replace").rstrip("\r\n"))
-        child.wait()
+    def _said(self, name: str, label: str, line: str) -> None:
+        """A thread has read that line of a child."""
+        if not (line.startswith("READY ") and self._started(name, ready=1)):
+            self.say(label + line)
+
+    def _ended(self, child: ChildProcess) -> None:
+        """A thread has read the last line of that child."""
         if not self._stopping:
             self._events.put(child)
-
-
-def _let_go(child: subprocess.Popen[bytes]) -> None:
-    """End its leash."""
-    if child.stdin:
-        with contextlib.suppress(OSError):
-            child.stdin.close()
 
 
 def _status(code: int) -> str:

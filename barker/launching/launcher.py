@@ -10,8 +10,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from barker.disk import files
-from barker.disk.claims import Claim, Taken, place_of
+from barker.disk.claims import Claim, place_of
 from barker.disk.files import DEFAULT_STATE, remove_mark
+from barker.disk.locks import Taken
 from barker.launching.fleet import Command, Fleet, busy_ports
 from barker.links import hosts, tls
 from barker.process.arguments import (

@@ -41,24 +41,24 @@ async def measure(followers: int, barks: int) -> dict[str, Any]:
         first, last = "fan0", f"fan{followers - 1}"
         async with (
             Watcher(fleet.args()).running() as watcher,
-            fleet.people([first, last]) as (producer, audience),
+            fleet.people([first, last]) as people,
         ):
-            await audience.ready()
+            await people.ready()
             took: dict[str, list[float]] = {"acked": [], "first": [], "last": []}
             for i in range(barks + 1):
                 if i == 1:  # the first one makes the timelines
                     rss = await watcher.figure("inbox", "rss_bytes")
                     cpu = {r: await watcher.figure(r, "cpu_s") for r in ("inbox", "bizlogic")}
-                begun = producer.now()
-                producer.say([AUTHOR])
-                said = producer.said[-1]
+                begun = people.now()
+                people.producer.say([AUTHOR])
+                said = people.producer.said[-1]
                 for name, done in (
                     ("acked", lambda s=said: s.acked),
-                    ("first", lambda n=i: len(audience.shown[first]) > n),
-                    ("last", lambda n=i: len(audience.shown[last]) > n),
+                    ("first", lambda n=i: len(people.audience.shown[first]) > n),
+                    ("last", lambda n=i: len(people.audience.shown[last]) > n),
                 ):
                     await until(done, name, DEADLINE_S)
-                    took[name].append(producer.now() - begun)
+                    took[name].append(people.now() - begun)
             grown = await watcher.figure("inbox", "rss_bytes") - rss
             used = {r: await watcher.figure(r, "cpu_s") - cpu[r] for r in ("inbox", "bizlogic")}
         journal = sum(p.stat().st_size for p in fleet.state.glob("journal/inbox-*/*.log"))

@@ -242,7 +242,7 @@ class ChildrenTest(unittest.TestCase):
             child = children.start("relay", "-m", "tests.bench.ceiling", "relay")
             child.event("ready")
             raise ZeroDivisionError
-        self.assertIsNotNone(child.child.poll())
+        self.assertIsNotNone(child.popen.poll())
 
     def test_a_child_ends_with_the_bench_whatever_becomes_of_that(self) -> None:
         with Children() as children:

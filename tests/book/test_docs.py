@@ -66,6 +66,8 @@ MARKERS = ("from", "file", "run", "seen", "not run", "message", "exchange")
 # Upper-case numbers of barker/ that are no limits: parts of formats, names, places.
 NO_LIMITS = {
     "barker/wire/protocol.py VERSION",
+    "barker/disk/segments.py FORMAT",
+    "barker/disk/segments.py _READ",
     "barker/websocket/frames.py FIN",
     "barker/websocket/frames.py RSV",
     "barker/websocket/frames.py OPCODE",
@@ -638,11 +640,11 @@ class Terminal(Process):
         return plain("".join(line + "\n" for line in self.shown[self.at :]))
 
     def stop(self) -> None:
-        if self.child.poll() is None:
+        if self.popen.poll() is None:
             self.thaw()
-            self.child.terminate()
+            self.popen.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.child.wait(5.0)
+                self.popen.wait(5.0)
         self.close()
 
 
@@ -699,7 +701,7 @@ class Lab:
     def translate(self, command: str) -> str:
         """A command line of the text as it has to be here."""
         if re.match(r"kill\b", command):
-            jobs = " ".join(str(t.child.pid) for t in self.jobs if t.child.poll() is None)
+            jobs = " ".join(str(t.popen.pid) for t in self.jobs if t.popen.poll() is None)
             command = re.sub(r"\b\d{4}\b", lambda m: str(self.pids[m[0]]), command)
             return command.replace("$(jobs -p)", jobs)
         command = self.here(command)
@@ -755,7 +757,7 @@ class Lab:
             terminal = self._start(command[:-2])
             self.jobs.append(terminal)
             if expected and (job := re.fullmatch(r"\[\d+\] (\d+)", expected[0])):
-                self.pids[job[1]] = terminal.child.pid
+                self.pids[job[1]] = terminal.popen.pid
                 expected = expected[1:]
             self._wait(terminal, expected)
         else:

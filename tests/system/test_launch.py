@@ -207,7 +207,7 @@ class LaunchTest(ProjectTest):
     def test_of_two_launchers_at_one_moment_one_says_no_and_starts_nothing(self) -> None:
         both = [self.launch(), self.launch()]
         until_s = time.monotonic() + DEADLINE_S
-        while not (ended := [x for x in both if x.child.poll() is not None]):
+        while not (ended := [x for x in both if x.popen.poll() is not None]):
             self.assertLess(time.monotonic(), until_s, both)
             os.sched_yield()
         (loser,) = ended

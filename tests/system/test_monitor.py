@@ -1,6 +1,5 @@
 """The monitor as a process: real services, a page without a browser, and both commands."""
 
-import argparse
 import asyncio
 import contextlib
 import io
@@ -70,14 +69,6 @@ class Page(Peers):
         return [(e["what"], e["name"]) for frame in self.frames for e in frame["events"]]
 
 
-class Visitor(Guest):
-    kind = "visitor"
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        super().__init__(args)
-        self.page = Page(self)
-
-
 class MonitorTest(unittest.IsolatedAsyncioTestCase):
     """Real processes, and a page without a browser."""
 
@@ -85,9 +76,10 @@ class MonitorTest(unittest.IsolatedAsyncioTestCase):
         self.fleet = self.enterContext(Fleet())
 
     async def visit(self) -> Page:
-        visitor = Visitor(self.fleet.args())
+        visitor = Guest(self.fleet.args())
+        page = Page(visitor)
         await self.enterAsyncContext(visitor.running())
-        return visitor.page
+        return page
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: lives by samples that come once a second")
     async def test_services_come_go_and_come_again_while_it_runs(self) -> None:
@@ -101,7 +93,7 @@ class MonitorTest(unittest.IsolatedAsyncioTestCase):
         await until(lambda: len([r for r in page.rows.values() if r["up"]]) == 6, "all are up")
         self.assertAlmostEqual(page.frames[-1]["routes"]["outbox"]["shares"][name], 1.0)
         killed = time.time() * 1000
-        outbox.child.kill()
+        outbox.popen.kill()
         await until(lambda: ("gone", name) in page.events, "its end is told")
         gone = page.rows[name]["gone"]
         self.assertTrue(killed - 50 <= gone <= killed + 1000, (killed, gone))
@@ -110,7 +102,7 @@ class MonitorTest(unittest.IsolatedAsyncioTestCase):
         await until(lambda: ("restarted", name) in page.events, "it is there again")
         await until(lambda: "in" in page.rows[name], "with figures")
         first, second = sorted((one, two), key=lambda b: page.rows[f"bizlogic-{b.port}"]["since"])
-        first.child.kill()
+        first.popen.kill()
         await until(lambda: ("failover", f"bizlogic-{second.port}") in page.events, "the next one")
         for frame in page.frames:
             for row in frame["services"]:

@@ -191,7 +191,7 @@ class LabTest(unittest.IsolatedAsyncioTestCase):
 
     async def test_a_child_that_can_t_start_is_told_with_its_last_words(self) -> None:
         async with Lab() as lab:
-            child, _ = await lab.start("bizlogic --port 70000")
+            child, _ = lab.start("bizlogic --port 70000")
             with self.assertRaisesRegex(Broken, "bizlogic-70000 ended at once: .*not a port"):
                 await child.until_ready()
 
@@ -199,9 +199,9 @@ class LabTest(unittest.IsolatedAsyncioTestCase):
     async def test_nothing_is_left_of_it_whatever_state_its_children_are_in(self) -> None:
         async with Lab() as lab:
             lab.find_ports(["directory --port 5672", "bizlogic --port 5680"])
-            running, _ = await lab.start("directory --port 5672")
-            frozen, _ = await lab.start("bizlogic --port 5680")
-            killed, _ = await lab.start("bizlogic --port 5681")
+            running, _ = lab.start("directory --port 5672")
+            frozen, _ = lab.start("bizlogic --port 5680")
+            killed, _ = lab.start("bizlogic --port 5681")
             for child in lab.children:
                 await child.until_ready()
             frozen.freeze()

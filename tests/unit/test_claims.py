@@ -6,8 +6,9 @@ import sys
 import tempfile
 import unittest
 
-from barker.disk.claims import Claim, Taken, place_of
+from barker.disk.claims import Claim, place_of
 from barker.disk.files import ROOT, StateError
+from barker.disk.locks import Taken
 from tests.tools.fleet import DEADLINE_S
 
 HOLD = (

@@ -45,6 +45,7 @@ PURE = """
     links.greeting
     delivery.window delivery.streams delivery.duplicates delivery.poison
     graph.graph graph.friends
+    laboratory.verdict
 """.split()
 IMPURE = frozenset(
     """asyncio concurrent datetime ftplib getpass glob io logging mmap multiprocessing os pathlib
