@@ -12,9 +12,10 @@ import pathlib
 import random
 import sys
 from collections.abc import Sequence
+from typing import ClassVar
 
 from barker.client.speaker import new_id, now_ms
-from barker.delivery.sender import Delivery, Job, Put
+from barker.client.tracked import Outcome, TrackedSender
 from barker.disk import files
 from barker.disk.users import PEOPLE
 from barker.process import terminal
@@ -31,6 +32,15 @@ MAX_WAITING = 2 * protocol.UNACKED_WINDOW
 HANDFUL_S = 0.01
 # Low rates look up now and then: a timer has no use for a thousand years.
 LONGEST_NAP_S = 3600.0
+
+
+ABOUT = """\
+Send random barks of random dogs, so many a second, until Ctrl-C.
+"""
+EXAMPLES = (
+    "0.5",
+    "1000 --count 5000 --seed 7",
+)
 
 
 class Vocabulary:
@@ -59,6 +69,7 @@ class Vocabulary:
 
 class Autobark(Node):
     kind = "autobark"
+    needs: ClassVar = {"outbox": "outbox"}
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
@@ -67,22 +78,27 @@ class Autobark(Node):
         self._users = files.world(args.state).names
         self._dogs = [u for u in self._users if u not in PEOPLE] or self._users
 
+    @property
+    def has_job(self) -> bool:
+        return self.args.count is not None
+
     async def started(self) -> None:
-        self._mouth = Mouth(self)
+        self._sender = TrackedSender(self, on_refused=self._refused)
+        self._all = Outcome()  # all barks share it
         self.start(self._bark(), name="autobark")
 
     async def _bark(self) -> None:
         """Count what is due by the clock, so that rates hold however late a timer is."""
-        rate, count, mouth = self.args.rate, self.args.count, self._mouth
+        rate, count, sender = self.args.rate, self.args.count, self._sender
         begun, said = self.now(), 0
         while count is None or said < count:
             due = int((self.now() - begun) * rate) + 1
             if count is not None:
                 due = min(due, count)
-            while said < due and len(mouth) < MAX_WAITING:
+            while said < due and len(sender) < MAX_WAITING:
                 self._say_one()
                 said += 1
-            mouth.pump()
+            sender.pump()
             if said < due:  # nobody took them: these were never said, so don't catch up later
                 begun, said, count = self.now(), 0, None if count is None else count - said
             if said == 1:
@@ -91,40 +107,21 @@ class Autobark(Node):
             if count is None or said < count:
                 due_s = begun + said / rate - self.now()
                 await asyncio.sleep(min(max(due_s, HANDFUL_S), LONGEST_NAP_S))
-        await mouth.empty.wait()
+        await sender.all_answered()
         self.stop()
 
     def _say_one(self) -> None:
         user = self._dice.choice(self._dogs)
         bark = Bark(new_id(), user, self._vocabulary.say(self._dice, self._users), now_ms())
         load = messages.unstamped(bodies.encode_bark(bark))
-        self._mouth.empty.clear()
-        self._mouth.put((f"outbox/{user}",), load, self._mouth)
+        self._sender.track(f"outbox/{user}", load, self._all)
 
-
-class Mouth(Delivery):
-    """All our barks on their way to outboxes; they are one `Job`."""
-
-    void = False
-
-    def __init__(self, node: Node) -> None:
-        super().__init__(node, "outbox")
-        self.pending = 0
-        self.empty = asyncio.Event()
-        self.empty.set()
-
-    def settled(self, jobs: Sequence[Job]) -> None:
-        self.pending -= len(jobs)
-        if not self.pending:
-            self.empty.set()
-
-    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
-        terminal.complain("autobark", reason)
-        self.settled([put.job])
+    def _refused(self, outcome: Outcome) -> None:
+        terminal.complain("autobark", outcome.reason)
 
 
 def parser() -> argparse.ArgumentParser:
-    result = quick_parser("autobark", __doc__)
+    result = quick_parser("autobark", ABOUT, EXAMPLES)
     result.add_argument("rate", type=positive, metavar="RATE", help="barks a second")
     result.add_argument("--count", type=at_least_0, metavar="N", help="stop after N barks")
     result.add_argument("--seed", type=int, help="say the same things as the last time")

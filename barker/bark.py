@@ -19,9 +19,19 @@ from barker.wire import bodies, protocol
 from barker.wire.bodies import Bark
 from barker.wire.protocol import BarkerError
 
+ABOUT = """\
+Send one bark, as one user. Prints its id once the outbox of its author has acked it; from then on
+the system does not lose it. After a time-out it is unknown whether it was taken: send it again with
+the same --id, and it is shown once all the same.
+"""
+EXAMPLES = (
+    "ark3 This is my first manual bark.",
+    "rdl --timeout 3 -- -5 degrees today",
+)
+
 
 def parser() -> argparse.ArgumentParser:
-    result = quick_parser("bark", __doc__)
+    result = quick_parser("bark", ABOUT, EXAMPLES)
     result.add_argument("user", help="who says it")
     result.add_argument("text", nargs="+", help="what is said")
     speaker_arguments(result)

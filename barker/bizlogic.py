@@ -17,17 +17,19 @@ has the first one, and works on with the last one while no followers service is 
 
 import argparse
 import sys
+import typing  # 3.6 has no Protocol to import, and is to come to the check of barker/__init__.py
 from collections import deque
 from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from barker.delivery.poison import Suspects
 from barker.delivery.sender import Delivery, Job, Put
-from barker.graph.feed import Feed
+from barker.graph.feed import GRAPH, Feed
 from barker.graph.graph import Change, Graph
 from barker.links.link import Link, Message
 from barker.process.agent import deepest
 from barker.process.service import Service, run_service
+from barker.process.terminal import python
 from barker.routing.routes import ORDERED
 from barker.wire import bodies, messages, protocol
 from barker.wire.protocol import BAD_MESSAGE, BadMessage, ProtocolError
@@ -77,7 +79,7 @@ class FanOut:
         return self.upstream.closed
 
 
-class Followed(Protocol):
+class Followed(typing.Protocol):
     """What is asked of a graph here."""
 
     def __contains__(self, user: object) -> bool: ...
@@ -127,9 +129,20 @@ class Copy(Feed[Graph]):
         self._logic.graph_came(self.held)
 
 
+ABOUT = """\
+Run the business logic, which finds the readers of each bark, and sends it to their inboxes. Of
+several, the first one works, and the others are spares.
+"""
+EXAMPLES = (
+    "--port 5680",
+    "--port 5681",
+)
+
+
 class BizLogic(Service):
     kind = "bizlogic"
     default_port = 5680
+    needs: ClassVar = {GRAPH: "followers"}
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
@@ -148,6 +161,12 @@ class BizLogic(Service):
             self._serving = True
             self.serve("bizlogic", ORDERED)
 
+    def lacks(self) -> str:
+        missing = super().lacks()
+        if not missing and len(self._inboxes) and not self._inboxes.route.targets:
+            return f"barks wait for an inbox; `{python()} -m barker.inbox` starts one"
+        return missing
+
     def link_up(self, link: Link) -> None:
         self._upstreams[link] = Upstream(link)
 
@@ -162,10 +181,11 @@ class BizLogic(Service):
         source = messages.source(message["origin"]) if puts[0].origin else b""
         job = FanOut(upstream, link.received, [put.n for put in puts])
         upstream.jobs.append(job)
+        check = self._suspects.check if self._suspects else None
         for put in puts:
             try:
-                if self._suspects:
-                    self._suspects.check(put.body)
+                if check:
+                    check(put.body)
                 if not source:
                     raise BadMessage(BAD_MESSAGE, "barks come through an outbox, which stamps them")
                 if message["op"] == "put":  # of `puts`, `decode` has checked it
@@ -187,7 +207,8 @@ class BizLogic(Service):
             upstream.ack()  # of what was refused, for which no inbox will answer
 
     def link_down(self, link: Link) -> None:
-        if upstream := self._upstreams.pop(link, None):
+        upstream = self._upstreams.pop(link, None)
+        if upstream:
             upstream.closed = True
         self._inboxes.forget_void()
         self._received += link.received
@@ -241,7 +262,7 @@ class Inboxes(Delivery):
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_service(BizLogic, "bizlogic", __doc__, argv)
+    return run_service(BizLogic, "bizlogic", ABOUT, EXAMPLES, argv)
 
 
 if __name__ == "__main__":

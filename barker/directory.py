@@ -52,6 +52,16 @@ class Registration(NamedTuple):
     link: Link | None  # None: our own
 
 
+ABOUT = """\
+Run the directory, which knows the place of every service, and sends it to all processes that need
+it. A system has one directory; other processes find it by --directory.
+"""
+EXAMPLES = (
+    "",
+    "--port 6672 -v",
+)
+
+
 class Directory(Service):
     """One instance, at a place that all others are told on their command line."""
 
@@ -268,7 +278,7 @@ def _place(target: Target) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_service(Directory, "directory", __doc__, argv)
+    return run_service(Directory, "directory", ABOUT, EXAMPLES, argv)
 
 
 if __name__ == "__main__":

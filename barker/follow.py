@@ -11,21 +11,37 @@ Exits 1, with the reason on stderr, if it was refused or took too long.
 
 import argparse
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 from barker.client.following import Follower, List, say
 from barker.client.speaker import new_id, now_ms, speaker_arguments
+from barker.graph.feed import GRAPH
 from barker.process import terminal
 from barker.process.arguments import quick_parser
 from barker.process.node import Node, run_node
 from barker.wire import protocol
 from barker.wire.bodies import FOLLOW, UNFOLLOW, Event
 
+ABOUT = """\
+Have one user follow another, or no longer; or show who follows whom. Prints the id of the event
+once the outbox of the user has acked it.
+"""
+EXAMPLES = (
+    "ark3 rdl",
+    "ark3 --list",
+)
+
 
 class Lister(Node):
     """Shows one user's list, and stops."""
 
     kind = "follow"
+    has_deadline = True
+    needs: ClassVar = {GRAPH: "followers"}
+
+    @property
+    def has_job(self) -> bool:
+        return True
 
     async def started(self) -> None:
         self._list = List(self, self.args.user, self._show)
@@ -43,16 +59,19 @@ class Lister(Node):
         ):
             more = f" and {count - len(names)} more" if count > len(names) else ""
             listed = f": {', '.join(sorted(names))}{more}" if names else ""
-            terminal.say(f"{user} {what} {count}{listed}")
+            if not terminal.say(self.kind, f"{user} {what} {count}{listed}"):
+                self.stop(1)
+                return
         self.stop()
 
     def _too_late(self) -> None:
-        terminal.complain(self.kind, f"no followers service within {self.args.timeout:g} s")
+        missing = self.lacks() or "no followers service has answered"
+        terminal.complain(self.kind, f"not within {self.args.timeout:g} s: {missing}")
         self.stop(1)
 
 
 def parser() -> argparse.ArgumentParser:
-    result = quick_parser("follow", __doc__)
+    result = quick_parser("follow", ABOUT, EXAMPLES)
     result.add_argument("user", help="who follows")
     result.add_argument("whom", nargs="?", help="who is followed")
     what = result.add_mutually_exclusive_group()

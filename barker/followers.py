@@ -14,11 +14,13 @@ everybody who keeps a copy. With several instances, each replicates all others
 
 The journal is the stream: its records are the messages that subscribers get (*event sourcing*). Now
 and then it gets a snapshot of the graph, piece by piece between other records, and what came before
-that is deleted. At the very first start the graph is the world of ``users.json``.
+that is deleted. At the very first start the graph is the world of ``users.json``; users that are
+added to the file later join at the next start.
 """
 
 import argparse
 import asyncio
+import contextlib
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -57,6 +59,15 @@ PIECES_AT_ONCE = 3
 TOMBSTONE_DAYS = 30
 # How long records are played back between two looks at the loop, so that Ctrl-C is heard.
 REPLAY_SLICE_S = 0.1
+
+
+ABOUT = """\
+Run the service that keeps the users, and who follows whom. Of several, each has all that was acked.
+"""
+EXAMPLES = (
+    "--port 5690",
+    "--port 5691 --no-journal",
+)
 
 
 class Followers(Service):
@@ -106,10 +117,8 @@ class Followers(Service):
                 if self._stop.is_set():
                     return
         self._publisher.begin(self.journal.epoch)
-        try:
+        with contextlib.suppress(OSError):  # until it can be written, puts are refused
             self.journal.begin(lambda: {"serial": self._publisher.last})
-        except OSError as fault:
-            log.error("the journal can't be written: %s", fault.strerror)
         if records:
             log.info("recovered from %d records in %.2f s", records, self.now() - begun)
         if not len(self.graph):
@@ -120,6 +129,30 @@ class Followers(Service):
             except OSError as fault:
                 self.give_up(f"the seed can't be written: {fault.strerror}")
             self._publisher.start_at(1)
+        else:
+            self._sow_more()
+
+    def _sow_more(self) -> None:
+        """Let users join that were added to ``users.json`` by hand, and follow as it has them.
+
+        Follows between users of an earlier start are left alone: they may have changed since.
+        """
+        world = files.world(self.args.state)
+        new = {user for user in world.names if user not in self.graph}
+        if not new:
+            return
+        events = [bodies.Event(bodies.JOIN, f"users-json-{user}", user, 0) for user in sorted(new)]
+        events += [
+            bodies.Event(bodies.FOLLOW, f"users-json-{user}-{whom}", user, 0, whom)
+            for user, followed in world.follows.items()
+            for whom in followed
+            if user in new or whom in new
+        ]
+        for event in events:
+            body = bodies.encode_event(event)
+            self._staged.append((body, strictjson.loads(body)))
+        if self._commit():
+            log.info("new in users.json, and users from now on: %s", ", ".join(sorted(new)[:20]))
 
     def _replay(self, line: bytes) -> None:
         record = (
@@ -235,8 +268,7 @@ class Followers(Service):
         lines = [self._record(serial, body) for serial, (body, _) in enumerate(staged, first)]
         try:
             self.journal.append(lines)
-        except OSError as fault:
-            log.error("the journal can't be written: %s", fault.strerror)
+        except OSError:
             return False
         try:
             for serial, (body, fields) in enumerate(staged, first):
@@ -300,8 +332,8 @@ class Followers(Service):
                     break
             else:
                 return
-        except OSError as fault:
-            log.error("the journal can't be cleaned: %s", fault.strerror)
+        except OSError:
+            pass  # the journal has logged why; another turn comes with the next segment
         else:
             for number in [n for n in journal.segments if n < self._snapshot_from]:
                 journal.drop(number)
@@ -323,7 +355,7 @@ class Followers(Service):
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_service(Followers, "followers", __doc__, argv)
+    return run_service(Followers, "followers", ABOUT, EXAMPLES, argv)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ without those before it, and old ones are dropped (`barker.manifold.cleaning`).
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -40,22 +41,37 @@ from barker.wire.strictjson import canonical
 class Arrival(NamedTuple):
     """A bark on its way to the journal."""
 
-    entry: Entry
+    body: bytes
+    origin: str
+    n: int
+    old: bool
+    late: bool
     timelines: Sequence[Timeline]
-    key: tuple[str, str]
+    user: str
     at: object
 
 
 def kept_number(text: str) -> int:
     """For argparse: what `--keep` takes."""
-    if (count := at_least_0(text)) > MAX_KEEP:
+    count = at_least_0(text)
+    if count > MAX_KEEP:
         raise argparse.ArgumentTypeError(f"{count} entries are more than {MAX_KEEP}, the most")
     return count
 
 
 _address_of = attrgetter("address")
 _quoted = attrgetter("quoted")
-_source_of = attrgetter("entry.origin", "entry.old")
+_source_of = attrgetter("origin", "old")
+
+
+ABOUT = """\
+Run an inbox. It keeps the timelines of readers, and sends them what is new. Of several inboxes,
+each has its share of the readers.
+"""
+EXAMPLES = (
+    "--port 5820",
+    "--port 5821 --keep 2000",
+)
 
 
 class Inbox(Manifold[Arrival]):
@@ -98,7 +114,7 @@ class Inbox(Manifold[Arrival]):
 
     # --- a stop in good order ---
 
-    def interrupted(self) -> None:
+    def interrupted(self, number: int = signal.SIGTERM) -> None:
         if not self._leaving:
             self._leaving = True
             self.unserve(self.address)
@@ -143,7 +159,8 @@ class Inbox(Manifold[Arrival]):
             origin, n = self.epoch, self._n
         if len(fresh) < len(addresses):
             timelines = self._all_timelines(fresh)
-        return Arrival(Entry(body, origin, n, late, put.old), timelines, key, put.fields.get("at"))
+        at = put.fields.get("at")
+        return Arrival(body, origin, n, put.old, late, timelines, key[0], at)
 
     def _is_late(self, user: str, at: object) -> bool:
         """Has something that the author said afterwards been here before?"""
@@ -172,8 +189,8 @@ class Inbox(Manifold[Arrival]):
                 0,
                 [b"[%b]" % b",".join(map(_quoted, stage.timelines)) for stage in group],
                 messages.source(origin, old),
-                [stage.entry.n for stage in group],
-                [stage.entry.body for stage in group],
+                [stage.n for stage in group],
+                [stage.body for stage in group],
                 strictjson.dumps(serials) if serials else b"",
             )
 
@@ -182,15 +199,16 @@ class Inbox(Manifold[Arrival]):
         self._duplicates.confirm()
         grown = self._readers.grown
         entries = entry_bytes = 0
-        for entry, timelines, key, at in stages:
-            entry.kept(segment, self._is_late(key[0], at) or entry.late)
+        for body, origin, n, old, late, timelines, user, at in stages:
+            late = self._is_late(user, at) or late
+            entry = Entry(body, origin, n, late, old, segment)
             for timeline in timelines:
-                serial = timeline.append(entry, entry.old)
+                serial = timeline.append(entry, old)
                 timeline.recorded(segment)
                 grown(timeline, serial, entry)
-            self.late += entry.late
+            self.late += late
             entries += len(timelines)
-            entry_bytes += len(timelines) * len(entry.body)
+            entry_bytes += len(timelines) * len(body)
         self._taken += entries
         self._cleaner.count(entries, entry_bytes)
 
@@ -351,7 +369,7 @@ class Inbox(Manifold[Arrival]):
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_service(Inbox, "inbox", __doc__, argv)
+    return run_service(Inbox, "inbox", ABOUT, EXAMPLES, argv)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,15 @@ from barker.client.speaker import new_id, now_ms, speaker_arguments
 from barker.process.arguments import quick_parser
 from barker.wire.bodies import JOIN, Event
 
+ABOUT = """\
+Make a new user. A name is 1 to 20 of a-z, 0-9 and _, and begins with a letter. Prints the id of the
+event once the outbox of that user has acked it.
+"""
+EXAMPLES = (
+    "visitor",
+    "fifi_2 --wait",
+)
+
 
 class Joiner(Follower):
     kind = "join"
@@ -25,7 +34,7 @@ class Joiner(Follower):
 
 
 def parser() -> argparse.ArgumentParser:
-    result = quick_parser("join", __doc__)
+    result = quick_parser("join", ABOUT, EXAMPLES)
     result.add_argument("user", help="the name")
     result.add_argument("--wait", action="store_true", help="wait until everybody knows it")
     speaker_arguments(result)

@@ -7,21 +7,32 @@ import argparse
 import json
 import sys
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from barker.client.reader import Reader
 from barker.disk import files
 from barker.process import terminal
-from barker.process.arguments import at_least_0, common_arguments, quick_parser
+from barker.process.arguments import at_least_0, common_arguments, positive, quick_parser
 from barker.process.node import Node, run_node
 from barker.wire import protocol
+
+ABOUT = """\
+Show what reaches the inboxes of some users, a line for each bark. It goes on until Ctrl-C, and
+across restarts of any service.
+"""
+EXAMPLES = (
+    "ark3",
+    "ark3 rdl --once --json",
+)
 
 
 class Listener(Node):
     kind = "listen"
+    needs: ClassVar = {"inbox": "inbox"}
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
+        self.has_deadline = args.once
         self._shown = 0
         try:
             names = files.world(args.state).names
@@ -30,9 +41,15 @@ class Listener(Node):
         self._width = max(map(len, names), default=8)
         self._reader_width = max(map(len, args.users))
 
+    @property
+    def has_job(self) -> bool:
+        return self.args.once or self.args.count is not None
+
     async def started(self) -> None:
         if self.args.count == 0:
             self.stop()
+        if self.args.once:
+            self.later(self.args.timeout, self._too_late)
         self.reader = Reader(
             self, self.args.users, self._show, self._no_such, self.args.history, self._caught_up
         )
@@ -45,7 +62,7 @@ class Listener(Node):
             line = json.dumps(shown, ensure_ascii=False)
         else:
             line = self.line(reader, fields)
-        if not terminal.say(line):  # whoever read our output has gone
+        if not terminal.say(self.kind, line):  # whoever read our output has gone
             self.stop(1)
             return
         self._shown += 1
@@ -66,13 +83,18 @@ class Listener(Node):
         if self.args.once:
             self.stop()
 
+    def _too_late(self) -> None:
+        missing = self.lacks() or self.trouble or "no inbox has answered"
+        terminal.complain("listen", f"not all within {self.args.timeout:g} s: {missing}")
+        self.stop(1)
+
     def _no_such(self, user: str, reason: str) -> None:
         terminal.complain("listen", reason)
         self.stop(1)
 
 
 def parser() -> argparse.ArgumentParser:
-    result = quick_parser("listen", __doc__)
+    result = quick_parser("listen", ABOUT, EXAMPLES)
     result.add_argument("users", nargs="+", metavar="USER", help="whose inbox; several are allowed")
     result.add_argument(
         "--history",
@@ -82,6 +104,13 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--count", type=at_least_0, metavar="N", help="stop after N barks")
     result.add_argument("--once", action="store_true", help="stop after what is there")
+    result.add_argument(
+        "--timeout",
+        type=positive,
+        default=10.0,
+        metavar="SECONDS",
+        help="with --once: give up after this (default: %(default)s)",
+    )
     result.add_argument("--json", action="store_true", help="one JSON object a line")
     common_arguments(result)
     return result

@@ -33,6 +33,7 @@ from barker.manifold.push import Backlog, Push
 from barker.process.agent import deepest
 from barker.process.arguments import at_least_0, service_name
 from barker.process.service import log, run_service
+from barker.process.terminal import python
 from barker.routing.routes import split
 from barker.wire import bodies, messages, protocol
 from barker.wire.bodies import JOIN, check_event
@@ -62,6 +63,16 @@ class Stamped(NamedTuple):
 
 
 _push = attrgetter("push")
+
+
+ABOUT = """\
+Run an outbox. It takes barks from clients, keeps them in its journal, and pushes them on to the
+business logic. Of several outboxes, each has its share of the authors.
+"""
+EXAMPLES = (
+    "--port 5800",
+    "--port 5801 --fsync",
+)
 
 
 class Outbox(Manifold[Stamped]):
@@ -283,6 +294,14 @@ class Outbox(Manifold[Stamped]):
                 log.info("still to be pushed to %s: %d", push.service, len(push))
                 push.ages.added(push.put_count, self.now())  # older than we can tell
 
+    def lacks(self) -> str:
+        missing = super().lacks()
+        for push in self._pushes:
+            if not missing and len(push) and not push.route.targets:
+                kind = push.service
+                missing = f"what is kept waits for {kind}; `{python()} -m barker.{kind}` starts one"
+        return missing
+
     async def stopping(self) -> None:
         if not self.failed:  # else what the queue lacks would look settled
             self._write_settled()
@@ -313,7 +332,7 @@ class Outbox(Manifold[Stamped]):
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_service(Outbox, "outbox", __doc__, argv)
+    return run_service(Outbox, "outbox", ABOUT, EXAMPLES, argv)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from barker.delivery.sender import Delivery, Job
-from barker.graph.feed import Feed
+from barker.graph.feed import GRAPH, Feed
 from barker.graph.friends import Suggester, Suggestion, text_of
 from barker.graph.graph import Change, Graph
 from barker.process.faults import Ticker
@@ -34,9 +34,19 @@ PAUSE_S = 4 * WORK_S
 MAX_ON_THEIR_WAY = 1000
 
 
+ABOUT = """\
+Run the service that suggests to users whom they might follow. It keeps nothing on disk.
+"""
+EXAMPLES = (
+    "--port 5695",
+    "--port 5696 -v",
+)
+
+
 class Suggestions(Service):
     kind = "suggestions"
     default_port = 5695
+    needs: ClassVar = {GRAPH: "followers"}
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
@@ -140,7 +150,7 @@ class Inboxes(Delivery):
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_service(Suggestions, "suggestions", __doc__, argv)
+    return run_service(Suggestions, "suggestions", ABOUT, EXAMPLES, argv)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python monitoring/launch.py
 
-It finds the system that `python launch.py` starts, before or after it; with `--shift-ports` the one
-that was started with the same flag. Ctrl-C stops it, and nothing else.
+It finds the system that `python launch.py` starts, before or after it. `--shift-ports` moves its
+own port, and names the system that was started with the same flag. Ctrl-C stops it, and nothing
+else.
 """
 
 import shlex
@@ -13,36 +14,44 @@ from barker.disk import files
 from barker.launching.fleet import Command
 from barker.launching.launcher import (
     common_flags,
+    launcher_arguments,
     launcher_parser,
     listening_flags,
     reached_by,
     run_fleet,
 )
 from barker.process import terminal
+from barker.process.arguments import DEFAULT_HOST
 
 FOLDER = files.ROOT / "monitoring"
 MONITOR_PORT = 5700
 
-OPEN_THIS = """
-Open this in a browser (a file, no web server). Ctrl-C stops the monitor.
+ABOUT = """\
+Start the monitor of the system that launch.py has started, or will start; with --shift-ports, of
+the one that was started with the same flag. Ctrl-C stops the monitor and nothing else.
+"""
+EXAMPLES = ("monitoring/launch.py", "monitoring/launch.py --shift-ports 1000")
 
-  {page}
+OPEN_THIS = """
+{page}
 
 The same as text, in another terminal:
 
-  python -m monitoring.monitor --once{flags}
+  {python} -m monitoring.monitor --once{flags}
 """
 
 
 def main(argv: list[str] | None = None) -> int:
     program = "monitoring/launch.py"
-    args = launcher_parser(program, __doc__).parse_args(argv)
-    flags = common_flags(args)
+    args = launcher_arguments(launcher_parser(program, ABOUT, EXAMPLES), argv)
+    is_moved = args.shift_ports or reached_by(args) != DEFAULT_HOST
+    flags = common_flags(args, is_found=not is_moved)
     port = MONITOR_PORT + args.shift_ports
     words = ["-m", "monitoring.monitor", "--port", str(port), *listening_flags(args), *flags]
-    monitor = Command(f"monitor-{port}", words, args.host, port)
+    short = f"monitoring.monitor --port {port}"
+    monitor = Command(f"monitor-{port}", words, args.host, port, short)
 
-    def announcement() -> str:
+    def settings() -> None:
         files.write_page_settings(
             FOLDER / "monitor_host.js",
             host=reached_by(args),
@@ -50,14 +59,18 @@ def main(argv: list[str] | None = None) -> int:
             secret=files.secret(args.state, args.secret_file).decode(),
             tls=args.tls_cert is not None,
         )
+
+    def announcement(pageless: str, _: bool) -> str:
+        page = "Open this in a browser (a file, no web server). Ctrl-C stops the monitor.\n\n  "
+        page += (FOLDER / "index.html").as_uri()
         return OPEN_THIS.format(
-            page=(FOLDER / "index.html").as_uri(),
+            python=terminal.python(),
+            page=f"(no page: {pageless})" if pageless else page,
             flags=" " + shlex.join(flags) if flags else "",
         )
 
     try:
-        moved = "Move all ports with --shift-ports N."
-        return run_fleet(program, args, [monitor], moved, announcement)
+        return run_fleet(program, args, [monitor], settings, announcement)
     except files.StateError as fault:
         terminal.complain(program, fault)
         return 2 if isinstance(fault, files.UsageError) else 1

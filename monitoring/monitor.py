@@ -20,11 +20,12 @@ from barker.delivery.streams import Cursor, Stream
 from barker.links import hosts
 from barker.links.link import Link, Message
 from barker.process import terminal
+from barker.process.arguments import Parser
 from barker.process.dialing import Dialer
 from barker.process.faults import Ticker, contained
 from barker.process.node import Node, run_node
 from barker.process.peers import Peers
-from barker.process.service import Service, log, service_parser
+from barker.process.service import Service, add_flags, log
 from barker.routing.routes import ORDERED, Target
 from barker.wire import messages, protocol, strictjson
 from barker.wire.protocol import ProtocolError
@@ -45,6 +46,17 @@ DIRECTORY_S = 1.5  # nor for a directory that doesn't
 # A peer that lives sends a sample or answers a ping before it was silent for this long. One
 # that froze was silent for longer when the first of its peers, the directory perhaps, drops it.
 ALIVE_HEARTBEATS = 1.25
+
+
+ABOUT = """\
+Run the monitor, which watches all services, keeps ten minutes of their figures, and shows them to
+pages: open monitoring/index.html in a browser. With --once, print how things are as a table, and
+stop.
+"""
+EXAMPLES = (
+    "-m monitoring.monitor",
+    "-m monitoring.monitor --once",
+)
 
 
 def now_ms() -> int:
@@ -124,7 +136,7 @@ class Monitor(Service):
     def dial_failed(self, dialer: Dialer, fault: Exception) -> None:
         super().dial_failed(dialer, fault)
         if dialer.place == self.args.directory:
-            self._why_alone = self.why(dialer, fault)
+            self._why_alone = dialer.why(fault)
 
     def gauges(self) -> dict[str, Any]:
         return {
@@ -214,6 +226,11 @@ class Glance(Node):
     """Looks at the system for as long as it takes to have rates, prints that, and stops."""
 
     kind = "glance"
+    has_deadline = True
+
+    @property
+    def has_job(self) -> bool:
+        return True
 
     async def started(self) -> None:
         self._agents = Agents(self)
@@ -226,18 +243,16 @@ class Glance(Node):
             if self.now() > begun + (GLANCE_S if self.directory_epoch else DIRECTORY_S):
                 break
         if self.directory_epoch is None:
-            terminal.complain("monitor", f"no directory at {hosts.spell(*self.args.directory)}")
+            terminal.complain("monitor", self.lacks())
             self.stop(1)
             return
         frame = self._agents.picture.frame(now_ms())
-        shown = terminal.say(json.dumps(frame) if self.args.json else table(frame))
+        shown = terminal.say("monitor", json.dumps(frame) if self.args.json else table(frame))
         self.stop(0 if shown else 1)  # 1: whoever wanted it has gone
 
 
 def parser() -> argparse.ArgumentParser:
-    result = service_parser(Monitor, "monitor", __doc__)
-    result.prog = "python -m monitoring.monitor"
-    return result
+    return add_flags(Monitor, Parser("-m monitoring.monitor", ABOUT, EXAMPLES))
 
 
 def main(argv: list[str] | None = None) -> int:

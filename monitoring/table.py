@@ -10,8 +10,11 @@ WIDTH = 80
 # Roles in the order in which a bark meets them; others come after.
 ROLES = ("outbox", "bizlogic", "inbox", "followers", "suggestions", "directory", "monitor")
 
-COLUMNS = "{:<18} {:<7} {:>8} {:>7} {:>8} {:>8} {:>5} {:>5} {:>5}"
-HEAD = COLUMNS.format("SERVICE", "STATE", "DEPTH", "OLDEST", "IN/S", "OUT/S", "RING", "CPU", "MEM")
+NAME = 17  # characters that are shown of a name
+COLUMNS = "{:<17} {:>7} {:<5} {:>7} {:>7} {:>7} {:>7} {:>4} {:>4} {:>5}"
+HEAD = COLUMNS.format(
+    "SERVICE", "PID", "STATE", "DEPTH", "OLDEST", "IN/S", "OUT/S", "RING", "CPU", "MEM"
+)
 
 
 def table(frame: dict[str, Any]) -> str:
@@ -51,10 +54,12 @@ def _line(row: dict[str, Any], routes: dict[str, Any]) -> str:
         share = route.get("shares", {}).get(row["name"], share)
         if route.get("first") == row["name"] and service != "monitor":
             first = row["name"]
+    pid = row.get("pid", "-")
     if not row["up"]:
-        return f"{row['name'][:18]:<18} {_gone(row)}"
+        return f"{row['name'][:NAME]:<{NAME}} {pid:>7} {_gone(row)}"
     return COLUMNS.format(
-        row["name"][:18],
+        row["name"][:NAME],
+        pid,
         "first" if first else "up",
         amount(row.get("backlog")),
         age(row.get("oldest_ms")),
@@ -85,7 +90,7 @@ def _dead_letters(row: dict[str, Any]) -> list[str]:
 
 
 def amount(value: float | None) -> str:
-    """A count or a rate in at most 8 characters."""
+    """A count or a rate in at most 7 characters."""
     if value is None:
         return "-"
     if value >= 10_000_000:

@@ -28,7 +28,21 @@ them, in a folder of their own that goes with the run.
 import atexit
 import os
 import shutil
+import sys
 import tempfile
+
+try:
+    import barker  # noqa: F401 - it says so if this Python is too old
+except SystemExit as too_old:
+    # unittest takes this exception for a test that failed, and would go on to the next folder.
+    sys.stderr.write("{}\n".format(too_old))  # noqa: UP032 - read by Python 2.7, too
+    sys.stderr.flush()
+    os._exit(1)
+
+# So what commands print for a reader to type begins with a word, not with the path of this Python.
+os.environ["PATH"] = os.pathsep.join(
+    (sys.executable.rpartition(os.sep)[0], os.environ.get("PATH", ""))
+)
 
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     _compiled = tempfile.mkdtemp(prefix="barker-compiled-")

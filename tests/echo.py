@@ -6,11 +6,11 @@ Every text or binary message, of up to 64 MiB and in any number of fragments, co
 frame. It has no secret and believes every origin, so it is for testing on the loopback only.
 """
 
-import argparse
 import asyncio
 import signal
 import sys
 
+from barker.process.arguments import Parser
 from barker.websocket.frames import CloseCode, State, WebSocket
 from barker.websocket.handshake import HandshakeError, answer, parse_request, split_head
 
@@ -145,8 +145,10 @@ async def amain(host: str, port: int) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.echo", description="A WebSocket echo server for conformance suites."
+    parser = Parser(
+        "-m tests.echo",
+        "Run a WebSocket echo server, for conformance suites of others. Ctrl-C stops it.",
+        ["-m tests.echo", "-m tests.echo --port 9002"],
     )
     parser.add_argument("--host", default="127.0.0.1", help="(default: %(default)s)")
     parser.add_argument(

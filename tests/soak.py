@@ -10,7 +10,6 @@ for a margin. The exit status is 1 if somebody does, if a process ends that nobo
 there is a traceback in what any of them says, or if a bark is not acked in the end. Linux only.
 """
 
-import argparse
 import functools
 import itertools
 import json
@@ -24,7 +23,9 @@ from typing import NamedTuple
 from barker.delivery.duplicates import MIN_REMEMBERED_KEYS
 from barker.disk.files import ROOT
 from barker.process import terminal
+from barker.process.arguments import Parser
 from tests.tools.fleet import Fleet, Process, Service, free_port
+from tests.tools.progress import Progress, status_of
 
 # An inbox remembers up to this many barks (see `Duplicates`); until then it has to grow.
 FILLING_BARKS = 2 * MIN_REMEMBERED_KEYS
@@ -65,7 +66,7 @@ class Slot:
         if kill:
             self.process.kill()
         else:
-            self.process.child.terminate()
+            self.process.popen.terminate()
             self.process.ended()
         self.process.close()
         time.sleep(AWAY_S)
@@ -89,8 +90,12 @@ class Slot:
 class Soak:
     """One run; `faults` says what was wrong with it."""
 
-    def __init__(self, seconds: float, rate: float) -> None:
+    def __init__(
+        self, seconds: float, rate: float, tell: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """`tell` is called once a second with how far it has come."""
         self.seconds = seconds
+        self._tell = tell
         self.rate = rate
         filled = min(seconds, FILLING_BARKS / rate)
         self.phases = (0.0, filled, (filled + seconds) / 2, seconds)
@@ -100,6 +105,7 @@ class Soak:
 
     def run(self) -> None:
         with Fleet() as fleet:
+            self._tell("soak: starting")
             self._start(fleet)
             count = int(self.rate * self.seconds)
             barking = (f"{self.rate:g}", "--count", f"{count}")
@@ -114,14 +120,17 @@ class Soak:
             while (now := time.monotonic() - begun) < self.seconds:
                 for slot in self.slots:
                     slot.look(now)
-                    if slot.process.child.poll() is not None and slot is not dogs:
+                    if slot.process.popen.poll() is not None and slot is not dogs:
                         self.faults.append(f"{slot.name} has ended by itself: {slot.process!r}")
                         return
+                lives = sum(slot.lives - 1 for slot in self.slots)
+                self._tell(f"soak: {now:.0f} of {self.seconds:.0f} s, {lives} restarts")
                 if now > next_restart:
                     kill, slot = next(restarted)
                     slot.restart(kill=kill)
                     next_restart += RESTART_EVERY_S
                 time.sleep(max(0.0, 1.0 - (time.monotonic() - begun - now)))
+            self._tell("soak: waiting until every bark is acked")
             self.backlog = _backlog(fleet)
             if dogs.process.ended(REST_S):
                 self.faults.append(f"not every bark was acked: {dogs.process!r}")
@@ -178,10 +187,12 @@ def _backlog(fleet: Fleet) -> int | None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.soak",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = Parser(
+        "-m tests.soak",
+        "Keep a system under load while its services are killed and started again. The "
+        "exit status is 1 if the memory or the open files of a process go on growing. "
+        "Linux only.",
+        ["-m tests.soak --seconds 600 --rate 1000", "-m tests.soak --seconds 300 --rate 2000"],
     )
     parser.add_argument("--seconds", type=float, default=600.0, help="(default: %(default)s)")
     parser.add_argument("--rate", type=float, default=1000.0, help="barks a second (%(default)s)")
@@ -192,11 +203,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.seconds < 2 * FILLING_BARKS / args.rate:
         enough = 2 * FILLING_BARKS / args.rate
         parser.error(f"at that rate, nothing can be judged in less than {enough:.0f} seconds")
-    soak = Soak(args.seconds, args.rate)
+    progress = Progress()
+    soak = Soak(args.seconds, args.rate, progress.say)
     try:
         soak.run()
     except AssertionError as fault:
         soak.faults.append(str(fault))
+    finally:
+        progress.end()
     print(soak.table())
     figures = {"seconds": args.seconds, "rate": args.rate, "backlog": soak.backlog}
     print(json.dumps({**figures, "faults": soak.faults}))
@@ -204,4 +218,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of("soak", main))

@@ -6,6 +6,7 @@ Clients keep nothing. A client that dies has lost only what no outbox had acked.
     speaker.Speaker(args, user, id, body)           puts one body, and stops with the answer
 
 * ``reader``: follows an inbox from owner to owner, and drops what it has shown before.
+* ``tracked``: a sender that remembers of each put whether it was acked or refused.
 * ``speaker``: one body to its user's outbox; `barker.bark` is made of it.
 * ``following``: events about the graph, and when they are in force; `barker.follow` and
   `barker.join` are made of it.

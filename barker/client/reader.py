@@ -67,12 +67,14 @@ class Seen:
         What another instance has sent before is remembered for this one as well: from now on both
         of them may send it again.
         """
-        for sent in self._owners.values():
-            if key in sent.young or key in sent.old:
-                self._now.add(key)
-                return False
-        self._now.add(key)
-        return True
+        now = self._now
+        if key in now.young:
+            return False
+        is_new = key not in now.old
+        if is_new and len(self._owners) > 1:
+            is_new = not any(key in sent.young or key in sent.old for sent in self._owners.values())
+        now.add(key)
+        return is_new
 
 
 class _Sent:
@@ -89,10 +91,10 @@ class _Sent:
         self.old: set[tuple[str, str]] = set()
 
     def add(self, key: tuple[str, str]) -> None:
-        if key not in self.young:
-            if len(self.young) >= self.least:
-                self.old, self.young = self.young, set()
-            self.young.add(key)
+        """One that is not among the young."""
+        if len(self.young) >= self.least:
+            self.old, self.young = self.young, set()
+        self.young.add(key)
 
 
 class Place:
@@ -156,6 +158,17 @@ class Reader(Peers):
         self._caught_up = caught_up
         self._behind = set(users)  # whose past has not been shown yet
         self.gaps = 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Has each inbox answered, and was its past shown? What comes from now on is new."""
+        places = self._places.values()
+        return all(place.epoch is not None and place.past is None for place in places)
+
+    def served_by(self, user: str) -> str:
+        """The instance that this inbox is read from, once it has answered; "" until then."""
+        place = self._places[f"inbox/{user}"]
+        return place.asked.peer["name"] if place.asked and place.answered else ""
 
     def wanted(self, target: Target) -> bool:
         return any(self._owner(address) == target for address in self._places)

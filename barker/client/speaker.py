@@ -8,14 +8,12 @@ import argparse
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from typing import ClassVar
 
-from barker.delivery.sender import Delivery, Job, Put
-from barker.links import hosts
+from barker.client.tracked import Outcome, TrackedSender
 from barker.process import terminal
 from barker.process.arguments import common_arguments, positive
-from barker.process.node import WANTS_TLS, Node
-from barker.routing.routes import Target
+from barker.process.node import Node
 from barker.wire import messages
 from barker.wire.protocol import BarkerError
 
@@ -34,13 +32,18 @@ class Speaker(Node):
     """Puts one body, a bark or an event, and stops when its outbox has answered."""
 
     kind = "bark"
+    has_deadline = True
+    needs: ClassVar = {"outbox": "outbox"}
 
     def __init__(self, args: argparse.Namespace, user: str, id_: str, body: bytes) -> None:
         super().__init__(args)
         self.user = user
         self.id = id_
         self.body = body
-        self.fault: Exception | None = None
+
+    @property
+    def has_job(self) -> bool:
+        return True
 
     async def started(self) -> None:
         self.start(self._say(), name=self.kind)
@@ -49,63 +52,36 @@ class Speaker(Node):
         """An outbox has acked it; what else is there to be done before we print its id?"""
 
     async def _say(self) -> None:
-        said = Saying(self, self.user, self.body)
+        sender = self._sender = TrackedSender(self, only=self.user)
+        outcome = Outcome()
+        sender.track(f"outbox/{self.user}", messages.unstamped(self.body), outcome)
         try:
             async with asyncio.timeout(self.args.timeout):
-                await said.answered.wait()
-                if said.refusal:
-                    raise said.refusal
+                await sender.all_answered()
+                if outcome.refused:
+                    raise BarkerError(outcome.refused, outcome.reason)
                 await self.taken()
         except TimeoutError:
-            terminal.complain(self.kind, self.too_late(said.answered.is_set()))
+            terminal.complain(self.kind, self.too_late(outcome.acked))
             self.stop(1)
         except BarkerError as refusal:
             terminal.complain(self.kind, refusal.reason)
             self.stop(1)
         else:
-            self.stop(0 if terminal.say(self.id) else 1)
+            # Acked is acked, also if the id can't be printed: another status invites a second try.
+            terminal.say(self.kind, self.id)
+            self.stop()
 
     def too_late(self, acked: bool) -> str:
         """What to say when the time is over."""
-        where = hosts.spell(*self.args.directory)
-        why = f": {self.fault}" if self.fault else ""
-        if self.directory_epoch is None:
-            return f"no directory at {where} within {self.args.timeout:g} s{why}"
-        return f"no outbox has taken it within {self.args.timeout:g} s{why}"
-
-    def interrupted(self) -> None:
-        self.stop(1)  # nobody has acked it
-
-    def dial_failed(self, dialer: object, fault: Exception) -> None:
-        if isinstance(fault, BarkerError):  # "connection refused" says less than the time-out does
-            self.fault = fault
-        elif isinstance(fault, EOFError) and not self.tls.opening:
-            self.fault = EOFError(WANTS_TLS)
-
-
-class Saying(Delivery):
-    """One body on its way to its user's outbox; its own `Job`, too."""
-
-    void = False
-
-    def __init__(self, node: Node, user: str, body: bytes) -> None:
-        super().__init__(node, "outbox")
-        self.pending = 0
-        self.answered = asyncio.Event()
-        self.refusal: BarkerError | None = None
-        self._user = user
-        self.put((f"outbox/{user}",), messages.unstamped(body), self)
-
-    def wanted(self, target: Target) -> bool:
-        return target == self.route.owner(self._user)
-
-    def settled(self, jobs: Sequence[Job]) -> None:
-        if jobs:
-            self.answered.set()
-
-    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
-        self.refusal = BarkerError(code, reason)
-        self.answered.set()
+        time_s = f"{self.args.timeout:g} s"
+        if not self._sender.had_link:
+            return f"not within {time_s}: {self.lacks() or self.trouble or 'no outbox answers'}"
+        why = f" ({self._sender.put_off})" if self._sender.put_off else ""
+        return (
+            f"no ack within {time_s}{why}; it may have been taken:"
+            f" with --id {self.id} it can be said again, and counts once"
+        )
 
 
 def speaker_arguments(parser: argparse.ArgumentParser) -> None:

@@ -52,29 +52,30 @@ class Keys:
         # That bounds the memory without paying for an eviction per key.
         self._young: set[tuple[str, str]] = set()
         self._old: set[tuple[str, str]] = set()
-        self._batch: set[tuple[str, str]] = set()
+        self._batch: list[tuple[str, str]] = []  # which of the young ones are this batch's
 
     def is_new(self, key: tuple[str, str]) -> bool:
         """Take it into the batch; False if it is there or was remembered before."""
-        if key in self._young or key in self._old or key in self._batch:
+        if key in self._young or key in self._old:
             return False
-        self._batch.add(key)
+        self._batch.append(key)
+        self._young.add(key)
         return True
 
     def confirm(self) -> None:
         """The batch is kept: remember its keys."""
+        self._batch.clear()
         if len(self._young) >= self._min_keys:
             self._old, self._young = self._young, set()
-        self._young |= self._batch
-        self._batch.clear()
 
     def reject(self) -> None:
         """Nothing of the batch was kept: all of it is new again."""
+        self._young.difference_update(self._batch)
         self._batch.clear()
 
     def forget(self, key: tuple[str, str]) -> None:
         """This one of the batch was refused."""
-        self._batch.discard(key)
+        self._young.discard(key)
 
 
 class _Origin:

@@ -1,7 +1,8 @@
 """What processes on one machine share: the folder ``var/`` with the secret and the users.
 
 Whoever starts first makes a file, and ten that start at once agree on one: each writes its own
-under another name, and the one whose link to the final name comes first has made it.
+under another name, and the one whose link to the final name comes first has made it. On a disk
+without hard links (FAT, some network shares) they give the name one after the other, under a lock.
 """
 
 import contextlib
@@ -13,6 +14,11 @@ from collections.abc import Callable, Sequence
 
 from barker.disk import users
 from barker.disk.users import World
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEFAULT_STATE = ROOT / "var"
@@ -29,34 +35,79 @@ class UsageError(StateError):
     """It is the command line that can't be followed: exit status 2."""
 
 
-def make_once(path: pathlib.Path, make: Callable[[], bytes], mode: int) -> bytes:
-    """The content of `path`, which `make` provides if nobody has made the file yet.
+def unwritable(path: pathlib.Path, fault: OSError, flag: str = "--state DIR") -> StateError:
+    """What to raise if `path` can't be made; `flag` is the one that moves it."""
+    return StateError(f"{path}: {fault.strerror or fault}; {flag} takes another")
+
+
+def make_once(
+    path: pathlib.Path, make: Callable[[], bytes], mode: int, flag: str = "--state DIR"
+) -> bytes:
+    """The content of `path`, which `make` provides if there is no such file yet.
 
     Raises StateError. Safe against any number of processes doing the same at once: none of them
     sees a file that is only half there.
     """
     try:
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            mine = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-            descriptor = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-            try:
-                with open(descriptor, "wb") as file:
-                    file.write(make())
-                os.link(mine, path)
-            except FileExistsError:
-                pass  # somebody was faster; theirs is the one
-            finally:
-                mine.unlink()
+            _make(path, make, mode)
+    except OSError as fault:
+        raise unwritable(path, fault, flag) from None
+    try:
         return path.read_bytes()
     except OSError as fault:
         raise StateError(f"{path}: {fault.strerror or fault}") from None
 
 
+def _make(path: pathlib.Path, make: Callable[[], bytes], mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mine = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(make())
+        _give_name(mine, path)
+    finally:
+        mine.unlink(missing_ok=True)
+
+
+def _give_name(mine: pathlib.Path, path: pathlib.Path) -> None:
+    """Call `mine` `path`, unless there is a file of that name: then that stays. Raises OSError."""
+    try:
+        os.link(mine, path)
+    except FileExistsError:
+        pass  # somebody was faster; theirs is the one
+    except (OSError, AttributeError):  # no hard links on this disk, or none at all
+        descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            take_lock(descriptor, wait=True)
+            if not path.exists():
+                mine.rename(path)
+        finally:
+            os.close(descriptor)
+
+
+def take_lock(descriptor: int, *, wait: bool = False, shared: bool = False) -> None:
+    """Lock an open file until it is closed, or its process ends, however that ends.
+
+    Raises OSError if another process has locked it; with `wait`, if none of ours would for so long.
+    Any number have a `shared` lock at once; Windows has no such lock, and gives it to one.
+    """
+    if fcntl:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(descriptor, kind | (0 if wait else fcntl.LOCK_NB))
+    else:
+        import msvcrt
+
+        mode = "LK_LOCK" if wait else "LK_NBLCK"  # LK_LOCK tries for ten seconds
+        msvcrt.locking(descriptor, getattr(msvcrt, mode), 1)  # type: ignore[attr-defined]
+
+
 def secret(state: pathlib.Path, file: pathlib.Path | None = None) -> bytes:
     """The secret that all of one system share, as it is keyed with: printable bytes."""
     path = file or state / "secret"
-    content = make_once(path, lambda: secrets.token_hex(SECRET_BYTES).encode() + b"\n", 0o600)
+    flag = "--secret-file FILE" if file else "--state DIR"
+    content = make_once(path, lambda: secrets.token_hex(SECRET_BYTES).encode() + b"\n", 0o600, flag)
     key = content.strip()
     if len(key) < SECRET_BYTES:
         raise StateError(f"{path}: a secret of under {SECRET_BYTES} bytes is too easy to guess")

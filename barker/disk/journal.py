@@ -11,15 +11,23 @@ Append-only files (*segments*) of the wire's own lines, one folder for each mani
   goes on where the files end would be given away a second time. A new epoch is a few bytes, and
   what was stamped in an earlier one keeps its stamp; readers and receivers do the rest.
 * A write that fails leaves nothing behind: the file is cut back to where it was.
-* Every start begins a new segment, and every segment begins with a header in which the owner says
+* Every start begins a new segment, and every segment begins with a header. In it, the owner says
   what it has to know if all segments before it are gone. Which those are, is the owner's to say.
+* What is missing is reported. A header says where the segment before it ended
+  (`barker.disk.segments`). The file ``lock`` says which segment is the last one, and after a stop
+  in good order where it ended. After kill -9 nothing says how long the last segment was: if it is
+  cut at the end of a record, that is not seen.
+* After each write the file is looked for at its path. If the folder was deleted, moved or replaced,
+  the write counts as failed: what is acked there no start would find.
 
-A record is ``CRC LINE\\n``, with the line's CRC-32 in eight hex digits: ``cut -c10- SEGMENT`` shows
-what the wire would. Left out: reading while writing, indexes, compression; a manifold has in memory
-what it works with and reads its journal once, when it starts.
+``cut -c10- SEGMENT`` shows what the wire would. Left out: reading while writing, indexes,
+compression; a manifold has in memory what it works with and reads its journal once, when it starts.
+And a journal whose folder was deleted is not written anew from memory: the manifold takes nothing
+more, hands on what it has, and is started again.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import pathlib
@@ -27,22 +35,19 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-from zlib import crc32
 
-from barker.disk.files import StateError
-from barker.wire import messages
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from barker.disk import segments
+from barker.disk.files import StateError, unwritable
+from barker.disk.locks import Lock, look_for
+from barker.disk.segments import End, Header, Stray
 
 log = logging.getLogger("barker.disk.journal")
 
 # Small enough to be rid of soon, large enough that there are few: about 25 000 barks. The batch
 # with which a segment becomes as large as this is still in it.
 SEGMENT_BYTES = 8 * 1024 * 1024
-SUFFIX = ".log"
+# Numbers that other files may have taken when a segment begins. Beyond it, the disk counts as full.
+MAX_TAKEN = 1000
 
 
 class Journal:
@@ -54,26 +59,41 @@ class Journal:
     def __init__(
         self, folder: pathlib.Path, *, fsync: bool = False, segment_bytes: int = SEGMENT_BYTES
     ) -> None:
-        """Take possession of the folder. Raises StateError, also if a living process has it."""
+        """Take possession of the folder. Raises StateError, also if a living process has it.
+
+        A journal of another format raises it before anything is written.
+        """
         self.folder = folder
         self.epoch = secrets.token_hex(8)  # whose counters ours are, until this process ends
-        self.damages = 0  # records that could not be read at the last recovery
+        self.damages = 0  # what could not be read at the last recovery, or was missing
         self.undone = True  # a write that failed has left nothing behind
-        self.segments: dict[int, int] = {}
-        self.current = 0  # the number of the segment that is being written
         self._fsync = fsync
         self._segment_bytes = segment_bytes
         self._file = -1
+        self._file_path = folder  # of the file
         self._header: Callable[[], dict[str, Any]] | None = None
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(folder / "lock")
-            for path in sorted(folder.glob(f"*{SUFFIX}")):
-                if path.stem.isdecimal():
-                    self.current = int(path.stem)
-                    self.segments[self.current] = path.stat().st_size
-        except OSError as fault:
-            raise StateError(f"{folder}: {fault.strerror or fault}") from None
+        self._trouble = ""  # why nothing can be written now
+        with contextlib.ExitStack() as undo:
+            try:
+                if folder.exists():
+                    segments.survey(folder)
+                folder.mkdir(parents=True, exist_ok=True)
+                self._lock = Lock(folder)
+                undo.callback(self._lock.close)
+                self._found = segments.survey(folder)
+                mark = segments.parse_end(self._lock.read_note())
+            except OSError as fault:
+                raise unwritable(folder, fault) from None
+            undo.pop_all()
+        headers = [header for header in self._found.headers.values() if header]
+        self.segments = dict(self._found.sizes)
+        self.current = next(reversed(self.segments), 0)  # the number of the one that is written
+        self._newest = max(self.current, mark.number)  # no number is given a second time
+        self._dropped = max((header.dropped for header in headers), default=0)
+        # Where segments ended, by number, as far as anything says so.
+        ends = [mark, *(header.before for header in headers)]
+        self._ends = {end.number: end for end in ends}
+        self._end = End(0)  # where the last one that was read or written ends
 
     @property
     def size(self) -> int:
@@ -81,44 +101,67 @@ class Journal:
         return sum(self.segments.values())
 
     def _path(self, number: int) -> pathlib.Path:
-        return self.folder / f"{number:012d}{SUFFIX}"
+        return segments.path_of(self.folder, number)
 
     # --- reading ---
 
     def recover(self) -> Iterator[tuple[int, bytes]]:
         """(segment, line) for every sound record, in the order in which they were written.
 
-        Headers are among them. A file can be read in part only: what is damaged is reported,
-        counted in `damages`, and passed over.
+        Headers are among them. A file can be read in part only: what is damaged or missing is
+        reported, counted in `damages`, and passed over. Files that are not ours are named.
         """
         self.damages = 0
-        for number in self.segments:
+        for name, why in self._found.strays:
+            log.warning("%s: ignored %r: %s", self.folder, name, why)
+        for number in list(self.segments):
             for line in self._read(number):
                 yield number, line
+        for number, end in sorted(self._ends.items()):
+            if end.size and number not in self.segments and number > self._dropped:
+                log.warning("%s is missing: what was acked in it is lost", self._path(number))
+                self.damages += 1
 
     def _read(self, number: int) -> Iterator[bytes]:
-        path = self._path(number)
+        path, known = self._path(number), self._ends.get(number, End(number))
+        self._end = End(number)
+        whole = damaged = 0
+        changed = False
         try:
-            content = path.read_bytes()
-        except OSError as fault:
-            raise StateError(f"{path}: {fault.strerror or fault}") from None
-        sound_up_to = at = 0
-        *records, torn = content.split(b"\n")
-        for record in records:
-            at += len(record) + 1
-            line = record[9:]
-            if record[:9] == b"%08x " % crc32(line):
-                sound_up_to = at
-                yield line
-            else:
-                self.damages += 1
-                log.warning("%s: the record that ends at byte %d is damaged", path, at)
-        self.damages += bool(torn)
-        if sound_up_to < len(content):
-            log.warning("%s: cut to its %d sound bytes", path, sound_up_to)
+            for at, checksum, line in segments.read(path):
+                if line is None:
+                    damaged += 1
+                    log.warning("%s: the record that ends at byte %d is damaged", path, at)
+                else:
+                    if not whole and self._found.headers[number] is None:
+                        damaged += 1
+                        log.warning("%s: what came before its first record is missing", path)
+                    self._end = End(number, at, checksum)
+                    changed = changed or (at == known.size and checksum != known.checksum)
+                    if dropped := segments.parse_dropped(line):
+                        self._dropped = max(self._dropped, dropped)
+                    else:
+                        yield line
+                whole = at
+        except (OSError, Stray) as fault:
+            raise StateError(f"{path}: {getattr(fault, 'strerror', None) or fault}") from None
+        if whole < known.size:
+            text = "%s ends at byte %d, and was written up to byte %d: what was acked there is lost"
+            log.warning(text, path, whole, known.size)
+        elif changed:
+            log.warning("%s was replaced: what was acked there may be lost", path)
+        elif whole < self.segments[number]:
+            log.info("%s: half a record at byte %d was never acked, and is left out", path, whole)
+        self.damages += damaged + (whole < known.size or changed)
+        if whole and number == self.current:
+            self._cut(path, whole)
+
+    def _cut(self, path: pathlib.Path, whole: int) -> None:
+        """Cut off what was never acked, at the end of the last segment."""
+        if whole < self.segments[self.current]:
             with contextlib.suppress(OSError):  # then the next recovery will say it again
-                os.truncate(path, sound_up_to)
-            self.segments[number] = sound_up_to
+                os.truncate(path, whole)
+            self.segments[self.current] = whole
 
     def report_damage(self) -> None:
         """A record is sound, and its owner can make nothing of it."""
@@ -146,42 +189,61 @@ class Journal:
     def append(self, lines: Sequence[bytes]) -> int:
         """Keep the lines, all or none, in one write; returns the segment that has them.
 
-        Raises OSError, and then nothing was kept.
+        Raises OSError, and then nothing was kept. What is in the way is logged once, and again
+        when it has changed.
         """
         number = self.turn()
-        self._write(number, b"".join(map(_record, lines)), self._fsync)
+        self._write(number, lines)
         return number
 
     def _rotate(self) -> None:
-        if self._lock < 0 or self._header is None:
+        if self._header is None or not self._lock.is_held:
             raise OSError("the journal is closed, or has not begun")
-        number = self.current + 1
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        file = os.open(self._path(number), flags, 0o600)
+        try:
+            self._lock.check()
+            number, file = self._create()
+        except OSError as fault:
+            self._say(fault)
+            raise
         self._leave()
-        self._file = file
+        self._file, self._file_path = file, self._path(number)
         self.current = number
         self.segments[number] = 0
+        before = self._end
         try:
-            header = messages.encode("segment", epoch=self.epoch, **self._header())
-            self._write(number, _record(header), self._fsync)
+            header = Header(number, before, self._dropped)
+            self._write(number, [segments.header_line(header, self.epoch, self._header())])
             if self._fsync:
                 _sync_folder(self.folder)
         except BaseException:  # as if we had not tried
             self._leave()
-            self.drop(number)
+            self._end = before
+            self._remove(number)
             raise
+        self._newest = number
+        self._lock.note(segments.end_line(self._end))
 
-    def _write(self, number: int, blob: bytes, sync: bool) -> None:
+    def _create(self) -> tuple[int, int]:
+        """A file for the next segment, and its number. What has its name already is left alone."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        for number in range(self._newest + 1, self._newest + 1 + MAX_TAKEN):
+            with contextlib.suppress(FileExistsError):
+                return number, os.open(self._path(number), flags, 0o600)
+        raise FileExistsError(errno.EEXIST, "other files have the names of its next segments")
+
+    def _write(self, number: int, lines: Sequence[bytes]) -> None:
         size = self.segments[number]
+        records = [segments.record(line) for line in lines]
+        blob = b"".join(records)
         try:
             written = os.write(self._file, blob)
             while written < len(blob):
                 written += os.write(self._file, blob[written:])
-            if sync:
+            if self._fsync:
                 os.fsync(self._file)
-            self.segments[number] = size + len(blob)
-        except BaseException:  # whatever it was: what is not counted must not be in the file
+            look_for(self._file_path, self._file)
+        except BaseException as fault:
+            # Whatever it was: what is not counted must not be in the file.
             try:
                 os.ftruncate(self._file, size)
                 self.undone = True
@@ -189,11 +251,39 @@ class Journal:
                 self.undone = False
                 # Nothing is added to half a record: the next attempt takes a new segment.
                 self._leave()
+            if isinstance(fault, OSError):
+                self._say(fault)
             raise
+        self.segments[number] = size + len(blob)
+        if records:
+            self._end = End(number, size + len(blob), records[-1][:8])
+        if self._trouble:
+            self._trouble = ""
+            log.info("%s can be written again", self.folder)
+
+    def _say(self, fault: OSError) -> None:
+        """Log why nothing can be written, unless that is known."""
+        why = fault.strerror or str(fault)
+        if why != self._trouble:
+            self._trouble = why
+            log.error("%s can't be written, so nothing is acked: %s", self.folder, why)
 
     def drop(self, number: int) -> None:
-        """Delete a segment that nobody needs any more."""
+        """Delete a segment that nobody needs any more, the oldest one first.
+
+        A record says so before it is done, so that the segment is not missed.
+        """
         with contextlib.suppress(OSError):  # it will be dropped after the next start
+            if self._file < 0:
+                self._rotate()
+            self._write(self.current, [segments.dropped_line(number)])
+            self._dropped = max(self._dropped, number)
+            self._path(number).unlink()
+        del self.segments[number]
+
+    def _remove(self, number: int) -> None:
+        """Delete a segment that could not be begun."""
+        with contextlib.suppress(OSError):
             self._path(number).unlink()
         del self.segments[number]
         self.current = next(reversed(self.segments), 0)
@@ -209,10 +299,9 @@ class Journal:
             with contextlib.suppress(OSError):
                 for number in self.segments:
                     _sync(self._path(number))
+            self._lock.note(segments.end_line(self._end))
         self._leave()
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._lock.close()
 
 
 class NoJournal:
@@ -252,13 +341,9 @@ def forget(folder: pathlib.Path) -> None:
     folders = [path for path in folder.glob("*") if path.is_dir()]
     with contextlib.ExitStack() as ours:
         for path in folders:
-            ours.callback(Journal(path).close)
+            ours.callback(Lock(path).close)
     for path in folders:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _record(line: bytes) -> bytes:
-    return b"%08x %b\n" % (crc32(line), line)
 
 
 def _sync(path: pathlib.Path) -> None:
@@ -279,19 +364,3 @@ def _sync_folder(path: pathlib.Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _locked(path: pathlib.Path) -> int:
-    """A file descriptor that holds the folder for as long as it is open. Raises StateError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if fcntl:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    except OSError:
-        os.close(descriptor)
-        raise StateError(f"{path.parent} is in use by another process") from None
-    return descriptor

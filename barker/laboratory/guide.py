@@ -9,14 +9,17 @@ import asyncio
 import contextlib
 import os
 import shlex
-import sys
+import signal
 import textwrap
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from barker.disk import files
 from barker.laboratory.lab import Broken, Child, Lab, until
 from barker.laboratory.witness import Witness
+from barker.process.node import Node
+from barker.process.terminal import complain, python
 
 WIDTH = 80
 SERVICES = [
@@ -43,8 +46,8 @@ class Step(NamedTuple):
     do: "Callable[[Guide], Awaitable[None]]"
 
 
-class Guide(Witness):
-    """One tour. It is the witness of what happens; while a step is done, dogs bark."""
+class Guide(Node):
+    """One tour. It has a witness of what happens; while a step is done, dogs bark."""
 
     kind = "tour"
 
@@ -52,14 +55,15 @@ class Guide(Witness):
         super().__init__(lab.args())
         self.lab = lab
         self.steps = steps
+        self.witness = Witness(self, files.world(lab.state))
+        self.watch("bizlogic", lambda: None)  # only to know its routes
         self._keys = Keys() if wait else None
 
     async def started(self) -> None:
-        await super().started()
         self.start(self._tour(), name="tour")
 
-    def interrupted(self) -> None:
-        self.stop(1)  # not everything was checked
+    def interrupted(self, number: int = signal.SIGTERM) -> None:
+        self.stop(128 + number)  # whatever else has ended it: not everything was checked
 
     async def _tour(self) -> None:
         try:
@@ -71,9 +75,9 @@ class Guide(Witness):
                     say("\nYou have left, and everything is stopped.")
                     break
                 say("")
-                async with self.talking():
+                async with self.witness.talking():
                     await step.do(self)
-                await self.all_shown()
+                await self.witness.settled()
                 self._check_verdict()
                 say("\n" + wrapped(f"True: {step.claim}"))
             else:
@@ -82,7 +86,7 @@ class Guide(Witness):
             say("\n" + wrapped(f"FALSE: {fault}"))
             self.stop(1)
         except OSError as fault:  # nobody reads us any more, or a process could not be started
-            print(f"tour: {fault}", file=sys.stderr)
+            complain(self.kind, fault)
             self.stop(1)
         self.stop()
 
@@ -93,25 +97,27 @@ class Guide(Witness):
         started = [await self.launch(words) for words in SERVICES]
         for child in started:
             await child.until_ready()
-        self.say("ace")  # this one is through when everybody has found everybody
-        await self.all_shown()
+        self.witness.producer.say(["ace"])  # it is through when all have found each other
+        await self.witness.settled()
         await until(lambda: len(self.peers_of("outbox")) == 3, "three outboxes are there")
         say("\nTo look around in it from another terminal:\n")
-        say(f"  FLAGS='{shlex.join(self.lab.flags)}'\n  python -m barker.listen ark3 $FLAGS")
+        say(f"  FLAGS='{shlex.join(self.lab.flags)}'\n  {python()} -m barker.listen ark3 $FLAGS")
 
     def _check_verdict(self) -> None:
-        for what, count in self.verdict().items():
-            self.check(not count, f"{count} of {len(self.said)} barks are {what}")
-        refused = [said.refused for said in self.said.values() if said.refused]
+        said, unread = self.witness.producer.said, self.witness.audience.refused
+        for what, count in self.witness.verdict().items():
+            self.check(not count, f"{count} of {len(said)} barks are {what}")
+        refused = [bark.reason for bark in said if bark.refused]
         self.check(not refused, f"a bark was refused: {''.join(refused[:1])}")
+        self.check(not unread, f"there is nothing to read for {unread[:1]}")
 
     def _sum_up(self) -> None:
-        kept = ", ".join(f"{count} {what}" for what, count in self.verdict().items())
+        kept = ", ".join(f"{count} {what}" for what, count in self.witness.verdict().items())
+        acked, shown = self.witness.producer.acked, len(self.witness.audience.shown_at)
         say(heading("The sum", "docs/index.rst"))
-        shown = sum(sum(readers.values()) for readers in self.shown.values())
         say(
             wrapped(
-                f"{self.acked} barks were acknowledged and shown {shown} times to their readers: "
+                f"{acked} barks were acknowledged and shown {shown} times to their readers: "
                 f"{kept}. Everything is stopped, and nothing of it is left."
             )
         )
@@ -133,13 +139,13 @@ class Guide(Witness):
 
     async def launch(self, words: str) -> Child:
         """Start a service in the background, as one types it; it need not be ready yet."""
-        child, command = await self.lab.start(words)
+        child, command = self.lab.start(words)
         self.typed(f"{command} $FLAGS &")
         return child
 
     async def run_command(self, words: str) -> Child:
         """Run a client to its end, as one types it, and show what it prints."""
-        child, command = await self.lab.start(words)
+        child, command = self.lab.start(words)
         self.typed(f"{command} $FLAGS")
         await child.until_ended()
         for line in child.lines:

@@ -7,23 +7,19 @@ meets a system that runs on this machine already, and never touches anybody's ``
 
 import argparse
 import asyncio
-import contextlib
-import os
 import pathlib
 import random
 import shlex
 import signal
 import socket
-import sys
 import tempfile
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any
 
-from barker.disk.files import ROOT
+from barker.launching.child import ChildProcess
 from barker.launching.fleet import PATIENCE_S, Command, busy_ports
-from barker.process.arguments import DEFAULT_HOST, DIRECTORY_PORT, LEASH, common_arguments
+from barker.process.arguments import DEFAULT_HOST, DIRECTORY_PORT, common_arguments
 
 # A port that no service has. Who listens there, moved by a shift, has all the ports of that shift.
 CLAIM_PORT = 5699
@@ -52,71 +48,33 @@ async def until(condition: Callable[[], object], what: str, within_s: float = PA
         await asyncio.sleep(0.005)
 
 
-class Child:
+class Child(ChildProcess):
     """One process of the laboratory; `name` is what the directory knows a service by."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
-        self.name = name
-        self.lines: deque[str] = deque(maxlen=KEPT_LINES)
+    def __init__(self, command: Command, flags: Sequence[str]) -> None:
+        super().__init__([*command.argv, *flags])
+        self.name = command.label
         self.ready = False
-        self.ended = False
-        self._process = process
-        self._copying = asyncio.create_task(self._copy(), name=f"copy {name}")
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self.read(self._keep)
 
     @property
-    def pid(self) -> int:
-        return self._process.pid
+    def lines(self) -> list[str]:
+        """The last ones."""
+        return list(self._lines)
 
-    @property
-    def status(self) -> int | None:
-        return self._process.returncode
-
-    async def _copy(self) -> None:
-        assert self._process.stdout
-        async for line in self._process.stdout:
-            self.lines.append(line.decode(errors="replace").rstrip())
-            self.ready = self.ready or self.lines[-1].startswith("READY ")
-        await self._process.wait()
-        self.ended = True
+    def _keep(self, line: str) -> None:
+        self._lines.append(line)
+        self.ready = self.ready or line.startswith("READY ")
 
     async def until_ready(self) -> None:
         """Raises Broken, with what the process said last, if it does not get there."""
-        await until(lambda: self.ready or self.ended, f"{self.name} is ready")
+        await until(lambda: self.ready or self.has_ended, f"{self.name} is ready")
         if not self.ready:
-            raise Broken(f"{self.name} ended at once: {' '.join(list(self.lines)[-1:])}")
+            raise Broken(f"{self.name} ended at once: {' '.join(self.lines[-1:])}")
 
     async def until_ended(self) -> None:
-        await until(lambda: self.ended, f"{self.name} has ended")
-
-    def kill(self) -> None:
-        """As kill -9 does."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-
-    def stop(self) -> None:
-        """Ask it to end; on Windows, where asking is not possible, the leash asks."""
-        if self._process.stdin:
-            self._process.stdin.close()
-        with contextlib.suppress(ProcessLookupError):
-            if os.name == "posix":
-                self._process.terminate()
-
-    def freeze(self) -> None:
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGCONT)
-
-    async def close(self) -> None:
-        """See that it has ended, whatever state it is in."""
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                await self._process.wait()
-        except TimeoutError:
-            self.kill()
-            await self._process.wait()
-        await asyncio.wait([self._copying], timeout=PATIENCE_S)
+        await until(lambda: self.has_ended, f"{self.name} has ended")
 
 
 class Lab:
@@ -143,7 +101,7 @@ class Lab:
                 child.thaw()
             child.stop()
         for child in self.children:
-            await child.close()
+            await asyncio.to_thread(child.close, PATIENCE_S)
         if self._claim:
             self._claim.close()
         self._folder.cleanup()
@@ -196,22 +154,9 @@ class Lab:
         argv = ["-m", f"barker.{module}", *words]
         return Command(f"{module}-{port}" if port else module, argv, DEFAULT_HOST, port)
 
-    async def start(self, text: str) -> tuple[Child, Command]:
+    def start(self, text: str) -> tuple[Child, Command]:
         """Start a service or a client; with what it was started, but for `flags`."""
         command = self._command(text)
-        # A group of its own: Ctrl-C is for us, and we see to it that all end.
-        group: Any = {"process_group": 0} if os.name == "posix" else {}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *command.argv,
-            *self.flags,
-            cwd=ROOT,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, LEASH: "1", "PYTHONUNBUFFERED": "1"},
-            **group,
-        )
-        child = Child(command.label, process)
+        child = Child(command, self.flags)
         self.children.append(child)
         return child, command

@@ -10,15 +10,16 @@ are the commands; a test compares.
 import asyncio
 import logging
 import pathlib
+from collections import Counter
 from collections.abc import Sequence
 
 from barker.disk.files import StateError
 from barker.laboratory.guide import SERVICES, Guide, Step
 from barker.laboratory.lab import CAN_FREEZE, PATIENT_S, Broken, Child, Lab, until
-from barker.laboratory.witness import Said
+from barker.laboratory.producer import SaidBark
 from barker.links.link import Conversation, Link, Message
 from barker.process.dialing import Dialer
-from barker.process.terminal import complain, tolerate_any_text
+from barker.process.terminal import complain, end_line, tolerate_any_text
 from barker.wire import messages
 
 # What a busy machine may add to the three heartbeats after which a frozen process is given up:
@@ -38,12 +39,16 @@ async def say_something(guide: Guide) -> None:
     child = await guide.run_command("bark ark3 This is my first manual bark.")
     guide.check(child.status == 0, f"bark ended with status {child.status}")
     bark_id = child.lines[-1]
-    due = guide.due("ark3")
-    await until(lambda: due <= set(guide.shown.get(bark_id, ())), "all followers are shown it")
-    readers = sorted(guide.shown[bark_id])
+    due, shown = guide.witness.due("ark3"), guide.witness.audience.shown
+
+    def readers_of() -> Counter[str]:
+        return Counter(r for r, barks in shown.items() for bark in barks if bark.id == bark_id)
+
+    await until(lambda: due <= readers_of().keys(), "all followers are shown it")
+    readers = sorted(readers_of())
     guide.show(f"shown to {len(readers)} readers: {readers[0]}, {readers[1]} ... {readers[-1]}")
     guide.check(set(readers) == due, "somebody was shown it who does not follow ark3")
-    guide.check(max(guide.shown[bark_id].values()) == 1, "somebody was shown it twice")
+    guide.check(max(readers_of().values()) == 1, "somebody was shown it twice")
 
 
 # --- who owns whom ---
@@ -66,8 +71,8 @@ class Answers(Conversation):
 
 
 async def who_owns_whom(guide: Guide) -> None:
-    said = guide.say("ark3")
-    authors = guide.world.names
+    (said,) = guide.witness.producer.say(["ark3"])
+    authors = guide.witness.world.names
     answers = Answers(authors)
     dialer = Dialer(guide, *guide.lab.place, answers, expect=None)
     await until(lambda: len(answers.owner) == len(authors), "the directory has answered")
@@ -78,7 +83,7 @@ async def who_owns_whom(guide: Guide) -> None:
         guide.show(f"{name}  {share:4.0%}  {len(owned):>3} authors: {', '.join(owned[:4])} ...")
     differ = [author for author in authors if answers.owner[author] != ring.owner(author)]
     guide.check(not differ, f"the directory and the ring disagree about {differ}")
-    await until(lambda: said.acked_at is not None, "a bark of ark3 is acknowledged")
+    await until(lambda: said.acked, "a bark of ark3 is acknowledged")
     folders = (guide.lab.state / "journal").glob("outbox-*")
     knowing = [folder.name for folder in folders if _has_a_bark_of_ark3(folder)]
     guide.show(f"the only journal with barks of ark3: {', '.join(knowing)}")
@@ -143,16 +148,16 @@ async def stop_them_all(guide: Guide) -> None:
     depths = []
     for _ in range(LOOKS):
         await asyncio.sleep(LOOK_S)
-        depths.append(await guide.backlog())
+        depths.append(await guide.witness.backlog())
         guide.show(f"{guide.now() - begun:3.1f} s  {'#' * (depths[-1] // 3)} {depths[-1]}")
-    waiting = [said for said in guide.said.values() if said.said_at > begun]
+    waiting = guide.witness.said_since(begun)
     guide.check(depths == sorted(set(depths)), f"the queues did not grow: {depths}")
-    guide.check(all(said.shown_at is None for said in waiting), "who has shown a bark?")
-    await until(lambda: all(said.acked_at for said in waiting), "authors get their acks")
+    guide.check(not any(map(guide.witness.shown_at, waiting)), "who has shown a bark?")
+    await until(lambda: all(said.acked for said in waiting), "authors get their acks")
     await _ready(guide, "bizlogic --port 5682")
     begun = guide.now()
-    await until(lambda: all(said.shown_at for said in waiting), "what has waited is shown")
-    passed_s = max(said.shown_at or 0.0 for said in waiting) - begun
+    await until(lambda: guide.witness.all_shown(waiting), "what has waited is shown")
+    passed_s = max(guide.witness.shown_at(said) or 0.0 for said in waiting) - begun
     guide.show(
         f"{1000 * max(0.0, passed_s):.0f} ms later the last of those {len(waiting)} is shown"
     )
@@ -168,14 +173,14 @@ async def kill_the_inbox(guide: Guide) -> None:
     await inbox.until_ended()
     begun = guide.now()
     waiting = await _acked_after(guide, begun)
-    shown = sum(said.shown_at is not None for said in waiting)
+    shown = len([said for said in waiting if guide.witness.shown_at(said)])
     guide.show(f"{len(waiting)} barks were acknowledged since then, and {shown} shown")
     guide.check(not shown, "who has shown them?")
     inbox = await _ready(guide, "inbox --port 5820")
     for line in inbox.lines:
         if "recovered" in line:
             guide.show(line)
-    await until(lambda: all(said.shown_at for said in waiting), "they are shown")
+    await until(lambda: guide.witness.all_shown(waiting), "they are shown")
     guide.show(f"{len(waiting)} of them are shown")
 
 
@@ -185,7 +190,7 @@ async def kill_the_directory(guide: Guide) -> None:
     directory.kill()
     await directory.until_ended()
     barks = await _acked_after(guide, guide.now())
-    await until(lambda: all(said.shown_at for said in barks), "they are shown")
+    await until(lambda: guide.witness.all_shown(barks), "they are shown")
     guide.show(f"{len(barks)} barks were acknowledged since then, and {len(barks)} shown")
     newcomer = await guide.run_command("bark ark3 --timeout 0.5 Is anybody there")
     guide.check(newcomer.status == 1, "a newcomer needs no directory?")
@@ -209,7 +214,7 @@ async def _ready(guide: Guide, words: str) -> Child:
 
 async def _taken(guide: Guide, child: Child) -> int:
     """Barks that a bizlogic has taken, by its agent's word; 0 if it does not answer yet."""
-    samples = await guide.ask("bizlogic")
+    samples = await guide.witness.ask("bizlogic")
     return int(samples.get(child.name, {}).get("in", 0))
 
 
@@ -218,21 +223,19 @@ async def _shown_again(guide: Guide, begun: float) -> float:
     shown: list[float] = []
 
     def again() -> bool:
-        barks = [said for said in guide.said.values() if said.said_at > begun]
-        shown[:] = [said.shown_at for said in barks if said.shown_at is not None]
+        shown[:] = filter(None, map(guide.witness.shown_at, guide.witness.said_since(begun)))
         return bool(shown)
 
     await until(again, "barks are shown again")
     return min(shown) - begun
 
 
-async def _acked_after(guide: Guide, begun: float) -> list[Said]:
+async def _acked_after(guide: Guide, begun: float) -> list[SaidBark]:
     """Wait for the first `ENOUGH` barks that were said after `begun` and are acknowledged."""
-    acked: list[Said] = []
+    acked: list[SaidBark] = []
 
     def enough() -> bool:
-        barks = [said for said in guide.said.values() if said.said_at > begun]
-        acked[:] = [said for said in barks if said.acked_at is not None]
+        acked[:] = [said for said in guide.witness.said_since(begun) if said.acked]
         return len(acked) >= ENOUGH
 
     await until(enough, "authors get their acks")
@@ -327,7 +330,8 @@ def take(*, wait: bool = True, steps: Sequence[Step] = STEPS) -> int:
         complain("tour", fault)
         return 1
     except KeyboardInterrupt:  # before the loop could take the signal
-        return 1
+        end_line()
+        return 130
 
 
 async def _take(steps: Sequence[Step], wait: bool) -> int:

@@ -1,153 +1,111 @@
-"""A witness: says numbered barks, reads everybody's inbox, and knows what became of each bark.
+"""A witness: has barks said, reads every inbox, and knows what became of each bark.
 
-It is an author, a reader and a watcher of agents in one process, over the same links as everybody
-else. `verdict` holds what was acknowledged against what was shown: lost, twice, out of order. It is
-what a promise can be checked with while the system is being hurt.
+It is a producer, an audience and a watcher of agents on one node, over the same links as any client
+and service. `verdict` holds what was acknowledged against what was shown: lost, twice, out of
+order. It is what a promise can be checked with while the system is being hurt.
 """
 
-import argparse
-import asyncio
 import contextlib
-import itertools
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
-from barker.client.reader import Reader
-from barker.client.speaker import new_id, now_ms
-from barker.delivery.sender import Delivery, Job, Put
-from barker.disk import files
-from barker.disk.users import PEOPLE
+from barker.disk.users import PEOPLE, World
+from barker.laboratory.agents import Agents
+from barker.laboratory.audience import Audience
 from barker.laboratory.lab import until
-from barker.links.link import Link, Message
+from barker.laboratory.producer import Producer, SaidBark
+from barker.laboratory.verdict import Key, judge
 from barker.process.node import Node
-from barker.process.peers import Peers
-from barker.wire import bodies, messages, protocol
-from barker.wire.bodies import Bark
+from barker.wire import protocol
 
 # Barks a second while it talks: enough to be interrupted in the middle, few enough to be watched.
 RATE = 40
 
 
-class Said:
-    """One bark; a `Job`. `shown_at` is when the first reader had it."""
+class Witness:
+    """A part of a node. It reads every inbox from its first moment on; talks when it is told to."""
 
-    void = False
-
-    def __init__(self, bark: Bark, at: float) -> None:
-        self.bark = bark
-        self.said_at = at
-        self.pending = 0
-        self.acked_at: float | None = None
-        self.shown_at: float | None = None
-        self.refused: str | None = None
-
-
-class Witness(Node):
-    """Reads every inbox from its first moment on; talks when it is told to."""
-
-    kind = "witness"
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        super().__init__(args)
-        self.world = files.world(args.state)
-        self.said: dict[str, Said] = {}  # by the bark's id
-        self.shown: dict[str, Counter[str]] = {}  # id -> reader -> how often
-        self.disorder: list[str] = []
-        self._numbers: Counter[str] = Counter()  # author -> the last number said
-        self._last: Counter[tuple[str, str]] = Counter()  # (reader, author) -> the last one shown
-
-    async def started(self) -> None:
-        self._mouth = Mouth(self)
+    def __init__(self, node: Node, world: World) -> None:
+        self.world = world
+        self.producer = Producer(node)
+        self.audience = Audience(node)
+        self._agents = Agents(node)
+        self._node = node
         # All of the past, too: a bark may be there before an inbox has heard that we read it.
-        readers = self.world.names
-        self._reader = Reader(self, readers, self._show, self._refused, history=protocol.MAX_COUNT)
-        self._agents = Agents(self)
-        self.watch("bizlogic", lambda: None)  # only to know its routes
-
-    # --- talking ---
+        self.audience.read(world.names, history=protocol.MAX_COUNT)
 
     @contextlib.asynccontextmanager
     async def talking(self) -> AsyncIterator[None]:
         """Dogs bark, `RATE` times a second, for as long as the block lasts."""
-        task = self.start(self._keep_talking(), name="talk")
+        dogs = [user for user in self.world.names if user not in PEOPLE]
+        work = self.producer.say_at(RATE, None, dogs, "woof")
+        task = self._node.start(work, name="talk")
         try:
             yield
         finally:
             task.cancel()
 
-    async def _keep_talking(self) -> None:
-        dogs = itertools.cycle(u for u in self.world.names if u not in PEOPLE)
-        begun, count = self.now(), 0
-        while True:
-            count += 1
-            self.say(next(dogs))
-            await asyncio.sleep(max(0.0, begun + count / RATE - self.now()))
+    # --- what became of it ---
 
-    def say(self, user: str) -> Said:
-        """One more bark of that user, on its way at once."""
-        self._numbers[user] += 1
-        bark = Bark(new_id(), user, f"Bark {self._numbers[user]}", now_ms())
-        said = self.said[bark.id] = Said(bark, self.now())
-        self._mouth.put((f"outbox/{user}",), messages.unstamped(bodies.encode_bark(bark)), said)
-        self._mouth.pump()
-        return said
+    def said_since(self, begun: float) -> list[SaidBark]:
+        """Barks that were said after that moment, by the node's clock."""
+        return [said for said in self.producer.said if said.said_at > begun]
 
-    @property
-    def acked(self) -> int:
-        return sum(said.acked_at is not None for said in self.said.values())
+    def shown_at(self, said: SaidBark) -> float | None:
+        """When the first reader was shown it; None if it was not shown yet."""
+        return self.audience.first_shown.get(said.bark.id)
 
-    @property
-    def unanswered(self) -> int:
-        return sum(said.acked_at is None and not said.refused for said in self.said.values())
-
-    # --- reading ---
-
-    def _show(self, reader: str, fields: dict[str, Any], late: bool) -> None:
-        self.shown.setdefault(fields["id"], Counter())[reader] += 1
-        said = self.said.get(fields["id"])
-        if said is None:
-            return  # somebody else's
-        if said.shown_at is None:
-            said.shown_at = self.now()
-        author, number = said.bark.user, int(said.bark.content.split()[1])
-        if number < self._last[reader, author] and not late:
-            self.disorder.append(f"{author}'s number {number} to {reader}")
-        self._last[reader, author] = max(number, self._last[reader, author])
-
-    def _refused(self, user: str, reason: str) -> None:
-        self.disorder.append(f"nothing to read for {user}: {reason}")
+    def all_shown(self, barks: list[SaidBark]) -> bool:
+        """Was each of these shown to a reader?"""
+        return all(said.bark.id in self.audience.first_shown for said in barks)
 
     def due(self, author: str) -> set[str]:
-        """Who is to be shown what `author` says, if nobody is mentioned in it."""
+        """To whom a bark of `author` is to be shown, if nobody is mentioned in it."""
         return {author, *self.world.followers(author)}
 
-    def missing(self) -> int:
-        """Acknowledged barks that somebody has not been shown yet."""
-        return sum(
-            said.acked_at is not None and self.due(said.bark.user) != set(self.shown.get(id_, ()))
-            for id_, said in self.said.items()
-        )
+    def expected(self) -> set[Key]:
+        """All that is to be shown: what was acknowledged, to each of its readers."""
+        return {
+            (reader, said.bark.id)
+            for said in self.producer.said
+            if said.acked
+            for reader in self.due(said.bark.user)
+        }
 
-    async def all_shown(self) -> None:
+    async def settled(self) -> None:
         """Wait for the last of what was said. Raises Broken."""
-        await until(lambda: not self.unanswered, "all that was said is acknowledged")
-        await until(lambda: not self.missing(), "all that was acknowledged is shown")
+        await until(lambda: not self.producer.unanswered, "all that was said is acknowledged")
+        due = self.expected()
+        await until(lambda: due <= self.audience.got, "all that was acknowledged is shown")
 
     def verdict(self) -> dict[str, int]:
-        """How many barks are lost, were shown twice, or out of order."""
-        twice = sum(max(readers.values()) > 1 for readers in self.shown.values())
-        return {"lost": self.missing(), "twice": twice, "out of order": len(self.disorder)}
+        """How many barks are lost, were shown twice, out of order, or to a reader of others.
+
+        Barks of other producers are none of its business, but that they are shown once.
+        """
+        numbers = self.producer.numbers
+        found = judge(numbers, self.audience.shown, self.expected())
+        astray = {
+            bark.id
+            for reader, barks in self.audience.shown.items()
+            for bark in barks
+            if bark.id in numbers and reader not in self.due(bark.author)
+        }
+        return {
+            "lost": len({id_ for _, id_ in found.lost}),
+            "twice": len({id_ for _, id_ in found.twice}),
+            "out of order": len({disorder.id for disorder in found.out_of_order}),
+            "astray": len(astray),
+        }
 
     # --- watching ---
 
     async def ask(self, role: str) -> dict[str, dict[str, Any]]:
         """A sample, taken now, of every service in that role: name -> sample. Raises Broken."""
         agents = self._agents
-        asked = {name: link for name, link in agents.peers.items() if name.startswith(f"{role}-")}
-        for name, link in asked.items():
-            agents.samples.pop(name, None)
-            agents.ask(link)
+        asked = [name for name in agents.peers if name.startswith(f"{role}-")]
+        for name in asked:
+            agents.ask(name)
         await until(
             lambda: all(name in agents.samples for name in asked if name in agents.peers),
             f"the agents of {', '.join(asked)} answer",
@@ -158,38 +116,3 @@ class Witness(Node):
         """Barks that wait in all outboxes together."""
         samples = await self.ask("outbox")
         return sum(sample["backlog"] for sample in samples.values())
-
-
-class Mouth(Delivery):
-    """All its barks on their way to outboxes."""
-
-    def __init__(self, witness: Witness) -> None:
-        super().__init__(witness, "outbox")
-
-    def settled(self, jobs: Sequence[Job]) -> None:
-        for job in jobs:
-            assert isinstance(job, Said)
-            job.pending -= 1
-            job.acked_at = self.node.now()
-
-    def refused(self, put: Put, code: str, reason: str, addresses: Sequence[str]) -> None:
-        assert isinstance(put.job, Said)
-        put.job.refused = reason
-
-
-class Agents(Peers):
-    """A link to every agent; `samples` has the last one of each."""
-
-    def __init__(self, witness: Witness) -> None:
-        super().__init__(witness, "agent")
-        self.samples: dict[str, dict[str, Any]] = {}
-
-    def ask(self, link: Link) -> None:
-        """An agent answers each subscription with a sample at once."""
-        link.send(messages.encode("subscribe", address=f"agent/{link.peer['name']}"))
-
-    def on_sample(self, link: Link, message: Message) -> None:
-        self.samples[link.peer["name"]] = message["parsed"]
-
-    def on_moved(self, link: Link, message: Message) -> None:
-        link.close()  # it has another name by now; the next link will tell

@@ -3,12 +3,14 @@
 ``launch.py`` and ``monitoring/launch.py`` start a list of commands, label their lines, and stop all
 of them together. No asyncio: a launcher waits for a signal and copies lines.
 
-    fleet = Fleet()
-    fleet.start([Command("outbox-5800", ["-m", "barker.outbox", "--port", "5800"])])
+    fleet = Fleet("launch.py")
+    fleet.start([Command("outbox-5800", ["-m", "barker.outbox", "--port", "5800"], ...)])
     fleet.run()
 
-* ``fleet``: children, their labels, their end. However a launcher ends, its children end too.
+* ``child``: one process, its lines, its end. A laboratory has such children too.
+* ``fleet``: several of them, their labels, their end. However a launcher ends, they end too.
 * ``launcher``: the flags of a launcher, taken ports, what is said before anything starts.
+* ``system``: the list of commands in ``launch.py``, and mistakes in it.
 
 Left out: what the children do. A launcher loads nothing of what it starts.
 """

@@ -1,47 +1,58 @@
 """Fleet: start local processes, label what each of them says, stop them all together.
 
-No asyncio here: a launcher waits for a signal and copies lines, and threads do that on every
-platform. Each child's standard input is a pipe that only the launcher holds. However the launcher
-ends, also by kill -9, that pipe ends with it, and the children take it as the order to stop
-(`arguments.LEASH`).
+No asyncio here: a launcher waits for a signal, while threads copy lines. However the launcher ends,
+its children end too (`barker.launching.child`).
 """
 
-import contextlib
 import errno
-import os
+import functools
+import math
 import queue
 import shlex
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from barker.disk.files import ROOT
+from barker.launching.child import ChildProcess
 from barker.links import hosts
-from barker.process.arguments import LEASH
-from barker.process.terminal import is_nohup, say
+from barker.process import terminal
+from barker.process.terminal import is_nohup
 
 # Between asking a child to stop and ending it the hard way. Most are gone within milliseconds; an
 # inbox that hands over to others gives itself five seconds, and every node two for its links.
 PATIENCE_S = 8.0
 
+# When the launcher names the services that are not ready yet.
+SLOW_START_S = 10.0
+
+# Labels are padded to this, so that lines stay short; a longer label sticks out.
+LABEL_COLUMNS = 10
+
 # Colours of labels that can be read on black and on white.
 _COLOURS = (36, 33, 35, 32, 34, 31)
 
 
+# Stands among the numbers of signals for output that can't be written.
+_UNREAD = 0
+
+
 class Command(NamedTuple):
-    """What to run: arguments for this Python, a label for its lines, the port it will want."""
+    """What to run: arguments for this Python, a label for its lines, the port it will want.
+
+    `short` is what the launcher shows of it: the line of its list, without the flags that all have.
+    """
 
     label: str
     argv: list[str]
     host: str = ""
     port: int | None = None
+    short: str = ""
 
     def __str__(self) -> str:
-        return shlex.join(["python", *self.argv])
+        return f"{terminal.python()} {shlex.join(self.argv)}"
 
 
 def busy_ports(commands: Sequence[Command]) -> list[Command]:
@@ -67,68 +78,78 @@ def _is_free(host: str, port: int) -> bool:
 class Fleet:
     """Children that were started together; their lines go to our standard output."""
 
-    def __init__(self) -> None:
-        self._children: dict[subprocess.Popen[bytes], Command] = {}
-        self._events: queue.SimpleQueue[subprocess.Popen[bytes] | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+    def __init__(self, program: str) -> None:
+        self._program = program
+        self._children: dict[ChildProcess, Command] = {}
+        self._events: queue.SimpleQueue[ChildProcess | int] = queue.SimpleQueue()
         self._print_lock = threading.Lock()
         self._width = 0
         self._stopping = False
-        self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._unread = False
+        self._starting: set[str] = set()  # labels of services that have not said READY
+        self._ready = 0
+        self._slow_at = 0.0
+        self._colour = terminal.wants_colour(sys.stdout)
 
     def stop_on_signals(self) -> None:
         """Ctrl-C and its relatives make `run` stop everything, from now on."""
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
             number = getattr(signal, name, None)
             if number and not is_nohup(number):
-                signal.signal(number, lambda *_: self._events.put(None))
+                signal.signal(number, lambda number, _: self._events.put(number))
 
     def start(self, commands: Sequence[Command]) -> None:
         """Start all of them at once, each with a line that says so."""
-        self._width = max(len(c.label) for c in commands)
+        self._width = min(LABEL_COLUMNS, max(len(c.label) for c in commands))
+        services = {c.label for c in commands if c.port}
+        if len(services) > 1:  # of one, its own line says it
+            self._starting = services
+        self._slow_at = time.monotonic() + SLOW_START_S
         for i, command in enumerate(commands):
-            child = subprocess.Popen(
-                [sys.executable, *command.argv],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, LEASH: "1"},
-                # A group of its own: Ctrl-C is for us, and we pass the order on.
-                **({"process_group": 0} if os.name == "posix" else {}),  # type: ignore[call-overload]
-            )
+            child = ChildProcess(command.argv)
             self._children[child] = command
-            self.say(f"[{child.pid}] {command}")
+            self.say(f"[{child.pid}] {command.short}")
             label = f"{command.label:<{self._width}} | "
             if self._colour:
                 label = f"\033[{_COLOURS[i % len(_COLOURS)]}m{label}\033[0m"
-            thread = threading.Thread(target=self._copy, args=(child, label), daemon=True)
-            thread.start()
-            self._threads.append(thread)
+            child.read(
+                functools.partial(self._said, command.label, label),
+                functools.partial(self._ended, child),
+            )
 
     def say(self, text: str) -> None:
-        """One piece of text to standard output, never mixed with others'."""
+        """One piece of text to standard output, never mixed with others'.
+
+        If it can't be written (launch.py | head), `run` ends.
+        """
         with self._print_lock:
-            if not say(text):  # nobody reads us any more (launch.py | head)
-                self._events.put(None)
+            if not self._unread and not terminal.say(self._program, text):
+                self._unread = True
+                self._events.put(_UNREAD)
 
     def run(self) -> int:
         """Report children that end by themselves, until a signal or the last of them.
 
-        The exit status: 1 if all of them have ended by themselves and not all of them well, else 0.
+        The exit status: 1 if what we print can't be written, or if all of them have ended by
+        themselves and not all of them well; else 0.
         """
         failed = False
         while self._children:
             try:
                 child = self._events.get(timeout=0.5)
             except queue.Empty:  # on Windows a wait without an end can't be interrupted
+                self._look_for_slow_ones()
                 continue
-            if child is None:
-                failed = False
+            if isinstance(child, int):
+                if child == signal.SIGINT:
+                    terminal.end_line()
+                failed = child == _UNREAD
                 break
             command = self._children.pop(child)
-            failed = failed or child.returncode != 0
-            self.say(f"[{child.pid}] {command.label} ended: {_status(child.returncode)}")
+            status = child.popen.wait()
+            failed = failed or status != 0
+            self.say(f"[{child.pid}] {command.label} ended: {_status(status)}")
+            self._started(command.label)
         self.stop()
         return int(failed)
 
@@ -136,26 +157,40 @@ class Fleet:
         """Ask all to stop, then insist."""
         self._stopping = True
         for child in self._children:
-            if child.stdin:
-                with contextlib.suppress(OSError):
-                    child.stdin.close()
-            if os.name == "posix":  # on Windows this is `kill`; there the leash alone asks
-                child.terminate()
+            child.stop()
         deadline = time.monotonic() + PATIENCE_S
         for child in self._children:
-            try:
-                child.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-        for thread in self._threads:
-            thread.join(0.2)
+            child.close(max(0.0, deadline - time.monotonic()))
 
-    def _copy(self, child: subprocess.Popen[bytes], label: str) -> None:
-        assert child.stdout
-        for line in child.stdout:
-            self.say(label + line.decode(errors="replace").rstrip("\r\n"))
-        child.wait()
+    def _started(self, label: str, ready: int = 0) -> bool:
+        """Take a service that is ready, or has ended, off the list of those that start.
+
+        One line follows when the list is empty. False if the service was not on it.
+        """
+        with self._print_lock:
+            if label not in self._starting:
+                return False
+            self._starting.discard(label)
+            self._ready += ready
+            done, count = not self._starting, self._ready
+        if done:
+            self.say(f"Ready: {count} services.")
+        return True
+
+    def _look_for_slow_ones(self) -> None:
+        with self._print_lock:
+            slow = sorted(self._starting) if time.monotonic() > self._slow_at else []
+        if slow:
+            self._slow_at = math.inf
+            self.say(f"Not ready after {SLOW_START_S:g} s: {', '.join(slow)}")
+
+    def _said(self, name: str, label: str, line: str) -> None:
+        """A thread has read that line of a child."""
+        if not (line.startswith("READY ") and self._started(name, ready=1)):
+            self.say(label + line)
+
+    def _ended(self, child: ChildProcess) -> None:
+        """A thread has read the last line of that child."""
         if not self._stopping:
             self._events.put(child)
 

@@ -4,27 +4,40 @@ A launcher starts nothing if one of its ports is taken, or if its services would
 """
 
 import argparse
+import contextlib
 import pathlib
+import sys
 from collections.abc import Callable, Sequence
 
+from barker.disk import files
+from barker.disk.claims import Claim, place_of
 from barker.disk.files import DEFAULT_STATE, remove_mark
+from barker.disk.locks import Taken
 from barker.launching.fleet import Command, Fleet, busy_ports
 from barker.links import hosts, tls
-from barker.process.arguments import DEFAULT_HOST, DIRECTORY_PORT, at_least_0, tls_arguments
-from barker.process.terminal import complain, tolerate_any_text
+from barker.process.arguments import (
+    DEFAULT_HOST,
+    DIRECTORY_PORT,
+    LAUNCHER,
+    Parser,
+    at_least_0,
+    tls_arguments,
+)
+from barker.process.terminal import CLOSED, complain, tolerate_any_text
 
 # Ports that other protocols have, to which no browser connects: the "bad ports" of the Fetch
 # standard, of those above ours.
 NO_BROWSER = frozenset({6000, 6566, *range(6665, 6670), 6679, 6697, 10080})
 
+MAX_PORT = 65535
 
-def launcher_parser(program: str, description: str | None) -> argparse.ArgumentParser:
-    """The flags of every launcher."""
-    result = argparse.ArgumentParser(
-        prog=f"python {program}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+
+def launcher_parser(
+    program: str, about: str, examples: Sequence[str] = ()
+) -> argparse.ArgumentParser:
+    """The flags of every launcher; `launcher_arguments` reads them."""
+    result = Parser(program, about, examples)
+    result.add_argument("place", nargs="?", metavar="HOST", help="the same as --host HOST")
     result.add_argument(
         "--host",
         default=DEFAULT_HOST,
@@ -57,6 +70,18 @@ def launcher_parser(program: str, description: str | None) -> argparse.ArgumentP
     return result
 
 
+def launcher_arguments(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> argparse.Namespace:
+    """What was typed, with one host: by its flag, or without."""
+    args = parser.parse_args(argv)
+    if args.place is None:
+        return args
+    if args.host not in (args.place, DEFAULT_HOST):
+        parser.error(f"{args.place} and --host {args.host} are two hosts; give one of them")
+    return argparse.Namespace(**{**vars(args), "host": args.place})
+
+
 def reached_by(args: argparse.Namespace) -> str:
     """The host by which a launcher's services are found."""
     return str(args.advertise or args.host)
@@ -67,12 +92,17 @@ def listening_flags(args: argparse.Namespace) -> list[str]:
     return ["--host", args.host, *(["--advertise", args.advertise] if args.advertise else [])]
 
 
-def common_flags(args: argparse.Namespace) -> list[str]:
-    """The flags by which a process finds this system, unless it is where everybody looks anyway."""
-    flags = []
-    place = (reached_by(args), DIRECTORY_PORT + args.shift_ports)
-    if place != (DEFAULT_HOST, DIRECTORY_PORT):
-        flags += ["--directory", hosts.spell(*place)]
+def directory_of(args: argparse.Namespace) -> str:
+    """Where the directory of a launcher's system is."""
+    return hosts.spell(reached_by(args), DIRECTORY_PORT + args.shift_ports)
+
+
+def common_flags(args: argparse.Namespace, *, is_found: bool = False) -> list[str]:
+    """The flags by which a process finds this system.
+
+    `is_found` leaves out the place of its directory, which the state folder has.
+    """
+    flags = [] if is_found else ["--directory", directory_of(args)]
     if args.state != DEFAULT_STATE:
         flags += ["--state", str(args.state)]
     for flag in ("--secret-file", "--tls-cert", "--tls-key", "--tls-ca"):
@@ -86,53 +116,90 @@ def run_fleet(
     program: str,
     args: argparse.Namespace,
     commands: Sequence[Command],
-    flag: str,
-    announce: Callable[[], str],
+    settings: Callable[[], None],
+    announce: Callable[[str, bool], str],
 ) -> int:
-    """What a launcher does after its arguments; `announce` makes the text printed after the start.
+    """What a launcher does after its arguments.
 
-    If a port is taken, or none for a page, nothing is started: the exit status is 1, and the
-    message says which port, who wanted it, and that `flag` moves it. Neither is anything if all
-    would refuse to; raises StateError then.
+    `settings` writes those of its page. `announce` makes the text printed after the start: of why
+    the page does not find this system ("" if it does), and of whether commands with the same state
+    folder find it.
+
+    If a port is taken, or none for a page, nothing is started: the exit status is 1, and one line
+    names the port, and the flag that moves it. Nothing is started either if the services would
+    refuse to start (raises StateError then), or if their output can't be shown.
     """
     tolerate_any_text()
-    tls.contexts(args, is_service=True)
-    fleet = Fleet()
-    fleet.stop_on_signals()
-    if any(command.port and command.port > 65535 for command in commands):
-        complain(program, "ports end at 65535, and some of these would be beyond")
+    if sys.stdout is None:
+        complain(program, CLOSED)
         return 1
+    tls.contexts(args, is_service=True)
+    files.secret(args.state, args.secret_file)
+    files.world(args.state)
+    for command in commands:
+        if command.port and command.port > MAX_PORT:
+            complain(
+                program,
+                f"--shift-ports {args.shift_ports}: ports end at {MAX_PORT}, and {command.label}"
+                " would be beyond",
+            )
+            return 2
     for command in commands:
         if command.port in NO_BROWSER:
             complain(
                 program,
                 f"no browser connects to port {command.port}, which would be {command.label}'s."
-                f" {flag}",
+                " Move all ports with another --shift-ports N.",
             )
             return 1
-    try:
-        at = hosts.addresses(args.host, 0)
-        refusal = hosts.why_closed(args.host, at, args.secret_file, args.advertise)
-        if refusal:
-            complain(program, refusal)
-            return 2
-        busy = busy_ports(commands)
-    except (OSError, UnicodeError) as fault:
-        why = getattr(fault, "strerror", None) or fault
-        complain(program, f"can't listen at {args.host}: {why}")
-        return 1
-    for command in busy:
-        complain(
-            program,
-            f"port {command.port} is taken by another program; {command.label} wanted it. {flag}",
-        )
-    if busy:
-        return 1
-    for command in commands:  # all begin together: nobody remembers one that was here before
-        remove_mark(args.state, command.label)
-    try:
+    with contextlib.ExitStack() as ours:
+        fleet = Fleet(program)
+        fleet.stop_on_signals()
+        ours.callback(fleet.stop)
+        try:
+            at = hosts.addresses(args.host, 0)
+            refusal = hosts.why_closed(args.host, at, args.secret_file, args.advertise)
+            if refusal:
+                complain(program, refusal)
+                return 2
+            busy = busy_ports(commands)
+        except (OSError, UnicodeError) as fault:
+            why = getattr(fault, "strerror", None) or fault
+            complain(program, f"can't listen at {args.host}: {why}")
+            return 1
+        here, pageless, is_found = directory_of(args), "", True
+        name = pathlib.Path(program).parent.name or LAUNCHER
+        try:
+            ours.callback(Claim(args.state, name, here).close)
+        except Taken:
+            # Of a place that is not written yet: it starts at this moment, and most likely there.
+            there = place_of(args.state, name) or here
+            if there == here and not busy:
+                busy = [command for command in commands if command.port]
+            pageless = f"the page shows the system of {there}, which runs from this folder, too"
+            is_found = False
+        if busy:
+            complain(program, _taken(busy, args.shift_ports + 1000))
+            return 1
+        if not pageless:
+            try:
+                settings()
+            except files.StateError as fault:
+                pageless = f"the page does not find this system: {fault}"
+        for command in commands:  # all begin together: nobody remembers one that was here before
+            remove_mark(args.state, command.label)
         fleet.start(commands)
-        fleet.say(announce())
+        fleet.say(announce(pageless, is_found))
         return fleet.run()
-    finally:
-        fleet.stop()
+
+
+def _taken(busy: Sequence[Command], shift: int) -> str:
+    """One line about ports that are taken."""
+    first = busy[0]
+    ports = f"port {first.port} ({first.label}) is"
+    if len(busy) > 1:
+        ports = f"port {first.port} ({first.label}) and {len(busy) - 1} more are"
+    return (
+        f"{ports} taken, probably by a Barker that still runs here: stop it with Ctrl-C,"
+        f" or move this one with --shift-ports {shift}"
+    )

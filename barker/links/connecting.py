@@ -28,6 +28,9 @@ NONCE_BYTES = 16
 # A name with several addresses: when the first has not answered for this long, the next is tried,
 # too (RFC 8305, 5, which has found it long enough for most of the world).
 NEXT_ADDRESS_S = 0.25
+# A peer with another secret is logged once in this time, however often it dials.
+AGAIN_AFTER_S = 60.0
+WRONG_SECRET = "a process with another secret is refused; its --state or --secret-file is not ours"
 # Never on the wire: what we tell ourselves of a peer whose certificate will not do.
 NOT_TRUSTED = "not-trusted"
 
@@ -121,7 +124,10 @@ async def accept_link(
                 return link
         link.close()  # an HTTP answer was the last word
     except ProtocolError as fault:
-        log.info("%r refused: %s", link, fault)
+        if fault.code == protocol.BAD_PROOF:  # it dials again each second
+            log.info(WRONG_SECRET, extra={"again_after_s": AGAIN_AFTER_S})
+        else:
+            log.info("%r refused: %s", link, fault)
         link.close(fault)
     except TimeoutError:
         link.close(BarkerError(protocol.TIMEOUT, "no hello in time"))

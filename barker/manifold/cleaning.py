@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from barker.disk.journal import Journal, NoJournal
 from barker.manifold.intake import KEPT_BYTES
 from barker.manifold.timelines import Timeline
-from barker.process.service import log
 
 # The journal may be larger than a fresh copy of all timelines by this factor. A larger one costs
 # disk; a smaller one has timelines written anew more often.
@@ -62,8 +61,8 @@ class Cleaner:
                 done += len(rewritten) + 1
                 if done > REWRITTEN_AT_ONCE:
                     return
-        except OSError as fault:
-            log.error("the journal can't be cleaned: %s", fault.strerror)
+        except OSError:
+            pass  # the journal has logged why; another turn comes with the next segment
         else:
             journal.drop(next(iter(journal.segments)))
         self._rewriting = None

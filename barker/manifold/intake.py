@@ -16,6 +16,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import functools
 import time
 from collections import deque
@@ -155,10 +156,8 @@ class Manifold(Service, Generic[Stage]):
                 looked = self.now()
                 if self._stop.is_set():
                     return
-        try:
+        with contextlib.suppress(OSError):  # until it can be written, puts are refused
             self.journal.begin(self.header)
-        except OSError as fault:
-            log.error("the journal can't be written: %s", fault.strerror)
         if records:
             log.info("recovered from %d records in %.2f s", records, self.now() - begun)
 
@@ -207,11 +206,12 @@ class Manifold(Service, Generic[Stage]):
         self._take_all(link, messages.puts_in(message))
 
     def _take_all(self, link: Link, puts: Iterable[Arriving]) -> None:
-        are_ours, take, suspects = self._ours.issuperset, self.take, self._suspects
+        are_ours, take = self._ours.issuperset, self.take
+        check = self._suspects.check if self._suspects else None
         for put in puts:
             try:
-                if suspects:
-                    suspects.check(put.body)
+                if check:
+                    check(put.body)
                 if self._full and self._is_full(link):
                     raise BadMessage(protocol.FULL, "something before it was refused as full")
                 if not are_ours(put.addresses):
@@ -298,7 +298,6 @@ class Manifold(Service, Generic[Stage]):
         except OSError as fault:
             self._staged = []
             reason = f"the journal can't be written: {fault.strerror or fault}"
-            log.error("%s", reason)
             self.rollback()
             # What repeats something of this batch must not be acked before that is kept.
             for put in sorted(self._fresh + self._known, key=_seq):

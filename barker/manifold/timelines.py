@@ -24,11 +24,6 @@ class Entry:
         self.old = old  # handed over by a former owner
         self.segment = segment
 
-    def kept(self, segment: int, late: bool) -> None:
-        """The journal has it, in that segment."""
-        self.segment = segment
-        self.late = late
-
     def copied_to(self, segment: int) -> "Entry":
         """The same bark where another record has it, for the one timeline of that record."""
         return Entry(self.body, self.origin, self.n, self.late, self.old, segment)

@@ -14,8 +14,10 @@ Read in this order:
 * ``node``: life from start to stop, heartbeats, the directory's routes.
 * ``service``: binding, accepting, registering, READY.
 * ``dialing``: keeps one link up. ``peers``: a link to every instance of a service.
+* ``waiting``: what is missing is logged once.
 * ``agent``: the samples by which the monitor sees a service.
-* ``arguments``: the flags that commands share. ``terminal``: what they print.
+* ``arguments``: the flags that commands share. ``terminal``: what they print. ``listing``: which
+  commands there are.
 * ``logs``: log lines, through a thread that may wait. ``faults``: an exception stays where it was.
 
 Left out: what a service is for. That is in the programs directly in ``barker/``.

@@ -1,17 +1,32 @@
 """Arguments: the flags that all commands share, the types of their values, the usual places.
 
+A command's help is one paragraph, its options, and examples, for those that type commands. The
+docstring of its file is for those that read the code.
+
 Apart from the rest so that a launcher can read its own command line without loading what it is
 going to start.
 """
 
 import argparse
 import pathlib
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import Any
 
 from barker.disk import files
+from barker.disk.claims import place_of
+from barker.process import terminal
 from barker.wire import protocol
 
 DEFAULT_HOST = "127.0.0.1"
 DIRECTORY_PORT = 5672
+# What `launch.py` calls its claim of the state folder; in it is where its directory is.
+LAUNCHER = "launcher"
+HELP_COLUMNS = 80
+# There is no release yet. The number is what two processes have to have in common.
+VERSION = f"Barker (in development), protocol {protocol.VERSION}, Python {sys.version.split()[0]}"
 # Environment: set by a launcher, it says that standard input is a leash which the launcher holds.
 # Its end means "stop".
 LEASH = "BARKER_LEASH"
@@ -26,6 +41,16 @@ def place(text: str) -> tuple[str, int]:
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
     return inner, int(port)
+
+
+def directory_place(args: argparse.Namespace) -> tuple[str, int]:
+    """Where the directory is: by the flag, else by what a launcher that runs has left."""
+    if args.directory:
+        return args.directory  # type: ignore[no-any-return]
+    try:
+        return place(place_of(args.state, LAUNCHER))
+    except argparse.ArgumentTypeError:
+        return DEFAULT_HOST, DIRECTORY_PORT
 
 
 def port_number(text: str) -> int:
@@ -56,7 +81,7 @@ def positive(text: str) -> float:
 def at_least_0(text: str) -> int:
     """For argparse: a whole number, 0 or more."""
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
     return int(text)
 
 
@@ -66,9 +91,9 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--directory",
         type=place,
-        default=(DEFAULT_HOST, DIRECTORY_PORT),
         metavar="HOST:PORT",
-        help=f"where the directory is (default: {DEFAULT_HOST}:{DIRECTORY_PORT})",
+        help="where the directory is (default: that of the launch.py that runs, else "
+        f"{DEFAULT_HOST}:{DIRECTORY_PORT})",
     )
     group.add_argument(
         "--state",
@@ -111,13 +136,74 @@ def tls_arguments(group: argparse._ArgumentGroup | argparse.ArgumentParser) -> N
     )
 
 
-def quick_parser(program: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser whose help shows a module's docstring as it is written."""
-    return argparse.ArgumentParser(
-        prog=f"python -m barker.{program}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+class _Help(argparse.HelpFormatter):
+    """Help of at most 80 columns, in which no word is broken. Indented lines stay as they are."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=min(HELP_COLUMNS, shutil.get_terminal_size().columns) - 2)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        text = " ".join(text.split())
+        return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n  " in text:
+            return text
+        return "\n".join(indent + line for line in self._split_lines(text, width))
+
+
+class Parser(argparse.ArgumentParser):
+    """The command line of one of our commands, which is what follows `python`: ``-m barker.bark``.
+
+    `about` is a paragraph, `examples` are more such commands. Options may stand anywhere, in front
+    of other arguments, between them or behind; and none can be abbreviated.
+    """
+
+    def __init__(self, command: str, about: str, examples: Sequence[str] = ()) -> None:
+        python = terminal.python()
+        shown = "\n".join(f"  {python} {example}" for example in examples)
+        super().__init__(
+            prog=f"{python} {command}",
+            description=about,
+            epilog=f"examples:\n{shown}" if shown else None,
+            formatter_class=_Help,
+            allow_abbrev=False,
+        )
+        self._program = command.removeprefix("-m ").removeprefix("barker.")
+        self.add_argument(
+            "--version",
+            action="version",
+            version=VERSION,
+            help="print which Barker and which Python this is, and stop",
+        )
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> argparse.Namespace:
+        parsed, unknown = self.parse_known_intermixed_args(args, namespace)
+        options = [word for word in unknown if word.startswith("-")]
+        if options:
+            self.error(
+                f"there is no option {options[0]}; words that begin with a dash and are no options"
+                " go behind --"
+            )
+        if unknown:
+            self.error(f"unexpected: {' '.join(unknown)}")
+        assert isinstance(parsed, argparse.Namespace)
+        return parsed
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Called by argparse for whatever it prints: help and version, or what is wrong."""
+        if file is sys.stderr:
+            super()._print_message(message, file)
+        elif message and not terminal.say(self._program, message.removesuffix("\n")):
+            self.exit(1)
+
+
+def quick_parser(program: str, about: str, examples: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The parser of `barker/PROGRAM.py`; its examples begin with what follows the program."""
+    command = f"-m barker.{program}"
+    return Parser(command, about, [f"{command} {example}".rstrip() for example in examples])
 
 
 def journal_arguments(parser: argparse.ArgumentParser) -> None:

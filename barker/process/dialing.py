@@ -25,6 +25,8 @@ BACKOFF_MAX_S = 1.0
 # A link that lived for less than this was no success: the back-off goes on where it was.
 STABLE_S = 2.0
 CONNECT_TIMEOUT_S = 2.0
+# What it means if a peer accepts the connection, and then closes it without a word.
+WANTS_TLS = "it hangs up without a word; does it want TLS (--tls-ca)?"
 
 
 class Dialling(Protocol):
@@ -47,7 +49,8 @@ class Dialer:
         self, node: Dialling, host: str, port: int, conversation: Conversation, expect: str | None
     ) -> None:
         self.place = (host, port)
-        self.hang_ups = 0  # one after the other, each without a word
+        self._hang_ups = 0  # one after the other, each without a word
+        self._reason = ""  # the last one that was logged
         self._node = node
         self._conversation = conversation
         self._expect = expect
@@ -56,6 +59,18 @@ class Dialer:
     def close(self) -> None:
         """Give the link up; `link_down` follows."""
         self._task.cancel()
+
+    def why(self, fault: Exception) -> str:
+        """The reason in such a fault; "" if it is only that no answer came."""
+        if isinstance(fault, BarkerError):
+            return str(fault)
+        # Once, it may have been stopping.
+        return WANTS_TLS if self._hang_ups > 1 and not self._node.tls.opening else ""
+
+    def is_news(self, reason: str) -> bool:
+        """Is this reason another than the last one since the last link? It is the last from now."""
+        is_news, self._reason = reason != self._reason, reason
+        return is_news
 
     async def _keep(self) -> None:
         delay = BACKOFF_FIRST_S
@@ -73,10 +88,11 @@ class Dialer:
                         context=node.tls.opening,
                     )
                 except (OSError, TimeoutError, EOFError, BarkerError) as fault:
-                    self.hang_ups = self.hang_ups + 1 if isinstance(fault, EOFError) else 0
+                    self._hang_ups = self._hang_ups + 1 if isinstance(fault, EOFError) else 0
                     node.dial_failed(self, fault)
                 else:
-                    self.hang_ups = 0
+                    self._hang_ups = 0
+                    self._reason = ""
                     since = node.now()
                     await node.attend(link, self._conversation)
             if node.now() - since > STABLE_S:

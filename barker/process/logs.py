@@ -10,6 +10,8 @@ takes.
 * Of one kind (logger, level and text before its arguments are filled in), so many lines are written
   within a second. The others are counted, and one line says at the end of the second how many more
   they were. So strangers do not fill a disk.
+* A line that is logged with ``extra={"again_after_s": 60}`` is written once in that time: it would
+  come every second for as long as a peer makes the same mistake.
 * At the end of the process, what is queued is written, unless that takes too long.
 
 Left out: files and their rotation. What starts a service sees to them; it has standard error.
@@ -77,6 +79,7 @@ class QueuedHandler(logging.Handler):
         self._kinds: dict[Kind, int] = {}  # within this second
         self._second_ends = 0.0
         self._examples: dict[Kind, str] = {}  # of those of which there were more
+        self._again_at: dict[Kind, float] = {}  # until when a kind is not written again
         threading.Thread(target=self._write_forever, name="log", daemon=True).start()
 
     # --- what is to be written ---
@@ -114,6 +117,11 @@ class QueuedHandler(logging.Handler):
 
     def _is_wanted(self, record: logging.LogRecord) -> bool:
         kind = (record.name, record.levelno, str(record.msg))
+        if after_s := getattr(record, "again_after_s", 0.0):
+            now = time.monotonic()
+            if now < self._again_at.get(kind, 0.0):
+                return False
+            self._again_at[kind] = now + after_s
         if kind not in self._kinds and len(self._kinds) >= MAX_KINDS:
             kind = _OTHERS
         count = self._kinds[kind] = self._kinds.get(kind, 0) + 1
@@ -152,7 +160,10 @@ class QueuedHandler(logging.Handler):
                 dropped, self._dropped = self._dropped, 0
                 self._writing = True
             for stream, text in waiting:
-                _write(stream, text)
+                fault = _write(stream, text)
+                why = terminal.unwritten(fault) if fault and stream is sys.stdout else ""
+                if why and sys.stderr:
+                    _write(sys.stderr, f"{why}: {text}")
             if dropped and sys.stderr:
                 _write(sys.stderr, self._counting(logging.WARNING, DROPPED, dropped) + "\n")
 
@@ -169,8 +180,8 @@ class QueuedHandler(logging.Handler):
                 self._changed.wait(max(0.0, left_s))
 
 
-def _write(stream: TextIO, text: str) -> None:
-    """Write past the stream's own buffer.
+def _write(stream: TextIO, text: str) -> Exception | None:
+    """Write past the stream's own buffer; what has kept the text from being written, if anything.
 
     The buffer has a lock. A thread that waits for a reader would hold it for as long, and the
     interpreter, which wants it at its end, would crash.
@@ -179,7 +190,7 @@ def _write(stream: TextIO, text: str) -> None:
         if not isinstance(stream, io.TextIOWrapper):
             stream.write(text)
             stream.flush()
-            return
+            return None
         raw: Any = getattr(stream.buffer, "raw", stream.buffer)
         text = text.replace("\n", os.linesep)
         data = text.encode(stream.encoding, "backslashreplace")
@@ -189,8 +200,9 @@ def _write(stream: TextIO, text: str) -> None:
                 time.sleep(FULL_PIPE_S)
             else:
                 data = data[written:]
-    except Exception:
-        pass  # it is closed, the disk is full, `| head` has ended: this line has no reader
+    except Exception as fault:
+        return fault  # it is closed, the disk is full, `| head` has ended: this line has no reader
+    return None
 
 
 _handler: QueuedHandler | None = None  # of this process, once it logs
@@ -204,12 +216,12 @@ def setup_logging(verbose: bool) -> None:
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
-def say(text: str) -> None:
+def say(program: str, text: str) -> None:
     """One line on standard output, behind all that was logged before; it waits for no reader."""
-    if _handler:
+    if _handler and sys.stdout:
         _handler.put(sys.stdout, text)
     else:
-        terminal.say(text)
+        terminal.say(program, text)
 
 
 def complain(program: str, text: object) -> None:
@@ -218,6 +230,14 @@ def complain(program: str, text: object) -> None:
         _handler.put(sys.stderr, f"{program}: {terminal.printable(str(text))}")
     else:
         terminal.complain(program, text)
+
+
+def end_line() -> None:
+    """A terminal has shown ``^C``; what comes next, also the prompt, begins on a new line."""
+    if _handler and sys.stderr is not None and sys.stderr.isatty():
+        _handler.put(sys.stderr, "")
+    else:
+        terminal.end_line()
 
 
 def flush() -> None:

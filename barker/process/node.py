@@ -27,18 +27,15 @@ from barker.disk import files
 from barker.links import hosts, tls
 from barker.links.greeting import Identity
 from barker.links.link import SILENT_HEARTBEATS, Conversation, Link, Message
-from barker.process import logs, terminal
-from barker.process.arguments import LEASH
+from barker.process import logs, terminal, waiting
+from barker.process.arguments import LEASH, directory_place
 from barker.process.dialing import Dialer
 from barker.process.faults import Ticker, contained
 from barker.routing.routes import RouteTable, matches, target_from
 from barker.wire import messages
-from barker.wire.protocol import BarkerError
 
 log = logging.getLogger("barker.process.node")
 
-# What it means if somebody who is there says nothing at all.
-WANTS_TLS = "it hangs up without a word; does it want TLS (--tls-ca)?"
 # A ticker this many heartbeats late means that this process was frozen, or the machine asleep. An
 # idle peer may have been silent for a heartbeat and a tick before that; so longer stalls than this
 # one may have been taken for death, by us or by them, and shorter ones can't have been.
@@ -60,9 +57,13 @@ class Node:
     kind: ClassVar[str] = "node"
     is_directory: ClassVar[bool] = False
     is_service: ClassVar[bool] = False
+    # Services without which it does nothing, and the commands that start them.
+    needs: ClassVar[dict[str, str]] = {}
+    # It ends after a time, and prints then what was missing; so it logs nothing of it before.
+    has_deadline = False
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.args = args
+        self.args = argparse.Namespace(**{**vars(args), "directory": directory_place(args)})
         self.heartbeat_s: float = args.heartbeat
         self.secret = files.secret(args.state, args.secret_file)
         self.tls = tls.contexts(args, is_service=self.is_service)
@@ -74,6 +75,8 @@ class Node:
         self.exit_status = 0
         self.failed = False  # what we have in memory is not what our journal has
         self.directory_epoch: str | None = None
+        self.trouble = ""  # why the last dialling came to nothing, if it is more than no answer
+        self._notice = waiting.Waiting(bool(os.environ.get(LEASH)))
         self._watched: dict[str, list[Callable[[], None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
@@ -92,23 +95,42 @@ class Node:
         """What the directory is to hear at every connect (services: their registrations)."""
         return []
 
-    def interrupted(self) -> None:
-        """Somebody pressed Ctrl-C, or ended us politely."""
-        self.stop()
+    @property
+    def has_job(self) -> bool:
+        """Is there a job to finish, after which we stop? Else we go on until we are stopped."""
+        return False
+
+    def interrupted(self, number: int = signal.SIGTERM) -> None:
+        """Ctrl-C was pressed, or another signal or the end of the leash asks us to stop.
+
+        A job that is not finished then shows in the exit status, as shells have it: 130 for Ctrl-C.
+        """
+        if not self._stop.is_set():
+            self.stop(128 + number if self.has_job else 0)
 
     def dial_failed(self, dialer: Dialer, fault: Exception) -> None:
         """A connect or a greeting came to nothing; another try follows by itself."""
-        if words := self.why(dialer, fault):
-            log.warning("%s: %s", hosts.spell(*dialer.place), words)
+        words = dialer.why(fault)
+        self.trouble = words or self.trouble
+        # Without a directory so far, `lacks` has it.
+        is_first = self.directory_epoch is None and dialer.place == self.args.directory
+        if words and dialer.is_news(words) and not (is_first or self.has_deadline):
+            log.warning("%s: %s; still trying", hosts.spell(*dialer.place), words)
         else:
             log.debug("%s: %r", hosts.spell(*dialer.place), fault)
 
-    def why(self, dialer: Dialer, fault: Exception) -> str:
-        """What such a fault says besides that nobody answers; "" if that is all."""
-        if isinstance(fault, BarkerError):
-            return str(fault)
-        # Once, it may have been stopping.
-        return WANTS_TLS if dialer.hang_ups > 1 and not self.tls.opening else ""
+    def lacks(self) -> str:
+        """What is missing for us to do anything, and what to do about it; "" if nothing is.
+
+        As long as there are routes, a directory that is away is not missed.
+        """
+        place = hosts.spell(*self.args.directory)
+        if self._talk and self.directory_epoch is None:
+            return waiting.no_directory(place, self.trouble)
+        for service, kind in self.needs.items():
+            if service in self.told and not self.routes.route(service).targets:
+                return waiting.no_service(place, kind)
+        return ""
 
     # --- what subclasses use ---
 
@@ -234,13 +256,21 @@ class Node:
             if terminal.is_nohup(number):
                 continue
             try:
-                self._loop.add_signal_handler(number, self.interrupted)
+                self._loop.add_signal_handler(number, self._signalled, number)
             except NotImplementedError:  # Windows
-                signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(self.interrupted))
+                signal.signal(
+                    number,
+                    lambda n, _: self._loop.call_soon_threadsafe(self._signalled, n),
+                )
         if os.environ.get(LEASH):
             # A thread, because not every platform's loop can wait for a pipe; a daemon, because
             # nothing can interrupt its read.
             threading.Thread(target=self._hold_leash, name="leash", daemon=True).start()
+
+    def _signalled(self, number: int) -> None:
+        if number == signal.SIGINT:
+            logs.end_line()
+        self.interrupted(number)
 
     def _hold_leash(self) -> None:
         try:
@@ -266,6 +296,9 @@ class Node:
         now = self.now()
         self._look_at_clock(now)
         self._last_tick = now
+        with contained(self):
+            if not self.has_deadline and (text := self._notice.look(self.lacks(), now)):
+                log.warning("waiting: %s", text)
         for link in list(self.links):
             with contained(link, link.abort):
                 silent_s = now - link.heard
@@ -306,6 +339,7 @@ class DirectoryTalk(Conversation):
 
     def link_up(self, link: Link) -> None:
         self.link = link
+        self._node.trouble = ""
         self._node.directory_epoch = link.peer.get("epoch")
         for service in self._watched:
             link.send(messages.encode("watch", prefix=service))
@@ -358,6 +392,7 @@ def run_node(make: Callable[[argparse.Namespace], Node], args: argparse.Namespac
         logs.complain(program, fault)
         return 2 if isinstance(fault, files.UsageError) else 1
     except KeyboardInterrupt:  # Ctrl-C before the loop could take the signal
+        logs.end_line()
         return 130
     finally:
         logs.flush()

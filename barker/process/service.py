@@ -11,9 +11,10 @@ import contextlib
 import errno
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+from barker.disk import files
 from barker.links import hosts
 from barker.links.connecting import accept_link
 from barker.links.framing import LineFraming
@@ -92,7 +93,11 @@ class Service(Node, Conversation):
     async def started(self) -> None:
         if not await self._bind():
             return
-        await self.prepare()
+        try:
+            await self.prepare()
+        except files.StateError:
+            self._close_servers()
+            raise
         if self._stop.is_set():
             return
         try:
@@ -103,7 +108,7 @@ class Service(Node, Conversation):
             return
         self.serve(agent.ADDRESS, ORDERED)
         await self.ready()
-        logs.say(f"READY {hosts.spell(self.args.host, self.port)}")
+        logs.say(self.kind, f"READY {hosts.spell(self.args.host, self.port)}")
 
     async def _bind(self) -> bool:
         """Take the port, at every address of `--host`; then our name is known. Or give up."""
@@ -134,6 +139,8 @@ class Service(Node, Conversation):
         self.host = advertise or host
         self.allowed_hosts = {*hosts.OWN_NAMES, host.lower(), self.host.lower()}
         self.name = self.args.name or f"{self.kind}-{self.port}"
+        if not (self.args.port or self.args.name or getattr(self.args, "no_journal", True)):
+            log.info("the next start finds this journal with --name %s, not by --port 0", self.name)
         return True
 
     def give_up(self, why: str, status: int = 1) -> None:
@@ -185,6 +192,9 @@ class Service(Node, Conversation):
                     self._loop.remove_reader(listening.fileno())
         for _ in range(TURNS_TO_ACCEPT):
             await asyncio.sleep(0)
+        self._close_servers()
+
+    def _close_servers(self) -> None:
         for server in self._servers:
             server.close()
 
@@ -253,10 +263,14 @@ def _files_allowed() -> int:
 
 
 def service_parser(
-    service: type[Service], program: str, description: str | None
+    service: type[Service], program: str, about: str, examples: Sequence[str] = ()
 ) -> argparse.ArgumentParser:
     """The flags of a service: its own, then those of every service and every node."""
-    parser = quick_parser(program, description)
+    return add_flags(service, quick_parser(program, about, examples))
+
+
+def add_flags(service: type[Service], parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The same for a parser that is there already."""
     service.arguments(parser)
     group = parser.add_argument_group("every service")
     group.add_argument(
@@ -279,12 +293,13 @@ def service_parser(
 def run_service(
     service: type[Service],
     program: str,
-    description: str | None,
+    about: str,
+    examples: Sequence[str],
     argv: list[str] | None,
     make: Callable[[argparse.Namespace], Service] | None = None,
 ) -> int:
     """`main` of every service; `make` chooses if it takes more than the class."""
-    parser = service_parser(service, program, description)
+    parser = service_parser(service, program, about, examples)
     args = parser.parse_args(argv)
     if args.name is not None and not protocol.INSTANCE_NAME.fullmatch(args.name):
         parser.error("--name takes letters, digits, '.', '_' and '-'")

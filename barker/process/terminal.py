@@ -1,14 +1,25 @@
 """Terminal: what a program of ours prints, and that it never fails because of who reads it.
 
+Colours come by three conventions (no-color.org, force-color.org, and Unix's `TERM`): a variable
+that is empty counts as one that is not set.
+
 Left out: log lines, which go through a thread of their own (`barker.process.logs`).
 """
 
 import contextlib
+import errno
 import io
 import logging
 import os
+import pathlib
+import shlex
+import shutil
 import signal
 import sys
+from typing import TextIO
+
+# Python has no `sys.stdout` if the descriptor was closed at its start (`>&-`).
+CLOSED = "standard output is closed"
 
 
 def tolerate_any_text() -> None:
@@ -23,16 +34,62 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def say(text: str) -> bool:
-    """One line on standard output; False if nobody takes it any more (`| head`, a full disk)."""
+def python() -> str:
+    """The word that starts this Python, for commands that a reader is to type.
+
+    It is the one that was typed for this process: `python`, `python3`. A path in front of it is
+    left out if the shell finds the same Python without it.
+    """
+    typed = sys.orig_argv[0] or sys.executable
+    name = pathlib.Path(typed).name
+    found = shutil.which(name)
+    is_same = found is not None and os.path.realpath(found) == os.path.realpath(sys.executable)
+    return shlex.quote(name if name == typed or is_same else typed)
+
+
+def wants_colour(stream: TextIO | None) -> bool:
+    """Is there to be colour in what goes to this stream?"""
+    if stream is None or os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def say(program: str, text: str, end: str = "\n") -> bool:
+    """One line on standard output. False if it can't be written, and then stderr has why.
+
+    It has nothing if it is only that the reader has gone (`| head`): that is how a reader stops us.
+    """
+    why = CLOSED if sys.stdout is None else _try_to_say(text, end)
+    if why:
+        complain(program, why)
+    return why is None
+
+
+def _try_to_say(text: str, end: str) -> str | None:
     try:
-        print(text, flush=True)
-    except (OSError, ValueError):
+        print(text, end=end, flush=True)
+    except (OSError, ValueError) as fault:
         # What is left in the buffer would be tried, and complained about, once more at the end.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
+        return unwritten(fault)
+    return None
+
+
+def unwritten(fault: Exception) -> str:
+    """What to print about a fault of standard output; "" if it is only that its reader has gone."""
+    if getattr(fault, "errno", None) in (errno.EPIPE, errno.ESHUTDOWN):
+        return ""
+    return f"standard output can't be written: {getattr(fault, 'strerror', None) or fault}"
+
+
+def end_line() -> None:
+    """A terminal has shown ``^C``; what comes next, also the prompt, begins on a new line."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None and sys.stderr.isatty():
+            print(file=sys.stderr, flush=True)
 
 
 def is_nohup(number: int) -> bool:
@@ -42,6 +99,8 @@ def is_nohup(number: int) -> bool:
 
 def complain(program: str, text: object) -> None:
     """One line on stderr, as every command of ours reports what went wrong."""
+    if sys.stderr is None:  # closed; `print` would take standard output instead
+        return
     with contextlib.suppress(OSError, ValueError):  # then there is nobody left to tell
         for handler in logging.getLogger().handlers:  # what was logged before comes first
             handler.flush()

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from barker.wire.protocol import (
     BAD_MESSAGE,
     MAX_BODY_BYTES,
+    MAX_COUNT,
     REMEMBERED_NAMES,
     TOO_LARGE,
     USER_NAME,
@@ -86,8 +87,8 @@ def check_bark(fields: dict[str, Any]) -> tuple[str, str]:
     The code is `too-large` for too much text, else `bad-message`.
     """
     key = check_key(fields)
-    content = fields.get("content")
-    if not is_count(fields.get("at")):
+    content, at = fields.get("content"), fields.get("at")
+    if type(at) is not int or not 0 <= at <= MAX_COUNT:
         raise BadMessage(BAD_MESSAGE, "bad at")
     if type(content) is not str or not content or content.isspace():
         raise BadMessage(BAD_MESSAGE, "there is no text")

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
+from barker.process.arguments import Parser
 from tests.bench import profiles
 from tests.bench.children import BenchError
 from tests.bench.costs import costs
@@ -26,6 +27,7 @@ from tests.bench.load import FULL, QUICK, Scale
 from tests.bench.pipeline import Load, barker, latency, throughput
 from tests.bench.times import times
 from tests.bench.websocket import websocket
+from tests.tools.progress import status_of
 
 POINTS: dict[str, Callable[[Scale], Section]] = {
     "throughput": throughput,
@@ -79,10 +81,11 @@ def profile(folder: pathlib.Path, scale: Scale) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
-        prog="python -m tests.bench",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    result = Parser(
+        "-m tests.bench",
+        "Measure how fast Barker is and what it costs, against ceilings measured in the "
+        "same minutes: a quarter of an hour on a quiet machine, with --quick a minute.",
+        ["-m tests.bench --quick", "-m tests.bench throughput latency"],
     )
     names = ", ".join(POINTS)
     result.add_argument("points", nargs="*", type=point, metavar="POINT", help=f"{names} (all)")
@@ -119,9 +122,6 @@ def main(argv: list[str] | None = None) -> int:
     except BenchError as fault:
         print(f"bench: {fault}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("bench: interrupted", file=sys.stderr)
-        return 1
     if args.json:
         document = {
             "machine": where,
@@ -148,4 +148,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of("bench", main))

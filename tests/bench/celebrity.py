@@ -10,7 +10,6 @@ the processor time it took; and for each timeline that it is in, by how much the
 its journal have grown.
 """
 
-import argparse
 import asyncio
 import json
 import statistics
@@ -19,7 +18,9 @@ from typing import Any
 
 from barker.disk import users
 from barker.disk.users import World
+from barker.process.arguments import Parser
 from tests.tools.fleet import Fleet, until
+from tests.tools.progress import status_of
 from tests.tools.watcher import Watcher
 
 AUTHOR = "celeb"
@@ -40,24 +41,24 @@ async def measure(followers: int, barks: int) -> dict[str, Any]:
         first, last = "fan0", f"fan{followers - 1}"
         async with (
             Watcher(fleet.args()).running() as watcher,
-            fleet.people([first, last]) as (producer, audience),
+            fleet.people([first, last]) as people,
         ):
-            await audience.ready()
+            await people.ready()
             took: dict[str, list[float]] = {"acked": [], "first": [], "last": []}
             for i in range(barks + 1):
                 if i == 1:  # the first one makes the timelines
                     rss = await watcher.figure("inbox", "rss_bytes")
                     cpu = {r: await watcher.figure(r, "cpu_s") for r in ("inbox", "bizlogic")}
-                begun = producer.now()
-                producer.say([AUTHOR])
-                said = producer.said[-1]
+                begun = people.now()
+                people.producer.say([AUTHOR])
+                said = people.producer.said[-1]
                 for name, done in (
                     ("acked", lambda s=said: s.acked),
-                    ("first", lambda n=i: len(audience.shown[first]) > n),
-                    ("last", lambda n=i: len(audience.shown[last]) > n),
+                    ("first", lambda n=i: len(people.audience.shown[first]) > n),
+                    ("last", lambda n=i: len(people.audience.shown[last]) > n),
                 ):
                     await until(done, name, DEADLINE_S)
-                    took[name].append(producer.now() - begun)
+                    took[name].append(people.now() - begun)
             grown = await watcher.figure("inbox", "rss_bytes") - rss
             used = {r: await watcher.figure(r, "cpu_s") - cpu[r] for r in ("inbox", "bizlogic")}
         journal = sum(p.stat().st_size for p in fleet.state.glob("journal/inbox-*/*.log"))
@@ -72,10 +73,11 @@ async def measure(followers: int, barks: int) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.bench.celebrity",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = Parser(
+        "-m tests.bench.celebrity",
+        "Measure what one bark costs when so many users follow its author: time, "
+        "processor, memory and journal.",
+        ["-m tests.bench.celebrity", "-m tests.bench.celebrity --followers 100000 --barks 5"],
     )
     parser.add_argument(
         "--followers", type=int, nargs="+", default=[10, 1000, 100_000], metavar="N"
@@ -88,4 +90,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of("celebrity", main))

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import pathlib
-import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
@@ -68,16 +67,14 @@ class Child(Process):
 
     def ask_to_stop(self) -> None:
         """Once: after its loop a second signal would end it in the middle of a profile."""
-        if not self._asked and self.child.poll() is None:
+        if not self._asked and self.popen.poll() is None:
             self._asked = True
-            self.child.terminate()
+            self.popen.terminate()
 
-    def close(self) -> None:
+    def close(self, patience_s: float = PATIENCE_S) -> None:
         """Ask it to stop, then insist."""
         self.ask_to_stop()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.child.wait(PATIENCE_S)
-        super().close()
+        super().close(patience_s)
 
 
 def spent(children: Sequence[Child]) -> dict[str, float]:

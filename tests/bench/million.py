@@ -18,14 +18,16 @@ import time
 from typing import Any
 
 from barker.client.speaker import new_id, now_ms
+from barker.client.tracked import Outcome, TrackedSender
 from barker.disk import users
 from barker.disk.users import World
 from barker.graph.feed import FOLLOWERS
+from barker.process.arguments import Parser
 from barker.wire import bodies, messages
 from barker.wire.bodies import FOLLOW, Event
 from tests.bench.celebrity import DEADLINE_S
 from tests.tools.fleet import Fleet, free_port, until
-from tests.tools.mouth import Mouth, Said
+from tests.tools.progress import status_of
 from tests.tools.watcher import Watcher
 
 
@@ -38,14 +40,14 @@ def world_of(number: int, each: int) -> World:
 class Observer(Watcher):
     """Watches, and says follows straight to the followers service."""
 
-    async def started(self) -> None:
-        await super().started()
-        self.mouth = Mouth(self, FOLLOWERS)
-        self.follows = Said()  # all of them are one job
+    def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args)
+        self.sender = TrackedSender(self, FOLLOWERS)
+        self.follows = Outcome()  # all of them share it
 
     def follow(self, n: int, user: str, whom: str) -> None:
         body = bodies.encode_event(Event(FOLLOW, new_id(), user, now_ms(), whom))
-        self.mouth.say(FOLLOWERS, messages.stamped("ab" * 8, n, body), self.follows)
+        self.sender.track(FOLLOWERS, messages.stamped("ab" * 8, n, body), self.follows)
 
 
 async def measure(number: int, each: int, follows: int) -> dict[str, Any]:
@@ -75,9 +77,9 @@ async def measure(number: int, each: int, follows: int) -> dict[str, Any]:
                 user, whom = dice.sample(range(number), 2)
                 observer.follow(n, f"user{user}", f"user{whom}")
                 if n % 1000 == 0:
-                    observer.mouth.pump()
-                    await until(lambda: observer.mouth.unanswered < 4000, "acks", DEADLINE_S)
-            await until(lambda: not observer.mouth.unanswered, "all are answered", DEADLINE_S)
+                    observer.sender.pump()
+                    await until(lambda: observer.sender.unanswered < 4000, "acks", DEADLINE_S)
+            await until(lambda: not observer.sender.unanswered, "all are answered", DEADLINE_S)
             assert not observer.follows.refused, observer.follows.reason
             figures["follows_a_second"] = round(follows / (time.monotonic() - begun))
             for role in roles:
@@ -92,10 +94,11 @@ async def measure(number: int, each: int, follows: int) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.bench.million",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = Parser(
+        "-m tests.bench.million",
+        "Measure what the graph of who follows whom costs in the services that hold it: "
+        "memory, and processor time for a start, a copy and a follow.",
+        ["-m tests.bench.million", "-m tests.bench.million --users 10000 --each 10"],
     )
     parser.add_argument("--users", type=int, default=100_000, help="(default: %(default)s)")
     parser.add_argument(
@@ -108,4 +111,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of("million", main))

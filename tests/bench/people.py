@@ -1,4 +1,4 @@
-"""Producers and listeners as processes of their own.
+"""Loads and what counts them, as processes of their own: producers and listeners.
 
     python -m tests.bench.people producer --count 50000 --users 100 ...
     python -m tests.bench.people listener --expect 100000 --users 100 ...
@@ -18,12 +18,14 @@ from itertools import islice
 from typing import Any
 
 from barker.client.reader import Reader
+from barker.client.tracked import Outcome, TrackedSender
 from barker.links.link import Link, Message
 from barker.process.arguments import common_arguments
 from barker.process.node import Node, log, run_node
 from barker.wire import messages, protocol
 from tests.bench import load
-from tests.tools.mouth import Mouth, Said
+from tests.bench.children import DEADLINE_S
+from tests.tools.children import until
 
 # Barks that a producer has handed over and nobody has acked: what all outboxes together let it have
 # on the way, and as much again.
@@ -31,8 +33,12 @@ AHEAD = 4 * protocol.UNACKED_WINDOW
 HANDFUL = 256
 
 
-class Producer(Node):
-    """Says so many barks by everybody in turn, part by part."""
+class Loader(Node):
+    """Says so many barks by everybody in turn, part by part.
+
+    The laboratory's producer remembers each bark, which would be a part of what is measured. Here
+    all barks share one outcome.
+    """
 
     kind = "producer"
 
@@ -41,10 +47,10 @@ class Producer(Node):
         said = load.bodies(sum(args.count), args.users, args.seed)
         self._parts = [[] if args.rate else list(islice(said, count)) for count in args.count]
         self.watch("bizlogic", lambda: None)
+        self.sender = TrackedSender(self, on_refused=self._refused)
+        self._all = Outcome()
 
     async def started(self) -> None:
-        self.mouth = Mouth(self, on_refused=self._refused)
-        self._all = Said()  # all barks are one job
         self._told = asyncio.Semaphore(0)
         load.obey(lambda: self._loop.call_soon_threadsafe(self._told.release))
         self.start(self._work(), name="producer")
@@ -56,14 +62,16 @@ class Producer(Node):
 
     async def _work(self) -> None:
         args = self.args
-        while len(self.mouth.peers) < args.outboxes or not self._is_served:
-            await asyncio.sleep(0.01)
+        await until(
+            lambda: len(self.sender.peers) >= args.outboxes and self._is_served,
+            "all outboxes and a bizlogic are there",
+            DEADLINE_S,
+        )
         for count, part in zip(args.count, self._parts, strict=True):
             load.say("ready")
             await self._told.acquire()
             await (self._at_rate(count) if args.rate else self._at_once(part))
-            while self.mouth.unanswered:
-                await self.mouth.progress()
+            await self.sender.all_answered()
             load.say("said", cpu_s=time.process_time())
         self.stop()
 
@@ -71,10 +79,10 @@ class Producer(Node):
         to = {user: f"outbox/{user}" for user, _ in prepared}
         for i in range(0, len(prepared), HANDFUL):
             for user, body in prepared[i : i + HANDFUL]:
-                self.mouth.say(to[user], messages.unstamped(body), self._all)
-            self.mouth.pump()
-            while len(self.mouth) > AHEAD:
-                await self.mouth.progress()
+                self.sender.track(to[user], messages.unstamped(body), self._all)
+            self.sender.pump()
+            while len(self.sender) > AHEAD:
+                await self.sender.progress()
             await asyncio.sleep(0)
 
     async def _at_rate(self, count: int) -> None:
@@ -84,18 +92,21 @@ class Producer(Node):
             for i in range(done, due):
                 user = users[i % len(users)]
                 body = load.timed_body(user, i, time.time_ns())
-                self.mouth.say(f"outbox/{user}", messages.unstamped(body), self._all)
-            self.mouth.pump()
+                self.sender.track(f"outbox/{user}", messages.unstamped(body), self._all)
+            self.sender.pump()
             done = due
             await asyncio.sleep(begun + done / self.args.rate - self.now())
 
-    def _refused(self, said: Said) -> None:
-        log.error("%s (%s)", said.reason, said.refused)
+    def _refused(self, outcome: Outcome) -> None:
+        log.error("%s (%s)", outcome.reason, outcome.refused)
         self.stop(1)
 
 
-class Listener(Node):
-    """Counts what it is shown, and how long that was on its way if the barks tell."""
+class Counter(Node):
+    """Counts what it is shown, and how long that was on its way if the barks tell.
+
+    The laboratory's audience remembers all of it, which would be a part of what is measured.
+    """
 
     kind = "listener"
 
@@ -108,15 +119,18 @@ class Listener(Node):
         show = self._timed if args.timed else self._count
         readers = load.names(args.users)[args.first :]
         readers = readers[: args.inboxes or None]
-        self._audience = [
-            Audience(self, readers[i :: args.links], show, self._refused, history=0)
+        self._readers = [
+            GaplessReader(self, readers[i :: args.links], show, self._refused, history=0)
             for i in range(args.links)
         ]
         self.start(self._say_ready(), name="listener")
 
     async def _say_ready(self) -> None:
-        while not all(some.is_ready for some in self._audience):
-            await asyncio.sleep(0.01)
+        await until(
+            lambda: all(reader.is_ready for reader in self._readers),
+            "every inbox has answered",
+            DEADLINE_S,
+        )
         load.say("ready")
 
     def _count(self, reader: str, fields: dict[str, Any], late: bool) -> None:
@@ -139,12 +153,8 @@ class Listener(Node):
         self.stop(1)
 
 
-class Audience(Reader):
+class GaplessReader(Reader):
     """Some of the inboxes, over one link. What was not shown can't be counted, so a gap ends us."""
-
-    @property
-    def is_ready(self) -> bool:
-        return all(place.epoch for place in self._places.values())
 
     def on_gap(self, link: Link, message: Message) -> None:
         log.error("%s: %d messages are gone", message["address"], message["missed"])
@@ -167,7 +177,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--timed", action="store_true")
     common_arguments(parser)
     args = parser.parse_args(argv)
-    return run_node(Producer if args.role == "producer" else Listener, args)
+    return run_node(Loader if args.role == "producer" else Counter, args)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def _free_shift() -> int:
 
 def _stop(launcher: Process) -> None:
     """So that it stops its children in good order."""
-    launcher.child.terminate()
+    launcher.popen.terminate()
     with contextlib.suppress(AssertionError):
         launcher.ended(READY_S)
 
@@ -101,17 +101,17 @@ async def failover_gap_ms() -> float:
             return first
 
         first = await asyncio.to_thread(start)
-        async with fleet.people(["ark3"]) as (producer, audience):
-            await audience.ready()
+        async with fleet.people(["ark3"]) as people:
+            await people.ready()
             count = int(RATE * (BEFORE_S + AFTER_S))
-            saying = asyncio.create_task(producer.say_at(RATE, count, ["ark3"]))
+            saying = asyncio.create_task(people.producer.say_at(RATE, count, ["ark3"]))
             enough = int(RATE * BEFORE_S)
-            await until(lambda: len(audience.shown_at) >= enough, "barks are flowing")
-            first.child.kill()
-            killed = producer.now()
+            await until(lambda: len(people.audience.shown_at) >= enough, "barks are flowing")
+            first.popen.kill()
+            killed = people.now()
             await saying
-            await audience.all_shown(producer)
-        times = [killed, *(shown for shown in audience.shown_at if shown > killed)]
+            await people.all_shown()
+        times = [killed, *(shown for shown in people.audience.shown_at if shown > killed)]
         if len(times) < 2:
             raise BenchError("the kill came after all barks")
         return 1000 * max(b - a for a, b in itertools.pairwise(times))

@@ -51,7 +51,7 @@ from unittest import mock
 
 from barker.laboratory.tour import STEPS
 from barker.links import greeting
-from barker.process.arguments import LEASH
+from barker.process.arguments import LEASH, Parser
 from barker.wire import messages, protocol
 from tests.tools.fleet import DEADLINE_S, SLOW, Fleet, Process, copy_of_the_project, free_shift
 
@@ -66,6 +66,8 @@ MARKERS = ("from", "file", "run", "seen", "not run", "message", "exchange")
 # Upper-case numbers of barker/ that are no limits: parts of formats, names, places.
 NO_LIMITS = {
     "barker/wire/protocol.py VERSION",
+    "barker/disk/segments.py FORMAT",
+    "barker/disk/segments.py _READ",
     "barker/websocket/frames.py FIN",
     "barker/websocket/frames.py RSV",
     "barker/websocket/frames.py OPCODE",
@@ -73,6 +75,10 @@ NO_LIMITS = {
     "barker/websocket/frames.py LENGTH",
     "barker/routing/ring.py _SPACE",
     "barker/graph/graph.py _NEVER",
+    "barker/launching/fleet.py LABEL_COLUMNS",
+    "barker/launching/fleet.py _UNREAD",
+    "barker/launching/launcher.py MAX_PORT",
+    "barker/process/arguments.py HELP_COLUMNS",
 }
 
 
@@ -301,7 +307,10 @@ def command_parser(module: str) -> argparse.ArgumentParser:
     def caught(self: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
         raise Parsed(self)
 
-    with mock.patch.object(argparse.ArgumentParser, "parse_args", caught):
+    with (
+        mock.patch.object(argparse.ArgumentParser, "parse_args", caught),
+        mock.patch.object(Parser, "parse_args", caught),
+    ):
         try:
             found = importlib.import_module(module)
             if hasattr(found, "__path__"):  # a package that is run
@@ -317,7 +326,7 @@ def command_modules() -> list[str]:
     """Every module that is a command: one with a `main`."""
     files = [p for d in ("barker", "monitoring") for p in sorted((ROOT / d).glob("*.py"))]
     found = [
-        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
         for path in [ROOT / "launch.py", *files]
         if re.search(r"^def main\(", path.read_text(encoding="utf-8"), re.M)
     ]
@@ -397,7 +406,7 @@ class ReferenceTest(unittest.TestCase):
                 )
                 for action in group._group_actions:
                     with self.subTest(own, flag=action.option_strings):
-                        names = set(action.option_strings) - {"-h", "--help"}
+                        names = set(action.option_strings) - {"-h", "--help", "--version"}
                         self.assertEqual(names - listed[title], set())
                         seen.setdefault(title, set()).update(names)
                         self.assertDefault(action, parts[title], parts[own])
@@ -599,7 +608,7 @@ FILES = {
 
 def listed(text: str) -> list[tuple[str, str]]:
     """The process numbers that a launcher prints, and what they run."""
-    return re.findall(r"(?m)^\[(\d+)\] (python \S.*?) *$", text)
+    return re.findall(r"(?m)^\[(\d+)\] (?!\S+ ended)([a-z]\S*.*?) *$", text)
 
 
 # The numbers that processes have all through the book.
@@ -631,11 +640,11 @@ class Terminal(Process):
         return plain("".join(line + "\n" for line in self.shown[self.at :]))
 
     def stop(self) -> None:
-        if self.child.poll() is None:
+        if self.popen.poll() is None:
             self.thaw()
-            self.child.terminate()
+            self.popen.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.child.wait(5.0)
+                self.popen.wait(5.0)
         self.close()
 
 
@@ -650,8 +659,7 @@ class Lab:
         tools = pathlib.Path(self._folder.name) / "bin"
         tools.mkdir()
         python = tools / "python"
-        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-        python.chmod(0o755)
+        python.symlink_to(sys.executable)  # what it prints for a reader to type is "python", too
         self.env = {
             **os.environ,
             "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
@@ -662,6 +670,7 @@ class Lab:
         self.pids: dict[str, int] = {}  # number in the text -> number here
         self.launcher: Terminal | None = None
         self.terminals: list[Terminal] = []
+        self.jobs: list[Terminal] = []  # what the text has started with `&`
         for name, text in FILES.items():
             (self.root / name).write_text(text, encoding="utf-8")
 
@@ -692,7 +701,9 @@ class Lab:
     def translate(self, command: str) -> str:
         """A command line of the text as it has to be here."""
         if re.match(r"kill\b", command):
-            return re.sub(r"\b\d{4}\b", lambda m: str(self.pids[m[0]]), command)
+            jobs = " ".join(str(t.popen.pid) for t in self.jobs if t.popen.poll() is None)
+            command = re.sub(r"\b\d{4}\b", lambda m: str(self.pids[m[0]]), command)
+            return command.replace("$(jobs -p)", jobs)
         command = self.here(command)
 
         def more(match: re.Match[str]) -> str:
@@ -744,8 +755,9 @@ class Lab:
             self._learn_pids(terminal, expected)
         elif command.endswith(" &"):
             terminal = self._start(command[:-2])
+            self.jobs.append(terminal)
             if expected and (job := re.fullmatch(r"\[\d+\] (\d+)", expected[0])):
-                self.pids[job[1]] = terminal.child.pid
+                self.pids[job[1]] = terminal.popen.pid
                 expected = expected[1:]
             self._wait(terminal, expected)
         else:
@@ -776,11 +788,10 @@ class Lab:
         end = time.monotonic() + DEADLINE_S
         while True:
             shown = "\n".join(terminal.shown)
-            services = len(re.findall(r"(?m)^\[\d+\] python -m .* --port ", shown))
-            if services and shown.count("READY ") >= services:
+            if re.search(r"(?m)^Ready: |\| READY ", shown):
                 return
             if time.monotonic() > end:
-                raise AssertionError(f"not all of {services} services are ready:\n{shown}")
+                raise AssertionError(f"not all services are ready:\n{shown}")
             time.sleep(0.02)
 
     def _wait(self, terminal: Terminal, expected: list[str]) -> None:

@@ -1,13 +1,19 @@
 """Makes breaks in copies, and tells how the simulation finds them; exits 1 if it does not."""
 
-import argparse
 import sys
 
+from barker.process.arguments import Parser
 from tests import breaks
+from tests.tools.progress import status_of
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser("breaks", description=__doc__)
+    parser = Parser(
+        "-m tests.breaks",
+        "Break copies of the code on purpose, and have the simulation find each break. "
+        "The exit status is 1 if it does not.",
+        ["-m tests.breaks", "-m tests.breaks shared_counter"],
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help="which (default: all)")
     args = parser.parse_args()
     unknown = {*args.names} - {*breaks.names()}
@@ -26,4 +32,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of("breaks", main))

@@ -12,16 +12,17 @@ KINDS = ("lost",)
 CHANGES = (
     Change(
         "barker/disk/journal.py",
-        "from barker.wire import messages\n",
+        "from barker.disk.segments import End, Header, Stray\n",
+        "from barker.disk.segments import End, Header, Stray\n"
         "from barker.wire import messages, strictjson\n",
     ),
     Change(
         "barker/disk/journal.py",
-        "        for number in self.segments:\n"
+        "        for number in list(self.segments):\n"
         "            for line in self._read(number):\n"
         "                yield number, line\n",
         '        epoch, closed = "", False\n'
-        "        for number in self.segments:\n"
+        "        for number in list(self.segments):\n"
         "            for line in self._read(number):\n"
         '                closed = line == messages.encode("closed")\n'
         """                if line.startswith(b'{"op":"segment",'):\n"""
@@ -35,7 +36,6 @@ CHANGES = (
         "barker/disk/journal.py",
         "                    _sync(self._path(number))\n",
         "                    _sync(self._path(number))\n"
-        '                closed = _record(messages.encode("closed"))\n'
-        "                self._write(self.current, closed, sync=True)\n",
+        '                self._write(self.current, [messages.encode("closed")])\n',
     ),
 )

@@ -72,9 +72,9 @@ class Instance:
         process, self.process = self.process, None
         assert process
         if action == "kill":
-            process.child.kill()
+            process.popen.kill()
         else:
-            process.child.terminate()
+            process.popen.terminate()
         await asyncio.to_thread(process.ended)
         process.close()
 

@@ -11,6 +11,7 @@ import random
 from typing import Any
 
 from barker.client.speaker import new_id, now_ms
+from barker.client.tracked import Outcome, TrackedSender
 from barker.disk.users import World
 from barker.graph.feed import GRAPH, Place
 from barker.graph.graph import Graph
@@ -19,7 +20,6 @@ from barker.process.peers import Peers
 from barker.wire import bodies, messages, protocol, strictjson
 from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW, Event
 from tests.tools.fleet import DEADLINE_S, Guest, until
-from tests.tools.mouth import Mouth, Said
 
 # Users, as (user, ""), and edges, as (user, whom).
 Words = set[tuple[str, str]]
@@ -32,7 +32,7 @@ def words(graph: Graph) -> Words:
     return edges | {(user, "") for user in graph.names}
 
 
-class Asked(Said):
+class Asked(Outcome):
     """One event."""
 
     def __init__(self, event: Event) -> None:
@@ -53,9 +53,7 @@ class Crowd(Guest):
         self._world = world
         self._dice = random.Random(seed)
         self._latest: dict[tuple[str, str], int] = {}  # by user and whom, the last `at`
-
-    async def started(self) -> None:
-        self._mouth = Mouth(self, on_refused=self._refused)
+        self._sender = TrackedSender(self, on_refused=self._refused)
         self.graphs = Graphs(self)
         self.lists = Lists(self)
 
@@ -67,7 +65,7 @@ class Crowd(Guest):
         asked = Asked(Event(kind, new_id(), user, at, whom))
         self.asked.append(asked)
         end = messages.unstamped(bodies.encode_event(asked.event))
-        self._mouth.say(f"outbox/{user}", end, asked)
+        self._sender.track(f"outbox/{user}", end, asked)
         return asked
 
     def _refused(self, asked: Asked) -> None:
@@ -79,14 +77,14 @@ class Crowd(Guest):
             asked.acked_at = self.now()
 
     def pump(self) -> None:
-        self._mouth.pump()
+        self._sender.pump()
 
     async def join(self) -> None:
         """Be known everywhere."""
         for name in self.names:
             self.ask(JOIN, name)
         self.pump()
-        await until(lambda: not self._mouth.unanswered, "everybody has joined")
+        await until(lambda: not self._sender.unanswered, "everybody has joined")
         await self.agree()
 
     async def mingle(self, rate: float, seconds: float) -> None:
@@ -137,7 +135,7 @@ class Crowd(Guest):
 
     async def agree(self, deadline_s: float = DEADLINE_S) -> None:
         """Wait until every event is acked and every followers service has the implied graph."""
-        await until(lambda: not self._mouth.unanswered, "every event is acked", deadline_s)
+        await until(lambda: not self._sender.unanswered, "every event is acked", deadline_s)
         implied, doubtful = self.implied()
 
         def known() -> dict[str, Words]:

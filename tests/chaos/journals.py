@@ -15,6 +15,22 @@ from barker.wire import messages, protocol
 Pair = tuple[str, str]  # reader and id
 
 
+# What a start logs of a journal that is not as it was written; see `barker.disk.journal`.
+DAMAGES = (
+    " is damaged",
+    ".log is missing:",
+    ", and was written up to byte ",
+    ".log was replaced:",
+    "before its first record is missing",
+    "makes no sense",
+    ": ignored '",
+)
+
+
+def reports_damage(line: str) -> bool:
+    return any(text in line for text in DAMAGES)
+
+
 def _records(folder: pathlib.Path) -> Iterator[dict[str, Any]]:
     """Every sound record, in order; see `barker.disk.journal`."""
     for path in sorted(folder.glob("*.log")):

@@ -1,13 +1,14 @@
 """The judge: holds what authors were told against what readers were shown."""
 
-import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
+from barker.laboratory.producer import SaidBark
+from barker.laboratory.verdict import Disorder
 from barker.wire.protocol import UNKNOWN_USER
 from tests.chaos.plan import KINDS, PEOPLE, Event
 from tests.tools.children import SCALE
-from tests.tools.fleet import Audience, SaidBark
+from tests.tools.fleet import People
 
 # The longest that a reader may wait for a bark if all that happens is that the logs of services are
 # not read. As long as it takes until a frozen service is given up.
@@ -20,14 +21,14 @@ class Record(NamedTuple):
     """What has happened."""
 
     events: Sequence[Event]
-    said: Sequence[SaidBark]
-    audience: Audience
+    people: People
     changes: Sequence[tuple[float, float]]  # when a manifold came, went or stood still
     refused: Sequence[tuple[Event, int]]  # strangers that a service refused while it was not read
     possible: Callable[[SaidBark], Collection[str]]  # who else may be shown a bark
     undone: Collection[str]  # users who are none
     early: Collection[str]  # ids of what newcomers said before any outbox but one knew them
     alone: bool  # a followers service was away that alone had all events
+    damages: Sequence[str] = ()  # what services logged about their journals
 
     def may_be_unknown(self, id_: str) -> bool:
         """May this be refused because its author, or another whom it names, has just joined?
@@ -41,18 +42,23 @@ class Record(NamedTuple):
 
 def faults(record: Record) -> dict[str, list[Any]]:
     """By kind, what is wrong; kinds of which there is nothing are left out."""
-    audience, by_id = record.audience, {s.bark.id: s for s in record.said}
-    result = audience.verdict(record.said)
+    said, audience = record.people.producer.said, record.people.audience
+    verdict = record.people.verdict()
+    result: dict[str, list[Any]] = {
+        "lost": verdict.lost,
+        "twice": verdict.twice,
+        "out of order": verdict.out_of_order,
+        "unexpected": verdict.unexpected,
+    }
     if any(event.kind != PEOPLE and KINDS[event.kind].on_ring for event in record.events):
-        disorder = result["out of order"]
-        result["out of order"] = [d for d in disorder if not _moved(record, by_id[d[2]])]
+        result["out of order"] = _not_moved(record, verdict.out_of_order)
     else:
         result["late"] = sorted(audience.late)
     # Everything is retained here, so a reader that is told of a gap was told wrong.
     result["gaps"] = [(audience.gaps,)] if audience.gaps else []
     result["refused"] = [
         (s.bark.id, s.refused)
-        for s in record.said
+        for s in said
         if s.refused
         and s.bark.user not in record.undone
         and not (UNKNOWN_USER in s.refused and record.may_be_unknown(s.bark.id))
@@ -60,6 +66,8 @@ def faults(record: Record) -> dict[str, list[Any]]:
     if not record.alone:
         result["refused"] += audience.refused
     result["astray"] = _astray(record)
+    # Nothing damages a journal here: kill -9 does not, nor does a copy that is put back whole.
+    result["damaged"] = [(line,) for line in record.damages]
     result["blocked by its log"] = [
         (f"{event.kind} {event.number}", event.at_s)
         for event, refused in record.refused
@@ -73,26 +81,37 @@ def faults(record: Record) -> dict[str, list[Any]]:
 
 def slowest_s(record: Record) -> float:
     """The longest time from when a bark was said to when the last reader was shown it."""
-    shown = record.audience.last_shown
-    return max((shown[s.bark.id] - s.said_at for s in record.said if s.bark.id in shown), default=0)
+    said_at = {s.bark.id: s.said_at for s in record.people.producer.said}
+    return max(
+        (
+            bark.at - said_at[bark.id]
+            for reader in record.people.first_readers  # others join, and are shown what is past
+            for bark in record.people.audience.shown[reader]
+            if bark.id in said_at
+        ),
+        default=0,
+    )
 
 
 def _astray(record: Record) -> list[tuple[str, str]]:
     """What was shown to readers whom it was never for."""
     got: dict[str, set[str]] = {}
-    for reader, shown in record.audience.shown.items():
-        for _, id_, _ in shown:
-            got.setdefault(id_, set()).add(reader)
+    for reader, id_ in record.people.audience.got:
+        got.setdefault(id_, set()).add(reader)
     return [
         (reader, s.bark.id)
-        for s in record.said
+        for s in record.people.producer.said
         for reader in got.get(s.bark.id, ())
-        if (reader, s.bark.id) not in record.audience.due(s) and reader not in record.possible(s)
+        if (reader, s.bark.id) not in record.people.due(s) and reader not in record.possible(s)
     ]
 
 
-def _moved(record: Record, said: SaidBark) -> bool:
-    """Was any share of the rings on its way from one owner to another while the bark was?"""
-    put_at = said.bark.at / 1000 - time.time() + time.monotonic()
-    now = record.audience.now()
-    return any(begun < now and put_at < ended for begun, ended in record.changes)
+def _not_moved(record: Record, disorder: Sequence[Disorder]) -> list[Disorder]:
+    """Without those barks that were on their way while a share of a ring was."""
+    said_at = {s.bark.id: s.said_at for s in record.people.producer.said}
+    now = record.people.now()
+    return [
+        d
+        for d in disorder
+        if not any(begun < now and said_at[d.id] < ended for begun, ended in record.changes)
+    ]

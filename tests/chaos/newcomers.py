@@ -10,9 +10,10 @@ import functools
 import random
 from collections.abc import Callable, Collection, Sequence
 
+from barker.laboratory.producer import SaidBark
 from barker.wire.bodies import FOLLOW, JOIN, mentions
 from tests.chaos.crowd import Asked, Crowd
-from tests.tools.fleet import Audience, Producer, SaidBark, until
+from tests.tools.fleet import People, until
 
 # From one bark of a newcomer, or to one, to the next.
 CHAT_EVERY_S = 0.05
@@ -21,14 +22,7 @@ CHAT_EVERY_S = 0.05
 class Newcomers:
     """All who have joined so far. Use: `wave` for some more of them, `chat` meanwhile."""
 
-    def __init__(
-        self,
-        crowd: Crowd,
-        producer: Producer,
-        audience: Audience,
-        old: Sequence[str],
-        seed: int,
-    ) -> None:
+    def __init__(self, crowd: Crowd, people: People, old: Sequence[str], seed: int) -> None:
         """`old` are users whom everybody knows."""
         self.joined = 0
         self.known: list[str] = []  # whose join holds
@@ -37,13 +31,12 @@ class Newcomers:
         # knew yet. If that outbox goes away meanwhile, another one refuses it.
         self.early: set[str] = set()
         self._crowd = crowd
-        self._producer = producer
-        self._audience = audience
+        self._people = people
         self._old = old
         self._dice = random.Random(seed)
         self._asked: dict[str, set[str]] = {}  # by author, who was ever asked to follow
         self._followers: dict[str, set[str]] = {}  # by author, whose follow holds
-        producer.also = self._due
+        people.also_due = self._due
 
     def _due(self, author: str, text: str) -> Collection[str]:
         """Whom a bark of this moment is to be shown, besides those whom the world has for it."""
@@ -61,7 +54,7 @@ class Newcomers:
         joins = {name: self._crowd.ask(JOIN, name) for name in names}
         await self._answered(joins.values(), deadline_s)
         # An outbox has acked it, and nobody else need have heard of it yet.
-        said = self._producer.say(names)
+        said = self._people.producer.say(names)
         follows = [self._follow(name, self._dice.choice(self._old)) for name in names]
         if self.known:
             follows.append(self._follow(names[0], self._dice.choice(self.known)))
@@ -74,7 +67,7 @@ class Newcomers:
         )
         there = [name for name in names if exists(name)]
         self.undone.update(set(names) - set(there))
-        self._audience.welcome(there)
+        self._people.welcome(there)
         self.known += there
         follows += [self._follow(self._dice.choice(self._old), name) for name in there]
         await self._come_to_hold(follows, deadline_s)
@@ -123,12 +116,12 @@ class Newcomers:
 
     async def chat(self, seconds: float) -> None:
         """Newcomers bark, and are barked at."""
-        end = self._producer.now() + seconds
-        while self._producer.now() < end:
+        end = self._people.now() + seconds
+        while self._people.now() < end:
             if self.known:
                 name = self._dice.choice(self.known)
                 if self._dice.random() < 0.5:
-                    self._producer.say([name])
+                    self._people.producer.say([name])
                 else:
-                    self._producer.say([self._dice.choice(self._old)], f"@{name}")
+                    self._people.producer.say([self._dice.choice(self._old)], f"@{name}")
             await asyncio.sleep(CHAT_EVERY_S)

@@ -10,12 +10,13 @@ from typing import Any
 from barker.wire.protocol import UNKNOWN_USER
 from tests.chaos.actions import Instance
 from tests.chaos.crowd import Crowd
+from tests.chaos.journals import reports_damage
 from tests.chaos.judge import Record, faults, slowest_s
 from tests.chaos.newcomers import Newcomers
 from tests.chaos.plan import HOLD_S, KINDS, PEOPLE, Event, plan
 from tests.chaos.scene import Scene
 from tests.tools.children import SCALE
-from tests.tools.fleet import Fleet, Producer, until
+from tests.tools.fleet import Fleet, until
 
 # Time for everything to come to rest at the end.
 REST_S = 60.0 * SCALE
@@ -56,16 +57,16 @@ class Run:
             }
             first = [x for x in instances.values() if x.number < KINDS[x.kind].first]
             await asyncio.gather(*(x.start() for x in first))
-            async with fleet.people() as (producer, audience), crowded(fleet, self) as crowd:
-                await audience.ready()
-                scene = Scene(fleet, crowd, producer, audience)
-                newcomers = Newcomers(
-                    crowd, producer, audience, fleet.world.names, self.figures["seed"]
-                )
+            async with fleet.people() as people, crowded(fleet, self) as crowd:
+                await people.ready()
+                scene = Scene(fleet, crowd, people)
+                newcomers = Newcomers(crowd, people, fleet.world.names, self.figures["seed"])
                 self._began = time.monotonic()
                 try:
                     async with asyncio.TaskGroup() as load:
-                        load.create_task(self._say(producer, fleet.world.names))
+                        count = int(self.rate * self.seconds)
+                        barks = people.producer.say_at(self.rate, count, fleet.world.names)
+                        load.create_task(barks)
                         load.create_task(crowd.mingle(self.rate / 4, self.seconds))
                         load.create_task(newcomers.chat(self.seconds))
                         for event in self.events:
@@ -77,18 +78,27 @@ class Run:
                                     victim = instances[event.kind, event.number]
                                     blows.create_task(self._do(event, victim, scene))
                         await asyncio.gather(*(x.start() for x in first))
-                    await producer.all_acked(REST_S)
-                    await audience.all_shown(producer, REST_S)
+                    await people.all_acked(REST_S)
+                    await people.all_shown(REST_S)
                     await self._judge_follows(scene, newcomers)
-                    await until(lambda: audience.now() > audience.shown_at[-1] + 1.0, "rest")
+                    shown_at = people.audience.shown_at
+                    await until(lambda: people.now() > shown_at[-1] + 1.0, "rest")
                 except* AssertionError as some:
                     raise AssertionError("; ".join(map(str, _leaves(some)))) from None
                 finally:
                     self._judge(scene, newcomers)
 
-    async def _say(self, producer: Producer, users: list[str]) -> None:
-        """What is said meanwhile."""
-        await producer.say_at(self.rate, int(self.rate * self.seconds), users)
+    @property
+    def doing(self) -> str:
+        """For a person who waits."""
+        if not self._began:
+            return f"chaos: starting, seed {self.figures['seed']}"
+        spent_s = time.monotonic() - self._began
+        if spent_s < self.seconds:
+            done = sum(event.at_s < spent_s for event in self.events)
+            of = f"{done} of {len(self.events)} blows"
+            return f"chaos: {spent_s:.0f} of {self.seconds:.0f} s, {of}"
+        return f"chaos: coming to rest, for {spent_s - self.seconds:.0f} s"
 
     async def _due(self, event: Event) -> None:
         await asyncio.sleep(max(0.0, self._began + event.at_s - time.monotonic()))
@@ -122,31 +132,31 @@ class Run:
     def _record(self, scene: Scene, newcomers: Newcomers) -> Record:
         return Record(
             events=self.events,
-            said=scene.producer.said,
-            audience=scene.audience,
+            people=scene.people,
             changes=self._changes,
             refused=scene.refused,
             possible=newcomers.possible,
             undone=newcomers.undone,
             early=newcomers.early,
             alone=scene.alone,
+            damages=[x for p in scene.fleet.processes for x in p.lines if reports_damage(x)],
         )
 
     def _judge(self, scene: Scene, newcomers: Newcomers) -> None:
         """Fill in `faults`, `figures` and the story of what went wrong."""
-        said, audience = scene.producer.said, scene.audience
+        people, audience = scene.people, scene.people.audience
         record = self._record(scene, newcomers)
         self.faults = faults(record)
         self.figures |= {
-            "barks": len(said),
-            "acked": sum(s.acked for s in said),
+            "barks": len(people.producer.said),
+            "acked": people.producer.acked,
             "shown": len(audience.shown_at),
             "late": len(audience.late),
             "events": len(scene.crowd.asked),
             "slowest_s": round(slowest_s(record), 1),
             # What restored journals took away, of barks and of events.
             "excused": [
-                len(audience.excused - audience.got),
+                len(people.excused - audience.got),
                 sum(asked.excused for asked in scene.crowd.asked),
             ],
             "alone": scene.alone,

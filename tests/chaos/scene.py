@@ -12,7 +12,7 @@ from tests.chaos.journals import retained, unsettled
 from tests.chaos.plan import Event
 from tests.chaos.strangers import Strangers
 from tests.tools.children import SCALE, until
-from tests.tools.fleet import Audience, Fleet, Producer
+from tests.tools.fleet import Fleet, People
 
 # Barks of the last half minute or so, and how long an old journal waits for them to be shown.
 LATELY = 5_000
@@ -50,8 +50,7 @@ class Scene:
 
     fleet: Fleet
     crowd: Crowd
-    producer: Producer
-    audience: Audience
+    people: People
     done: Counter[str] = field(default_factory=Counter)  # by action, how often
     # By event, how many strangers were refused while nobody read that they were.
     refused: list[tuple[Event, int]] = field(default_factory=list)
@@ -69,26 +68,27 @@ class Scene:
     def go_alone(self) -> None:
         """What newcomers are due rests on what holds; from now on it may not, for a while."""
         self.alone = True
-        for said in self.producer.said:
-            self.audience.excused |= {(r, said.bark.id) for r in said.also} - self.audience.got
-        self.producer.also = lambda user, text: ()
+        people = self.people
+        due = {(reader, id_) for id_, readers in people.also.items() for reader in readers}
+        people.excused |= due - people.audience.got
+        people.also_due = lambda author, text: ()
 
     async def shown_so_far(self) -> None:
         """Wait for a while until readers have what was said lately: so that little is excused."""
-        due = self.audience.expected(self.producer.said[-LATELY:]).keys()
+        due = self.people.expected(self.people.producer.said[-LATELY:])
         with contextlib.suppress(AssertionError):  # somebody else is frozen
-            await until(lambda: due <= self.audience.got, "all is shown", PATIENCE_S)
+            await until(lambda: due <= self.people.audience.got, "all is shown", PATIENCE_S)
 
     async def excuse(self, kind: str, gone: pathlib.Path, copy: pathlib.Path) -> None:
         """Instead of the journal in `gone` there will be its older `copy`: what that takes away."""
         in_thread = asyncio.to_thread
         if kind == "outbox":
             ids = await in_thread(unsettled, gone) - await in_thread(unsettled, copy)
-            for said in self.producer.said:
+            for said in self.people.producer.said:
                 if said.bark.id in ids:
-                    self.audience.excused |= self.audience.due(said)
+                    self.people.excused |= self.people.due(said)
             for asked in self.crowd.asked:
                 asked.excused = asked.excused or asked.event.id in ids
         elif kind == "inbox":
             pairs = await in_thread(retained, gone) - await in_thread(retained, copy)
-            self.audience.excused |= pairs - self.audience.got
+            self.people.excused |= pairs - self.people.audience.got

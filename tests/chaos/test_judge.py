@@ -8,18 +8,18 @@ import unittest
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from barker.bizlogic import Targets
 from barker.client.speaker import new_id, now_ms
 from barker.disk.journal import Journal
+from barker.laboratory.producer import SaidBark
 from barker.manifold.timelines import Entry, Timeline
 from barker.wire import bodies, messages, strictjson
 from barker.wire.bodies import Bark
 from tests.chaos.crowd import Asked, Crowd
-from tests.chaos.journals import retained, unsettled
+from tests.chaos.journals import reports_damage, retained, unsettled
 from tests.chaos.judge import MAX_WAIT_S, Record, faults
 from tests.chaos.plan import Event
 from tests.chaos.scene import Gate
-from tests.tools.fleet import Audience, Fleet, SaidBark, until
+from tests.tools.fleet import Fleet, People, until
 
 AUTHOR = "rdl"
 HURT_NOTHING = (Event(1.0, "kill", "bizlogic", 0, 1.0),)
@@ -32,13 +32,16 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
     def setUp(self) -> None:
         fleet = self.enterContext(Fleet())
         self.world = fleet.world
-        self.audience = Audience(fleet.args(), self.world.names, Targets(self.world))
+        self.people = People(fleet.args(), self.world, self.world.names)
+        self.audience = self.people.audience
         self.readers = sorted({AUTHOR, *self.world.followers(AUTHOR)})
 
     def says(self, number: int, also: Collection[str] = (), text: str = "") -> SaidBark:
         content = f"{number} {text}".strip()
-        said = SaidBark(Bark(new_id(), AUTHOR, content, now_ms()), self.audience.now(), also)
-        said.acked_at = self.audience.now()
+        bark = Bark(new_id(), AUTHOR, content, now_ms())
+        said = SaidBark(bark, number, self.people.now())
+        said.acked_at = self.people.now()
+        self.people.also[bark.id] = also
         return said
 
     def show(self, said: SaidBark, *readers: str, late: bool = False) -> None:
@@ -55,18 +58,20 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
         undone: Collection[str] = (),
         early: Collection[str] = (),
         alone: bool = False,
+        damages: Sequence[str] = (),
     ) -> dict[str, list[Any]]:
+        self.people.producer.said[:] = said
         record = Record(
             *(
                 events,
-                said,
-                self.audience,
+                self.people,
                 changes,
                 refused,
                 lambda said: possible,
                 undone,
                 early,
                 alone,
+                damages,
             )
         )
         return faults(record)
@@ -76,6 +81,9 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
         for each in said:
             self.show(each)
         self.assertEqual(self.judge(*said), {})
+
+    async def test_a_journal_that_reports_damage_is_a_fault_for_nothing_damages_one(self) -> None:
+        self.assertEqual(self.judge(damages=["x"]), {"damaged": [("x",)]})
 
     async def test_lost_is_what_was_acked_and_one_of_its_readers_was_not_shown(self) -> None:
         said = self.says(1)
@@ -89,7 +97,7 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
 
     async def test_what_an_old_journal_took_away_is_not_lost_for_just_these_readers(self) -> None:
         said, other = self.says(1), self.says(2)
-        self.audience.excused.add((self.readers[0], said.bark.id))
+        self.people.excused.add((self.readers[0], said.bark.id))
         self.show(said, *self.readers[2:])
         self.show(other)
         self.assertEqual(self.judge(said, other), {"lost": [(self.readers[1], said.bark.id)]})
@@ -112,7 +120,7 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
         first, second = self.says(1), self.says(2)
         self.show(second)
         self.show(first)
-        disorder = [(reader, AUTHOR, first.bark.id, "1", 2) for reader in self.readers]
+        disorder = [(reader, AUTHOR, first.bark.id, 1, 2) for reader in self.readers]
         self.assertCountEqual(self.judge(first, second)["out of order"], disorder)
         found = self.judge(first, second, events=HURT_INBOX)
         self.assertCountEqual(found["out of order"], disorder)
@@ -200,6 +208,26 @@ class ExcuseTest(unittest.TestCase):
             [messages.puts_line(n, [messages.addresses_json(to)], origin, [n], [body])]
         )
         return id_
+
+    def test_every_damage_of_a_journal_is_seen_in_a_log(self) -> None:
+        self.journal = Journal(self.journal.folder / "hurt", segment_bytes=1)
+        list(self.journal.recover())
+        self.begin()
+        for n in range(12):
+            self.append(n, ["outbox/rdl"], "rdl", content="x")
+        self.journal.close()
+        paths = sorted(self.journal.folder.glob("*.log"))
+        contents = [path.read_bytes() for path in paths]
+        paths[1].unlink()
+        paths[3].write_bytes(b"")
+        paths[5].write_bytes(contents[5].replace(b'"content"', b'"kontent"'))
+        paths[7].write_bytes(contents[7].partition(b"\n")[2] + b"\n")
+        paths[9].write_bytes(contents[8])
+        with self.assertLogs("barker.disk.journal", "WARNING") as logs:
+            list(Journal(self.journal.folder).recover())
+        self.assertGreater(len(logs.output), 5)
+        for line in logs.output:
+            self.assertTrue(reports_damage(line), line)
 
     def test_an_outbox_loses_what_it_has_not_settled(self) -> None:
         self.begin()

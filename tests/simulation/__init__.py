@@ -20,7 +20,7 @@ passed over. So a failure is shrunk to the few events that it takes, and they ar
     engine     one run: does events, one after the other
     dice       which event comes next
     social     who follows whom: what was said, what came of it, and who is due a bark
-    losses     what a power cut or an old copy of a journal takes by its own doing
+    losses     what a power cut, a damaged disk or an old copy takes by its own doing
     letters    the dead letters of a run
     judging    lets everything come to rest, and says what was promised and is not so
     runs       the small world; runs by seed or by events, and shrinks them

@@ -9,23 +9,44 @@ import sys
 import time
 from collections.abc import Sequence
 
+from barker.process.arguments import Parser
 from tests.simulation.runs import run, shrink, small_world, story
 from tests.simulation.settings import SETTINGS
+from tests.tools.progress import status_of
 
 # Between two lines that say how far we have come.
 PROGRESS_S = 5.0
 
 
 def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser("simulation", description=__doc__.partition("\n")[0])
-    result.add_argument(
-        "--setting", choices=SETTINGS, help="just this one (default: one after the other)"
+    result = Parser(
+        "-m tests.simulation",
+        "Run simulations, seed after seed. The first one that breaks a promise is shrunk "
+        "to the few events that it takes, and told; the exit status is 1 then.",
+        [
+            "-m tests.simulation --setting rings --seeds 1000",
+            "-m tests.simulation --setting calm --first 7 --seeds 1",
+        ],
     )
-    result.add_argument("--seeds", type=int, default=100, help="runs of each (default: 100)")
-    result.add_argument("--first", type=int, default=0, metavar="SEED", help="(default: 0)")
-    result.add_argument("--steps", type=int, default=150, help="of each run (default: 150)")
     result.add_argument(
-        "--seconds", type=float, default=float("inf"), help="of each setting at most (default: any)"
+        "--setting",
+        choices=SETTINGS,
+        metavar="NAME",
+        help=f"one of {', '.join(SETTINGS)} (default: one after the other)",
+    )
+    result.add_argument(
+        "--seeds", type=int, default=100, metavar="N", help="runs of each (default: 100)"
+    )
+    result.add_argument("--first", type=int, default=0, metavar="SEED", help="(default: 0)")
+    result.add_argument(
+        "--steps", type=int, default=150, metavar="N", help="of each run (default: 150)"
+    )
+    result.add_argument(
+        "--seconds",
+        type=float,
+        default=float("inf"),
+        metavar="S",
+        help="of each setting at most (default: any)",
     )
     result.add_argument(
         "--all", action="store_true", help="go on after a failure, and tell them all unshrunk"
@@ -63,4 +84,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of("simulation", main))

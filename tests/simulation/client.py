@@ -5,12 +5,12 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from barker.client.tracked import Outcome
 from barker.delivery import sender
 from barker.wire import bodies
-from tests.tools.mouth import Said
 
 
-class Saying(Said):
+class Saying(Outcome):
     """A body of the client's, a bark or an event."""
 
     def __init__(self, id_: str, user: str, body: bytes, step: int, odd: bool = False) -> None:

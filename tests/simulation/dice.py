@@ -76,7 +76,7 @@ def _mishap(simulation: Simulation, dice: random.Random) -> Event:
     names = [n for n in setting.names if n.partition("-")[0] in setting.mortal]
     name = dice.choice(names)
     manifold = name.partition("-")[0] != "bizlogic"
-    more = [kind for kind in ("directory", "backups", "faults") if getattr(setting, kind)]
+    more = [kind for kind in ("directory", "backups", "faults", "damage") if getattr(setting, kind)]
     if more and dice.random() < 0.5:
         event = _special(simulation, dice, dice.choice(more), name)
         if event:
@@ -115,6 +115,8 @@ def _special(simulation: Simulation, dice: random.Random, kind: str, name: str) 
         return None
     if name not in simulation.disks:
         return None
+    if kind == "damage":
+        return ("damage", name, dice.randrange(6), dice.choice((0, 0, 1, 2, 5)))
     if name not in simulation.losses.backups or dice.random() < 0.4:
         return ("backup", name, dice.random() < 0.5)
     stem = name.partition("-")[0]

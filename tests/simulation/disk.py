@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from barker.disk.journal import Journal
-from tests.simulation.settings import SEGMENT_BYTES
+from tests.simulation.settings import SEGMENT_BYTES, Failure
 
 
 class Killed(BaseException):
@@ -57,6 +57,8 @@ class Disk:
         self.full = False
         self.trap = ""  # the next write kills: "before", "after", or in the middle of it: "torn"
         self.journal: SimJournal | None = None
+        self.hurt = False  # since the last start: what is missing can be known
+        self.scarred = False  # at any time: something may be missing
 
     @property
     def files(self) -> list[pathlib.Path]:
@@ -78,8 +80,33 @@ class Disk:
             lines = path.read_bytes().splitlines(keepends=True)
             if lines:
                 path.write_bytes(b"".join(lines[:-1]))
+                self.scarred = True
                 return lines[-1]
         return None
+
+    def lose(self, nth: int, records: int) -> list[bytes]:
+        """A segment that has a successor is lost, or so many records at its end."""
+        files = self.files[:-1]
+        if not files:
+            return []
+        path = files[nth % len(files)]
+        lines = path.read_bytes().splitlines(keepends=True)
+        lost = lines[-records:] if records else lines
+        if records:
+            path.write_bytes(b"".join(lines[:-records]))
+        else:
+            path.unlink()
+        self.hurt = self.hurt or bool(lost)
+        self.scarred = self.scarred or self.hurt
+        return lost
+
+    def recovered(self, damages: int) -> None:
+        """A process has read all of it, and reports so many damages."""
+        if self.hurt and not damages:
+            raise Failure(f"unreported: {self.folder.name} does not miss what it has lost")
+        if damages and not self.scarred:
+            raise Failure(f"false alarm: {self.folder.name} reports {damages} damages")
+        self.hurt = False
 
     def copy_to(self, folder: pathlib.Path) -> None:
         """As `cp -r` does it, at whatever moment."""
@@ -101,7 +128,8 @@ class SimJournal:
         return getattr(self._real, name)
 
     def recover(self) -> Iterator[tuple[int, bytes]]:
-        return self._real.recover()
+        yield from self._real.recover()
+        self.disk.recovered(self._real.damages)
 
     def begin(self, header: Callable[[], dict[str, Any]]) -> None:
         self._real._header = header
@@ -137,7 +165,5 @@ class SimJournal:
             raise OSError(28, "No space left on device")
 
     def let_go(self) -> None:
-        for name in ("_file", "_lock"):
-            if getattr(self._real, name) >= 0:
-                os.close(getattr(self._real, name))
-                setattr(self._real, name, -1)
+        self._real._leave()
+        self._real._lock.close()

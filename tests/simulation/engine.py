@@ -11,6 +11,7 @@ from typing import Any
 
 from barker.bizlogic import BizLogic
 from barker.client.reader import Reader
+from barker.client.tracked import TrackedSender
 from barker.delivery.sender import Delivery
 from barker.followers import Followers
 from barker.graph.feed import FOLLOWERS, GRAPH
@@ -41,7 +42,6 @@ from tests.simulation.settings import (
     Shown,
 )
 from tests.simulation.social import Social
-from tests.tools.mouth import Mouth
 
 POLICIES = {
     "outbox": CONSISTENT,
@@ -98,7 +98,7 @@ class Simulation:
         self.readers: dict[str, Reader] = {}
         for name in ("client", "listener"):
             self.parties[name] = Party(self, name, 0)
-        self.mouth = Mouth(self.parties["client"].node, on_refused=self._refused)
+        self.sender = TrackedSender(self.parties["client"].node, on_refused=self._refused)
         self.read(self.parties["listener"], self.shown, KEEP)
         for name in setting.at_first:
             self.play(("start", name))
@@ -140,8 +140,7 @@ class Simulation:
         self.tell_all(party)
 
     def is_reading(self, name: str) -> bool:
-        places = self.readers[name]._places.values() if name in self.readers else []
-        return bool(places) and all(place.epoch for place in places)
+        return name in self.readers and self.readers[name].is_ready
 
     def fault(self, text: str) -> None:
         self.faults.append(text)
@@ -222,8 +221,8 @@ class Simulation:
 
     def _client_says(self, saying: Saying) -> None:
         def say() -> None:
-            self.mouth.say(f"outbox/{saying.user}", messages.unstamped(saying.body), saying)
-            self.mouth.pump()
+            self.sender.track(f"outbox/{saying.user}", messages.unstamped(saying.body), saying)
+            self.sender.pump()
 
         self.parties["client"].do(say)
 
@@ -441,6 +440,12 @@ class Simulation:
             self._kill(name, 0)
             self.losses.blackout(self.disks[name], records)
 
+    def _damage(self, name: str, nth: int, records: int) -> None:
+        """A segment of its journal is lost, or so many records at the end of one."""
+        if name in self.disks:
+            self._kill(name, 0)
+            self.losses.damage(self.disks[name], nth, records)
+
     def _trap(self, name: str, where: str) -> None:
         """kill -9 around or within the next write of its journal."""
         if self.running(name) and name in self.disks:
@@ -523,7 +528,7 @@ class Simulation:
         return active
 
     def unsettled(self) -> dict[str, int]:
-        found = {"client": len(self.mouth)}
+        found = {"client": len(self.sender)}
         for name, party in self.parties.items():
             some: Any = party.node
             if isinstance(some, Outbox):

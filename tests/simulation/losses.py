@@ -1,7 +1,8 @@
-"""Losses: what a power cut, or an old copy of a journal that is put back, takes by its own doing.
+"""Losses: what a power cut, a damaged disk, or an old copy of a journal takes by its own doing.
 
 That is forgiven, and nothing else: what was acked afterwards has to come, and nothing may be shown
-twice, whatever was put back.
+twice, whatever was put back. A start has to report a damage that it can know of, and no other
+(`tests.simulation.disk`).
 
 * An outbox that is put back has lost what it took after the copy and had not handed on.
 * An inbox has lost what it took after the copy, if no other inbox has it. A reader that had been
@@ -45,6 +46,10 @@ class Losses:
             line = disk.take_last()
             if line:
                 self.ids |= {s.id for s in self.world.said if _says(line, s.id)}
+
+    def damage(self, disk: Disk, nth: int, records: int) -> None:
+        for line in disk.lose(nth, records):
+            self.ids |= {s.id for s in self.world.said if _says(line, s.id)}
 
     def backup(self, name: str) -> None:
         disk = self.world.disks[name]

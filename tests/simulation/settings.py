@@ -36,6 +36,7 @@ class Setting(NamedTuple):
     mortal: tuple[str, ...]  # kinds that are killed, stopped, frozen
     disks: bool = False  # disks fill up
     power: bool = False  # power cuts take the end of a journal
+    damage: bool = False  # segments are lost, or cut at the end of a record
     ordered: bool = True  # owners never change: every author's order holds
     punctual: bool = False  # and nothing is ever late
     events: float = 0.0  # how often users join, follow and unfollow
@@ -76,6 +77,7 @@ SETTINGS = {
     "rings": _RINGS,
     "disks": _RINGS._replace(disks=True),
     "power": _RINGS._replace(power=True),  # without --fsync
+    "damage": _RINGS._replace(damage=True),
     "events": _EVENTS,
     # Many events go through one outbox, while barks wait for an inbox that is away.
     "counters": _EVENTS._replace(

@@ -50,6 +50,9 @@ class SimulationTest(unittest.TestCase):
     def test_nothing_else_is_lost_with_what_a_power_cut_takes(self) -> None:
         self.assertAllGood("power")
 
+    def test_a_damaged_journal_takes_nothing_but_what_was_there_and_says_so(self) -> None:
+        self.assertAllGood("damage")
+
     def test_nothing_is_lost_when_many_events_pass_a_bark_that_waits(self) -> None:
         self.assertAllGood("counters")
 

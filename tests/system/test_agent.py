@@ -4,10 +4,11 @@ import asyncio
 import time
 import unittest
 
-from barker.wire import messages
+from barker.disk import files
 from tests.tools.children import at_once
 from tests.tools.fleet import SLOW, Fleet, until
 from tests.tools.watcher import Watcher
+from tests.tools.wireclient import Wire
 
 
 class ServicesTest(unittest.IsolatedAsyncioTestCase):
@@ -40,12 +41,12 @@ class ServicesTest(unittest.IsolatedAsyncioTestCase):
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: lives by samples that come once a second")
     async def test_what_is_counted_is_what_was_said(self) -> None:
-        async with self.fleet.people() as (producer, audience):
-            await audience.ready()
-            producer.say(self.fleet.world.names * 2)
-            await producer.all_acked()
-            await audience.all_shown(producer)
-            said, shown = len(producer.said), sum(map(len, audience.shown.values()))
+        async with self.fleet.people() as people:
+            await people.ready()
+            people.producer.say(self.fleet.world.names * 2)
+            await people.all_acked()
+            await people.all_shown()
+            said, shown = len(people.producer.said), sum(map(len, people.audience.shown.values()))
             await until(
                 lambda: self.latest("outbox")["out"] == said,
                 "the outbox has counted its barks",
@@ -64,10 +65,10 @@ class ServicesTest(unittest.IsolatedAsyncioTestCase):
     async def test_a_queue_without_a_way_out_shows_its_depth_its_age_and_its_streams(self) -> None:
         self.bizlogic.kill()
         begun = time.monotonic()
-        async with self.fleet.people([self.fleet.world.names[0]]) as (producer, _):
+        async with self.fleet.people([self.fleet.world.names[0]]) as people:
             author, other = self.fleet.world.names[:2]
-            producer.say([author] * 30 + [other] * 3)
-            await producer.all_acked()
+            people.producer.say([author] * 30 + [other] * 3)
+            await people.all_acked()
             await until(lambda: self.latest("outbox")["backlog"] == 33, "its depth is told")
             outbox = self.latest("outbox")
             self.assertEqual(outbox["deepest"], [[f"outbox/{author}", 30], [f"outbox/{other}", 3]])
@@ -76,9 +77,7 @@ class ServicesTest(unittest.IsolatedAsyncioTestCase):
             self.assertLess(self.latest("outbox")["oldest_ms"], 1000 * (time.monotonic() - begun))
 
     async def test_other_subscriptions_are_refused_by_who_has_nothing_to_read(self) -> None:
-        agents = self.watcher.agents
-        agents.peers[f"bizlogic-{self.bizlogic.port}"].send(
-            messages.encode("subscribe", address="inbox/ark3")
-        )
-        await until(lambda: agents.refused, "it is refused")
-        self.assertEqual(agents.refused[0]["addresses"], ["inbox/ark3"])
+        secret = files.secret(self.fleet.state)
+        async with await Wire.open(self.bizlogic.port, secret) as wire:
+            wire.send({"op": "subscribe", "address": "inbox/ark3"})
+            await wire.expect("refuse", addresses=["inbox/ark3"])

@@ -6,7 +6,9 @@ import contextlib
 import io
 import json
 import os
+import pathlib
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -20,8 +22,9 @@ from barker import autobark, listen
 from barker.bark import main
 from barker.disk import files
 from barker.disk.users import PEOPLE
+from barker.process.arguments import LEASH
 from barker.routing.ring import Ring
-from tests.tools.fleet import DEADLINE_S, SLOW, Fleet, Process, Service, free_port
+from tests.tools.fleet import DEADLINE_S, SCALE, SLOW, Fleet, Process, Service, free_port
 from tests.tools.wireclient import Wire
 
 Completed = subprocess.CompletedProcess[str]
@@ -107,6 +110,71 @@ def listener_ready(listener: Process, test: ClientTest, user: str = "ark3") -> N
     raise AssertionError(f"it never listened: {listener!r}")
 
 
+class MissingTest(unittest.TestCase):
+    """Commands that wait for what is not there, as a person starts them."""
+
+    def run_for(self, seconds: float, *argv: str) -> list[str]:
+        """Its complaints in that time."""
+        env = {name: value for name, value in os.environ.items() if name != LEASH}
+        with subprocess.Popen(
+            [sys.executable, "-m", *argv],
+            cwd=files.ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            env=env,
+        ) as child:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(seconds)
+            child.terminate()
+            return child.communicate(timeout=DEADLINE_S)[1].splitlines()
+
+    def test_one_line_says_what_is_missing_and_what_to_do(self) -> None:
+        with Fleet() as nobody, Fleet() as alone, Fleet() as closed:
+            alone.directory()
+            closed.directory()
+            other = closed.state / "other"
+            other.write_text("x" * 64)
+            wrong = (*closed.flags, "--secret-file", str(other))
+            cases: dict[tuple[str, ...], str] = {
+                ("barker.listen", "ark3", *nobody.flags): "no directory at .*--directory",
+                ("barker.autobark", "1", *nobody.flags): "no directory at .*--directory",
+                ("barker.bizlogic", "--port", "0", *nobody.flags): "no directory at .*launch.py",
+                ("barker.listen", "ark3", *alone.flags): "no inbox .*barker.inbox",
+                ("barker.autobark", "1", *alone.flags): "no outbox .*barker.outbox",
+                ("barker.bizlogic", "--port", "0", *alone.flags): "no followers .*barker.followers",
+                ("barker.listen", "ark3", *wrong): "another secret.*--secret-file",
+            }
+            with concurrent.futures.ThreadPoolExecutor(len(cases)) as pool:
+                ran = pool.map(lambda argv: self.run_for(6.0 * SCALE, *argv), cases)
+                for argv, lines in zip(cases, ran, strict=True):
+                    with self.subTest(argv[:2]):
+                        self.assertEqual(len(lines), 1, lines)
+                        self.assertRegex(lines[0], cases[argv])
+            directory = next(p for p in closed.processes if "barker.directory" in p.argv)
+            refused = [line for line in directory.lines if "another secret" in line]
+            self.assertEqual(len(refused), 1, directory)
+            once = ("barker.listen", "ark3", "--once", "--timeout", "0.5", *alone.flags)
+            glance = ("monitoring.monitor", "--once", *wrong)
+            for argv, pattern in ((once, "not all .* no inbox"), (glance, "another secret")):
+                with self.subTest(argv[0]):
+                    process = Process(["-m", *argv], files.ROOT)
+                    self.addCleanup(process.close)
+                    self.assertEqual(process.ended(), 1)
+                    self.assertEqual(len(process.lines), 1, process)
+                    self.assertRegex(process.lines[0], pattern)
+
+    def test_a_bark_that_times_out_says_how_to_say_it_again(self) -> None:
+        with Fleet() as fleet:
+            fleet.directory()
+            full = fleet.outbox("--max-backlog", "0")
+            said = fleet.run("bark", "ark3", "hello", "--id", "x7", "--timeout", "0.5")
+            self.assertEqual(said.ended(), 1, full)
+            self.assertEqual(len(said.lines), 1, said)
+            self.assertRegex(said.lines[0], "0 barks are waiting.*may have been taken.*--id x7 ")
+
+
 class BarkTest(SharedTest):
     """Somebody listens to ark3 all the time."""
 
@@ -172,8 +240,33 @@ class BarkTest(SharedTest):
             ):
                 mains[module](args)
             self.assertEqual(ended.exception.code, 2)
-            self.assertRegex(complaint.getvalue(), r"\Ausage: python -m barker\.")
+            self.assertRegex(complaint.getvalue(), r"\Ausage: \S+ -m barker\.")
             self.assertRegex(complaint.getvalue().splitlines()[-1], pattern)
+
+    @unittest.skipUnless(pathlib.Path("/dev/full").exists(), "/dev/full is Linux's")
+    def test_an_acked_bark_is_acked_though_its_id_can_t_be_printed(self) -> None:
+        flags = shlex.join(self.fleet.flags)
+        for id_, where, why in (
+            ("on-a-full-disk", ">/dev/full", "bark: standard output can't be written: No space"),
+            ("closed", ">&-", "bark: standard output is closed"),
+        ):
+            line = f'exec "$0" -m barker.bark {flags} ark3 {id_} --id {id_} {where}'
+            said = subprocess.run(
+                ["sh", "-c", line, sys.executable],
+                cwd=files.ROOT,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE_S,
+            )
+            self.assertEqual(said.returncode, 0)
+            self.assertIn(why, said.stderr)
+            self.assertEqual(said.stderr.count("\n"), 1, said.stderr)
+            self.assertEqual(self.shown(id_), id_)
+
+    def test_options_may_stand_behind_the_text(self) -> None:
+        said = self.command("bark", "ark3", "first", "--id", "behind-it", "and", "last")
+        self.assertEqual((said.stdout, said.returncode), ("behind-it\n", 0), said.stderr)
+        self.assertEqual(self.shown("behind-it"), "first and last")
 
     def test_text_is_as_long_and_as_strange_as_allowed(self) -> None:
         texts = ["x" * 280, "\U0001f415" * 280, '"quotes" and \\ and \x1b[31m', "@ark3 #tag", "0"]
@@ -203,11 +296,11 @@ class BarkTest(SharedTest):
         wrong.write_text("x" * 64)
         said = ("bark", "ark3", "x", "--timeout", "0.5")
         runs: Runs = {
-            (*said, *nobody.flags): f"no directory at 127.0.0.1:{nobody.port} within 0.5 s$",
-            (*said, *no_outbox.flags): "no outbox has taken it within 0.5 s$",
-            (*said, "--secret-file", str(wrong)): "you don't know the secret",
+            (*said, *nobody.flags): f"within 0.5 s: no directory at 127.0.0.1:{nobody.port}; ",
+            (*said, *no_outbox.flags): "within 0.5 s: .* no outbox service; .*barker.outbox",
+            (*said, "--secret-file", str(wrong)): "another secret; .*--secret-file",
             **{
-                (*said, "--directory", f"{host}:1"): f"no directory at {host}:1 within 0.5 s"
+                (*said, "--directory", f"{host}:1"): f"within 0.5 s: no directory at {host}:1"
                 for host in ("a..b", "x" * 70, "nowhere.invalid")
             },
         }
@@ -226,14 +319,14 @@ class BarkTest(SharedTest):
         self.assertComplains(said, 1, "[Dd]irectory|Permission")
 
     @unittest.skipUnless(os.name == "posix", "signals are Unix's")
-    def test_promise_1_who_is_interrupted_before_the_ack_does_not_exit_0(self) -> None:
+    def test_promise_1_who_is_interrupted_before_the_ack_has_the_signal_s_status(self) -> None:
         empty = self.enterContext(Fleet())
         with socket.create_server(("127.0.0.1", empty.port)) as silent:
             for number in (signal.SIGINT, signal.SIGTERM):
                 process = empty.run("bark", "ark3", "x")
                 silent.accept()[0].close()  # it dials: by now it takes signals as its own
                 process.signal(number)
-                self.assertEqual(process.ended(), 1)
+                self.assertEqual(process.ended(), 128 + number)
                 self.assertEqual(process.lines, [])
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for a time-out")
@@ -242,12 +335,39 @@ class BarkTest(SharedTest):
         self.outbox.freeze()
         said = self.command("bark", "ark3", "twice?", "--id", "again", "--timeout", "0.5")
         self.outbox.thaw()
-        self.assertComplains(said, 1, "no outbox has taken it within 0.5 s")
+        self.assertComplains(said, 1, "not within 0.5 s: no outbox answers")
         said = self.command("bark", "ark3", "twice?", "--id", "again")
         self.assertEqual((said.stdout, said.returncode), ("again\n", 0))
         self.bark("ark3", "the end")
         self.assertEqual(self.shown("again"), "twice?")
         self.assertIn("the end", self.heard.wait_for("id").string)
+
+
+@unittest.skipUnless(os.name == "posix", "signals are Unix's")
+class InterruptTest(unittest.TestCase):
+    """Ctrl-C before a command has done its job shows in the status; a stop in good order is 0."""
+
+    def test_a_job_that_is_not_done_ends_with_130(self) -> None:
+        empty = self.enterContext(Fleet())
+        runs = {
+            ("follow", "ark3", "rdl"): 130,
+            ("follow", "ark3", "--list"): 130,
+            ("join", "visitor"): 130,
+            ("listen", "ark3", "--once"): 130,
+            ("listen", "ark3", "--count", "3"): 130,
+            ("listen", "ark3"): 0,
+            ("autobark", "5", "--count", "3"): 130,
+            ("autobark", "5"): 0,
+            ("monitoring.monitor", "--once"): 130,
+        }
+        with socket.create_server(("127.0.0.1", empty.port)) as silent:
+            for run, status in runs.items():
+                with self.subTest(run):
+                    process = empty.run(*run)
+                    silent.accept()[0].close()  # it dials: by now it takes signals as its own
+                    process.signal(signal.SIGINT)
+                    self.assertEqual(process.ended(), status)
+                    self.assertEqual(process.lines, [])
 
 
 class ListenTest(ClientTest):

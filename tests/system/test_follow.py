@@ -1,28 +1,49 @@
 """Follow, unfollow, join: from the command line to every service that acts by them."""
 
+import json
+import signal
 import time
 import unittest
 from typing import Any, ClassVar
 
 from barker.client import following
 from barker.client.speaker import now_ms
+from barker.client.tracked import Outcome, TrackedSender
 from barker.wire import bodies, messages
 from barker.wire.bodies import FOLLOW, Event
 from tests.tools.fleet import DEADLINE_S, SLOW, Fleet, Guest, Process, until
-from tests.tools.mouth import Mouth, Said
 
 
-class Watcher(Guest):
-    """Reads one list, inside the test."""
+class ByHandTest(unittest.TestCase):
+    """Users that are written into ``users.json``."""
 
-    def __init__(self, args: Any, user: str) -> None:
-        super().__init__(args)
-        self.user = user
-        self.fields: dict[str, Any] = {}
-
-    async def started(self) -> None:
-        self.mouth = Mouth(self)
-        self.list = following.List(self, self.user, lambda fields: self.fields.update(fields))
+    def test_a_user_added_by_hand_is_one_after_the_next_start(self) -> None:
+        with Fleet() as fleet:
+            fleet.directory()
+            followers = fleet.followers()
+            unfollowed = fleet.world.follows["rdl"][0]
+            outbox = fleet.outbox()
+            for args in (("follow", "rdl", unfollowed, "--unfollow", "--wait"),):
+                self.assertEqual(fleet.run(*args).ended(), 0)
+            path = fleet.state / "users.json"
+            follows = {**json.loads(path.read_text()), "by_hand": ["ark3"]}
+            follows["rhs"].append("by_hand")
+            path.write_text(json.dumps(follows))
+            for service in (followers, outbox):
+                service.signal(signal.SIGTERM)
+                self.assertEqual(service.ended(), 0)
+            again = fleet.followers(port=followers.port)
+            fleet.outbox(port=outbox.port)
+            self.assertIn("by_hand", "\n".join(again.lines))
+            self.assertEqual(fleet.run("bark", "by_hand", "hello").ended(), 0)
+            listed = fleet.run("follow", "by_hand", "--list")
+            self.assertEqual(listed.ended(), 0)
+            self.assertEqual(
+                listed.lines, ["by_hand follows 1: ark3", "by_hand is followed by 1: rhs"]
+            )
+            rdl = fleet.run("follow", "rdl", "--list")
+            self.assertEqual(rdl.ended(), 0)
+            self.assertNotIn(f" {unfollowed}", rdl.lines[0])  # what they have said since, counts
 
 
 class CommandTest(unittest.IsolatedAsyncioTestCase):
@@ -81,18 +102,20 @@ class CommandTest(unittest.IsolatedAsyncioTestCase):
     async def test_a_follow_takes_effect_within_a_second_of_its_ack(self) -> None:
         """Measured where it counts: at whoever is told what holds for everybody."""
         self.done("join", "prompt", "--wait")
-        watcher = Watcher(self.fleet.args(), "prompt")
-        async with watcher.running():
-            await until(lambda: watcher.fields.get("exists"), "its list is read")
+        guest, listed = Guest(self.fleet.args()), dict[str, Any]()
+        sender = TrackedSender(guest)
+        following.List(guest, "prompt", listed.update)
+        async with guest.running():
+            await until(lambda: listed.get("exists"), "its list is read")
             took = []
             for i, whom in enumerate(("ark3", "rdl", "rhs", "toto", "lassie")):
                 body = bodies.encode_event(Event(FOLLOW, f"p{i}", "prompt", now_ms(), whom))
-                said = Said()
-                watcher.mouth.say("outbox/prompt", messages.unstamped(body), said)
-                watcher.mouth.pump()
-                await until(lambda s=said: s.acked, "it is acked")  # type: ignore[misc]
+                outcome = Outcome()
+                sender.track("outbox/prompt", messages.unstamped(body), outcome)
+                sender.pump()
+                await until(lambda o=outcome: o.acked, "it is acked")  # type: ignore[misc]
                 begun = time.monotonic()
-                await until(lambda w=whom: w in watcher.fields["follows"], "it holds")  # type: ignore[misc]
+                await until(lambda w=whom: w in listed["follows"], "it holds")  # type: ignore[misc]
                 took.append(time.monotonic() - begun)
             self.assertLess(sorted(took)[2], 1.0, took)  # the median, on a machine that may be busy
 

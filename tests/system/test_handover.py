@@ -4,20 +4,19 @@ import asyncio
 import contextlib
 import unittest
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from barker.client.reader import Reader
+from barker.laboratory.audience import Audience
+from barker.laboratory.producer import SaidBark
 from barker.manifold.handover import LEAVE_S
 from barker.process.node import GRACE_S
 from tests.tools.fleet import (
     DEADLINE_S,
     GOOD,
     SLOW,
-    Audience,
     Fleet,
     Guest,
-    Producer,
-    SaidBark,
+    People,
     Service,
     free_port,
 )
@@ -28,26 +27,6 @@ KEEP = ("--keep", "20000")
 RATE = 400
 
 Result = TypeVar("Result")
-
-
-class Newcomer(Guest):
-    """Somebody who begins to read now: the last so many barks of every inbox."""
-
-    kind = "newcomer"
-
-    def __init__(self, args: Any, readers: list[str], history: int) -> None:
-        super().__init__(args)
-        self.shown: dict[str, list[tuple[str, int]]] = {r: [] for r in readers}
-        self._history = history
-
-    async def started(self) -> None:
-        self.reader = Reader(self, list(self.shown), self._show, self._refused, self._history)
-
-    def _show(self, reader: str, body: dict[str, Any], late: bool) -> None:
-        self.shown[reader].append((body["user"], int(body["content"])))
-
-    def _refused(self, user: str, reason: str) -> None:
-        raise AssertionError(f"{user}: {reason}")
 
 
 class HandOverSystem(unittest.IsolatedAsyncioTestCase):
@@ -73,49 +52,49 @@ class HandOverSystem(unittest.IsolatedAsyncioTestCase):
         return self.fleet.inbox(*KEEP, port=self.ports[name])
 
     async def stopped(self, service: Service) -> None:
-        service.child.terminate()
+        service.popen.terminate()
         status = await asyncio.to_thread(service.ended)
         self.assertEqual(status, 0, service)
 
     @contextlib.asynccontextmanager
     async def traffic(
         self, inboxes: int = 1
-    ) -> AsyncIterator[tuple[Producer, Audience, Callable[[int], Awaitable[None]]]]:
+    ) -> AsyncIterator[tuple[People, Callable[[int], Awaitable[None]]]]:
         """Barks flow while the block runs; afterwards everything has to be well.
 
-        The third of what is yielded waits until so many more have been shown.
+        The second of what is yielded waits until so many more have been shown.
         """
-        async with self.fleet.people() as (producer, audience):
-            await audience.ready()
-            route = audience.routes
+        async with self.fleet.people() as people:
+            await people.ready()
+            route = people.routes
             await until_true(lambda: len(route.route("inbox").targets) == inboxes, "the ring")
-            load = asyncio.create_task(producer.say_at(RATE, 10**6, self.fleet.world.names))
+            load = asyncio.create_task(people.producer.say_at(RATE, 10**6, self.fleet.world.names))
 
             async def more(count: int) -> None:
-                goal = len(audience.shown_at) + count
-                await until_true(lambda: len(audience.shown_at) >= goal, "traffic flows")
+                goal = len(people.audience.shown_at) + count
+                await until_true(lambda: len(people.audience.shown_at) >= goal, "traffic flows")
 
             await more(1500)
-            self.assertEqual(audience.late, set())
-            yield producer, audience, more
+            self.assertEqual(people.audience.late, set())
+            yield people, more
             await more(1500)
             load.cancel()
-            await producer.all_acked(2 * DEADLINE_S)
-            await audience.all_shown(producer, 2 * DEADLINE_S)
-            await self.assertHistories(producer)
-            self.assertEqual(audience.verdict(producer.said), GOOD)
-            self.assertEqual(audience.reader.gaps, 0)
+            await people.all_acked(2 * DEADLINE_S)
+            await people.all_shown(2 * DEADLINE_S)
+            await self.assertHistories(people.producer.said)
+            self.assertEqual(people.verdict(), GOOD)
+            self.assertEqual(people.audience.gaps, 0)
 
-    async def assertHistories(self, producer: Producer) -> None:
+    async def assertHistories(self, said: Sequence[SaidBark]) -> None:
         """A newcomer gets everything, and one that asks for less gets the newest of it."""
-        everything = await self.newcomer(producer, 10**6)
+        everything = await self.newcomer(said, 10**6)
         world = self.fleet.world
         for reader, barks in everything.items():
             authors = {reader, *world.follows[reader]}
-            due = [(s.bark.user, int(s.bark.content)) for s in producer.said]
+            due = [(s.bark.user, s.number) for s in said]
             self.assertEqual(sorted(barks), sorted(b for b in due if b[0] in authors), reader)
-        some = await self.newcomer(producer, 5)
-        at = {(s.bark.user, int(s.bark.content)): s.bark.at for s in producer.said}
+        some = await self.newcomer(said, 5)
+        at = {(s.bark.user, s.number): s.bark.at for s in said}
         for reader, barks in some.items():
             self.assertEqual(len(barks), 5)
             newest = sorted(at[b] for b in everything[reader])[-5:]
@@ -124,47 +103,58 @@ class HandOverSystem(unittest.IsolatedAsyncioTestCase):
 
     async def assertThere(self, said: Sequence[SaidBark]) -> None:
         """A newcomer is shown all of this, each once, with what others say meanwhile."""
-        newcomer = Newcomer(self.fleet.args(), self.fleet.world.names, 10**6)
         follows = self.fleet.world.follows
         due = {
-            (r, s.bark.user, int(s.bark.content))
-            for r in newcomer.shown
+            (r, s.bark.id)
+            for r in self.fleet.world.names
             for s in said
             if s.bark.user in {r, *follows[r]}
         }
 
-        def shown() -> list[tuple[str, str, int]]:
-            return [(r, *bark) for r, barks in newcomer.shown.items() for bark in barks]
+        async with self.reading(10**6) as newcomer:
+            await until_true(lambda: due <= newcomer.got, "all is there")
+        shown = [(r, b.id) for r, barks in newcomer.shown.items() for b in barks]
+        self.assertEqual(len(shown), len(newcomer.got))
 
-        async with newcomer.running():
-            await until_true(lambda: due <= {*shown()}, "all is there")
-        self.assertEqual(len(shown()), len({*shown()}))
+    @contextlib.asynccontextmanager
+    async def reading(self, history: int) -> AsyncIterator[Audience]:
+        """An audience that begins to read now: the last so many barks of every inbox."""
+        guest = Guest(self.fleet.args())
+        audience = Audience(guest)
+        audience.read(self.fleet.world.names, history)
+        async with guest.running():
+            yield audience
 
-    async def newcomer(self, producer: Producer, history: int) -> dict[str, list[tuple[str, int]]]:
-        newcomer = Newcomer(self.fleet.args(), self.fleet.world.names, history)
+    async def newcomer(
+        self, said: Sequence[SaidBark], history: int
+    ) -> dict[str, list[tuple[str, int]]]:
+        """By reader, author and number of what a newcomer is shown, in that order."""
         world = self.fleet.world
         sizes = {
-            reader: sum(s.bark.user in {reader, *world.follows[reader]} for s in producer.said)
+            reader: sum(s.bark.user in {reader, *world.follows[reader]} for s in said)
             for reader in world.names
         }
+        async with self.reading(history) as newcomer:
 
-        def enough() -> bool:
-            shown = newcomer.shown.items()
-            return all(len(barks) >= min(history, sizes[r]) for r, barks in shown)
+            def enough() -> bool:
+                shown = newcomer.shown.items()
+                return all(len(barks) >= min(history, sizes[r]) for r, barks in shown)
 
-        async with newcomer.running():
             await until_true(enough, "a newcomer has all its history")
-        return newcomer.shown
+        return {
+            reader: [(bark.author, int(bark.content)) for bark in barks]
+            for reader, barks in newcomer.shown.items()
+        }
 
 
 class HandOverTest(HandOverSystem):
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, at other moments")
     async def test_inboxes_that_join_are_handed_what_is_theirs(self) -> None:
-        async with self.traffic() as (_, audience, more):
+        async with self.traffic() as (people, more):
             await self.started(self.inbox, "b")
             await more(1000)
             await self.started(self.inbox, "c")
-            await until_true(lambda: len(audience.reader.peers) == 3, "all three are read")
+            await until_true(lambda: len(people.audience.sources) == 3, "all three are read")
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, at other moments")
     async def test_two_inboxes_join_at_once(self) -> None:
@@ -176,7 +166,7 @@ class HandOverTest(HandOverSystem):
         self,
     ) -> None:
         second = await self.started(self.inbox, "b")
-        async with self.traffic(2) as (_, _, more):
+        async with self.traffic(2) as (_, more):
             for _ in range(5 if SLOW else 1):
                 second.kill()
                 await more(700)
@@ -185,19 +175,19 @@ class HandOverTest(HandOverSystem):
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, at other moments")
     async def test_an_inbox_is_killed_in_the_middle_of_handing_over(self) -> None:
-        async with self.traffic() as (_, audience, more):
+        async with self.traffic() as (people, more):
             await self.started(self.inbox, "b")
             self.first.kill()
             await more(700)
             self.first = await self.started(self.inbox, "a")
-            await until_true(lambda: len(audience.reader.peers) == 2, "both are read")
+            await until_true(lambda: len(people.audience.sources) == 2, "both are read")
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for heartbeats")
     async def test_an_inbox_that_is_frozen_and_thawed_has_all_its_own_again(self) -> None:
         second = await self.started(self.inbox, "b")
-        async with self.traffic(2) as (_, audience, more):
+        async with self.traffic(2) as (people, more):
             second.freeze()
-            route = audience.routes.route
+            route = people.routes.route
             await until_true(lambda: len(route("inbox").targets) == 1, "the frost is noticed")
             await more(1000)
             second.thaw()
@@ -210,7 +200,7 @@ class HandOverTest(HandOverSystem):
         def outbox() -> Service:
             return self.fleet.outbox(port=port)
 
-        async with self.traffic() as (_, _, more):
+        async with self.traffic() as (_, more):
             third = await self.started(outbox)
             await more(1000)
             await self.stopped(third)
@@ -223,9 +213,9 @@ class HandOverTest(HandOverSystem):
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, at other moments")
     async def test_nothing_is_late_while_nobody_comes_or_goes(self) -> None:
-        async with self.traffic() as (_, audience, more):
+        async with self.traffic() as (people, more):
             await more(1000)
-            self.assertEqual(audience.late, set())
+            self.assertEqual(people.audience.late, set())
 
 
 class LeaveTest(HandOverSystem):
@@ -238,12 +228,12 @@ class LeaveTest(HandOverSystem):
         self,
     ) -> None:
         second = await self.started(self.inbox, "b")
-        async with self.traffic(2) as (producer, _, more):
+        async with self.traffic(2) as (people, more):
             for _ in range(3 if SLOW else 1):
-                before = len(producer.said)
+                before = len(people.producer.said)
                 await self.stopped(second)
                 # All that was said before is with those who stay; nobody waits for its return.
-                await self.assertThere(producer.said[:before])
+                await self.assertThere(people.producer.said[:before])
                 await more(500)
                 second = await self.started(self.inbox, "b")
                 await more(500)
@@ -252,13 +242,13 @@ class LeaveTest(HandOverSystem):
     async def test_inboxes_leave_for_good_until_the_last_has_all(self) -> None:
         second = await self.started(self.inbox, "b")
         third = await self.started(self.inbox, "c")
-        async with self.traffic(3) as (producer, _, more):
+        async with self.traffic(3) as (people, more):
             for leaver in (second, self.first):
                 await more(500)
-                before = len(producer.said)
+                before = len(people.producer.said)
                 await self.stopped(leaver)
-                await self.assertThere(producer.said[:before])
-        self.assertIsNone(third.child.poll())
+                await self.assertThere(people.producer.said[:before])
+        self.assertIsNone(third.popen.poll())
 
 
 class HistoryTest(HandOverSystem):
@@ -266,46 +256,48 @@ class HistoryTest(HandOverSystem):
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for a time-out")
     async def test_an_inbox_leaves_in_its_time_though_the_other_one_does_not_answer(self) -> None:
-        async with self.fleet.people() as (producer, audience):
-            await audience.ready()
+        async with self.fleet.people() as people:
+            await people.ready()
             names = self.fleet.world.names
             second = await self.started(self.inbox, "b")
-            await until_true(lambda: len(audience.reader.peers) == 2, "both are read")
-            await producer.say_at(4000, 20 * len(names), names)
-            await audience.all_shown(producer)
+            await until_true(lambda: len(people.audience.sources) == 2, "both are read")
+            await people.producer.say_at(4000, 20 * len(names), names)
+            await people.all_shown()
             self.first.freeze()
-            begun = producer.now()
+            begun = people.now()
             await self.stopped(second)
-            self.assertLess(producer.now() - begun, LEAVE_S + 2 * GRACE_S)
+            self.assertLess(people.now() - begun, LEAVE_S + 2 * GRACE_S)
             self.assertIn("left before all was handed over", "\n".join(second.lines))
             self.first.thaw()
             await self.started(self.inbox, "b")
-            await self.assertThere(producer.said)
-            self.assertEqual(audience.verdict(producer.said), GOOD)
+            await self.assertThere(people.producer.said)
+            self.assertEqual(people.verdict(), GOOD)
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, at other moments")
     async def test_a_newcomer_gets_the_newest_though_what_is_handed_over_came_after_it(
         self,
     ) -> None:
-        async with self.fleet.people() as (producer, audience):
-            await audience.ready()
+        async with self.fleet.people() as people:
+            await people.ready()
             names = self.fleet.world.names
-            await producer.say_at(4000, 20 * len(names), names)
-            await audience.all_shown(producer)
+            await people.producer.say_at(4000, 20 * len(names), names)
+            await people.all_shown()
             second = asyncio.create_task(self.started(self.inbox, "b"))
             await until_true(lambda: len(self.fleet.processes) > 5, "it is on its way")
             self.first.freeze()
             await second
             # Now everybody knows that there are two, but for the one who has to hand over.
-            await until_true(lambda: len(audience.reader.peers) == 2, "readers have moved")
-            producer.say(names)
+            await until_true(lambda: len(people.audience.sources) == 2, "readers have moved")
+            people.producer.say(names)
             await until_true(
-                lambda: any(c == "21" for shown in audience.shown.values() for _, _, c in shown),
+                lambda: any(
+                    b.content == "21" for shown in people.audience.shown.values() for b in shown
+                ),
                 "the newest has come",
             )
             self.first.thaw()
-            await audience.all_shown(producer)
-            self.assertEqual(audience.verdict(producer.said), GOOD)
-            await self.newcomer(producer, 10**6)  # all has been handed over
-            for reader, barks in (await self.newcomer(producer, 3)).items():
+            await people.all_shown()
+            self.assertEqual(people.verdict(), GOOD)
+            await self.newcomer(people.producer.said, 10**6)  # all has been handed over
+            for reader, barks in (await self.newcomer(people.producer.said, 3)).items():
                 self.assertEqual([number for _, number in barks], [21, 21, 21], reader)

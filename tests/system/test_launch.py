@@ -1,5 +1,7 @@
 """launch.py, and the commands as the seed writes them, as a newcomer would meet them."""
 
+import contextlib
+import io
 import os
 import pathlib
 import re
@@ -8,12 +10,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
+from unittest import mock
 
 import launch
 from barker.disk import files
-from barker.launching.fleet import PATIENCE_S
+from barker.launching import fleet
 from barker.manifold.handover import LEAVE_S
 from barker.process.node import GRACE_S
 from tests.tools.fleet import DEADLINE_S, SLOW, Process, copy_of_the_project, free_shift
@@ -32,7 +36,9 @@ class ProjectTest(unittest.TestCase):
         self.shift = free_shift(PORTS)
 
     def launch(self, *args: str, script: str = "launch.py") -> Process:
-        launcher = Process([script, "--shift-ports", str(self.shift), *args], self.root)
+        # With Python's own warnings: whoever has them on is not told of ours.
+        argv = ["-X", "dev", script, "--shift-ports", str(self.shift), *args]
+        launcher = Process(argv, self.root)
         self.addCleanup(self._end_all, launcher)
         return launcher
 
@@ -40,6 +46,7 @@ class ProjectTest(unittest.TestCase):
         """However the test ends, nobody writes to the folder any more when it is removed."""
         launcher.close()
         self.assertGone(self.children(launcher.lines))
+        self.assertNotIn("Warning", "\n".join(launcher.lines))
 
     def run_command(self, *argv: str, cwd: str = ".") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -56,7 +63,7 @@ class ProjectTest(unittest.TestCase):
 
     def children(self, lines: list[str], command: str = "") -> list[int]:
         """Process ids of what the launcher has printed that it starts."""
-        found = (re.match(rf"\[(\d+)\] python -m barker\.{command}", line) for line in lines)
+        found = (re.match(rf"\[(\d+)\] (?!\S+ ended){command or '[a-z]'}", line) for line in lines)
         return [int(m[1]) for m in found if m]
 
     def assertGone(self, pids: list[int]) -> None:
@@ -88,6 +95,14 @@ class LaunchTest(ProjectTest):
         self.assertNotIn("ended:", "\n".join(launcher.lines))
         self.assertNotIn("settling", "\n".join(launcher.lines))
 
+    def test_what_ended_by_itself_leaves_nothing_open(self) -> None:
+        launcher = self.launch()
+        launcher.wait_for("^Ready")  # by now it takes signals as its own
+        (pid,) = self.children(launcher.lines, "suggestions")
+        os.kill(pid, signal.SIGTERM)
+        launcher.wait_for(rf"\[{pid}\] suggestions-\d+ ended: status 0")
+        self.end(launcher)
+
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a whole system")
     def test_nobody_waits_for_anybody_when_three_inboxes_stop_at_once(self) -> None:
         text = (self.root / "launch.py").read_text()
@@ -95,8 +110,7 @@ class LaunchTest(ProjectTest):
         more = [inbox.replace("5820", str(port)) for port in (5820, 5821, 5822)]
         (self.root / "launch-three.py").write_text(text.replace(inbox, "".join(more)))
         launcher = self.launch(script="launch-three.py")
-        for _ in more:
-            launcher.wait_for(r"inbox-\d+ +\| READY")
+        launcher.wait_for("^Ready: 10 services")
         launcher.wait_for("<--")
         begun = time.monotonic()
         launcher.signal(signal.SIGINT)
@@ -105,7 +119,7 @@ class LaunchTest(ProjectTest):
         self.assertNotIn("left before", "\n".join(launcher.lines))
 
     def test_a_child_has_time_to_leave_before_it_is_killed(self) -> None:
-        self.assertGreater(PATIENCE_S, LEAVE_S + 2 * GRACE_S)
+        self.assertGreater(fleet.PATIENCE_S, LEAVE_S + 2 * GRACE_S)
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a ratio of times wants a machine to itself")
     def test_the_first_bark_comes_within_twelve_imports_of_asyncio(self) -> None:
@@ -145,7 +159,7 @@ class LaunchTest(ProjectTest):
         launcher = self.launch()
         launcher.wait_for("<--")
         text = "\n".join(launcher.lines)
-        match = re.search(r"^  python (-m barker\.bark ark3 .*)$", text, re.MULTILINE)
+        match = re.search(r"^  \S+ (-m barker\.bark ark3 .*)$", text, re.MULTILINE)
         assert match
         said = self.run_command(*match[1].split())
         self.assertEqual(said.returncode, 0, said.stderr)
@@ -157,6 +171,61 @@ class LaunchTest(ProjectTest):
         self.assertIn(f'"port": {5672 + self.shift}', settings.read_text())
         if os.name == "posix":
             self.assertEqual(settings.stat().st_mode & 0o777, 0o600)
+
+    def test_its_screen_fits_24_lines_of_80(self) -> None:
+        launcher = self.launch()
+        launcher.wait_for("^Ready: 8 services")
+        # Only a machine that is busy with other work has the line about a slow start.
+        own = [x for x in launcher.lines if " | " not in x and not x.startswith("Not ready")]
+        self.assertLess(len(own), 24, own)
+        wide = [line for line in own if len(line) > 80 and "file://" not in line]
+        self.assertEqual(wide, [])
+        self.assertRegex(launcher.wait_for("^listen .*<--").string, r"^listen {5}\| ")
+
+    def test_other_commands_find_a_system_whose_ports_were_shifted(self) -> None:
+        launcher = self.launch()
+        launcher.wait_for("^Ready")
+        said = self.run_command("-m", "barker.bark", "ark3", "found")
+        self.assertEqual(said.returncode, 0, said.stderr)
+        table = self.run_command("-m", "monitoring.monitor", "--once")
+        (pid,) = self.children(launcher.lines, "bizlogic")
+        self.assertRegex(table.stdout, rf"(?m)^bizlogic-\d+ +{pid} first ")
+
+    def test_a_second_system_in_the_folder_leaves_the_first_its_page(self) -> None:
+        self.launch().wait_for("^Ready")
+        settings = (self.root / "webui" / "barker_host.js").read_text()
+        other = free_shift(PORTS)
+        second = self.launch("--shift-ports", str(other))
+        found = second.wait_for(r"^  \S+ (-m barker\.bark ark3 .*)")
+        second.wait_for(rf"no page: .* 127\.0\.0\.1:{5672 + self.shift}")
+        second.wait_for("^Ready")
+        self.assertEqual((self.root / "webui" / "barker_host.js").read_text(), settings)
+        said = self.run_command(*found[1].split())
+        self.assertEqual(said.returncode, 0, said.stderr)
+        second.wait_for(r"<-- ark3: +This is my first manual bark\.")
+
+    def test_of_two_launchers_at_one_moment_one_says_no_and_starts_nothing(self) -> None:
+        both = [self.launch(), self.launch()]
+        until_s = time.monotonic() + DEADLINE_S
+        while not (ended := [x for x in both if x.popen.poll() is not None]):
+            self.assertLess(time.monotonic(), until_s, both)
+            os.sched_yield()
+        (loser,) = ended
+        (winner,) = set(both) - {loser}
+        self.assertEqual((loser.ended(), len(loser.lines)), (1, 1))
+        self.assertIn("--shift-ports", loser.lines[0])
+        winner.wait_for("^Ready: 8 services")
+        self.assertNotIn("ended:", "\n".join(winner.lines))
+
+    def test_a_folder_that_cannot_be_written_costs_the_page_or_stops_it_at_once(self) -> None:
+        ran = self.launch("--state", str(self.root / "launch.py" / "var"))
+        self.assertEqual((ran.ended(), len(ran.lines)), (1, 1))
+        self.assertRegex(ran.lines[0], "launch.py/var/.*Not a directory; --state DIR takes another")
+        (self.root / "webui" / "barker_host.js").mkdir()
+        launcher = self.launch("--state", str(self.root / "elsewhere"))
+        launcher.wait_for("no page: .*barker_host.js")
+        self.assertNotIn("--directory", "\n".join(launcher.lines))  # it is found by its --state
+        launcher.wait_for("<--")
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a whole system")
     @unittest.skipUnless(hasattr(signal, "SIGKILL"), "kill -9 is Unix's")
@@ -185,6 +254,66 @@ class LaunchTest(ProjectTest):
                 f"no browser connects to port {port}, which would be {label}'s", ran.stderr
             )
             self.assertIn("--shift-ports", ran.stderr)
+
+    def test_a_shift_beyond_the_last_port_is_a_wrong_command_line(self) -> None:
+        for program in ("launch.py", "monitoring/launch.py"):
+            for shift, why in (("60000", "ports end at 65535"), ("-1", "not a whole number, 0 or")):
+                run = self.run_command(program, "--shift-ports", shift)
+                self.assertEqual((run.returncode, run.stdout), (2, ""))
+                self.assertIn(why, run.stderr)
+                self.assertIn(f"--shift-ports{': ' if shift == '-1' else ' '}", run.stderr)
+
+    def test_a_mistake_in_the_list_is_told_with_its_line_and_nothing_is_started(self) -> None:
+        text = (self.root / "launch.py").read_text()
+        for wrong in ("outbox --port fifty", "listen 'ark3", "", "outbocks --port 5801"):
+            bad = text.replace('"outbox --port 5801"', repr(wrong))
+            (self.root / "launch-wrong.py").write_text(bad)
+            run = self.run_command("launch-wrong.py", "--shift-ports", str(self.shift))
+            self.assertEqual((run.returncode, run.stdout), (2, ""))
+            self.assertIn(f"launch.py: line 5 of COMMANDS, {wrong!r}: ", run.stderr)
+            self.assertEqual(run.stderr.count("\n"), 1)
+
+    def test_a_host_may_be_typed_as_the_seed_does(self) -> None:
+        monitor = self.launch("localhost", script="monitoring/launch.py")
+        monitor.wait_for(rf"\] monitoring\.monitor --port {5700 + self.shift}$")
+        monitor.wait_for(rf"READY localhost:{5700 + self.shift}")
+        settings = (self.root / "monitoring" / "monitor_host.js").read_text()
+        self.assertIn('"host": "localhost"', settings)
+        self.end(monitor)
+
+    @unittest.skipUnless(pathlib.Path("/dev/full").exists(), "/dev/full is Linux's")
+    def test_output_that_can_t_be_written_is_told(self) -> None:
+        for script in ("launch.py", "monitoring/launch.py"):
+            for where, why in ((">&-", "is closed"), (">/dev/full", "can't be written: No space")):
+                line = f'exec "$0" {script} --shift-ports {self.shift} {where}'
+                run = subprocess.run(
+                    ["sh", "-c", line, sys.executable],
+                    cwd=self.root,
+                    capture_output=True,
+                    text=True,
+                    timeout=DEADLINE_S,
+                )
+                self.assertEqual(run.returncode, 1)
+                self.assertIn(f"{script}: standard output {why}", run.stderr)
+                self.assertEqual(run.stderr.count("\n"), 1, run.stderr)
+                if where == ">&-":  # that is known before anything is started
+                    self.assertEqual([*self.root.glob("*/*_host.js")], [])
+            for settings in self.root.glob("*/*_host.js"):
+                settings.unlink()
+
+    def test_colours_are_asked_for_by_the_environment(self) -> None:
+        for colours, environment in (
+            (True, {"FORCE_COLOR": "1"}),
+            (False, {"FORCE_COLOR": "1", "NO_COLOR": "1"}),
+            (False, {}),
+        ):
+            clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
+            argv = ["monitoring/launch.py", "--shift-ports", str(self.shift)]
+            monitor = Process(argv, self.root, env={**clean, **environment})
+            self.addCleanup(monitor.close)
+            shown = monitor.wait_for("READY").string
+            self.assertEqual("\033[" in shown, colours, environment)
+            self.end(monitor)
 
     def test_a_busy_port_stops_it_before_anything_is_started(self) -> None:
         with socket.create_server(("127.0.0.1", 5801 + self.shift)):
@@ -252,6 +381,77 @@ class LaunchTest(ProjectTest):
         self.assertEqual(len(barks), 3)
 
 
+class SlowStartTest(unittest.TestCase):
+    def test_a_service_that_does_not_get_ready_is_named(self) -> None:
+        quick = "import sys; print('READY here:1\\nup', flush=True); sys.stdin.read()"
+        slow = "import sys; sys.stdin.read()"
+        with (
+            mock.patch.object(fleet, "SLOW_START_S", 0.0),
+            contextlib.redirect_stdout(io.StringIO()) as shown,
+        ):
+            both = fleet.Fleet("test")
+            both.start(
+                [
+                    fleet.Command("quick-1", ["-c", quick], port=1, short="quick"),
+                    fleet.Command("slow-2", ["-c", slow], port=2, short="slow"),
+                ]
+            )
+            self.addCleanup(both.stop)
+            thread = threading.Thread(target=both.run, daemon=True)
+            thread.start()
+            until_s = time.monotonic() + DEADLINE_S
+            wanted = r"(?s)(?=.*quick-1 \| up\n).*Not ready after 0 s: (quick-1, )?slow-2\n"
+            while not re.match(wanted, shown.getvalue()):
+                self.assertLess(time.monotonic(), until_s, shown.getvalue())
+                os.sched_yield()
+            for pid in re.findall(r"(?m)^\[(\d+)\] (?:quick|slow)$", shown.getvalue()):
+                os.kill(int(pid), signal.SIGTERM)
+            thread.join(DEADLINE_S)
+        self.assertEqual(shown.getvalue().count("Not ready"), 1)
+        self.assertIn("Ready: 1 services.\n", shown.getvalue())
+
+
+@unittest.skipUnless(hasattr(os, "openpty"), "terminals are Unix's")
+class InterruptTest(ProjectTest):
+    """^C at a terminal: what comes next begins on a new line."""
+
+    def shown_after(self, argv: list[str]) -> tuple[int, str]:
+        """Status of a command that is interrupted once it is ready; what it shows from then."""
+        ours, theirs = os.openpty()
+        try:
+            child = subprocess.Popen(
+                [sys.executable, *argv],
+                cwd=self.root,
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+                start_new_session=True,
+            )
+        finally:
+            os.close(theirs)
+        with child, open(ours, "rb", buffering=0) as screen:
+            try:
+                text = b""
+                while not re.search(rb"READY [^\r]+\r\n", text):
+                    text += screen.read(4096)
+                child.send_signal(signal.SIGINT)
+                before = len(text)
+                with contextlib.suppress(OSError):  # as Linux says that the terminal is closed
+                    while more := screen.read(4096):
+                        text += more
+                return child.wait(DEADLINE_S), text[before:].decode()
+            finally:
+                child.kill()
+
+    def test_the_prompt_comes_on_a_new_line(self) -> None:
+        monitor = ["monitoring/launch.py", "--shift-ports", str(self.shift)]
+        status, text = self.shown_after(monitor)
+        self.assertEqual((status, text[:2]), (0, "\r\n"), text)
+        service = ["-m", "barker.directory", "--port", "0"]
+        status, text = self.shown_after(service)
+        self.assertEqual((status, text[:2]), (0, "\r\n"), text)
+
+
 # What lies in barker/ and is no command.
 STAND_INS = ("__init__", "barker")
 
@@ -292,13 +492,46 @@ class SeedCommandsTest(unittest.TestCase):
                 self.assertRuns(["-m", f"barker.{program.stem}"], files.ROOT)
         self.assertRuns([str(files.ROOT / "barker" / "bark.py")], pathlib.Path("/"))
 
+    def test_a_folder_says_what_can_be_started(self) -> None:
+        for argv, cwd in (
+            (["-m", "barker"], files.ROOT),
+            ([str(files.ROOT / "barker")], pathlib.Path("/")),
+            (["-m", "monitoring"], files.ROOT),
+            (["monitoring"], files.ROOT),
+        ):
+            run = subprocess.run(
+                [sys.executable, *argv], cwd=cwd, capture_output=True, text=True, timeout=DEADLINE_S
+            )
+            self.assertEqual((run.returncode, run.stderr), (0, ""), argv)
+            self.assertIn(" monitoring/launch.py ", run.stdout)
+            names = {"monitor"} if "monitoring" in argv else {p.stem for p in self.PROGRAMS}
+            shown = set(re.findall(r"(?m)^  (\w+) ", run.stdout))
+            self.assertEqual(shown, names - {"__main__"})
+            self.assertLessEqual(max(map(len, run.stdout.splitlines())), 80)
+            self.assertLess(run.stdout.count("\n"), 24)
+
+    def test_a_command_is_not_an_argument_of_its_folder(self) -> None:
+        for word, why in (
+            ("bark", "its whole name: .*-m barker.bark$"),
+            ("nix", "no command 'nix'"),
+        ):
+            run = subprocess.run(
+                [sys.executable, "-m", "barker", word, "ark3"],
+                cwd=files.ROOT,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE_S,
+            )
+            self.assertEqual((run.returncode, run.stdout), (2, ""))
+            self.assertRegex(run.stderr.rstrip(), why)
+
     def test_no_module_is_loaded_under_two_names(self) -> None:
         code = (
             "import sys, runpy; sys.argv = ['bark.py', '--help']; sys.path.insert(0, '.')\n"
             "try: runpy.run_path('bark.py', run_name='__main__')\n"
             "except SystemExit: pass\n"
             "files = [m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)]\n"
-            "ours = [f for f in files if 'barker' in f]\n"
+            f"ours = [f for f in files if f.startswith({str(files.ROOT)!r})]\n"
             "assert len(ours) == len(set(ours)) > 5, ours\n"
         )
         run = subprocess.run(

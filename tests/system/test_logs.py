@@ -29,7 +29,7 @@ SCRIPT = textwrap.dedent(
     terminal.tolerate_any_text()
     for i in range(500):
         logging.getLogger(f"barker.{i}").info("line %d", i)
-    logs.say("READY")
+    logs.say("test", "READY")
     logs.complain("test", "the last line")
     logs.flush()
     sys.exit(3)
@@ -72,6 +72,17 @@ class ExitTest(unittest.TestCase):
                 child = self.run_to_end(redirection, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
                 self.assertEqual(child.communicate(timeout=END_S + logs.FLUSH_S)[1], "")
                 self.assertEqual(child.returncode, 3)
+
+    def test_standard_output_that_can_t_be_written_is_told_on_stderr(self) -> None:
+        cases = {">&-": "test: standard output is closed"}
+        if pathlib.Path("/dev/full").exists():
+            cases[">/dev/full"] = "standard output can't be written: .*: READY"
+        for redirection, pattern in cases.items():
+            with self.subTest(redirection):
+                child = self.run_to_end(redirection, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                said = child.communicate(timeout=END_S + logs.FLUSH_S)[1]
+                self.assertRegex(said, f"(?m)^{pattern}$")
+                self.assertEqual((said.count("\n"), child.returncode), (502, 3))
 
     def test_a_reader_that_has_gone(self) -> None:
         child = self.run_to_end(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

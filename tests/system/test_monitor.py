@@ -1,6 +1,5 @@
 """The monitor as a process: real services, a page without a browser, and both commands."""
 
-import argparse
 import asyncio
 import contextlib
 import io
@@ -72,14 +71,6 @@ class Page(Peers):
         return [(e["what"], e["name"]) for frame in self.frames for e in frame["events"]]
 
 
-class Visitor(Guest):
-    kind = "visitor"
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        super().__init__(args)
-        self.page = Page(self)
-
-
 class MonitorTest(unittest.IsolatedAsyncioTestCase):
     """Real processes, and a page without a browser."""
 
@@ -87,9 +78,10 @@ class MonitorTest(unittest.IsolatedAsyncioTestCase):
         self.fleet = self.enterContext(Fleet())
 
     async def visit(self) -> Page:
-        visitor = Visitor(self.fleet.args())
+        visitor = Guest(self.fleet.args())
+        page = Page(visitor)
         await self.enterAsyncContext(visitor.running())
-        return visitor.page
+        return page
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: lives by samples that come once a second")
     async def test_services_come_go_and_come_again_while_it_runs(self) -> None:
@@ -103,7 +95,7 @@ class MonitorTest(unittest.IsolatedAsyncioTestCase):
         await until(lambda: len([r for r in page.rows.values() if r["up"]]) == 6, "all are up")
         self.assertAlmostEqual(page.frames[-1]["routes"]["outbox"]["shares"][name], 1.0)
         killed = time.time() * 1000
-        outbox.child.kill()
+        outbox.popen.kill()
         await until(lambda: ("gone", name) in page.events, "its end is told")
         gone = page.rows[name]["gone"]
         self.assertTrue(killed - 50 <= gone <= killed + 1000, (killed, gone))
@@ -112,7 +104,7 @@ class MonitorTest(unittest.IsolatedAsyncioTestCase):
         await until(lambda: ("restarted", name) in page.events, "it is there again")
         await until(lambda: "in" in page.rows[name], "with figures")
         first, second = sorted((one, two), key=lambda b: page.rows[f"bizlogic-{b.port}"]["since"])
-        first.child.kill()
+        first.popen.kill()
         await until(lambda: ("failover", f"bizlogic-{second.port}") in page.events, "the next one")
         for frame in page.frames:
             for row in frame["services"]:
@@ -220,9 +212,13 @@ class CommandTest(unittest.TestCase):
             followers, outbox, bizlogic = fleet.followers(), fleet.outbox(), fleet.bizlogic()
             ran = self.run_monitor(fleet)
             self.assertEqual((ran.returncode, ran.stderr), (0, ""))
-            self.assertRegex(ran.stdout, rf"(?m)^bizlogic-{bizlogic.port} +first +0 ")
-            self.assertRegex(ran.stdout, rf"(?m)^outbox-{outbox.port} +up +0 .* 100% ")
-            self.assertRegex(ran.stdout, rf"(?m)^followers-{followers.port} +first +")
+            for service, state in (
+                (bizlogic, "first +0 "),
+                (outbox, "up +0 .* 100% "),
+                (followers, "first +"),
+            ):
+                line = rf"(?m)-{service.port} +{service.pid} {state}"
+                self.assertRegex(ran.stdout, line)
             self.assertLessEqual(max(map(len, ran.stdout.splitlines())), WIDTH)
             ran = self.run_monitor(fleet, "--json")
             frame = json.loads(ran.stdout)
@@ -259,7 +255,7 @@ class CommandTest(unittest.TestCase):
             "try: runpy.run_path('monitor.py', run_name='__main__')\n"
             "except SystemExit: pass\n"
             "files = [m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)]\n"
-            "ours = [f for f in files if 'barker' in f or 'monitoring' in f]\n"
+            f"ours = [f for f in files if f.startswith({str(files.ROOT)!r})]\n"
             "assert len(ours) == len(set(ours)) > 5, ours\n"
         )
         ran = subprocess.run(
@@ -292,7 +288,7 @@ class LaunchTest(unittest.TestCase):
         self.assertIn(f'"port": {5700 + self.shift}', settings.read_text())
         if os.name == "posix":
             self.assertEqual(settings.stat().st_mode & 0o777, 0o600)
-        child = re.search(r"\[(\d+)\] python -m monitoring\.monitor", text)
+        child = re.search(r"\[(\d+)\] monitoring\.monitor", text)
         assert child
         launcher.signal(signal.SIGINT)
         self.assertEqual(launcher.ended(), 0)

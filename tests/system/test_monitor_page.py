@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from barker.disk.files import secret, write_page_settings
+from barker.laboratory.producer import Producer
 from tests.tools.browser import ESCAPE
 from tests.tools.chromium import Chromium
-from tests.tools.fleet import DEADLINE_S, SCALE, SLOW, Fleet, Producer, Service, until
+from tests.tools.fleet import DEADLINE_S, SCALE, SLOW, Fleet, Guest, Service, until
 from tests.tools.monitorpage import PageCase
 
 LEFT, END = "\ue012", "\ue010"
@@ -31,11 +32,13 @@ def steady_barking(fleet: Fleet, rate: int) -> Iterator[None]:
     """
 
     async def bark() -> None:
-        async with Producer(fleet.args()).running() as producer:
-            await until(lambda: len(producer.routes.route("outbox").targets) == 3, "all outboxes")
-            begun, users = producer.now(), itertools.cycle(fleet.world.names)
+        guest = Guest(fleet.args())
+        producer = Producer(guest)
+        async with guest.running():
+            await until(lambda: len(guest.routes.route("outbox").targets) == 3, "all outboxes")
+            begun, users = guest.now(), itertools.cycle(fleet.world.names)
             while not stop.is_set():
-                due = int((producer.now() - begun) * rate) - len(producer.said)
+                due = int((guest.now() - begun) * rate) - len(producer.said)
                 producer.say([next(users) for _ in range(due)])
                 await asyncio.sleep(0.001)
 

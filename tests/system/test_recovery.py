@@ -4,6 +4,8 @@ import argparse
 import asyncio
 import contextlib
 import json
+import shlex
+import shutil
 import signal
 import unittest
 from collections import Counter
@@ -13,6 +15,7 @@ from typing import Any
 from barker.client.reader import REMEMBERED_IDS, Reader
 from barker.delivery.streams import DEFAULT_KEEP
 from barker.disk.journal import Journal
+from barker.disk.segments import record
 from barker.wire.messages import put_line, stamped
 from tests.tools.fleet import SLOW, Fleet, Guest, Service, until
 from tests.tools.wireclient import Wire, bark, put, puts
@@ -32,8 +35,6 @@ class OneReader(Guest):
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
         self.shown: Counter[str] = Counter()
-
-    async def started(self) -> None:
         self.reader = Reader(self, ["ark3"], self._show, self._refused, history=0)
 
     def _show(self, reader: str, body: dict[str, Any], late: bool) -> None:
@@ -48,10 +49,8 @@ class OneReader(Guest):
 
     def owner(self) -> str:
         """The instance that has answered, if it is the one that the ring names."""
-        place = self.reader._places["inbox/ark3"]
         target = self.routes.choose("inbox/ark3")
-        answered = place.epoch is not None and place.past is None
-        asked = place.asked.peer["name"] if answered and place.asked else ""
+        asked = self.reader.served_by("ark3")
         return asked if target and target.name == asked else ""
 
     def twice(self) -> list[str]:
@@ -87,6 +86,50 @@ class Processes(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(len(second.lines), 1, second)
         self.assertRegex(second.lines[0], r"journal/mine is in use by another process")
 
+    async def test_a_journal_of_another_format_is_refused_in_one_line_and_with_status_1(
+        self,
+    ) -> None:
+        for service in ("inbox", "outbox", "followers"):
+            folder = self.fleet.state / "journal" / service
+            folder.mkdir(parents=True)
+            (folder / "000000000001.log").write_bytes(record(b'{"op":"segment","epoch":"x"}'))
+            process = self.fleet.run(service, "--name", service, "--port", "0")
+            self.assertEqual(await asyncio.to_thread(process.ended), 1)
+            self.assertEqual(len(process.lines), 1, process)
+            aside = f"{self.fleet.state / service}-aside"
+            self.assertIn(shlex.join(["mv", str(folder), aside]), process.lines[0])
+            self.assertEqual([p.name for p in folder.iterdir()], ["000000000001.log"])
+
+    async def test_promise_1_nothing_is_acked_into_a_folder_that_was_deleted(self) -> None:
+        await asyncio.to_thread(self.fleet.directory)
+        for kind, to in (("inbox", "inbox/ark3"), ("outbox", "outbox/ark3")):
+            service = await self.start(kind, "--name", kind)
+            source = await self.open(service)
+            stamp: dict[str, Any] = {"origin": ORIGIN, "n": 1} if kind == "inbox" else {}
+            source.send(put(1, [to], bark("ark3", "1"), **stamp))
+            self.assertEqual(await source.up_to_ack(1), [])
+            shutil.rmtree(self.fleet.state / "journal" / kind)
+            source.send(
+                *(
+                    put(n, [to], bark("ark3", str(n)), **stamp | {"n": n} if stamp else {})
+                    for n in (2, 3)
+                )
+            )
+            refused = await source.up_to_ack(3)
+            self.assertEqual([(m["seq"], m["code"]) for m in refused], [(2, "full"), (3, "full")])
+            source.send(
+                {"op": "pong"}, put(4, [to], bark("ark3", "4"), **stamp | {"n": 4} if stamp else {})
+            )
+            self.assertEqual([m["code"] for m in await source.up_to_ack(4)], ["full"])
+            await asyncio.to_thread(service.wait_for, "deleted, moved or replaced")
+            said = [line for line in service.lines if "deleted, moved or replaced" in line]
+            self.assertEqual(len(said), 1, service)
+            if kind == "inbox":  # what it has it still shows
+                reader = await self.open(service)
+                reader.send({"op": "subscribe", "address": "inbox/ark3"})
+                await reader.expect("subscribed", serial=0)
+                await reader.expect("message", serial=1)
+
     async def test_promise_1_kill_9_at_any_moment_under_load_loses_nothing_acked(self) -> None:
         acked, rounds = 0, 12 if SLOW else 2
         for round_ in range(rounds):
@@ -99,7 +142,7 @@ class Processes(unittest.IsolatedAsyncioTestCase):
                 )
             said = await wire_.heard()
             assert said and said["op"] == "ack"
-            inbox_.child.kill()  # in the middle of the rest
+            inbox_.popen.kill()  # in the middle of the rest
             with contextlib.suppress(ConnectionError):
                 while said := await wire_.heard():
                     acked_here = said["seq"]

@@ -40,7 +40,7 @@ class SystemTest(unittest.TestCase):
             self.assertEqual(fooled.ended(), 1)
             self.assertRegex(fooled.lines[-1], "no directory at .*not to be trusted")
             for process in fleet.processes:
-                process.child.terminate()
+                process.popen.terminate()
             for process in fleet.processes:
                 process.ended()
                 self.assertNotIn("Traceback", "\n".join(process.lines))

@@ -64,10 +64,10 @@ class Program(Process):
         """Where it listens, from the line in which it says so."""
         return int(self.wait_for(pattern, START_DEADLINE_S)[1])
 
-    def close(self) -> None:
+    def close(self, patience_s: float = 0.0) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        super().close()
+        super().close(patience_s)
 
 
 class Browser(abc.ABC):

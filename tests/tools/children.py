@@ -9,16 +9,15 @@ import pathlib
 import queue
 import random
 import re
-import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Self, TypeVar
 
+from barker.launching.child import ChildProcess
 from barker.launching.launcher import NO_BROWSER
 from barker.process.arguments import LEASH
 
@@ -105,46 +104,26 @@ def run_to_its_end(work: Coroutine[Any, Any, None]) -> None:
             work.send(None)
 
 
-class Process:
-    """One child; its lines, those of standard error too, are kept as they come."""
-
-    program: Sequence[str] = (sys.executable,)  # what the arguments are for
+class Process(ChildProcess):
+    """A child of which all lines are kept as they come; what a test waits for, has a deadline."""
 
     def __init__(self, argv: Sequence[str], cwd: pathlib.Path, **popen: Any) -> None:
         """Start it. `popen` may be more arguments of `subprocess.Popen`, or others than ours."""
-        self.argv = argv
         self.lines: list[str] = []
         self._more: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._may_read = threading.Event()
         self._may_read.set()
-        popen = {
-            "stdin": subprocess.PIPE,
-            "stdout": subprocess.PIPE,
-            "stderr": subprocess.STDOUT,
-            "encoding": "utf-8",
-            "env": {**os.environ, LEASH: "1", "PYTHONUNBUFFERED": "1"},
-            **popen,
-        }
-        self.child: subprocess.Popen[str] = subprocess.Popen(
-            [*self.program, *argv], cwd=cwd, **popen
-        )
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
+        env = {**os.environ, LEASH: "1", "PYTHONUNBUFFERED": "1"}
+        super().__init__(argv, cwd, **{"env": env, "process_group": None, **popen})
+        self.read(self._keep, lambda: self._more.put(None))
 
     def __repr__(self) -> str:
         return f"{' '.join(self.argv)} [{self.pid}]\n  " + "\n  ".join(self.lines[-15:])
 
-    @property
-    def pid(self) -> int:
-        return self.child.pid
-
-    def _read(self) -> None:
-        assert self.child.stdout
-        for line in self.child.stdout:
-            self._may_read.wait()
-            self.lines.append(line.rstrip("\n"))
-            self._more.put(self.lines[-1])
-        self._more.put(None)
+    def _keep(self, line: str) -> None:
+        self._may_read.wait()
+        self.lines.append(line)
+        self._more.put(line)
 
     def wait_for(self, pattern: str, deadline_s: float = DEADLINE_S) -> re.Match[str]:
         """The first line, of those not yet waited for, in which `pattern` is found."""
@@ -156,20 +135,19 @@ class Process:
                 raise AssertionError(f"no {pattern!r} within {deadline_s:g} s: {self!r}") from None
             if line is None:
                 self._more.put(None)  # there will be no more the next time either
-                self.child.wait(DEADLINE_S)
                 raise AssertionError(f"ended without {pattern!r}: {self!r}")
             found = re.search(pattern, line)
             if found:
                 return found
 
     def ended(self, deadline_s: float = DEADLINE_S) -> int:
-        """Wait for its end; the exit status."""
+        """Wait until it has ended and its last line is read; the exit status."""
         try:
-            status = self.child.wait(deadline_s)
+            status = self.popen.wait(deadline_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still runs after {deadline_s:g} s: {self!r}") from None
         self.read_again()
-        self._thread.join(DEADLINE_S)
+        self.join(DEADLINE_S)
         return status
 
     @property
@@ -193,28 +171,17 @@ class Process:
 
     def send(self, line: str) -> None:
         """One line to its standard input."""
-        assert self.child.stdin
-        self.child.stdin.write(f"{line}\n")
-        self.child.stdin.flush()
-
-    def hang_up(self) -> None:
-        """End its standard input, its leash, as the kernel does when we die."""
-        assert self.child.stdin
-        self.child.stdin.close()
+        assert self.popen.stdin
+        self.popen.stdin.write(f"{line}\n")
+        self.popen.stdin.flush()
 
     def signal(self, number: int) -> None:
-        self.child.send_signal(number)
+        self.popen.send_signal(number)
 
     def kill(self) -> None:
-        """As kill -9 does."""
-        self.child.kill()
+        """As kill -9 does; it has ended afterwards."""
+        super().kill()
         self.ended()
-
-    def freeze(self) -> None:
-        self.signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self.signal(signal.SIGCONT)
 
     def stop_reading(self) -> None:
         """Leave its output in the pipe, as a launcher does that is stopped, until `read_again`."""
@@ -223,17 +190,9 @@ class Process:
     def read_again(self) -> None:
         self._may_read.set()
 
-    def close(self) -> None:
-        """Stop it for good, whatever state it is in."""
+    def close(self, patience_s: float = 0.0) -> None:
         self.read_again()
-        if self.child.poll() is None:
-            self.child.kill()
-            self.child.wait()
-        for pipe in (self.child.stdin, self.child.stdout):
-            if pipe:
-                self._thread.join(1.0)
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        super().close(patience_s)
 
 
 class Service(Process):

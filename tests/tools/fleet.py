@@ -1,9 +1,8 @@
 """The system for tests: real processes on free ports in a temporary folder, and people to use it.
 
-`Fleet` starts and hurts processes. `Producer` and `Audience` are nodes that run inside a test: one
-puts numbered barks and knows which of them were acked, the other reads inboxes and knows what it
-was shown. `Audience.verdict` holds the two against each other: lost, twice, out of order,
-unexpected.
+`Fleet` starts and hurts processes. A `Guest` is a node that runs inside a test. `People` are one
+that has the laboratory's producer and audience (`barker.laboratory`). What only tests need is here:
+the readers that a bark is due to where users join and follow meanwhile, and what is excused.
 """
 
 import argparse
@@ -14,16 +13,17 @@ import pathlib
 import shutil
 import tempfile
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any, Self, TypeVar
 
 from barker.bizlogic import Targets
-from barker.client.reader import Reader
-from barker.client.speaker import new_id, now_ms
 from barker.disk import files
+from barker.disk.users import World
+from barker.laboratory.audience import Audience
+from barker.laboratory.producer import Producer, SaidBark
+from barker.laboratory.verdict import Key, Verdict, judge
 from barker.process.node import Node
-from barker.wire import bodies, messages, protocol
+from barker.wire import protocol
 from tests.tools.children import (
     DEADLINE_S,
     SCALE,
@@ -35,7 +35,6 @@ from tests.tools.children import (
     run_to_its_end,
     until,
 )
-from tests.tools.mouth import Mouth, Said
 
 # Whoever has a fleet needs these too.
 __all__ = [
@@ -152,7 +151,7 @@ class Fleet:
 
     def running(self, module: str) -> int:
         """How many processes of that module live."""
-        return sum(f"barker.{module}" in p.argv and p.child.poll() is None for p in self.processes)
+        return sum(f"barker.{module}" in p.argv and p.popen.poll() is None for p in self.processes)
 
     def args(self, **more: Any) -> argparse.Namespace:
         """Arguments for a node that runs inside the test."""
@@ -168,20 +167,17 @@ class Fleet:
         )
 
     @contextlib.asynccontextmanager
-    async def people(
-        self, readers: Sequence[str] = ()
-    ) -> "AsyncIterator[tuple[Producer, Audience]]":
-        """A producer and an audience for `readers` (everybody by default), running in this loop."""
+    async def people(self, readers: Sequence[str] = ()) -> "AsyncIterator[People]":
+        """A producer and an audience of `readers` (all users by default), running in this loop."""
         # Debugging slows the loop down by half, and we measure what others do through it.
         asyncio.get_running_loop().set_debug(False)
-        producer = Producer(self.args())
-        audience = Audience(self.args(), readers or self.world.names, Targets(self.world))
-        async with producer.running(), audience.running():
+        people = People(self.args(), self.world, readers or self.world.names)
+        async with people.running():
             await until(
-                lambda: len(producer.routes.route("outbox").targets) == self.running("outbox"),
+                lambda: len(people.routes.route("outbox").targets) == self.running("outbox"),
                 "all outboxes are known",
             )
-            yield producer, audience
+            yield people
 
 
 class Guest(Node):
@@ -202,170 +198,67 @@ class Guest(Node):
             await run
 
 
-class SaidBark(Said):
-    """One bark of a producer."""
+class People(Guest):
+    """A producer, and an audience of whose readers some may join while barks flow."""
 
-    def __init__(self, bark: bodies.Bark, said_at: float, also: Collection[str]) -> None:
-        super().__init__()
-        self.bark = bark
-        self.said_at = said_at
-        self.also = also  # readers it is due to besides those that the world has for it
+    kind = "people"
 
-
-class Producer(Guest):
-    """Says numbered barks: each author's content is "1", "2", "3", ..., and a text if one is given.
-
-    `also` may be replaced: by author and text, who must be shown a bark besides those whom the
-    world has for it.
-    """
-
-    kind = "producer"
-
-    def __init__(self, args: argparse.Namespace) -> None:
+    def __init__(self, args: argparse.Namespace, world: World, readers: Sequence[str]) -> None:
         super().__init__(args)
-        self.said: list[SaidBark] = []
-        self.also: Callable[[str, str], Collection[str]] = lambda user, text: ()
-        self._numbers: Counter[str] = Counter()
+        self.producer = Producer(self, self._said)
+        self.audience = Audience(self)
+        self.audience.read(readers)
+        self.first_readers = frozenset(readers)
+        self.excused: set[Key] = set()  # what need not be shown
+        # By a bark's id, readers that it is due to besides those that the world has for it. They
+        # are found, when it is said, by its author and its text; `also_due` may be replaced.
+        self.also: dict[str, Collection[str]] = {}
+        self.also_due: Callable[[str, str], Collection[str]] = lambda author, text: ()
+        self._targets = Targets(world)
 
-    async def started(self) -> None:
-        self._mouth = Mouth(self)
-
-    def say(self, users: Sequence[str], text: str = "") -> list[SaidBark]:
-        """One bark for each of `users`, on its way at once."""
-        for user in users:
-            self._numbers[user] += 1
-            content = f"{self._numbers[user]} {text}".strip()
-            bark = bodies.Bark(new_id(), user, content, now_ms())
-            said = SaidBark(bark, self.now(), self.also(user, text))
-            self.said.append(said)
-            self._mouth.say(f"outbox/{user}", messages.unstamped(bodies.encode_bark(bark)), said)
-        self._mouth.pump()
-        return self.said[len(self.said) - len(users) :]
-
-    async def say_at(self, rate: float, count: int, users: Sequence[str]) -> None:
-        """`count` barks in all at `rate` a second, by `users` in turn."""
-        begun, done = self.now(), 0
-        while done < count:
-            due = min(count, int((self.now() - begun) * rate) + 1)
-            self.say([users[i % len(users)] for i in range(done, due)])
-            done = due
-            await asyncio.sleep(0.002)
-
-    @property
-    def unanswered(self) -> int:
-        return self._mouth.unanswered
-
-    async def all_acked(self, deadline_s: float = DEADLINE_S) -> None:
-        await until(lambda: not self.unanswered, "every bark is acked", deadline_s)
-
-
-class Audience(Guest):
-    """Reads many inboxes; remembers, for each reader, what was shown in which order."""
-
-    kind = "audience"
-
-    def __init__(self, args: argparse.Namespace, readers: Sequence[str], targets: Targets) -> None:
-        super().__init__(args)
-        self.readers = list(readers)
-        self.shown: dict[str, list[tuple[str, str, str]]] = {r: [] for r in readers}
-        self.got: set[tuple[str, str]] = set()  # (reader, id) of all that was shown
-        self.late: set[tuple[str, str]] = set()
-        self.shown_at: list[float] = []
-        self.last_shown: dict[str, float] = {}  # by id, when the last of `readers` was shown it
-        self.excused: set[tuple[str, str]] = set()  # (reader, id) that need not be shown
-        self.refused: list[tuple[str, str]] = []  # newcomers that an inbox does not know, and why
-        self._from_the_start = set(readers)
-        self._reading: list[Reader] = []
-        self._targets = targets
-
-    async def started(self) -> None:
-        self.reader = Reader(self, self.readers, self._show, self._refused, history=0)
-        self._reading.append(self.reader)
-
-    def _show(self, reader: str, body: dict[str, Any], late: bool) -> None:
-        if late:
-            self.late.add((reader, body["id"]))
-        self.shown[reader].append((body["user"], body["id"], body["content"]))
-        self.got.add((reader, body["id"]))
-        self.shown_at.append(self.now())
-        if reader in self._from_the_start:
-            self.last_shown[body["id"]] = self.shown_at[-1]
-
-    def _refused(self, user: str, reason: str) -> None:
-        raise AssertionError(f"{user}: {reason}")
-
-    async def ready(self) -> None:
-        """Wait until every inbox has answered: what is said from now on is not the past."""
-        places = self.reader._places.values()
-        await until(
-            lambda: all(p.epoch is not None and p.past is None for p in places),
-            "every inbox has answered",
-        )
+    def _said(self, said: SaidBark) -> None:
+        if also := self.also_due(said.bark.user, said.bark.content):
+            self.also[said.bark.id] = also
 
     def welcome(self, readers: Sequence[str]) -> None:
         """Read the inboxes of these users too, from their first bark on."""
-        for reader in readers:
-            self.shown[reader] = []
+        self.audience.read(readers, history=protocol.MAX_COUNT)
 
-        def refused(user: str, reason: str) -> None:
-            self.refused.append((user, reason))
-
-        more = Reader(self, list(readers), self._show, refused, history=protocol.MAX_COUNT)
-        self._reading.append(more)
-        more.dial()
-
-    @property
-    def gaps(self) -> int:
-        """How often a reader was told that something is no longer retained."""
-        return sum(reader.gaps for reader in self._reading)
-
-    def due(self, said: SaidBark) -> set[tuple[str, str]]:
-        """(reader, id) for all who are to be shown this bark, if it is acked."""
+    def due(self, said: SaidBark) -> set[Key]:
+        """A key for each reader that is to be shown this bark, if it is acked."""
         targets = self._targets.of(said.bark.user, said.bark.content)
-        readers = {*(address.partition("/")[2] for address in targets), *said.also}
-        return {(reader, said.bark.id) for reader in readers}
+        readers = {address.partition("/")[2] for address in targets}
+        return {(reader, said.bark.id) for reader in readers.union(self.also.get(said.bark.id, ()))}
 
-    def expected(self, said: Sequence[SaidBark]) -> Counter[tuple[str, str]]:
-        """(reader, id) for everything that should be shown, once each."""
-        strangers = {user for user, _ in self.refused}
-        return Counter(
-            key
-            for s in said
-            if s.acked
-            for key in self.due(s)
-            if key[0] in self.shown and key not in self.excused and key[0] not in strangers
-        )
+    def expected(self, said: Sequence[SaidBark]) -> set[Key]:
+        """A key for all of this that is to be shown to readers of ours.
 
-    def verdict(self, said: Sequence[SaidBark]) -> dict[str, list[Any]]:
-        """What is wrong: lists of offenders, all of them empty if everything was kept."""
-        due = self.expected(said)
-        got = Counter((r, id_) for r, barks in self.shown.items() for _, id_, _ in barks)
-        known = {s.bark.id for s in said}
-        disorder = []
-        for reader, shown in self.shown.items():
-            last: Counter[str] = Counter()
-            for author, id_, content in shown:
-                if id_ not in known:
-                    continue  # somebody else's: counts as unexpected, and may be any text
-                number = int(content.partition(" ")[0])
-                if number < last[author] and (reader, id_) not in self.late:
-                    disorder.append((reader, author, id_, content, last[author]))
-                last[author] = max(last[author], number)
-        return {
-            "lost": [key for key in due if key not in got],
-            "twice": [key for key, times in got.items() if times > 1],
-            "out of order": disorder,
-            "unexpected": [key for key in got if key[1] not in known],
-        }
+        A newcomer that an inbox does not know is none of them: `Audience.refused` has it.
+        """
+        unknown = {user for user, _ in self.audience.refused} - self.first_readers
+        readers = self.audience.shown.keys() - unknown
+        due = {key for each in said if each.acked for key in self.due(each)}
+        return {key for key in due - self.excused if key[0] in readers}
 
-    async def all_shown(self, producer: Producer, deadline_s: float = DEADLINE_S) -> None:
+    def verdict(self) -> Verdict:
+        said = self.producer.said
+        return judge(self.producer.numbers, self.audience.shown, self.expected(said))
+
+    async def ready(self) -> None:
+        """Wait until every inbox has answered: what is said from now on is not the past."""
+        await until(lambda: self.audience.is_ready, "every inbox has answered")
+
+    async def all_acked(self, deadline_s: float = DEADLINE_S) -> None:
+        await until(lambda: not self.producer.unanswered, "every bark is acked", deadline_s)
+
+    async def all_shown(self, deadline_s: float = DEADLINE_S) -> None:
         """Wait for the last of what is due; AssertionError names what is lost."""
-        due = self.expected(producer.said).keys()
+        due = self.expected(self.producer.said)
         try:
-            await until(lambda: due <= self.got, "everything is shown", deadline_s)
+            await until(lambda: due <= self.audience.got, "everything is shown", deadline_s)
         except AssertionError:
-            lost = self.verdict(producer.said)["lost"]
+            lost = self.verdict().lost
             raise AssertionError(f"{len(lost)} of {len(due)} not shown, first {lost[:3]}") from None
 
 
-GOOD: dict[str, list[Any]] = {"lost": [], "twice": [], "out of order": [], "unexpected": []}
+GOOD = Verdict([], [], [], [])

@@ -3,19 +3,27 @@
 python -m tests.tools.picture webui/index.html page.png --until 'Barker.stream.list.firstChild'
 """
 
-import argparse
 import pathlib
 import sys
 
+from barker.process.arguments import Parser
 from tests.tools.browser import DEADLINE_S
 from tests.tools.chromium import Chromium
 from tests.tools.firefox import Firefox
+from tests.tools.progress import status_of
 
 BROWSERS = {"chromium": Chromium, "firefox": Firefox}
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.tools.picture", description=__doc__)
+    parser = Parser(
+        "-m tests.tools.picture",
+        "Save a page as a headless browser shows it, as a PNG file.",
+        [
+            "-m tests.tools.picture webui/index.html page.png",
+            "-m tests.tools.picture webui/index.html page.png --dark",
+        ],
+    )
     parser.add_argument("page", help="a file or a URL")
     parser.add_argument("picture", help="the PNG file to write")
     parser.add_argument(
@@ -37,4 +45,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of("picture", main))

@@ -1,43 +1,23 @@
-"""A watcher: a node inside a test that is told the samples of every agent."""
+"""A watcher: a node inside a test that is sent the samples of every agent."""
 
+import argparse
 import time
 from typing import Any
 
-from barker.links.link import Link, Message
-from barker.process.peers import Peers
-from barker.wire import messages
+from barker.laboratory.agents import Agents
 from tests.tools.fleet import DEADLINE_S, Guest, until
-
-
-class Agents(Peers):
-    """A link to every agent, and its samples by its name."""
-
-    def __init__(self, node: Guest) -> None:
-        super().__init__(node, "agent")
-        self.samples: dict[str, list[dict[str, Any]]] = {}
-        self.refused: list[Message] = []
-
-    def link_up(self, link: Link) -> None:
-        super().link_up(link)
-        link.send(messages.encode("subscribe", address=f"agent/{link.peer['name']}"))
-
-    def on_sample(self, link: Link, message: Message) -> None:
-        self.samples.setdefault(link.peer["name"], []).append(message["parsed"])
-
-    def on_refuse(self, link: Link, message: Message) -> None:
-        self.refused.append(message)
 
 
 class Watcher(Guest):
     kind = "watcher"
 
-    async def started(self) -> None:
+    def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args)
         self.agents = Agents(self)
 
     def latest(self, role: str) -> dict[str, Any]:
         """The last sample of an agent of that role; empty if there is none yet."""
-        latest = [samples[-1] for samples in self.agents.samples.values()]
-        some = [sample for sample in latest if sample["role"] == role]
+        some = [sample for sample in self.agents.samples.values() if sample["role"] == role]
         return max(some, key=lambda sample: int(sample["at"]), default={})
 
     async def figure(self, role: str, name: str, deadline_s: float = 30 * DEADLINE_S) -> Any:

@@ -365,7 +365,7 @@ async def serving(
     """
     place = f"127.0.0.1:{directory or NOBODY}"
     flags = ["--port", "0", "--state", str(folder), "--directory", place, "--heartbeat", "60"]
-    args = service_parser(service, "test", None).parse_args([*flags, *argv])
+    args = service_parser(service, "test", "").parse_args([*flags, *argv])
     node = service(args)
     ready = asyncio.Event()
     began = node.ready

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 from barker.disk import users
 from barker.disk.files import ROOT, StateError, make_once, secret, world, write_page_settings
@@ -41,11 +42,39 @@ class StateCase(unittest.TestCase):
             self.assertEqual(stat.S_IMODE(path.stat().st_mode), mode)
 
 
+# A disk without hard links refuses them; a system without any has no such function.
+REFUSED = """
+import errno, os
+def link(*_): raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+os.link = link
+"""
+ABSENT = """
+import os
+del os.link
+"""
+
+
 class MakeOnceTest(StateCase):
     def test_ten_processes_at_once_agree(self) -> None:
+        self.assertAgree("")
+        self.assertEqual(self.files(), ["secret", "users.json"])
+
+    def test_ten_agree_where_hard_links_are_refused(self) -> None:
+        self.assertAgree(REFUSED)
+
+    def test_ten_agree_where_there_are_no_hard_links(self) -> None:
+        self.assertAgree(ABSENT)
+
+    def test_a_lock_that_its_owner_died_with_holds_nobody_up(self) -> None:
+        self.write("x.lock", b"")
+        with mock.patch.object(os, "link", side_effect=PermissionError):
+            self.assertEqual(make_once(self.state / "x", lambda: b"mine", 0o600), b"mine")
+        self.assertEqual(self.files(), ["x", "x.lock"])
+
+    def assertAgree(self, first: str) -> None:
         children = [
             subprocess.Popen(
-                [sys.executable, "-S", "-c", CHILD, str(self.state)],
+                [sys.executable, "-S", "-c", first + CHILD, str(self.state)],
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -67,7 +96,6 @@ class MakeOnceTest(StateCase):
             self.assertEqual(child.wait(), 0)
         names = len(users.generate().names)
         self.assertEqual(said, {f"{secret(self.state).decode()} {names}\n"})
-        self.assertEqual(self.files(), ["secret", "users.json"])
 
     def test_a_file_that_is_there_is_read_and_not_made(self) -> None:
         path = self.write("x", b"old")

@@ -211,7 +211,7 @@ class GapTest(InboxTest):
 
 class KeepTest(unittest.TestCase):
     def test_promise_5_keep_has_a_limit_and_more_is_a_usage_error(self) -> None:
-        parser = service_parser(Inbox, "inbox", None)
+        parser = service_parser(Inbox, "inbox", "")
         self.assertEqual(parser.parse_args(["--keep", str(MAX_KEEP)]).keep, MAX_KEEP)
         for count in (str(MAX_KEEP + 1), "9" * 5000, "-1", "x"):
             said = io.StringIO()

@@ -45,6 +45,7 @@ PURE = """
     links.greeting
     delivery.window delivery.streams delivery.duplicates delivery.poison
     graph.graph graph.friends
+    laboratory.verdict
 """.split()
 IMPURE = frozenset(
     """asyncio concurrent datetime ftplib getpass glob io logging mmap multiprocessing os pathlib
@@ -108,7 +109,8 @@ class FoldersTest(unittest.TestCase):
     def test_what_lies_directly_in_barker_can_be_started_or_is_a_folder(self) -> None:
         names = {p.name for p in BARKER.iterdir() if p.name != "__pycache__"}
         programs = {f"{name}.py" for name in PROGRAMS}
-        self.assertEqual(names, {"__init__.py", "barker.py", *programs, *DATA, *FLOOR})
+        more = {"__init__.py", "__main__.py", "barker.py"}
+        self.assertEqual(names, {*more, *programs, *DATA, *FLOOR})
         for name in PROGRAMS:
             functions = {n.name for n in tree_of(MODULES[name]).body if hasattr(n, "name")}
             self.assertIn("main", functions, name)
@@ -124,6 +126,22 @@ class FoldersTest(unittest.TestCase):
             for path in (BARKER / folder).glob("*.py"):
                 if path.name != "__init__.py":
                     self.assertIn(f"``{path.stem}``", text, folder)
+
+    def test_packages_begin_with_text_and_with_the_check_of_python(self) -> None:
+        """Only in barker/ is there code, which ends a Python that is too old; the others import it.
+
+        It is compiled by that Python. `test_pythons` has what else has to be.
+        """
+        page = tree_of(BARKER / "__init__.py")
+        self.assertEqual([type(n) for n in page.body], [ast.Expr, ast.Import, ast.If])
+        check = page.body[2]
+        assert isinstance(check, ast.If)
+        self.assertEqual(ast.unparse(check.test), "sys.version_info < (3, 11)")
+        self.assertTrue(ast.unparse(check.body[0]).startswith("sys.exit('Barker needs Python 3.11"))
+        self.assertEqual((len(check.body), check.orelse), (1, []))
+        page = tree_of(ROOT / "monitoring" / "__init__.py")
+        self.assertEqual([type(n) for n in page.body], [ast.Expr, ast.ImportFrom, ast.Import])
+        self.assertIn("import barker", ast.unparse(page.body[2]))
 
     def test_there_are_few_floors(self) -> None:
         self.assertLessEqual(len(FLOORS) + 1, MAX_FLOORS)

@@ -117,6 +117,14 @@ class HandlerTest(unittest.TestCase):
         self.assertIn("something else", lines[SAME_KIND])
         self.assertRegex(lines[-1], "INFO    580 more lines like this one: stranger 20 refused")
 
+    def test_what_would_come_every_second_is_written_once_in_its_time(self) -> None:
+        with self.pipe() as pipe:
+            for i in range(5):
+                self.log.info("mistake %d", i, extra={"again_after_s": 60.0})
+            self.log.info("after")
+            lines = pipe.lines("after")
+        self.assertEqual([line for line in lines if "mistake" in line], lines[:1])
+
     def test_the_next_second_has_its_own_lines(self) -> None:
         with self.pipe() as pipe:
             for _ in range(SAME_KIND + 1):

@@ -406,10 +406,10 @@ class TableTest(unittest.TestCase):
         text = "\n".join(lines)
         self.assertRegex(lines[0], r"queue depth 123456789$")
         self.assertEqual(lines[1], "bizlogic-5680 takes the traffic of bizlogic")
-        self.assertRegex(text, r"(?m)^bizlogic-5680 +first ")
-        self.assertRegex(text, r"(?m)^outbox-5800 +up +123.5M +11 h .* 100% ")
-        self.assertRegex(text, r"(?m)^inbox-5820 +died at \d\d:\d\d:\d\d$")
-        self.assertRegex(text, r"(?m)^o{18} silent since \d\d:\d\d:\d\d$")
+        self.assertRegex(text, r"(?m)^bizlogic-5680 +1 first ")
+        self.assertRegex(text, r"(?m)^outbox-5800 +1 up +123.5M +11 h .* 100% ")
+        self.assertRegex(text, r"(?m)^inbox-5820 +1 died at \d\d:\d\d:\d\d$")
+        self.assertRegex(text, r"(?m)^o{17} +1 silent since \d\d:\d\d:\d\d$")
         self.assertNotIn("dead letter", text)
 
     def test_it_names_dead_letters_in_full_and_where_they_are(self) -> None:

@@ -68,6 +68,22 @@ class ReaderTest(unittest.TestCase):
         self.sends(self.owner("two"), "2", "abc")
         self.assertEqual((len(self.shown), self.caught_up), (3, 1))
 
+    def test_it_is_ready_when_the_past_is_shown_and_knows_which_owner_has_answered(self) -> None:
+        def state() -> tuple[bool, str]:
+            return self.reader.is_ready, self.reader.served_by("ark3")
+
+        one = self.owner("one")
+        self.assertEqual(state(), (False, ""))
+        answer = {"address": "inbox/ark3", "epoch": "1" * 16, "serial": 0, "last": 1}
+        self.reader.on_subscribed(one, {**answer, "history": 9})  # type: ignore[arg-type]
+        self.assertEqual(state(), (False, "one"))
+        self.sends(one, "1", "a")
+        self.assertEqual(state(), (True, "one"))
+        two = self.owner("two")
+        self.assertEqual(state(), (True, ""))
+        self.sends(two, "2", "a")
+        self.assertEqual(state(), (True, "two"))
+
     def test_an_owner_that_dies_amid_the_past_is_no_end_of_it(self) -> None:
         one = self.owner("one")
         answer = {"address": "inbox/ark3", "epoch": "1" * 16, "serial": 0, "last": 2}

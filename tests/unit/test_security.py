@@ -139,7 +139,7 @@ class FileTest(WireTest):
             async with await Wire.open(service.port, self.secret) as connection:
                 await connection.before_pong()
             service.stop()
-            await until(lambda s=service: s.journal._lock < 0, "it has stopped")  # type: ignore[misc]
+            await until(lambda s=service: not s.journal._lock.is_held, "it has stopped")  # type: ignore[misc]
             shutil.rmtree(self.folder / "journal")
 
     async def test_the_loop_is_looked_at_while_a_long_journal_is_played_back(self) -> None:

@@ -22,6 +22,18 @@ class CanonicalTest(unittest.TestCase):
         ):
             self.assertEqual(canonical(text.encode(), loads(text.encode())), form)
 
+    def test_without_an_escape_only_the_shortest_form_stays_as_it_is(self) -> None:
+        fields = {"id": "a1", "user": "åsa", "content": "Wörter, 🐕 and @ace", "at": 1, "n": -12}
+        form = dumps(fields)
+        self.assertIs(canonical(form, loads(form)), form)
+        for text in (
+            json.dumps(fields, ensure_ascii=False),
+            form.decode().replace(":1,", ": 1,"),
+            form.decode().replace(":", ":\t"),
+        ):
+            self.assertEqual(canonical(text.encode(), loads(text.encode())), form)
+        self.assertEqual(canonical(b'{"a":-0}', {"a": 0}), b'{"a":0}')
+
     def test_it_is_never_longer_than_what_came(self) -> None:
         for code in range(0x180):
             for text in (json.dumps({"x": chr(code)}), f'{{"x":"\\u{code:04x}"}}'):

@@ -1,5 +1,9 @@
 """What a command prints on its terminal."""
 
+import contextlib
+import errno
+import io
+import os
 import sys
 import unittest
 from unittest import mock
@@ -7,8 +11,117 @@ from unittest import mock
 from barker.process import terminal
 
 
+class Screen(io.StringIO):
+    """A stream that is a terminal, or is none."""
+
+    def __init__(self, *, tty: bool = True) -> None:
+        super().__init__()
+        self._tty = tty
+
+    def isatty(self) -> bool:
+        return self._tty
+
+
+class Full(io.StringIO):
+    """A stream that takes nothing, for this reason."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    def write(self, text: str) -> int:
+        raise OSError(self._number, os.strerror(self._number))
+
+
 class ComplainTest(unittest.TestCase):
     def test_complaints_are_one_line_on_stderr(self) -> None:
         with mock.patch("builtins.print") as printed:
             terminal.complain("bark", "no directory")
         printed.assert_called_once_with("bark: no directory", file=sys.stderr, flush=True)
+
+    def test_they_never_go_to_standard_output(self) -> None:
+        with (
+            contextlib.redirect_stdout(io.StringIO()) as said,
+            mock.patch.object(sys, "stderr", None),
+        ):
+            terminal.complain("bark", "no directory")
+            terminal.end_line()
+        self.assertEqual(said.getvalue(), "")
+
+
+class SayTest(unittest.TestCase):
+    def said(self, stream: io.StringIO | None) -> tuple[bool, str]:
+        with (
+            contextlib.redirect_stderr(io.StringIO()) as complaint,
+            mock.patch.object(sys, "stdout", stream),
+        ):
+            return terminal.say("bark", "Woof."), complaint.getvalue()
+
+    def test_it_is_true_if_the_line_is_written(self) -> None:
+        stream = io.StringIO()
+        self.assertEqual(self.said(stream), (True, ""))
+        self.assertEqual(stream.getvalue(), "Woof.\n")
+
+    def test_a_reader_that_has_gone_is_no_trouble(self) -> None:
+        self.assertEqual(self.said(Full(errno.EPIPE)), (False, ""))
+
+    def test_any_other_reason_is_told(self) -> None:
+        self.assertEqual(self.said(None), (False, "bark: standard output is closed\n"))
+        said, why = self.said(Full(errno.ENOSPC))
+        self.assertFalse(said)
+        self.assertRegex(why, "^bark: standard output can't be written: No space left.*\n$")
+
+
+class EndLineTest(unittest.TestCase):
+    def test_only_a_terminal_has_a_line_to_end(self) -> None:
+        for tty, written in ((True, "\n"), (False, "")):
+            with contextlib.redirect_stderr(Screen(tty=tty)) as screen:
+                terminal.end_line()
+            self.assertEqual(screen.getvalue(), written)
+
+
+class ColourTest(unittest.TestCase):
+    def wanted(self, *, tty: bool = True, **environment: str) -> bool:
+        with mock.patch.dict(os.environ, {"TERM": "xterm", **environment}, clear=True):
+            return terminal.wants_colour(Screen(tty=tty))
+
+    def test_a_terminal_has_colours_and_a_file_has_none(self) -> None:
+        self.assertTrue(self.wanted())
+        self.assertFalse(self.wanted(tty=False))
+        self.assertFalse(terminal.wants_colour(None))
+
+    def test_no_color_counts_when_it_is_not_empty(self) -> None:
+        self.assertTrue(self.wanted(NO_COLOR=""))
+        for value in ("1", "0", "no"):
+            self.assertFalse(self.wanted(NO_COLOR=value))
+
+    def test_a_dumb_terminal_has_none(self) -> None:
+        self.assertFalse(self.wanted(TERM="dumb"))
+
+    def test_force_color_counts_when_it_is_not_empty_and_less_than_no_color(self) -> None:
+        self.assertTrue(self.wanted(tty=False, FORCE_COLOR="1"))
+        self.assertTrue(self.wanted(TERM="dumb", FORCE_COLOR="1"))
+        self.assertFalse(self.wanted(tty=False, FORCE_COLOR=""))
+        self.assertFalse(self.wanted(NO_COLOR="1", FORCE_COLOR="1"))
+
+
+class PythonTest(unittest.TestCase):
+    def typed(self, word: str, found: str | None) -> str:
+        with (
+            mock.patch.object(sys, "orig_argv", [word, "launch.py"]),
+            mock.patch("shutil.which", return_value=found),
+        ):
+            return terminal.python()
+
+    def test_it_is_the_word_that_was_typed(self) -> None:
+        for word in ("python", "python3", "python3.12"):
+            self.assertEqual(self.typed(word, f"/usr/bin/{word}"), word)
+
+    def test_a_path_is_left_out_if_the_shell_finds_the_same_python(self) -> None:
+        self.assertEqual(self.typed("/usr/bin/python3", sys.executable), "python3")
+
+    def test_a_path_is_kept_if_the_shell_finds_another_python_or_none(self) -> None:
+        for found in (os.__file__, None):
+            self.assertEqual(
+                self.typed("/opt/my py/bin/python3", found), "'/opt/my py/bin/python3'"
+            )

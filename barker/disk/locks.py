@@ -1,0 +1,85 @@
+"""Locks: one process has a folder, and the next one finds what it noted there.
+
+The lock is one file in the folder. It is held for as long as it is open, so that no process is too
+dead to give it back. A note is one record (`barker.disk.segments`) that takes the place of the one
+before. kill -9 in the middle of that leaves no note, or the old one.
+
+Left out: folders on network disks. Their locks may not hold.
+"""
+
+import contextlib
+import errno
+import os
+import pathlib
+
+from barker.disk.files import StateError, take_lock, unwritable
+from barker.disk.segments import LOCK, record, sound
+
+_MOST_BYTES = 4096  # of a note
+_GONE = (
+    "its folder was deleted, moved or replaced while we run; put it back, or start us again when "
+    "what we hold is handed on"
+)
+
+
+class Taken(StateError):
+    """Another process has it."""
+
+
+def locked(path: pathlib.Path) -> int:
+    """A file descriptor that holds the file for as long as it is open. Raises Taken or OSError."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        take_lock(descriptor)
+    except OSError:
+        os.close(descriptor)
+        raise Taken(f"{path.parent} is in use by another process") from None
+    return descriptor
+
+
+class Lock:
+    """A folder's, from now on until `close`."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        """Raises Taken if a living process has it, and StateError if it can't be written."""
+        self.path = folder / LOCK
+        try:
+            self._file = locked(self.path)
+        except OSError as fault:
+            raise unwritable(self.path, fault) from None
+
+    @property
+    def is_held(self) -> bool:
+        return self._file >= 0
+
+    def check(self) -> None:
+        """Raises OSError if the folder at our path is another one now, or none."""
+        look_for(self.path, self._file)
+
+    def read_note(self) -> bytes:
+        """The line that was noted last; nothing if there is none. Raises OSError."""
+        os.lseek(self._file, 0, os.SEEK_SET)
+        return sound(os.read(self._file, _MOST_BYTES).partition(b"\n")[0]) or b""
+
+    def note(self, line: bytes) -> None:
+        """Have the next process read this. On a full disk it may read nothing."""
+        note = record(line)
+        with contextlib.suppress(OSError):
+            os.lseek(self._file, 0, os.SEEK_SET)
+            os.write(self._file, note)  # what is left of a longer one is behind its end
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def look_for(path: pathlib.Path, file: int) -> None:
+    """Raises OSError if the file at that path is not this open one."""
+    try:
+        found = path.stat().st_ino
+    except (FileNotFoundError, NotADirectoryError):
+        found = -1
+    if found != os.fstat(file).st_ino:
+        raise FileNotFoundError(errno.ENOENT, _GONE)

@@ -1,0 +1,265 @@
+"""Segments: the files of a journal, and how they are read without trusting a folder.
+
+A record is ``CRC LINE\\n``, with the line's CRC-32 in eight hex digits. The first record of a
+segment is its header: the number of the format, the segment's own number, where its predecessor
+ended, and up to which number segments were dropped. So a segment that is missing, or that lost its
+end at the end of a record, is missed by its successor.
+
+* A file is a segment of ours if its name, its kind and its first bytes say so. Anything else is a
+  *stray*: it is named, and neither followed, nor read whole, nor written to.
+* A segment of another format is an error, since what it holds may have been acked.
+* A segment of ours may be damaged anywhere. What is sound is read all the same.
+
+Left out: what to do about it. That is the journal's part (`barker.disk.journal`).
+"""
+
+import contextlib
+import os
+import pathlib
+import shlex
+import stat
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
+from zlib import crc32
+
+from barker.disk.files import StateError
+from barker.wire import strictjson
+from barker.wire.protocol import BAD_MESSAGE, BadMessage
+
+# Of the layout of a segment and of all records in it. Another number is refused.
+FORMAT = 1
+SUFFIX = ".log"
+LOCK = "lock"
+# How much of a file is searched for a sound record before it is a stray. A header is far smaller.
+HEAD_BYTES = 1024 * 1024
+# A record is read in blocks of this size, and most are smaller.
+BLOCK_BYTES = 1024 * 1024
+# A power cut may leave zeros where a record was to be. Behind more of them the rest is not read:
+# a sparse file may have more zeros than the disk has room.
+HOLE_BYTES = 64 * 1024 * 1024
+
+_HEADER = b' {"op":"segment","format":%d,' % FORMAT
+_HEADER_OF_ANY = b' {"op":"segment",'
+_HEX = frozenset(b"0123456789abcdef")
+_READ = (
+    os.O_RDONLY
+    | getattr(os, "O_NOFOLLOW", 0)  # Windows has neither this ...
+    | getattr(os, "O_NONBLOCK", 0)  # ... nor this: a fifo would have us wait for its writer
+    | getattr(os, "O_BINARY", 0)
+)
+
+
+class Stray(Exception):
+    """This is no segment of ours; the text says why."""
+
+
+class End(NamedTuple):
+    """Where a segment ended: behind a record with this checksum, as the record has it."""
+
+    number: int
+    size: int = 0
+    checksum: bytes = b""
+
+
+class Header(NamedTuple):
+    """What the journal itself has to know of a segment."""
+
+    number: int
+    before: End  # the predecessor's; its number is 0 if there was none
+    dropped: int  # all segments up to this one were dropped in good order
+
+
+class Found(NamedTuple):
+    """What a folder holds. Both of the first are by number, lowest first."""
+
+    sizes: dict[int, int]
+    headers: dict[int, Header | None]  # None if it is damaged
+    strays: list[tuple[str, str]]  # name, and why it is one
+
+
+# --- records ---
+
+
+def record(line: bytes) -> bytes:
+    return b"%08x %b\n" % (crc32(line), line)
+
+
+def sound(some: bytes) -> bytes | None:
+    """The line in a record; None if the record is damaged."""
+    line = some[9:]
+    return line if some[:9] == b"%08x " % crc32(line) else None
+
+
+def header_line(header: Header, epoch: str, more: dict[str, Any]) -> bytes:
+    """A segment's first line. `more` is what the journal's owner has to know."""
+    own = {"format": FORMAT, "epoch": epoch, "number": header.number, **_fields(header.before)}
+    return strictjson.dumps(dict(op="segment", **own, dropped=header.dropped, **more))
+
+
+def end_line(end: End) -> bytes:
+    return strictjson.dumps(_fields(end))
+
+
+def parse_end(line: bytes) -> End:
+    """What `end_line` made; of any other line, the end of no segment."""
+    try:
+        return _end(strictjson.loads(line))
+    except BadMessage:
+        return End(0)
+
+
+def dropped_line(number: int) -> bytes:
+    """A record of the journal's own: all segments up to this one are dropped."""
+    return b'{"op":"dropped","number":%d}' % number
+
+
+def parse_dropped(line: bytes) -> int:
+    """The number in a line that `dropped_line` made; 0 for any other line."""
+    if not line.startswith(b'{"op":"dropped",'):
+        return 0
+    try:
+        return _natural(strictjson.loads(line), "number")
+    except BadMessage:
+        return 0
+
+
+def _fields(end: End) -> dict[str, Any]:
+    return {"before": end.number, "bytes": end.size, "checksum": end.checksum.decode()}
+
+
+def _end(fields: Any) -> End:
+    checksum = fields.get("checksum")
+    if type(checksum) is not str:
+        raise BadMessage(BAD_MESSAGE, "no checksum")
+    return End(_natural(fields, "before"), _natural(fields, "bytes"), checksum.encode())
+
+
+def _natural(fields: dict[str, Any], name: str) -> int:
+    value = fields.get(name)
+    if type(value) is not int or value < 0:
+        raise BadMessage(BAD_MESSAGE, f"{name} is no number")
+    return value
+
+
+# --- folders ---
+
+
+def path_of(folder: pathlib.Path, number: int) -> pathlib.Path:
+    return folder / f"{number:012d}{SUFFIX}"
+
+
+def survey(folder: pathlib.Path) -> Found:
+    """Look at every file by its name and its first bytes.
+
+    Raises OSError, and StateError if a segment is of another format.
+    """
+    heads: dict[int, tuple[int, Header | None]] = {}
+    strays = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name == LOCK:
+                continue
+            try:
+                number = _number(entry)
+                heads[number] = _look(folder, number)
+            except Stray as why:
+                strays.append((entry.name, str(why)))
+    numbers = sorted(heads)
+    sizes = {number: heads[number][0] for number in numbers}
+    return Found(sizes, {n: heads[n][1] for n in numbers}, sorted(strays))
+
+
+def _number(entry: os.DirEntry[str]) -> int:
+    stem = entry.name.removesuffix(SUFFIX)
+    number = int(stem) if stem.isdecimal() else 0
+    if not number or entry.name != path_of(pathlib.Path(), number).name:
+        raise Stray("a journal gives no such name")
+    if not entry.is_file(follow_symlinks=False):
+        raise Stray("this is no plain file")
+    return number
+
+
+def _look(folder: pathlib.Path, number: int) -> tuple[int, Header | None]:
+    """A segment's size and header. Raises Stray, OSError, StateError."""
+    with _open(path_of(folder, number)) as file:
+        size = os.fstat(file.fileno()).st_size
+        first = file.readline(HEAD_BYTES)
+        line = sound(first[:-1]) if first.endswith(b"\n") else None
+        if line is None:
+            if _is_torn_header(first) or _looks_like_ours(first + file.read(HEAD_BYTES)):
+                return size, None
+            raise Stray("it has no record of ours")
+    try:
+        fields = strictjson.loads(line)
+        if type(fields) is not dict or fields.get("op") != "segment":
+            return size, None
+        if fields.get("format") != FORMAT:
+            raise StateError(_refusal(folder, fields.get("format", "unknown")))
+        header = Header(_natural(fields, "number"), _end(fields), _natural(fields, "dropped"))
+    except BadMessage:
+        return size, None
+    if header.number != number:
+        raise Stray(f"it is a copy of segment {header.number}")
+    return size, header
+
+
+def _refusal(folder: pathlib.Path, other: object) -> str:
+    # Not beside it: `launch.py --fresh` forgets every journal there.
+    aside = folder.parent.with_name(f"{folder.name}-aside")
+    return (
+        f"{folder}: the format of this journal is {str(other)[:20]}, and format {FORMAT} is read "
+        f"here; to start without it: mv {shlex.quote(str(folder))} {shlex.quote(str(aside))}"
+    )
+
+
+def _is_torn_header(begun: bytes) -> bool:
+    """Is this as much of a header as a kill -9 has left? Nothing at all is, too."""
+    rest = begun[8:]
+    whole = rest.startswith(_HEADER) or _HEADER.startswith(rest)
+    return whole and not begun.endswith(b"\n") and _HEX.issuperset(begun[:8])
+
+
+def _looks_like_ours(head: bytes) -> bool:
+    if head[8:].startswith(_HEADER_OF_ANY):
+        return True
+    return any(sound(some) is not None for some in head.split(b"\n") if some)
+
+
+# --- one segment ---
+
+
+def read(path: pathlib.Path) -> Iterator[tuple[int, bytes, bytes | None]]:
+    """(where it ends, its checksum, its line) for each record; the line is None if it is damaged.
+
+    Half a record at the end of the file is none. Raises OSError, and Stray if this is no file.
+    """
+    with _open(path) as file:
+        at = hole = 0
+        begun: list[bytes] = []  # what there is of a record that is larger than a block
+        while block := file.readline(BLOCK_BYTES):
+            at += len(block)
+            if block.endswith(b"\n"):
+                some = b"".join([*begun, block[:-1]])
+                yield at, some[:8], sound(some)
+                begun.clear()
+                hole = 0
+            elif b"\0" in block:  # no line has such a byte
+                hole += len(block)
+                begun = [b"\0"]
+                if hole > HOLE_BYTES:
+                    yield os.fstat(file.fileno()).st_size, b"", None
+                    return
+            else:
+                begun.append(block)
+
+
+@contextlib.contextmanager
+def _open(path: pathlib.Path) -> Iterator[BinaryIO]:
+    descriptor = os.open(path, _READ)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Stray("this is no plain file")
+        with open(descriptor, "rb", buffering=BLOCK_BYTES, closefd=False) as file:
+            yield file
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,119 @@
+"""Child: one process of ours that runs beside us, and the lines that it prints.
+
+Its standard input is a pipe that only we hold. However we end, also by kill -9, that pipe ends with
+us, and a service takes its end as the order to stop (`arguments.LEASH`). Its lines, those of
+standard error too, are read by a thread, because threads can do that on every platform.
+
+Left out: what is done with the lines; `read` is given that.
+"""
+
+import contextlib
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from barker.disk.files import ROOT
+from barker.process.arguments import LEASH
+
+# What it wrote last is read for so long after its end. A child of its own may hold the pipe open.
+LAST_LINES_S = 0.2
+
+
+class ChildProcess:
+    """One child. It runs once this is made, and nothing is read before `read`."""
+
+    program: Sequence[str] = (sys.executable,)  # what the arguments are for
+
+    def __init__(self, argv: Sequence[str], cwd: pathlib.Path = ROOT, **popen: Any) -> None:
+        """Start it. `popen` may be more arguments of `subprocess.Popen`, or others than ours."""
+        self.argv = argv
+        self.has_ended = False  # its last line is read, and `status` is known
+        popen = {
+            "stdin": subprocess.PIPE,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+            "encoding": "utf-8",
+            "errors": "replace",
+            "env": {**os.environ, LEASH: "1"},
+            # A group of its own: Ctrl-C is for us, and we pass the order on.
+            **({"process_group": 0} if os.name == "posix" else {}),
+            **popen,
+        }
+        self.popen: subprocess.Popen[str] = subprocess.Popen(
+            [*self.program, *argv], cwd=cwd, **popen
+        )
+        self._thread: threading.Thread | None = None
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    @property
+    def status(self) -> int | None:
+        """The exit status; None while it runs."""
+        return self.popen.poll()
+
+    def read(
+        self, on_line: Callable[[str], None], on_end: Callable[[], None] = lambda: None
+    ) -> None:
+        """Call `on_line` with each line, without its end, and `on_end` after the last one.
+
+        Both are called by a thread.
+        """
+        args = (on_line, on_end)
+        self._thread = threading.Thread(target=self._read, args=args, daemon=True)
+        self._thread.start()
+
+    def _read(self, on_line: Callable[[str], None], on_end: Callable[[], None]) -> None:
+        assert self.popen.stdout
+        for line in self.popen.stdout:
+            on_line(line.rstrip("\n"))
+        self.popen.wait()
+        self.has_ended = True
+        on_end()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait so long until its last line is read; is it?"""
+        if self._thread:
+            self._thread.join(timeout_s)
+        return self._thread is None or not self._thread.is_alive()
+
+    # --- what is done to it ---
+
+    def hang_up(self) -> None:
+        """End its standard input, as the kernel does when we die."""
+        if self.popen.stdin:
+            with contextlib.suppress(OSError):
+                self.popen.stdin.close()
+
+    def stop(self) -> None:
+        """Ask it to end; on Windows, where no signal can ask, the end of its input does."""
+        self.hang_up()
+        if os.name == "posix":
+            self.popen.terminate()
+
+    def kill(self) -> None:
+        """As kill -9 does."""
+        self.popen.kill()
+
+    def freeze(self) -> None:
+        self.popen.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.popen.send_signal(signal.SIGCONT)
+
+    def close(self, patience_s: float = 0.0) -> None:
+        """Wait so long for its end, whatever state it is in, then kill it. Harmless twice."""
+        try:
+            self.popen.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+        self.hang_up()
+        if self.join(LAST_LINES_S) and self.popen.stdout:
+            self.popen.stdout.close()

@@ -1,0 +1,188 @@
+"""System: what `launch.py` does with its list of commands.
+
+A mistake in the list is reported with its line, before anything is started.
+"""
+
+import argparse
+import shlex
+from collections.abc import Sequence
+
+from barker.disk import files
+from barker.disk.journal import forget
+from barker.launching.fleet import Command
+from barker.launching.launcher import (
+    common_flags,
+    launcher_arguments,
+    launcher_parser,
+    listening_flags,
+    reached_by,
+    run_fleet,
+)
+from barker.process import terminal
+from barker.process.arguments import DIRECTORY_PORT, port_number
+
+PROGRAM = "launch.py"
+WEBUI = files.ROOT / "webui"
+
+ABOUT = """\
+Start the whole of Barker on this machine, in one terminal: every command of the list in launch.py.
+Show what they print, each line with the name of its process. Ctrl-C stops all of them.
+"""
+EXAMPLES = ("launch.py", "launch.py --shift-ports 1000 --fresh")
+
+TRY_NEXT = """
+Barks scroll by below; Ctrl-C stops everything. Try in another terminal:
+  {python} -m barker.bark ark3 This is my first manual bark.{flags}
+  {python} -m barker.listen rdl{flags}
+  {python} -m monitoring.monitor --once{flags}    all services, and their numbers
+  {python} -m barker.bizlogic --port {spare_port}{flags}  a spare: kill -9 the first
+{page}"""
+
+
+class BadLine(Exception):
+    """The list, or a line of it, can't be started; the text has the reason."""
+
+
+def parser() -> argparse.ArgumentParser:
+    result = launcher_parser(PROGRAM, ABOUT, EXAMPLES)
+    result.add_argument(
+        "--fresh", action="store_true", help="forget what the journals of earlier runs have kept"
+    )
+    result.add_argument(
+        "--tour",
+        action="store_true",
+        help="be shown round instead, in a system of its own that is not this one",
+    )
+    result.add_argument(
+        "--no-wait", action="store_true", help="with --tour: go on without waiting for Enter"
+    )
+    return result
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line of `launch.py`; one that can't be followed ends the process."""
+    command_line = parser()
+    args = launcher_arguments(command_line, argv)
+    if args.tour:
+        others = {k: v for k, v in vars(args).items() if k not in ("tour", "no_wait")}
+        if any(value != command_line.get_default(name) for name, value in others.items()):
+            command_line.error("--tour has ports and a folder of its own, and takes no other flag")
+    elif args.no_wait:
+        command_line.error("--no-wait goes with --tour")
+    return args
+
+
+def launch(lines: Sequence[str], args: argparse.Namespace) -> int:
+    """Start the commands, and go on until Ctrl-C; the exit status."""
+    try:
+        commands = fleet_of(lines, args)
+        if args.fresh:
+            forget(args.state / "journal")
+        return run_fleet(
+            PROGRAM,
+            args,
+            commands,
+            lambda: write_settings(args),
+            lambda pageless, is_found: announcement(args, pageless, is_found),
+        )
+    except BadLine as fault:
+        terminal.complain(PROGRAM, fault)
+        return 2
+    except files.StateError as fault:
+        terminal.complain(PROGRAM, fault)
+        return 2 if isinstance(fault, files.UsageError) else 1
+
+
+def write_settings(args: argparse.Namespace) -> None:
+    """What the page has to know."""
+    files.write_page_settings(
+        WEBUI / "barker_host.js",
+        host=reached_by(args),
+        port=DIRECTORY_PORT + args.shift_ports,
+        secret=files.secret(args.state, args.secret_file).decode(),
+        users=files.world(args.state).names,
+        tls=args.tls_cert is not None,
+    )
+
+
+def announcement(args: argparse.Namespace, pageless: str, is_found: bool) -> str:
+    """What to try next; see `run_fleet` for its arguments."""
+    flags = common_flags(args, is_found=is_found)
+    page = f"or open this file in a browser:\n  {(WEBUI / 'index.html').as_uri()}"
+    return TRY_NEXT.format(
+        python=terminal.python(),
+        flags=" " + shlex.join(flags) if flags else "",
+        page=f"(no page: {pageless})" if pageless else page,
+        spare_port=5681 + args.shift_ports,
+    )
+
+
+# --- the list ---
+
+
+def fleet_of(lines: Sequence[str], args: argparse.Namespace) -> list[Command]:
+    """The lines as processes. Raises BadLine for the first that is none, and if there is none."""
+    if not lines:
+        raise BadLine("COMMANDS is empty, so there is nothing to start")
+    commands: list[Command] = []
+    said: list[list[str]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            said.append(_words(line))
+        except ValueError as fault:
+            raise BadLine(f"line {number} of COMMANDS, {line!r}: {fault}") from None
+    programs = [words[0] for words in said]
+    ports: dict[int, int] = {}
+    for number, (line, words) in enumerate(zip(lines, said, strict=True), start=1):
+        try:
+            alone = programs.count(words[0]) == 1
+            nth = 0 if alone else programs[:number].count(words[0])
+            command = _command(words, nth, args)
+            first = ports.setdefault(command.port, number) if command.port else number
+            if first != number:
+                raise ValueError(f"line {first} has this port already")
+        except ValueError as fault:
+            raise BadLine(f"line {number} of COMMANDS, {line!r}: {fault}") from None
+        commands.append(command)
+    return commands
+
+
+def _words(line: str) -> list[str]:
+    """A line as the arguments that it stands for. Raises ValueError."""
+    if type(line) is not str:
+        raise ValueError("it is no text")
+    words = []
+    for word in shlex.split(line):
+        name, equals, value = word.partition("=")
+        words += [name, value] if name == "--port" and equals else [word]
+    if not words:
+        raise ValueError("there is no command in it")
+    path = f"barker/{words[0].replace('.', '/')}.py"
+    if not (files.ROOT / path).is_file():
+        raise ValueError(f"there is no {path}")
+    return words
+
+
+def _command(words: Sequence[str], nth: int, args: argparse.Namespace) -> Command:
+    """A line as a process: its port shifted, and with the flags that all need.
+
+    `nth` tells those of one program apart; 0 if there is but one. Raises ValueError.
+    """
+    program, *own = words
+    label, port, listens = program, None, False
+    if "--port" in own:
+        at = own.index("--port") + 1
+        if at == len(own):
+            raise ValueError("--port needs a number")
+        try:
+            port = port_number(own[at])
+        except argparse.ArgumentTypeError as fault:
+            raise ValueError(str(fault)) from None
+        if port:  # 0 is any free one
+            port += args.shift_ports
+        own[at] = str(port)
+        listens = True
+    label = f"{label}-{port}" if port else f"{label}-{nth}" if nth else label
+    flags = [*(listening_flags(args) if listens else []), *common_flags(args)]
+    argv = ["-m", f"barker.{program}", *own, *flags]
+    return Command(label, argv, args.host, port, shlex.join([program, *own]))
