@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 from barker.delivery.duplicates import Keys
 from barker.graph.feed import FOLLOWERS
+from barker.links.link import Link
 from barker.manifold.intake import KEPT_BYTES, Manifold
 from barker.manifold.push import Backlog, Push
 from barker.process.agent import deepest
@@ -36,7 +37,7 @@ from barker.process.terminal import python
 from barker.routing.routes import split
 from barker.wire import bodies, messages, protocol, strictjson
 from barker.wire.bodies import JOIN, check_event
-from barker.wire.ops import Item, Put
+from barker.wire.ops import Item, Put, new_item
 from barker.wire.protocol import BAD_MESSAGE, BadMessage
 from barker.wire.records import Segment, Settled
 
@@ -50,7 +51,7 @@ DEFAULT_BACKLOG = 1_200_000
 # How far the clock that said `at` may be ahead of ours; what is further ahead is said now, by ours.
 # One behind may be right: pages keep barks while they are offline. The last word about an edge
 # counts, and one from the future would stand for as long as it takes that future to come.
-MAX_AHEAD_S = 60.0
+MAX_AHEAD_S = 60
 
 
 class Stamped(NamedTuple):
@@ -100,6 +101,8 @@ class Outbox(Manifold[Stamped]):
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
+        self._epoch = ""  # in all our stamps
+        self._latest_at = 0  # of this batch: what is further ahead is said now
         self._taken = 0  # barks that this process has taken over
         self._noting = False
         self._known_keys = Keys()
@@ -113,6 +116,10 @@ class Outbox(Manifold[Stamped]):
 
     # --- a bark's way through ---
 
+    def on_put(self, link: Link, put: Put) -> None:
+        self._latest_at = time.time_ns() // 1_000_000 + 1000 * MAX_AHEAD_S
+        super().on_put(link, put)
+
     def take(
         self, addresses: Sequence[str], item: Item, fields: dict[str, Any] | None
     ) -> Stamped | None:
@@ -123,16 +130,17 @@ class Outbox(Manifold[Stamped]):
             raise BadMessage(BAD_MESSAGE, "an outbox stamps what it takes itself")
         body = bodies.admitted(item.body, fields)
         assert fields is not None
-        ahead_ms = bodies.check_time(fields) - 1000 * time.time()
-        if ahead_ms > 1000 * MAX_AHEAD_S:
-            fields = {**fields, "at": round(fields["at"] - ahead_ms)}
+        at = fields.get("at")
+        if type(at) is int and at > self._latest_at:
+            fields = {**fields, "at": self._latest_at - 1000 * MAX_AHEAD_S}
             body = strictjson.dumps(fields)
         if "kind" in fields:
             return self._take_event(address, body, fields)
         key = bodies.check_bark(fields)
         stream = self._streams.get(address) or self._new_stream(address)
-        if key[0] != stream.user:
-            raise BadMessage(BAD_MESSAGE, f"{address} takes no barks of {key[0]}")
+        user, id_ = key
+        if user != stream.user:
+            raise BadMessage(BAD_MESSAGE, f"{address} takes no barks of {user}")
         if self._room <= 0:
             self._see_room()
             if self._room <= 0:
@@ -140,13 +148,10 @@ class Outbox(Manifold[Stamped]):
         if not self._known_keys.is_new(key):
             return None
         self._room -= 1
-        return self._stamped(stream, body, fields, self._push)
-
-    def _stamped(
-        self, stream: "Backlog", body: bytes, fields: dict[str, Any], push: Push
-    ) -> Stamped:
-        named = " ".join(bodies.mentions(fields.get("content", ""))) if push is self._push else ""
-        item = Item(body, self.epoch, push.next_n(), stream.user, fields["id"], fields["at"], named)
+        content, push = fields["content"], self._push
+        named = " ".join(bodies.mentions(content)) if "@" in content else ""
+        n = push.next_n()
+        item = new_item((body, self._epoch, n, stream.user, id_, fields["at"], named, False))
         return Stamped(stream, item, push)
 
     def _see_room(self) -> None:
@@ -224,7 +229,8 @@ class Outbox(Manifold[Stamped]):
             self._joined.append(joins)
             self.people.add(joins)  # what the same batch brings besides may be theirs
         stream = self._streams.get(address) or self._new_stream(address)
-        return self._stamped(stream, body, fields, self._events)
+        item = Item(body, self._epoch, self._events.next_n(), stream.user, event.id, event.at)
+        return Stamped(stream, item, self._events)
 
     # --- what is settled ---
 
@@ -297,6 +303,7 @@ class Outbox(Manifold[Stamped]):
 
     async def prepare(self) -> None:
         await super().prepare()
+        self._epoch = self.epoch
         for push in self._pushes:
             push.begin()
             push.take_recovered()

@@ -21,6 +21,7 @@ The links are `barker.process.peers`'.
 
 import bisect
 import contextlib
+import functools
 from collections import deque
 from collections.abc import Iterator, Sequence, Sized
 from itertools import accumulate, groupby, islice, repeat
@@ -64,6 +65,9 @@ class Queued(NamedTuple):
     job: Job
     item: Item
 
+
+# As `Queued._make`, without a call of Python for each.
+_new_queued = functools.partial(tuple.__new__, Queued)
 
 # What an entry takes in a line besides its addresses, names and body: two counters, some commas.
 STAMP_BYTES = 64
@@ -199,7 +203,7 @@ class Delivery(Peers):
         """
         pieces = self._pieces.get(addresses) or self._split(addresses)
         for lane, group, to in pieces:
-            queued = Queued(to, group, job, item)
+            queued = _new_queued((to, group, job, item))
             lane.window.add_first(queued) if first else lane.window.add(queued)
             job.pending += 1
         if not pieces and addresses:
@@ -213,7 +217,8 @@ class Delivery(Peers):
         """The same for many to the same addresses, with few calls for all of them."""
         pieces = self._pieces.get(addresses) or self._split(addresses)
         for lane, group, to in pieces:
-            lane.window.extend(map(Queued, repeat(to), repeat(group), jobs, items))
+            rows = zip(repeat(to), repeat(group), jobs, items, strict=False)
+            lane.window.extend(map(_new_queued, rows))
         for job, item in zip(jobs, items, strict=True):
             if pieces:
                 job.pending += len(pieces)

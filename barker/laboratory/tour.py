@@ -91,7 +91,7 @@ async def who_owns_whom(guide: Guide) -> None:
 
 
 def _has_a_bark_of_ark3(journal: pathlib.Path) -> bool:
-    return any(b'"outbox/ark3"' in file.read_bytes() for file in journal.glob("*.log"))
+    return any(b'"user":"ark3"' in file.read_bytes() for file in journal.glob("*.log"))
 
 
 # --- the business logic ---

@@ -102,7 +102,8 @@ class WebSocketFraming:
             lines.append(line)
         fault = self._socket.error
         if fault:
-            self.error = ProtocolError(protocol.PROTOCOL, fault.reason)
+            code = TOO_LARGE if fault.code is CloseCode.TOO_BIG else protocol.PROTOCOL
+            self.error = ProtocolError(code, fault.reason)
         return lines
 
     def close(self, fault: protocol.BarkerError | None = None) -> None:

@@ -72,6 +72,10 @@ class Arrived(NamedTuple):
     addresses: Sequence[str]
 
 
+# As `Arrived._make`, without a call of Python for each.
+_new_arrived = functools.partial(tuple.__new__, Arrived)
+
+
 class Manifold(Service, Generic[Stage]):
     """What both kinds have in common; they fill in `take`, `keep`, `rollback`, `replay`, ..."""
 
@@ -210,19 +214,19 @@ class Manifold(Service, Generic[Stage]):
         check = self._suspects.check if self._suspects else None
         meanings = strictjson.objects(put.bodies) if put.origin is None else repeat(None)
         entries = map(addresses_in, put.entries())
-        rows = zip(count(put.seq), entries, put.items(), meanings, strict=False)
-        for seq, addresses, item, fields in rows:
-            arrived = Arrived(seq, addresses)
+        arrivals = map(_new_arrived, zip(count(put.seq), entries, strict=False))
+        for arrived, item, fields in zip(arrivals, put.items(), meanings, strict=False):
             try:
                 if check:
                     check(item.body)
                 if self._full and self._is_full(link):
                     raise BadMessage(protocol.FULL, "something before it was refused as full")
+                addresses = arrived[1]
                 if not are_ours(addresses):
                     arrived = self._only_ours(arrived)
-                    if not arrived.addresses:
+                    if not (addresses := arrived.addresses):
                         continue
-                stage = take(arrived.addresses, item, fields)
+                stage = take(addresses, item, fields)
                 if stage is None:
                     self._known.append(arrived)
                 else:

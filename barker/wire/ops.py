@@ -8,6 +8,7 @@ and is left out where it has that value. What a field may be is said in `barker.
 is made of these types; so are the fuzzer's messages and the tables of the protocol's reference.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from itertools import repeat
 from typing import Annotated, Any, NamedTuple, get_args
@@ -170,6 +171,11 @@ class Item(NamedTuple):
         return self.user, self.id
 
 
+# As `Item._make`, without a call of Python for each.
+new_item = functools.partial(tuple.__new__, Item)
+_UNSTAMPED = Item(b"")[1:]
+
+
 class Put(NamedTuple):
     """Take these over: entries, numbered from `seq` on, each with its addresses.
 
@@ -202,9 +208,10 @@ class Put(NamedTuple):
     def items(self) -> Iterator[Item]:
         """Its entries, one by one."""
         if self.origin is None:
-            return map(Item, self.bodies)
-        columns = (self.n, self.users, self.ids, self.at, self.named or repeat(""))
-        return map(Item, self.bodies, repeat(self.origin), *columns, repeat(self.old))  # type: ignore[arg-type]
+            return map(new_item, zip(self.bodies, *map(repeat, _UNSTAMPED)))
+        stamp = (self.n, self.users, self.ids, self.at, self.named or repeat(""))
+        rows = zip(self.bodies, repeat(self.origin), *stamp, repeat(self.old))  # type: ignore[arg-type]
+        return map(new_item, rows)
 
     def entries(self) -> Sequence[str]:
         """`to` with an entry for each body."""

@@ -5,7 +5,6 @@ which types there are; those of the wire are in `barker.wire.ops`, those of jour
 `barker.wire.records`.
 """
 
-import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from types import NoneType
 from typing import Any, NamedTuple, get_args, get_type_hints
@@ -56,7 +55,7 @@ def _spec(kind: Any) -> Spec:
 
 def _fields(kind: Any) -> Iterator[Field]:
     hints = get_type_hints(kind, include_extras=True)
-    parameters = inspect.signature(kind).parameters
+    defaults = kind._field_defaults
     for name in kind._fields:
         options = get_args(hints[name])
         nullable = NoneType in options
@@ -66,9 +65,9 @@ def _fields(kind: Any) -> Iterator[Field]:
         yield Field(
             name,
             column.check if column else check,
-            parameters[name].default is inspect.Parameter.empty,
+            name not in defaults,
             nullable,
-            parameters[name].default,
+            defaults.get(name),
             column,
             item[0] if item else None,
         )

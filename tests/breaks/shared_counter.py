@@ -18,9 +18,10 @@ CHANGES = (
     ),
     Change(
         "barker/outbox.py",
-        "        return self._stamped(stream, body, fields, self._events)\n",
+        "        return Stamped(stream, item, self._events)\n",
         "        self._events.given(self._push.n)\n"
-        "        return self._stamped(stream, body, fields, self._events)\n",
+        "        item = item._replace(n=self._events.next_n())\n"
+        "        return Stamped(stream, item, self._events)\n",
     ),
     Change(
         "barker/delivery/duplicates.py",

@@ -2,7 +2,8 @@
 
 import unittest
 
-from barker.links.framing import LineFraming
+from barker.links.framing import LineFraming, WebSocketFraming
+from barker.websocket.frames import Opcode, encode_frame
 from barker.wire import protocol
 
 
@@ -55,3 +56,14 @@ class LineFramingTest(unittest.TestCase):
         messages = [b"a", b"", b"bb"]
         self.assertEqual(LineFraming().feed(LineFraming().pack(messages)), messages)
         self.assertEqual(LineFraming().take_output(), b"")
+
+
+class CodesTest(unittest.TestCase):
+    def test_a_message_over_the_limit_has_one_code_in_both_framings(self) -> None:
+        large = b"x" * (protocol.MAX_LINE_BYTES + 1)
+        line, page = LineFraming(), WebSocketFraming()
+        self.assertEqual(line.feed(large), [])
+        self.assertEqual(page.feed(encode_frame(Opcode.TEXT, large, mask=b"abcd")), [])
+        for framing in (line, page):
+            assert framing.error
+            self.assertEqual(framing.error.code, protocol.TOO_LARGE)

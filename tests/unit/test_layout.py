@@ -60,7 +60,7 @@ PERMITS = {"disk.users": {"random"}}  # seeded
 # command line's namespace and a log record are of the standard library.
 SETTABLE = {"pending", "id", "prog", "message"}
 # Of named tuples, these are public in all but name.
-PUBLIC = {"_asdict", "_make", "_replace", "_fields"}
+PUBLIC = {"_asdict", "_make", "_replace", "_fields", "_field_defaults"}
 FOREIGN = {"argparse._ArgumentGroup"}
 
 

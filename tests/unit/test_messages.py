@@ -25,8 +25,20 @@ BAD_TARGETS = [
     [{**TARGET, "kind": None}],
 ]
 MANY = [f"a/{i}" for i in range(protocol.MAX_ADDRESSES)]
-COUNTS = (None, 1, "", [], [0, -1], [0, 2**53], [0, True], [0, 1.0], [0, None], ["0", "1"], [[0]])
-STRINGS = (None, 1, "a", [], ["a", None], ["a", 1], [["a"]], {"a": 1})
+COUNTS: tuple[Any, ...] = (
+    None,
+    1,
+    "",
+    [],
+    [0, -1],
+    [0, 2**53],
+    [0, True],
+    [0, 1.0],
+    [0, None],
+    ["0", "1"],
+    [[0]],
+)
+STRINGS: tuple[Any, ...] = (None, 1, "a", [], ["a", None], ["a", 1], [["a"]], {"a": 1})
 # By check: what it takes, to its limits, and what it must not take besides NEVER.
 KINDS: dict[Any, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     fields.is_count: ((0, 1, 2**53 - 1), (None, "1", "", "\n", [])),
@@ -90,7 +102,7 @@ KINDS: dict[Any, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     fields.is_raws: (([{}, {"a": 1}], [{"x": ',\t{"bodies":['}, {"id": "x"}]), (None, 1, "", [])),
     fields.is_raw: ((None, True, 0, -1.5, "", "é", ',"body":', [], {}, {"body": {"a": 1}}), ()),
 }
-TARGETS = (
+TARGETS: tuple[tuple[Any, ...], tuple[Any, ...]] = (
     ([], [TARGET], [TARGET, {**TARGET, "kind": "inbox"}]),
     (None, 1, "", TARGET, [TARGET, 1], [{}], [[TARGET]], *BAD_TARGETS),
 )
@@ -232,7 +244,7 @@ def is_json(body: bytes) -> bool:
 class DecodeTest(WireCase):
     def test_the_types_are_this_table(self) -> None:
         def mark(field: Any) -> str:
-            return field.name + "?" * (not field.required) + "~" * field.nullable
+            return str(field.name + "?" * (not field.required) + "~" * field.nullable)
 
         ours = {op: " ".join(map(mark, spec.written)) for op, spec in OPS.items()}
         self.assertEqual(ours, TABLE)
@@ -297,7 +309,7 @@ class DecodeTest(WireCase):
         put = {"op": "put", "seq": 1, "to": ["a"], "bodies": [{}, {}], **STAMP}
         for name in ("to", *list(STAMP)[1:]):
             for count in (1, 3):
-                said = {**put, name: (put[name] * 3)[:count]}  # type: ignore[operator]
+                said = {**put, name: (put[name] * 3)[:count]}
                 for data in spellings(said):
                     (self.assertDecodes if (name, count) == ("to", 1) else self.half)(data, said)
 
