@@ -147,7 +147,7 @@ class Pages(PageTestCase):
             """for (let second = 0; second < 90; second += 1) {
               feedFrame(second, ["outbox-1", "outbox-2", "bizlogic-1", "inbox-1", "followers-1"]
                 .map((name, i) => service(name, { up: second < 60 || i > 0, backlog: i * second })),
-                second === 60 ? [{ at: T0 + 60_000, kind: "gone", name: "outbox-1" }] : []);
+                second === 60 ? [{ at: T0 + 60_000, what: "gone", name: "outbox-1" }] : []);
             }
             drawAt(89);"""
         )

@@ -208,7 +208,7 @@ class Put(NamedTuple):
     def items(self) -> Iterator[Item]:
         """Its entries, one by one."""
         if self.origin is None:
-            return map(new_item, zip(self.bodies, *map(repeat, _UNSTAMPED)))
+            return map(new_item, zip(self.bodies, *map(repeat, _UNSTAMPED), strict=False))
         stamp = (self.n, self.users, self.ids, self.at, self.named or repeat(""))
         rows = zip(self.bodies, repeat(self.origin), *stamp, repeat(self.old))  # type: ignore[arg-type]
         return map(new_item, rows)
