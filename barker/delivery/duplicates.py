@@ -108,7 +108,7 @@ class Duplicates:
     @property
     def highest(self) -> dict[str, int]:
         """For each origin the highest counter confirmed; to be kept beyond this process."""
-        return {name: origin.kept for name, origin in self._origins.items()}
+        return {name: of.kept for name, of in self._origins.items() if of.kept >= 0}
 
     def remember(self, highest: Mapping[str, int]) -> None:
         """Take up what an earlier process has seen."""
