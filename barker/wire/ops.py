@@ -208,7 +208,7 @@ class Put(NamedTuple):
     def items(self) -> Iterator[Item]:
         """Its entries, one by one."""
         if self.origin is None:
-            return map(new_item, zip(self.bodies, *map(repeat, _UNSTAMPED)))
+            return map(new_item, zip(self.bodies, *map(repeat, _UNSTAMPED), strict=False))
         stamp = (self.n, self.users, self.ids, self.at, self.named or repeat(""))
         rows = zip(self.bodies, repeat(self.origin), *stamp, repeat(self.old))  # type: ignore[arg-type]
         return map(new_item, rows)
@@ -220,10 +220,10 @@ class Put(NamedTuple):
     def fault(self) -> str | None:
         """What is wrong with it as a whole."""
         stamp = (self.origin, self.n, self.users, self.ids, self.at)
-        missing = sum(part is None for part in stamp)
-        if missing == len(stamp):
-            return "stamped in part" if self.named or self.old else None
-        return "stamped in part" if missing else None
+        missing = stamp.count(None)
+        if missing == 0 or (missing == len(stamp) and not (self.named or self.old)):
+            return None
+        return "stamped in part"
 
 
 class Ack(NamedTuple):

@@ -972,9 +972,7 @@ class ExchangeTest(unittest.TestCase):
             answers = peer.makefile("rb")
             if "first byte" not in block.word:
                 nonce = "00" * 16
-                peer.sendall(
-                    messages.encode(Hello(protocol.VERSION, "me", nonce)) + b"\n"
-                )
+                peer.sendall(messages.encode(Hello(protocol.VERSION, "me", nonce)) + b"\n")
                 theirs = json.loads(answers.readline())["nonce"]
                 mac = greeting.mac(secret, greeting.OPENER, nonce, theirs)
                 peer.sendall(messages.encode(Proof(mac)) + b"\n")

@@ -14,7 +14,7 @@ from barker.wire.protocol import BadMessage, ProtocolError
 from barker.wire.records import RECORDS, Segment, Serials, Settled
 from tests.tools import generator, wireclient
 from tests.tools.fleet import SLOW
-from tests.tools.generator import bad, good, line, message
+from tests.tools.generator import bad, line, message
 
 TARGET = {"name": "inbox-5820", "host": "127.0.0.1", "port": 5820, "since": 1}
 NEVER: tuple[Any, ...] = (True, False, 0.0, 1.5, -1, 2**53, 10**400, {}, {"a": 1}, [1], [None])
@@ -25,7 +25,19 @@ BAD_TARGETS = [
     [{**TARGET, "kind": None}],
 ]
 MANY = [f"a/{i}" for i in range(protocol.MAX_ADDRESSES)]
-COUNTS: tuple[Any, ...] = (None, 1, "", [], [0, -1], [0, 2**53], [0, True], [0, 1.0], [0, None], ["0", "1"], [[0]])
+COUNTS: tuple[Any, ...] = (
+    None,
+    1,
+    "",
+    [],
+    [0, -1],
+    [0, 2**53],
+    [0, True],
+    [0, 1.0],
+    [0, None],
+    ["0", "1"],
+    [[0]],
+)
 STRINGS: tuple[Any, ...] = (None, 1, "a", [], ["a", None], ["a", 1], [["a"]], {"a": 1})
 # By check: what it takes, to its limits, and what it must not take besides NEVER.
 KINDS: dict[Any, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
@@ -146,7 +158,7 @@ def spellings(said: dict[str, Any]) -> list[bytes]:
 
 
 def canonical(said: dict[str, Any]) -> bytes:
-    """In our own form. Half of a surrogate pair, which some bad values have, goes as it should not."""
+    """In our own form. Half of a surrogate pair, which a bad value may have, goes as it is."""
     compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
     head = {name: value for name, value in said.items() if name != "bodies"}
     bodies = ",\t".join(map(compact, said["bodies"]))
@@ -479,7 +491,9 @@ class TwoWaysTest(WireCase):
             plain = b'{"op":"put","seq":1,"to":["a"],"bodies":[%b]}' % body
             decode(plain)
             for form in (body, b" " + body):
-                stamp = json.dumps({name: value[:1] for name, value in STAMP.items()} | {"origin": EPOCH})
+                stamp = json.dumps(
+                    {name: value[:1] for name, value in STAMP.items()} | {"origin": EPOCH}
+                )
                 data = b'{"op":"put","seq":1,"to":["a"],%b,"bodies":[%b]}' % (
                     stamp[1:-1].encode(),
                     form,
@@ -535,7 +549,9 @@ class TwoWaysTest(WireCase):
             pairs = []
             for _ in range(dice.randrange(4)):
                 name = dice.choice(("a", "b", dice.choice(texts)))
-                pairs.append(f'{blank(spaced)}"{name}"{blank(spaced)}:{blank(spaced)}{value(depth)}')
+                pairs.append(
+                    f'{blank(spaced)}"{name}"{blank(spaced)}:{blank(spaced)}{value(depth)}'
+                )
             return "{" + dice.choice((",", ",", ",\t")).join(pairs) + blank(spaced) + "}"
 
         taken, rounds = 0, 6000 if SLOW else 2000
@@ -590,7 +606,10 @@ class EncodeTest(unittest.TestCase):
 
     def test_text_stays_text_and_nothing_is_wasted_on_spaces(self) -> None:
         self.assertEqual(encode(Sample(b"{ }")), b'{"op":"sample","body":{ }}')
-        self.assertEqual(encode(Hello(1, "a", EPOCH)), b'{"op":"hello","v":1,"name":"a","nonce":"%b"}' % EPOCH.encode())
+        self.assertEqual(
+            encode(Hello(1, "a", EPOCH)),
+            b'{"op":"hello","v":1,"name":"a","nonce":"%b"}' % EPOCH.encode(),
+        )
         put = Put.of(7, ["a b", "c"], [Item(b'{"x":"\xc3\xa9"}'), Item(b"{}")])
         line_ = b'{"op":"put","seq":7,"to":["a b","c"],"bodies":[{"x":"\xc3\xa9"},\t{}]}'
         self.assertEqual(encode(put), line_)
@@ -600,7 +619,9 @@ class EncodeTest(unittest.TestCase):
 
     def test_what_comes_behind_the_number_and_the_addresses_is_the_same_at_every_hop(self) -> None:
         items = [Item(b"{}", EPOCH, n, "ark3", f"i{n}", 5, "rdl" * (n == 2)) for n in (1, 2, 3)]
-        one, two = (encode(Put.of(seq, to, items)) for seq, to in ((1, ["x"] * 3), (9, ["a b"] * 3)))
+        one, two = (
+            encode(Put.of(seq, to, items)) for seq, to in ((1, ["x"] * 3), (9, ["a b"] * 3))
+        )
         cut = b',"origin":'
         self.assertEqual(one.partition(cut)[2], two.partition(cut)[2])
         self.assertTrue(one.startswith(b'{"op":"put","seq":1,"to":["x"],"origin"'))
