@@ -81,6 +81,9 @@ def _void(queued: Queued) -> bool:
 
 def put_lines(seq: int, queue: Sequence[Queued]) -> Iterator[bytes]:
     """The entries from number `seq` on in as few lines as will hold them."""
+    if len(queue) == 1:  # as quiet times have them, when somebody waits for each
+        yield messages.encode(Put.of(seq, [queue[0].to], [queue[0].item]))
+        return
     to, _, _, items = zip(*queue, strict=True)
     columns = list(zip(*items, strict=True))
     if len(set(columns[1])) > 1 or len(set(columns[7])) > 1:  # two origins, or some handed over

@@ -145,24 +145,26 @@ class _Entries:
             self._known[entry] = addresses
         return addresses
 
+    def have(self, entries: Collection[str]) -> bool:
+        """Are all of these lists of addresses?"""
+        if self._known.keys() >= entries:  # type: ignore[operator]
+            return True
+        try:
+            return all(map(self.split, entries))
+        except ValueError:
+            return False
 
-addresses_in = _Entries().split
+
+_entries = _Entries()
+addresses_in = _entries.split
 
 
-def _is_entry(entry: str) -> bool:
-    try:
-        return bool(addresses_in(entry))
-    except ValueError:
-        return False
-
-
-def _are_strings(value: Any) -> bool:
-    return type(value) is list and set(map(type, value)) == {str}
+_STRINGS = {str}
 
 
 def is_to(value: Any) -> bool:
     """For each body its addresses, with a space between them; or one entry for all bodies."""
-    return _are_strings(value) and all(map(_is_entry, set(value)))
+    return type(value) is list and set(map(type, value)) == _STRINGS and _entries.have(set(value))
 
 
 def is_counts(value: Any) -> bool:
@@ -175,11 +177,18 @@ def is_counts(value: Any) -> bool:
 
 
 def is_users(value: Any) -> bool:
-    return _are_strings(value) and max(map(len, value)) <= 20 and all(map(is_user, set(value)))
+    return (
+        type(value) is list
+        and set(map(type, value)) == _STRINGS
+        and max(map(len, value)) <= 20
+        and all(map(is_user, set(value)))
+    )
 
 
 def is_ids(value: Any) -> bool:
-    if not _are_strings(value) or not 0 < min(map(len, value)) <= max(map(len, value)) <= 64:
+    if type(value) is not list or set(map(type, value)) != _STRINGS:
+        return False
+    if not 0 < min(map(len, value)) <= max(map(len, value)) <= 64:
         return False
     together = "".join(value)
     return (together.isalnum() and together.isascii()) or all(map(is_id, value))
@@ -187,7 +196,7 @@ def is_ids(value: Any) -> bool:
 
 def is_named(value: Any) -> bool:
     """For each body the users that it names, with a space between them, or "" if there are none."""
-    if not _are_strings(value):
+    if type(value) is not list or set(map(type, value)) != _STRINGS:
         return False
     names = " ".join(set(value)).split(" ")
     return max(map(len, names)) <= 20 and all(map(is_user, {*names} - {""}))

@@ -30,7 +30,7 @@ from barker.wire.protocol import (
 )
 from barker.wire.records import RECORDS, Record
 from barker.wire.strictjson import BETWEEN, dumps, flat_object, is_plain, loads
-from barker.wire.table import Field, Spec
+from barker.wire.table import Spec
 
 # A line with many bodies ends here, so that it is never too long for its reader, and so that the
 # reader begins with the first ones while we still write the others.
@@ -47,15 +47,15 @@ def encode(message: Op | Record) -> bytes:
     """One message as bytes, without the newline."""
     spec = _SPECS[type(message)]
     fields: dict[str, Any] = {"op": spec.op}
-    for field in spec.head:
-        value = getattr(message, field.name)
-        if field.required or value != field.default:
-            fields[field.name] = value if field.item is None else [_object(v) for v in value]
+    for i, name, required, default, item in spec.head:
+        value = message[i]
+        if required or value != default:
+            fields[name] = value if item is None else list(map(_object, value))  # type: ignore[arg-type]
     head = dumps(fields)
-    if spec.bodies and (bodies := getattr(message, spec.bodies.name)):
-        return b"%b%b%b]}" % (head[:-1], _CUT, BETWEEN.join(bodies))
-    if spec.body:
-        return b'%b,"body":%b}' % (head[:-1], getattr(message, spec.body.name))
+    if spec.bodies is not None and (bodies := message[spec.bodies]):
+        return b"%b%b%b]}" % (head[:-1], _CUT, BETWEEN.join(bodies))  # type: ignore[arg-type]
+    if spec.body is not None:
+        return b'%b,"body":%b}' % (head[:-1], message[spec.body])  # type: ignore[str-format]
     return head
 
 
@@ -87,50 +87,41 @@ def decode_record(line: bytes) -> Record:
 
 
 def _decode(line: bytes, table: Mapping[str, Spec]) -> Any:
-    found, is_flat = _cut_apart(line)
+    found, is_flat = _cut_apart(line) if _CUT in line else (None, False)
     if found is None:
         found = _parsed(line)
     op = found.get("op")
     spec = table.get(op) if type(op) is str else None
     if spec is None:
         raise ProtocolError(PROTOCOL, "unknown op")
-    message = spec.type(*[_value(spec.op, field, found) for field in spec.fields])
-    if spec.bodies:
-        _check_columns(spec, message)
-        if type(message) is Put and message.origin is not None:
-            _check_promise(message.bodies, is_flat)
+    values: list[Any] = []
+    for name, check, required, nullable, default, _, item in spec.fields:
+        if name not in found:
+            if required:
+                raise ProtocolError(PROTOCOL, f"{op}: {name} is missing")
+            values.append(default)
+            continue
+        value = found[name]
+        if (value is not None or not nullable) and not check(value):
+            raise ProtocolError(PROTOCOL, f"{op}: bad {name}")
+        values.append(value if item is None else _items(item, value))
+    message = tuple.__new__(spec.type, values)
+    if spec.bodies is not None:
+        bodies = values[spec.bodies]
+        for i, name, or_one in spec.columns:
+            column = values[i]
+            if column and len(column) != len(bodies) and not (or_one and len(column) == 1):
+                raise ProtocolError(PROTOCOL, f"{op}: {name} is not one for each body")
+        if fault := message.fault():
+            raise ProtocolError(PROTOCOL, f"{op}: {fault}")
+        if spec.type is Put and message.origin is not None:
+            _check_promise(bodies, is_flat)
     return message
 
 
-def _value(op: str, field: Field, found: Mapping[str, Any]) -> Any:
-    name = field.name
-    if name not in found:
-        if field.required:
-            raise ProtocolError(PROTOCOL, f"{op}: {name} is missing")
-        return field.default
-    value = found[name]
-    if value is None and field.nullable:
-        return None
-    if not field.check(value):
-        raise ProtocolError(PROTOCOL, f"{op}: bad {name}")
-    if field.item is None:
-        return value
-    names = field.item._fields
-    return [field.item(**{k: v for k, v in each.items() if k in names}) for each in value]
-
-
-def _check_columns(spec: Spec, message: Any) -> None:
-    """One value for each body."""
-    assert spec.bodies
-    count = len(getattr(message, spec.bodies.name))
-    for field in spec.fields:
-        values = getattr(message, field.name) if field.column else None
-        if field.column and values is not None and len(values) != count:
-            if len(values) == 1 and field.column.or_one:
-                continue
-            raise ProtocolError(PROTOCOL, f"{spec.op}: {field.name} is not one for each body")
-    if fault := message.fault():
-        raise ProtocolError(PROTOCOL, f"{spec.op}: {fault}")
+def _items(kind: Any, values: list[dict[str, Any]]) -> list[Any]:
+    names = kind._fields
+    return [kind(**{k: v for k, v in each.items() if k in names}) for each in values]
 
 
 def _check_promise(bodies: Sequence[bytes], is_flat: bool) -> None:

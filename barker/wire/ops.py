@@ -220,10 +220,10 @@ class Put(NamedTuple):
     def fault(self) -> str | None:
         """What is wrong with it as a whole."""
         stamp = (self.origin, self.n, self.users, self.ids, self.at)
-        missing = sum(part is None for part in stamp)
-        if missing == len(stamp):
-            return "stamped in part" if self.named or self.old else None
-        return "stamped in part" if missing else None
+        missing = stamp.count(None)
+        if missing == 0 or (missing == len(stamp) and not (self.named or self.old)):
+            return None
+        return "stamped in part"
 
 
 class Ack(NamedTuple):

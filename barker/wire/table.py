@@ -25,19 +25,24 @@ class Field(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """One type of messages."""
+    """One type of messages; numbers are those of fields in the type."""
 
     op: str
     type: Any
     fields: tuple[Field, ...]  # as the type has them
-    head: tuple[Field, ...]  # as a line has them, but for the last one if that is a ...
-    body: Field | None
-    bodies: Field | None
+    head: tuple[tuple[int, str, bool, Any, Any], ...]  # as a line has them, without its end
+    columns: tuple[tuple[int, str, bool], ...]  # may there be one value for all bodies?
+    body: int | None  # what a line ends with
+    bodies: int | None
 
     @property
     def written(self) -> tuple[Field, ...]:
         """All fields in the order in which a line has them."""
-        return (*self.head, *filter(None, (self.body, self.bodies)))
+        return tuple(sorted(self.fields, key=_is_end))
+
+
+def _is_end(field: Field) -> bool:
+    return field.check in (is_raw, is_raws)
 
 
 def table(types: Iterable[Any]) -> Mapping[str, Spec]:
@@ -47,10 +52,13 @@ def table(types: Iterable[Any]) -> Mapping[str, Spec]:
 
 def _spec(kind: Any) -> Spec:
     fields = tuple(_fields(kind))
-    tails = {field.check: field for field in fields if field.check in (is_raw, is_raws)}
-    head = tuple(field for field in fields if field not in tails.values())
+    ends = {field.check: i for i, field in enumerate(fields) if _is_end(field)}
+    head = tuple(
+        (i, f.name, f.required, f.default, f.item) for i, f in enumerate(fields) if not _is_end(f)
+    )
+    columns = tuple((i, f.name, f.column.or_one) for i, f in enumerate(fields) if f.column)
     op = kind.__name__.lower()
-    return Spec(op, kind, fields, head, tails.get(is_raw), tails.get(is_raws))
+    return Spec(op, kind, fields, head, columns, ends.get(is_raw), ends.get(is_raws))
 
 
 def _fields(kind: Any) -> Iterator[Field]:

@@ -158,7 +158,7 @@ def spellings(said: dict[str, Any]) -> list[bytes]:
 
 
 def canonical(said: dict[str, Any]) -> bytes:
-    """In our own form. Half of a surrogate pair, in some bad values, goes as it should not."""
+    """In our own form. Half of a surrogate pair, which a bad value may have, goes as it is."""
     compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
     head = {name: value for name, value in said.items() if name != "bodies"}
     bodies = ",\t".join(map(compact, said["bodies"]))

@@ -119,7 +119,7 @@ class FileTest(WireTest):
         values: tuple[object, ...] = (None, 1, -1, "x", [], [1], {}, {"inbox/ark3": []}, [[]], [{}])
         lines = [strictjson.dumps(value) for value in values]
         for op, spec in {**ops.OPS, **records.RECORDS}.items():
-            whole = {field.name: 1 for field in spec.head}
+            whole = {field.name: 1 for field in spec.fields}
             for name in (*whole, "what"):
                 for value in values:
                     said = {"op": op, "seq": 0, "to": ["inbox/ark3"], **whole, name: value}
