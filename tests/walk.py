@@ -24,15 +24,15 @@ from typing import Any, NamedTuple
 from barker.bizlogic import BizLogic
 from barker.client.reader import Reader
 from barker.client.speaker import new_id, now_ms
+from barker.client.tracked import Outcome, TrackedSender
 from barker.directory import Directory
 from barker.followers import Followers
 from barker.inbox import Inbox
 from barker.outbox import Outbox
-from barker.process.arguments import common_arguments
+from barker.process.arguments import Parser, common_arguments
 from barker.wire.bodies import Bark, encode_bark
 from barker.wire.ops import Item
 from tests.tools.fleet import Guest, until
-from tests.tools.mouth import Mouth, Said
 from tests.tools.wireclient import serving
 
 OURS = str(pathlib.Path(__file__).resolve().parent.parent / "barker") + "/"
@@ -85,19 +85,19 @@ async def _watched(folder: pathlib.Path, port: int) -> Walk:
     shown: list[str] = []
     walked = Walk()
     async with Guest(parser.parse_args(flags)).running() as node:
-        mouth = Mouth(node)
+        sender = TrackedSender(node)
         reader = Reader(node, ["ark3"], lambda _, fields, late: shown.append(fields["id"]), print)
-        for peers in (mouth, reader):
-            peers._routes_changed()
-        await until(lambda: mouth.peers and reader.peers, "the links are up")
+        for peers in (sender, reader):
+            peers.dial()
+        await until(lambda: sender.peers and reader.peers, "the links are up")
         for profile in (None, walked):
             bark = Bark(new_id(), "ark3", "This is my first manual bark.", now_ms())
-            item, said = Item(encode_bark(bark)), Said()
+            item, outcome = Item(encode_bark(bark)), Outcome()
             await asyncio.sleep(QUIET_S)
             sys.setprofile(profile)
-            mouth.say("outbox/ark3", item, said)
-            mouth.pump()
-            while not (said.acked and bark.id in shown):
+            sender.track("outbox/ark3", item, outcome)
+            sender.pump()
+            while not (outcome.acked and bark.id in shown):
                 await asyncio.sleep(0)
             await asyncio.sleep(QUIET_S)
             sys.setprofile(None)
@@ -105,7 +105,11 @@ async def _watched(folder: pathlib.Path, port: int) -> Walk:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("walk", description=__doc__.partition("\n")[0])
+    parser = Parser(
+        "-m tests.walk",
+        "Count the calls of one bark's way through the code, and the moves between files.",
+        ["-m tests.walk", "-m tests.walk --list"],
+    )
     parser.add_argument("--list", action="store_true", help="print the calls")
     args = parser.parse_args(argv)
     walked = asyncio.run(walk())
