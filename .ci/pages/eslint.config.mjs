@@ -9,7 +9,7 @@ const made = (page) => [...readFileSync(`${page}/index.html`, "utf8").matchAll(/
 const browser = `document window location history performance crypto console navigator matchMedia
   sessionStorage localStorage WebSocket URLSearchParams TextEncoder MutationObserver ResizeObserver
   setTimeout clearTimeout setInterval clearInterval queueMicrotask requestAnimationFrame
-  cancelAnimationFrame getComputedStyle Option Node Path2D devicePixelRatio innerWidth innerHeight`;
+  addEventListener removeEventListener cancelAnimationFrame getComputedStyle Option Node Path2D devicePixelRatio innerWidth innerHeight`;
 const globals = Object.fromEntries([
   ...browser.split(/\s+/).map((name) => [name, "readonly"]),
   ...made("webui"),
