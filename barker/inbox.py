@@ -15,10 +15,11 @@ without those before it, and old ones are dropped (`barker.manifold.cleaning`).
 
 import argparse
 import contextlib
+import functools
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -46,6 +47,10 @@ class Arrival(NamedTuple):
     item: Item
     timelines: Sequence[Timeline]
     late: bool
+
+
+# As `Arrival._make`, without a call of Python for each.
+_new_arrival = functools.partial(tuple.__new__, Arrival)
 
 
 def kept_number(text: str) -> int:
@@ -159,6 +164,22 @@ class Inbox(Manifold[Arrival]):
         if len(fresh) < len(own):
             timelines = self._all_timelines(fresh)
         return Arrival(item, timelines, late)
+
+    def take_all(self, put: Put) -> Sequence[Arrival] | None:
+        if put.origin is None or put.old:
+            return None
+        groups: dict[str, list[Timeline]] = {}
+        for entry in set(put.to):
+            addresses = addresses_in(entry)
+            if not (self._ours.issuperset(addresses) and self._timelines.keys() >= {*addresses}):
+                return None
+            groups[entry] = list(map(self._timelines.__getitem__, addresses))
+        timelines = list(map(groups.__getitem__, put.entries()))
+        keys = list(zip(put.users or (), put.ids or (), strict=True))
+        own = [list(map(_address_of, some)) for some in timelines]
+        if not self._duplicates.admit_all(keys, put.origin, put.n or (), own):
+            return None
+        return list(map(_new_arrival, zip(put.items(), timelines, repeat(False), strict=False)))
 
     def _stamped(self, item: Item, fields: dict[str, Any] | None) -> Item:
         """We are its first manifold. Its counter is given when it is new."""

@@ -18,6 +18,7 @@ Idempotent receivers: whatever comes again is recognised and acked again. The ru
    back all of it.
 """
 
+import operator
 from collections.abc import Mapping, Sequence
 
 from barker.wire.protocol import UNACKED_WINDOW
@@ -183,10 +184,48 @@ class Duplicates:
             self._young[key] = record  # first of all tables: `withdraw` looks here
         if of is not None and record is not None:
             of.stamped[n] = record
-            if len(of.stamped) > self._window + self._window // 2:
-                oldest = of.highest - self._window
-                of.stamped = {m: r for m, r in of.stamped.items() if m > oldest}
+            self._trim(of)
         return fresh, late
+
+    def admit_all(
+        self,
+        keys: Sequence[tuple[str, str]],
+        origin: str,
+        numbers: Sequence[int],
+        addresses: Sequence[list[str]],
+    ) -> bool:
+        """The same for many of one origin, if every one of them is plainly new.
+
+        That is: its counters rise from above the highest on, and no key is known. Otherwise False,
+        and nothing has changed. The lists of addresses are kept, one for each.
+        """
+        name, of = self._last
+        if origin != name:
+            of = self._origin(origin)
+        unknown = set(keys)
+        if (
+            numbers[0] <= of.highest
+            or not all(map(operator.lt, numbers, numbers[1:]))
+            or len(unknown) < len(keys)
+            or not self._young.keys().isdisjoint(unknown)
+            or not self._old.keys().isdisjoint(unknown)
+            or max(map(len, addresses)) > MAX_LISTED
+        ):
+            return False
+        if len(self._young) >= self._min_keys:
+            self._old, self._young = self._young, {}
+        self._admitted += zip(keys, addresses, strict=True)
+        self._young.update(zip(keys, addresses, strict=True))
+        of.stamped.update(zip(numbers, addresses, strict=True))
+        of.highest = numbers[-1]
+        self._trim(of)
+        return True
+
+    def _trim(self, of: _Origin) -> None:
+        """Forget the counters that are out of the window, now and then."""
+        if len(of.stamped) > self._window + self._window // 2:
+            oldest = of.highest - self._window
+            of.stamped = {m: r for m, r in of.stamped.items() if m > oldest}
 
     def _as_set(self, key: tuple[str, str], record: list[str]) -> set[str]:
         """The record as a set from now on, wherever it is."""

@@ -36,6 +36,7 @@ from barker.links.greeting import Greeted, Greeting
 from barker.wire import messages, protocol
 from barker.wire.ops import OPS, Ack, Error, Hello, Op, Ping, Pong, op_of
 from barker.wire.protocol import BarkerError, ProtocolError
+from barker.wire.rights import SERVICE, require
 
 log = logging.getLogger("barker.links.link")
 
@@ -115,6 +116,8 @@ class Link:
         self._max_waiting_bytes = STRANGER_BYTES
         self._early: list[bytes] = []  # came in one read with the handshake's last message
         self.peer: Hello | None = None
+        self.name = ""  # the peer's, once it has greeted us
+        self.role = SERVICE  # as all who know the secret
         self.closed = False
         self.cleared = False  # `link_down` has done all that it does
         self.heard, self.pinged = self._loop.time(), 0.0
@@ -133,11 +136,6 @@ class Link:
 
     def __repr__(self) -> str:
         return f"link with {self.name or 'a stranger'} ({self._framing.name})"
-
-    @property
-    def name(self) -> str:
-        """Of the peer, as it greeted us; empty before that."""
-        return self.peer.name if self.peer else ""
 
     @property
     def state(self) -> str:
@@ -299,6 +297,7 @@ class Link:
         try:
             for line in lines:
                 message = messages.decode(line)
+                require(self.role, message)
                 handler = ops.get(type(message))
                 if handler is not None:
                     handler(self, message)
@@ -344,7 +343,7 @@ class Link:
         except StopIteration as done:
             greeted: Greeted = done.value
         self.write(greeted.last)
-        self.peer = greeted.hello
+        self.peer, self.name = greeted.hello, greeted.hello.name
         self._max_waiting_bytes = MAX_WAITING_BYTES
 
     # --- closing ---

@@ -115,6 +115,13 @@ class Manifold(Service, Generic[Stage]):
         """
         raise NotImplementedError
 
+    def take_all(self, put: Put) -> Sequence[Stage] | None:
+        """All entries of a put at once, if there is nothing special about any of them.
+
+        None: take them one by one.
+        """
+        return None
+
     def record(self, stages: Sequence[Stage], segment: int) -> Iterable[bytes]:
         """What that segment of the journal is to have of these."""
         raise NotImplementedError
@@ -212,6 +219,11 @@ class Manifold(Service, Generic[Stage]):
         link.count_puts(put.seq, len(put.bodies))
         are_ours, take = self._ours.issuperset, self.take
         check = self._suspects.check if self._suspects else None
+        if not check and not self._full and (stages := self.take_all(put)) is not None:
+            self._staged += stages
+            entries = map(addresses_in, put.entries())
+            self._fresh += map(_new_arrived, zip(count(put.seq), entries, strict=False))
+            return
         meanings = strictjson.objects(put.bodies) if put.origin is None else repeat(None)
         entries = map(addresses_in, put.entries())
         arrivals = map(_new_arrived, zip(count(put.seq), entries, strict=False))

@@ -15,6 +15,7 @@ Read in this order:
 * ``protocol``: the limits, the grammar of names, the reasons for a refusal or an error.
 * ``fields``: what the value of a field may be.
 * ``ops``: every message, as a type. ``records``: what stands in journals besides puts.
+* ``rights``: which role may send what, and about which addresses.
 * ``table``: what these types say, in a form by which any message is checked.
 * ``bodies``: what a bark is, and what an event is. Messages carry them and do not look inside.
 * ``strictjson``: JSON without what Python's own module lets pass; the canonical form of a body.

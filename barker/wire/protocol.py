@@ -55,6 +55,7 @@ PROTOCOL = "protocol"
 TOO_MANY = "too-many"
 NAME_TAKEN = "name-taken"
 TIMEOUT = "timeout"
+FORBIDDEN = "forbidden"
 
 RETRYABLE = frozenset({FULL, MOVED})
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from barker.links.link import Conversation, Link
 from barker.wire.messages import PING
 from barker.wire.protocol import BarkerError
+from barker.wire.rights import SERVICE
 from barker.wire.strictjson import BETWEEN
 from tests.simulation.settings import BUSY_MESSAGES
 
@@ -46,6 +47,7 @@ class End:
         self.other: End = self
         self.name = ""  # of the other side
         self.peer: Any = None
+        self.role = SERVICE
         self.closed = False  # as our own side has it
         self.down = False  # link_down was called
         self.pipe: deque[bytes] = deque()  # on its way from here to the other end

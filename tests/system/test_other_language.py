@@ -1,4 +1,4 @@
-"""A client in another language, written from the protocol's chapter alone: a bark goes round."""
+"""A client in another language, written from the protocol chapter alone, puts and reads barks."""
 
 import shutil
 import subprocess

@@ -317,3 +317,58 @@ class DuplicatesModelTest(unittest.TestCase):
             self.assertIs(late, n <= highest[origin])
             highest[origin] = max(highest[origin], n)
             known.update(fresh)
+
+
+class ManyTest(unittest.TestCase):
+    """Many at once are what they would be one by one."""
+
+    def test_what_is_plainly_new_is_admitted_at_once_and_anything_else_is_left_alone(self) -> None:
+        dice = random.Random(4)
+        for _ in range(300):
+            one, many = (Duplicates(window=20) for _ in range(2))
+            for _ in range(12):
+                count = dice.randint(1, 5)
+                origin = dice.choice("ab") * 16
+                first = dice.randint(0, 30)
+                numbers = [first + i * dice.choice((1, 1, 1, 2)) for i in range(count)]
+                if dice.random() < 0.1:
+                    dice.shuffle(numbers)
+                keys = [("u", str(dice.randint(0, 60))) for _ in range(count)]
+                addresses = [dice.sample(["a", "b", "c"], dice.randint(1, 3)) for _ in range(count)]
+                alone = [
+                    one.admit(key, origin, n, list(some))
+                    for key, n, some in zip(keys, numbers, addresses, strict=True)
+                ]
+                alone = [(list(fresh), late) for fresh, late in alone]
+                whole = many.admit_all(keys, origin, numbers, [list(some) for some in addresses])
+                if whole:
+                    together = [(list(some), False) for some in addresses]
+                else:
+                    rows = zip(keys, numbers, addresses, strict=True)
+                    admitted = [many.admit(key, origin, n, list(some)) for key, n, some in rows]
+                    together = [(list(fresh), late) for fresh, late in admitted]
+                self.assertEqual(together, alone)
+                end = dice.choice((Duplicates.confirm, Duplicates.confirm, Duplicates.reject))
+                end(one)
+                end(many)
+            self.assertEqual(one.highest, many.highest)
+
+    def test_promise_5_of_many_at_once_no_more_is_remembered_than_of_one_by_one(self) -> None:
+        duplicates = Duplicates(window=20, min_keys=8)
+        for i in range(0, 400, 4):
+            keys = [("u", str(i + k)) for k in range(4)]
+            numbers = range(i, i + 4)
+            self.assertTrue(duplicates.admit_all(keys, "a" * 16, numbers, [["a"] for _ in keys]))
+            duplicates.confirm()
+            self.assertLess(len(duplicates._young) + len(duplicates._old), 2 * (8 + 4))
+            self.assertLessEqual(len(duplicates._origins["a" * 16].stamped), 30)
+
+    def test_what_was_admitted_at_once_can_be_rejected(self) -> None:
+        duplicates = Duplicates()
+        keys, own = [("u", "1"), ("u", "2")], [["a"], ["a", "b"]]
+        for _ in range(2):
+            self.assertTrue(duplicates.admit_all(keys, "a" * 16, [5, 6], [[*some] for some in own]))
+            self.assertEqual(duplicates.admit(keys[1], "a" * 16, 6, ["b"])[0], [])
+            duplicates.reject()
+            self.assertEqual(duplicates.highest, {"a" * 16: -1})
+            keys = [("u", "3"), ("u", "4")]

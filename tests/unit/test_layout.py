@@ -38,7 +38,7 @@ MAX_LINES = 400
 
 # Modules without a clock, dice, a socket, a thread or a log: values in, values out.
 PURE = """
-    wire.protocol wire.fields wire.ops wire.records wire.table
+    wire.protocol wire.fields wire.ops wire.records wire.table wire.rights
     wire.bodies wire.strictjson wire.messages
     websocket.handshake websocket.frames
     routing.ring routing.routes
