@@ -81,7 +81,7 @@ class AgentTest(unittest.TestCase):
             self.subscribe(link)
         self.agent.stop()
         for link in links:
-            first, last = (m["parsed"] for m in link.sent)
+            first, last = (m["body"] for m in link.sent)
             self.assertNotIn("stopping", first)
             self.assertIs(last["stopping"], True)
             self.assertEqual(last["in"], 5)
