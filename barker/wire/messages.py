@@ -17,9 +17,11 @@ Rules that the rest of the system leans on:
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from barker.wire.fields import WRITTEN
 from barker.wire.ops import OPS, Op, Ping, Pong, Put
 from barker.wire.protocol import (
     MAX_BODY_BYTES,
@@ -46,17 +48,52 @@ _CUT = b',"bodies":['
 def encode(message: Op | Record) -> bytes:
     """One message as bytes, without the newline."""
     spec = _SPECS[type(message)]
-    fields: dict[str, Any] = {"op": spec.op}
-    for i, name, required, default, item in spec.head:
+    absent = tuple(map(operator.eq, message, spec.defaults))
+    form = _FORMS.get((spec.op, absent)) or _form(spec, absent)
+    values: list[Any] = []
+    for i, write in form.parts:
         value = message[i]
-        if required or value != default:
-            fields[name] = value if item is None else list(map(_object, value))  # type: ignore[arg-type]
-    head = dumps(fields)
+        values.append(value if write is None else write(value))
+    head = (form.text % tuple(values)).encode()
     if spec.bodies is not None and (bodies := message[spec.bodies]):
-        return b"%b%b%b]}" % (head[:-1], _CUT, BETWEEN.join(bodies))  # type: ignore[arg-type]
+        return b"%b%b%b]}" % (head, _CUT, BETWEEN.join(bodies))  # type: ignore[arg-type]
     if spec.body is not None:
-        return b'%b,"body":%b}' % (head[:-1], message[spec.body])  # type: ignore[str-format]
-    return head
+        return b'%b,"body":%b}' % (head, message[spec.body])  # type: ignore[str-format]
+    return head + b"}"
+
+
+class _Form(NamedTuple):
+    """How messages of one type begin that lack the same fields: a text, and what goes into it."""
+
+    text: str
+    parts: Sequence[tuple[int, Callable[[Any], str] | None]]
+
+
+# By op, and for each field whether it is left out. There are a few for each op.
+_FORMS: dict[tuple[str, tuple[bool, ...]], _Form] = {}
+
+
+def _form(spec: Spec, absent: tuple[bool, ...]) -> _Form:
+    text, parts = f'{{"op":"{spec.op}"', []
+    for i in spec.head:
+        field = spec.fields[i]
+        if absent[i]:
+            continue
+        pattern, write = WRITTEN.get(field.check, ("%s", _as_json))
+        if field.nullable and field.required:
+            pattern, write = "%s", _as_json  # it may be null
+        text += f',"{field.name}":{pattern}'
+        parts.append((i, _as_objects if field.item else write))
+    form = _FORMS[spec.op, absent] = _Form(text, parts)
+    return form
+
+
+def _as_json(value: Any) -> str:
+    return dumps(value).decode()
+
+
+def _as_objects(items: Sequence[Any]) -> str:
+    return _as_json(list(map(_object, items)))
 
 
 def _object(item: Any) -> dict[str, Any]:
@@ -94,28 +131,29 @@ def _decode(line: bytes, table: Mapping[str, Spec]) -> Any:
     spec = table.get(op) if type(op) is str else None
     if spec is None:
         raise ProtocolError(PROTOCOL, "unknown op")
-    values: list[Any] = []
-    for name, check, required, nullable, default, _, item in spec.fields:
-        if name not in found:
-            if required:
-                raise ProtocolError(PROTOCOL, f"{op}: {name} is missing")
-            values.append(default)
-            continue
-        value = found[name]
-        if (value is not None or not nullable) and not check(value):
-            raise ProtocolError(PROTOCOL, f"{op}: bad {name}")
-        values.append(value if item is None else _items(item, value))
+    values, seen = list(spec.absent), 0
+    bodies = found.get("bodies") if spec.bodies is not None else None
+    count = len(bodies) if type(bodies) is list else 0
+    for name, value in found.items():
+        if name not in spec.by_name:
+            continue  # the op, and what another version may know
+        i, check, required, nullable, column, item = spec.by_name[name]
+        if value is not None or not nullable:
+            if not check(value):
+                raise ProtocolError(PROTOCOL, f"{op}: bad {name}")
+            if column and len(value) != count and not (column.or_one and len(value) == 1):
+                raise ProtocolError(PROTOCOL, f"{op}: {name} is not one for each body")
+        values[i] = value if item is None else _items(item, value)
+        seen += required
+    if seen < spec.required:
+        missing = next(f.name for f in spec.fields if f.required and f.name not in found)
+        raise ProtocolError(PROTOCOL, f"{op}: {missing} is missing")
     message = tuple.__new__(spec.type, values)
     if spec.bodies is not None:
-        bodies = values[spec.bodies]
-        for i, name, or_one in spec.columns:
-            column = values[i]
-            if column and len(column) != len(bodies) and not (or_one and len(column) == 1):
-                raise ProtocolError(PROTOCOL, f"{op}: {name} is not one for each body")
         if fault := message.fault():
             raise ProtocolError(PROTOCOL, f"{op}: {fault}")
         if spec.type is Put and message.origin is not None:
-            _check_promise(bodies, is_flat)
+            _check_promise(message.bodies, is_flat)
     return message
 
 

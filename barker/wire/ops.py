@@ -198,6 +198,12 @@ class Put(NamedTuple):
     @classmethod
     def of(cls, seq: int, to: Sequence[str], items: Sequence[Item]) -> "Put":
         """The put of these items, all of one origin, and all `old` or none."""
+        if len(items) == 1:
+            one = items[0]
+            if one.origin is None:
+                return cls(seq, to, [one.body])
+            columns = ([one.n], [one.user], [one.id], [one.at], [one.named] if one.named else None)
+            return cls(seq, to, [one.body], one.origin, one.old, *columns)
         bodies, (origin, *_), n, users, ids, at, named, (old, *_) = zip(*items, strict=True)
         if to.count(to[0]) == len(to):
             to = to[:1]

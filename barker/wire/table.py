@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 from barker.wire.fields import Check, Column, is_raw, is_raws
 
+_NOTHING = object()
+
 
 class Field(NamedTuple):
     """One field of a message."""
@@ -30,8 +32,11 @@ class Spec(NamedTuple):
     op: str
     type: Any
     fields: tuple[Field, ...]  # as the type has them
-    head: tuple[tuple[int, str, bool, Any, Any], ...]  # as a line has them, without its end
-    columns: tuple[tuple[int, str, bool], ...]  # may there be one value for all bodies?
+    head: tuple[int, ...]  # as a line has them, without its end
+    defaults: tuple[Any, ...]  # of each; what is required has none that a value could equal
+    absent: tuple[Any, ...]  # what a message without any field would be
+    by_name: Mapping[str, tuple[int, Check, bool, bool, Column | None, Any]]
+    required: int  # how many have to be there
     body: int | None  # what a line ends with
     bodies: int | None
 
@@ -53,12 +58,16 @@ def table(types: Iterable[Any]) -> Mapping[str, Spec]:
 def _spec(kind: Any) -> Spec:
     fields = tuple(_fields(kind))
     ends = {field.check: i for i, field in enumerate(fields) if _is_end(field)}
-    head = tuple(
-        (i, f.name, f.required, f.default, f.item) for i, f in enumerate(fields) if not _is_end(f)
-    )
-    columns = tuple((i, f.name, f.column.or_one) for i, f in enumerate(fields) if f.column)
+    head = tuple(i for i, field in enumerate(fields) if not _is_end(field))
+    defaults = tuple(_NOTHING if f.required or _is_end(f) else f.default for f in fields)
+    by_name = {
+        f.name: (i, f.check, f.required, f.nullable, f.column, f.item) for i, f in enumerate(fields)
+    }
+    absent = tuple(field.default for field in fields)
+    required = sum(field.required for field in fields)
     op = kind.__name__.lower()
-    return Spec(op, kind, fields, head, columns, ends.get(is_raw), ends.get(is_raws))
+    tables = (head, defaults, absent, by_name, required)
+    return Spec(op, kind, fields, *tables, ends.get(is_raw), ends.get(is_raws))
 
 
 def _fields(kind: Any) -> Iterator[Field]:
