@@ -218,6 +218,8 @@ class Manifold(Service, Generic[Stage]):
 
     def on_put(self, link: Link, put: Put) -> None:
         link.count_puts(put.seq, len(put.bodies))
+        if put.trace:
+            self.note_traces(put.trace)
         are_ours, take, suspects = self._ours.issuperset, self.take, self._suspects
         suspected = bool(suspects)
         if not suspected and not self._full and (stages := self.take_all(put)) is not None:
