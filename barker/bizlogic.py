@@ -177,6 +177,8 @@ class BizLogic(Service):
     def on_put(self, link: Link, put: Put) -> None:
         upstream = self._upstreams[link]
         link.count_puts(put.seq, len(put.bodies))
+        if put.trace:
+            self.note_traces(put.trace)
         if upstream.unacked > protocol.UNACKED_WINDOW:
             raise ProtocolError(
                 protocol.PROTOCOL, f"over {protocol.UNACKED_WINDOW} puts are unacked"

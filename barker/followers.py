@@ -194,6 +194,8 @@ class Followers(Service):
 
     def on_put(self, link: Link, put: Put) -> None:
         link.count_puts(put.seq, len(put.bodies))
+        if put.trace:
+            self.note_traces(put.trace)
         if link.received - link.acked > protocol.UNACKED_WINDOW:
             raise ProtocolError(
                 protocol.PROTOCOL, f"over {protocol.UNACKED_WINDOW} puts are unacked"

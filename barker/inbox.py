@@ -186,7 +186,8 @@ class Inbox(Manifold[Arrival]):
         body = bodies.admitted(item.body, fields)
         assert fields is not None
         user, id_ = bodies.check_key(fields)
-        return Item(body, self.epoch, 0, user, id_, bodies.check_time(fields))
+        at = bodies.check_time(fields)
+        return Item(body, self.epoch, 0, user, id_, at, trace=item.trace)
 
     def _is_late(self, user: str, at: int) -> bool:
         """Has something that the author said afterwards been here before?"""
@@ -219,9 +220,9 @@ class Inbox(Manifold[Arrival]):
         grown = self._readers.grown
         entries = entry_bytes = 0
         for item, timelines, late in stages:
-            body, origin, n, user, _, at, _, old = item
+            body, origin, n, user, _, at, _, old, trace = item
             late = self._is_late(user, at) or late
-            entry = Entry(body, origin or "", n, late, old, segment)
+            entry = Entry(body, origin or "", n, late, old, segment, trace)
             for timeline in timelines:
                 serial = timeline.append(entry, old)
                 timeline.recorded(segment)
@@ -348,7 +349,7 @@ class Inbox(Manifold[Arrival]):
 
     def _replay_put(self, segment: int, put: Put) -> None:
         for to, item in zip(put.entries(), put.items(), strict=True):
-            body, origin, n, user, _, at, _, old = item
+            body, origin, n, user, _, at, _, old, _ = item
             addresses = addresses_in(to)
             self._duplicates.admit(item.key, None if old else origin, n, list(addresses))
             entry = Entry(body, origin or "", n, self._is_late(user, at), old, segment)

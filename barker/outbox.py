@@ -135,7 +135,7 @@ class Outbox(Manifold[Stamped]):
             fields = {**fields, "at": self._latest_at - 1000 * MAX_AHEAD_S}
             body = strictjson.dumps(fields)
         if "kind" in fields:
-            return self._take_event(address, body, fields)
+            return self._take_event(address, body, fields, item.trace)
         key = bodies.check_bark(fields)
         stream = self._streams.get(address) or self._new_stream(address)
         user, id_ = key
@@ -151,7 +151,8 @@ class Outbox(Manifold[Stamped]):
         content, push = fields["content"], self._push
         named = " ".join(bodies.mentions(content)) if "@" in content else ""
         n = push.next_n()
-        item = new_item((body, self._epoch, n, stream.user, id_, fields["at"], named, False))
+        stamp = (self._epoch, n, stream.user, id_, fields["at"], named, False, item.trace)
+        item = new_item((body, *stamp))
         return Stamped(stream, item, push)
 
     def _see_room(self) -> None:
@@ -207,7 +208,9 @@ class Outbox(Manifold[Stamped]):
 
     # --- what changes the graph ---
 
-    def _take_event(self, address: str, body: bytes, fields: dict[str, Any]) -> Stamped | None:
+    def _take_event(
+        self, address: str, body: bytes, fields: dict[str, Any], trace: str
+    ) -> Stamped | None:
         event = check_event(fields)
         if event.user != split(address)[1]:
             raise BadMessage(BAD_MESSAGE, f"{address} takes nothing of {event.user}")
@@ -229,7 +232,8 @@ class Outbox(Manifold[Stamped]):
             self._joined.append(joins)
             self.people.add(joins)  # what the same batch brings besides may be theirs
         stream = self._streams.get(address) or self._new_stream(address)
-        item = Item(body, self._epoch, self._events.next_n(), stream.user, event.id, event.at)
+        stamp = (self._epoch, self._events.next_n(), stream.user, event.id, event.at)
+        item = Item(body, *stamp, trace=trace)
         return Stamped(stream, item, self._events)
 
     # --- what is settled ---

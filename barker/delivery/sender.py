@@ -92,7 +92,7 @@ def put_lines(seq: int, queue: Sequence[Queued]) -> Iterator[bytes]:
             yield from put_lines(seq, group)
             seq += len(group)
         return
-    begin, texts = 0, (to, columns[0], columns[3], columns[4], columns[6])
+    begin, texts = 0, (to, columns[0], *columns[3:5], columns[6], columns[8])
     while begin < len(to):
         end = begin + _fitting([text[begin:] for text in texts])
         yield messages.encode(Put.of(seq + begin, to[begin:end], items[begin:end]))

@@ -217,6 +217,8 @@ class Manifold(Service, Generic[Stage]):
 
     def on_put(self, link: Link, put: Put) -> None:
         link.count_puts(put.seq, len(put.bodies))
+        if put.trace:
+            self.note_traces(put.trace)
         are_ours, take = self._ours.issuperset, self.take
         check = self._suspects.check if self._suspects else None
         if not check and not self._full and (stages := self.take_all(put)) is not None:

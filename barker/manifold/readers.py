@@ -59,7 +59,7 @@ class Parcel:
     An entry that several subscriptions of the link wait for is in it once.
     """
 
-    __slots__ = ("_bytes", "_entry", "_late", "_more", "_to", "bodies", "link")
+    __slots__ = ("_bytes", "_entry", "_late", "_more", "_to", "_trace", "bodies", "link")
 
     def __init__(self, link: Link) -> None:
         self.link = link
@@ -68,6 +68,7 @@ class Parcel:
     def _begin(self) -> None:
         self._entry: Entry | None = None
         self._late: list[int] = []
+        self._trace: dict[int, str] = {}  # by the place of the body
         self._more = 0  # streams that the last entry may go to besides
         self.bodies: list[bytes] = []
         self._to: list[str] = []
@@ -84,6 +85,8 @@ class Parcel:
             self.send()
         if entry.late:
             self._late.append(len(self.bodies))
+        if entry.trace:
+            self._trace[len(self.bodies)] = entry.trace
         self._entry = entry
         self._more = protocol.MAX_ADDRESSES - 1
         self._to.append(address)
@@ -100,7 +103,8 @@ class Parcel:
         self.link.write([self._unload()] if self.bodies else [])
 
     def _unload(self) -> bytes:
-        line = messages.encode(Message(self._to, self.bodies, self._late or ()))
+        trace = [self._trace.get(i, "") for i in range(len(self.bodies))] if self._trace else None
+        line = messages.encode(Message(self._to, self.bodies, self._late or (), trace))
         self._begin()
         return line
 

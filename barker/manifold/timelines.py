@@ -13,10 +13,17 @@ from barker.wire.ops import Item
 class Entry:
     """One bark in our timelines; `segment` is where the journal has it."""
 
-    __slots__ = ("body", "late", "n", "old", "origin", "segment")
+    __slots__ = ("body", "late", "n", "old", "origin", "segment", "trace")
 
     def __init__(
-        self, body: bytes, origin: str, n: int, late: bool, old: bool, segment: int = 0
+        self,
+        body: bytes,
+        origin: str,
+        n: int,
+        late: bool,
+        old: bool,
+        segment: int = 0,
+        trace: str = "",
     ) -> None:
         self.body = body
         self.origin = origin
@@ -24,6 +31,7 @@ class Entry:
         self.late = late
         self.old = old  # handed over by a former owner
         self.segment = segment
+        self.trace = trace  # what it is followed by; those who read it now are told
 
     def copied_to(self, segment: int) -> "Entry":
         """The same bark where another record has it, for the one timeline of that record."""

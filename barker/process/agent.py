@@ -11,6 +11,7 @@ while it works has to be something it adds up once a batch.
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from heapq import nlargest
 from typing import Any, Protocol
@@ -40,6 +41,7 @@ class Sampled(Protocol):
     port: int
     since: int
     links: set[Link]
+    traces: deque[tuple[str, int]]  # names of followed entries, and when they came
 
     @property
     def kind(self) -> str: ...
@@ -118,6 +120,7 @@ class Agent:
             **process_figures(),
             "links": len(service.links),
             **service.gauges(),
+            **({"traces": list(service.traces)} if service.traces else {}),
         }
 
 

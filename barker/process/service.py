@@ -11,6 +11,7 @@ import contextlib
 import errno
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -39,6 +40,8 @@ log = logging.getLogger("barker.process.service")
 MAX_LINKS = 4096
 # Files that are no links: journals, the loop's own, what the interpreter opens.
 OTHER_FILES = 64
+# Entries of puts that were followed: their names, and when they came. Older ones are forgotten.
+MAX_TRACES = 100
 # Connections the kernel holds for us while we are busy.
 BACKLOG = 1024
 # Turns of asyncio's loop between accepting a connection and handing it to us.
@@ -61,6 +64,7 @@ class Service(Node, Conversation):
         self._servers: list[asyncio.Server] = []
         self._serves: list[tuple[str, str]] = []
         self._agent = Agent(self)
+        self.traces: deque[tuple[str, int]] = deque(maxlen=MAX_TRACES)
 
     @classmethod
     def arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -149,6 +153,11 @@ class Service(Node, Conversation):
         """Others can connect now: say what you `serve`, begin your own work."""
 
     # --- being watched ---
+
+    def note_traces(self, traces: Sequence[str]) -> None:
+        """Entries of a put have come that are followed, by these names; "" is none."""
+        now_ms = time.time_ns() // 1_000_000
+        self.traces += [(trace, now_ms) for trace in traces if trace]
 
     def gauges(self) -> dict[str, Any]:
         """What this kind of service adds to its agent's samples, or has another idea of.

@@ -218,6 +218,15 @@ def is_named(value: Any) -> bool:
     return max(map(len, names)) <= 20 and all(map(is_user, {*names} - {""}))
 
 
+def is_traces(value: Any) -> bool:
+    """For each body the name that it is followed by, or "" if it is not followed."""
+    return (
+        type(value) is list
+        and set(map(type, value)) == _STRINGS
+        and all(map(is_id, {*value} - {""}))
+    )
+
+
 def is_places(value: Any) -> bool:
     """Which of the bodies, by their places from 0 on, in order."""
     return is_counts(value) and all(a < b for a, b in pairwise(value))
@@ -274,4 +283,5 @@ Counts = Annotated[Sequence[int], Column(is_counts)]
 Users = Annotated[Sequence[str], Column(is_users)]
 Ids = Annotated[Sequence[str], Column(is_ids)]
 Named = Annotated[Sequence[str], Column(is_named)]
+Traces = Annotated[Sequence[str], Column(is_traces)]
 Places = Annotated[Collection[int], is_places]

@@ -32,6 +32,7 @@ from barker.wire.fields import (
     Prefix,
     Text,
     To,
+    Traces,
     Users,
     Yes,
 )
@@ -164,6 +165,7 @@ class Item(NamedTuple):
     at: int = 0
     named: str = ""
     old: bool = False
+    trace: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -173,7 +175,7 @@ class Item(NamedTuple):
 
 # As `Item._make`, without a call of Python for each.
 new_item = functools.partial(tuple.__new__, Item)
-_UNSTAMPED = Item(b"")[1:]
+_UNSTAMPED = Item(b"")[1:-1]
 
 
 class Put(NamedTuple):
@@ -194,29 +196,37 @@ class Put(NamedTuple):
     ids: Ids | None = None
     at: Counts | None = None
     named: Named | None = None
+    trace: Traces | None = None  # also a client's: each service notes when the entry came
 
     @classmethod
     def of(cls, seq: int, to: Sequence[str], items: Sequence[Item]) -> "Put":
         """The put of these items, all of one origin, and all `old` or none."""
         if len(items) == 1:
             one = items[0]
+            traced_one = [one.trace] if one.trace else None
             if one.origin is None:
-                return cls(seq, to, [one.body])
+                return cls(seq, to, [one.body], trace=traced_one)
             columns = ([one.n], [one.user], [one.id], [one.at], [one.named] if one.named else None)
-            return cls(seq, to, [one.body], one.origin, one.old, *columns)
-        bodies, (origin, *_), n, users, ids, at, named, (old, *_) = zip(*items, strict=True)
+            return cls(seq, to, [one.body], one.origin, one.old, *columns, traced_one)
+        bodies, (origin, *_), n, users, ids, at, named, (old, *_), trace = zip(*items, strict=True)
+        traced = trace if any(trace) else None
         if to.count(to[0]) == len(to):
             to = to[:1]
         if origin is None:
-            return cls(seq, to, bodies)
-        return cls(seq, to, bodies, origin, old, n, users, ids, at, named if any(named) else None)
+            return cls(seq, to, bodies, trace=traced)
+        names = named if any(named) else None
+        return cls(seq, to, bodies, origin, old, n, users, ids, at, names, traced)
 
     def items(self) -> Iterator[Item]:
         """Its entries, one by one."""
         if self.origin is None:
-            return map(new_item, zip(self.bodies, *map(repeat, _UNSTAMPED), strict=False))
+            rows = zip(
+                self.bodies, *map(repeat, _UNSTAMPED), self.trace or repeat(""), strict=False
+            )
+            return map(new_item, rows)
         stamp = (self.n, self.users, self.ids, self.at, self.named or repeat(""))
-        rows = zip(self.bodies, repeat(self.origin), *stamp, repeat(self.old))  # type: ignore[arg-type]
+        ends = (repeat(self.old), self.trace or repeat(""))
+        rows = zip(self.bodies, repeat(self.origin), *stamp, *ends)  # type: ignore[arg-type]
         return map(new_item, rows)
 
     def entries(self) -> Sequence[str]:
@@ -296,6 +306,7 @@ class Message(NamedTuple):
     to: To
     bodies: Bodies
     late: Places = ()
+    trace: Traces | None = None  # as in the puts
 
     def entries(self) -> Sequence[str]:
         """`to` with an entry for each body."""

@@ -71,6 +71,7 @@ _ONE: dict[Callable[[Any], bool], Callable[[random.Random], Any]] = {
     fields.is_users: lambda dice: dice.choice(("ark3", "a", "a_9" + "z" * 17)),
     fields.is_ids: lambda dice: dice.choice(("1", "A-b_9", "i" * 64)),
     fields.is_named: lambda dice: dice.choice(("", "", "rdl", "rdl ark3")),
+    fields.is_traces: lambda dice: dice.choice(("", "", "a-trace")),
 }
 
 
@@ -118,7 +119,7 @@ def message(op: str, dice: random.Random) -> Message:
 
 def is_stamp(spec: Spec, field: Field) -> bool:
     """Of a put: what is there with a stamp, and not without."""
-    return spec.op == "put" and not field.required
+    return spec.op == "put" and not field.required and field.name != "trace"
 
 
 def must_be_there(spec: Spec, field: Field) -> bool:

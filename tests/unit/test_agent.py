@@ -5,6 +5,7 @@ import os
 import pathlib
 import time
 import unittest
+from collections import deque
 from typing import Any
 
 from barker.process import agent
@@ -20,6 +21,7 @@ class FakeService(FakeNode):
 
     def __init__(self) -> None:
         super().__init__()
+        self.traces: deque[tuple[str, int]] = deque()
         self.looked = self.seconds = 0
 
     def gauges(self) -> dict[str, Any]:

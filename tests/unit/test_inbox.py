@@ -17,7 +17,7 @@ from barker.links import link
 from barker.process.service import service_parser
 from barker.wire import protocol
 from tests.tools.fleet import DEADLINE_S, until
-from tests.tools.wireclient import Acceptor, Message, Wire, WireTest, bark, put, register
+from tests.tools.wireclient import Acceptor, Message, Wire, WireTest, bark, put, puts, register
 
 ORIGIN = "ab" * 8
 USERS = (*PEOPLE, *DOGS[:7])
@@ -293,6 +293,18 @@ class PutTest(InboxTest):
         self.assertNotIn("late", first)
         self.assertIs(second.get("late"), True)
         self.assertEqual(self.inbox.late, 1)
+
+    async def test_a_reader_that_keeps_up_is_told_what_is_followed(self) -> None:
+        reader = await self.reader()
+        await self.fill(1)
+        await self.assertGets(reader, [1])
+        barks = [bark("rdl", id_) for id_ in ("x", "y")]
+        stamp: dict[str, object] = {"origin": ORIGIN, "n": [100, 101], "trace": ["", "my-trace"]}
+        self.source.send(puts(2, [["inbox/ark3"]], barks, **stamp))
+        line = await reader.heard_line()
+        assert line
+        self.assertEqual(line["trace"], ["", "my-trace"])
+        self.assertEqual([trace for trace, _ in self.inbox.traces], ["my-trace"])
 
     async def test_a_body_that_is_no_bark_is_refused(self) -> None:
         unfit: list[object] = [None, 1, [], {}, {"user": "ark3"}, {"user": 1, "id": "x"}]

@@ -98,6 +98,10 @@ KINDS: dict[Any, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
         (["", "ark3 rdl"], ["a", "b"]),
         (*STRINGS, ["a", "A"], ["a", "b" * 21], ["a", "a\tb"], ["a", "9"]),
     ),
+    fields.is_traces: (
+        (["", "A_-9"], ["x" * 64, "a"]),
+        (*STRINGS, ["a", "b" * 65], ["a", "é"], ["a", "a b"], ["a", "a\n"]),
+    ),
     fields.is_places: (([0], [1], [0, 1]), (*COUNTS, [1, 0], [0, 0], [2], [0, 1, 2])),
     fields.is_raws: (([{}, {"a": 1}], [{"x": ',\t{"bodies":['}, {"id": "x"}]), (None, 1, "", [])),
     fields.is_raw: ((None, True, 0, -1.5, "", "é", ',"body":', [], {}, {"body": {"a": 1}}), ()),
@@ -116,13 +120,13 @@ TABLE = {
     "routes": "address policy targets",
     "resolve": "address",
     "target": "address name~ host~ port~",
-    "put": "seq to origin?~ old? n?~ users?~ ids?~ at?~ named?~ bodies",
+    "put": "seq to origin?~ old? n?~ users?~ ids?~ at?~ named?~ trace?~ bodies",
     "ack": "seq",
     "refuse": "seq code reason addresses",
     "subscribe": "address epoch?~ after? history?~ window?~",
     "subscribed": "address epoch serial last history retained?~",
     "unreadable": "address code reason",
-    "message": "to late? bodies",
+    "message": "to late? trace?~ bodies",
     "credit": "address serial",
     "moved": "address",
     "gap": "address missed",
@@ -268,7 +272,8 @@ class DecodeTest(WireCase):
                     for data in spellings(said):
                         if op == "put" and value is None:
                             # A stamp is whole, or is not there.
-                            (self.assertDecodes if field.name == "named" else self.half)(data, said)
+                            whole = field.name in ("named", "trace")
+                            (self.assertDecodes if whole else self.half)(data, said)
                         else:
                             self.assertDecodes(data, said)
 
@@ -290,7 +295,8 @@ class DecodeTest(WireCase):
             for field in spec.fields:
                 said = sample(op)
                 del said[field.name]
-                whole = not field.required and (op != "put" or field.name in ("old", "named"))
+                optional = op != "put" or field.name in ("old", "named", "trace")
+                whole = not field.required and optional
                 for data in spellings(said):
                     self.assertDecodes(data, said) if whole else self.assertRefused(data)
 

@@ -355,6 +355,30 @@ class PushTest(OutboxTest):
         ids = [f"{round_}-{i}" for round_ in range(3) for i in range(3)]
         self.assertEqual([p["body"]["id"] for p in puts], ids)
 
+    async def test_what_is_followed_is_timed_at_each_service_and_told_further_on(self) -> None:
+        outbox = await self.outbox()
+        client, pushed = await self.open(outbox.port), await self.bizlogic()
+        barks = [bark("ark3", id_) for id_ in ("a", "b")]
+        client.send(puts(1, [["outbox/ark3"]], barks, trace=["", "my-trace"]))
+        line = await pushed.heard_line()
+        assert line
+        self.assertEqual(line["trace"], ["", "my-trace"])
+        self.assertEqual([trace for trace, _ in outbox.traces], ["my-trace"])
+        self.assertEqual(outbox._agent.sample()["traces"], list(outbox.traces))
+        for n in range(300):
+            outbox.note_traces([f"t{n}"])
+        self.assertEqual(len(outbox.traces), 100)
+
+    async def test_what_is_not_followed_costs_nothing(self) -> None:
+        outbox = await self.outbox()
+        client, pushed = await self.open(outbox.port), await self.bizlogic()
+        with mock.patch.object(outbox, "note_traces", side_effect=AssertionError):
+            client.send(put(1, ["outbox/ark3"], bark("ark3", "a")))
+            line = await pushed.heard_line()
+        assert line
+        self.assertNotIn("trace", line)
+        self.assertNotIn("traces", outbox._agent.sample())
+
     async def test_a_body_travels_as_the_bytes_it_came_in(self) -> None:
         client = await self.open((await self.outbox()).port)
         pushed = await self.bizlogic()
