@@ -118,12 +118,13 @@ def run_fleet(
     commands: Sequence[Command],
     settings: Callable[[], None],
     announce: Callable[[str, bool], str],
+    prepare: Callable[[], None] = lambda: None,
 ) -> int:
     """What a launcher does after its arguments.
 
     `settings` writes those of its page. `announce` makes the text printed after the start: of why
     the page does not find this system ("" if it does), and of whether commands with the same state
-    folder find it.
+    folder find it. `prepare` is called before the first process is started, once no port is taken.
 
     If a port is taken, or none for a page, nothing is started: the exit status is 1, and one line
     names the port, and the flag that moves it. Nothing is started either if the services would
@@ -181,6 +182,7 @@ def run_fleet(
         if busy:
             complain(program, _taken(busy, args.shift_ports + 1000))
             return 1
+        prepare()
         if not pageless:
             try:
                 settings()

@@ -74,16 +74,20 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def launch(lines: Sequence[str], args: argparse.Namespace) -> int:
     """Start the commands, and go on until Ctrl-C; the exit status."""
-    try:
-        commands = fleet_of(lines, args)
+
+    def prepare() -> None:
         if args.fresh:
             forget(args.state / "journal")
+
+    try:
+        commands = fleet_of(lines, args)
         return run_fleet(
             PROGRAM,
             args,
             commands,
             lambda: write_settings(args),
             lambda pageless, is_found: announcement(args, pageless, is_found),
+            prepare,
         )
     except BadLine as fault:
         terminal.complain(PROGRAM, fault)

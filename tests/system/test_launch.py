@@ -315,10 +315,13 @@ class LaunchTest(ProjectTest):
             self.assertEqual("\033[" in shown, colours, environment)
             self.end(monitor)
 
-    def test_a_busy_port_stops_it_before_anything_is_started(self) -> None:
+    def test_a_busy_port_stops_it_before_anything_is_started_or_forgotten(self) -> None:
+        journal = self.root / "var" / "journal" / "inbox-5820"
+        journal.mkdir(parents=True)
         with socket.create_server(("127.0.0.1", 5801 + self.shift)):
-            launcher = self.launch()
+            launcher = self.launch("--fresh")
             self.assertEqual(launcher.ended(), 1)
+        self.assertTrue(journal.is_dir())
         self.assertEqual(len(launcher.lines), 1)
         self.assertIn(str(5801 + self.shift), launcher.lines[0])
         self.assertIn(f"outbox-{5801 + self.shift}", launcher.lines[0])
