@@ -147,6 +147,7 @@ class Fleet:
                 break
             command = self._children.pop(child)
             status = child.popen.wait()
+            child.close()
             failed = failed or status != 0
             self.say(f"[{child.pid}] {command.label} ended: {_status(status)}")
             self._started(command.label)
