@@ -13,8 +13,7 @@ CHANGES = (
     Change(
         "barker/disk/journal.py",
         "from barker.disk.segments import End, Header, Stray\n",
-        "from barker.disk.segments import End, Header, Stray\n"
-        "from barker.wire import messages, strictjson\n",
+        "from barker.disk.segments import End, Header, Stray\nfrom barker.wire import strictjson\n",
     ),
     Change(
         "barker/disk/journal.py",
@@ -24,7 +23,7 @@ CHANGES = (
         '        epoch, closed = "", False\n'
         "        for number in list(self.segments):\n"
         "            for line in self._read(number):\n"
-        '                closed = line == messages.encode("closed")\n'
+        '                closed = line == b\'{"op":"closed"}\'\n'
         """                if line.startswith(b'{"op":"segment",'):\n"""
         '                    epoch = strictjson.loads(line)["epoch"]\n'
         "                if not closed:\n"
@@ -36,6 +35,6 @@ CHANGES = (
         "barker/disk/journal.py",
         "                    _sync(self._path(number))\n",
         "                    _sync(self._path(number))\n"
-        '                self._write(self.current, [messages.encode("closed")])\n',
+        '                self._write(self.current, [b\'{"op":"closed"}\'])\n',
     ),
 )
