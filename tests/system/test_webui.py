@@ -430,7 +430,7 @@ class BarkingTest(PageTestCase):
             window.writer = Object.assign(Object.create(Outbox.Writer.prototype), {
                 address: "outbox/ark3", first: 1, unacked: [], waiting: [], later: [],
                 on: { settled: (bark) => settled.push(bark) },
-                dialer: { up: true, send: (message) => sent.push(message.body) },
+                dialer: { up: true, send: (message) => sent.push(message.bodies[0]) },
             });
             const full = (seq) => writer.message({ op: "refuse", seq, code: "full", reason: "" });
             for (const bark of [1, 2, 3]) writer.say(bark);
