@@ -388,13 +388,13 @@ class EyeTest(ReachTestCase):
                 { id: "tall" + i, user: "rdl", content, at: Date.now() }, false));"""
         )
         self.browser.wait_until("document.querySelectorAll('#stream .bark').length > 2", "barks")
-        heights = """return [...document.querySelectorAll("#stream .bark")].slice(0, 3)
-            .map((e) => e.offsetHeight)"""
-        self.assertLess(max(self.browser.execute(heights)), 400)
+        highest = """Math.max(...[...document.querySelectorAll("#stream .bark")].slice(0, 3)
+            .map((e) => e.offsetHeight))"""
+        self.browser.wait_until(f"{highest} < 400", "they are folded")
         self.assertEqual(len(self.browser.texts("#stream [data-act=unfold]")), 2)
         self.browser.click("#stream [data-act=unfold]")
         self.browser.point(1, 1)
-        self.assertGreater(max(self.browser.execute(heights)), 400)
+        self.browser.wait_until(f"{highest} > 400", "one is open")
         open_ = "return document.querySelector('[data-act=unfold]').getAttribute('aria-expanded')"
         self.assertEqual(self.browser.execute(open_), "true")
         self.browser.screen(1000, 800)
