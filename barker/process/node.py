@@ -125,12 +125,11 @@ class Node:
 
         As long as there are routes, a directory that is away is not missed.
         """
-        place = hosts.spell(*self.args.directory)
         if self._talk and self.directory_epoch is None:
-            return waiting.no_directory(place, self.trouble)
+            return waiting.no_directory(hosts.spell(*self.args.directory), self.trouble)
         for service, kind in self.needs.items():
             if service in self.told and not self.routes.route(service).targets:
-                return waiting.no_service(place, kind)
+                return waiting.no_service(hosts.spell(*self.args.directory), kind)
         return ""
 
     # --- what subclasses use ---

@@ -9,13 +9,12 @@ from tests.tools.fleet import DEADLINE_S, SLOW, Fleet, Process
 
 SECONDS = 10.0
 LOOK_S = 0.5
-# Of one core, all services together. Machines differ: one that others shared took 0.019 to 0.023.
-MOST = 1 / 30
+MOST = 0.02  # of one core, all services together
 
 
 @unittest.skipUnless(SLOW and sys.platform == "linux", "BARKER_SLOW=1, on Linux: takes ten seconds")
 class IdleTest(unittest.TestCase):
-    def test_an_idle_system_uses_less_than_a_thirtieth_of_a_core(self) -> None:
+    def test_an_idle_system_uses_less_than_a_fiftieth_of_a_core(self) -> None:
         fleet = self.enterContext(Fleet())
         processes: list[Process] = []
         for line in launch.COMMANDS:
