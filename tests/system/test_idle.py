@@ -8,7 +8,7 @@ import launch
 from tests.tools.fleet import DEADLINE_S, SLOW, Fleet, Process
 
 SECONDS = 10.0
-LOOK_S = 0.5
+LOOK_S = 2.0  # a start has its last work after a second: the first suggestions
 MOST = 0.02  # of one core, all services together
 
 
