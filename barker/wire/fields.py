@@ -94,11 +94,17 @@ def is_policy(value: Any) -> bool:
     return value in ("consistent", "ordered")
 
 
-_is_hex = re.compile(r"[0-9a-f]{16,64}").fullmatch
+_HEX = re.compile(r"[0-9a-f]{16,64}")
+
+
+# Few of them are there again and again: the epochs of manifolds.
+@functools.lru_cache(maxsize=1000)
+def _hex_ok(value: str) -> bool:
+    return _HEX.fullmatch(value) is not None
 
 
 def is_hex(value: Any) -> bool:
-    return type(value) is str and _is_hex(value) is not None
+    return type(value) is str and len(value) <= 64 and _hex_ok(value)
 
 
 def is_true(value: Any) -> bool:
@@ -201,7 +207,10 @@ def is_users(value: Any) -> bool:
 
 def is_ids(value: Any) -> bool:
     if type(value) is list and len(value) == 1:
-        return is_id(value[0])
+        only = value[0]
+        if type(only) is str and only.isalnum() and only.isascii():
+            return len(only) <= 64
+        return is_id(only)
     if type(value) is not list or set(map(type, value)) != _STRINGS:
         return False
     if not 0 < min(map(len, value)) <= max(map(len, value)) <= 64:
@@ -249,12 +258,12 @@ def _as_numbers(value: Iterable[int]) -> str:
     return ",".join(map(str, value))
 
 
-WRITTEN: Mapping[Check, tuple[str, Callable[[Any], str] | None]] = {
-    is_count: ("%d", None),
-    is_port: ("%d", None),
-    is_hex: ('"%s"', None),
-    is_address: ('"%s"', None),
-    is_name: ('"%s"', None),
+WRITTEN: Mapping[Check, tuple[str, Callable[[Any], str]]] = {
+    is_count: ("%s", str),
+    is_port: ("%s", str),
+    is_hex: ('"%s"', str),
+    is_address: ('"%s"', str),
+    is_name: ('"%s"', str),
     is_to: ('["%s"]', _as_strings),
     is_users: ('["%s"]', _as_strings),
     is_ids: ('["%s"]', _as_strings),

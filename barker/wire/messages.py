@@ -48,13 +48,27 @@ _CUT = b',"bodies":['
 def encode(message: Op | Record) -> bytes:
     """One message as bytes, without the newline."""
     spec = _SPECS[type(message)]
+    if spec.type is Put:
+        assert isinstance(message, Put)
+        return put_line(message.seq, message.to, put_tail(message))
+    return b'{"op":"%b"%b' % (spec.op.encode(), _fields_of(message, spec))
+
+
+def put_line(seq: int, to: Sequence[str], tail: bytes) -> bytes:
+    """The line of a put whose `put_tail` is known."""
+    return b'{"op":"put","seq":%d,"to":["%b"]%b' % (seq, '","'.join(to).encode(), tail)
+
+
+def put_tail(put: Put) -> bytes:
+    """What a put's line has behind `to`. It is the same at every hop, whatever number it has."""
+    return _fields_of(put, _TAIL)
+
+
+def _fields_of(message: Op | Record, spec: Spec) -> bytes:
+    """The rest of a line, from the comma before its first field on."""
     absent = tuple(map(operator.eq, message, spec.defaults))
-    form = _FORMS.get((spec.op, absent)) or _form(spec, absent)
-    values: list[Any] = []
-    for i, write in form.parts:
-        value = message[i]
-        values.append(value if write is None else write(value))
-    head = (form.text % tuple(values)).encode()
+    form = spec.forms.get(absent) or _form(spec, absent)
+    head = (form.text % tuple(map(operator.call, form.writers, form.values(message)))).encode()
     if spec.bodies is not None and (bodies := message[spec.bodies]):
         return b"%b%b%b]}" % (head, _CUT, BETWEEN.join(bodies))  # type: ignore[arg-type]
     if spec.body is not None:
@@ -63,18 +77,19 @@ def encode(message: Op | Record) -> bytes:
 
 
 class _Form(NamedTuple):
-    """How messages of one type begin that lack the same fields: a text, and what goes into it."""
+    """How messages of one type begin that lack the same fields.
+
+    A text with gaps, the fields that go into the gaps, and for each of them how it is written.
+    """
 
     text: str
-    parts: Sequence[tuple[int, Callable[[Any], str] | None]]
-
-
-# By op, and for each field whether it is left out. There are a few for each op.
-_FORMS: dict[tuple[str, tuple[bool, ...]], _Form] = {}
+    values: Callable[[Any], Sequence[Any]]
+    writers: Sequence[Callable[[Any], str]]
 
 
 def _form(spec: Spec, absent: tuple[bool, ...]) -> _Form:
-    text, parts = f'{{"op":"{spec.op}"', []
+    text, places = "", []
+    writers: list[Callable[[Any], str]] = []
     for i in spec.head:
         field = spec.fields[i]
         if absent[i]:
@@ -83,9 +98,17 @@ def _form(spec: Spec, absent: tuple[bool, ...]) -> _Form:
         if field.nullable and field.required:
             pattern, write = "%s", _as_json  # it may be null
         text += f',"{field.name}":{pattern}'
-        parts.append((i, _as_objects if field.item else write))
-    form = _FORMS[spec.op, absent] = _Form(text, parts)
+        places.append(i)
+        writers.append(_as_objects if field.item else write)
+    form = spec.forms[absent] = _Form(text, _getter(places), tuple(writers))
     return form
+
+
+def _getter(places: Sequence[int]) -> Callable[[Any], Sequence[Any]]:
+    """What returns these places of a sequence."""
+    if len(places) > 1:
+        return operator.itemgetter(*places)
+    return lambda values: [values[i] for i in places]
 
 
 def _as_json(value: Any) -> str:
@@ -100,6 +123,9 @@ def _object(item: Any) -> dict[str, Any]:
     """An object within a message, without what is not there."""
     return {name: value for name, value in item._asdict().items() if value is not None}
 
+
+# A put's spec without what each hop gives it anew.
+_TAIL = OPS["put"]._replace(head=OPS["put"].head[2:], forms={})
 
 PING = encode(Ping())
 PONG = encode(Pong())
@@ -135,30 +161,90 @@ def _decode(line: bytes, table: Mapping[str, Spec]) -> Any:
     spec = table.get(op) if type(op) is str else None
     if spec is None:
         raise ProtocolError(PROTOCOL, "unknown op")
-    values, seen = list(spec.absent), 0
     bodies = found.get("bodies") if spec.bodies is not None else None
     count = len(bodies) if type(bodies) is list else 0
-    for name, value in found.items():
-        if name not in spec.by_name:
-            continue  # the op, and what another version may know
-        i, check, required, nullable, column, item = spec.by_name[name]
-        if value is not None or not nullable:
-            if not check(value):
-                raise ProtocolError(PROTOCOL, f"{op}: bad {name}")
-            if column and len(value) != count and not (column.or_one and len(value) == 1):
-                raise ProtocolError(PROTOCOL, f"{op}: {name} is not one for each body")
-        values[i] = value if item is None else _items(item, value)
-        seen += required
-    if seen < spec.required:
-        missing = next(f.name for f in spec.fields if f.required and f.name not in found)
-        raise ProtocolError(PROTOCOL, f"{op}: {missing} is missing")
-    message = tuple.__new__(spec.type, values)
+    shape = spec.shapes.get((*found,))
+    message = shape and _of_shape(shape, spec, found, count)
+    if message is None:
+        message = _checked(spec, found, count)
+        if shape is None:
+            _remember_shape(spec, found)
     if spec.bodies is not None:
         if fault := message.fault():
             raise ProtocolError(PROTOCOL, f"{op}: {fault}")
         if spec.type is Put and message.origin is not None:
             _check_promise(message.bodies, is_flat)
     return message
+
+
+class _Shape(NamedTuple):
+    """Lines of one op with the same keys in the same order, as our own encoder writes them.
+
+    For each key the check of its value; the columns that have a value for each body, and those that
+    may have one for all; and the order of the fields in the message.
+    """
+
+    checks: Sequence[Callable[[Any], bool]]
+    columns: Sequence[int]
+    or_one: Sequence[int]
+    arrange: Callable[[Any], Sequence[Any]]
+
+
+# Shapes of one op that are remembered. We ourselves write fewer. The others take the longer way.
+_MAX_SHAPES = 20
+
+
+def _remember_shape(spec: Spec, found: dict[str, Any]) -> None:
+    names = (*found,)
+    if len(spec.shapes) >= _MAX_SHAPES or not spec.by_name.keys() >= {*names[1:]}:
+        return
+    if names[0] != "op" or any(field.item for field in spec.fields):
+        return
+    rows = [spec.by_name[name] for name in names[1:]]
+    columns = [(at, row.column) for at, row in enumerate(rows, 1) if row.column]
+    places = list(range(len(names), len(names) + len(spec.fields)))  # what is absent stands there
+    for at, row in enumerate(rows, 1):
+        places[row.place] = at
+    spec.shapes[names] = _Shape(
+        (lambda _: True, *(row.check for row in rows)),
+        [at for at, column in columns if not column.or_one],
+        [at for at, column in columns if column.or_one],
+        _getter(places),
+    )
+
+
+def _of_shape(shape: _Shape, spec: Spec, found: dict[str, Any], count: int) -> Any:
+    """The message, if nothing is wrong with it. None: `_checked` is to say what."""
+    values = (*found.values(), *spec.absent)
+    if not all(map(operator.call, shape.checks, values)):
+        return None
+    for at in shape.columns:
+        if len(values[at]) != count:
+            return None
+    for at in shape.or_one:
+        if len(values[at]) != count and len(values[at]) != 1:
+            return None
+    return tuple.__new__(spec.type, shape.arrange(values))
+
+
+def _checked(spec: Spec, found: dict[str, Any], count: int) -> Any:
+    """The message. Raises ProtocolError, with the first thing that is wrong with it."""
+    values, seen = list(spec.absent), 0
+    for name, value in found.items():
+        if name not in spec.by_name:
+            continue  # the op, and what another version may know
+        i, check, required, nullable, column, item = spec.by_name[name]
+        if value is not None or not nullable:
+            if not check(value):
+                raise ProtocolError(PROTOCOL, f"{spec.op}: bad {name}")
+            if column and len(value) != count and not (column.or_one and len(value) == 1):
+                raise ProtocolError(PROTOCOL, f"{spec.op}: {name} is not one for each body")
+        values[i] = value if item is None else _items(item, value)
+        seen += required
+    if seen < spec.required:
+        missing = next(f.name for f in spec.fields if f.required and f.name not in found)
+        raise ProtocolError(PROTOCOL, f"{spec.op}: {missing} is missing")
+    return tuple.__new__(spec.type, values)
 
 
 def _items(kind: Any, values: list[dict[str, Any]]) -> list[Any]:

@@ -26,8 +26,23 @@ class Field(NamedTuple):
     item: Any  # of a list of objects: the type of each
 
 
+class Row(NamedTuple):
+    """The same, as a reader of lines needs it: the field's place in the type, and its checks."""
+
+    place: int
+    check: Check
+    required: bool
+    nullable: bool
+    column: Column | None
+    item: Any
+
+
 class Spec(NamedTuple):
-    """One type of messages; numbers are those of fields in the type."""
+    """One type of messages; numbers are those of fields in the type.
+
+    `forms` and `shapes` are what `barker.wire.messages` has worked out for messages that lack the
+    same fields, and for lines that have the same keys.
+    """
 
     op: str
     type: Any
@@ -35,10 +50,12 @@ class Spec(NamedTuple):
     head: tuple[int, ...]  # as a line has them, without its end
     defaults: tuple[Any, ...]  # of each; what is required has none that a value could equal
     absent: tuple[Any, ...]  # what a message without any field would be
-    by_name: Mapping[str, tuple[int, Check, bool, bool, Column | None, Any]]
+    by_name: Mapping[str, Row]
     required: int  # how many have to be there
     body: int | None  # what a line ends with
     bodies: int | None
+    forms: dict[tuple[bool, ...], Any]
+    shapes: dict[tuple[str, ...], Any]
 
     @property
     def written(self) -> tuple[Field, ...]:
@@ -61,13 +78,14 @@ def _spec(kind: Any) -> Spec:
     head = tuple(i for i, field in enumerate(fields) if not _is_end(field))
     defaults = tuple(_NOTHING if f.required or _is_end(f) else f.default for f in fields)
     by_name = {
-        f.name: (i, f.check, f.required, f.nullable, f.column, f.item) for i, f in enumerate(fields)
+        f.name: Row(i, f.check, f.required, f.nullable, f.column, f.item)
+        for i, f in enumerate(fields)
     }
     absent = tuple(field.default for field in fields)
     required = sum(field.required for field in fields)
     op = kind.__name__.lower()
     tables = (head, defaults, absent, by_name, required)
-    return Spec(op, kind, fields, *tables, ends.get(is_raw), ends.get(is_raws))
+    return Spec(op, kind, fields, *tables, ends.get(is_raw), ends.get(is_raws), {}, {})
 
 
 def _fields(kind: Any) -> Iterator[Field]:
