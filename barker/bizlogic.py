@@ -20,11 +20,12 @@ import sys
 import typing  # 3.6 has no Protocol to import, and is to come to the check of barker/__init__.py
 from collections import deque
 from collections.abc import Collection, Sequence
-from itertools import count
+from itertools import repeat
 from typing import Any, ClassVar
 
+from barker.delivery.batches import Batch
 from barker.delivery.poison import Suspects
-from barker.delivery.sender import Delivery, Job, Queued
+from barker.delivery.sender import Sender
 from barker.graph.feed import GRAPH, Feed
 from barker.graph.graph import Change, Graph
 from barker.links.link import Link
@@ -34,7 +35,7 @@ from barker.process.terminal import python
 from barker.routing.routes import ORDERED
 from barker.wire import messages, protocol
 from barker.wire.fields import addresses_in
-from barker.wire.ops import Item, Put, Refuse
+from barker.wire.ops import Put, Refuse
 from barker.wire.protocol import BAD_MESSAGE, BadMessage, ProtocolError
 
 
@@ -62,44 +63,45 @@ class Upstream:
 
 
 class FanOut:
-    """The barks of one line, up to number `last`, on their way in `pending` puts to inboxes."""
+    """The barks of one line, up to number `last`, on their way to `pending` addresses."""
 
-    __slots__ = ("last", "pending", "stamps", "upstream")
+    __slots__ = ("last", "numbers", "pending", "upstream")
 
-    def __init__(self, upstream: Upstream, last: int, stamps: Sequence[int]) -> None:
-        """`stamps` are the counters of the barks, in order."""
+    def __init__(self, upstream: Upstream, last: int, numbers: Sequence[int]) -> None:
+        """`numbers` are the counters of the barks, in order."""
         self.pending = 0
         self.last = last
-        self.stamps = stamps
+        self.numbers = numbers
         self.upstream = upstream
 
-    def seq_of(self, stamp: int) -> int:
+    def seq_of(self, n: int) -> int:
         """The number, on the outbox's link, of the bark with that counter."""
-        return self.last - len(self.stamps) + 1 + self.stamps.index(stamp)
+        return self.last - len(self.numbers) + 1 + self.numbers.index(n)
 
     @property
     def void(self) -> bool:
+        """The link is closed: its outbox sends them again."""
         return self.upstream.closed
 
 
-class Followed(typing.Protocol):
-    """What is asked of a graph here."""
+class FollowerLookup(typing.Protocol):
+    """What bizlogic looks up in a graph."""
 
     def __contains__(self, user: object) -> bool: ...
     def followers(self, author: str) -> Collection[str]: ...
 
 
-class Targets:
+class Recipients:
     """Whose inboxes a bark goes to, by the graph as it is now."""
 
-    def __init__(self, graph: Followed | None) -> None:
-        """Without a graph, every bark is refused as ``full``: ask again."""
+    def __init__(self, graph: FollowerLookup | None) -> None:
+        """Without a graph, every bark is refused as ``full``: its outbox tries again."""
         self._graph = graph
-        self._followers: dict[str, tuple[str, ...]] = {}
+        self._followers: dict[str, str] = {}
 
-    def of(self, item: Item) -> tuple[str, ...]:
-        """Addresses, each once. Raises BadMessage as long as there is no graph."""
-        author = item.user
+    def of(self, author: str, named: str = "") -> str:
+        """Addresses, each once, with spaces between them: of the author, all followers, and the
+        users `named` that exist. Raises BadMessage as long as there is no graph."""
         graph = self._graph
         if graph is None:
             raise BadMessage(protocol.FULL, "who follows whom is not known here yet")
@@ -107,14 +109,14 @@ class Targets:
         if addresses is None:
             # Whom the graph lacks has joined a moment ago: the outbox has seen to that.
             readers = dict.fromkeys((author, *graph.followers(author)))
-            addresses = self._followers[author] = tuple(f"inbox/{r}" for r in readers)
-        if item.named:
-            named = [f"inbox/{m}" for m in item.named.split(" ") if m in graph]
-            addresses = tuple(dict.fromkeys((*addresses, *named)))
+            addresses = self._followers[author] = " ".join(f"inbox/{r}" for r in readers)
+        if named:
+            exist = [f"inbox/{user}" for user in named.split(" ") if user in graph]
+            addresses = " ".join(dict.fromkeys((*addresses.split(" "), *exist)))
         return addresses
 
     def forget(self, author: str) -> None:
-        """Somebody follows this author now, or no longer."""
+        """The followers of this author have changed."""
         self._followers.pop(author, None)
 
 
@@ -127,7 +129,7 @@ class Copy(Feed[Graph]):
 
     def changed(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            self._logic.targets.forget(change.whom)
+            self._logic.recipients.forget(change.whom)
 
     def replaced(self) -> None:
         self._logic.graph_came(self.held)
@@ -150,17 +152,19 @@ class BizLogic(Service):
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
-        self.targets = Targets(None)
+        self.recipients = Recipients(None)
         self._copy = Copy(self)
         self._serving = False
-        self._inboxes = Inboxes(self, "inbox")
+        self._inboxes: Sender[FanOut] = Sender(
+            self, "inbox", self._done, self._refused, is_void=lambda job: job.void
+        )
         self._suspects = Suspects()
         self._upstreams: dict[Link, Upstream] = {}
         self._received = 0  # over links that have gone
 
     def graph_came(self, graph: Graph) -> None:
         """A whole graph: from now on, this is the one that counts. With the first, we can serve."""
-        self.targets = Targets(graph)
+        self.recipients = Recipients(graph)
         if not self._serving:
             self._serving = True
             self.serve("bizlogic", ORDERED)
@@ -185,20 +189,33 @@ class BizLogic(Service):
             )
         job = FanOut(upstream, link.received, put.n or ())
         upstream.jobs.append(job)
-        check = self._suspects.check if self._suspects else None
-        for seq, entry, item in zip(count(put.seq), put.entries(), put.items(), strict=False):
+        refused: dict[int, BadMessage] = {}
+        to: list[str] = []
+        rows = zip(put.bodies, put.users or repeat(""), put.named or repeat(""), strict=False)
+        for place, (body, author, named) in enumerate(rows):
             try:
-                if check:
-                    check(item.body)
-                if item.origin is None:
+                if self._suspects:
+                    self._suspects.check(body)
+                if put.origin is None:
                     raise BadMessage(BAD_MESSAGE, "barks come through an outbox, which stamps them")
-                self._inboxes.put(self.targets.of(item), item, job)
+                to.append(self.recipients.of(author, named))
             except BadMessage as fault:
-                refusal = Refuse(seq, fault.code, fault.reason, addresses_in(entry))
-                link.send(messages.encode(refusal))
+                refused[place] = fault
+                to.append("")
             except Exception as fault:
-                self._suspects.blame(item.body, fault)
+                self._suspects.blame(body, fault)
                 raise
+        if "" in to:  # refused, or for nobody
+            places = [place for place, entry in enumerate(to) if entry]
+            for place, why in refused.items():
+                addresses = addresses_in(put.entries()[place])
+                refusal = Refuse(put.seq + place, why.code, why.reason, addresses)
+                link.send(messages.encode(refusal))
+            if not places:
+                return
+            put, to = put.select(places), [entry for entry in to if entry]
+        job.pending = " ".join(to).count(" ") + 1
+        self._inboxes.put_all(put, to, job)
 
     def batch_end(self, link: Link) -> None:
         self._inboxes.pump()
@@ -213,6 +230,27 @@ class BizLogic(Service):
         self._inboxes.forget_void()
         self._received += link.received
 
+    def _done(self, batches: Sequence[Batch[FanOut]]) -> None:
+        upstreams: dict[Upstream, None] = {}
+        for batch in batches:
+            (job,) = batch.jobs
+            job.pending -= batch.reach
+            upstreams[job.upstream] = None
+        for upstream in upstreams:
+            upstream.ack()
+
+    def _refused(self, one: Batch[FanOut], refusal: Refuse) -> None:
+        (job,) = one.jobs
+        where, *more = refusal.addresses
+        where += f" and {len(more)} more" if more else ""
+        ours = refusal._replace(
+            seq=job.seq_of((one.put().n or ())[0]),
+            reason=f"{where}: {refusal.reason}"[:500],
+            addresses=["bizlogic"],
+        )
+        job.upstream.link.send(messages.encode(ours))
+        self._done([one])
+
     def gauges(self) -> dict[str, Any]:
         upstreams = [(u.link.name, u.unacked) for u in self._upstreams.values() if u.unacked]
         return {
@@ -223,32 +261,6 @@ class BizLogic(Service):
             "edges": self._copy.held.edges,
             "deepest": deepest(upstreams),
         }
-
-
-class Inboxes(Delivery):
-    """The way from here to all inboxes."""
-
-    def settled(self, jobs: list[Job]) -> None:
-        upstreams: dict[Upstream, None] = {}
-        for job in jobs:
-            assert isinstance(job, FanOut)
-            job.pending -= 1
-            upstreams[job.upstream] = None
-        for upstream in upstreams:
-            upstream.ack()
-
-    def refused(self, queued: Queued, refusal: Refuse) -> None:
-        job = queued.job
-        assert isinstance(job, FanOut)
-        where, *more = refusal.addresses
-        where += f" and {len(more)} more" if more else ""
-        ours = refusal._replace(
-            seq=job.seq_of(queued.item.n),
-            reason=f"{where}: {refusal.reason}"[:500],
-            addresses=["bizlogic"],
-        )
-        job.upstream.link.send(messages.encode(ours))
-        self.settled([job])
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -19,31 +19,28 @@ added to the file later join at the next start.
 """
 
 import argparse
-import asyncio
-import contextlib
 import sys
 from collections import deque
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from barker.delivery.poison import Suspects
 from barker.disk import files
-from barker.disk.journal import SEGMENT_BYTES, Journal, NoJournal
+from barker.disk.journal import SEGMENT_BYTES, Journal
 from barker.graph.feed import FOLLOWERS, GRAPH
 from barker.graph.graph import Graph
 from barker.graph.publisher import Publisher
 from barker.graph.replicas import REPLICA, Replicas
 from barker.links.link import Link
+from barker.manifold.intake import Faults, Intake
+from barker.manifold.recovery import recover
 from barker.process.agent import deepest
 from barker.process.arguments import journal_arguments
 from barker.process.service import Service, log, run_service
 from barker.routing.routes import ORDERED
 from barker.wire import bodies, messages, protocol, strictjson
-from barker.wire.fields import addresses_in
-from barker.wire.ops import Credit, Put, Refuse, Subscribe
-from barker.wire.protocol import BAD_MESSAGE, BadMessage, BarkerError, ProtocolError
-from barker.wire.records import Change, Segment
+from barker.wire.ops import Credit, Put, Subscribe
+from barker.wire.protocol import BAD_MESSAGE, FULL, BadMessage, ProtocolError
+from barker.wire.records import Change, Record, Segment
 
 # Edges with their tombstones; at some 150 bytes they are 1.5 GB. Beyond it, follows are refused as
 # full, and wait in the outboxes.
@@ -59,8 +56,9 @@ PIECES_AT_ONCE = 3
 # Tombstones are dropped when they are older than this, by the newest word we know: what an outbox
 # brings that was away for longer may bring an edge back that was cut since.
 TOMBSTONE_DAYS = 30
-# How long records are played back between two looks at the loop, so that Ctrl-C is heard.
-REPLAY_SLICE_S = 0.1
+
+# An event that is news: its body, and what that means.
+News = tuple[bytes, dict[str, Any]]
 
 
 ABOUT = """\
@@ -83,19 +81,14 @@ class Followers(Service):
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
         self.graph = Graph()
-        self.journal: Journal | NoJournal = NoJournal()
         self._publisher = Publisher(self.graph)
-        self._replicas = Replicas(
-            self, self._replicate, self._commit, self._drop_batch, self._sync_changed
-        )
+        self._replicas = Replicas(self, self._replicate, self._sync_changed)
+        self._intake = Intake(self, self._check, self._record, self._apply)
         self._serving = False
-        self._staged: list[tuple[bytes, dict[str, Any]]] = []
-        self._waited_for: set[str] | None = None  # of this batch: who does not replicate us
         # By link: number and serial of what is to be acked, in order.
         self._upstreams: dict[Link, deque[tuple[int, int]]] = {}
         self._taken = 0
         self._checked_segment = 0
-        self._suspects = Suspects()
         self._snapshot: Iterator[tuple[bytes, bool]] | None = None
         self._snapshot_from = 0
 
@@ -103,31 +96,17 @@ class Followers(Service):
 
     async def prepare(self) -> None:
         if not self.args.no_journal:
-            self.journal = Journal(self.args.state / "journal" / self.name, fsync=self.args.fsync)
-        begun, records = self.now(), 0
-        looked = begun
-        for segment, line in self.journal.recover():
-            try:
-                self._replay(line)
-            except (AttributeError, BarkerError, LookupError, TypeError, ValueError) as fault:
-                log.warning("a record of segment %d makes no sense: %r", segment, fault)
-                self.journal.report_damage()
-            records += 1
-            if self.now() - looked > REPLAY_SLICE_S:
-                await asyncio.sleep(0)
-                looked = self.now()
-                if self._stop.is_set():
-                    return
-        self._publisher.begin(self.journal.epoch)
-        with contextlib.suppress(OSError):  # until it can be written, puts are refused
-            self.journal.begin(lambda: {"serial": self._publisher.last})
-        if records:
-            log.info("recovered from %d records in %.2f s", records, self.now() - begun)
+            folder = self.args.state / "journal" / self.name
+            self._intake.open(Journal(folder, fsync=self.args.fsync))
+        journal = self._intake.journal
+        self._publisher.begin(journal.epoch)
+        if not await recover(self, journal, self._replay, self._header):
+            return
         if not len(self.graph):
             self.graph.sow(files.world(self.args.state))
             pieces = (piece for piece, _ in self.graph.pieces())
             try:
-                self.journal.append([messages.encode(Change(1, piece)) for piece in pieces])
+                journal.append([messages.encode(Change(1, piece)) for piece in pieces])
             except OSError as fault:
                 self.give_up(f"the seed can't be written: {fault.strerror}")
             self._publisher.start_at(1)
@@ -150,14 +129,14 @@ class Followers(Service):
             for whom in followed
             if user in new or whom in new
         ]
-        for event in events:
-            body = bodies.encode_event(event)
-            self._staged.append((body, strictjson.loads(body)))
-        if self._commit():
+        news = [(body, strictjson.loads(body)) for body in map(bodies.encode_event, events)]
+        if self._intake.keep(news) is None:
             log.info("new in users.json, and users from now on: %s", ", ".join(sorted(new)[:20]))
 
-    def _replay(self, line: bytes) -> None:
-        record = messages.decode_record(line)
+    def _header(self) -> dict[str, Any]:
+        return {"serial": self._publisher.last}
+
+    def _replay(self, segment: int, record: Record) -> None:
         if isinstance(record, Change):
             self.graph.apply(strictjson.loads(record.body))
             if record.serial > self._publisher.last:  # else it is a piece of a snapshot
@@ -171,7 +150,7 @@ class Followers(Service):
 
     async def stopping(self) -> None:
         await super().stopping()
-        self.journal.close()
+        self._intake.journal.close()
 
     def _sync_changed(self) -> None:
         """Serve once we have had all that those before us have."""
@@ -193,97 +172,63 @@ class Followers(Service):
         self._upstreams[link] = deque()
 
     def on_put(self, link: Link, put: Put) -> None:
-        link.count_puts(put.seq, len(put.bodies))
-        if put.trace:
-            self.note_traces(put.trace)
-        if link.received - link.acked > protocol.UNACKED_WINDOW:
+        if put.seq + len(put.bodies) - 1 - link.acked > protocol.UNACKED_WINDOW:
             raise ProtocolError(
                 protocol.PROTOCOL, f"over {protocol.UNACKED_WINDOW} puts are unacked"
             )
-        jobs = self._upstreams[link]
+        self._intake.take(link, put)
+        self._upstreams[link].append((link.received, self._publisher.last))
+
+    def _check(self, put: Put) -> tuple[list[News] | None, Faults]:
+        news: list[News] = []
+        faults: list[tuple[int, BadMessage]] = []
+        full: BadMessage | None = None
+        waited_for = {*self._replicas.others} - self._publisher.replicas
         meanings = strictjson.objects(put.bodies)
-        rows = zip(count(put.seq), put.entries(), put.bodies, meanings, strict=False)
-        for seq, entry, body, fields in rows:
+        rows = zip(put.entries(), put.bodies, meanings, strict=True)
+        for place, (entry, body, fields) in enumerate(rows):
             try:
-                if self._suspects:
-                    self._suspects.check(body)
-                self._take(entry, body, fields)
+                if full:
+                    raise full
+                if entry != FOLLOWERS:
+                    raise BadMessage(BAD_MESSAGE, f"this is {FOLLOWERS}")
+                body = bodies.admitted(body, fields)
+                assert fields is not None
+                event = bodies.check_event(fields)
+                if waited_for:
+                    names = ", ".join(sorted(waited_for))
+                    raise BadMessage(FULL, f"{names} does not replicate us yet")
+                words = self.graph.edges + self.graph.tombstones
+                if words >= MAX_EDGES and event.kind == bodies.FOLLOW:
+                    raise BadMessage(FULL, f"{words} edges are all that we hold")
+                if self.graph.is_news(fields):
+                    news.append((body, fields))
             except BadMessage as fault:
-                jobs.append((seq, 0))
-                refusal = Refuse(seq, fault.code, fault.reason, addresses_in(entry))
-                link.send(messages.encode(refusal))
-            except Exception as fault:
-                self._suspects.blame(body, fault)
-                raise
-            else:
-                jobs.append((seq, self._publisher.last + len(self._staged)))
+                faults.append((place, fault))
+                if fault.code == FULL:  # what follows must not overtake it
+                    full = BadMessage(FULL, "something before it was refused as full")
+        return news or None, faults
 
-    def _take(self, entry: str, body: bytes, fields: dict[str, Any] | None) -> None:
-        """Stage it, if it is news. Raises BadMessage."""
-        if entry != FOLLOWERS:
-            raise BadMessage(BAD_MESSAGE, f"this is {FOLLOWERS}")
-        body = bodies.admitted(body, fields)
-        assert fields is not None
-        event = bodies.check_event(fields)
-        if self._waited_for is None:
-            self._waited_for = {*self._replicas.others} - self._publisher.replicas
-        if self._waited_for:
-            names = ", ".join(sorted(self._waited_for))
-            raise BadMessage(protocol.FULL, f"{names} does not replicate us yet")
-        words = self.graph.edges + self.graph.tombstones
-        if words >= MAX_EDGES and event.kind == bodies.FOLLOW:
-            raise BadMessage(protocol.FULL, f"{words} edges are all that we hold")
-        if self.graph.is_news(fields):
-            self._staged.append((body, fields))
-
-    def batch_failed(self, link: Link) -> None:
-        self._drop_batch()
-
-    def _drop_batch(self) -> None:
-        self._staged = []
-        self._waited_for = None
-
-    def batch_end(self, link: Link) -> None:
-        self._waited_for = None
-        if self._staged:
-            before = self._publisher.last
-            if not self._commit():
-                jobs = self._upstreams[link]
-                for i, (seq, serial) in enumerate(jobs):
-                    if serial > before:
-                        jobs[i] = (seq, 0)
-                        reason = "the journal can't be written"
-                        refusal = Refuse(seq, protocol.FULL, reason, [FOLLOWERS])
-                        link.send(messages.encode(refusal))
-        self._ack_upstreams()
-
-    def _replicate(self, body: bytes, fields: dict[str, Any]) -> None:
-        if self.graph.is_news(fields):
-            self._staged.append((body, fields))
-
-    def _commit(self) -> bool:
-        """Keep what is staged, in one write, and have it hold; False if the disk has no room."""
-        staged, self._staged = self._staged, []
-        if not staged:
-            return True
+    def _record(self, news: list[News], segment: int) -> Sequence[bytes]:
         first = self._publisher.last + 1
-        lines = [messages.encode(Change(n, body)) for n, (body, _) in enumerate(staged, first)]
-        try:
-            self.journal.append(lines)
-        except OSError:
-            return False
-        try:
-            for serial, (body, fields) in enumerate(staged, first):
-                changes = self.graph.apply(fields)
-                touched = {name for change in changes for name in change[:2] if name}
-                self._publisher.add(serial, body, touched)
-        except Exception:
-            self.fail("the journal has events that could not be applied")
-            return True
-        self._taken += len(staged)
+        return [messages.encode(Change(n, body)) for n, (body, _) in enumerate(news, first)]
+
+    def _apply(self, news: list[News], segment: int) -> None:
+        for serial, (body, fields) in enumerate(news, self._publisher.last + 1):
+            changes = self.graph.apply(fields)
+            touched = {name for change in changes for name in change[:2] if name}
+            self._publisher.add(serial, body, touched)
+        self._taken += len(news)
         self._publisher.publish()
         self._clean()
-        return True
+
+    def _replicate(self, events: Sequence[News]) -> bool:
+        """Another instance has these; False if our disk has no room for what is news."""
+        news = [(body, fields) for body, fields in events if self.graph.is_news(fields)]
+        return not news or self._intake.keep(news) is None
+
+    def batch_end(self, link: Link) -> None:
+        self._ack_upstreams()
 
     def _ack_upstreams(self) -> None:
         """Ack what every replica has: one ack for each link, for the last of it."""
@@ -306,6 +251,7 @@ class Followers(Service):
 
     def link_down(self, link: Link) -> None:
         self._upstreams.pop(link, None)
+        self._intake.link_down(link)
         self._publisher.link_down(link)
         self._ack_upstreams()
 
@@ -313,7 +259,7 @@ class Followers(Service):
 
     def _clean(self) -> None:
         """If the journal is long, write some pieces of a snapshot, and drop what is before it."""
-        journal = self.journal
+        journal = self._intake.journal
         if self._snapshot is None:
             if journal.current == self._checked_segment:
                 return  # nothing is dropped but when a segment is full

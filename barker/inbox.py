@@ -15,42 +15,44 @@ without those before it, and old ones are dropped (`barker.manifold.cleaning`).
 
 import argparse
 import contextlib
-import functools
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from itertools import groupby, repeat
-from operator import attrgetter
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from barker.delivery.acks import Acks
 from barker.delivery.duplicates import Duplicates
 from barker.delivery.streams import DEFAULT_KEEP, MAX_KEEP, Cursor
+from barker.disk import files
+from barker.disk.deadletters import DeadLetters
+from barker.disk.journal import Journal
+from barker.graph.people import People
 from barker.links.link import Link
 from barker.manifold.cleaning import Cleaner
 from barker.manifold.handover import HandOver
-from barker.manifold.intake import MAX_STREAMS, Manifold
+from barker.manifold.intake import Faults, Intake
+from barker.manifold.parking import Parking
 from barker.manifold.readers import DEFAULT_READER_WINDOW, MAX_READER_WINDOW, Readers
-from barker.manifold.timelines import Entry, Moving, Timeline, entries_of
-from barker.process.arguments import at_least_0
-from barker.process.service import run_service
-from barker.routing.routes import split
-from barker.wire import bodies, messages, protocol, records
+from barker.manifold.recovery import recover
+from barker.manifold.share import Share
+from barker.manifold.store import TimelineStore
+from barker.manifold.timelines import Moving, Timeline, entries_of
+from barker.process.arguments import at_least_0, journal_arguments
+from barker.process.service import Service, run_service
+from barker.routing.routes import CONSISTENT, split
+from barker.wire import bodies, messages, records, strictjson
 from barker.wire.fields import addresses_in
-from barker.wire.ops import Credit, Item, Moved, Put, Subscribe, Subscribed, Unreadable
+from barker.wire.ops import Credit, Moved, Put, Subscribe, Subscribed, Unreadable
 from barker.wire.protocol import BadMessage
-from barker.wire.records import Segment, Serials
+from barker.wire.records import Record, Segment, Serials
 
 
-class Arrival(NamedTuple):
-    """An entry of a put on its way to the journal, and to those timelines."""
+class Accepted(NamedTuple):
+    """What is to be kept of one line: entries of one origin, with the addresses that lack them."""
 
-    item: Item
-    timelines: Sequence[Timeline]
-    late: bool
-
-
-# As `Arrival._make`, without a call of Python for each.
-_new_arrival = functools.partial(tuple.__new__, Arrival)
+    put: Put
+    timelines: Sequence[Sequence[Timeline]]  # of each entry
+    late: Sequence[bool] | None  # which of them come late, by their counters; None: none of them
 
 
 def kept_number(text: str) -> int:
@@ -59,10 +61,6 @@ def kept_number(text: str) -> int:
     if count > MAX_KEEP:
         raise argparse.ArgumentTypeError(f"{count} entries are more than {MAX_KEEP}, the most")
     return count
-
-
-_address_of = attrgetter("address")
-_source_of = attrgetter("item.origin", "item.old")
 
 
 ABOUT = """\
@@ -75,10 +73,10 @@ EXAMPLES = (
 )
 
 
-class Inbox(Manifold[Arrival]):
+class Inbox(Service):
     """Keeps timelines and serves their readers."""
 
-    kind = address = "inbox"
+    kind = ADDRESS = "inbox"
     default_port = 5820
 
     @classmethod
@@ -98,153 +96,147 @@ class Inbox(Manifold[Arrival]):
             help="entries of a timeline that are retained "
             f"(default: %(default)s, at most {MAX_KEEP})",
         )
-        super().arguments(parser)
+        journal_arguments(parser)
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
+        self._people = People(self, files.world(args.state).names)
+        self._acks = Acks(self)
+        self._parking = Parking(self)
+        self._share = Share(self, self.ADDRESS, self._ring_changed)
+        self._intake = Intake(self, self._check, self._record, self._apply, self._share.of)
+        self._epoch = ""
         self._n = 0  # for what comes without a stamp
-        self._timelines: dict[str, Timeline] = {}
+        self._store = TimelineStore(self.args.keep)
         self._duplicates = Duplicates()
-        self._latest: dict[str, int] = {}  # by author, the newest `at`
         self._readers = Readers()
-        self._begun: set[Timeline | None] = set()  # of this batch: whose serial is in its records
-        self._hand_over = HandOver(self, self.address, self._handed_over, self.park)
-        self._cleaner = Cleaner(self._timelines)
+        self._hand_over = HandOver(self, self.ADDRESS, self._handed_over, self._parking.park)
+        self._cleaner = Cleaner(self._store)
         self.late = self._taken = 0
         self._leaving = False
+
+    # --- a bark's way in ---
+
+    def link_up(self, link: Link) -> None:
+        self._acks.link_up(link)
+
+    def on_put(self, link: Link, put: Put) -> None:
+        self._intake.take(link, put)
+
+    def batch_end(self, link: Link) -> None:
+        self._acks.owe(link)
+        # Only between batches: a timeline's record stands for all that is in the journal before it.
+        self._cleaner.clean(self._intake.journal)
+
+    def link_down(self, link: Link) -> None:
+        self._acks.link_down(link)
+        self._intake.link_down(link)
+        self._readers.gone(link)
+
+    def _check(self, put: Put) -> tuple[Accepted | None, Faults]:
+        if put.origin is None:
+            put, places, faults = self._stamped(put)
+        else:
+            places, faults = range(len(put.bodies)), []
+        if not places:
+            return None, faults
+        try:
+            groups = {entry: self._store.group(entry) for entry in {*put.to}}
+        except BadMessage as fault:  # it is said of all: what follows must not overtake it
+            return None, [*faults, *((place, fault) for place in places)]
+        keys = list(zip(put.users or (), put.ids or (), strict=True))
+        if self._duplicates.are_new(keys, self._judge(put), put.n or ()):
+            timelines = list(map(groups.__getitem__, put.entries()))
+            return Accepted(put, timelines, None), faults
+        return self._unknown_of(put, keys), faults
+
+    def _stamped(self, put: Put) -> tuple[Put, Sequence[int], list[tuple[int, BadMessage]]]:
+        """We are its first manifold: the same with our stamp, and the places of what is left."""
+        rows, places, faults = [], [], []
+        meanings = strictjson.objects(put.bodies)
+        for place, (body, fields) in enumerate(zip(put.bodies, meanings, strict=True)):
+            try:
+                body = bodies.admitted(body, fields)
+                assert fields is not None
+                rows.append((body, *bodies.check_key(fields), bodies.check_time(fields)))
+                places.append(place)
+            except BadMessage as fault:
+                faults.append((place, fault))
+        if not rows:
+            return put, places, faults
+        texts, users, ids, at = zip(*rows, strict=True)
+        n = range(self._n + 1, self._n + 1 + len(rows))
+        return (
+            put.select(places)._replace(
+                bodies=texts, origin=self._epoch, n=n, users=users, ids=ids, at=at
+            ),
+            places,
+            faults,
+        )
+
+    def _judge(self, put: Put) -> str | None:
+        """The origin whose counters tell whether it is known; None: its keys alone do.
+
+        What is handed over may be older than any window, and what had no stamp had no counter.
+        """
+        return None if put.old or put.origin == self._epoch else put.origin
+
+    def _unknown_of(self, put: Put, keys: Sequence[tuple[str, str]]) -> Accepted | None:
+        """What we had not before: some of the entries, for some of their addresses."""
+        origin, numbers = self._judge(put), put.n or ()
+        places: list[int] = []
+        to: list[str] = []
+        late: list[bool] = []
+        had: dict[tuple[str, str], set[str]] = {}  # by what stands before it in this line
+        for place, (entry, key, n) in enumerate(zip(put.entries(), keys, numbers, strict=True)):
+            fresh, is_late = self._duplicates.fresh(key, origin, n, addresses_in(entry))
+            if key in had:
+                fresh = [address for address in fresh if address not in had[key]]
+            if fresh:
+                had.setdefault(key, set()).update(fresh)
+                places.append(place)
+                to.append(" ".join(fresh))
+                late.append(is_late)
+        if not places:
+            return None
+        return Accepted(put.select(places)._replace(to=to), list(map(self._store.group, to)), late)
+
+    def _record(self, accepted: Accepted, segment: int) -> Sequence[bytes]:
+        serials = self._store.serials_before(segment, accepted.timelines)
+        lines = [messages.encode(Serials(serials))] if serials else []
+        return [*lines, messages.encode(accepted.put._replace(seq=0))]
+
+    def _apply(self, accepted: Accepted, segment: int) -> None:
+        put, groups, late = accepted
+        addresses = [[timeline.address for timeline in group] for group in groups]
+        keys = list(zip(put.users or (), put.ids or (), strict=True))
+        origin = self._judge(put)
+        if late is None:
+            self._duplicates.add_all(keys, origin, put.n or (), addresses)
+        else:
+            for key, n, own in zip(keys, put.n or (), addresses, strict=True):
+                self._duplicates.add(key, origin, n, own)
+        if put.origin == self._epoch and put.n:
+            self._n = max(self._n, put.n[-1])
+        grown = self._readers.grown
+        for entry, group in self._store.append(put, groups, late, segment):
+            self.late += entry.late
+            self._taken += len(group)
+            for timeline in group:
+                grown(timeline, entry)
+        self._readers.flush()
 
     # --- a stop in good order ---
 
     def interrupted(self, number: int = signal.SIGTERM) -> None:
         if not self._leaving:
             self._leaving = True
-            self.unserve(self.address)
+            self.unserve(self.ADDRESS)
             self.start(self._leave(), name="leave")
 
     async def _leave(self) -> None:
         await self._hand_over.leave()
         self.stop()
-
-    def _timeline(self, address: str) -> Timeline:
-        timeline = self._timelines.get(address)
-        if timeline is None:
-            if len(self._timelines) >= MAX_STREAMS:
-                raise BadMessage(
-                    protocol.FULL, f"{MAX_STREAMS} streams are all that one manifold has"
-                )
-            timeline = self._timelines[address] = Timeline(address, self.args.keep)
-        return timeline
-
-    def _all_timelines(self, addresses: Sequence[str]) -> list[Timeline]:
-        try:
-            return list(map(self._timelines.__getitem__, addresses))
-        except KeyError:
-            return list(map(self._timeline, addresses))
-
-    # --- a bark's way in ---
-
-    def take(
-        self, addresses: Sequence[str], item: Item, fields: dict[str, Any] | None
-    ) -> Arrival | None:
-        is_first_hop = item.origin is None
-        if is_first_hop:
-            item = self._stamped(item, fields)
-        timelines = self._all_timelines(addresses)
-        # The timelines' own strings, since these are remembered.
-        own = list(map(_address_of, timelines))
-        # What is handed over may be older than any window, and what had no stamp had no counter:
-        # the key is all that counts.
-        origin = None if item.old or is_first_hop else item.origin
-        fresh, late = self._duplicates.admit(item.key, origin, item.n, own)
-        if not fresh:
-            return None
-        if is_first_hop:
-            self._n += 1
-            item = item._replace(n=self._n)
-        if len(fresh) < len(own):
-            timelines = self._all_timelines(fresh)
-        return Arrival(item, timelines, late)
-
-    def take_all(self, put: Put) -> Sequence[Arrival] | None:
-        if put.origin is None or put.old:
-            return None
-        groups: dict[str, list[Timeline]] = {}
-        for entry in set(put.to):
-            addresses = addresses_in(entry)
-            if not (self._ours.issuperset(addresses) and self._timelines.keys() >= {*addresses}):
-                return None
-            groups[entry] = list(map(self._timelines.__getitem__, addresses))
-        timelines = list(map(groups.__getitem__, put.entries()))
-        keys = list(zip(put.users or (), put.ids or (), strict=True))
-        own = [list(map(_address_of, some)) for some in timelines]
-        if not self._duplicates.admit_all(keys, put.origin, put.n or (), own):
-            return None
-        return list(map(_new_arrival, zip(put.items(), timelines, repeat(False), strict=False)))
-
-    def _stamped(self, item: Item, fields: dict[str, Any] | None) -> Item:
-        """We are its first manifold. Its counter is given when it is new."""
-        body = bodies.admitted(item.body, fields)
-        assert fields is not None
-        user, id_ = bodies.check_key(fields)
-        at = bodies.check_time(fields)
-        return Item(body, self.epoch, 0, user, id_, at, trace=item.trace)
-
-    def _is_late(self, user: str, at: int) -> bool:
-        """Has something that the author said afterwards been here before?"""
-        latest = self._latest.get(user, -1)
-        if at < latest:
-            return True
-        if latest < 0 and len(self._latest) >= MAX_STREAMS:
-            self._latest.clear()
-        self._latest[user] = at
-        return False
-
-    def record(self, stages: Sequence[Arrival], segment: int) -> Iterator[bytes]:
-        serials = {
-            timeline.address: timeline.last
-            for stage in stages
-            for timeline in stage.timelines
-            if timeline.recorded_in != segment and timeline not in self._begun
-        }
-        if serials:
-            self._begun.update(map(self._timelines.get, serials))
-            yield messages.encode(Serials(serials))
-        for _, some in groupby(stages, key=_source_of):
-            items, timelines, _ = zip(*some, strict=True)
-            to = [" ".join(map(_address_of, each)) for each in timelines]
-            yield messages.encode(Put.of(0, to, items))
-
-    def keep(self, stages: Sequence[Arrival], segment: int) -> None:
-        self._begun.clear()
-        self._duplicates.confirm()
-        grown = self._readers.grown
-        entries = entry_bytes = 0
-        for item, timelines, late in stages:
-            body, origin, n, user, _, at, _, old, trace = item
-            late = self._is_late(user, at) or late
-            entry = Entry(body, origin or "", n, late, old, segment, trace)
-            for timeline in timelines:
-                serial = timeline.append(entry, old)
-                timeline.recorded(segment)
-                grown(timeline, serial, entry)
-            self.late += late
-            entries += len(timelines)
-            entry_bytes += len(timelines) * len(body)
-        self._taken += entries
-        self._cleaner.count(entries, entry_bytes)
-
-    def rollback(self) -> None:
-        self._duplicates.reject()
-        self._begun.clear()
-
-    def hand_on(self) -> None:
-        self._readers.flush()
-
-    def batch_end(self, link: Link) -> None:
-        super().batch_end(link)
-        # Only between batches: a timeline's record stands for all that is in the journal before it,
-        # and in the middle of a batch the journal is ahead of the timelines.
-        self._cleaner.clean(self.journal)
 
     # --- readers ---
 
@@ -252,17 +244,17 @@ class Inbox(Manifold[Arrival]):
         address, epoch, after, history, window = wish
         window = DEFAULT_READER_WINDOW if window is None else window
         try:
-            if not self.is_ours(address):
+            if not self._share.is_ours(address):
                 link.send(messages.encode(Moved(address)))
                 return
             user = split(address)[1]
-            if user not in self.people:
-                self.people.ask_later(user, link, wish, self.subscribe)
+            if user not in self._people:
+                self._people.ask_later(user, link, wish, self.subscribe)
                 return
-            timeline = self._timeline(address)
+            timeline = self._store.timeline(address)
             cursor = Cursor.start(
                 timeline,
-                same_epoch=epoch == self.epoch,
+                same_epoch=epoch == self._epoch,
                 new_reader=epoch is None,
                 after=max(after, timeline.handed_over),
                 history=self.args.history if history is None else history,
@@ -274,24 +266,20 @@ class Inbox(Manifold[Arrival]):
             return
         # A stream holds up to twice `keep`: as many again that were handed over.
         figures = (cursor.sent, timeline.last, self.args.history, 2 * self.args.keep)
-        link.send(messages.encode(Subscribed(address, self.epoch, *figures)))
+        link.send(messages.encode(Subscribed(address, self._epoch, *figures)))
         self._readers.send(subscription)
 
     def on_credit(self, link: Link, credit: Credit) -> None:
         self._readers.credit(link, credit)
 
-    def link_down(self, link: Link) -> None:
-        super().link_down(link)
-        self._readers.gone(link)
-
     # --- changes of the ring ---
 
-    def ring_changed(self) -> None:
-        self._readers.move(self.is_ours)
-        if self._leaving or self.name in self.routes.route(self.address).by_name:
+    def _ring_changed(self) -> None:
+        self._readers.move(self._share.is_ours)
+        if self._leaving or self.name in self.routes.route(self.ADDRESS).by_name:
             # Else we are not in the ring yet, and what is ours is not for it to say.
-            for timeline in self._timelines.values():
-                if self.is_ours(timeline.address):
+            for timeline in self._store.timelines.values():
+                if self._share.is_ours(timeline.address):
                     timeline.stay()
                 elif timeline.moving is None:
                     self._hand_over.add(timeline)
@@ -308,7 +296,7 @@ class Inbox(Manifold[Arrival]):
             return
         try:
             timeline_gone = messages.encode(records.Timeline(timeline.address, timeline.last))
-            timeline.recorded(self.journal.append([timeline_gone]))
+            timeline.recorded(self._intake.journal.append([timeline_gone]))
         except OSError:
             return  # then it is handed over once more at some time, and dropped as known
         self._let_go(timeline)
@@ -322,45 +310,64 @@ class Inbox(Manifold[Arrival]):
 
     # --- the journal ---
 
-    def header(self) -> dict[str, Any]:
+    async def prepare(self) -> None:
+        if not self.args.no_journal:
+            letters = DeadLetters(self.args.state / "dead-letters" / f"{self.name}.jsonl")
+            self._parking.open(letters)
+            folder = self.args.state / "journal" / self.name
+            self._intake.open(Journal(folder, fsync=self.args.fsync))
+        self._epoch = self._intake.journal.epoch
+        await recover(self, self._intake.journal, self._replay, self._header)
+
+    def _header(self) -> dict[str, Any]:
         return {"n": self._n, "highest": self._duplicates.highest}
 
-    def replay(self, segment: int, line: bytes) -> None:
-        record = messages.decode_record(line)
+    def _replay(self, segment: int, record: Record) -> None:
         if isinstance(record, Put):
             self._replay_put(segment, record)
         elif isinstance(record, Serials):
             for address, serial in record.serials.items():
-                self._timeline(address).go_on_after(serial)
+                self._store.timeline(address).go_on_after(serial)
         elif isinstance(record, Segment):
             self._duplicates.remember(record.highest)
             self._n = max(self._n, record.n)
         elif isinstance(record, records.Timeline):
-            timeline = self._timeline(record.address)
+            timeline = self._store.timeline(record.address)
             entries = list(entries_of(record, segment))
             if not entries:
                 self._let_go(timeline)
             for entry in entries:
                 with contextlib.suppress(BadMessage):
-                    self._duplicates.admit(entry.item().key, None, 0, [timeline.address])
-            self._duplicates.confirm()
+                    self._remember(entry.item().key, None, 0, [timeline.address])
             timeline.restore(record.last, entries)
             timeline.recorded(segment)
 
+    def _remember(
+        self, key: tuple[str, str], origin: str | None, n: int, addresses: Sequence[str]
+    ) -> None:
+        """These addresses have it, and may be known to have it."""
+        fresh, _ = self._duplicates.fresh(key, origin, n, addresses)
+        self._duplicates.add(key, origin, n, fresh)
+
     def _replay_put(self, segment: int, put: Put) -> None:
-        for to, item in zip(put.entries(), put.items(), strict=True):
-            body, origin, n, user, _, at, _, old, _ = item
-            addresses = addresses_in(to)
-            self._duplicates.admit(item.key, None if old else origin, n, list(addresses))
-            entry = Entry(body, origin or "", n, self._is_late(user, at), old, segment)
-            self._cleaner.count(len(addresses), len(addresses) * len(body))
-            for address in addresses:
-                timeline = self._timeline(address)
-                timeline.append(entry, old)
-                timeline.recorded(segment)
-            if origin == self.epoch:
-                self._n = max(self._n, n)
-        self._duplicates.confirm()
+        origin = self._judge(put)
+        keys = list(zip(put.users or (), put.ids or (), strict=True))
+        addresses = list(map(addresses_in, put.entries()))
+        if self._duplicates.are_new(keys, origin, put.n or ()):
+            self._duplicates.add_all(keys, origin, put.n or (), addresses)
+        else:
+            for key, n, own in zip(keys, put.n or (), addresses, strict=True):
+                self._remember(key, origin, n, own)
+        groups = list(map(self._store.group, put.entries()))
+        for _ in self._store.append(put, groups, None, segment):
+            pass
+
+    async def ready(self) -> None:
+        self.serve(self.ADDRESS, CONSISTENT)
+
+    async def stopping(self) -> None:
+        await super().stopping()
+        self._intake.journal.close()
 
     # --- being watched ---
 
@@ -368,11 +375,11 @@ class Inbox(Manifold[Arrival]):
         return {
             **self._readers.gauges(),
             "in": self._taken,
-            "streams": len(self._timelines),
+            "streams": len(self._store.timelines),
             "late": self.late,
             "backlog": len(self._hand_over),
-            "dead_letters": self.dead_letters.count,
-            "dead_letter": self.dead_letters.latest,
+            "dead_letters": self._parking.letters.count,
+            "dead_letter": self._parking.letters.latest,
         }
 
 

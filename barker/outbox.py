@@ -20,26 +20,34 @@ pushed from here.
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from itertools import groupby
-from operator import attrgetter
+from collections import Counter
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
+from barker.delivery.acks import Acks
 from barker.delivery.duplicates import Keys
+from barker.disk import files
+from barker.disk.deadletters import DeadLetters
+from barker.disk.journal import Journal
 from barker.graph.feed import FOLLOWERS
+from barker.graph.people import People
 from barker.links.link import Link
-from barker.manifold.intake import KEPT_BYTES, Manifold
-from barker.manifold.push import Backlog, Push
+from barker.manifold.intake import KEPT_BYTES, Faults, Intake
+from barker.manifold.parking import Parking
+from barker.manifold.push import Push
+from barker.manifold.recovery import recover
+from barker.manifold.share import Share
 from barker.process.agent import deepest
-from barker.process.arguments import at_least_0, service_name
-from barker.process.service import log, run_service
+from barker.process.arguments import at_least_0, journal_arguments, service_name
+from barker.process.service import Service, log, run_service
 from barker.process.terminal import python
-from barker.routing.routes import split
+from barker.routing.routes import CONSISTENT, split
 from barker.wire import bodies, messages, protocol, strictjson
 from barker.wire.bodies import JOIN, check_event
-from barker.wire.ops import Item, Put, new_item
-from barker.wire.protocol import BAD_MESSAGE, BadMessage
-from barker.wire.records import Segment, Settled
+from barker.wire.ops import Put
+from barker.wire.protocol import BAD_MESSAGE, FULL, BadMessage
+from barker.wire.records import Record, Segment, Settled
 
 # How long the journal may lag behind in what is settled: what it doesn't know to be settled is
 # pushed once more after a crash, and dropped as known by the inboxes.
@@ -54,15 +62,31 @@ DEFAULT_BACKLOG = 1_200_000
 MAX_AHEAD_S = 60
 
 
-class Stamped(NamedTuple):
-    """A bark or an event on its way to the journal, and the queue that it will wait in."""
+class Row(NamedTuple):
+    """One entry that is taken: a body and its columns, but for the counter."""
 
-    stream: "Backlog"
-    item: Item
-    push: "Push"
+    body: bytes
+    user: str
+    id: str
+    at: int
+    named: str
+    trace: str
 
 
-_push = attrgetter("push")
+class Accepted:
+    """What is to be kept of one line."""
+
+    __slots__ = ("barks", "events", "joins", "keys", "puts")
+
+    def __init__(self) -> None:
+        self.barks: list[Row] = []
+        self.events: list[Row] = []
+        self.keys: set[tuple[str, str]] = set()
+        self.joins: set[str] = set()  # users who exist by it
+        self.puts: list[tuple[Push, Put, bytes]] = []  # by queue, the same with its `put_tail`
+
+    def __bool__(self) -> bool:
+        return bool(self.barks or self.events)
 
 
 ABOUT = """\
@@ -75,10 +99,10 @@ EXAMPLES = (
 )
 
 
-class Outbox(Manifold[Stamped]):
+class Outbox(Service):
     """Takes barks from clients, stamps them, pushes them on in the order in which they came."""
 
-    kind = address = "outbox"
+    kind = ADDRESS = "outbox"
     default_port = 5800
 
     @classmethod
@@ -97,148 +121,155 @@ class Outbox(Manifold[Stamped]):
             metavar="N",
             help="barks that may wait to be pushed (default: %(default)s)",
         )
-        super().arguments(parser)
+        journal_arguments(parser)
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
+        self._people = People(self, files.world(args.state).names)
+        self._acks = Acks(self)
+        self._parking = Parking(self)
+        self._barks = Push(self, args.push, self._note_settled, self._parking.park)
+        self._events = Push(self, FOLLOWERS, self._note_settled, self._parking.park)
+        self._pushes = (self._barks, self._events)
+        self._share = Share(self, self.ADDRESS, lambda: None)
+        self._intake = Intake(self, self._check, self._record, self._apply, self._share.of)
         self._epoch = ""  # in all our stamps
-        self._latest_at = 0  # of this batch: what is further ahead is said now
-        self._taken = 0  # barks that this process has taken over
+        self._taken = 0  # barks and events that this process has taken over
         self._noting = False
         self._known_keys = Keys()
-        self._room = 0  # barks that we may take before we look again
-        self._streams: dict[str, Backlog] = {}
-        self._push = Push(self, args.push, self.note_settled, self.park)
-        self._events = Push(self, FOLLOWERS, self.note_settled, self.park)
-        self._pushes = (self._push, self._events)
-        self._grown: set[Push] = set()  # which of them have something new
-        self._joined: list[str] = []  # of this batch: who exists by it
+        self._authors: dict[str, str] = {}  # by address, all who have said something here
 
     # --- a bark's way through ---
 
+    def link_up(self, link: Link) -> None:
+        self._acks.link_up(link)
+
     def on_put(self, link: Link, put: Put) -> None:
-        self._latest_at = time.time_ns() // 1_000_000 + 1000 * MAX_AHEAD_S
-        super().on_put(link, put)
+        self._intake.take(link, put)
 
-    def take(
-        self, addresses: Sequence[str], item: Item, fields: dict[str, Any] | None
-    ) -> Stamped | None:
-        address, *more = addresses
-        if more:
-            raise BadMessage(BAD_MESSAGE, "a bark has one author")
-        if item.origin is not None:
-            raise BadMessage(BAD_MESSAGE, "an outbox stamps what it takes itself")
-        body = bodies.admitted(item.body, fields)
-        assert fields is not None
-        at = fields.get("at")
-        if type(at) is int and at > self._latest_at:
-            fields = {**fields, "at": self._latest_at - 1000 * MAX_AHEAD_S}
-            body = strictjson.dumps(fields)
-        if "kind" in fields:
-            return self._take_event(address, body, fields, item.trace)
-        key = bodies.check_bark(fields)
-        stream = self._streams.get(address) or self._new_stream(address)
-        user, id_ = key
-        if user != stream.user:
-            raise BadMessage(BAD_MESSAGE, f"{address} takes no barks of {user}")
-        if self._room <= 0:
-            self._see_room()
-            if self._room <= 0:
-                raise BadMessage(protocol.FULL, f"{len(self._push)} barks are waiting")
-        if not self._known_keys.is_new(key):
-            return None
-        self._room -= 1
-        content, push = fields["content"], self._push
-        named = " ".join(bodies.mentions(content)) if "@" in content else ""
-        n = push.next_n()
-        stamp = (self._epoch, n, stream.user, id_, fields["at"], named, False, item.trace)
-        item = new_item((body, *stamp))
-        return Stamped(stream, item, push)
+    def batch_end(self, link: Link) -> None:
+        self._acks.owe(link)
 
-    def _see_room(self) -> None:
-        self._room = self.args.max_backlog - len(self._push) - len(self._staged)
+    def link_down(self, link: Link) -> None:
+        self._acks.link_down(link)
+        self._intake.link_down(link)
 
-    def record(self, stages: Sequence[Stamped], segment: int) -> Iterator[bytes]:
-        for push, some in groupby(stages, key=_push):
-            items = [stage.item for stage in some]
-            yield messages.encode(Put.of(0, push.to * len(items), items))
+    def _check(self, put: Put) -> tuple[Accepted | None, Faults]:
+        accepted, faults = Accepted(), []
+        latest = time.time_ns() // 1_000_000 + 1000 * MAX_AHEAD_S
+        room = self.args.max_backlog - len(self._barks)
+        keys, known = accepted.keys, self._known_keys
+        full: BadMessage | None = None
+        meanings = strictjson.objects(put.bodies)
+        rows = zip(put.entries(), put.bodies, meanings, put.trace or repeat(""), strict=False)
+        for place, (entry, body, fields, trace) in enumerate(rows):
+            try:
+                if full:
+                    raise full
+                if put.origin is not None:
+                    raise BadMessage(BAD_MESSAGE, "an outbox stamps what it takes itself")
+                if " " in entry:
+                    raise BadMessage(BAD_MESSAGE, "a bark has one author")
+                body = bodies.admitted(body, fields)
+                assert fields is not None
+                at = fields.get("at")
+                if type(at) is int and at > latest:
+                    fields = {**fields, "at": latest - 1000 * MAX_AHEAD_S}
+                    body = strictjson.dumps(fields)
+                if "kind" in fields:
+                    self._check_event(entry, body, fields, trace, accepted)
+                    continue
+                key = bodies.check_bark(fields)
+                user = self._authors.get(entry) or self._author(entry, accepted)
+                if key[0] != user:
+                    raise BadMessage(BAD_MESSAGE, f"{entry} takes no barks of {key[0]}")
+                if len(accepted.barks) >= room:
+                    raise BadMessage(FULL, f"{len(self._barks)} barks are waiting")
+                if key not in keys and known.is_new(key):
+                    keys.add(key)
+                    content = fields["content"]
+                    named = " ".join(bodies.mentions(content)) if "@" in content else ""
+                    accepted.barks.append(Row(body, user, key[1], fields["at"], named, trace))
+            except BadMessage as fault:
+                faults.append((place, fault))
+                if fault.code == FULL:  # what follows must not overtake it
+                    full = BadMessage(FULL, "something before it was refused as full")
+        return accepted or None, faults
 
-    def keep(self, stages: Sequence[Stamped], segment: int) -> None:
-        self._known_keys.confirm()
-        self._joined.clear()
-        self._taken += len(stages)
-        for push, some in groupby(stages, key=_push):
-            streams, items, _ = zip(*some, strict=True)
-            push.put_kept(items, streams)
-            push.recorded(items[-1].n, segment)
-            self._grown.add(push)
+    def _record(self, accepted: Accepted, segment: int) -> Sequence[bytes]:
+        lines = []
+        for push, rows in ((self._barks, accepted.barks), (self._events, accepted.events)):
+            if rows:
+                texts, users, ids, at, named, trace = zip(*rows, strict=True)
+                put = Put(
+                    seq=0,
+                    to=[push.service],
+                    bodies=texts,
+                    origin=self._epoch,
+                    n=push.numbers(len(rows), undone=self._intake.journal.undone),
+                    users=users,
+                    ids=ids,
+                    at=at,
+                    named=named if any(named) else None,
+                    trace=trace if any(trace) else None,
+                )
+                tail = messages.put_tail(put)
+                accepted.puts.append((push, put, tail))
+                lines.append(messages.put_line(0, put.to, tail))
+        return lines
 
-    def rollback(self) -> None:
-        # The counters are free again: behind too wide a hole, an inbox would mark as late what only
-        # comes again. But if the disk could not even cut off what it had begun to write, two barks
-        # might come to share a counter.
-        if self.journal.undone:
-            for push in self._pushes:
-                push.rollback()
-        self._known_keys.reject()
-        self._room = 0
-        for user in self._joined:
-            self.people.forget(user)
-            self._streams.pop(f"{self.address}/{user}", None)
-        self._joined.clear()
-
-    def hand_on(self) -> None:
-        for push in self._grown:
+    def _apply(self, accepted: Accepted, segment: int) -> None:
+        self._known_keys.add(accepted.keys)
+        for user in accepted.joins:
+            self._people.add(user)
+        for push, put, tail in accepted.puts:
+            self._taken += len(put.bodies)
+            push.add(put, segment, tail)
             push.pump()
-            push.ages.added(push.put_count, self.now())
-        self._grown.clear()
 
-    def _new_stream(self, address: str) -> "Backlog":
-        """For an author who has said nothing yet. Raises BadMessage if there is no such author."""
+    def _author(self, address: str, accepted: Accepted) -> str:
+        """Whose barks this address takes. Raises BadMessage if there is no such user."""
         user = split(address)[1]
-        self._check_exists(user)
-        stream = self._streams[address] = Backlog(user)
-        return stream
+        if user not in accepted.joins:
+            self._check_exists(user, accepted)
+            self._authors[address] = user
+        return user
 
-    def _check_exists(self, user: str) -> None:
-        if user not in self.people:
-            if not self.people.complete:
-                raise BadMessage(protocol.FULL, "who else exists is not known here yet")
+    def _check_exists(self, user: str, accepted: Accepted) -> None:
+        if user not in self._people and user not in accepted.joins:
+            if not self._people.complete:
+                raise BadMessage(FULL, "who else exists is not known here yet")
             raise BadMessage(protocol.UNKNOWN_USER, f"there is no user {user}")
 
     # --- what changes the graph ---
 
-    def _take_event(
-        self, address: str, body: bytes, fields: dict[str, Any], trace: str
-    ) -> Stamped | None:
+    def _check_event(
+        self, address: str, body: bytes, fields: dict[str, Any], trace: str, accepted: Accepted
+    ) -> None:
         event = check_event(fields)
         if event.user != split(address)[1]:
             raise BadMessage(BAD_MESSAGE, f"{address} takes nothing of {event.user}")
-        if len(self._events) + len(self._staged) >= MAX_EVENTS_WAITING:
-            raise BadMessage(protocol.FULL, f"{len(self._events)} events are waiting")
-        joins = event.user if event.kind == JOIN else ""
+        if len(self._events) + len(accepted.events) >= MAX_EVENTS_WAITING:
+            raise BadMessage(FULL, f"{len(self._events)} events are waiting")
+        joins = event.kind == JOIN
         if not joins:
-            self._check_exists(event.user)
-            self._check_exists(event.whom)
-        elif event.user not in self.people and not self.people.complete:
-            raise BadMessage(protocol.FULL, "whether the name is free is not known here yet")
+            self._check_exists(event.user, accepted)
+            self._check_exists(event.whom, accepted)
+        elif event.user not in self._people and not self._people.complete:
+            raise BadMessage(FULL, "whether the name is free is not known here yet")
         key = (event.user, event.id)
-        if not self._known_keys.is_new(key):
-            return None
+        if key in accepted.keys or not self._known_keys.is_new(key):
+            return
         if joins:
-            if joins in self.people:
-                self._known_keys.forget(key)
-                raise BadMessage(protocol.NAME_TAKEN, f"there is a user {joins} already")
-            self._joined.append(joins)
-            self.people.add(joins)  # what the same batch brings besides may be theirs
-        stream = self._streams.get(address) or self._new_stream(address)
-        stamp = (self._epoch, self._events.next_n(), stream.user, event.id, event.at)
-        item = Item(body, *stamp, trace=trace)
-        return Stamped(stream, item, self._events)
+            if event.user in self._people or event.user in accepted.joins:
+                raise BadMessage(protocol.NAME_TAKEN, f"there is a user {event.user} already")
+            accepted.joins.add(event.user)  # what the same line brings besides may be theirs
+        accepted.keys.add(key)
+        accepted.events.append(Row(body, event.user, event.id, event.at, "", trace))
 
     # --- what is settled ---
 
-    def note_settled(self) -> None:
+    def _note_settled(self) -> None:
         """Something was settled: tell the journal in a moment, once for all of that moment."""
         if not self._noting:
             self._noting = True
@@ -252,8 +283,9 @@ class Outbox(Manifold[Stamped]):
             if settled > push.noted:
                 news.append((push, settled))
         if news:
+            lines = [push.settled_line(settled) for push, settled in news]
             try:
-                self.journal.append([push.settled_line(settled) for push, settled in news])
+                self._intake.journal.append(lines)
             except OSError:
                 return  # a lag, no loss
             for push, settled in news:
@@ -261,7 +293,7 @@ class Outbox(Manifold[Stamped]):
             self._drop_segments()
 
     def _drop_segments(self) -> None:
-        journal = self.journal
+        journal = self._intake.journal
         for number, size in list(journal.segments.items()):
             if journal.size - size < KEPT_BYTES or number == journal.current:
                 return
@@ -273,52 +305,57 @@ class Outbox(Manifold[Stamped]):
 
     # --- the journal ---
 
-    def header(self) -> dict[str, Any]:
+    async def prepare(self) -> None:
+        if not self.args.no_journal:
+            letters = DeadLetters(self.args.state / "dead-letters" / f"{self.name}.jsonl")
+            self._parking.open(letters)
+            folder = self.args.state / "journal" / self.name
+            self._intake.open(Journal(folder, fsync=self.args.fsync))
+        journal = self._intake.journal
+        self._epoch = journal.epoch
+        if not await recover(self, journal, self._replay, self._header):
+            return
+        for push in self._pushes:
+            push.take_recovered()
+            if len(push):
+                log.info("still to be pushed to %s: %d", push.service, len(push))
+
+    def _header(self) -> dict[str, Any]:
         return {
-            "n": self._push.n,
-            "settled": self._push.noted,
+            "n": self._barks.n,
+            "settled": self._barks.noted,
             "n_events": self._events.n,
             "settled_events": self._events.noted,
         }
 
-    def replay(self, segment: int, line: bytes) -> None:
-        record = messages.decode_record(line)
+    def _replay(self, segment: int, record: Record) -> None:
         if isinstance(record, Put):
-            push = self._events if record.to[0] == FOLLOWERS else self._push
-            for item in record.items():
-                self._known_keys.is_new(item.key)
-                address = f"{self.address}/{item.user}"
-                stream = self._streams.get(address)
-                if stream is None:  # also if there is no such user any more: it was acked
-                    stream = self._streams[address] = Backlog(item.user)
-                push.recorded(item.n, segment)
-                if push is self._events and strictjson.loads(item.body).get("kind") == JOIN:
-                    self.people.add(item.user)
-                push.recovered.append((item, stream))
-            self._known_keys.confirm()
+            push = self._events if record.to[0] == FOLLOWERS else self._barks
+            users = record.users or ()
+            self._known_keys.add(zip(users, record.ids or (), strict=True))
+            # Also if there is no such user any more: it was acked.
+            self._authors.update((f"{self.ADDRESS}/{user}", user) for user in users)
+            push.recover(record, segment)
+            if push is self._events:
+                for user, body in zip(users, record.bodies, strict=True):
+                    if strictjson.loads(body).get("kind") == JOIN:
+                        self._people.add(user)
         elif isinstance(record, Segment):
-            self._push.given(record.n)
+            self._barks.given(record.n)
             self._events.given(record.n_events)
-            self._push.was_settled(record.settled)
+            self._barks.was_settled(record.settled)
             self._events.was_settled(record.settled_events)
         elif isinstance(record, Settled):
-            push = self._events if record.to == FOLLOWERS else self._push
+            push = self._events if record.to == FOLLOWERS else self._barks
             push.was_settled(record.n)
 
-    async def prepare(self) -> None:
-        await super().prepare()
-        self._epoch = self.epoch
-        for push in self._pushes:
-            push.begin()
-            push.take_recovered()
-            if len(push):
-                log.info("still to be pushed to %s: %d", push.service, len(push))
-                push.ages.added(push.put_count, self.now())  # older than we can tell
+    async def ready(self) -> None:
+        self.serve(self.ADDRESS, CONSISTENT)
 
     def lacks(self) -> str:
         missing = super().lacks()
         for push in self._pushes:
-            if not missing and len(push) and not push.route.targets:
+            if not missing and len(push) and not push.sender.route.targets:
                 kind = push.service
                 missing = f"what is kept waits for {kind}; `{python()} -m barker.{kind}` starts one"
         return missing
@@ -327,6 +364,7 @@ class Outbox(Manifold[Stamped]):
         if not self.failed:  # else what the queue lacks would look settled
             self._write_settled()
         await super().stopping()
+        self._intake.journal.close()
         waiting = sum(map(len, self._pushes))
         if waiting and self.args.no_journal:
             log.warning("still waiting, and gone with us: %d", waiting)
@@ -334,22 +372,23 @@ class Outbox(Manifold[Stamped]):
     # --- being watched ---
 
     def gauges(self) -> dict[str, Any]:
-        barks, events = (push.gauges() for push in self._pushes)
-        oldest = self._push.ages.oldest
+        barks, events = (push.sender.gauges() for push in self._pushes)
+        oldest = self._barks.ages.oldest
+        waiting: Counter[str] = self._barks.by_author + self._events.by_author
         return {
             **{name: barks[name] + events[name] for name in barks},
             "events": len(self._events),
             "in": self._taken,
-            "peak": self._push.ages.peak,
+            "peak": self._barks.ages.peak,
             "oldest_ms": None if oldest is None else round(1000 * (self.now() - oldest)),
-            "streams": len(self._streams),
-            "deepest": deepest((a, s.pending) for a, s in self._streams.items()),
-            "dead_letters": self.dead_letters.count,
-            "dead_letter": self.dead_letters.latest,
+            "streams": len(self._authors),
+            "deepest": deepest((f"{self.ADDRESS}/{user}", n) for user, n in waiting.items()),
+            "dead_letters": self._parking.letters.count,
+            "dead_letter": self._parking.letters.latest,
         }
 
     def sampled(self) -> None:
-        self._push.ages.new_second()
+        self._barks.ages.new_second()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
-from barker.delivery.sender import Delivery, Job
+from barker.delivery.sender import Sender, report_refusal
 from barker.graph.feed import GRAPH, Feed
 from barker.graph.friends import Suggester, Suggestion, text_of
 from barker.graph.graph import Change, Graph
@@ -52,7 +52,7 @@ class Suggestions(Service):
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
         self._copy = Copy(self)
-        self._inboxes = Inboxes(self)
+        self._inboxes: Sender[str] = Sender(self, "inbox", lambda batches: None, report_refusal)
         self._suggester = Suggester(self._copy.held)
         self._turns: deque[tuple[float, str]] = deque()  # when whose turn is, in order
         self._waiting: set[str] = set()
@@ -88,12 +88,13 @@ class Suggestions(Service):
         turns, now = self._turns, self.now()
         try:
             while turns and turns[0][0] <= now and self.now() - now < WORK_S:
-                if self._inboxes.pending >= MAX_ON_THEIR_WAY:
+                if len(self._inboxes) >= MAX_ON_THEIR_WAY:
                     break
                 user = turns.popleft()[1]
                 self._waiting.discard(user)
                 for suggestion in self._suggester.suggest(user):
-                    self._inboxes.suggest(suggestion)
+                    item = Item(body_of(suggestion))
+                    self._inboxes.put(f"inbox/{user}", item, user)
                     self._made += 1
         finally:  # what was made before a fault is sent all the same
             self._inboxes.pump()
@@ -124,30 +125,19 @@ class Copy(Feed[Graph]):
         self._service.replaced(self.held)
 
 
-class Inboxes(Delivery):
-    """The way to all inboxes; all suggestions are one `Job`."""
-
-    void = False
-
-    def __init__(self, service: Suggestions) -> None:
-        super().__init__(service, "inbox")
-        self.pending = 0
-
-    def suggest(self, suggestion: Suggestion) -> None:
-        user, whom, common, _ = suggestion
-        body = {
-            "kind": SUGGESTION,
-            "id": f"{user}-{whom}",
-            "user": SUGGESTER,
-            "at": time.time_ns() // 1_000_000,
-            "whom": whom,
-            "common": common,
-            "content": text_of(suggestion),
-        }
-        self.put((f"inbox/{user}",), Item(strictjson.dumps(body)), self)
-
-    def settled(self, jobs: list[Job]) -> None:
-        self.pending -= len(jobs)
+def body_of(suggestion: Suggestion) -> bytes:
+    """A suggestion as its user's inbox takes it."""
+    user, whom, common, _ = suggestion
+    body = {
+        "kind": SUGGESTION,
+        "id": f"{user}-{whom}",
+        "user": SUGGESTER,
+        "at": time.time_ns() // 1_000_000,
+        "whom": whom,
+        "common": common,
+        "content": text_of(suggestion),
+    }
+    return strictjson.dumps(body)
 
 
 def main(argv: list[str] | None = None) -> int:

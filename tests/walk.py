@@ -87,9 +87,9 @@ async def _watched(folder: pathlib.Path, port: int) -> Walk:
     async with Guest(parser.parse_args(flags)).running() as node:
         sender = TrackedSender(node)
         reader = Reader(node, ["ark3"], lambda _, fields, late: shown.append(fields["id"]), print)
-        for peers in (sender, reader):
+        for peers in (sender.sender, reader):
             peers.dial()
-        await until(lambda: sender.peers and reader.peers, "the links are up")
+        await until(lambda: sender.sender.peers and reader.peers, "the links are up")
         for profile in (None, walked):
             bark = Bark(new_id(), "ark3", "This is my first manual bark.", now_ms())
             item, outcome = Item(encode_bark(bark)), Outcome()

@@ -75,9 +75,9 @@ class Speaker(Node):
     def too_late(self, acked: bool) -> str:
         """What to say when the time is over."""
         time_s = f"{self.args.timeout:g} s"
-        if not self._sender.had_link:
+        if not self._sender.sender.had_link:
             return f"not within {time_s}: {self.lacks() or self.trouble or 'no outbox answers'}"
-        why = f" ({self._sender.put_off})" if self._sender.put_off else ""
+        why = f" ({self._sender.sender.why_deferred})" if self._sender.sender.why_deferred else ""
         return (
             f"no ack within {time_s}{why}; it may have been taken:"
             f" with --id {self.id} it can be said again, and counts once"

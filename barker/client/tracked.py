@@ -8,20 +8,18 @@ Left out: time-outs. After one of them nothing is known: the receiver may have t
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from barker.delivery.sender import Delivery, Queued
-from barker.links.link import Link
+from barker.delivery.batches import Batch
+from barker.delivery.sender import Sender
 from barker.process.node import Node
 from barker.routing.routes import Target
 from barker.wire.ops import Item, Refuse
 
 
 class Outcome:
-    """What became of one put, or of the last of those that share it; a `Job`."""
-
-    void = False
+    """What became of one put, or of the last of those that share it."""
 
     def __init__(self) -> None:
         self.pending = 0
@@ -38,7 +36,7 @@ class Outcome:
         return self.acked or bool(self.refused)
 
 
-class TrackedSender(Delivery):
+class TrackedSender:
     """Puts to one service, each of them with an `Outcome`.
 
     `on_refused` is called with the outcome of each put that is refused, when that is written into
@@ -53,41 +51,43 @@ class TrackedSender(Delivery):
         *,
         only: str | None = None,
     ) -> None:
-        super().__init__(node, service)
+        self.sender: Sender[Outcome] = Sender(
+            node, service, self._done, self._refused, wanted=self._wanted
+        )
         self.unanswered = 0  # puts
-        self.had_link = False  # from then on, a time-out leaves open whether a put was taken
-        self.put_off = ""  # why a receiver has last refused one for the moment
+        self._node = node
         self._on_refused = on_refused
         self._only = only
         self._progress = asyncio.Event()
 
-    def wanted(self, target: Target) -> bool:
-        return self._only is None or target == self.route.owner(self._only)
+    def __len__(self) -> int:
+        """Puts that no receiver has taken over yet."""
+        return len(self.sender)
 
-    def link_up(self, link: Link) -> None:
-        self.had_link = True
-        super().link_up(link)
-
-    def on_refuse(self, link: Link, refusal: Refuse) -> None:
-        self.put_off = refusal.reason
-        super().on_refuse(link, refusal)
+    def _wanted(self, target: Target) -> bool:
+        return self._only is None or target == self.sender.route.owner(self._only)
 
     def track(self, address: str, item: Item, outcome: Outcome) -> None:
         """One put, which leaves with the next `pump`."""
         self.unanswered += 1
-        self.put((address,), item, outcome)
+        outcome.pending += 1
+        self.sender.put(address, item, outcome)
 
-    def settled(self, jobs: list[Any]) -> None:
-        now = self.node.now()
-        for outcome in jobs:
-            outcome.pending -= 1
-            outcome.acked_at = now
-        self.unanswered -= len(jobs)
+    def pump(self) -> None:
+        """Send all that was put since the last time, as far as windows allow."""
+        self.sender.pump()
+
+    def _done(self, batches: Sequence[Batch[Outcome]]) -> None:
+        now = self._node.now()
+        for batch in batches:
+            for outcome in batch.all_jobs:
+                outcome.pending -= 1
+                outcome.acked_at = now
+            self.unanswered -= batch.size
         self._progress.set()
 
-    def refused(self, queued: Queued, refusal: Refuse) -> None:
-        outcome = queued.job
-        assert isinstance(outcome, Outcome)
+    def _refused(self, one: Batch[Outcome], refusal: Refuse) -> None:
+        (outcome,) = one.jobs
         outcome.pending -= 1
         outcome.refused, outcome.reason = refusal.code, refusal.reason
         self.unanswered -= 1

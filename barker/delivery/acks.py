@@ -32,6 +32,10 @@ class Acks:
         self._due: dict[Link, float] = {}  # from when on there may be another one
         self._waiting: set[Link] = set()  # those who get theirs then
 
+    def link_up(self, link: Link) -> None:
+        """Before it is closed, it sends the ack that it still owes."""
+        link.call_before_close(functools.partial(self.say, link))
+
     def owe(self, link: Link) -> None:
         """All up to `link.committed` is kept or refused; the ack is due."""
         unacked = link.committed - link.acked
@@ -58,7 +62,8 @@ class Acks:
             link.ack(link.committed)
             link.flush()
 
-    def forget(self, link: Link) -> None:
-        """It is closed."""
+    def link_down(self, link: Link) -> None:
+        """It is closed, perhaps at the other side only."""
+        self.say(link)
         self._due.pop(link, None)
         self._waiting.discard(link)

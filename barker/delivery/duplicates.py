@@ -14,12 +14,11 @@ Idempotent receivers: whatever comes again is recognised and acked again. The ru
    known was accepted before, and what is unknown is accepted now, as late. Keys are remembered for
    the last so many barks of all origins. A bark that comes again after its key was forgotten is
    kept twice, and its readers recognise it by its id: that is the lesser evil.
-4. What was admitted counts only when its batch is kept: `confirm` makes it so, and `reject` takes
-   back all of it.
+4. To ask changes nothing. What is `add`ed is kept: its owner's journal has it.
 """
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from barker.wire.protocol import UNACKED_WINDOW
 
@@ -42,10 +41,7 @@ MAX_LISTED = 50
 
 
 class Keys:
-    """The last so many keys, of which at least `min_keys` are remembered.
-
-    A batch's keys are known within it at once, and for good when it is kept (`confirm`).
-    """
+    """The last so many keys, of which at least `min_keys` are remembered."""
 
     def __init__(self, min_keys: int = MIN_REMEMBERED_KEYS) -> None:
         self._min_keys = min_keys
@@ -53,41 +49,25 @@ class Keys:
         # That bounds the memory without paying for an eviction per key.
         self._young: set[tuple[str, str]] = set()
         self._old: set[tuple[str, str]] = set()
-        self._batch: list[tuple[str, str]] = []  # which of the young ones are this batch's
 
     def is_new(self, key: tuple[str, str]) -> bool:
-        """Take it into the batch; False if it is there or was remembered before."""
-        if key in self._young or key in self._old:
-            return False
-        self._batch.append(key)
-        self._young.add(key)
-        return True
+        return key not in self._young and key not in self._old
 
-    def confirm(self) -> None:
-        """The batch is kept: remember its keys."""
-        self._batch.clear()
+    def add(self, keys: Iterable[tuple[str, str]]) -> None:
+        """These are kept: remember them."""
+        self._young.update(keys)
         if len(self._young) >= self._min_keys:
             self._old, self._young = self._young, set()
-
-    def reject(self) -> None:
-        """Nothing of the batch was kept: all of it is new again."""
-        self._young.difference_update(self._batch)
-        self._batch.clear()
-
-    def forget(self, key: tuple[str, str]) -> None:
-        """This one of the batch was refused."""
-        self._young.discard(key)
 
 
 class _Origin:
     """What one manifold has stamped: the highest counter, and by counter who has had what."""
 
-    __slots__ = ("heard", "highest", "kept", "stamped")
+    __slots__ = ("heard", "highest", "stamped")
 
     def __init__(self) -> None:
         self.heard = 0
         self.highest = -1
-        self.kept = -1  # the same, of what was confirmed
         self.stamped: dict[int, Addresses] = {}
 
 
@@ -101,35 +81,18 @@ class Duplicates:
         self._young: dict[tuple[str, str], Addresses] = {}
         self._old: dict[tuple[str, str], Addresses] = {}
         self._origins: dict[str, _Origin] = {}
-        self._last: tuple[str | None, _Origin] = (None, _Origin())  # whose stamp was looked at last
-        self._now = 0  # counts how often that has changed
-        # Of this batch: what was admitted, for which addresses; noted before any table has it.
-        self._admitted: list[tuple[tuple[str, str], Sequence[str]]] = []
+        self._now = 0  # counts how often an origin was used
 
     @property
     def highest(self) -> dict[str, int]:
-        """For each origin the highest counter confirmed; to be kept beyond this process."""
-        return {name: of.kept for name, of in self._origins.items() if of.kept >= 0}
+        """For each origin the highest counter that was added; to be kept beyond this process."""
+        return {name: of.highest for name, of in self._origins.items() if of.highest >= 0}
 
     def remember(self, highest: Mapping[str, int]) -> None:
         """Take up what an earlier process has seen."""
         for name, n in highest.items():
             origin = self._origin(name)
-            origin.highest = origin.kept = max(n, origin.highest)
-
-    def confirm(self) -> None:
-        """All that was admitted since the last time is kept."""
-        self._admitted.clear()
-        for origin in self._origins.values():
-            origin.kept = origin.highest
-
-    def reject(self) -> None:
-        """Nothing of it was kept: it can come again, and does not come late because of this."""
-        admitted, self._admitted = self._admitted, []
-        for key, addresses in admitted:
-            self.withdraw(key, addresses)
-        for origin in self._origins.values():
-            origin.highest = origin.kept
+            origin.highest = max(n, origin.highest)
 
     def withdraw(self, key: tuple[str, str], addresses: Sequence[str]) -> None:
         """These addresses have not had it after all."""
@@ -140,86 +103,95 @@ class Duplicates:
             else:
                 record.difference_update(addresses)
 
-    def admit(
-        self, key: tuple[str, str], origin: str | None, n: int, addresses: list[str]
+    # --- one ---
+
+    def fresh(
+        self, key: tuple[str, str], origin: str | None, n: int, addresses: Sequence[str]
     ) -> tuple[Sequence[str], bool]:
         """Which of `addresses` have not had this bark, and whether it comes late.
 
-        What is returned counts as accepted from now on, until `reject` takes it back. Late means:
-        something that the same origin stamped afterwards was here before. Without an origin only
-        the key is asked about. The list of addresses is kept, and must not be changed afterwards.
+        Late means: something that the same origin stamped afterwards was here before. Without an
+        origin only the key is asked about.
         """
-        late, record, of = False, None, None
-        if origin is not None:
-            name, of = self._last
-            if origin != name:
-                of = self._origin(origin)
-            if n > of.highest:
-                of.highest = n
-            else:
-                late = True
-                if n > of.highest - self._window:
-                    record = of.stamped.get(n)
-                else:
-                    of = None  # its number says nothing: the key decides
+        record, late = self._look_up(key, self._origins.get(origin or ""), n)
+        fresh = addresses if record is None else [a for a in addresses if a not in record]
+        return fresh, late
+
+    def _look_up(
+        self, key: tuple[str, str], of: _Origin | None, n: int
+    ) -> tuple[Addresses | None, bool]:
+        """For which addresses it was accepted, if that is known; and whether it comes late."""
+        record, late = None, of is not None and n <= of.highest
+        if of is not None and late and n > of.highest - self._window:
+            record = of.stamped.get(n)
         if not record:  # never, or withdrawn since: who has had it by another way?
             record = self._young.get(key)
             if record is None:
                 record = self._old.get(key)
-        fresh = addresses if record is None else [a for a in addresses if a not in record]
-        if fresh:
-            self._admitted.append((key, fresh))
-            if record is None:
-                record = addresses if len(addresses) <= MAX_LISTED else set(addresses)
-            # From here on, the same object is in several tables, and all of them have to know.
-            elif isinstance(record, set):
-                record.update(fresh)
-            elif len(record) + len(fresh) <= MAX_LISTED:
-                record += fresh
-            else:
-                record = self._as_set(key, record)
-                record.update(fresh)
-            if len(self._young) >= self._min_keys and key not in self._young:
-                self._old, self._young = self._young, {}
-            self._young[key] = record  # first of all tables: `withdraw` looks here
-        if of is not None and record is not None:
-            of.stamped[n] = record
-            self._trim(of)
-        return fresh, late
+        return record, late
 
-    def admit_all(
+    def add(
+        self, key: tuple[str, str], origin: str | None, n: int, addresses: Sequence[str]
+    ) -> None:
+        """These addresses have it now; none of them had it before."""
+        of = self._origin(origin) if origin is not None else None
+        record, late = self._look_up(key, of, n)
+        if record is None:
+            record = list(addresses) if len(addresses) <= MAX_LISTED else set(addresses)
+        # From here on, the same object is in several tables, and all of them have to know.
+        elif isinstance(record, set):
+            record.update(addresses)
+        elif len(record) + len(addresses) <= MAX_LISTED:
+            record += addresses
+        else:
+            record = self._as_set(key, record)
+            record.update(addresses)
+        if len(self._young) >= self._min_keys and key not in self._young:
+            self._old, self._young = self._young, {}
+        self._young[key] = record  # first of all tables: `withdraw` looks here
+        if of is not None:
+            if not late:
+                of.highest = n
+            if n > of.highest - self._window:
+                of.stamped[n] = record
+                self._trim(of)
+
+    # --- many ---
+
+    def are_new(
+        self, keys: Sequence[tuple[str, str]], origin: str | None, numbers: Sequence[int]
+    ) -> bool:
+        """Is each of these, all of one origin, plainly new? If not, `fresh` has to tell.
+
+        That is: its counters rise from above the highest on, and no key is known.
+        """
+        of = self._origins.get(origin or "")
+        unknown = set(keys)
+        return (
+            (of is None or numbers[0] > of.highest)
+            and all(map(operator.lt, numbers, numbers[1:]))
+            and len(unknown) == len(keys)
+            and self._young.keys().isdisjoint(unknown)
+            and self._old.keys().isdisjoint(unknown)
+        )
+
+    def add_all(
         self,
         keys: Sequence[tuple[str, str]],
-        origin: str,
+        origin: str | None,
         numbers: Sequence[int],
-        addresses: Sequence[list[str]],
-    ) -> bool:
-        """The same for many of one origin, if every one of them is plainly new.
-
-        That is: its counters rise from above the highest on, and no key is known. Otherwise False,
-        and nothing has changed. The lists of addresses are kept, one for each.
-        """
-        name, of = self._last
-        if origin != name:
-            of = self._origin(origin)
-        unknown = set(keys)
-        if (
-            numbers[0] <= of.highest
-            or not all(map(operator.lt, numbers, numbers[1:]))
-            or len(unknown) < len(keys)
-            or not self._young.keys().isdisjoint(unknown)
-            or not self._old.keys().isdisjoint(unknown)
-            or max(map(len, addresses)) > MAX_LISTED
-        ):
-            return False
+        addresses: Sequence[Sequence[str]],
+    ) -> None:
+        """Add many that `are_new`, with the addresses of each."""
+        records = [list(a) if len(a) <= MAX_LISTED else set(a) for a in addresses]
         if len(self._young) >= self._min_keys:
             self._old, self._young = self._young, {}
-        self._admitted += zip(keys, addresses, strict=True)
-        self._young.update(zip(keys, addresses, strict=True))
-        of.stamped.update(zip(numbers, addresses, strict=True))
-        of.highest = numbers[-1]
-        self._trim(of)
-        return True
+        self._young.update(zip(keys, records, strict=True))
+        if origin is not None:
+            of = self._origin(origin)
+            of.stamped.update(zip(numbers, records, strict=True))
+            of.highest = numbers[-1]
+            self._trim(of)
 
     def _trim(self, of: _Origin) -> None:
         """Forget the counters that are out of the window, now and then."""
@@ -250,5 +222,4 @@ class Duplicates:
             if len(tables) >= MAX_TABLES:
                 min(tables, key=lambda o: o.heard).stamped = {}
         of.heard = self._now = self._now + 1
-        self._last = (name, of)
         return of

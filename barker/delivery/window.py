@@ -1,157 +1,249 @@
 """A window: what was handed over and is not acked yet, and what still waits behind it.
 
 TCP says that bytes arrive in order while a connection lives, and nothing once it has broken. A
-window is what a sender needs besides: it keeps every entry until the other side has acked it, lets
-at most `limit` of them be on the way, and after a break sends all of them again, in order
-("go-back-N"). Sequence numbers belong to one connection: they start at 1 and rise by one, so they
-are never stored, only counted.
+window is what a sender needs besides: it keeps every batch until the other side has acked it, lets
+at most `limit` entries be on the way, and after a break sends all of them again, in order
+("go-back-N"). Sequence numbers count entries and belong to one connection: they start at 1.
 
     acked, forgotten | unacked: sent on this connection | waiting: not sent yet
-                     ^ seq == first                     ^ seq == first + len(unacked)
+                     ^ seq of the first
+
+An ack may pass a part of a batch, and a refusal concerns one entry of it. Only then is it cut.
 
 What the other side has no room for is *put off*: it stays in its place, and until it has gone
 again, when everything that was sent has an answer, nothing newer goes.
 """
 
+import bisect
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain, islice
 from typing import Generic, TypeVar
 
-Entry = TypeVar("Entry")
+from barker.delivery.batches import Batch
+
+J = TypeVar("J")
 
 
-class Window(Generic[Entry]):
-    """Entries in order of arrival; `limit` is how many may be unacked at once."""
+class _Sent(Generic[J]):
+    """A batch on its way, the number of its first entry, and which entries have had an answer."""
+
+    __slots__ = ("batch", "put_off", "refused", "seq")
+
+    def __init__(self, seq: int, batch: Batch[J]) -> None:
+        self.seq = seq
+        self.batch = batch
+        self.refused: set[int] = set()  # places of the entries that are out of it
+        self.put_off: set[int] = set()  # ... and of those that are to go again
+
+    @property
+    def end(self) -> int:
+        """The number behind its last entry."""
+        return self.seq + self.batch.size
+
+    def left(self) -> Batch[J] | None:
+        """What has not been refused."""
+        return self._without(self.refused)
+
+    def acked(self) -> Batch[J] | None:
+        """What an ack that passes all of it is about."""
+        return self._without(self.refused | self.put_off)
+
+    def _without(self, places: set[int]) -> Batch[J] | None:
+        if not places:
+            return self.batch
+        rest = [i for i in range(self.batch.size) if i not in places]
+        return self.batch.select(rest) if rest else None
+
+    def cut(self, seq: int) -> "tuple[_Sent[J], _Sent[J]]":
+        """The entries before that number, and those from there on."""
+        at, size = seq - self.seq, self.batch.size
+        parts = []
+        for first, places in ((0, range(at)), (at, range(at, size))):
+            part = _Sent(self.seq + first, self.batch.select(places))
+            part.refused = {i - first for i in self.refused if i in places}
+            part.put_off = {i - first for i in self.put_off if i in places}
+            parts.append(part)
+        return parts[0], parts[1]
+
+
+def _size(batches: Iterable[Batch[J]]) -> int:
+    return sum(batch.size for batch in batches)
+
+
+class Window(Generic[J]):
+    """Batches in order of arrival; `limit` is how many entries may be unacked at once."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._first = 1
-        # None stands where an entry was refused: settled, but its number is still to be passed.
-        self._unacked: deque[Entry | None] = deque()
-        self._waiting: deque[Entry] = deque()
-        # Have one wait, or several, behind all others. There is a call of this for each bark.
-        self.add: Callable[[Entry], None] = self._waiting.append
-        self.extend: Callable[[Iterable[Entry]], None] = self._waiting.extend
-        self._refused = 0  # how many of the unacked are None
-        self._put_off: set[int] = set()  # numbers of the unacked that are to go again
-        self._passed: list[Entry] = []  # the same, after an ack has passed them
+        self._first = self._next = 1  # the numbers of the oldest unacked entry, and of a new one
+        self._unacked: deque[_Sent[J]] = deque()
+        self._waiting: deque[Batch[J]] = deque()
+        self._passed: list[Batch[J]] = []  # put off, and an ack has passed them
+        self._size = 0  # entries that no receiver has taken over or refused
+        self._put_off = 0  # of the unacked: entries that are to go again
 
     def __len__(self) -> int:
-        """How many entries nobody has taken over yet."""
-        sent = len(self._unacked) - self._refused
-        return sent + len(self._waiting) + len(self._passed)
+        """How many entries no receiver has taken over yet."""
+        return self._size
 
     @property
     def unacked(self) -> int:
-        return len(self._unacked)
+        """How many numbers have had no ack."""
+        return self._next - self._first
 
     @property
     def holds_back(self) -> bool:
         """Is there something that was put off?"""
         return bool(self._put_off or self._passed)
 
-    def head(self, count: int) -> Iterator[Entry]:
-        """The first `count` entries that are not settled, in the order in which they go out."""
-        entries = chain(self._passed, self._unacked, self._waiting)
-        return islice((e for e in entries if e is not None), count)
+    def head(self, count: int) -> Iterator[Batch[J]]:
+        """The first `count` batches that are not settled, in the order in which they go out."""
+        sent = filter(None, (sent.left() for sent in self._unacked))
+        return islice(chain(self._passed, sent, self._waiting), count)
 
-    def add_first(self, entry: Entry) -> None:
+    def add(self, batch: Batch[J]) -> None:
+        """Have it wait behind all others. Its size is at most `limit`."""
+        self._waiting.append(batch)
+        self._size += batch.size
+
+    def add_first(self, batch: Batch[J]) -> None:
         """Have it wait before all others."""
-        self._waiting.appendleft(entry)
+        self._waiting.appendleft(batch)
+        self._size += batch.size
 
-    def send(self, most: int) -> tuple[int, list[Entry]]:
-        """Up to `most` that may go out now, unacked from now on, and the number of the first."""
-        waiting, unacked = self._waiting, self._unacked
-        seq = self._first + len(unacked)
-        if not waiting or self._put_off or self._passed:
-            return seq, []
-        pop = waiting.popleft
-        entries = [pop() for _ in range(min(most, len(waiting), self._limit - len(unacked)))]
-        unacked += entries
-        return seq, entries
+    def send(self, most: int) -> list[tuple[int, Batch[J]]]:
+        """What may go out now, with its numbers: unacked from now on.
 
-    def ack(self, seq: int) -> list[Entry]:
+        That is as many batches as have up to `most` entries together, and at least one.
+        """
+        batches: list[tuple[int, Batch[J]]] = []
+        waiting = self._waiting
+        if self._put_off or self._passed:
+            return batches
+        end = self._next + most
+        while waiting and (not batches or self._next + waiting[0].size <= end):
+            batch = waiting[0]
+            if self._next + batch.size - self._first > self._limit:
+                break
+            waiting.popleft()
+            batches.append((self._next, batch))
+            self._unacked.append(_Sent(self._next, batch))
+            self._next += batch.size
+        return batches
+
+    def ack(self, seq: int) -> list[Batch[J]]:
         """Forget everything up to `seq` and return it, but for what was refused or put off before.
 
         An ack of something already acked returns nothing. Raises ValueError for a number that was
         never sent.
         """
-        count = seq - self._first + 1
-        if count > len(self._unacked):
+        if seq >= self._next:
             raise ValueError(f"ack of {seq}, which was never sent")
-        if count <= 0:
-            return []
-        pop = self._unacked.popleft
-        passed = [pop() for _ in range(count)]
-        if self._put_off:
-            for i in sorted(n - self._first for n in self._put_off if n <= seq):
-                self._put_off.remove(self._first + i)
-                entry, passed[i] = passed[i], None
-                if entry is not None:
-                    self._passed.append(entry)
-                    self._refused += 1
-        self._first += count
-        entries = [e for e in passed if e is not None]
-        self._refused -= count - len(entries)
-        return entries
+        acked: list[Batch[J]] = []
+        unacked = self._unacked
+        while unacked and unacked[0].seq <= seq:
+            sent = unacked.popleft()
+            if sent.end > seq + 1:
+                sent, rest = sent.cut(seq + 1)
+                unacked.appendleft(rest)
+            batch = sent.acked() if sent.refused or sent.put_off else sent.batch
+            if batch:
+                acked.append(batch)
+                self._size -= batch.size
+            if sent.put_off:
+                self._passed.append(sent.batch.select(sorted(sent.put_off)))
+                self._put_off -= len(sent.put_off)
+        self._first = max(self._first, seq + 1)
+        return acked
 
-    def refuse(self, seq: int) -> Entry | None:
-        """Take the entry `seq` out and return it; None if it was settled before.
+    def refuse(self, seq: int, addresses: Collection[str]) -> Batch[J] | None:
+        """Take the entry `seq` out for these addresses, and return it: a batch of one.
+
+        For its other addresses it stays. None if it was settled before. Raises ValueError for a
+        number that was never sent.
+        """
+        found = self._find(seq)
+        if found is None or found[1] in found[0].refused:
+            return None
+        sent, place = found
+        if place in sent.put_off:  # it is refused once more: that counts
+            sent.put_off.discard(place)
+            self._put_off -= 1
+        one, (refused, others) = sent.batch.select([place]), sent.batch.divided(place, addresses)
+        if others:
+            sent.batch = sent.batch.readdressed(place, others)
+            return one.readdressed(0, refused)
+        sent.refused.add(place)
+        self._size -= 1
+        return one
+
+    def put_off(self, seq: int, addresses: Collection[str]) -> bool:
+        """The entry `seq` is to go again; False if it was settled, or is refused for some only.
 
         Raises ValueError for a number that was never sent.
         """
-        i = seq - self._first
-        if i >= len(self._unacked):
+        found = self._find(seq)
+        if found is None or found[1] in found[0].refused:
+            return False
+        sent, place = found
+        if sent.batch.divided(place, addresses)[1]:
+            return False
+        self._put_off += place not in sent.put_off
+        sent.put_off.add(place)
+        return True
+
+    def _find(self, seq: int) -> tuple[_Sent[J], int] | None:
+        if seq >= self._next:
             raise ValueError(f"refusal of {seq}, which was never sent")
-        if i < 0:
+        if seq < self._first:
             return None
-        entry, self._unacked[i] = self._unacked[i], None
-        self._refused += entry is not None
-        self._put_off.discard(seq)  # who refuses it once more has thought better of it
-        return entry
+        sent = self._unacked[bisect.bisect(self._unacked, seq, key=lambda s: s.seq) - 1]
+        return sent, seq - sent.seq
 
-    def put_off(self, seq: int, entry: Entry) -> None:
-        """What was refused as `seq`, or what is left of it, is to go again.
-
-        Call it with what `refuse` has returned for that number, before anything else.
-        """
-        self._unacked[seq - self._first] = entry
-        self._refused -= 1
-        self._put_off.add(seq)
-
-    def take_put_off(self) -> list[Entry]:
+    def take_put_off(self) -> list[Batch[J]]:
         """Give up what was put off, in order; nothing as long as anything has no answer yet."""
         if self._unacked:
             return []
-        entries, self._passed = self._passed, []
-        return entries
+        batches, self._passed = self._passed, []
+        self._size -= _size(batches)
+        return batches
 
     def rewind(self) -> int:
         """A new connection: everything unacked waits again, in order, before anything new.
 
         Returns how many entries had no answer yet.
         """
-        count = len(self._unacked) - self._refused - len(self._put_off)
-        self._waiting.extendleft(e for e in reversed(self._unacked) if e is not None)
+        count = self.unacked - self._put_off - sum(len(sent.refused) for sent in self._unacked)
+        left = [sent.left() if sent.refused else sent.batch for sent in self._unacked]
+        self._waiting.extendleft(batch for batch in reversed(left) if batch)
         self._waiting.extendleft(reversed(self._passed))
         self._unacked.clear()
         self._passed.clear()
-        self._put_off.clear()
-        self._refused = 0
-        self._first = 1
+        self._put_off = 0
+        self._first = self._next = 1
         return count
 
-    def discard_waiting(self, unwanted: Callable[[Entry], bool]) -> None:
-        """Drop what nobody wants any more, but for what is on its way (on this connection)."""
-        self._passed = [e for e in self._passed if not unwanted(e)]
+    def discard_waiting(self, unwanted: Callable[[Batch[J]], bool]) -> None:
+        """Drop what is `unwanted`, but for what is on its way (on this connection)."""
+        self._passed = self._kept(self._passed, unwanted)
         if any(map(unwanted, self._waiting)):
-            wanted = [e for e in self._waiting if not unwanted(e)]
-            self._waiting.clear()
-            self._waiting += wanted
+            self._waiting = deque(self._kept(self._waiting, unwanted))
 
-    def take_waiting(self) -> list[Entry]:
+    def _kept(
+        self, batches: Iterable[Batch[J]], unwanted: Callable[[Batch[J]], bool]
+    ) -> list[Batch[J]]:
+        kept = []
+        for batch in batches:
+            if unwanted(batch):
+                self._size -= batch.size
+            else:
+                kept.append(batch)
+        return kept
+
+    def take_waiting(self) -> list[Batch[J]]:
         """Give up what has not been sent (on this connection), in order: to be placed elsewhere."""
-        entries = list(self._waiting)
+        batches = list(self._waiting)
         self._waiting.clear()
-        return entries
+        self._size -= _size(batches)
+        return batches

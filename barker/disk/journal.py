@@ -177,7 +177,7 @@ class Journal:
         self._header = header
         self._rotate()
 
-    def turn(self) -> int:
+    def rotate_if_full(self) -> int:
         """Start another segment if this one is full; the number of the one to be written now.
 
         Raises OSError.
@@ -192,7 +192,7 @@ class Journal:
         Raises OSError, and then nothing was kept. What is in the way is logged once, and again
         when it has changed.
         """
-        number = self.turn()
+        number = self.rotate_if_full()
         self._write(number, lines)
         return number
 
@@ -323,7 +323,7 @@ class NoJournal:
     def begin(self, header: Callable[[], dict[str, Any]]) -> None:
         pass
 
-    def turn(self) -> int:
+    def rotate_if_full(self) -> int:
         return 0
 
     def append(self, lines: Sequence[bytes]) -> int:

@@ -11,7 +11,7 @@ restart of the directory all would wait to be told of the others, be told of non
 themselves for the only one; also one that has just been started, and knows nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from barker.graph.feed import FOLLOWERS, Place
@@ -27,22 +27,18 @@ REPLICA = "replica"
 
 
 class Replicas(Peers):
-    """Reads all others; `take` is called with each body and what it means, `taken` at the end of a
-    batch, and `dropped` instead if an exception has ended it."""
+    """Reads all others."""
 
     def __init__(
         self,
         node: Node,
-        take: Callable[[bytes, dict[str, Any]], None],
-        taken: Callable[[], bool],
-        dropped: Callable[[], None],
+        keep: Callable[[Sequence[tuple[bytes, dict[str, Any]]]], bool],
         changed: Callable[[], None],
     ) -> None:
-        """`taken` says whether the batch is kept; `changed` is called when `in_sync` may have."""
+        """`keep` is called with what another has sent, bodies and what they mean; it says whether
+        all of it is kept. `changed` is called when `in_sync` may have changed."""
         super().__init__(node, REPLICA)
-        self._take = take
-        self._taken = taken
-        self._dropped = dropped
+        self._keep = keep
         self._changed = changed
         self._places: dict[str, Place] = {}
 
@@ -73,21 +69,17 @@ class Replicas(Peers):
 
     def on_message(self, link: Link, message: Message) -> None:
         place = self._places[link.name]
-        for body in message.bodies:
-            self._take(body, place.take(body))
-
-    def batch_end(self, link: Link) -> None:
-        place = self._places[link.name]
-        if not self._taken():
+        if not self._keep([(body, place.take(body)) for body in message.bodies]):
             link.abort("brought what our disk has no room for")  # and brings it again later
             place.forget()
-        elif not link.closed:
-            place.ack(link, FOLLOWERS)
+
+    def batch_end(self, link: Link) -> None:
+        if not link.closed:
+            self._places[link.name].ack(link, FOLLOWERS)
             self._changed()
 
     def batch_failed(self, link: Link) -> None:
         self._places[link.name].forget()  # its place is behind what we have kept
-        self._dropped()
 
     def on_unreadable(self, link: Link, answer: Unreadable) -> None:
         raise protocol.ProtocolError(protocol.PROTOCOL, answer.reason)

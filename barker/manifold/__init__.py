@@ -3,13 +3,16 @@
 A manifold holds the streams of many users, its share of a ring. It checks what is put to it, keeps
 the whole batch in its journal in one write, applies it, hands it on, and acks it.
 
-    check each put -> keep the batch -> apply it -> hand it on -> ack
+    check each entry -> keep the batch -> apply it and hand it on -> ack
 
 Read in this order:
 
-* ``intake``: that sentence as code; refusals, the share of the ring, recovery at the start.
-* ``push``: an outbox's queue towards the service behind it.
-* ``timelines``: what an inbox holds for one reader. ``readers``: what is sent to readers, and when.
+* ``intake``: that sentence as code, and refusals.
+* ``share``: which part of the ring is ours. ``recovery``: the journal is played back at the start.
+* ``push``: an outbox's queue towards the service behind it. ``ages``: since when its oldest waits.
+* ``parking``: what was refused for good behind us is kept as a dead letter.
+* ``timelines``: what an inbox holds for one reader. ``store``: all of them.
+* ``readers``: what is sent to readers, and when.
 * ``handover``: a timeline goes to its new owner when the ring changes.
 * ``cleaning``: an inbox's journal is kept small.
 

@@ -5,35 +5,27 @@ segment for ever; so when the journal has grown beyond that multiple, such timel
 anew, whole, at its end, a few for each batch. Then the oldest segment is dropped.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from barker.disk.journal import Journal, NoJournal
 from barker.manifold.intake import KEPT_BYTES
+from barker.manifold.store import TimelineStore
 from barker.manifold.timelines import Timeline
 
 # The journal may be larger than a fresh copy of all timelines by this factor. A larger one costs
 # disk; a smaller one has timelines written anew more often.
 JOURNAL_FACTOR = 2
-# What an entry takes in such a copy, besides its body.
-ENTRY_OVERHEAD = 100
 # Entries that are written anew for each batch, so that no batch takes much longer than others.
 REWRITTEN_AT_ONCE = 500
 
 
 class Cleaner:
-    """Cleans one journal, of which all that is not in these timelines may go."""
+    """Cleans one journal, of which all that is not in the timelines of this store may go."""
 
-    def __init__(self, timelines: Mapping[str, Timeline]) -> None:
-        self._timelines = timelines
+    def __init__(self, store: TimelineStore) -> None:
+        self._store = store
         self._checked_segment = 0
-        # What entries take in a copy of their timeline: sums since the start, for the mean.
-        self._entries = self._entry_bytes = 1
         self._rewriting: Iterator[Timeline] | None = None
-
-    def count(self, entries: int, body_bytes: int) -> None:
-        """So many entries were appended, with so many bytes of bodies in all."""
-        self._entries += entries
-        self._entry_bytes += body_bytes + entries * ENTRY_OVERHEAD
 
     def clean(self, journal: Journal | NoJournal) -> None:
         """Drop the oldest segment if the journal is too large, after freeing it from references.
@@ -46,11 +38,11 @@ class Cleaner:
                 return  # nothing is dropped but when a segment is full
             self._checked_segment = journal.current
             oldest = next(iter(journal.segments), journal.current)
-            entries = sum(len(t.entries) for t in self._timelines.values())
-            retained = entries * self._entry_bytes // self._entries
-            if journal.size <= KEPT_BYTES + JOURNAL_FACTOR * retained or oldest == journal.current:
+            most = KEPT_BYTES + JOURNAL_FACTOR * self._store.retained_bytes
+            if journal.size <= most or oldest == journal.current:
                 return
-            self._rewriting = iter([t for t in self._timelines.values() if _needs(t, oldest)])
+            timelines = self._store.timelines.values()
+            self._rewriting = iter([t for t in timelines if _needs(t, oldest)])
         done = 0
         try:
             for timeline in self._rewriting:

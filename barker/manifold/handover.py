@@ -12,9 +12,10 @@ up. What is left then stays in its journal and comes when it is back, as after a
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from barker.delivery.sender import Delivery, Job, Queued
+from barker.delivery.batches import Batch
+from barker.delivery.sender import Sender
 from barker.disk.deadletters import Letter
 from barker.manifold.timelines import Moving, Timeline
 from barker.process.node import Node
@@ -33,7 +34,7 @@ LEAVE_S = 5.0
 LEAVE_LOOK_S = 0.02
 
 
-class HandOver(Delivery):
+class HandOver:
     """The way to the other inboxes, for timelines that have become theirs."""
 
     def __init__(
@@ -45,15 +46,28 @@ class HandOver(Delivery):
     ) -> None:
         """`done` is called when all of a timeline that was `add`ed is the new owner's.
 
-        `park` keeps what the new owner refuses for good (`Manifold.park`).
+        `park` keeps what the new owner refuses for good (`Parking.park`).
         """
-        super().__init__(node, service)
-        self._done = done
+        self._node = node
+        self._moved = done
         self._park = park
         self._queue: deque[Moving] = deque()
+        self._sender: Sender[Moving] = Sender(
+            node,
+            service,
+            self._done,
+            self._refused,
+            is_void=lambda moving: moving.void,
+            wanted=self._wanted,
+            changed=self.go_on,  # what is void was dropped, and others may have waited for that
+        )
 
-    def wanted(self, target: Target) -> bool:
-        return bool(self._queue or len(self)) and target.name != self.node.name
+    def __len__(self) -> int:
+        """Entries that are on their way."""
+        return len(self._sender)
+
+    def _wanted(self, target: Target) -> bool:
+        return bool(self._queue or len(self)) and target.name != self._node.name
 
     def add(self, timeline: Timeline) -> None:
         """Hand this one over when its turn comes; see `go_on`."""
@@ -63,7 +77,7 @@ class HandOver(Delivery):
     def go_on(self) -> None:
         """Put the next timelines on their way, if there is room on it."""
         if self._queue:
-            self.dial()
+            self._sender.dial()
         while self._queue and len(self) < HANDED_OVER_AT_ONCE:
             moving = self._queue.popleft()
             timeline = moving.timeline
@@ -72,10 +86,11 @@ class HandOver(Delivery):
             moving.begin()
             for entry in timeline.entries:
                 with contextlib.suppress(BadMessage):  # no reader could read it there, either
-                    self.put((timeline.address,), entry.item(), moving)
+                    self._sender.put(timeline.address, entry.item(), moving)
+                    moving.pending += 1
             if not moving.pending:
-                self._done(moving)
-        self.pump()
+                self._moved(moving)
+        self._sender.pump()
 
     async def leave(self) -> None:
         """Wait for all that has to be waited for, for `LEAVE_S` at most; we are `unserve`d."""
@@ -89,33 +104,23 @@ class HandOver(Delivery):
     @property
     def may_go(self) -> bool:
         """Has a node that leaves nothing more to wait for?"""
-        route, node = self.route, self.node
+        route, node = self._sender.route, self._node
         if not any(target.name != node.name for target in route.targets):
             return True  # nobody could take it
         if node.name in route.by_name:
             return not node.has_directory  # or else it will tell everybody that we are leaving
         # Neither a directory nor any other inbox: all are being stopped, and nobody waits.
-        return not (self._queue or len(self)) or not (self.peers or node.has_directory)
+        return not (self._queue or len(self)) or not (self._sender.peers or node.has_directory)
 
-    def refused(self, queued: Queued, refusal: Refuse) -> None:
+    def _refused(self, one: Batch[Moving], refusal: Refuse) -> None:
         _, code, reason, addresses = refusal
-        letter = Letter(queued.item.body, addresses, code, reason)
-        self._park(letter, lambda: self.settled([queued.job]))
+        letter = Letter(one.put().bodies[0], addresses, code, reason)
+        self._park(letter, lambda: self._done([one]))
 
-    def settled(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            assert isinstance(job, Moving)
-            job.pending -= 1
-            if not job.pending:
-                self._done(job)
-        self.go_on()
-
-    # What is void is dropped without a word, and may have been all that the others waited for.
-
-    def peers_changed(self) -> None:
-        super().peers_changed()
-        self.go_on()
-
-    def _ask_again(self) -> None:
-        super()._ask_again()
+    def _done(self, batches: Sequence[Batch[Moving]]) -> None:
+        for batch in batches:
+            for moving in batch.all_jobs:
+                moving.pending -= 1
+                if not moving.pending:
+                    self._moved(moving)
         self.go_on()

@@ -1,80 +1,90 @@
-"""Push: an outbox's queue towards one service behind it, and since when its oldest entry waits.
+"""Push: an outbox's queue towards one service behind it.
 
 Barks have one such queue and events have another, each with counters of its own. The journal learns
 now and then up to which counter a queue is settled; after a restart the rest goes again, in order.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from barker.delivery.sender import Delivery, Job, Queued
+from barker.delivery.batches import Batch
+from barker.delivery.sender import Sender
 from barker.disk.deadletters import Letter
+from barker.manifold.ages import Ages
 from barker.process.node import Node
 from barker.wire import messages
-from barker.wire.ops import Item, Refuse
+from barker.wire.ops import Put, Refuse
 from barker.wire.records import Settled
 
 
-class Backlog:
-    """One author's stream: `pending` barks that nobody has taken over yet."""
+class Push:
+    """An outbox's queue towards one service behind it. Its sender knows entries by their authors.
 
-    __slots__ = ("pending", "user")
-    void = False
-
-    def __init__(self, user: str) -> None:
-        self.user = user
-        self.pending = 0
-
-
-class Push(Delivery):
-    """An outbox's queue towards one service behind it."""
+    `n` is the last counter that was given away.
+    """
 
     def __init__(
         self,
         node: Node,
         service: str,
-        some_settled: Callable[[], None],
+        settled: Callable[[], None],
         park: Callable[[Letter, Callable[[], None]], None],
     ) -> None:
-        """`some_settled` is called whenever something of it was; `park` is `Manifold.park`."""
-        super().__init__(node, service)
-        self.to = (service,)
+        """`settled` is called whenever something of it was; `park` is `Parking.park`."""
+        self.service = service
+        self.sender: Sender[str] = Sender(node, service, self._done, self._refused)
         self.ages = Ages()
-        self.put_count = 0  # all that were ever put, also those that are `done`
-        self.n = 0  # the last counter that was given away
-        self._kept_n = 0  # ... and the last one that the journal has
-        self._last_in: dict[int, int] = {}  # by segment of the journal, the last counter in it
+        self.n = 0
         self.noted = 0  # the journal knows that everything of this queue up to this one is settled
-        self.recovered: deque[tuple[Item, Backlog]] = deque()
+        self._given = 0  # the last counter of `numbers`
+        self._node = node
+        self._count = 0  # all entries that were ever put, also those that are done
+        self._put_by_author: Counter[str] = Counter()  # of all that were put,
+        self._done_by_author: Counter[str] = Counter()  # ... and of those that are done
+        self._last_in: dict[int, int] = {}  # by segment of the journal, the last counter in it
+        # What the journal has, with its first and its last counter.
+        self._recovered: deque[tuple[int, int, Batch[str]]] = deque()
         self._unparked: list[int] = []  # counters of what is refused for good and in no file yet
-        self._some_settled = some_settled
+        self._settled = settled
         self._park = park
 
-    # --- counters ---
+    def __len__(self) -> int:
+        """Entries that wait, or are on their way."""
+        return len(self.sender)
 
-    def next_n(self) -> int:
-        """The counter of the next entry, until `rollback`; `put_kept` makes it count."""
-        self.n += 1
-        return self.n
+    def numbers(self, count: int, *, undone: bool) -> range:
+        """Counters for so many entries. They count when `add` says that the journal has them.
 
-    def rollback(self) -> None:
-        """The counters that were given away since `put_kept` are free again."""
-        self.n = self._kept_n
+        Until then they are free: behind too wide a hole, an inbox would mark as late what only
+        comes again. But if a write has failed and was not `undone`, the file may have those that
+        were given last, and two barks must not share one.
+        """
+        if not undone:
+            self.n = max(self.n, self._given)
+        self._given = self.n + count
+        return range(self.n + 1, self._given + 1)
 
-    def put_kept(self, items: Sequence[Item], jobs: Sequence[Job]) -> None:
-        """The journal has these: put them."""
-        self._kept_n = items[-1].n
-        self.put_all(self.to, items, jobs)
-        self.put_count += len(items)
+    def add(self, put: Put, segment: int, tail: bytes) -> None:
+        """That segment of the journal has these entries: they go out with the next `pump`."""
+        assert put.n and put.users
+        self.recorded(put.n[-1], segment)
+        self._add(Batch.of(put._replace(to=[self.service]), put.users, tail))
 
-    def given(self, n: int) -> None:
-        """The journal says that counters up to this one were given away."""
-        self.n = max(self.n, n)
+    def _add(self, batch: Batch[str]) -> None:
+        self.sender.add(batch)
+        self._put_by_author.update(batch.jobs)
+        self._count += batch.size
 
-    def begin(self) -> None:
-        """The journal was played back."""
-        self._kept_n = self.n
+    def pump(self) -> None:
+        """Send what may be sent."""
+        self.sender.pump()
+        self.ages.added(self._count, self._node.now())
+
+    @property
+    def by_author(self) -> Counter[str]:
+        """How many entries of each author wait."""
+        return self._put_by_author - self._done_by_author
 
     # --- the journal ---
 
@@ -99,101 +109,58 @@ class Push(Delivery):
         """For the journal: everything of this queue up to `n` is settled."""
         return messages.encode(Settled(self.service, n))
 
+    def given(self, n: int) -> None:
+        """The journal says that counters up to this one were given away."""
+        self.n = max(self.n, n)
+
+    def recover(self, put: Put, segment: int) -> None:
+        """While the journal is played back: it has these."""
+        assert put.n and put.users
+        self.recorded(put.n[-1], segment)
+        batch = Batch.of(put._replace(to=[self.service]), put.users)
+        self._recovered.append((put.n[0], put.n[-1], batch))
+
     def was_settled(self, n: int) -> None:
         """The journal says so, while it is played back."""
         self.noted = max(self.noted, n)
         self.n = max(self.n, n)  # its put may be what was damaged
-        waiting = self.recovered
-        while waiting and waiting[0][0].n <= self.noted:
+        waiting = self._recovered
+        while waiting and waiting[0][1] <= self.noted:
             waiting.popleft()
 
     def take_recovered(self) -> None:
         """Put what the journal had and did not know to be settled."""
-        waiting, self.recovered = self.recovered, deque()
-        for item, backlog in waiting:
-            if item.n > self.noted:
-                self.put(self.to, item, backlog)
-                self.put_count += 1
+        waiting, self._recovered = self._recovered, deque()
+        for first, last, batch in waiting:
+            if first > self.noted:
+                self._add(batch)
+            elif last > self.noted:
+                numbers = batch.put().n or ()
+                self._add(batch.select([i for i, n in enumerate(numbers) if n > self.noted]))
+        self.ages.added(self._count, self._node.now())  # older than we can tell
 
     def oldest_n(self, default: int) -> int:
-        """The counter of the oldest bark that is neither acked nor parked yet."""
-        return min(
-            chain(self._unparked, (queued.item.n for queued in self.oldest())), default=default
-        )
+        """The counter of the oldest entry that is neither acked nor parked yet."""
+        waiting = (min(batch.put().n or ()) for batch in self.sender.oldest())
+        return min(chain(self._unparked, waiting), default=default)
 
-    def settled(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            job.pending -= 1
-        self.ages.settled(self.done)
-        self._some_settled()
+    # --- what becomes of it ---
 
-    def refused(self, queued: Queued, refusal: Refuse) -> None:
+    def _done(self, batches: Sequence[Batch[str]]) -> None:
+        for batch in batches:
+            self._done_by_author.update(batch.jobs)
+        self.ages.settled(self.sender.done)
+        self._settled()
+
+    def _refused(self, one: Batch[str], refusal: Refuse) -> None:
         """We have acked it, so it is not given up: it becomes a dead letter."""
+        put = one.put()
+        assert put.n
+        n = put.n[0]
 
         def parked() -> None:
-            self._unparked.remove(queued.item.n)
-            self.settled([queued.job])
+            self._unparked.remove(n)
+            self._done([one])
 
-        self._unparked.append(queued.item.n)
-        _, code, reason, addresses = refusal
-        self._park(Letter(queued.item.body, addresses, code, reason), parked)
-
-
-# Time between two marks. Nobody looks more closely than once a second.
-GRAIN_S = 0.1
-# Marks at most; beyond it every other one goes and the grain doubles. So a queue that nobody
-# empties for a day is told to within half a minute, and costs no more than one of an hour.
-MAX_MARKS = 4096
-
-
-class Ages:
-    """Since when the oldest entry of a queue waits, and how deep it was, for next to nothing.
-
-    A time for each entry would cost a clock call and an object per bark. A queue is emptied in the
-    order in which it was filled, so a few *marks* are enough: "whatever came from entry 5 000 on
-    came at 12:00:01 or later". The answer is too old by one grain at most.
-
-        entries    1 ............ 5000 ........ 9000 .....> newest
-        marks      ^ 12:00:00      ^ 12:00:01    ^ 12:00:02
-                      settled: 6200 -> the oldest waits since 12:00:01
-
-    Entries are numbered from 1, in the order in which they come.
-    """
-
-    def __init__(self, grain: float = GRAIN_S, max_marks: int = MAX_MARKS) -> None:
-        self._first_grain = self._grain = grain
-        self._max_marks = max_marks
-        self._newest = self._settled = 0
-        self.peak = 0  # entries that waited at the same time, at most, since `new_second`
-        self._marks: deque[tuple[int, float]] = deque()
-
-    def added(self, newest: int, now: float) -> None:
-        """Entries up to number `newest` have come; once a batch will do."""
-        self.peak = max(self.peak, newest - self._settled)
-        if newest <= self._newest:
-            return
-        first, self._newest = self._newest + 1, newest
-        marks = self._marks
-        if not marks or now - marks[-1][1] >= self._grain:
-            marks.append((first, now))
-            if len(marks) > self._max_marks:
-                self._marks = deque(list(marks)[::2])
-                self._grain *= 2
-
-    def settled(self, count: int) -> None:
-        """The first `count` entries have gone; once a batch will do."""
-        marks, self._settled = self._marks, count
-        if count >= self._newest:
-            marks.clear()
-            self._grain = self._first_grain
-        while len(marks) > 1 and marks[1][0] <= count + 1:
-            marks.popleft()
-
-    def new_second(self) -> None:
-        """The peak has been told; from here on another one counts."""
-        self.peak = max(0, self._newest - self._settled)
-
-    @property
-    def oldest(self) -> float | None:
-        """Since when the oldest entry has been waiting; None if none does."""
-        return self._marks[0][1] if self._marks else None
+        self._unparked.append(n)
+        self._park(Letter(put.bodies[0], refusal.addresses, refusal.code, refusal.reason), parked)

@@ -150,10 +150,11 @@ class Readers:
             self._hold(link).add(subscription)
         self.sent += subscription.cursor.sent - before
 
-    def grown(self, timeline: Timeline, serial: int, entry: Entry) -> None:
+    def grown(self, timeline: Timeline, entry: Entry) -> None:
         """The timeline has a new entry; what is sent because of it leaves with `flush`."""
         if timeline not in self.timelines:
             return
+        serial = timeline.last
         for link, subscription in self.timelines[timeline].items():
             if link not in self.held and subscription.cursor.next(serial):
                 parcel = subscription.parcel

@@ -59,6 +59,11 @@ class Timeline(Stream[Entry]):
         self.handed_over = 0  # up to this serial all is another's: not here, and not lost either
         self.moving: Moving | None = None
 
+    def take(self, entry: Entry) -> int:
+        """Append it, which its segment of the journal has now; returns its serial."""
+        self.recorded_in = entry.segment
+        return self.append(entry, entry.old)
+
     def recorded(self, segment: int) -> None:
         """That segment of the journal has something of it, and no later one."""
         self.recorded_in = segment

@@ -177,6 +177,11 @@ class Node:
         self.exit_status = self.exit_status or status
         self._stop.set()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Has `stop` been called?"""
+        return self._stop.is_set()
+
     def fail(self, why: str) -> None:
         """For an exception that leaves our memory different from our journal: end at once.
 

@@ -229,6 +229,16 @@ class Put(NamedTuple):
         rows = zip(self.bodies, repeat(self.origin), *stamp, *ends)  # type: ignore[arg-type]
         return map(new_item, rows)
 
+    def select(self, places: Sequence[int]) -> "Put":
+        """Only the entries at these places, one or more, in this order."""
+
+        def some(column: Any) -> Any:
+            return column and [column[i] for i in places]
+
+        columns = map(some, (self.n, self.users, self.ids, self.at, self.named, self.trace))
+        to = some(self.to) if len(self.to) == len(self.bodies) else self.to
+        return Put(self.seq, to, some(self.bodies), self.origin, self.old, *columns)
+
     def entries(self) -> Sequence[str]:
         """`to` with an entry for each body."""
         return self.to if len(self.to) == len(self.bodies) else [self.to[0]] * len(self.bodies)

@@ -64,7 +64,7 @@ class Loader(Node):
     async def _work(self) -> None:
         args = self.args
         await until(
-            lambda: len(self.sender.peers) >= args.outboxes and self._is_served,
+            lambda: len(self.sender.sender.peers) >= args.outboxes and self._is_served,
             "all outboxes and a bizlogic are there",
             DEADLINE_S,
         )

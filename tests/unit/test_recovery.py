@@ -1002,7 +1002,7 @@ class Speed(RecoveryTest):
                     to.append(" ".join(f"inbox/{users[(n + k) % 100]}" for k in range(10)))
             lines = [encode(Put.of(0, to, items))]
             if kind is Inbox:
-                segment = journal.turn()
+                segment = journal.rotate_if_full()
                 addresses = " ".join(to).split(" ")
                 new = {a: last[a] for a in addresses if recorded_in[a] != segment}
                 lines[:0] = [encode(Serials(new))] if new else []

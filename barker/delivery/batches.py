@@ -1,0 +1,104 @@
+"""Batches: entries that travel together. A batch is a line, and stays one from hop to hop.
+
+A queue holds lines that are ready to go, but for their number, and takes none of them apart:
+
+    {"op":"put","seq":7,"to":["inbox/ark3 inbox/rdl"],"origin":...,"n":[3],...,"bodies":[...]}
+               `seq` of a link     `to`               `tail`, the same bytes at every hop
+
+Only when one entry is refused, moves elsewhere, or was known to the receiver is the line parsed,
+and cut into two batches.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import repeat
+from typing import Generic, NamedTuple, TypeVar
+
+from barker.wire import protocol
+from barker.wire.messages import decode, put_line, put_tail
+from barker.wire.ops import Put
+
+J = TypeVar("J")
+
+# A line that comes from one hop and goes on to the next grows by addresses. Beyond this it is cut:
+# three quarters of what a peer takes.
+MAX_BATCH_BYTES = protocol.MAX_LINE_BYTES * 3 // 4
+# The same for entries: a window has to have room for a whole batch.
+MAX_BATCH = 512
+
+
+class Batch(NamedTuple, Generic[J]):
+    """Some entries of one origin on their way to one receiver.
+
+    `to` and `jobs` have a value for each entry, or one for all. A job is whatever the sender's
+    owner wants to know the entries by. `reach` counts addresses, those of all entries together.
+    """
+
+    to: Sequence[str]
+    tail: bytes
+    size: int
+    reach: int
+    jobs: Sequence[J]
+
+    @classmethod
+    def of(cls, put: Put, jobs: Sequence[J], tail: bytes = b"") -> "Batch[J]":
+        """The entries of a put; `tail` is its `put_tail`, if that is known."""
+        size = len(put.bodies)
+        reach = " ".join(put.to).count(" ") + 1
+        if len(put.to) < size:
+            reach *= size
+        return cls(put.to, tail or put_tail(put), size, reach, jobs)
+
+    def line(self, seq: int) -> bytes:
+        """As it is sent, its first entry with that number."""
+        return put_line(seq, self.to, self.tail)
+
+    def put(self) -> Put:
+        """The entries as columns."""
+        put = decode(self.line(0))
+        assert isinstance(put, Put)
+        return put
+
+    def select(self, places: Sequence[int]) -> "Batch[J]":
+        """Only the entries at these places, in order."""
+        if len(places) == self.size:
+            return self
+        jobs = self.jobs
+        if len(jobs) > 1:
+            jobs = [jobs[i] for i in places]
+        return Batch.of(self.put().select(places), jobs)
+
+    def job(self, place: int) -> J:
+        """The job of one entry."""
+        return self.jobs[place if len(self.jobs) > 1 else 0]
+
+    def divided(self, place: int, addresses: Collection[str]) -> tuple[list[str], list[str]]:
+        """The addresses of one entry: those that are among `addresses` (or all), and the others."""
+        own = self.to[place if len(self.to) > 1 else 0].split(" ")
+        among = [address for address in own if address in addresses] or own
+        return among, [address for address in own if address not in among]
+
+    def readdressed(self, place: int, addresses: Sequence[str]) -> "Batch[J]":
+        """The same, with one entry for these addresses."""
+        to = list(self.to) if len(self.to) > 1 else list(self.to) * self.size
+        gone = to[place].count(" ") + 1 - len(addresses)
+        to[place] = " ".join(addresses)
+        return self._replace(to=to, reach=self.reach - gone)
+
+    @property
+    def all_jobs(self) -> Iterator[J]:
+        """The job of each entry."""
+        return iter(self.jobs) if len(self.jobs) == self.size else repeat(self.jobs[0], self.size)
+
+
+def fitting(put: Put, jobs: Sequence[J], tail: bytes = b"") -> Iterator[Batch[J]]:
+    """The entries of a put in as few batches as have lines that are not too long."""
+    batch = Batch.of(put, jobs, tail)
+    length = len(batch.tail) + sum(map(len, batch.to)) + len('"",') * len(batch.to)
+    is_long = length > MAX_BATCH_BYTES or batch.size > MAX_BATCH
+    if is_long and batch.size > 1:
+        half = batch.size // 2
+        for places in (range(half), range(half, batch.size)):
+            some = jobs if len(jobs) == 1 else [jobs[i] for i in places]
+            yield from fitting(put.select(places), some)
+    else:
+        yield batch

@@ -1,0 +1,45 @@
+"""Parking: what we have acked and a receiver refused for good is kept as a dead letter.
+
+As long as the disk has no room for it, it is tried again, and counts as not settled.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from barker.disk.deadletters import DeadLetters, Letter
+from barker.process.node import Node, log
+
+# When a dead letter could not be written, it is tried again after this.
+PARK_AGAIN_S = 1.0
+
+
+class Parking:
+    """The dead letters of one service, and those that wait for the disk."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.letters = DeadLetters(None)
+        self._waiting: deque[tuple[Letter, Callable[[], None]]] = deque()
+
+    def open(self, letters: DeadLetters) -> None:
+        """Where letters are kept from now on."""
+        self.letters = letters
+
+    def park(self, letter: Letter, parked: Callable[[], None]) -> None:
+        """Keep this one; `parked` is called when that is done, at once unless the disk is full."""
+        self._waiting.append((letter, parked))
+        if len(self._waiting) == 1:
+            self._park_all()
+
+    def _park_all(self) -> None:
+        while self._waiting:
+            letter, parked = self._waiting[0]
+            try:
+                self.letters.park(letter, time.time_ns() // 1_000_000)
+            except Exception as fault:
+                log.error("a dead letter stays in its queue: %s", fault)
+                self._node.later(PARK_AGAIN_S, self._park_all)
+                return
+            self._waiting.popleft()
+            parked()

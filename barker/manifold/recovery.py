@@ -1,0 +1,52 @@
+"""Recovery: a journal is played back before anything else is done."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from barker.disk.journal import Journal, NoJournal
+from barker.process.node import Node, log
+from barker.wire.messages import decode_record
+from barker.wire.protocol import BarkerError
+from barker.wire.records import Record
+
+# How long records are played back between two looks at the loop, so that Ctrl-C is heard. A number
+# of records would say little: some hold one bark, some a hundred.
+REPLAY_SLICE_S = 0.1
+# What a record that makes no sense may raise when it is replayed. Nothing in a file keeps a service
+# from starting, be it an earlier version's.
+_NONSENSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+async def recover(
+    node: Node,
+    journal: Journal | NoJournal,
+    replay: Callable[[int, Record], None],
+    header: Callable[[], dict[str, Any]],
+) -> bool:
+    """Have `replay` apply each record, with the segment it is in; then begin to write.
+
+    `header` says what has to be known if all segments before the one to be written are gone. A
+    record that makes no sense is reported and passed over. False if the node is stopped meanwhile.
+    """
+    log.debug("recovering from %d segments", len(journal.segments))
+    begun, records = node.now(), 0
+    looked = begun
+    for segment, line in journal.recover():
+        try:
+            replay(segment, decode_record(line))
+        except (BarkerError, *_NONSENSE) as fault:
+            log.warning("a record of segment %d makes no sense: %r", segment, fault)
+            journal.report_damage()
+        records += 1
+        if node.now() - looked > REPLAY_SLICE_S:
+            await asyncio.sleep(0)
+            looked = node.now()
+            if node.is_stopping:
+                return False
+    with contextlib.suppress(OSError):  # until it can be written, puts are refused
+        journal.begin(header)
+    if records:
+        log.info("recovered from %d records in %.2f s", records, node.now() - begun)
+    return True
