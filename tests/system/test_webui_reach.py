@@ -18,6 +18,8 @@ ARRIVE = """
       Barker.arrive({ id: "arrive" + i, user, content: "arrived " + i, at: Date.now() }, false);
     }
 """
+# The barks of a test of its own, newest first; more of others may be below them.
+TALL = """[...document.querySelectorAll("#stream [data-key^='rdl/tall']")]"""
 TOP = """
     const element = document.querySelector(arguments[0]);
     return element && element.getBoundingClientRect().top;
@@ -38,9 +40,7 @@ class ReachTestCase(PageTestCase):
         self.open_connected(**query)
         self.browser.wait_until("Barker.panel.list", "whom the user follows")
         self.arrive(0, count)
-        self.browser.wait_until(
-            f"document.querySelectorAll('#stream .bark').length >= {count}", "barks"
-        )
+        self.assertShown(f"arrived {count - 1}")  # the past alone may be as many barks
 
     def focused(self) -> str:
         script = "const e = document.activeElement; return e.id || e.className || e.tagName"
@@ -387,14 +387,29 @@ class EyeTest(ReachTestCase):
             tall.forEach((content, i) => Barker.arrive(
                 { id: "tall" + i, user: "rdl", content, at: Date.now() }, false));"""
         )
-        self.browser.wait_until("document.querySelectorAll('#stream .bark').length > 2", "barks")
-        highest = """Math.max(...[...document.querySelectorAll("#stream .bark")].slice(0, 3)
-            .map((e) => e.offsetHeight))"""
-        self.browser.wait_until(f"{highest} < 400", "they are folded")
-        self.assertEqual(len(self.browser.texts("#stream [data-act=unfold]")), 2)
+        self.assertShown("short")
+        heights = f"return {TALL}.map((e) => e.offsetHeight)"
+        self.assertLess(max(self.browser.execute(heights)), 400)
+        buttons = f"return {TALL}.map((e) => e.querySelectorAll('[data-act=unfold]').length)"
+        self.assertEqual(self.browser.execute(buttons), [0, 1, 1])
         self.browser.click("#stream [data-act=unfold]")
         self.browser.point(1, 1)
-        self.browser.wait_until(f"{highest} > 400", "one is open")
+        self.assertGreater(max(self.browser.execute(heights)), 400)
         open_ = "return document.querySelector('[data-act=unfold]').getAttribute('aria-expanded')"
         self.assertEqual(self.browser.execute(open_), "true")
+        self.browser.screen(1000, 800)
+
+    def test_a_bark_is_folded_too_when_the_window_gets_narrow(self) -> None:
+        self.open_connected()
+        self.browser.execute(
+            """Barker.arrive({ id: "tall", user: "rdl", content: "W".repeat(280), at: 1 }, false)"""
+        )
+        self.browser.wait_until(f"{TALL}.length", "the bark")
+        folded = f"{TALL}[0].querySelectorAll('[data-act=unfold]').length"
+        self.assertEqual(self.browser.execute(f"return {folded}"), 0)
+        for width in (320, 360):
+            self.browser.screen(width, 640)
+            self.browser.wait_until(
+                f"{folded} === 1 && {TALL}[0].offsetHeight < 400", "it is folded"
+            )
         self.browser.screen(1000, 800)
