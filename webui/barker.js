@@ -306,6 +306,7 @@ const Barker = (() => {
   $("pause").addEventListener("click", () => pause(!paused));
   $("retry").addEventListener("click", () => client.hurry());
   window.addEventListener("scroll", () => { stream.soon(); panel.soon(); }, { passive: true });
+  window.addEventListener("resize", () => Stream.fold(document.querySelectorAll(".bark"))); // now perhaps too high
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) return;
     client.hurry();

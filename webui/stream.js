@@ -121,8 +121,8 @@ const Stream = (() => {
 
   /** Of a bark that is far too high only the beginning is shown, with a button for the rest. */
   function fold(items) {
-    const high = items.map((item) => item.querySelector(".text"))
-      .filter((text) => text && text.offsetHeight > 0 && text.offsetHeight > MAX_LINES * lineHeight(text));
+    const high = [...items].map((item) => item.querySelector(".text:not(:has(+ .act))")) // not folded yet
+      .filter((text) => text?.offsetHeight > MAX_LINES * lineHeight(text));
     for (const text of high) {
       const button = actButton("unfold", "Show all of it");
       button.setAttribute("aria-expanded", "false");
