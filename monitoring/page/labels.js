@@ -62,9 +62,10 @@ const Labels = (() => {
       }
     }
     setText(chart.tip.events, Flags.wordsAt(model, pointed).join("\n"));
-    const x = chart.x(model.times[slot]);
-    const room = chart.width - tip.offsetWidth - 14;
-    tip.style.top = `${chart.up + 4}px`;
+    const { zoom } = chart;
+    const x = zoom * chart.x(model.times[slot]);
+    const room = zoom * chart.width - tip.offsetWidth - 14;
+    tip.style.top = `${zoom * chart.up + 4}px`;
     tip.style.translate = `${Math.round(x + 14 < room ? x + 14 : Math.max(0, x - tip.offsetWidth - 14))}px 0`;
   }
 
