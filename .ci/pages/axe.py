@@ -8,11 +8,12 @@ seen in; exits with 1 if there is one.
 
 import contextlib
 import functools
+import itertools
 import os
 import pathlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from barker.disk import files
@@ -215,14 +216,6 @@ STATES |= {
 }
 
 
-def looks() -> Iterator[tuple[int, str]]:
-    """Every width in light and dark, two of them in the other colours."""
-    for width in WIDTHS:
-        for colours in COLOURS:
-            if colours in ("light", "dark") or width in (WIDTHS[0], WIDTHS[-2]):
-                yield width, colours
-
-
 def main() -> int:
     axe = pathlib.Path(os.environ["AXE"]).read_text("utf-8")
     wanted = sys.argv[1:]
@@ -238,7 +231,7 @@ def main() -> int:
             browser.point(1, 1)
             STATES[name](pages)
             browser.execute(axe + ";window.axe = axe;")
-            for width, colours in looks():
+            for width, colours in itertools.product(WIDTHS, COLOURS):
                 browser.screen(width, HEIGHT)
                 features = [{"name": k, "value": v} for k, v in COLOURS[colours].items()]
                 browser.devtools("Emulation.setEmulatedMedia", features=features)
