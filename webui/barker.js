@@ -300,10 +300,7 @@ const Barker = (() => {
     if (button) acts[button.dataset.act](mine.get(button.closest("li").dataset.key), button);
   });
 
-  $("switch").addEventListener("submit", (event) => {
-    event.preventDefault();
-    visit($("user").value);
-  });
+  Elements.onSubmit($("switch"), () => visit($("user").value));
   history.scrollRestoration = "manual"; // showView knows when the list is there
   window.addEventListener("popstate", () => showView(true));
 
@@ -350,7 +347,6 @@ const Barker = (() => {
     refused,
     remember,
     say,
-    status,
     stream,
     submit: () => box.submit(),
     visit,

@@ -36,6 +36,11 @@ const Elements = (() => {
     if (element.dataset[key] !== value) element.dataset[key] = value;
   }
 
+  /** What a form does, in place of loading the page anew. */
+  function onSubmit(form, act) {
+    form.addEventListener("submit", (event) => { event.preventDefault(); act(); });
+  }
+
   /** A reason of the wire as a sentence: a capital letter at the beginning, one full stop at the end. */
   const sentence = (reason) => `${reason.slice(0, 1).toUpperCase()}${reason.slice(1).replace(/[.\s]+$/, "")}.`;
 
@@ -58,5 +63,5 @@ const Elements = (() => {
     element.replaceChildren(...(url ? words : []));
   }
 
-  return { $, arrange, make, sentence, setData, setText, showTrust, svg };
+  return { $, arrange, make, onSubmit, sentence, setData, setText, showTrust, svg };
 })();

@@ -15,7 +15,7 @@
  */
 
 const Follow = (() => {
-  const { $, make, sentence, setText } = Elements;
+  const { $, make, onSubmit, sentence, setText } = Elements;
   const { NAME_RULES, USER_NAME } = Client;
   const { MAX_UNSENT } = Outbox;
 
@@ -27,11 +27,6 @@ const Follow = (() => {
 
   /** Reads one user's list. `on`: changed(), list(body). */
   class Following extends Peers.Peer {
-    constructor(user, directory, on) {
-      super("graph", user, directory, on.changed);
-      this.on = on;
-    }
-
     up() {
       this.dialer.send({ op: "subscribe", address: this.address });
     }
@@ -52,8 +47,7 @@ const Follow = (() => {
     tell(text, invalid = false, ...more) {
       this.next = [text, ...more];
       if (text) Aloud.say(text);
-      if (invalid) this.input.setAttribute("aria-invalid", "true");
-      else this.input.removeAttribute("aria-invalid");
+      this.input.ariaInvalid = invalid ? "true" : null;
       this.show();
     }
 
@@ -83,14 +77,8 @@ const Follow = (() => {
         const button = event.target.closest("button[data-follow]");
         if (button) this.toggle(button.dataset.follow);
       });
-      $("follow").addEventListener("submit", (event) => {
-        event.preventDefault();
-        this.submit();
-      });
-      $("join").addEventListener("submit", (event) => {
-        event.preventDefault();
-        this.join();
-      });
+      onSubmit($("follow"), () => this.submit());
+      onSubmit($("join"), () => this.join());
     }
 
     begin(user) {
@@ -107,7 +95,7 @@ const Follow = (() => {
       this.client.following = null;
       this.begin(user);
       if (USER_NAME.test(user)) {
-        this.client.following = new Following(user, this.client.directory, {
+        this.client.following = new Following("graph", user, this.client.directory, {
           changed: this.client.on.changed,
           list: (body) => this.show(body),
         });
@@ -122,7 +110,7 @@ const Follow = (() => {
       for (const [whom, { kind }] of this.asked) {
         if (this.follows.has(whom) !== (kind === "follow")) continue;
         this.asked.delete(whom);
-        this.whom.tell(kind === "follow" ? `You follow ${whom} now.` : `You follow ${whom} no longer.`);
+        this.whom.tell(`You follow ${whom} ${kind === "follow" ? "now" : "no longer"}.`);
       }
       this.draw();
     }
@@ -179,9 +167,8 @@ const Follow = (() => {
     settled({ kind, user, whom }) {
       if (kind === "join") return this.joined(user);
       if (user !== this.user || !this.asked.has(whom)) return;
-      this.whom.tell(kind === "follow"
-        ? `You will follow ${whom}. The outbox has it; a followers service has to confirm it.`
-        : `You will follow ${whom} no longer. The outbox has it; a followers service has to confirm it.`);
+      const will = `You will follow ${whom}${kind === "follow" ? "" : " no longer"}.`;
+      this.whom.tell(`${will} The outbox has it; a followers service has to confirm it.`);
     }
 
     /** Go there, if a person sits and waits for it; else only offer it. */

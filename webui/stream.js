@@ -124,8 +124,9 @@ const Stream = (() => {
 
   /** Of a bark that is far too high only the beginning is shown, with a button for the rest. */
   function fold(items) {
+    const most = MAX_LINES * parseFloat(getComputedStyle(document.body).lineHeight);
     const high = [...items].map((item) => item.querySelector(".text:not(:has(+ .act))")) // not folded yet
-      .filter((text) => text?.offsetHeight > MAX_LINES * lineHeight(text));
+      .filter((text) => text?.offsetHeight > most);
     for (const text of high) {
       const button = actButton("unfold", "Show all of it");
       button.setAttribute("aria-expanded", "false");
@@ -133,9 +134,6 @@ const Stream = (() => {
       text.after(button);
     }
   }
-
-  let line = 0;
-  const lineHeight = (text) => { line ||= parseFloat(getComputedStyle(text).lineHeight); return line; };
 
   function unfold(button) {
     const text = button.previousElementSibling;

@@ -1,6 +1,5 @@
 """The page in a real browser, by keyboard, by ear, enlarged, and with a slow hand."""
 
-import contextlib
 import json
 import unittest
 
@@ -36,9 +35,7 @@ TOP = """
 
 
 def setUpModule() -> None:
-    stack = contextlib.ExitStack()
-    unittest.addModuleCleanup(stack.close)
-    PageTestCase.start(stack, Chromium)
+    PageTestCase.start_for_module(Chromium)
 
 
 class ReachTestCase(PageTestCase):
