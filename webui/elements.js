@@ -44,9 +44,11 @@ const Elements = (() => {
   /** A reason of the wire as a sentence: a capital letter at the beginning, one full stop at the end. */
   const sentence = (reason) => `${reason.slice(0, 1).toUpperCase()}${reason.slice(1).replace(/[.\s]+$/, "")}.`;
 
-  /** Put these elements first into `parent`, in this order. What is in its place already is not touched:
-   *  moving an element would take the focus from it. */
+  /** Make these elements the children of `parent`, in this order. What is in its place already is not
+   *  touched: moving an element would take the focus from it. */
   function arrange(parent, elements) {
+    const wanted = new Set(elements);
+    for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
     elements.forEach((element, i) => {
       if (parent.children[i] !== element) parent.insertBefore(element, parent.children[i] ?? null);
     });

@@ -52,12 +52,7 @@ const Figures = (() => {
     show(frame) {
       const services = [...frame.services].sort(byRole);
       const names = new Set(services.map((row) => row.name));
-      for (const [name, row] of this.rows) {
-        if (!names.has(name)) {
-          row.element.remove();
-          this.rows.delete(name);
-        }
-      }
+      for (const name of this.rows.keys()) if (!names.has(name)) this.rows.delete(name);
       arrange(this.body, services.map((service) => this.showRow(service, frame)));
     }
 
@@ -143,7 +138,6 @@ const Figures = (() => {
       this.shown = shown;
       this.list.parentNode.setAttribute("aria-live", isLive ? "polite" : "off"); // what was hidden is no news
       const old = new Map([...this.list.children].map((item) => [item.dataset.key, item]));
-      for (const [key, item] of old) if (!keys.includes(key)) item.remove();
       arrange(this.list, wanted.map((event, i) => old.get(keys[i]) ?? this.item(event, keys[i])));
       wanted.forEach((event, i) => { this.list.children[i].hidden = event.serial > serial; });
       const full = events.length === MAX_EVENTS_KEPT;

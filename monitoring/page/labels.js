@@ -15,7 +15,6 @@ const Labels = (() => {
   function showLegend(root, chart) {
     const old = new Map([...root.children].map((group) => [group.dataset.service, group]));
     const lines = Map.groupBy(chart.lines, (l) => l.column.name);
-    for (const [name, group] of old) if (!lines.has(name)) group.remove();
     arrange(root, [...lines].map(([name, some]) => old.get(name) ?? legendGroup(name, some)));
   }
 
