@@ -77,6 +77,7 @@ NO_LIMITS = {
     "barker/routing/ring.py _SPACE",
     "barker/graph/graph.py _NEVER",
     "barker/launching/fleet.py LABEL_COLUMNS",
+    "barker/launching/fleet.py _READY",
     "barker/launching/fleet.py _UNREAD",
     "barker/launching/launcher.py MAX_PORT",
     "barker/process/arguments.py HELP_COLUMNS",
@@ -384,7 +385,7 @@ class ReferenceTest(unittest.TestCase):
                             self.assertRegex(
                                 command,
                                 r"python (-\S+$"
-                                r"|(talk|launch-[\w-]+|parrot.*|fragile|docs/\w+)\.py)",
+                                r"|(talk|launch-[\w-]+|parrot.*|fragile|docs/[\w/]+)\.py)",
                             )
                             continue
                         self.assertTrue(module in PARSERS or module in ("barker.", "barker..."))
