@@ -104,11 +104,16 @@ class System:
             others = [(other, other.links(child.port)) for other in self.children.values()]
             await child.start()
             self.children[name] = child
+            await until(self.are_ready)
             for other, before in others:
                 if other.port in child.targets:
                     await child.until_linked(other.port)
                 if child.port in other.targets:
                     await other.until_linked(child.port, before)
+
+    def are_ready(self) -> bool:
+        """Do all listen that others connect to?"""
+        return all("ready" in child.lines for child in self.children.values() if child.port)
 
     async def kill(self, *names: str) -> None:
         for name in names:
@@ -150,8 +155,8 @@ class System:
         if any(name in self.children for name in self.bizlogics):
             ports = [child.port for child in self.children.values()]
             followers, inbox_of = self.step.FOLLOWERS, self.step.inbox_of
-            ways = [bark for bark in barks if inbox_of(followers[bark["user"]]) in ports]
-            await until(lambda: self.has_shown(ways))  # these have a way through what still runs
+            on_time = [bark for bark in barks if inbox_of(followers[bark["user"]]) in ports]
+            await until(lambda: self.has_shown(on_time))  # there is a way through what still runs
         before = self.shown()
         await self.start(*dead)
         # A reader's barks come in their order: when the last ones are shown, all others were.
@@ -179,10 +184,12 @@ class Child:
         self.lines: list[str] = []
 
     async def start(self) -> None:
-        pipe = asyncio.subprocess.PIPE
-        self.process = await asyncio.create_subprocess_exec(sys.executable, *self.argv, stdout=pipe)
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, *self.argv),
+            stdout=asyncio.subprocess.PIPE,
+            process_group=0,  # Ctrl-C is for us, and then we kill it
+        )
         self.reading = asyncio.create_task(self.read())
-        await until(lambda: not self.port or "ready" in self.lines)
 
     async def read(self) -> None:
         assert self.process.stdout
@@ -197,7 +204,7 @@ class Child:
         await until(lambda: self.links(port) > before)
 
     async def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):  # Ctrl-C has ended it
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
             self.process.kill()
         await self.process.wait()
         await self.reading

@@ -2,15 +2,15 @@
 
     bark  ->  outbox  ->  bizlogic  ->  inbox  ->  listen
 
-Each of these is a process. A message is one line of JSON. New: there may be two bizlogics. The
-outbox puts barks to the first; when that is gone, it puts what is not acked to the second.
+New: there are two bizlogics. The outbox puts barks to the first. When that one
+is gone, it puts what is not acked to the second.
 
     python docs/mini/step5.py PROGRAM
 
-        inbox, bizlogic, outbox     each in a terminal of its own, and `bizlogic 2`
-        listen toto                 what toto reads: the barks of rex
+        inbox, bizlogic [2], outbox        each in a terminal of its own
+        listen toto                        what toto reads: the barks of rex
         bark rex Hello
-        experiment                  starts all of them, kills some, and counts barks
+        experiment                         start all, kill some, count barks
 """
 
 import asyncio
@@ -68,7 +68,7 @@ async def serve(port: int, take: Callable[[Message, Reply], None]) -> None:
             if not writer.is_closing():
                 writer.write(line(message))
 
-        with contextlib.closing(writer):
+        with contextlib.closing(writer), contextlib.suppress(asyncio.CancelledError):  # Ctrl-C
             async for message in messages(stream):
                 take(message, reply)
 

@@ -2,15 +2,15 @@
 
     bark  ->  outbox  ->  bizlogic  ->  inbox  ->  listen
 
-Each of these is a process. A message is one line of JSON. New: there are two inboxes. Which of
-them has a reader, each process works out by itself, from a ring.
+New: there are two inboxes. Each process works out by itself, from a ring, which
+of them has a reader.
 
     python docs/mini/step6.py PROGRAM
 
-        inbox, bizlogic, outbox     each in a terminal of its own, and `bizlogic 2`, `inbox 2`
-        listen toto                 what toto reads: the barks of rex
+        inbox [2], bizlogic [2], outbox    each in a terminal of its own
+        listen toto                        what toto reads: the barks of rex
         bark rex Hello
-        experiment                  starts all of them, kills some, and counts barks
+        experiment                         start all, kill some, count barks
 """
 
 import asyncio
@@ -71,7 +71,7 @@ async def serve(port: int, take: Callable[[Message, Reply], None]) -> None:
             if not writer.is_closing():
                 writer.write(line(message))
 
-        with contextlib.closing(writer):
+        with contextlib.closing(writer), contextlib.suppress(asyncio.CancelledError):  # Ctrl-C
             async for message in messages(stream):
                 take(message, reply)
 

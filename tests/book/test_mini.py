@@ -1,7 +1,6 @@
 """Chapter 0: what its six steps print is what the text shows, and each is one small file."""
 
 import ast
-import contextlib
 import itertools
 import json
 import os
@@ -38,14 +37,13 @@ def experiment(step: pathlib.Path) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        process_group=0,
     )
     try:
         printed, why = child.communicate(timeout=10 * DEADLINE_S)
-    finally:
-        with contextlib.suppress(ProcessLookupError):  # of a test that fails; else all have ended
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+    except subprocess.TimeoutExpired:
+        child.send_signal(signal.SIGINT)  # it ends what it has started
+        printed, why = child.communicate(timeout=DEADLINE_S)
+        raise AssertionError(f"{printed}\n{why}") from None
     if child.returncode:
         raise AssertionError(why)
     return printed
