@@ -85,6 +85,12 @@ class ChildProcess:
 
     # --- what is done to it ---
 
+    def send(self, line: str) -> None:
+        """One line to its standard input. Raises OSError if it has ended."""
+        assert self.popen.stdin
+        self.popen.stdin.write(f"{line}\n")
+        self.popen.stdin.flush()
+
     def hang_up(self) -> None:
         """End its standard input, as the kernel does when we die."""
         if self.popen.stdin:

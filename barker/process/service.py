@@ -137,8 +137,6 @@ class Service(Node, Conversation):
         self.host = advertise or host
         self.allowed_hosts = {*hosts.OWN_NAMES, host.lower(), self.host.lower()}
         self.name = self.args.name or f"{self.kind}-{self.port}"
-        if not (self.args.port or self.args.name or getattr(self.args, "no_journal", True)):
-            log.info("the next start finds this journal with --name %s, not by --port 0", self.name)
         return True
 
     def give_up(self, why: str, status: int = 1) -> None:
@@ -306,4 +304,9 @@ def run_service(
     args = parser.parse_args(argv)
     if args.name is not None and not protocol.INSTANCE_NAME.fullmatch(args.name):
         parser.error("--name takes letters, digits, '.', '_' and '-'")
+    if not (args.port or args.name or getattr(args, "no_journal", True)):
+        parser.error(
+            "with --port 0 no later start finds what this one keeps: add --name NAME, which names"
+            " the journal, or --no-journal"
+        )
     return run_node(make or service, args)

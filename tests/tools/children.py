@@ -169,12 +169,6 @@ class Process(ChildProcess):
             return math.nan
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
-    def send(self, line: str) -> None:
-        """One line to its standard input."""
-        assert self.popen.stdin
-        self.popen.stdin.write(f"{line}\n")
-        self.popen.stdin.flush()
-
     def signal(self, number: int) -> None:
         self.popen.send_signal(number)
 

@@ -119,7 +119,7 @@ class Fleet:
 
     def start(self, module: str, *args: str, port: int = 0, **popen: Any) -> Service:
         """Start a service and wait until it is ready."""
-        argv = self._argv(module, *args, "--port", str(port))
+        argv = self._argv(module, *args, "--port", str(port or free_port()))
         return self._add(Service(argv, files.ROOT, **popen)).until_ready()
 
     def _argv(self, module: str, *args: str) -> list[str]:
