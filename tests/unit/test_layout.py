@@ -208,6 +208,13 @@ class ModulesTest(unittest.TestCase):
                 if path.read_bytes().strip():
                     self.assertTrue(ast.get_docstring(tree_of(path)), path)
 
+    def test_a_message_is_a_type_and_no_dict(self) -> None:
+        """None but `wire.messages` makes or reads the key that says which message an object is."""
+        for path in {*PRODUCT} - {MODULES["wire.messages"], MODULES["disk.segments"]}:
+            for node in ast.walk(tree_of(path)):
+                is_key = isinstance(node, ast.Constant) and node.value == "op"
+                self.assertFalse(is_key, f"{path}: {ast.unparse(node)}")
+
     def test_no_file_grows_out_of_hand(self) -> None:
         pages = [p for d in ("webui", "monitoring") for p in (ROOT / d).rglob("*.[jc]s*")]
         files = [*PRODUCT, *(p for p in pages if not p.stem.endswith("_host"))]
