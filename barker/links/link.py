@@ -28,13 +28,13 @@ import contextlib
 import functools
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from barker.links.arrivals import read_directly
 from barker.links.framing import Framing
 from barker.links.greeting import Greeted, Greeting
 from barker.wire import messages, protocol
-from barker.wire.ops import OPS, Ack, Error, Hello, Op, Ping, Pong, op_of
+from barker.wire.ops import Ack, Error, Hello, Op, Ping, Pong, op_of
 from barker.wire.protocol import BarkerError, ProtocolError
 from barker.wire.rights import SERVICE, require
 
@@ -69,18 +69,20 @@ LIFE = {
     ("closing", "the peer has closed, too, or a second is over"): "closed",
 }
 
+M = TypeVar("M", bound=Op)
+# The types in it are kept by `Conversation.add_handler`.
+Handlers: TypeAlias = dict[type, Callable[["Link", Any], None]]
+
 
 class Conversation:
-    """What one party does with its links. Methods named ``on_<op>`` are its vocabulary.
-
-    They are called with the link and the message, one after the other, and never wait. An op
-    without a method is a protocol error.
-    """
+    """What one party does with its links. A message without a handler is a protocol error."""
 
     def __init__(self) -> None:
-        self.ops: dict[type, Callable[[Link, Any], None]] = {
-            s.type: getattr(self, f"on_{op}") for op, s in OPS.items() if hasattr(self, f"on_{op}")
-        }
+        self.handlers: Handlers = {}
+
+    def add_handler(self, kind: type[M], handler: Callable[["Link", M], None]) -> None:
+        """Have `handler`, which must not wait, called with each message of that type."""
+        self.handlers[kind] = handler
 
     def link_up(self, link: "Link") -> None:
         """The handshake is done; nothing was received yet."""
@@ -275,7 +277,7 @@ class Link:
         self.messages_in += len(lines)
         self._handling = True
         try:
-            fault = self._hand_over(lines, conversation.ops)
+            fault = self._hand_over(lines, conversation.handlers)
             conversation.batch_end(self)
         except BaseException:
             self.abort()
@@ -290,15 +292,13 @@ class Link:
             finally:
                 del fault  # it holds on to this frame, and to all that was read
 
-    def _hand_over(
-        self, lines: list[bytes], ops: dict[type, Callable[["Link", Any], None]]
-    ) -> BarkerError | None:
+    def _hand_over(self, lines: list[bytes], handlers: Handlers) -> BarkerError | None:
         """All messages, up to one that is at fault; the messages before that one count."""
         try:
             for line in lines:
                 message = messages.decode(line)
                 require(self.role, message)
-                handler = ops.get(type(message))
+                handler = handlers.get(type(message))
                 if handler is not None:
                     handler(self, message)
                 elif isinstance(message, Ping):

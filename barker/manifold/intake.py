@@ -87,6 +87,7 @@ class Manifold(Service, Generic[Stage]):
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
+        self.add_handler(Put, self.on_put)
         self.people = People(self, files.world(args.state).names)
         self.journal: Journal | NoJournal = NoJournal()
         # Of this batch: what it comes to, the puts that are in it, and those that we had before,

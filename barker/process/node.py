@@ -333,6 +333,7 @@ class DirectoryTalk(Conversation):
 
     def __init__(self, node: Node, watched: dict[str, list[Callable[[], None]]]) -> None:
         super().__init__()
+        self.add_handler(Routes, self.on_routes)
         self._node = node
         self._watched = watched
         self.link: Link | None = None  # while it is up

@@ -57,6 +57,7 @@ class Service(Node, Conversation):
     def __init__(self, args: argparse.Namespace) -> None:
         Node.__init__(self, args)
         Conversation.__init__(self)
+        self.add_handler(Subscribe, self.on_subscribe)
         self.since = time.time_ns() // 1_000_000
         self.greeting = 0
         self.max_links = max(1, min(MAX_LINKS, _files_allowed() - OTHER_FILES))

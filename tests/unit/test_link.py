@@ -40,6 +40,7 @@ class Sink(Service):
 
     def __init__(self, args: Any) -> None:
         super().__init__(args)
+        self.add_handler(Put, self.on_put)
         self.taken: list[int] = []
         self.batches: list[int] = []
         self.ups: list[Link] = []
@@ -117,11 +118,9 @@ class ArrivalTest(LinkTest):
         await until(lambda: len(ours._reader._buffer) > READ_BYTES, "much has come")  # type: ignore[attr-defined]
         heard: list[int] = []
 
-        class Hearing(Conversation):
-            def on_ack(self, link: Link, ack: Ack) -> None:
-                heard.append(ack.seq)
-
-        run = asyncio.create_task(ours.run(Hearing()))
+        hearing = Conversation()
+        hearing.add_handler(Ack, lambda link, ack: heard.append(ack.seq))
+        run = asyncio.create_task(ours.run(hearing))
         await until(lambda: len(heard) == count, "all of it was handled")
         self.assertEqual(heard, list(range(1, count + 1)))
         writer.write(b'{"op":"ack","seq":7}\n')
@@ -364,7 +363,7 @@ class ConversationTest(LinkTest):
         bystander = await self.open(self.port)
         victim = await self.open(self.port)
         with (
-            mock.patch.dict(self.sink.ops, {Ack: mock.Mock(side_effect=KeyError("ours"))}),
+            mock.patch.dict(self.sink.handlers, {Ack: mock.Mock(side_effect=KeyError("ours"))}),
             self.assertLogs("barker.process.service", "ERROR"),
         ):
             victim.send({"op": "ack", "seq": 1})
