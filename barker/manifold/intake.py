@@ -278,9 +278,8 @@ class Manifold(Service, Generic[Stage]):
             link.ping()
             self._full[link] = link.pings
 
-    def link_up(self, link: Link) -> None:
-        super().link_up(link)
-        link.call_before_close(functools.partial(self._acks.say, link))
+    def link_closing(self, link: Link) -> None:
+        self._acks.say(link)
 
     def link_down(self, link: Link) -> None:
         self._full.pop(link, None)

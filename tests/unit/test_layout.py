@@ -43,7 +43,7 @@ PURE = """
     websocket.handshake websocket.frames
     routing.ring routing.routes
     disk.users
-    links.greeting
+    links.life links.greeting links.framing
     delivery.window delivery.streams delivery.duplicates delivery.poison
     graph.graph graph.friends
     laboratory.verdict
