@@ -55,7 +55,6 @@ class Acceptor:
         self,
         *,
         identity: Callable[[], Identity],
-        allowed_hosts: Collection[str],
         context: ssl.SSLContext | None,
         start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
         links: Callable[[], int],
@@ -63,10 +62,10 @@ class Acceptor:
     ) -> None:
         """`start` runs a task, `links` counts those that are up, `serve` talks over a new one.
 
-        `allowed_hosts` is what a browser may call us; with a `context` nothing but TLS is taken.
+        With a `context` nothing but TLS is taken.
         """
         self._identity = identity
-        self._allowed_hosts = allowed_hosts
+        self._allowed_hosts: set[str] = set()
         self._context = context
         self._start = start
         self._links = links
@@ -78,8 +77,9 @@ class Acceptor:
 
     # --- listening ---
 
-    async def bind(self, channels: Iterable[socket.socket]) -> None:
-        """Take these sockets; nothing can connect yet."""
+    async def bind(self, channels: Iterable[socket.socket], names: Collection[str]) -> None:
+        """Take these sockets; nothing can connect yet. `names` is what a browser may call us."""
+        self._allowed_hosts.update(names)
         for channel in channels:
             self._servers.append(
                 await asyncio.start_server(

@@ -46,7 +46,6 @@ class Service(Node, Conversation):
         self.since = time.time_ns() // 1_000_000
         self.acceptor = Acceptor(
             identity=lambda: self.identity,
-            allowed_hosts={*hosts.OWN_NAMES, args.host.lower(), (args.advertise or "").lower()},
             context=self.tls.accepting,
             start=self.start,
             links=lambda: len(self.links),
@@ -107,7 +106,8 @@ class Service(Node, Conversation):
                 self.give_up(why, status=2)
                 return False
             sockets = hosts.bind(at)
-            await self.acceptor.bind(sockets)
+            names = {*hosts.OWN_NAMES, host.lower(), (advertise or host).lower()}
+            await self.acceptor.bind(sockets, names)
         except (OSError, UnicodeError) as fault:  # the latter: a host that can't be a name
             self.give_up(self._why_not(fault))
             return False
