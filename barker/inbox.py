@@ -102,6 +102,7 @@ class Inbox(Manifold[Arrival]):
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
+        self.add_handler(Credit, self.on_credit)
         self._n = 0  # for what comes without a stamp
         self._timelines: dict[str, Timeline] = {}
         self._duplicates = Duplicates()

@@ -55,6 +55,7 @@ class Job(Protocol):
     @property
     def void(self) -> bool:
         """Nobody waits for it any more: it need not be sent again."""
+        ...
 
 
 class Queued(NamedTuple):
@@ -135,6 +136,8 @@ class Delivery(Peers):
 
     def __init__(self, node: Node, service: str) -> None:
         super().__init__(node, service)
+        self.add_handler(Ack, self.on_ack)
+        self.add_handler(Refuse, self.on_refuse)
         self._lanes: dict[str, _Lane] = {}
         self._homeless: deque[Queued] = deque()
         self._again: list[Queued] = []

@@ -40,6 +40,9 @@ class Replicas(Peers):
     ) -> None:
         """`taken` says whether the batch is kept; `changed` is called when `in_sync` may have."""
         super().__init__(node, REPLICA)
+        self.add_handler(Subscribed, self.on_subscribed)
+        self.add_handler(Message, self.on_message)
+        self.add_handler(Unreadable, self.on_unreadable)
         self._take = take
         self._taken = taken
         self._dropped = dropped

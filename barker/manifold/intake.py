@@ -87,6 +87,7 @@ class Manifold(Service, Generic[Stage]):
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
+        self.add_handler(Put, self.on_put)
         self.people = People(self, files.world(args.state).names)
         self.journal: Journal | NoJournal = NoJournal()
         # Of this batch: what it comes to, the puts that are in it, and those that we had before,
@@ -277,9 +278,8 @@ class Manifold(Service, Generic[Stage]):
             link.ping()
             self._full[link] = link.pings
 
-    def link_up(self, link: Link) -> None:
-        super().link_up(link)
-        link.call_before_close(functools.partial(self._acks.say, link))
+    def link_closing(self, link: Link) -> None:
+        self._acks.say(link)
 
     def link_down(self, link: Link) -> None:
         self._full.pop(link, None)

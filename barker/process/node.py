@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 
 from barker.disk import files
 from barker.links import hosts, tls
+from barker.links.connection import Connection
 from barker.links.greeting import Identity
 from barker.links.link import SILENT_HEARTBEATS, Conversation, Link
 from barker.process import logs, terminal, waiting
@@ -188,12 +189,12 @@ class Node:
         for link in list(self.links):
             link.abort()
 
-    async def attend(self, link: Link, conversation: Conversation) -> None:
+    async def attend(self, connection: Connection, conversation: Conversation) -> None:
         """Talk until the link is down; meanwhile the ticker looks after it."""
+        link = Link(connection, conversation, self._look_at_clock)
         self.links.add(link)
-        link.call_before_reads(self._look_at_clock)
         try:
-            await link.run(conversation)
+            await link.run()
         finally:
             link.abort()  # a fault may have kept it from closing by itself
             if not link.cleared:
@@ -334,6 +335,7 @@ class DirectoryTalk(Conversation):
 
     def __init__(self, node: Node, watched: dict[str, list[Callable[[], None]]]) -> None:
         super().__init__()
+        self.add_handler(Routes, self.on_routes)
         self._node = node
         self._watched = watched
         self.link: Link | None = None  # while it is up
@@ -341,7 +343,7 @@ class DirectoryTalk(Conversation):
     def link_up(self, link: Link) -> None:
         self.link = link
         self._node.trouble = ""
-        self._node.directory_epoch = link.peer.epoch if link.peer else None
+        self._node.directory_epoch = link.peer.epoch
         for service in self._watched:
             link.send(messages.encode(Watch(service)))
         self.announce()

@@ -162,6 +162,8 @@ class Graphs(Peers):
 
     def __init__(self, node: Crowd) -> None:
         super().__init__(node, GRAPH)
+        self.add_handler(Subscribed, self.on_subscribed)
+        self.add_handler(Message, self.on_message)
         self._copies: dict[str, tuple[Place, Graph]] = {}
 
     @property
@@ -192,6 +194,7 @@ class Lists(Peers):
 
     def __init__(self, node: Crowd) -> None:
         super().__init__(node, GRAPH)
+        self.add_handler(Message, self.on_message)
         self._lists: dict[str, dict[str, Any]] = {}
         self._asked: Link | None = None
 

@@ -43,7 +43,7 @@ PURE = """
     websocket.handshake websocket.frames
     routing.ring routing.routes
     disk.users
-    links.greeting
+    links.life links.greeting links.framing
     delivery.window delivery.streams delivery.duplicates delivery.poison
     graph.graph graph.friends
     laboratory.verdict
@@ -208,6 +208,13 @@ class ModulesTest(unittest.TestCase):
             for path in (ROOT / package).rglob("*.py"):
                 if path.read_bytes().strip():
                     self.assertTrue(ast.get_docstring(tree_of(path)), path)
+
+    def test_a_message_is_a_type_and_no_dict(self) -> None:
+        """None but `wire.messages` makes or reads the key that says which message an object is."""
+        for path in {*PRODUCT} - {MODULES["wire.messages"], MODULES["disk.segments"]}:
+            for node in ast.walk(tree_of(path)):
+                is_key = isinstance(node, ast.Constant) and node.value == "op"
+                self.assertFalse(is_key, f"{path}: {ast.unparse(node)}")
 
     def test_no_file_grows_out_of_hand(self) -> None:
         pages = [p for d in ("webui", "monitoring") for p in (ROOT / d).rglob("*.[jc]s*")]
