@@ -1,0 +1,375 @@
+"""Trial: a system with the reader's program in the place of one service, hurt for a while.
+
+All instances of that service are the reader's program; everybody else is ours. The links of the
+program go through relays (`barker.laboratory.relay`). Barks with known ids are said all the time,
+and events about the graph, if the program keeps it. What is done to whom follows from the seed: the
+program is hurt most, and now and then those that it has to do with. Then everything is let come to
+rest, and judged (`barker.laboratory.findings`).
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import pathlib
+import random
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any, NamedTuple
+
+from barker.disk import files
+from barker.laboratory import blows, findings
+from barker.laboratory.blows import Blow, Times, Victim
+from barker.laboratory.crowd import Crowd
+from barker.laboratory.findings import Finding, Seen
+from barker.laboratory.guest import Guest
+from barker.laboratory.lab import CAN_FREEZE, PATIENT_S, Broken, Child, Lab, until
+from barker.laboratory.program import Output, Program
+from barker.laboratory.relay import Relay, Ways
+from barker.laboratory.strangers import visit
+from barker.laboratory.witness import Witness
+from barker.launching.fleet import PATIENCE_S
+from barker.process.arguments import DEFAULT_HOST
+
+PORTS = {"directory": 5672, "inbox": 5820, "followers": 5690, "bizlogic": 5680, "outbox": 5800}
+# Where the program is, if it is the directory: the others come to it through a relay at the usual
+# place.
+BEHIND = 5673
+# Of the program, and of everybody else. One followers service of ours does.
+INSTANCES, OTHERS = 2, {"directory": 1, "followers": 1}
+# Barks a second: enough to be interrupted in the middle, few enough for two cores.
+RATE = 40.0
+EVENTS_RATE = 10.0
+# One bark of so many mentions somebody.
+MENTIONS_ONE_IN = 5
+# For `listen`: whose inboxes it reads.
+READERS = 12
+# Time for all to hear of a change of a ring, and to settle what it means.
+SETTLED_S = 3.0
+# What comes twice comes within this, after all is shown.
+QUIET_S = 1.0
+# What is done to the program.
+HARM = ("kill", "kill", "freeze", "stop", "cut", "cut", "stranger")
+TIMES = {**blows.TIMES, "cut": Times(0.0, 0.1, 0.5), "stranger": Times(0.0, 0.1, 0.5)}
+# Whom a program has to do with, and who is hurt besides it, the likelier the more often.
+AROUND = {
+    "bizlogic": ("outbox", "inbox"),
+    "outbox": ("bizlogic", "directory"),
+    "inbox": ("bizlogic", "outbox"),
+    "followers": ("outbox", "bizlogic"),
+    "directory": ("bizlogic", "inbox"),
+    "listen": ("inbox", "inbox", "directory", "bizlogic"),
+}
+# How much likelier it is itself.
+ITSELF = 4
+
+
+class Wish(NamedTuple):
+    """What a reader has asked for."""
+
+    role: str
+    command: Sequence[str]
+    seconds: float
+    seed: int
+    instances: int
+
+
+class Trial:
+    """One of them. `complaints` are what the program does wrong besides breaking promises."""
+
+    def __init__(self, wish: Wish) -> None:
+        self.wish = wish
+        self.complaints: list[str] = []
+        self.findings: list[Finding] = []
+        self.way: list[str] = []
+        self.logs = pathlib.Path(tempfile.mkdtemp(prefix="barker-judge-"))
+        self._dice = random.Random(wish.seed)
+        self._ways = Ways()
+        self._relays: dict[str, Relay] = {}
+        self._outputs: dict[str, Output] = {}
+        self._victims: dict[tuple[str, int], Victim] = {}
+        self._programs: list[Program] = []
+        self._story: list[tuple[float, str]] = []
+        self._plan: list[Blow] = []
+        self._changes: list[tuple[float, float]] = []
+        self._strangers = 0
+        self._intruders: list[str] = []
+        self._away: list[tuple[float, float]] = []
+        self._began = 0.0
+        self._witness: Witness | None = None
+        self._loop: asyncio.AbstractEventLoop
+
+    @property
+    def doing(self) -> str:
+        """For a person who waits."""
+        witness = self._witness
+        if not self._began or not witness:
+            return f"judge: starting, seed {self.wish.seed}"
+        spent_s = witness.now - self._began
+        barks = f"{witness.producer.acked} barks acked, {witness.producer.unanswered} waiting"
+        if spent_s < self.wish.seconds:
+            done = sum(blow.at_s < spent_s for blow in self._plan)
+            of = f"{done} of {len(self._plan)} blows"
+            return f"judge: {spent_s:.0f} of {self.wish.seconds:.0f} s, {of}, {barks}"
+        return f"judge: coming to rest, {barks}"
+
+    @property
+    def held(self) -> bool:
+        return not self.complaints and all(f.state != findings.BROKEN for f in self.findings)
+
+    def tidy(self) -> None:
+        """Remove the program's logs, if nobody will want to read them."""
+        shutil.rmtree(self.logs, ignore_errors=True)
+
+    async def go(self) -> None:
+        """Raises Broken if the program does not come to serve."""
+        logging.getLogger("barker").setLevel(logging.CRITICAL)  # that links break is the point
+        self._loop = asyncio.get_running_loop()
+        async with Lab() as lab:
+            lab.find_ports([f"{kind} --port {port}" for kind, port in self._places()])
+            try:
+                await self._all(lab)
+            finally:
+                await self._end(lab)
+
+    def _places(self) -> list[tuple[str, int]]:
+        role = self.wish.role
+        counts = {kind: OTHERS.get(kind, INSTANCES) for kind in PORTS}
+        if role in counts and role != "directory":
+            counts[role] = self.wish.instances
+        places = [(kind, PORTS[kind] + i) for kind, count in counts.items() for i in range(count)]
+        return [*places, ("directory", BEHIND)] if role == "directory" else places
+
+    async def _all(self, lab: Lab) -> None:
+        if self.wish.role == "directory":
+            behind = (DEFAULT_HOST, BEHIND + lab.shift)
+            relay = self._relay("directory")
+            await relay.port_for(behind, to_program=True, port=lab.place[1])
+        for kind, port in self._places():
+            if port != BEHIND:
+                number = port - PORTS[kind]
+                self._victims[kind, number] = self._victim(lab, kind, number)
+        world = files.world(lab.state)
+        readers = self._dice.sample(world.names, READERS)
+        others = readers if self.wish.role == "listen" else []
+        order = list(self._victims.values())
+        self._dice.shuffle(order)
+        async with asyncio.timeout(None), self._running(lab, others, readers) as witness:
+            await _gathered([victim.start() for victim in order])
+            witness.producer.say(readers)
+            try:
+                await witness.settled()
+            except Broken as fault:
+                raise Broken(f"no bark gets through, though nothing is hurt: {fault}") from None
+            await self._hurt(lab, witness)
+
+    @contextlib.asynccontextmanager
+    async def _running(
+        self, lab: Lab, others: Sequence[str], readers: Sequence[str]
+    ) -> AsyncIterator[Witness]:
+        guest = Guest(lab.args())
+        witness = self._witness = Witness(guest, files.world(lab.state), others)
+        for ring in ("inbox", "outbox"):
+            guest.watch(ring, lambda: self._ring_changed(witness))
+        if others:
+            self._listen(lab, readers, witness)
+        async with guest.running():
+            yield witness
+
+    def _ring_changed(self, witness: Witness) -> None:
+        self._changes.append((witness.now, witness.now + SETTLED_S))
+
+    # --- who is there ---
+
+    def _relay(self, name: str) -> Relay:
+        if name not in self._relays:
+
+            def complain(text: str) -> None:
+                self._complain(name, text)
+
+            self._relays[name] = Relay(name, self._ways, complain)
+        return self._relays[name]
+
+    def _complain(self, name: str, text: str) -> None:
+        """Once for each text; threads call it, too."""
+        if (line := f"{name} {text}") not in self.complaints:
+            self.complaints.append(line)
+
+    def _victim(self, lab: Lab, kind: str, number: int) -> Victim:
+        async def ours() -> Child:
+            child, _ = lab.start(f"{kind} --port {PORTS[kind] + number}")
+            await child.until_ready()
+            return child
+
+        async def theirs() -> Child:
+            return await self._start(lab, kind, number)
+
+        start = theirs if kind == self.wish.role else ours
+        return Victim(kind, number, start, PATIENCE_S)
+
+    async def _start(self, lab: Lab, kind: str, number: int) -> Program:
+        """One process of the reader's program, where its predecessor was."""
+        port = (BEHIND if kind == "directory" else PORTS[kind] + number) + lab.shift
+        name = f"{kind}-{port}"
+        flags = ["--port", str(port), "--name", name, *lab.flags]
+        if kind != "directory":
+            host, relayed = await self._relay(name).begin(lab.place)
+            flags += ["--directory", f"{host}:{relayed}"]
+        program = self._program(name, flags, port)
+        await program.until_ready()
+        return program
+
+    def _program(
+        self,
+        name: str,
+        flags: Sequence[str],
+        port: int | None,
+        on_line: Callable[[str], None] = lambda line: None,
+    ) -> Program:
+        def complain(text: str) -> None:
+            self._complain(name, text)
+
+        output = self._outputs.setdefault(name, Output(self.logs / f"{name}.log", complain))
+        program = Program(name, self.wish.command, flags, port, output, complain, on_line)
+        self._programs.append(program)
+        return program
+
+    def _listen(self, lab: Lab, readers: Sequence[str], witness: Witness) -> None:
+        """Start a `listen`; what it prints counts as shown."""
+
+        def line(text: str) -> None:
+            self._loop.call_soon_threadsafe(self._shown, text, witness)
+
+        flags = [*readers, "--json", "--history", "1000", *lab.flags]
+        self._program("listen", flags, None, on_line=line)
+
+    def _shown(self, line: str, witness: Witness) -> None:
+        if not line.startswith("{"):
+            return
+        try:
+            fields = json.loads(line)
+            reader, late = fields["reader"], fields.get("late", False)
+            witness.audience.shown[reader]
+            witness.audience.show(reader, fields, late)
+        except (KeyError, TypeError, ValueError):
+            self._complain("listen", f"prints what is no bark: {line[:80]}")
+
+    # --- what is done ---
+
+    async def _hurt(self, lab: Lab, witness: Witness) -> None:
+        role, seconds = self.wish.role, self.wish.seconds
+        around = [kind for kind in AROUND[role] if kind != role]
+        kinds = [*([role] * ITSELF if role in PORTS else []), *around]
+        counts = {k: sum(kind == k for kind, _ in self._victims) for k in kinds}
+        able = [a for a in (*HARM, *blows.TIMES) if CAN_FREEZE or a != "freeze"]
+        harm = {k: able if k == role else [a for a in able if a in blows.TIMES] for k in kinds}
+        victims = {kind: (counts[kind], harm[kind]) for kind in kinds}
+        self._plan = blows.plan(self._dice, seconds, kinds, victims, TIMES)
+        self._began = witness.now
+        crowd = Crowd(lab.args(), witness.world, self.wish.seed)
+        graph, events, rest = "", 0, ""
+        async with contextlib.AsyncExitStack() as stack:
+            load = [self._talk(witness)]
+            if role == "followers":
+                await stack.enter_async_context(crowd.running())
+                await crowd.join()
+                load.append(crowd.mingle(EVENTS_RATE, seconds))
+            await _gathered([*load, *(self._do(blow, witness) for blow in self._plan)])
+            await _gathered([victim.start() for victim in self._victims.values()])
+            try:
+                await until(lambda: not witness.producer.unanswered, "all barks are acked")
+            except Broken:
+                waiting = witness.producer.unanswered
+                rest = f"{waiting} barks have no ack after {PATIENT_S:g} s of rest"
+            due = witness.expected()
+            with contextlib.suppress(Broken):  # it is told as lost
+                await until(lambda: due <= witness.audience.got, "all is shown")
+            if role == "followers":
+                try:
+                    await crowd.agree()
+                except Broken as fault:
+                    graph = str(fault)
+                events = sum(asked.acked for asked in crowd.asked)
+            await asyncio.sleep(QUIET_S)
+        seen = Seen(
+            changes=self._changes,
+            strangers=self._strangers,
+            intruders=self._intruders,
+            away=self._acked_while_away(witness),
+            graph=graph,
+            events=events,
+            rest=rest,
+        )
+        self.findings = findings.findings(witness, seen)
+        if guilty := findings.offender(witness, seen):
+            self.way = findings.way_of(guilty, witness, self._ways, self._story, lab.state)
+
+    async def _talk(self, witness: Witness) -> None:
+        """Barks, now and then with a mention, for as long as it lasts."""
+        names, end = witness.world.names, self._began + self.wish.seconds
+        said = 0
+        while witness.now < end:
+            while said < (witness.now - self._began) * RATE:
+                author, other = self._dice.choice(names), self._dice.choice(names)
+                mention = f"@{other}" if said % MENTIONS_ONE_IN == 0 else "woof"
+                witness.producer.say([author], mention)
+                said += 1
+            await asyncio.sleep(0.5 / RATE)
+
+    async def _do(self, blow: Blow, witness: Witness) -> None:
+        await asyncio.sleep(max(0.0, self._began + blow.at_s - witness.now))
+        victim = self._victims[blow.kind, blow.number]
+        process = victim.process
+        if process is None:
+            return
+        name = getattr(process, "name", blow.kind)
+        if blow.action == "cut":
+            count = self._relay("directory" if blow.kind == "directory" else name).cut()
+            self._story.append((witness.now, f"all {count} links of {name} are cut"))
+        elif blow.action == "stranger":
+            if fault := await visit(int(name.rpartition("-")[2]), self._dice):
+                self._intruders.append(f"{name} {fault}")
+            else:
+                self._strangers += 1
+        else:
+            begun = witness.now
+            self._story.append((begun, f"{blow.action} {name}, for {blow.hold_s:.1f} s"))
+            await victim.suffer(blow.action, blow.hold_s)
+            if blow.kind == "directory":
+                self._away.append((begun, witness.now))
+
+    def _acked_while_away(self, witness: Witness) -> int:
+        return sum(
+            any(begun < said.acked_at < ended for begun, ended in self._away)
+            for said in witness.producer.said
+            if said.acked_at
+        )
+
+    # --- the end ---
+
+    async def _end(self, lab: Lab) -> None:
+        """Nothing is left running: the program has to end when it is asked to, ours are killed."""
+        for program in self._programs:
+            program.thaw()
+            program.stop()
+        await asyncio.gather(
+            *(asyncio.to_thread(program.close, PATIENCE_S) for program in self._programs)
+        )
+        for relay in self._relays.values():
+            await relay.close()
+        for child in lab.children:
+            child.kill()
+
+
+async def _gathered(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """All of these at once. The first that is Broken is raised, and ends the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for each in work:
+                group.create_task(each)
+    except* Broken as several:
+        fault: BaseException = several
+        while isinstance(fault, BaseExceptionGroup):
+            fault = fault.exceptions[0]
+        raise Broken(str(fault)) from None
