@@ -10,13 +10,21 @@
 import argparse
 import asyncio
 import contextlib
+import pathlib
 import random
 import shlex
+import shutil
 import signal
 import sys
+import tempfile
 import textwrap
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from barker.disk.files import StateError
+from barker.laboratory.cases import CASES
+from barker.laboratory.conformance import FAILED, Result, conform
 from barker.laboratory.findings import Finding
 from barker.laboratory.lab import Broken
 from barker.laboratory.progress import Progress, status_of
@@ -34,6 +42,8 @@ EXAMPLES = (
     "--conformance bizlogic=COMMAND",
 )
 WIDTH = 80
+# From one look at how far it has come to the next.
+LOOK_S = 0.5
 
 
 def parser() -> argparse.ArgumentParser:
@@ -78,68 +88,116 @@ def main(argv: list[str] | None = None) -> int:
     args = command_line.parse_args(argv)
     if bool(args.trial) == bool(args.conformance):
         command_line.error("give --with or --conformance, and one of them")
+    roles = list(AROUND if args.trial else CASES)
     role, _, command = (args.trial or args.conformance).partition("=")
     try:
         words = shlex.split(command)
     except ValueError as fault:
         command_line.error(f"{command!r}: {fault}")
-    roles = list(AROUND)
     if role not in roles or not words:
-        command_line.error(f"it takes ROLE=COMMAND, and a role is one of {', '.join(roles)}")
-    if not args.instances:
-        command_line.error("--instances: one at least")
+        command_line.error(f"it takes ROLE=COMMAND, and ROLE is one of {', '.join(roles)}")
     terminal.tolerate_any_text()
-    wish = Wish(role, words, args.seconds, args.seed, args.instances)
-    return status_of("judge", lambda: try_it(wish))
+    if args.conformance:
+        return status_of("judge", lambda: conformance(role, words))
+    wish = Wish(role, words, args.seconds, args.seed, max(1, args.instances))
+    return status_of("judge", lambda: trial(wish))
 
 
-def try_it(wish: Wish) -> int:
+def trial(wish: Wish) -> int:
     """Hurt a system, and tell what held; the exit status."""
-    trial = Trial(wish)
-    fault = ""
-    try:
-        asyncio.run(_watched(trial))
-    except (Broken, StateError, OSError) as some:
-        fault = str(some)
-    lines = [] if fault else [f"{shlex.join(wish.command)} as {wish.role}, seed {wish.seed}:", ""]
-    lines += map(_line, trial.findings)
-    if trial.way:
-        lines += ["", "The first bark of which that is so:", "", *trial.way]
-    for complaint in [fault, *trial.complaints] if fault else trial.complaints:
-        lines.append(f"WRONG: {complaint}")
-    held = trial.held and not fault
+    run = Trial(wish)
+    fault = watched(run.go(), lambda: run.doing)
+    wrong = [*([fault] if fault else []), *run.complaints]
+    lines = []
+    if not fault:
+        lines = [f"{shlex.join(wish.command)} as {wish.role}, seed {wish.seed}:", ""]
+        lines += map(_finding, run.findings)
+    if run.way:
+        lines += ["", "The first bark of which that is so:", "", *run.way]
+    lines += [f"WRONG: {text}" for text in wrong]
+    held = run.held and not fault
     if held:
-        trial.tidy()
+        run.tidy()
     else:
-        lines.append(f"What it printed is in {trial.logs}")
+        lines.append(f"What it has printed is in {run.logs}")
     return 0 if terminal.say("judge", "\n".join(lines)) and held else 1
 
 
-def _line(found: Finding) -> str:
+def _finding(found: Finding) -> str:
     text = f"{found.number:<5}{found.promise:<30}{found.state:<11}{found.text}"
     return textwrap.fill(text, WIDTH, subsequent_indent=" " * 46)
 
 
-async def _watched(trial: Trial) -> None:
+def conformance(role: str, command: Sequence[str]) -> int:
+    """Try the rules one by one, each with a line; the exit status."""
+    log = pathlib.Path(tempfile.mkdtemp(prefix="barker-judge-")) / f"{role}.log"
+    results: list[Result] = []
+    doing = f"judge: starting {role}"
+
+    def tell(result: Result) -> None:
+        nonlocal doing
+        results.append(result)
+        number = f"{len(results)} of {len(CASES[role])}"
+        doing = f"judge: {number} cases, the last one: {result.case.name}"
+        progress.end()
+        terminal.say("judge", _result(result))
+
     progress = Progress()
-    task = asyncio.current_task()
-    assert task
+    work = conform(role, command, CASES[role], log, tell)
+    fault = watched(work, lambda: doing, progress)
+    counts = Counter(result.state for result in results)
+    lines = [f"WRONG: {fault}"] if fault else []
+    if results:
+        lines += ["", ", ".join(f"{n} {state.lower()}" for state, n in counts.items())]
+    held = not fault and not counts[FAILED]
+    if held:
+        shutil.rmtree(log.parent, ignore_errors=True)
+    else:
+        lines.append(f"What it has printed is in {log}")
+    return 0 if terminal.say("judge", "\n".join(lines)) and held else 1
+
+
+def _result(result: Result) -> str:
+    case = result.case
+    place = f"chapter {case.chapter}" if case.chapter[0].isdecimal() else case.chapter
+    text = f"{result.state:<11}{case.name:<22}{case.rule} ({place})"
+    if result.why:
+        text += f": {result.why}"
+    return textwrap.fill(text, WIDTH, subsequent_indent=" " * 33, break_long_words=False)
+
+
+def watched(
+    work: Coroutine[Any, Any, None], doing: Callable[[], str], progress: Progress | None = None
+) -> str:
+    """Do it, and show how far it has come; why it could not be done, or ""."""
+    progress = progress or Progress()
 
     async def show() -> None:
         while True:
-            progress.say(trial.doing)
-            await asyncio.sleep(0.5)
+            progress.say(doing())
+            await asyncio.sleep(LOOK_S)
 
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            with contextlib.suppress(NotImplementedError):  # Windows
-                asyncio.get_running_loop().add_signal_handler(getattr(signal, name), task.cancel)
-    shown = asyncio.create_task(show())
+    async def both() -> None:
+        task = asyncio.current_task()
+        assert task
+        for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C, which is the loop's
+            with contextlib.suppress(AttributeError, NotImplementedError):  # Windows
+                number = getattr(signal, name)
+                asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        shown = asyncio.create_task(show())
+        try:
+            await work
+        finally:
+            shown.cancel()
+            progress.end()
+
     try:
-        await trial.go()
-    finally:
-        shown.cancel()
-        progress.end()
+        asyncio.run(both())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    except (Broken, StateError, OSError) as fault:
+        return str(fault)
+    return ""
 
 
 if __name__ == "__main__":
