@@ -113,6 +113,7 @@ class Graph:
 
     def __init__(self, played: Played) -> None:
         self.epoch = "0123456789abcdef"
+        self.follows = dict(USERS)  # what a snapshot says
         self.serial = 1
         self.asked: list[Subscribe] = []
         self.credits: list[int] = []
@@ -138,7 +139,7 @@ class Graph:
         self.asked.append(wish)
         peer.send(Subscribed(wish.address, self.epoch, self.serial, self.serial, history=0))
         if wish.epoch != self.epoch or wish.after != self.serial:
-            users = {user: dict.fromkeys(whom, 0) for user, whom in USERS.items()}
+            users = {user: dict.fromkeys(whom, 0) for user, whom in self.follows.items()}
             names = list(users)
             for part, more in ((names[:3], True), (names[3:], False)):
                 piece = {"kind": "graph", "more": more, "users": {n: users[n] for n in part}}
