@@ -24,11 +24,12 @@ from typing import Any
 
 from barker.disk.files import StateError
 from barker.laboratory.cases import CASES
+from barker.laboratory.cast import INSTANCES, Wish
 from barker.laboratory.conformance import FAILED, Result, conform
 from barker.laboratory.findings import Finding
 from barker.laboratory.lab import Broken
 from barker.laboratory.progress import Progress, status_of
-from barker.laboratory.trial import AROUND, INSTANCES, Trial, Wish
+from barker.laboratory.trial import AROUND, Trial
 from barker.process import terminal
 from barker.process.arguments import at_least_0, positive, quick_parser
 
@@ -107,7 +108,7 @@ def trial(wish: Wish) -> int:
     """Hurt a system, and tell what held; the exit status."""
     run = Trial(wish)
     fault = watched(run.go(), lambda: run.doing)
-    wrong = [*([fault] if fault else []), *run.complaints]
+    wrong = [*([fault] if fault else []), *run.cast.complaints]
     lines = []
     if not fault:
         lines = [f"{shlex.join(wish.command)} as {wish.role}, seed {wish.seed}:", ""]
@@ -119,7 +120,7 @@ def trial(wish: Wish) -> int:
     if held:
         run.tidy()
     else:
-        lines.append(f"What it has printed is in {run.logs}")
+        lines.append(f"What it has printed is in {run.cast.logs}")
     return 0 if terminal.say("judge", "\n".join(lines)) and held else 1
 
 

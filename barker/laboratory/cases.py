@@ -109,7 +109,7 @@ async def answers_each_ping(stand: Stand) -> None:
 async def notices_silence(stand: Stand) -> None:
     await stand.begin(waits=False)
     talks, mute = await stand.open("talks"), await stand.open("mute")
-    mute.mute = True
+    mute.fall_silent()
     await until(lambda: mute.pings, "it pings who is silent for a heartbeat", PING_S)
     await mute.is_over("", CLOSED_S)
     talks.write(b'{"op":"ping"}\n')

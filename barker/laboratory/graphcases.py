@@ -74,10 +74,7 @@ async def goes_on_in_the_graph(stand: Stand) -> None:
     await asyncio.sleep(0.1)
     graph.say("unfollow", "rdl", "ark3", at=3000)
     await graph.until_credited()
-    graph.cut()
-    graph.follows["rdl"], graph.follows["toto"] = ["ark3"], []
-    graph.epoch = "f" * 16  # another life of the service: a snapshot, whatever was asked for
-    graph.credits.clear()
+    graph.begin_anew("f" * 16, {"rdl": ["ark3"], "toto": []})
     await graph.until_credited()
     outbox = await there.open()
     outbox.send(*puts(items("ark3", ["a1"])))

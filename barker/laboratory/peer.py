@@ -1,6 +1,6 @@
 """Peer: one connection to a program, by hand: it says what a case has it say, and nothing else.
 
-It may say what no honest peer would. It answers pings, unless it is `mute`. Whatever else comes is
+It may say what no honest peer would. It answers pings, until it has to `fall_silent`. Whatever else comes is
 kept until it is asked for, with a deadline; what is not as it should be is raised as Broken.
 """
 
@@ -49,7 +49,7 @@ class Peer:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.name = ""
         self.hello: Hello | None = None
-        self.mute = False
+        self._mute = False
         self.pings = 0
         self.pongs = 0
         self._reader = reader
@@ -91,6 +91,10 @@ class Peer:
         self.send(Proof(greeting.mac(secret, greeting.ACCEPTOR, self.hello.nonce, NONCE)))
         return self
 
+    def fall_silent(self) -> None:
+        """Answer no more pings."""
+        self._mute = True
+
     def abort(self) -> None:
         """Cut it."""
         self._writer.transport.abort()
@@ -125,7 +129,7 @@ class Peer:
             self._came.put_nowait(Broken(f"it says a line of {len(line)} bytes"))
         if isinstance(message, Ping):
             self.pings += 1
-            if not self.mute:
+            if not self._mute:
                 self.send(Pong())
         elif isinstance(message, Pong):
             self.pongs += 1

@@ -19,7 +19,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
-from barker.laboratory.lab import Broken, Child, until
+from barker.laboratory.lab import CAN_FREEZE, Broken, Child, until
 from barker.process.terminal import printable
 
 # Time to say READY, for a program that is compiled at its start.
@@ -121,7 +121,8 @@ class Program(Child):
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        self._signal(signal.SIGCONT)
+        if CAN_FREEZE:
+            self._signal(signal.SIGCONT)
 
     def close(self, patience_s: float = 0.0) -> None:
         if patience_s and not self.ends_within(patience_s):

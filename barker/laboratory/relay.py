@@ -73,9 +73,8 @@ class Relay:
         if key not in self._ports:
 
             def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                pair = _Pair(self, place, to_program, rewrites)
+                pair = _Pair(self, place, to_program, rewrites, (reader, writer))
                 self._pairs.add(pair)
-                pair.task = asyncio.create_task(pair.run(reader, writer))
                 pair.task.add_done_callback(lambda _: self._pairs.discard(pair))
 
             self._ports[key] = 0  # two routes may name it at the same moment
@@ -106,9 +105,14 @@ class Relay:
 class _Pair:
     """A connection that came to us, and the one that we have made because of it."""
 
-    task: asyncio.Task[None]
-
-    def __init__(self, relay: Relay, place: Place, to_program: bool, rewrites: bool) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        place: Place,
+        to_program: bool,
+        rewrites: bool,
+        came: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    ) -> None:
         self._relay = relay
         self._place = place
         self._to_program = to_program
@@ -116,8 +120,9 @@ class _Pair:
         self._peer = "a stranger"  # the side that is not the program
         self._put: list[str] = []  # ids, in the order of their numbers on this link
         self._acked = 0
+        self.task = asyncio.create_task(self._run(*came))
 
-    async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers = [writer]
         try:
             there, to_there = await asyncio.open_connection(*self._place, limit=READ_BYTES)

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from barker.disk import files
@@ -163,6 +163,13 @@ class Graph:
                 return
             await asyncio.sleep(0.01)
         raise Broken(f"it gives no credit for {self.serial}, but {self.credits[-3:]}")
+
+    def begin_anew(self, epoch: str, follows: Mapping[str, list[str]]) -> None:
+        """Another life of the service, in which these follow others than they did."""
+        self.cut()
+        self.epoch = epoch
+        self.follows |= follows
+        self.credits.clear()
 
     def cut(self) -> None:
         for peer in self._reading:

@@ -11,33 +11,22 @@ import asyncio
 import contextlib
 import json
 import logging
-import pathlib
 import random
 import shutil
-import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any
 
 from barker.disk import files
 from barker.laboratory import blows, findings
-from barker.laboratory.blows import Blow, Times, Victim
+from barker.laboratory.blows import Blow, Times
+from barker.laboratory.cast import PORTS, Cast, Wish
 from barker.laboratory.crowd import Crowd
 from barker.laboratory.findings import Finding, Seen
 from barker.laboratory.guest import Guest
-from barker.laboratory.lab import CAN_FREEZE, PATIENT_S, Broken, Child, Lab, until
-from barker.laboratory.program import Output, Program
-from barker.laboratory.relay import Relay, Ways
+from barker.laboratory.lab import CAN_FREEZE, PATIENT_S, Broken, Lab, until
 from barker.laboratory.strangers import visit
 from barker.laboratory.witness import Witness
-from barker.launching.fleet import PATIENCE_S
-from barker.process.arguments import DEFAULT_HOST
 
-PORTS = {"directory": 5672, "inbox": 5820, "followers": 5690, "bizlogic": 5680, "outbox": 5800}
-# Where the program is, if it is the directory: the others come to it through a relay at the usual
-# place.
-BEHIND = 5673
-# Of the program, and of everybody else. One followers service of ours does.
-INSTANCES, OTHERS = 2, {"directory": 1, "followers": 1}
 # Barks a second: enough to be interrupted in the middle, few enough for two cores.
 RATE = 40.0
 EVENTS_RATE = 10.0
@@ -65,31 +54,15 @@ AROUND = {
 ITSELF = 4
 
 
-class Wish(NamedTuple):
-    """What a reader has asked for."""
-
-    role: str
-    command: Sequence[str]
-    seconds: float
-    seed: int
-    instances: int
-
-
 class Trial:
     """One of them. `complaints` are what the program does wrong besides breaking promises."""
 
     def __init__(self, wish: Wish) -> None:
         self.wish = wish
-        self.complaints: list[str] = []
+        self.cast = Cast(wish)
         self.findings: list[Finding] = []
         self.way: list[str] = []
-        self.logs = pathlib.Path(tempfile.mkdtemp(prefix="barker-judge-"))
         self._dice = random.Random(wish.seed)
-        self._ways = Ways()
-        self._relays: dict[str, Relay] = {}
-        self._outputs: dict[str, Output] = {}
-        self._victims: dict[tuple[str, int], Victim] = {}
-        self._programs: list[Program] = []
         self._story: list[tuple[float, str]] = []
         self._plan: list[Blow] = []
         self._changes: list[tuple[float, float]] = []
@@ -116,44 +89,31 @@ class Trial:
 
     @property
     def held(self) -> bool:
-        return not self.complaints and all(f.state != findings.BROKEN for f in self.findings)
+        return not self.cast.complaints and all(f.state != findings.BROKEN for f in self.findings)
 
     def tidy(self) -> None:
         """Remove the program's logs, if nobody will want to read them."""
-        shutil.rmtree(self.logs, ignore_errors=True)
+        shutil.rmtree(self.cast.logs, ignore_errors=True)
 
     async def go(self) -> None:
         """Raises Broken if the program does not come to serve."""
         logging.getLogger("barker").setLevel(logging.CRITICAL)  # that links break is the point
         self._loop = asyncio.get_running_loop()
         async with Lab() as lab:
-            lab.find_ports([f"{kind} --port {port}" for kind, port in self._places()])
+            lab.find_ports([f"{kind} --port {port}" for kind, port in self.cast.places()])
             try:
                 await self._all(lab)
             finally:
-                await self._end(lab)
-
-    def _places(self) -> list[tuple[str, int]]:
-        role = self.wish.role
-        counts = {kind: OTHERS.get(kind, INSTANCES) for kind in PORTS}
-        if role in counts and role != "directory":
-            counts[role] = self.wish.instances
-        places = [(kind, PORTS[kind] + i) for kind, count in counts.items() for i in range(count)]
-        return [*places, ("directory", BEHIND)] if role == "directory" else places
+                await self.cast.end()
+                for child in lab.children:
+                    child.kill()
 
     async def _all(self, lab: Lab) -> None:
-        if self.wish.role == "directory":
-            behind = (DEFAULT_HOST, BEHIND + lab.shift)
-            relay = self._relay("directory")
-            await relay.port_for(behind, to_program=True, port=lab.place[1])
-        for kind, port in self._places():
-            if port != BEHIND:
-                number = port - PORTS[kind]
-                self._victims[kind, number] = self._victim(lab, kind, number)
+        await self.cast.assign(lab)
         world = files.world(lab.state)
         readers = self._dice.sample(world.names, READERS)
         others = readers if self.wish.role == "listen" else []
-        order = list(self._victims.values())
+        order = list(self.cast.victims.values())
         self._dice.shuffle(order)
         async with asyncio.timeout(None), self._running(lab, others, readers) as witness:
             await _gathered([victim.start() for victim in order])
@@ -180,61 +140,6 @@ class Trial:
     def _ring_changed(self, witness: Witness) -> None:
         self._changes.append((witness.now, witness.now + SETTLED_S))
 
-    # --- who is there ---
-
-    def _relay(self, name: str) -> Relay:
-        if name not in self._relays:
-
-            def complain(text: str) -> None:
-                self._complain(name, text)
-
-            self._relays[name] = Relay(name, self._ways, complain)
-        return self._relays[name]
-
-    def _complain(self, name: str, text: str) -> None:
-        """Once for each text; threads call it, too."""
-        if (line := f"{name} {text}") not in self.complaints:
-            self.complaints.append(line)
-
-    def _victim(self, lab: Lab, kind: str, number: int) -> Victim:
-        async def ours() -> Child:
-            child, _ = lab.start(f"{kind} --port {PORTS[kind] + number}")
-            await child.until_ready()
-            return child
-
-        async def theirs() -> Child:
-            return await self._start(lab, kind, number)
-
-        start = theirs if kind == self.wish.role else ours
-        return Victim(kind, number, start, PATIENCE_S)
-
-    async def _start(self, lab: Lab, kind: str, number: int) -> Program:
-        """One process of the reader's program, where its predecessor was."""
-        port = (BEHIND if kind == "directory" else PORTS[kind] + number) + lab.shift
-        name = f"{kind}-{port}"
-        flags = ["--port", str(port), "--name", name, *lab.flags]
-        if kind != "directory":
-            host, relayed = await self._relay(name).begin(lab.place)
-            flags += ["--directory", f"{host}:{relayed}"]
-        program = self._program(name, flags, port)
-        await program.until_ready()
-        return program
-
-    def _program(
-        self,
-        name: str,
-        flags: Sequence[str],
-        port: int | None,
-        on_line: Callable[[str], None] = lambda line: None,
-    ) -> Program:
-        def complain(text: str) -> None:
-            self._complain(name, text)
-
-        output = self._outputs.setdefault(name, Output(self.logs / f"{name}.log", complain))
-        program = Program(name, self.wish.command, flags, port, output, complain, on_line)
-        self._programs.append(program)
-        return program
-
     def _listen(self, lab: Lab, readers: Sequence[str], witness: Witness) -> None:
         """Start a `listen`; what it prints counts as shown."""
 
@@ -242,7 +147,7 @@ class Trial:
             self._loop.call_soon_threadsafe(self._shown, text, witness)
 
         flags = [*readers, "--json", "--history", "1000", *lab.flags]
-        self._program("listen", flags, None, on_line=line)
+        self.cast.program("listen", flags, None, on_line=line)
 
     def _shown(self, line: str, witness: Witness) -> None:
         if not line.startswith("{"):
@@ -253,7 +158,7 @@ class Trial:
             witness.audience.shown[reader]
             witness.audience.show(reader, fields, late)
         except (KeyError, TypeError, ValueError):
-            self._complain("listen", f"prints what is no bark: {line[:80]}")
+            self.cast.complain("listen", f"prints what is no bark: {line[:80]}")
 
     # --- what is done ---
 
@@ -261,7 +166,7 @@ class Trial:
         role, seconds = self.wish.role, self.wish.seconds
         around = [kind for kind in AROUND[role] if kind != role]
         kinds = [*([role] * ITSELF if role in PORTS else []), *around]
-        counts = {k: sum(kind == k for kind, _ in self._victims) for k in kinds}
+        counts = {k: sum(kind == k for kind, _ in self.cast.victims) for k in kinds}
         able = [a for a in (*HARM, *blows.TIMES) if CAN_FREEZE or a != "freeze"]
         harm = {k: able if k == role else [a for a in able if a in blows.TIMES] for k in kinds}
         victims = {kind: (counts[kind], harm[kind]) for kind in kinds}
@@ -276,7 +181,7 @@ class Trial:
                 await crowd.join()
                 load.append(crowd.mingle(EVENTS_RATE, seconds))
             await _gathered([*load, *(self._do(blow, witness) for blow in self._plan)])
-            await _gathered([victim.start() for victim in self._victims.values()])
+            await _gathered([victim.start() for victim in self.cast.victims.values()])
             try:
                 await until(lambda: not witness.producer.unanswered, "all barks are acked")
             except Broken:
@@ -303,7 +208,7 @@ class Trial:
         )
         self.findings = findings.findings(witness, seen)
         if guilty := findings.offender(witness, seen):
-            self.way = findings.way_of(guilty, witness, self._ways, self._story, lab.state)
+            self.way = findings.way_of(guilty, witness, self.cast.ways, self._story, lab.state)
 
     async def _talk(self, witness: Witness) -> None:
         """Barks, now and then with a mention, for as long as it lasts."""
@@ -319,13 +224,13 @@ class Trial:
 
     async def _do(self, blow: Blow, witness: Witness) -> None:
         await asyncio.sleep(max(0.0, self._began + blow.at_s - witness.now))
-        victim = self._victims[blow.kind, blow.number]
+        victim = self.cast.victims[blow.kind, blow.number]
         process = victim.process
         if process is None:
             return
         name = getattr(process, "name", blow.kind)
         if blow.action == "cut":
-            count = self._relay("directory" if blow.kind == "directory" else name).cut()
+            count = self.cast.relay("directory" if blow.kind == "directory" else name).cut()
             self._story.append((witness.now, f"all {count} links of {name} are cut"))
         elif blow.action == "stranger":
             if fault := await visit(int(name.rpartition("-")[2]), self._dice):
@@ -345,21 +250,6 @@ class Trial:
             for said in witness.producer.said
             if said.acked_at
         )
-
-    # --- the end ---
-
-    async def _end(self, lab: Lab) -> None:
-        """Nothing is left running: the program has to end when it is asked to, ours are killed."""
-        for program in self._programs:
-            program.thaw()
-            program.stop()
-        await asyncio.gather(
-            *(asyncio.to_thread(program.close, PATIENCE_S) for program in self._programs)
-        )
-        for relay in self._relays.values():
-            await relay.close()
-        for child in lab.children:
-            child.kill()
 
 
 async def _gathered(work: Sequence[Coroutine[Any, Any, None]]) -> None:

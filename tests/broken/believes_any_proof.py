@@ -7,7 +7,7 @@ FAILS = {"wrong proof"}
 
 
 def break_it() -> None:
-    def holds(claim: str, secret: bytes, role: str, opener: str, acceptor: str) -> bool:
+    def holds(claim: str, secret: bytes, role: str, opener_nonce: str, acceptor_nonce: str) -> bool:
         return True
 
     greeting.holds = holds

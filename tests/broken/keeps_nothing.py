@@ -9,7 +9,7 @@ FAILS = {"kept", "known after kill", "epochs"}
 
 
 def break_it() -> None:
-    def append(self: Journal, records: Sequence[bytes]) -> int:
+    def append(self: Journal, lines: Sequence[bytes]) -> int:
         return self.current
 
-    Journal.append = append  # type: ignore[method-assign]
+    Journal.append = append  # type: ignore[method-assign,assignment]
