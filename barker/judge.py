@@ -31,7 +31,7 @@ from barker.laboratory.lab import Broken
 from barker.laboratory.progress import Progress, status_of
 from barker.laboratory.trial import AROUND, Trial
 from barker.process import terminal
-from barker.process.arguments import at_least_0, positive, quick_parser
+from barker.process.arguments import HELP_COLUMNS, at_least_0, positive, quick_parser
 
 ABOUT = """\
 Judge a program of yours that takes the place of a service: start a system around it, hurt both, and
@@ -42,7 +42,6 @@ EXAMPLES = (
     "--with bizlogic=COMMAND --seed 7",
     "--conformance bizlogic=COMMAND",
 )
-WIDTH = 80
 # From one look at how far it has come to the next.
 LOOK_S = 0.5
 
@@ -126,7 +125,7 @@ def trial(wish: Wish) -> int:
 
 def _finding(found: Finding) -> str:
     text = f"{found.number:<5}{found.promise:<30}{found.state:<11}{found.text}"
-    return textwrap.fill(text, WIDTH, subsequent_indent=" " * 46)
+    return textwrap.fill(text, HELP_COLUMNS, subsequent_indent=" " * 46)
 
 
 def conformance(role: str, command: Sequence[str]) -> int:
@@ -164,7 +163,7 @@ def _result(result: Result) -> str:
     text = f"{result.state:<11}{case.name:<22}{case.rule} ({place})"
     if result.why:
         text += f": {result.why}"
-    return textwrap.fill(text, WIDTH, subsequent_indent=" " * 33, break_long_words=False)
+    return textwrap.fill(text, HELP_COLUMNS, subsequent_indent=" " * 33, break_long_words=False)
 
 
 def watched(

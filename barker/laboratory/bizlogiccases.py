@@ -17,8 +17,6 @@ INBOXES = ("inbox-1", "inbox-2")
 DUE = {"ark3", "toto", "ella"}
 # Entries of one line: it stays below 32 KiB.
 GROUP = 100
-# Until what was put off comes again.
-AGAIN_S = 3.0
 
 
 def items(user: str, ids: Sequence[str], first: int = 1, named: str = "") -> list[Item]:
@@ -238,7 +236,7 @@ async def _puts_again_what_is_refused(stand: Stand, code: str) -> None:
     outbox.send(*puts(items("ark3", ["a1"])))
     ((entry,),) = await there.entries([1])
     inbox.send(Refuse(1, code, "later", list(entry.addresses)), Ack(1))
-    (again,) = await inbox.entries(1, AGAIN_S)
+    (again,) = await inbox.entries(1)
     same = (entry.item, sorted(entry.addresses)) == (again.item, sorted(again.addresses))
     if not same:
         raise Broken(f"what was refused as {code} comes again as something else")

@@ -42,6 +42,10 @@ class Asked(Outcome):
         self.event = event
         self.excused = False  # acked, and perhaps taken away by an old journal put back
 
+    def counts_as_acked(self, now: float) -> None:
+        self.refused = self.reason = ""
+        self.acked_at = now
+
 
 class Crowd(Guest):
     """A node of its own. First `join`, then `mingle`, in the end `agree`."""
@@ -83,8 +87,7 @@ class Crowd(Guest):
         join went away before its answer came, and the one that was asked next knows the name. The
         join counts as acked, and `agree` looks whether it holds."""
         if asked.event.kind == JOIN and asked.refused == protocol.NAME_TAKEN:
-            asked.refused = asked.reason = ""
-            asked.acked_at = self.now()
+            asked.counts_as_acked(self.now())
 
     def pump(self) -> None:
         self._sender.pump()

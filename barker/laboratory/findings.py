@@ -7,14 +7,13 @@ import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from barker.laboratory.lab import SHOWN_CHARS
 from barker.laboratory.producer import SaidBark
 from barker.laboratory.relay import Ways
 from barker.laboratory.verdict import not_moved
 from barker.laboratory.witness import Witness
 
 HELD, BROKEN, OPEN = "held", "BROKEN", "not judged"
-# Characters that are shown of a record in a journal.
-SHOWN_CHARS = 100
 
 
 class Finding(NamedTuple):

@@ -2,7 +2,7 @@
 
 from barker.laboratory.conformance import Case
 from barker.laboratory.lab import Broken
-from barker.laboratory.outboxcases import AGAIN_S, AUTHOR, said, scene, taken
+from barker.laboratory.outboxcases import AUTHOR, said, scene, taken
 from barker.laboratory.stand import Stand, of_kind
 from barker.wire import protocol
 from barker.wire.ops import Ack, Put, Refuse
@@ -111,7 +111,7 @@ async def puts_off_what_is_full(stand: Stand) -> None:
     bizlogic.write(b'{"op":"ping"}\n')
     await bizlogic.until_pongs(1)
     client.send(said(4, ["a4"]))
-    came = [entry.item.id for entry in await bizlogic.entries(4, AGAIN_S)]
+    came = [entry.item.id for entry in await bizlogic.entries(4)]
     if came != ["a1", "a2", "a3", "a4"]:
         raise Broken(f"after a full come {' '.join(came)}, and a1 a2 a3 a4 is right")
 

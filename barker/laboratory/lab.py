@@ -28,6 +28,8 @@ CLAIM_PORT = 5699
 SHIFTS = range(1000, 26_001, 1000)
 # Lines of a child's output that are remembered: to say what it said last, if it fails.
 KEPT_LINES = 100
+# Of a line that is told about, so much is shown.
+SHOWN_CHARS = 90
 # What a process may take to be ready or to end. A slow machine takes one second.
 PATIENT_S = 20.0
 

@@ -22,7 +22,6 @@ from barker.wire.protocol import (
 
 AUTHOR = "ark3"
 TO = [f"outbox/{AUTHOR}"]
-AGAIN_S = 3.0
 # Of an author's clock, so much is too far ahead.
 AHEAD_MS = 3_600_000
 

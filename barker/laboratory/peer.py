@@ -1,7 +1,8 @@
 """Peer: one connection to a program, by hand: it says what a case has it say, and nothing else.
 
-It may say what no honest peer would. It answers pings, until it has to `fall_silent`. Whatever else comes is
-kept until it is asked for, with a deadline; what is not as it should be is raised as Broken.
+It may say what no honest peer would. It answers pings, until it has to `fall_silent`. Whatever else
+comes is kept until it is asked for, with a deadline. What is not as it should be is raised as
+Broken.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import NamedTuple, Self, TypeVar
 
-from barker.laboratory.lab import Broken
+from barker.laboratory.lab import SHOWN_CHARS, Broken
 from barker.links import greeting
 from barker.process.arguments import DEFAULT_HOST
 from barker.wire import messages, protocol
@@ -21,8 +22,6 @@ ANSWER_S = 5.0
 # Nothing more comes, if nothing has come for so long.
 QUIET_S = 0.4
 NONCE = "0123456789abcdef" * 2
-# Of a message, so much is shown.
-SHOWN_CHARS = 90
 
 Wanted = TypeVar("Wanted", bound=Op)
 

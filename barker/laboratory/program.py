@@ -19,7 +19,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
-from barker.laboratory.lab import CAN_FREEZE, Broken, Child, until
+from barker.laboratory.lab import CAN_FREEZE, SHOWN_CHARS, Broken, Child, until
 from barker.process.terminal import printable
 
 # Time to say READY, for a program that is compiled at its start.
@@ -28,8 +28,6 @@ READY_S = 10.0
 MAX_LOG_BYTES = 1024 * 1024
 # What it has started may end this much later than itself.
 LAST_S = 0.5
-# Characters of the last line that are shown of a program that has ended.
-SHOWN_CHARS = 120
 
 
 class Output:

@@ -18,14 +18,13 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from barker.laboratory.lab import SHOWN_CHARS
 from barker.process.arguments import DEFAULT_HOST
 from barker.wire import messages, protocol, strictjson
 from barker.wire.ops import Ack, Error, Hello, Put, Refuse, Register, Routes, Target
 from barker.wire.protocol import BadMessage, ProtocolError
 
 READ_BYTES = 64 * 1024
-# Of a line that is no message, so much is shown.
-SHOWN_BYTES = 60
 
 Place = tuple[str, int]
 
@@ -157,7 +156,7 @@ class _Pair:
             message = messages.decode(line)
         except ProtocolError as fault:
             if not to_program:
-                shown = line[:SHOWN_BYTES].decode(errors="replace")
+                shown = line[:SHOWN_CHARS].decode(errors="replace")
                 self._relay.complain(f"says to {self._peer} what is no message: {shown} ({fault})")
             return line
         if isinstance(message, Hello):
