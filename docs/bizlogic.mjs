@@ -41,7 +41,7 @@ class Link {
   beat() {
     const silent = Date.now() - this.heard;
     if (silent > 2.5 * beatMs) this.socket.destroy();
-    else if (silent > beatMs) this.send("ping");
+    else if (silent > beatMs && this.isUp) this.send("ping");
   }
   read(data) {
     if (this.over) return;

@@ -36,6 +36,7 @@ class Link:
 
     def __init__(self, reader, writer):
         self.reader, self.writer, self.heard = reader, writer, time.monotonic()
+        self.is_up = False
         self.watch = asyncio.create_task(self.beat())
 
     def send(self, op, **fields):
@@ -45,7 +46,7 @@ class Link:
 
     async def beat(self):
         while (silent_s := time.monotonic() - self.heard) < 2.5 * HEARTBEAT_S:
-            if silent_s > HEARTBEAT_S:
+            if silent_s > HEARTBEAT_S and self.is_up:
                 self.send("ping")
             await asyncio.sleep(HEARTBEAT_S / 4)
         self.writer.transport.abort()
@@ -94,6 +95,7 @@ class Link:
             raise Wrong("bad-proof", "you don't know the secret")
         if not is_opener:
             self.send("proof", mac=mac(us))
+        self.is_up = True
         return theirs
 
 
