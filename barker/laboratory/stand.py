@@ -43,6 +43,8 @@ USERS: dict[str, list[str]] = {
 POLICIES = {"bizlogic": ORDERED, "graph": ORDERED, "followers": ORDERED}
 FIRST_PORT = 5900
 REGISTERED_S = 10.0
+# Until the loop has closed what was cut.
+TURNS_S = 0.01
 
 
 def bark(user: str, id_: str, content: str = "woof", at: int = 1000, **more: Any) -> bytes:
@@ -218,11 +220,12 @@ class Stand:
     async def __aexit__(self, *_: object) -> None:
         if self.graph:
             self.graph.close()
-        for peer in self._peers:
-            peer.abort()
         for played in self._played:
             played.close()
+        for peer in self._peers:
+            peer.abort()
         self.end()
+        await asyncio.sleep(TURNS_S)
 
     # --- the program ---
 
