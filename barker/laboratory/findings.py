@@ -32,7 +32,7 @@ class Seen(NamedTuple):
     strangers: int  # that were refused as they should
     intruders: Sequence[str]  # what went wrong with others
     away: int  # barks that were acked while no directory ran
-    graph: str  # how the graphs differ; "" if they don't, or nobody asked
+    gone: str  # what is no longer in a graph or a timeline; "" if all is there
     events: int  # about the graph, that were acked
     rest: str  # why it has not come to rest; "" if it has
 
@@ -46,12 +46,12 @@ def findings(witness: Witness, seen: Seen) -> list[Finding]:
     lost, twice, astray = _ids(found.lost), _ids(found.twice), _ids(witness.astray())
     refused = [each for each in said if each.refused]
     shown = f"{witness.producer.acked} barks were acked, and shown {len(audience.shown_at)} times"
-    also = f"; {seen.events} events are in every graph" if seen.events and not seen.graph else ""
+    also = f"; {seen.events} events are in every graph" if seen.events and not seen.gone else ""
     waited_s = max((_waited_s(witness, each) for each in said), default=0.0)
     result = [
         _of("1", "acknowledged means kept", shown + also)
-        if not (lost or seen.graph)
-        else _not("1", "acknowledged means kept", seen.graph or _many(lost, "were lost")),
+        if not (lost or seen.gone)
+        else _not("1", "acknowledged means kept", seen.gone or _many(lost, "were lost")),
         _of("2", "shown once", "none was shown twice to anybody")
         if not twice
         else _not("2", "shown once", _many(twice, "were shown twice")),

@@ -18,14 +18,17 @@ from typing import Any
 
 from barker.disk import files
 from barker.laboratory import blows, findings
-from barker.laboratory.blows import Blow, Times
+from barker.laboratory.audience import Audience
+from barker.laboratory.blows import Blow, Times, Victim
 from barker.laboratory.cast import PORTS, Cast, Wish
 from barker.laboratory.crowd import Crowd
 from barker.laboratory.findings import Finding, Seen
 from barker.laboratory.guest import Guest
 from barker.laboratory.lab import CAN_FREEZE, PATIENT_S, Broken, Lab, until
 from barker.laboratory.strangers import visit
+from barker.laboratory.verdict import Key
 from barker.laboratory.witness import Witness
+from barker.wire import protocol
 
 # Barks a second: enough to be interrupted in the middle, few enough for two cores.
 RATE = 40.0
@@ -40,7 +43,18 @@ SETTLED_S = 3.0
 QUIET_S = 1.0
 # What is done to the program.
 HARM = ("kill", "kill", "freeze", "stop", "cut", "cut", "stranger")
-TIMES = {**blows.TIMES, "cut": Times(0.0, 0.1, 0.5), "stranger": Times(0.0, 0.1, 0.5)}
+TIMES = {
+    **blows.TIMES,
+    "cut": Times(0.0, 0.1, 0.5),
+    "stranger": Times(0.0, 0.1, 0.5),
+    "pile": Times(0.1, 1.0, 4.0),
+}
+# A program that hands on is killed in the middle of a moment in which those behind it are frozen:
+# so something waits in it. They are not given up for so short a time.
+NEXT_HOP = {"outbox": "bizlogic", "bizlogic": "inbox"}
+PILE_S, PILES = 1.5, 6
+# Of each reader, so many of the last barks have to be there for one who reads anew.
+RETAINED = 700
 # Whom a program has to do with, and who is hurt besides it, the likelier the more often.
 AROUND = {
     "bizlogic": ("outbox", "inbox"),
@@ -168,12 +182,14 @@ class Trial:
         kinds = [*([role] * ITSELF if role in PORTS else []), *around]
         counts = {k: sum(kind == k for kind, _ in self.cast.victims) for k in kinds}
         able = [a for a in (*HARM, *blows.TIMES) if CAN_FREEZE or a != "freeze"]
+        if CAN_FREEZE and role in NEXT_HOP:
+            able += ["pile"] * PILES
         harm = {k: able if k == role else [a for a in able if a in blows.TIMES] for k in kinds}
         victims = {kind: (counts[kind], harm[kind]) for kind in kinds}
         self._plan = blows.plan(self._dice, seconds, kinds, victims, TIMES)
         self._began = witness.now
         crowd = Crowd(lab.args(), witness.world, self.wish.seed)
-        graph, events, rest = "", 0, ""
+        gone, events, rest = "", 0, ""
         async with contextlib.AsyncExitStack() as stack:
             load = [self._talk(witness)]
             if role == "followers":
@@ -190,11 +206,13 @@ class Trial:
             due = witness.expected()
             with contextlib.suppress(Broken):  # it is told as lost
                 await until(lambda: due <= witness.audience.got, "all is shown")
+            if role == "inbox":
+                gone = await self._forgotten(lab, witness)
             if role == "followers":
                 try:
                     await crowd.agree()
                 except Broken as fault:
-                    graph = str(fault)
+                    gone = str(fault)
                 events = sum(asked.acked for asked in crowd.asked)
             await asyncio.sleep(QUIET_S)
         seen = Seen(
@@ -202,7 +220,7 @@ class Trial:
             strangers=self._strangers,
             intruders=self._intruders,
             away=self._acked_while_away(witness),
-            graph=graph,
+            gone=gone,
             events=events,
             rest=rest,
         )
@@ -237,12 +255,45 @@ class Trial:
                 self._intruders.append(f"{name} {fault}")
             else:
                 self._strangers += 1
+        elif blow.action == "pile":
+            behind = [
+                v for (kind, _), v in self.cast.victims.items() if kind == NEXT_HOP[blow.kind]
+            ]
+            self._story.append((witness.now, f"those behind {name} are frozen, and it is killed"))
+            await _gathered(
+                [
+                    *(v.suffer("freeze", PILE_S) for v in behind if v.process),
+                    self._later(PILE_S / 2, victim, blow.hold_s),
+                ]
+            )
         else:
             begun = witness.now
             self._story.append((begun, f"{blow.action} {name}, for {blow.hold_s:.1f} s"))
             await victim.suffer(blow.action, blow.hold_s)
             if blow.kind == "directory":
                 self._away.append((begun, witness.now))
+
+    async def _later(self, delay_s: float, victim: Victim, hold_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        if victim.process:
+            await victim.suffer("kill", hold_s)
+
+    async def _forgotten(self, lab: Lab, witness: Witness) -> str:
+        """What an inbox lacks for one who reads it anew; "" if nothing."""
+        async with Guest(lab.args()).running() as guest:
+            audience = Audience(guest)
+            audience.read(witness.world.names, history=protocol.MAX_COUNT)
+            order = {said.bark.id: i for i, said in enumerate(witness.producer.said)}
+            by_reader: dict[str, list[Key]] = {}
+            for key in sorted(witness.expected(), key=lambda key: order[key[1]]):
+                by_reader.setdefault(key[0], []).append(key)
+            due = {key for keys in by_reader.values() for key in keys[-RETAINED:]}
+            try:
+                await until(lambda: due <= audience.got, "a new reader is shown what is kept")
+            except Broken:
+                missing = due - audience.got
+                return f"{len(missing)} of {len(due)} are no longer there for who reads anew"
+        return ""
 
     def _acked_while_away(self, witness: Witness) -> int:
         return sum(

@@ -196,7 +196,9 @@ class JudgeTest(unittest.TestCase):
             with self.subTest(role):
                 status, shown = self.trial(role, command, "--seconds", "15", "--seed", "7")
                 self.assertEqual(status, 1, shown)
-                self.assertRegex(shown, r"(?m)^1    acknowledged means kept +BROKEN +\d+ barks")
+                self.assertRegex(shown, r"(?m)^1    acknowledged means kept +BROKEN +\d+ ")
+                if role == "inbox":  # what was shown is gone: there is no single bark to blame
+                    continue
                 self.assertRegex(shown, r"The first bark of which that is so:\n\n[0-9a-f]{24}, '")
                 self.assertRegex(shown, r"→ \S+: put \d+\n")
 
