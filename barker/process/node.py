@@ -210,7 +210,7 @@ class Node:
         """From start to stop; the process's exit status."""
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_report)
-        self._stop_on_signals()
+        self.catch_signals()
         self._last_tick = self.now()
         ticker = Ticker(self._loop.call_later, lambda: self.heartbeat_s / 4, self._tick)
         ticker.start()
@@ -252,7 +252,8 @@ class Node:
         """Is the link to the directory up?"""
         return self._talk is not None and self._talk.link is not None
 
-    def _stop_on_signals(self) -> None:
+    def catch_signals(self) -> None:
+        """Have signals stop us. A guest in another program's process leaves them to that."""
         for number in _SIGNALS:
             if terminal.is_nohup(number):
                 continue

@@ -427,7 +427,7 @@ async def serving(
         ready.set()
 
     with (
-        mock.patch.object(node, "_stop_on_signals"),  # signals stay the test runner's
+        mock.patch.object(node, "catch_signals"),  # signals stay the test runner's
         mock.patch.object(node, "ready", tell),
         mock.patch("barker.process.service.logs.say"),  # READY is for launchers
     ):

@@ -29,7 +29,7 @@ FLOOR = {folder: floor for floor, folders in enumerate(FLOORS) for folder in fol
 # The programs, directly in barker/, are the last floor.
 PROGRAMS = """
     directory outbox inbox bizlogic followers suggestions
-    bark listen follow join autobark
+    bark listen follow join autobark judge
 """.split()
 DATA = {"autobark.txt"}
 MAX_FLOORS = 8
