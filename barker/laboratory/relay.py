@@ -13,20 +13,21 @@ Left out: WebSocket, and TLS.
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from barker.laboratory.lab import SHOWN_CHARS
 from barker.process.arguments import DEFAULT_HOST
 from barker.wire import messages, protocol, strictjson
-from barker.wire.ops import Ack, Error, Hello, Put, Refuse, Register, Routes, Target
+from barker.wire.ops import Ack, Error, Hello, Instance, Put, Refuse, Register, Routes, Target
 from barker.wire.protocol import BadMessage, ProtocolError
 
 READ_BYTES = 64 * 1024
 
 Place = tuple[str, int]
+# A message or a part of one that names a place.
+P = TypeVar("P", Register, Instance, Target)
 
 
 class Step(NamedTuple):
@@ -168,20 +169,24 @@ class _Pair:
                 f"is told by {self._peer}: {message.reason} ({message.code}), and the link is over"
             )
         elif self._rewrites and isinstance(message, Register | Routes | Target):
-            return await self._rewritten(line)
+            return messages.encode(await self._rewritten(message))
         return line
 
-    async def _rewritten(self, line: bytes) -> bytes:
+    async def _rewritten(self, message: Register | Routes | Target) -> Register | Routes | Target:
         """With ports of ours: the program's own in what it registers, others' in routes."""
-        found: dict[str, Any] = json.loads(line)
-        targets = found["targets"] if found["op"] == "routes" else [found]
-        for target in targets:
-            if target.get("port") is not None:
-                place = (target["host"], target["port"])
-                to_program = found["op"] == "register"
-                port = await self._relay.port_for(place, to_program=to_program)
-                target["host"], target["port"] = DEFAULT_HOST, port
-        return json.dumps(found, separators=(",", ":")).encode()
+        if isinstance(message, Routes):
+            return message._replace(targets=[await self._at_ours(t) for t in message.targets])
+        if isinstance(message, Register):  # one call for both has no type of its own
+            return await self._at_ours(message)
+        return await self._at_ours(message)
+
+    async def _at_ours(self, target: P) -> P:
+        if target.host is None or target.port is None:
+            return target  # there is none
+        to_program = isinstance(target, Register)
+        place = (target.host, target.port)
+        port = await self._relay.port_for(place, to_program=to_program)
+        return target._replace(host=DEFAULT_HOST, port=port)
 
     def _note(self, message: Put | Ack | Refuse, to_program: bool) -> None:
         program, ways = self._relay.name, self._relay.ways

@@ -278,13 +278,10 @@ class Node:
         try:
             with contextlib.suppress(OSError):
                 while os.read(0, 1024):  # all that was started with us is ready
-                    self._loop.call_soon_threadsafe(self._fleet_is_ready)
+                    self._loop.call_soon_threadsafe(lambda: self._notice.begin(self.now()))
             self._loop.call_soon_threadsafe(self.interrupted)
         except RuntimeError:
             pass  # the loop is closed: we were stopping anyway
-
-    def _fleet_is_ready(self) -> None:
-        self._notice.begin(self.now())
 
     def _look_at_clock(self, now: float) -> None:
         """Were we frozen? What arrives meanwhile may be handled before the ticker has its turn."""
