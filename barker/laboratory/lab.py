@@ -28,8 +28,6 @@ CLAIM_PORT = 5699
 SHIFTS = range(1000, 26_001, 1000)
 # Lines of a child's output that are remembered: to say what it said last, if it fails.
 KEPT_LINES = 100
-# Of these, what is told of a program that has ended at once: a wrong flag takes so many.
-LAST_WORDS = 5
 # Of a line that is told about, so much is shown.
 SHOWN_CHARS = 90
 # What a process may take to be ready or to end. A slow machine takes one second.
@@ -77,7 +75,7 @@ class Child(ChildProcess):
         """Raises Broken, with what the process said last, if it does not get there."""
         await until(lambda: self.ready or self.has_ended, f"{self.name} is ready")
         if not self.ready:
-            raise Broken(f"{self.name} ended at once: {' / '.join(self.lines[-LAST_WORDS:])}")
+            raise Broken(f"{self.name} ended at once: {' / '.join(self.lines[-5:])}")
 
     async def until_ended(self) -> None:
         await until(lambda: self.has_ended, f"{self.name} has ended")
