@@ -409,7 +409,8 @@ class BarkingTest(PageTestCase):
         self.open(user="nobody")
         self.assertService("outbox", "up")
         self.browser.type("#text", "can you hear me?" + ENTER)
-        self.browser.wait_until("document.querySelector('#unsent [data-fate=refused]')", "refused")
+        # the reason makes the bark higher, so it comes with the next frame of the page
+        self.browser.wait_until("document.querySelector('#unsent [data-fate=refused] .why')", "why")
         self.assertIn("There is no user nobody. ", self.browser.text("#unsent .why"))
         self.browser.click("#unsent [data-act=edit]")
         value = self.browser.execute("return document.querySelector('#text').value")
