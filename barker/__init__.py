@@ -2,9 +2,9 @@
 
 Each file directly in this folder is a command: a service (``directory``, ``outbox``, ``inbox``,
 ``bizlogic``, ``followers``, ``suggestions``) or a client (``bark``, ``listen``, ``follow``,
-``join``, ``autobark``). ``__main__.py`` lists them, and ``barker.py`` makes them run by their path,
-too. Each folder is one idea, and its first page says which. Imports point down, and never go in a
-circle:
+``join``, ``autobark``); or the ``judge`` of services that are yours. ``__main__.py`` lists them,
+and ``barker.py`` makes them run by their path, too. Each folder is one idea, and its first page
+says which. Imports point down, and never go in a circle:
 
     programs            directory outbox inbox bizlogic followers suggestions; bark listen ...
     laboratory          a system to hurt, and a witness
@@ -18,11 +18,15 @@ circle:
 A first walk through the code: ``wire/protocol.py``, then ``outbox.py``, ``bizlogic.py`` and
 ``inbox.py``, which a bark passes in this order.
 
-The check below is the only code in a file of this kind. Python runs it before it compiles any other
-module of ours, so it is written for every Python back to 2.7.
+The check below and the line after it are the only code in a file of this kind. Python runs them
+before any other module of ours, so this file is written for every Python back to 2.7.
 """
 
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036 - it is for those that do not meet our minimum
     sys.exit("Barker needs Python 3.11 or newer; this is {}.{}".format(*sys.version_info))
+
+from barker.process import starting
+
+starting.leave_ctrl_c_to_the_system()

@@ -152,6 +152,7 @@ class BizLogic(Service):
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
+        self.add_handler(Put, self.on_put)
         self.recipients = Recipients(None)
         self._copy = Copy(self)
         self._serving = False

@@ -72,6 +72,10 @@ class Directory(Service):
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
+        self.add_handler(Register, self.on_register)
+        self.add_handler(Unregister, self.on_unregister)
+        self.add_handler(Watch, self.on_watch)
+        self.add_handler(Resolve, self.on_resolve)
         self._begin()
 
     def _begin(self) -> None:

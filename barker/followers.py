@@ -80,6 +80,8 @@ class Followers(Service):
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
+        self.add_handler(Put, self.on_put)
+        self.add_handler(Credit, self.on_credit)
         self.graph = Graph()
         self._publisher = Publisher(self.graph)
         self._replicas = Replicas(self, self._replicate, self._sync_changed)

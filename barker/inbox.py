@@ -100,6 +100,8 @@ class Inbox(Service):
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
+        self.add_handler(Put, self.on_put)
+        self.add_handler(Credit, self.on_credit)
         self._people = People(self, files.world(args.state).names)
         self._acks = Acks(self)
         self._parking = Parking(self)
@@ -117,8 +119,8 @@ class Inbox(Service):
 
     # --- a bark's way in ---
 
-    def link_up(self, link: Link) -> None:
-        self._acks.link_up(link)
+    def link_closing(self, link: Link) -> None:
+        self._acks.say(link)
 
     def on_put(self, link: Link, put: Put) -> None:
         self._intake.take(link, put)

@@ -125,6 +125,7 @@ class Outbox(Service):
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
+        self.add_handler(Put, self.on_put)
         self._people = People(self, files.world(args.state).names)
         self._acks = Acks(self)
         self._parking = Parking(self)
@@ -141,8 +142,8 @@ class Outbox(Service):
 
     # --- a bark's way through ---
 
-    def link_up(self, link: Link) -> None:
-        self._acks.link_up(link)
+    def link_closing(self, link: Link) -> None:
+        self._acks.say(link)
 
     def on_put(self, link: Link, put: Put) -> None:
         self._intake.take(link, put)

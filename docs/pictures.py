@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 import launch  # noqa: E402
 from barker.delivery.duplicates import Duplicates  # noqa: E402
 from barker.delivery.window import Window  # noqa: E402
-from barker.links.link import LIFE  # noqa: E402
+from barker.links.life import LIFE  # noqa: E402
 from barker.process.dialing import BACKOFF_FIRST_S, BACKOFF_MAX_S  # noqa: E402
 from barker.routing.ring import Ring, position  # noqa: E402
 
@@ -309,7 +309,8 @@ PLACES = {
 
 def link() -> str:
     parts, legend = [], []
-    for number, ((state, event), then) in enumerate(LIFE.items(), start=1):
+    for number, ((before, _), (after, event)) in enumerate(LIFE.items(), start=1):
+        state, then = before.value, after.value
         (x1, y1), (x2, y2) = _edge(PLACES[state], PLACES[then])
         parts.append(line(x1, y1, x2, y2))
         at = 0.7 if {state, then} in ({"up", "closed"}, {"greeting", "closing"}) else 0.5

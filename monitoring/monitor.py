@@ -69,6 +69,9 @@ class Agents(Peers):
 
     def __init__(self, node: Node) -> None:
         super().__init__(node, "agent")
+        self.add_handler(Sample, self.on_sample)
+        self.add_handler(Moved, self.on_moved)
+        self.add_handler(Unreadable, self.on_unreadable)
         self.picture = Picture(node.routes, node.name)
         node.watch("", self._any_route_changed)
 
@@ -117,6 +120,7 @@ class Monitor(Service):
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
+        self.add_handler(Credit, self.on_credit)
         self.epoch = secrets.token_hex(8)
         self._frames: Stream[bytes] = Stream(HISTORY)
         self._pages: dict[Link, Cursor] = {}

@@ -13,6 +13,7 @@ What happens between two frames is told as events, each with the time at which w
     restarted   another process under the same name
     failover    an `ordered` service's traffic goes from one instance to another
     dead-letter a service has put aside what was acked and was then refused for good
+    left-out    so many more than MAX_EVENTS came
 
 How many dead letters a service has, and what the latest is, stands in its row, also in a second
 without a sample and when the service is gone. They were there before we came, so only a rise that
@@ -32,7 +33,7 @@ REMEMBER_MS = 600_000
 # Who is there when we come has to be reached first, the second perhaps before the first: for this
 # long that is no failover.
 EXPECTED_MS = 5000
-MAX_EVENTS = 50  # of one frame; a system in which more happens in a second has other troubles
+MAX_EVENTS = 50  # of one frame; one more says how many others there were
 
 # What a sample has to have, and what of it is passed on as it is.
 COUNTERS = ("in", "out", "cpu_s")
@@ -48,7 +49,7 @@ OURS = ("agent", "monitor")
 
 # What can happen, in `what` of an event, and how a service can go, in `how` of a `gone` one. The
 # page has words for each.
-KINDS = ("appeared", "gone", "back", "restarted", "failover", "dead-letter")
+KINDS = ("appeared", "gone", "back", "restarted", "failover", "dead-letter", "left-out")
 STOPPED, DIED, SILENT = HOWS = ("stopped", "died", "silent")
 
 
@@ -65,6 +66,7 @@ class Event(NamedTuple):
     service: str | None = None  # failover: of which service
     letters: int | None = None  # dead-letter: how many new ones
     latest: str | None = None  # dead-letter: what the last of them is, and why
+    others: int | None = None  # left-out: how many events, the last of them of `name`
 
 
 class Known:
@@ -261,8 +263,12 @@ class Picture:
         return known is not None and known.up and name not in self._routes.route("agent").by_name
 
     def _happened(self, now_ms: int, what: str, name: str, **more: Any) -> None:
+        event = Event(now_ms, what, name, **more)
         if len(self._events) < MAX_EVENTS:
-            self._events.append(Event(now_ms, what, name, **more))
+            self._events.append(event)
+            return
+        others = sum(last.others or 0 for last in self._events[MAX_EVENTS:])
+        self._events[MAX_EVENTS:] = [Event(now_ms, "left-out", name, others=others + 1)]
 
     def _forget(self, now_ms: int) -> None:
         """Drop who went long ago or, if there are too many, who went first."""

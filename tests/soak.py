@@ -22,10 +22,10 @@ from typing import NamedTuple
 
 from barker.delivery.duplicates import MIN_REMEMBERED_KEYS
 from barker.disk.files import ROOT
+from barker.laboratory.progress import Progress, status_of
 from barker.process import terminal
 from barker.process.arguments import Parser
 from tests.tools.fleet import Fleet, Process, Service, free_port
-from tests.tools.progress import Progress, status_of
 
 # An inbox remembers up to this many barks (see `Duplicates`); until then it has to grow.
 FILLING_BARKS = 2 * MIN_REMEMBERED_KEYS

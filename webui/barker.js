@@ -40,6 +40,7 @@ const Barker = (() => {
     joined: (user) => { visit(user); $("text").focus(); },
     known: () => fillUsers(),
     heldBelow: isHeld,
+    pointedBelow: () => zone.held,
   });
   const box = new Box.Compose({ changed: remember, send });
   const stream = new Stream.List($("stream"), {
@@ -79,9 +80,14 @@ const Barker = (() => {
   const mine = new Map();
   let listed = new Set(); // those of them that are in the list that is shown, or wait for it
 
+  /** Is a bark read, pointed at or focused? */
+  function isStill() {
+    return window.scrollY > READING_PX || zone.held;
+  }
+
   /** May the list not move now? */
   function isHeld() {
-    return paused || window.scrollY > READING_PX || zone.held;
+    return paused || isStill();
   }
 
   function arrive(bark, isPast) {
@@ -102,6 +108,7 @@ const Barker = (() => {
   }
 
   function streamChanged() {
+    for (const item of isStill() ? [] : $("unsent").children) Stream.showWhy(mine.get(item.dataset.key));
     const waiting = isHeld() ? stream.waiting : 0;
     if (waiting === 0 && document.activeElement === $("more")) $("title").focus({ preventScroll: true });
     $("more").disabled = waiting === 0;
@@ -179,6 +186,7 @@ const Barker = (() => {
     entry.fate = "refused";
     entry.reason = reason;
     Stream.showFate(entry);
+    stream.soon();
     if (bark.user === client.user) Aloud.say(`Not sent: ${sentence(reason)}`);
     remember();
   }
@@ -292,10 +300,7 @@ const Barker = (() => {
     if (button) acts[button.dataset.act](mine.get(button.closest("li").dataset.key), button);
   });
 
-  $("switch").addEventListener("submit", (event) => {
-    event.preventDefault();
-    visit($("user").value);
-  });
+  Elements.onSubmit($("switch"), () => visit($("user").value));
   history.scrollRestoration = "manual"; // showView knows when the list is there
   window.addEventListener("popstate", () => showView(true));
 
@@ -306,6 +311,7 @@ const Barker = (() => {
   $("pause").addEventListener("click", () => pause(!paused));
   $("retry").addEventListener("click", () => client.hurry());
   window.addEventListener("scroll", () => { stream.soon(); panel.soon(); }, { passive: true });
+  window.addEventListener("resize", () => Stream.fold(document.querySelectorAll(".bark"))); // now perhaps too high
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) return;
     client.hurry();
@@ -341,7 +347,6 @@ const Barker = (() => {
     refused,
     remember,
     say,
-    status,
     stream,
     submit: () => box.submit(),
     visit,

@@ -6,7 +6,7 @@
  */
 
 const Box = (() => {
-  const { $, setText } = Elements;
+  const { $, onSubmit, setText } = Elements;
 
   const MAX_CHARACTERS = 280; // code points, as everywhere in Barker
   const FEW = 20;
@@ -17,10 +17,7 @@ const Box = (() => {
       this.on = on;
       this.able = true;
       this.field = $("text");
-      $("compose").addEventListener("submit", (event) => {
-        event.preventDefault();
-        this.submit();
-      });
+      onSubmit($("compose"), () => this.submit());
       this.field.addEventListener("keydown", (event) => {
         // While an input method composes, Enter chooses a word.
         if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -65,8 +62,7 @@ const Box = (() => {
       // Not with every letter: screen readers are told once when it gets tight, and once when too much.
       if (level !== "fine" && level !== $("left").dataset.level) Aloud.say(words);
       $("left").dataset.level = level;
-      if (left < 0) this.field.setAttribute("aria-invalid", "true");
-      else this.field.removeAttribute("aria-invalid");
+      this.field.ariaInvalid = left < 0 ? "true" : null;
       $("send").disabled = left < 0 || left === MAX_CHARACTERS || !this.able;
     }
 

@@ -9,9 +9,6 @@
  */
 
 const Client = (() => {
-  // A message names its page in the services' logs.
-  const PAGE_NAME = "page-" + Link.randomHex(4);
-
   // What the services take for a name (barker/wire/protocol.py). A client that sends another one is
   // disconnected.
   const USER_NAME = /^[a-z][a-z0-9_]{0,19}$/;
@@ -23,7 +20,7 @@ const Client = (() => {
   class PageClient {
     constructor(place, { secret, tls }, on) {
       this.on = on;
-      this.identity = { name: PAGE_NAME, secret, tls };
+      this.identity = { name: Link.PAGE_NAME, secret, tls };
       this.directory = new Peers.Directory(place, this.identity, on.changed);
       this.reader = null;
       this.following = null; // follow.js

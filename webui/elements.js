@@ -36,12 +36,19 @@ const Elements = (() => {
     if (element.dataset[key] !== value) element.dataset[key] = value;
   }
 
+  /** What a form does, in place of loading the page anew. */
+  function onSubmit(form, act) {
+    form.addEventListener("submit", (event) => { event.preventDefault(); act(); });
+  }
+
   /** A reason of the wire as a sentence: a capital letter at the beginning, one full stop at the end. */
   const sentence = (reason) => `${reason.slice(0, 1).toUpperCase()}${reason.slice(1).replace(/[.\s]+$/, "")}.`;
 
-  /** Put these elements first into `parent`, in this order. What is in its place already is not touched:
-   *  moving an element would take the focus from it. */
+  /** Make these elements the children of `parent`, in this order. What is in its place already is not
+   *  touched: moving an element would take the focus from it. */
   function arrange(parent, elements) {
+    const wanted = new Set(elements);
+    for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
     elements.forEach((element, i) => {
       if (parent.children[i] !== element) parent.insertBefore(element, parent.children[i] ?? null);
     });
@@ -58,5 +65,5 @@ const Elements = (() => {
     element.replaceChildren(...(url ? words : []));
   }
 
-  return { $, arrange, make, sentence, setData, setText, showTrust, svg };
+  return { $, arrange, make, onSubmit, sentence, setData, setText, showTrust, svg };
 })();

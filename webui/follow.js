@@ -8,13 +8,14 @@
  * What a person asks for goes to the outbox like a bark, as an event with a `kind`. The outbox's ack
  * says that it will be so; the list says that it is: every service that decides by the graph knows it.
  * Until then the button says "…". While a person points at the boxes or has the focus in them, rows
- * neither come nor go; only buttons change their words.
+ * neither come nor go; only buttons change their words. What is said about an act is read aloud at once,
+ * and written as soon as it moves nothing that is pointed at.
  *
- * Global: Follow. Uses: Elements, Link, Peers, Outbox, Client, Memory, Times, Still, Stream.
+ * Global: Follow. Uses: Elements, Link, Peers, Outbox, Client, Memory, Times, Aloud, Still, Stream.
  */
 
 const Follow = (() => {
-  const { $, make, sentence, setText } = Elements;
+  const { $, make, onSubmit, sentence, setText } = Elements;
   const { NAME_RULES, USER_NAME } = Client;
   const { MAX_UNSENT } = Outbox;
 
@@ -26,11 +27,6 @@ const Follow = (() => {
 
   /** Reads one user's list. `on`: changed(), list(body). */
   class Following extends Peers.Peer {
-    constructor(user, directory, on) {
-      super("graph", user, directory, on.changed);
-      this.on = on;
-    }
-
     up() {
       this.dialer.send({ op: "subscribe", address: this.address });
     }
@@ -40,43 +36,49 @@ const Follow = (() => {
     }
   }
 
-  /** A field and what is said about it. What is said about an old text goes when the text changes. */
+  /** A field and what is said about it. What is said about an old text goes when the text changes.
+   *  `held(told)`: must nothing below it move? */
   class Field {
-    constructor(input, told) {
-      Object.assign(this, { input, told });
+    constructor(input, told, held) {
+      Object.assign(this, { input, told, held });
       input.addEventListener("input", () => this.tell(""));
     }
 
-    tell(text, invalid = false) {
-      this.told.replaceChildren(text);
-      if (invalid) this.input.setAttribute("aria-invalid", "true");
-      else this.input.removeAttribute("aria-invalid");
+    tell(text, invalid = false, ...more) {
+      this.next = [text, ...more];
+      if (text) Aloud.say(text);
+      this.input.ariaInvalid = invalid ? "true" : null;
+      this.show();
+    }
+
+    show() {
+      if (!this.next || this.held(this.told)) return;
+      this.told.replaceChildren(...this.next);
+      this.next = null;
     }
   }
 
   class Panel {
-    /** `on`: joined(user), when a person waits for it; heldBelow(), is the stream still. */
+    /** `on`: joined(user), when a person waits for it; known(), another name can be chosen; and of the
+     *  stream, heldBelow(), may nothing in it move, and pointedBelow(), because it is pointed at or focused. */
     constructor(client, on) {
       this.client = client;
       this.on = on;
       this.zone = new Still.Zone($("following"), () => this.soon());
       this.oneColumn = matchMedia("(max-width: 56.24em)"); // barker.css: then all this is above the stream
-      this.newcomer = new Field($("newcomer"), $("jointold"));
-      this.whom = new Field($("whom"), $("followtold"));
+      const rows = new Still.Zone($("follows").parentNode, () => this.soon());
+      // Above the screen it would move what is on it.
+      const below = (told) => this.oneColumn.matches && (on.pointedBelow() || told.getBoundingClientRect().top < 0);
+      this.newcomer = new Field($("newcomer"), $("jointold"), (told) => this.zone.held || below(told));
+      this.whom = new Field($("whom"), $("followtold"), (told) => rows.held || below(told));
       this.lastAt = 0;
       this.begin("");
       document.addEventListener("click", (event) => {
         const button = event.target.closest("button[data-follow]");
         if (button) this.toggle(button.dataset.follow);
       });
-      $("follow").addEventListener("submit", (event) => {
-        event.preventDefault();
-        this.submit();
-      });
-      $("join").addEventListener("submit", (event) => {
-        event.preventDefault();
-        this.join();
-      });
+      onSubmit($("follow"), () => this.submit());
+      onSubmit($("join"), () => this.join());
     }
 
     begin(user) {
@@ -93,7 +95,7 @@ const Follow = (() => {
       this.client.following = null;
       this.begin(user);
       if (USER_NAME.test(user)) {
-        this.client.following = new Following(user, this.client.directory, {
+        this.client.following = new Following("graph", user, this.client.directory, {
           changed: this.client.on.changed,
           list: (body) => this.show(body),
         });
@@ -108,7 +110,7 @@ const Follow = (() => {
       for (const [whom, { kind }] of this.asked) {
         if (this.follows.has(whom) !== (kind === "follow")) continue;
         this.asked.delete(whom);
-        this.whom.tell(kind === "follow" ? `You follow ${whom} now.` : `You follow ${whom} no longer.`);
+        this.whom.tell(`You follow ${whom} ${kind === "follow" ? "now" : "no longer"}.`);
       }
       this.draw();
     }
@@ -165,9 +167,8 @@ const Follow = (() => {
     settled({ kind, user, whom }) {
       if (kind === "join") return this.joined(user);
       if (user !== this.user || !this.asked.has(whom)) return;
-      this.whom.tell(kind === "follow"
-        ? `You will follow ${whom}. The outbox has it; a followers service has to confirm it.`
-        : `You will follow ${whom} no longer. The outbox has it; a followers service has to confirm it.`);
+      const will = `You will follow ${whom}${kind === "follow" ? "" : " no longer"}.`;
+      this.whom.tell(`${will} The outbox has it; a followers service has to confirm it.`);
     }
 
     /** Go there, if a person sits and waits for it; else only offer it. */
@@ -178,13 +179,13 @@ const Follow = (() => {
       const waits = asked && performance.now() - joining.since < PATIENCE_MS
         && $("join").contains(document.activeElement);
       if (asked && $("newcomer").value.trim() === user) $("newcomer").value = "";
-      this.newcomer.tell("");
       if (waits) {
+        this.newcomer.tell("");
         $("join").closest("details").open = false;
         this.on.joined(user);
       } else {
         this.on.known(user);
-        $("jointold").replaceChildren(`${user} has joined. `, Stream.userLink("go", user, `Show ${user}’s stream`));
+        this.newcomer.tell(`${user} has joined. `, false, Stream.userLink("go", user, `Show ${user}’s stream`));
       }
     }
 
@@ -210,6 +211,7 @@ const Follow = (() => {
         const by = this.list.followed_by;
         setText($("followercount"), `${by.toLocaleString()} follow${by === 1 ? "s" : ""} you`);
       }
+      for (const field of [this.newcomer, this.whom]) field.show();
       if (!this.held) this.drawLists();
     }
 

@@ -24,8 +24,6 @@ const Inbox = (() => {
   // Instances of which so much is remembered; of more, the one that served the inbox longest ago is
   // forgotten.
   const REMEMBERED_OWNERS = 4;
-  // After `moved`: about as long as a change of routes takes to get round.
-  const ASK_AGAIN_MS = 200;
 
   const barkKey = (bark) => `${bark.user}/${bark.id}`;
 
@@ -62,8 +60,7 @@ const Inbox = (() => {
    *  refused(reason). With the `place` of an earlier reader it goes on where that one was. */
   class Reader extends Peers.Peer {
     constructor(user, directory, on, place) {
-      super("inbox", user, directory, on.changed);
-      this.on = on;
+      super("inbox", user, directory, on);
       this.epoch = place?.epoch ?? null; // whose serials these are: with another manifold we begin anew
       this.serial = place?.serial ?? 0;
       this.unacked = 0;
@@ -154,7 +151,7 @@ const Inbox = (() => {
     /** Another instance holds our inbox now, and the directory will tell which. If that was a false
      *  alarm, or if we know it before this instance does, this one is still the right one. */
     askAgain() {
-      setTimeout(() => { if (!this.closed && this.dialer.up) this.up(); }, ASK_AGAIN_MS);
+      setTimeout(() => { if (!this.closed && this.dialer.up) this.up(); }, Peers.RETRY_MS);
     }
   }
 

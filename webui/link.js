@@ -32,6 +32,8 @@ const Link = (() => {
   const BACKOFF_FIRST_MS = 50;
   const BACKOFF_MAX_MS = 1000;
   const OFFLINE_AFTER_MS = 5000;
+  // Trouble that is over sooner is told by a coloured dot alone, without words.
+  const WORDS_AFTER_MS = 1500;
   const BACKOFF_OFFLINE_MS = 4000;
   // A link that lived for less than this was no success: the back-off goes on where it was.
   const STABLE_MS = 2000;
@@ -56,6 +58,9 @@ const Link = (() => {
 
   const hex = (bytes) => Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
   const randomHex = (count) => hex(crypto.getRandomValues(new Uint8Array(count)));
+
+  // Names this page in the services' logs.
+  const PAGE_NAME = `page-${randomHex(4)}`;
 
   /** What shows that we know the secret without saying it: see barker/links/greeting.py. */
   async function proof(secret, role, openerNonce, acceptorNonce) {
@@ -264,5 +269,5 @@ const Link = (() => {
     }
   }
 
-  return { Dialer, Fault, OFFLINE_AFTER_MS, randomHex, written };
+  return { Dialer, Fault, OFFLINE_AFTER_MS, PAGE_NAME, WORDS_AFTER_MS, randomHex, written };
 })();

@@ -10,8 +10,6 @@
 const Outbox = (() => {
   // Barks of one user that wait for an outbox. A person types no more while it is away; a loop might.
   const MAX_UNSENT = 100;
-  // After `moved` or `full`: about as long as a change of routes takes to get round.
-  const SEND_AGAIN_MS = 200;
 
   /** Hands a user's barks to the outbox. `on`: settled(bark), refused(bark, reason).
    *
@@ -22,8 +20,7 @@ const Outbox = (() => {
    * moment goes out again, too, and until then nothing goes that was said after it. */
   class Writer extends Peers.Peer {
     constructor(user, directory, on) {
-      super("outbox", user, directory, on.changed);
-      this.on = on;
+      super("outbox", user, directory, on);
       this.first = 1;
       this.unacked = []; // null where one was refused: settled, but its number is still to be passed
       this.waiting = [];
@@ -74,7 +71,7 @@ const Outbox = (() => {
       this.unacked[seq - this.first] = null;
       if (code === "moved" || code === "full") {
         this.later.push(bark);
-        if (this.later.length === 1) setTimeout(() => this.sayAgain(), SEND_AGAIN_MS);
+        if (this.later.length === 1) setTimeout(() => this.sayAgain(), Peers.RETRY_MS);
       } else {
         this.on.refused(bark, reason);
       }
@@ -82,7 +79,7 @@ const Outbox = (() => {
 
     sayAgain() {
       if (this.unacked.length) { // some of what was on its way behind them has no answer yet
-        setTimeout(() => this.sayAgain(), SEND_AGAIN_MS);
+        setTimeout(() => this.sayAgain(), Peers.RETRY_MS);
         return;
       }
       this.waiting.unshift(...this.later.splice(0)); // older than all that was not sent yet

@@ -13,6 +13,8 @@
  */
 
 const Peers = (() => {
+  // After `moved`, a retry comes so much later: about as long as a change of routes takes to get round.
+  const RETRY_MS = 200;
   // Faults that waiting does not mend: a person has to do something.
   const LASTING = new Set(["bad-proof", "bad-version", "settings"]);
 
@@ -62,13 +64,14 @@ const Peers = (() => {
     return { state, place: Link.written(place), fault: dialer.fault };
   }
 
-  /** The service that serves one address now. Subclasses read and write the messages. */
+  /** The service that serves one address now. Subclasses read and write the messages, and call what more
+   *  `on` has than changed(). */
   class Peer {
-    constructor(role, user, directory, changed) {
+    constructor(role, user, directory, on) {
+      this.on = on;
       this.role = role;
       this.address = `${role}/${user}`;
       this.directory = directory;
-      this.changed = changed;
       this.target = null;
       this.dialer = null;
       this.begun = performance.now();
@@ -86,14 +89,14 @@ const Peers = (() => {
         this.target = target;
         this.dialer?.close();
         this.dialer = new Link.Dialer(target, this.directory.identity, target.name, {
-          up: () => { this.up(); this.changed(); },
+          up: () => { this.up(); this.on.changed(); },
           message: (message) => this.message(message),
-          down: () => this.changed(),
+          down: () => this.on.changed(),
         });
       } else if (same) {
         this.dialer.hurry();
       }
-      this.changed();
+      this.on.changed();
     }
 
     close() {
@@ -128,5 +131,5 @@ const Peers = (() => {
     }
   }
 
-  return { Directory, LASTING, Peer, Presence };
+  return { Directory, LASTING, Peer, Presence, RETRY_MS };
 })();

@@ -5,15 +5,13 @@
  * It says what the page knows: that a service does not answer, or that the directory knows none. Whether
  * it is dead or frozen, no page can know.
  *
- * Global: Status. Uses: Settings, Elements, Peers, Outbox, Client, Aloud.
+ * Global: Status. Uses: Settings, Elements, Link, Peers, Outbox, Client, Aloud.
  */
 
 const Status = (() => {
   const { $, make, sentence, setText, showTrust } = Elements;
   const { MAX_UNSENT } = Outbox;
 
-  // Trouble that is over sooner is told by the coloured dot alone.
-  const WORDS_AFTER_MS = 1500;
   const STATES = {
     connected: "Connected",
     reconnecting: "Reconnecting",
@@ -112,7 +110,7 @@ const Status = (() => {
       const now = performance.now();
       const trouble = this.trouble();
       this.troubleSince = trouble === "" ? null : this.troubleSince ?? now;
-      const lasts = state === "offline" || state === "connected" || now - this.troubleSince > WORDS_AFTER_MS;
+      const lasts = state === "offline" || state === "connected" || now - this.troubleSince > Link.WORDS_AFTER_MS;
       const words = lasts ? trouble : "";
       if (words && $("trouble").textContent !== words) Aloud.say(words);
       setText($("trouble"), words);

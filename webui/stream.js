@@ -88,14 +88,14 @@ const Stream = (() => {
     item.dataset.key = Inbox.barkKey(entry.bark);
     entry.item = item;
     showFate(entry);
+    showWhy(entry);
     return item;
   }
 
   const FATES = { sending: "Sending…", sent: "Sent, not delivered yet", refused: "Not sent" };
 
   /** What has become of a bark of our own, since it was typed here. */
-  function showFate(entry) {
-    const { item, fate, delivered, reason } = entry;
+  function showFate({ item, fate, delivered }) {
     if (!item || !fate) return;
     item.dataset.fate = fate;
     item.dataset.delivered = String(Boolean(delivered));
@@ -105,10 +105,13 @@ const Stream = (() => {
     mark.title = arrived ? "It went through the outbox, the business logic and your own inbox"
       : fate === "sent" ? "The outbox has it, and delivers it as soon as a bizlogic takes it"
         : fate === "sending" ? "Kept here until an outbox has it" : "";
-    if (fate === "refused" && !item.querySelector(".why")) {
-      const why = make("p", "why", `${sentence(reason)} `, actButton("edit", "Edit"), " ", actButton("discard", "Discard"));
-      item.querySelector(".said").append(why);
-    }
+  }
+
+  /** Why a bark was refused, and what to do about it. The bark gets higher by it. */
+  function showWhy({ item, fate, reason }) {
+    if (fate !== "refused" || item.querySelector(".why")) return;
+    const why = make("p", "why", `${sentence(reason)} `, actButton("edit", "Edit"), " ", actButton("discard", "Discard"));
+    item.querySelector(".said").append(why);
   }
 
   /** A button in a bark; barker.js knows what the act is. */
@@ -121,8 +124,9 @@ const Stream = (() => {
 
   /** Of a bark that is far too high only the beginning is shown, with a button for the rest. */
   function fold(items) {
-    const high = items.map((item) => item.querySelector(".text"))
-      .filter((text) => text && text.offsetHeight > 0 && text.offsetHeight > MAX_LINES * lineHeight(text));
+    const most = MAX_LINES * parseFloat(getComputedStyle(document.body).lineHeight);
+    const high = [...items].map((item) => item.querySelector(".text:not(:has(+ .act))")) // not folded yet
+      .filter((text) => text?.offsetHeight > most);
     for (const text of high) {
       const button = actButton("unfold", "Show all of it");
       button.setAttribute("aria-expanded", "false");
@@ -130,9 +134,6 @@ const Stream = (() => {
       text.after(button);
     }
   }
-
-  let line = 0;
-  const lineHeight = (text) => { line ||= parseFloat(getComputedStyle(text).lineHeight); return line; };
 
   function unfold(button) {
     const text = button.previousElementSibling;
@@ -217,5 +218,5 @@ const Stream = (() => {
     }
   }
 
-  return { List, MAX_SHOWN, fold, paintFace, showFate, unfold, userLink };
+  return { List, MAX_SHOWN, fold, paintFace, showFate, showWhy, unfold, userLink };
 })();

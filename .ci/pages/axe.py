@@ -7,11 +7,13 @@ seen in; exits with 1 if there is one.
 """
 
 import contextlib
+import functools
+import itertools
 import os
 import pathlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from barker.disk import files
@@ -22,6 +24,54 @@ from tests.tools.page import PageTestCase
 
 WIDTHS = (320, 360, 640, 768, 1280, 1600)
 HEIGHT = 800
+# Two minutes of a system in which a service stopped, another died and a third one froze.
+SYSTEM = """
+  window.drawNow = () => Monitor.draw(performance.now());
+  window.linkUp = () => {
+    Monitor.feed.dialer = { up: true, send() {}, close() {}, hurry() {} };
+    Monitor.feed.show();
+  };
+  window.linkDown = (code) => {
+    window.BARKER = { secret: "x" };
+    Monitor.feed.dialer = { up: false, offline: true, fault: { code }, send() {}, close() {},
+      hurry() {},
+      place: { host: "127.0.0.1", port: 5700 } };
+    Monitor.feed.show();
+  };
+  window.twoMinutes = () => {
+    const names = ["outbox-1", "outbox-2", "bizlogic-1", "bizlogic-2", "inbox-1", "inbox-2"];
+    const gone = {
+      "inbox-2": [40, "stopped"], "bizlogic-1": [60, "silent"], "outbox-2": [80, "died"] };
+    for (let second = 0; second < 120; second += 1) {
+      const events = [];
+      const rows = names.map((name) => {
+        const [at, how] = gone[name] ?? [Infinity];
+        const event = { at: T0 + 1000 * at, what: "gone", how, name };
+        if (second === at) events.push(event);
+        const letters = { dead_letters: 1, dead_letter: "why" };
+        return service(name, second < at ? { oldest_ms: 3000, backlog: 5, ...letters }
+          : { up: false, gone: event.at, how, backlog: undefined });
+      });
+      const targets = names.filter((name) => name.startsWith("inbox"));
+      const first = names[second < 60 ? 2 : 3];
+      feedFrame(second, rows, events, {
+        bizlogic: { policy: "ordered", targets: names.slice(2, 4), first },
+        inbox: { policy: "consistent", targets, shares: { "inbox-1": 0.6, "inbox-2": 0.4 } },
+      });
+    }
+  };
+"""
+# States of the monitor's page, in which frames come from here.
+MONITOR_STATES = {
+    "monitor_empty": "linkUp()",
+    "monitor_live": "linkUp(); twoMinutes()",
+    "monitor_paused": "linkUp(); twoMinutes(); drawNow(); Monitor.setPaused(true)",
+    "monitor_pointed_at": "linkUp(); twoMinutes(); Monitor.view.cursor = 70",
+    "monitor_line_hidden": """twoMinutes(); drawNow();
+        document.querySelector('.legend button').click()""",
+    "monitor_offline": "twoMinutes(); linkDown('closed')",
+    "monitor_wrong_secret": "linkDown('bad-proof')",
+}
 COLOURS: dict[str, dict[str, str]] = {
     "light": {"prefers-color-scheme": "light"},
     "dark": {"prefers-color-scheme": "dark"},
@@ -140,39 +190,30 @@ class Pages(PageTestCase):
     def monitor_no_settings(self) -> None:
         self.browser.open(self.monitor().as_uri())
 
-    def monitor_simulated(self) -> None:
+    def monitor_with(self, script: str) -> None:
         self.monitor_no_settings()
-        self.browser.execute(FEED)
-        self.browser.execute(
-            """for (let second = 0; second < 90; second += 1) {
-              feedFrame(second, ["outbox-1", "outbox-2", "bizlogic-1", "inbox-1", "followers-1"]
-                .map((name, i) => service(name, { up: second < 60 || i > 0, backlog: i * second })),
-                second === 60 ? [{ at: T0 + 60_000, what: "gone", name: "outbox-1" }] : []);
-            }
-            drawAt(89);"""
-        )
+        self.browser.execute(FEED + SYSTEM + script)
+        self.browser.execute("return new Promise((done) => requestAnimationFrame(done))")
 
 
-STATES: tuple[Callable[[Pages], None], ...] = (
-    Pages.full,
-    Pages.empty,
-    Pages.details,
-    Pages.scrolled,
-    Pages.paused,
-    Pages.refused,
-    Pages.offline,
-    Pages.no_settings,
-    Pages.monitor_no_settings,
-    Pages.monitor_simulated,
-)
-
-
-def looks() -> Iterator[tuple[int, str]]:
-    """Every width in light and dark, two of them in the other colours."""
-    for width in WIDTHS:
-        for colours in COLOURS:
-            if colours in ("light", "dark") or width in (WIDTHS[0], WIDTHS[-2]):
-                yield width, colours
+STATES: dict[str, Callable[[Pages], None]] = {
+    state.__name__: state
+    for state in (
+        Pages.full,
+        Pages.empty,
+        Pages.details,
+        Pages.scrolled,
+        Pages.paused,
+        Pages.refused,
+        Pages.offline,
+        Pages.no_settings,
+        Pages.monitor_no_settings,
+    )
+}
+STATES |= {
+    name: functools.partial(Pages.monitor_with, script=script)
+    for name, script in MONITOR_STATES.items()
+}
 
 
 def main() -> int:
@@ -185,20 +226,18 @@ def main() -> int:
         pages = Pages()
         browser = Pages.browser
         assert isinstance(browser, Chromium)
-        for state in STATES:
-            if wanted and state.__name__ not in wanted:
-                continue
+        for name in wanted or STATES:
             browser.screen(1280, HEIGHT)
             browser.point(1, 1)
-            state(pages)
+            STATES[name](pages)
             browser.execute(axe + ";window.axe = axe;")
-            for width, colours in looks():
+            for width, colours in itertools.product(WIDTHS, COLOURS):
                 browser.screen(width, HEIGHT)
                 features = [{"name": k, "value": v} for k, v in COLOURS[colours].items()]
                 browser.devtools("Emulation.setEmulatedMedia", features=features)
                 runs += 1
                 for rule, help_, html, why in browser.execute(RUN):
-                    where = f"{state.__name__}, {width} px, {colours}"
+                    where = f"{name}, {width} px, {colours}"
                     found.setdefault((rule, html), [where, help_, why])
             if browser.url.startswith("file:"):
                 browser.execute("sessionStorage.clear(); localStorage.clear()")

@@ -25,6 +25,7 @@ class List(Peers):
 
     def __init__(self, node: Node, user: str, show: Callable[[dict[str, Any]], None]) -> None:
         super().__init__(node, GRAPH)
+        self.add_handler(Message, self.on_message)
         self._user = user
         self._show = show
         self._asked: Link | None = None

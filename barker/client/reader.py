@@ -153,6 +153,11 @@ class Reader(Peers):
         caught_up: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(node, "inbox")
+        self.add_handler(Subscribed, self.on_subscribed)
+        self.add_handler(Message, self.on_message)
+        self.add_handler(Gap, self.on_gap)
+        self.add_handler(Moved, self.on_moved)
+        self.add_handler(Unreadable, self.on_unreadable)
         self._places = {f"inbox/{user}": Place(user) for user in users}
         self._show = show
         self._refused = refused

@@ -32,10 +32,6 @@ class Acks:
         self._due: dict[Link, float] = {}  # from when on there may be another one
         self._waiting: set[Link] = set()  # those who get theirs then
 
-    def link_up(self, link: Link) -> None:
-        """Before it is closed, it sends the ack that it still owes."""
-        link.call_before_close(functools.partial(self.say, link))
-
     def owe(self, link: Link) -> None:
         """All up to `link.committed` is kept or refused; the ack is due."""
         unacked = link.committed - link.acked

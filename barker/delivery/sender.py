@@ -80,6 +80,8 @@ class Sender(Peers, Generic[J]):
     ) -> None:
         """`changed` is called when links or routes have changed, or deferred entries were sent."""
         super().__init__(node, service)
+        self.add_handler(Ack, self.on_ack)
+        self.add_handler(Refuse, self.on_refuse)
         self._on_done = done
         self._on_refused = refused
         self._is_void = is_void
@@ -337,7 +339,7 @@ class Sender(Peers, Generic[J]):
         one = lane.window.refuse(refusal.seq, refusal.addresses)
         if one is None:
             return
-        if code in protocol.RETRYABLE:
+        if refusal.code in protocol.RETRYABLE:
             self._deferred.append(one)
             return
         self.done += 1

@@ -94,8 +94,10 @@ class Feed(Peers, Generic[Held]):
 
     def __init__(self, node: Node, make: Callable[[], Held], held: Held | None = None) -> None:
         super().__init__(node, GRAPH)
+        self.add_handler(Subscribed, self.on_subscribed)
+        self.add_handler(Message, self.on_message)
         self._make = make
-        self.held = held or make()
+        self.held: Held = make() if held is None else held
         self.complete = False  # `held` is what the service has said, not what we began with
         self._next: Held | None = None
         self._place = Place()

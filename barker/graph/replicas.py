@@ -38,6 +38,9 @@ class Replicas(Peers):
         """`keep` is called with what another has sent, bodies and what they mean; it says whether
         all of it is kept. `changed` is called when `in_sync` may have changed."""
         super().__init__(node, REPLICA)
+        self.add_handler(Subscribed, self.on_subscribed)
+        self.add_handler(Message, self.on_message)
+        self.add_handler(Unreadable, self.on_unreadable)
         self._keep = keep
         self._changed = changed
         self._places: dict[str, Place] = {}

@@ -11,11 +11,22 @@
 * ``verdict``: holds one against the other: lost, twice, out of order, unexpected.
 * ``agents``: the last sample of every service.
 * ``witness``: all of these on one node, and the readers that a bark is due to.
+* ``guest``: a node in another program's process; ``crowd`` is one that follows and unfollows.
 * ``guide``: goes through experiments step by step, and checks each claim.
 * ``tour``: the experiments of the laboratory chapter (``python launch.py --tour``).
+* ``blows``: what is done to whom, by a seed, and its undoing. ``progress`` shows how far it is.
+
+The judge (`barker.judge`) has a reader's program in the place of a service:
+
+* ``program``: the program as a process, and what it does wrong as one.
+* ``relay``: stands between it and all others, cuts its links, notes what passes.
+* ``cast``, ``trial``, ``strangers``, ``findings``: a whole system around it, hurt and judged.
+* ``peer``, ``stand``: its peers, played by hand. ``conformance`` tries the rules in ``cases``,
+  ``bizlogiccases``, ``graphcases``, ``outboxcases``, ``keptcases``, ``inboxcases`` and
+  ``directorycases``.
 
 A producer, an audience and agents are parts of a node: they take it in their constructor, before it
-runs or while it does. The tests' own fleet (``tests/tools``) has the same parts.
+runs or while it does. The tests' own fleet and chaos have the same parts.
 
-Left out: judging services of your own.
+Left out: WebSocket and TLS, of which the judge speaks neither.
 """

@@ -14,6 +14,8 @@ class Agents(Peers):
 
     def __init__(self, node: Node) -> None:
         super().__init__(node, "agent")
+        self.add_handler(Sample, self.on_sample)
+        self.add_handler(Moved, self.on_moved)
         self.samples: dict[str, dict[str, Any]] = {}
 
     def ask(self, name: str) -> None:

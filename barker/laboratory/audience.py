@@ -27,11 +27,12 @@ class Audience:
         """Read the inboxes of these users too: the last barks there, and all that come."""
         for user in users:
             self.shown[user] = []
-        reader = Reader(self._node, list(users), self._show, self._refused, history)
+        reader = Reader(self._node, list(users), self.show, self._refused, history)
         self._readers.append(reader)
         reader.dial()
 
-    def _show(self, reader: str, body: dict[str, Any], late: bool) -> None:
+    def show(self, reader: str, body: dict[str, Any], late: bool) -> None:
+        """This reader was shown a bark just now; also by another program than ours."""
         at = self._node.now()
         self.shown[reader].append(Shown(body["user"], body["id"], body["content"], late, at))
         self.got.add((reader, body["id"]))

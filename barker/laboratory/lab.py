@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
+from barker.disk.files import ROOT
 from barker.launching.child import ChildProcess
 from barker.launching.fleet import PATIENCE_S, Command, busy_ports
 from barker.process.arguments import DEFAULT_HOST, DIRECTORY_PORT, common_arguments
@@ -27,6 +28,8 @@ CLAIM_PORT = 5699
 SHIFTS = range(1000, 26_001, 1000)
 # Lines of a child's output that are remembered: to say what it said last, if it fails.
 KEPT_LINES = 100
+# Of a line that is told about, so much is shown.
+SHOWN_CHARS = 90
 # What a process may take to be ready or to end. A slow machine takes one second.
 PATIENT_S = 20.0
 
@@ -34,7 +37,7 @@ PATIENT_S = 20.0
 CAN_FREEZE = hasattr(signal, "SIGSTOP")
 
 
-class Broken(Exception):
+class Broken(AssertionError):
     """Something did not happen that should have; the text says what."""
 
 
@@ -51,19 +54,20 @@ async def until(condition: Callable[[], object], what: str, within_s: float = PA
 class Child(ChildProcess):
     """One process of the laboratory; `name` is what the directory knows a service by."""
 
-    def __init__(self, command: Command, flags: Sequence[str]) -> None:
-        super().__init__([*command.argv, *flags])
-        self.name = command.label
+    def __init__(self, name: str, argv: Sequence[str], cwd: pathlib.Path = ROOT) -> None:
+        super().__init__(argv, cwd)
+        self.name = name
         self.ready = False
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
-        self.read(self._keep)
+        self.read(self.keep)
 
     @property
     def lines(self) -> list[str]:
         """The last ones."""
         return list(self._lines)
 
-    def _keep(self, line: str) -> None:
+    def keep(self, line: str) -> None:
+        """Called by a thread with each line."""
         self._lines.append(line)
         self.ready = self.ready or line.startswith("READY ")
 
@@ -71,7 +75,7 @@ class Child(ChildProcess):
         """Raises Broken, with what the process said last, if it does not get there."""
         await until(lambda: self.ready or self.has_ended, f"{self.name} is ready")
         if not self.ready:
-            raise Broken(f"{self.name} ended at once: {' '.join(self.lines[-1:])}")
+            raise Broken(f"{self.name} ended at once: {' / '.join(self.lines[-5:])}")
 
     async def until_ended(self) -> None:
         await until(lambda: self.has_ended, f"{self.name} has ended")
@@ -157,6 +161,6 @@ class Lab:
     def start(self, text: str) -> tuple[Child, Command]:
         """Start a service or a client; with what it was started, but for `flags`."""
         command = self._command(text)
-        child = Child(command, self.flags)
+        child = Child(command.label, [*command.argv, *self.flags])
         self.children.append(child)
         return child, command

@@ -59,6 +59,7 @@ class Answers(Conversation):
 
     def __init__(self, authors: Sequence[str]) -> None:
         super().__init__()
+        self.add_handler(ops.Target, self.on_target)
         self.authors = authors
         self.owner: dict[str, str | None] = {}
 

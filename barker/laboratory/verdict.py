@@ -68,6 +68,23 @@ def judge(
     )
 
 
+def not_moved(
+    disorder: Sequence[Disorder],
+    said_at: Mapping[str, float],
+    changes: Sequence[tuple[float, float]],
+    now: float,
+) -> list[Disorder]:
+    """Without those barks that were on their way while a share of a ring was.
+
+    `said_at` is by the bark's id, `changes` are begins and ends of such moments.
+    """
+    return [
+        d
+        for d in disorder
+        if not any(begun < now and said_at[d.id] < ended for begun, ended in changes)
+    ]
+
+
 def _disorder(reader: str, barks: Sequence[Shown], numbers: Mapping[str, int]) -> list[Disorder]:
     found = []
     newest: Counter[str] = Counter()  # by author

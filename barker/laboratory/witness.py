@@ -6,7 +6,7 @@ order. It is what a promise can be checked with while the system is being hurt.
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from barker.disk.users import PEOPLE, World
@@ -14,25 +14,32 @@ from barker.laboratory.agents import Agents
 from barker.laboratory.audience import Audience
 from barker.laboratory.lab import until
 from barker.laboratory.producer import Producer, SaidBark
-from barker.laboratory.verdict import Key, judge
+from barker.laboratory.verdict import Key, Verdict, judge
 from barker.process.node import Node
 from barker.wire import protocol
+from barker.wire.bodies import mentions
 
 # Barks a second while it talks: enough to be interrupted in the middle, few enough to be watched.
 RATE = 40
 
 
 class Witness:
-    """A part of a node. It reads every inbox from its first moment on; talks when it is told to."""
+    """A part of a node. It reads every inbox from its first moment on; talks when it is told to.
 
-    def __init__(self, node: Node, world: World) -> None:
+    With `others`, it reads none: these are readers of another program, which tells the audience.
+    """
+
+    def __init__(self, node: Node, world: World, others: Sequence[str] = ()) -> None:
         self.world = world
         self.producer = Producer(node)
         self.audience = Audience(node)
         self._agents = Agents(node)
         self._node = node
         # All of the past, too: a bark may be there before an inbox has heard that we read it.
-        self.audience.read(world.names, history=protocol.MAX_COUNT)
+        if others:
+            self.audience.shown.update((reader, []) for reader in others)
+        else:
+            self.audience.read(world.names, history=protocol.MAX_COUNT)
 
     @contextlib.asynccontextmanager
     async def talking(self) -> AsyncIterator[None]:
@@ -44,6 +51,11 @@ class Witness:
             yield
         finally:
             task.cancel()
+
+    @property
+    def now(self) -> float:
+        """By the node's clock, as all times here."""
+        return self._node.now()
 
     # --- what became of it ---
 
@@ -59,9 +71,10 @@ class Witness:
         """Was each of these shown to a reader?"""
         return all(said.bark.id in self.audience.first_shown for said in barks)
 
-    def due(self, author: str) -> set[str]:
-        """To whom a bark of `author` is to be shown, if nobody is mentioned in it."""
-        return {author, *self.world.followers(author)}
+    def due(self, author: str, text: str = "") -> set[str]:
+        """To whom a bark of `author` is to be shown that has this text."""
+        named = {name for name in mentions(text) if name in self.world}
+        return {author, *self.world.followers(author), *named}
 
     def expected(self) -> set[Key]:
         """All that is to be shown: what was acknowledged, to each of its readers."""
@@ -69,7 +82,8 @@ class Witness:
             (reader, said.bark.id)
             for said in self.producer.said
             if said.acked
-            for reader in self.due(said.bark.user)
+            for reader in self.due(said.bark.user, said.bark.content)
+            if reader in self.audience.shown
         }
 
     async def settled(self) -> None:
@@ -78,24 +92,31 @@ class Witness:
         due = self.expected()
         await until(lambda: due <= self.audience.got, "all that was acknowledged is shown")
 
+    def found(self) -> Verdict:
+        """What was acknowledged, held against what was shown."""
+        return judge(self.producer.numbers, self.audience.shown, self.expected())
+
+    def astray(self) -> list[Key]:
+        """What was shown to readers whom it was not for."""
+        numbers = self.producer.numbers
+        return [
+            (reader, bark.id)
+            for reader, barks in self.audience.shown.items()
+            for bark in barks
+            if bark.id in numbers and reader not in self.due(bark.author, bark.content)
+        ]
+
     def verdict(self) -> dict[str, int]:
         """How many barks are lost, were shown twice, out of order, or to a reader of others.
 
         Barks of other producers are none of its business, but that they are shown once.
         """
-        numbers = self.producer.numbers
-        found = judge(numbers, self.audience.shown, self.expected())
-        astray = {
-            bark.id
-            for reader, barks in self.audience.shown.items()
-            for bark in barks
-            if bark.id in numbers and reader not in self.due(bark.author)
-        }
+        found = self.found()
         return {
             "lost": len({id_ for _, id_ in found.lost}),
             "twice": len({id_ for _, id_ in found.twice}),
             "out of order": len({disorder.id for disorder in found.out_of_order}),
-            "astray": len(astray),
+            "astray": len({id_ for _, id_ in self.astray()}),
         }
 
     # --- watching ---

@@ -22,6 +22,8 @@ from barker.process.arguments import LEASH
 
 # What it wrote last is read for so long after its end. A child of its own may hold the pipe open.
 LAST_LINES_S = 0.2
+# A line that is longer comes in pieces: what has no end must not fill our memory.
+MAX_LINE_CHARS = 64 * 1024
 
 
 class ChildProcess:
@@ -71,7 +73,7 @@ class ChildProcess:
 
     def _read(self, on_line: Callable[[str], None], on_end: Callable[[], None]) -> None:
         assert self.popen.stdout
-        for line in self.popen.stdout:
+        while line := self.popen.stdout.readline(MAX_LINE_CHARS):
             on_line(line.rstrip("\n"))
         self.popen.wait()
         self.has_ended = True
@@ -83,7 +85,21 @@ class ChildProcess:
             self._thread.join(timeout_s)
         return self._thread is None or not self._thread.is_alive()
 
+    def ends_within(self, seconds: float) -> bool:
+        """Wait so long for its end; has it?"""
+        try:
+            self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     # --- what is done to it ---
+
+    def send(self, line: str) -> None:
+        """One line to its standard input. Raises OSError if it has ended."""
+        assert self.popen.stdin
+        self.popen.stdin.write(f"{line}\n")
+        self.popen.stdin.flush()
 
     def hang_up(self) -> None:
         """End its standard input, as the kernel does when we die."""
@@ -109,9 +125,7 @@ class ChildProcess:
 
     def close(self, patience_s: float = 0.0) -> None:
         """Wait so long for its end, whatever state it is in, then kill it. Harmless twice."""
-        try:
-            self.popen.wait(patience_s)
-        except subprocess.TimeoutExpired:
+        if not self.ends_within(patience_s):
             self.popen.kill()
             self.popen.wait()
         self.hang_up()

@@ -4,6 +4,7 @@ No asyncio here: a launcher waits for a signal, while threads copy lines. Howeve
 its children end too (`barker.launching.child`).
 """
 
+import contextlib
 import errno
 import functools
 import math
@@ -35,8 +36,9 @@ LABEL_COLUMNS = 10
 _COLOURS = (36, 33, 35, 32, 34, 31)
 
 
-# Stands among the numbers of signals for output that can't be written.
+# These stand among the numbers of signals: our output can't be written; all services are ready.
 _UNREAD = 0
+_READY = -1
 
 
 class Command(NamedTuple):
@@ -104,6 +106,8 @@ class Fleet:
         services = {c.label for c in commands if c.port}
         if len(services) > 1:  # of one, its own line says it
             self._starting = services
+        else:
+            self._events.put(_READY)
         self._slow_at = time.monotonic() + SLOW_START_S
         for i, command in enumerate(commands):
             child = ChildProcess(command.argv)
@@ -139,6 +143,9 @@ class Fleet:
                 child = self._events.get(timeout=0.5)
             except queue.Empty:  # on Windows a wait without an end can't be interrupted
                 self._look_for_slow_ones()
+                continue
+            if child == _READY:
+                self._pass_on_that_all_is_ready()
                 continue
             if isinstance(child, int):
                 if child == signal.SIGINT:
@@ -176,7 +183,14 @@ class Fleet:
             done, count = not self._starting, self._ready
         if done:
             self.say(f"Ready: {count} services.")
+            self._events.put(_READY)
         return True
+
+    def _pass_on_that_all_is_ready(self) -> None:
+        """A process that still misses another one now says so (`barker.process.waiting`)."""
+        for child in self._children:
+            with contextlib.suppress(OSError):  # it has ended
+                child.send("ready")
 
     def _look_for_slow_ones(self) -> None:
         with self._print_lock:

@@ -2,20 +2,23 @@
 
     connect -> TLS, if the system has it -> framing (a line, or a WebSocket) -> greeting -> up
 
-Once a link is up, it hands every message that arrives to a *conversation*, in batches, and sends
-what it is given at the end of the loop's turn.
+Once a connection is up, a link hands every message that arrives to a *conversation*, in batches,
+and sends what it is given at the end of the loop's turn.
 
-    link = await connecting.open_link(host, port, identity, expect=None, timeout_s=2.0)
+    connection = await connecting.connect(host, port, identity, expect=None, timeout_s=2.0)
+    link = Link(connection, conversation, before_read)
     link.send(messages.PING)
-    await link.run(conversation)
+    await link.run()
 
 Read in this order:
 
-* ``link``: batches, sending, closing; what a conversation is.
+* ``life``: the states of a connection, and the table that it follows. Pure.
 * ``greeting``: how both ends prove that they know the secret. Pure.
-* ``framing``: newlines or WebSocket frames, told apart by the first byte.
-* ``connecting``: both ways to a link: dialled, or accepted.
-* ``arrivals``: how a link reads once it is up.
+* ``framing``: newlines, HTTP or WebSocket frames, told apart by the first bytes. Pure.
+* ``connection``: a socket as lines, its greeting, and how it ends.
+* ``connecting``, ``accepting``: both ways to a connection that is up, and the limits of the second.
+* ``link``: batches, sending; what a conversation is.
+* ``arrivals``: how a link reads.
 * ``hosts``, ``tls``: addresses behind a name; certificates.
 
 Left out: what happens after a break. A `barker.process.dialing.Dialer` opens the next link, and a

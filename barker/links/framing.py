@@ -1,19 +1,21 @@
 """Framing: one port takes newline-JSON and WebSocket, told apart by the first bytes.
 
 A link sees neither: both framings turn bytes into messages and messages into bytes. What a
-connection speaks is settled by its first byte, once, before anything else is looked at: ``G`` or
-``H`` may be a browser's GET (or a HEAD), and anything else is taken for a line, which had better be
-a JSON object. No bad line is ever skipped, so that a request smuggled in by a web page (whose first
-line is HTTP) can't have a second line that we would understand.
+connection speaks is settled by its first bytes, once, before anything else is looked at. A method
+of HTTP begins a request, of which a browser's GET may become a WebSocket. Anything else is taken
+for a line, which has to be a JSON object. A refusal is in the language of what it refuses. No bad
+line is ever skipped, so that a request smuggled in by a web page (whose first line is HTTP) can't
+have a second line that we would understand.
+
+Pure: bytes in, bytes and messages out.
 """
 
-import asyncio
 from collections.abc import Collection, Iterable
+from http import HTTPStatus
 from typing import Protocol
 
 from barker.websocket.frames import CloseCode, Opcode, State, WebSocket
 from barker.websocket.handshake import (
-    MAX_HEAD_BYTES,
     HandshakeError,
     answer,
     parse_request,
@@ -22,22 +24,33 @@ from barker.websocket.handshake import (
 from barker.wire import protocol
 from barker.wire.protocol import MAX_LINE_BYTES, TOO_LARGE, BarkerError, ProtocolError
 
+# RFC 9110, 9, and PATCH (RFC 5789). None but GET is of use here.
+_METHODS = [
+    method + b" " for method in b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH".split(b" ")
+]
+# What an HTTP client is told for our codes.
+_STATUS = {
+    protocol.TIMEOUT: HTTPStatus.REQUEST_TIMEOUT,
+    protocol.TOO_MANY: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
 
 class Framing(Protocol):
-    """What `LineFraming` and `WebSocketFraming` have in common."""
-
-    name: str
-    error: ProtocolError | None
+    """What all framings have in common."""
 
     @property
+    def name(self) -> str: ...
+    @property
+    def error(self) -> ProtocolError | None: ...
+    @property
     def ended(self) -> bool:
-        """The peer has said goodbye in the framing's own way."""
+        """Nothing more is read, in the framing's own way: a close frame came, or a bad request."""
         ...
 
     def feed(self, data: bytes) -> list[bytes]: ...
     def pack(self, messages: Iterable[bytes]) -> bytes: ...
     def take_output(self) -> bytes: ...
-    def close(self, fault: protocol.BarkerError | None = None) -> None: ...
+    def close(self, fault: BarkerError | None = None) -> None: ...
 
 
 class LineFraming:
@@ -106,7 +119,7 @@ class WebSocketFraming:
             self.error = ProtocolError(code, fault.reason)
         return lines
 
-    def close(self, fault: protocol.BarkerError | None = None) -> None:
+    def close(self, fault: BarkerError | None = None) -> None:
         if fault is None:
             self._socket.close(CloseCode.GOING_AWAY)
         elif fault.reason == "messages are text":
@@ -115,35 +128,62 @@ class WebSocketFraming:
             self._socket.close(CloseCode.POLICY_VIOLATION, fault.code)
 
 
-async def choose_framing(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    allowed_hosts: Collection[str] | None = None,
-) -> tuple[Framing | None, bytes]:
-    """The framing of a new connection, and what has come of it; None if the answer was a no.
+class HttpFraming:
+    """A request for a WebSocket, which becomes one (`upgraded`) or is refused, in HTTP in any case.
 
-    `allowed_hosts` is as for `handshake.answer`. The caller sets the deadline. Raises ProtocolError
-    for what is neither, and EOFError and OSError as reading does.
+    `rest` is what came after the request. `allowed_hosts` is as for `handshake.answer`.
     """
-    data = await _read(reader)
-    if data[:1] not in (b"G", b"H"):
-        if data.lstrip(b" \t\r\n")[:1] not in (b"{", b""):
-            # Of another protocol, or another HTTP method: nothing that still comes can mend it.
-            raise ProtocolError(protocol.PROTOCOL, "not a JSON object")
-        return LineFraming(), data
-    try:
-        while (parts := split_head(data)) is None:
-            data += await _read(reader)
-        head, rest = parts
-        response, upgraded = answer(parse_request(head), allowed_hosts=allowed_hosts)
-    except HandshakeError as refusal:
-        response, upgraded, rest = refusal.response(), False, b""
-    writer.write(response)
-    return WebSocketFraming() if upgraded else None, rest
+
+    name = "http"
+    error = None
+
+    def __init__(self, allowed_hosts: Collection[str] | None = None) -> None:
+        self.ended = False  # refused
+        self.upgraded = False
+        self.rest = b""
+        self._allowed_hosts = allowed_hosts
+        self._data = b""
+        self._output = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """No messages: only the request."""
+        self._data += data
+        try:
+            parts = split_head(self._data)
+            if parts:
+                head, self.rest = parts
+                request = parse_request(head)
+                self._output, self.upgraded = answer(request, allowed_hosts=self._allowed_hosts)
+                self.ended = not self.upgraded
+        except HandshakeError as refusal:
+            self._refuse(refusal)
+        return []
+
+    def pack(self, messages: Iterable[bytes]) -> bytes:
+        return b""
+
+    def take_output(self) -> bytes:
+        output, self._output = self._output, b""
+        return output
+
+    def close(self, fault: BarkerError | None = None) -> None:
+        if fault and not (self.ended or self.upgraded):
+            status = _STATUS.get(fault.code, HTTPStatus.BAD_REQUEST)
+            self._refuse(HandshakeError(status, str(fault)))
+
+    def _refuse(self, refusal: HandshakeError) -> None:
+        # RFC 9110, 9.3.2: the answer to a HEAD never has a body, be the rest of it malformed.
+        self._output = refusal.response(body=not self._data.startswith(b"HEAD "))
+        self.ended = True
 
 
-async def _read(reader: asyncio.StreamReader) -> bytes:
-    data = await reader.read(MAX_HEAD_BYTES)
-    if not data:
-        raise EOFError
-    return data
+def framing_of(data: bytes, allowed_hosts: Collection[str] | None = None) -> Framing:
+    """What a connection speaks whose first bytes are `data`, which it is to be fed then.
+
+    Raises ProtocolError for what is neither HTTP nor a line: nothing that still comes can mend it.
+    """
+    if any(data.startswith(m[: len(data)]) for m in _METHODS):
+        return HttpFraming(allowed_hosts)
+    if data.lstrip(b" \t\r\n")[:1] not in (b"{", b""):
+        raise ProtocolError(protocol.PROTOCOL, "not a JSON object")
+    return LineFraming()

@@ -6,22 +6,22 @@
       proof  (HMAC over both nonces)  ---->          the opener proves first, so that a stranger
              <-----  proof                           learns nothing but a name and a nonce
 
-Pure: each side is a generator. It yields the messages to send, is sent the next message of the
-other side, and returns what it has learned. Left out: encryption and sessions. A program on the way
-that can read a connection reads barks, and one that can change it changes barks after the proof.
-Across machines that is TLS's work.
+Pure: messages go in; messages to send and a verdict come out. Left out: encryption and sessions. A
+program on the way that can read a connection reads barks, and one that can change it changes barks
+after the proof. Across machines that is TLS's work.
 """
 
 import hashlib
 import hmac
-from collections.abc import Generator
 from typing import NamedTuple, TypeVar
 
-from barker.wire import messages, protocol
+from barker.wire import protocol
 from barker.wire.ops import Error, Hello, Op, Proof
 from barker.wire.protocol import BarkerError, ProtocolError
 
 OPENER, ACCEPTOR = "opener", "acceptor"
+# A nonce is never to come twice, however many links there ever are.
+NONCE_BYTES = 16
 
 
 class Identity(NamedTuple):
@@ -32,46 +32,48 @@ class Identity(NamedTuple):
     epoch: str | None = None
 
 
-class Greeted(NamedTuple):
-    """The outcome: what is to be sent as the last of it, and the other side's `hello`."""
+class Greeting:
+    """One side of it: `peer` is the verdict, the other side's `hello` once it has proved itself."""
 
-    last: list[bytes]
-    hello: Hello
+    def __init__(self, role: str, identity: Identity, nonce: str) -> None:
+        self.peer: Hello | None = None
+        self._is_opener = role == OPENER
+        self._identity = identity
+        self._nonce = nonce
+        self._hello: Hello | None = None  # the other side's
+
+    def begin(self) -> list[Op]:
+        """What to send before anything has come."""
+        return [self._our_hello()] if self._is_opener else []
+
+    def receive(self, message: Op) -> list[Op]:
+        """What to send in answer to the other side's next message; nothing follows the verdict.
+
+        Raises ProtocolError if the other side lacks the secret, BarkerError if it says no.
+        """
+        if self._hello is None:
+            self._hello = hello = _expect(Hello, message)
+            return [self._proof(OPENER, hello)] if self._is_opener else [self._our_hello()]
+        role = ACCEPTOR if self._is_opener else OPENER
+        claim = _expect(Proof, message).mac
+        if not holds(claim, self._identity.secret, role, *self._nonces(self._hello)):
+            raise ProtocolError(protocol.BAD_PROOF, "you don't know the secret of this system")
+        self.peer = self._hello
+        return [] if self._is_opener else [self._proof(ACCEPTOR, self._hello)]
+
+    def _our_hello(self) -> Hello:
+        return Hello(protocol.VERSION, self._identity.name, self._nonce, self._identity.epoch)
+
+    def _proof(self, role: str, theirs: Hello) -> Proof:
+        return Proof(mac(self._identity.secret, role, *self._nonces(theirs)))
+
+    def _nonces(self, theirs: Hello) -> tuple[str, str]:
+        """The opener's, then the acceptor's."""
+        ours = self._nonce
+        return (ours, theirs.nonce) if self._is_opener else (theirs.nonce, ours)
 
 
-Greeting = Generator[list[bytes], Op, Greeted]
 Expected = TypeVar("Expected", Hello, Proof)
-
-
-def as_opener(identity: Identity, nonce: str) -> Greeting:
-    """Raises ProtocolError if the other side lacks the secret, BarkerError if it says no."""
-    hello = _expect(Hello, (yield [_hello(identity, nonce)]))
-    theirs = hello.nonce
-    proof = _expect(Proof, (yield [_proof(identity, OPENER, nonce, theirs)]))
-    _check(proof, identity, ACCEPTOR, nonce, theirs)
-    return Greeted([], hello)
-
-
-def as_acceptor(identity: Identity, nonce: str) -> Greeting:
-    """The other side of it: a stranger gets our `hello` and an `error`, nothing else."""
-    hello = _expect(Hello, (yield []))
-    theirs = hello.nonce
-    proof = _expect(Proof, (yield [_hello(identity, nonce)]))
-    _check(proof, identity, OPENER, theirs, nonce)
-    return Greeted([_proof(identity, ACCEPTOR, theirs, nonce)], hello)
-
-
-def _hello(identity: Identity, nonce: str) -> bytes:
-    return messages.encode(Hello(protocol.VERSION, identity.name, nonce, identity.epoch))
-
-
-def _proof(identity: Identity, role: str, opener: str, acceptor: str) -> bytes:
-    return messages.encode(Proof(mac(identity.secret, role, opener, acceptor)))
-
-
-def _check(proof: Proof, identity: Identity, role: str, opener: str, acceptor: str) -> None:
-    if not holds(proof.mac, identity.secret, role, opener, acceptor):
-        raise ProtocolError(protocol.BAD_PROOF, "you don't know the secret of this system")
 
 
 def _expect(kind: type[Expected], message: Op) -> Expected:

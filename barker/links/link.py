@@ -1,6 +1,4 @@
-"""A link: one connection after its handshake, in either framing, with batches and heartbeats.
-
-    connecting -> greeting -> up -> closing -> closed      (an acceptor begins at greeting)
+"""A link: a connection that is up, in either framing, with batches and heartbeats.
 
 Theory of operation:
 
@@ -15,8 +13,6 @@ Theory of operation:
   A peer that makes us answer and never reads the answers is cut off at ``MAX_WAITING_BYTES``.
 * *Heartbeats.* A link that was silent for one heartbeat gets a ping; one that was silent for
   ``SILENT_HEARTBEATS`` is closed. The node's ticker does this for all its links at once.
-* *Trust.* A link is up once both sides have proved that they know the secret
-  (`barker.links.greeting`).
 
 Left out: anything after a break. Whoever wants the link back has a ``Dialer``
 (``barker.process.dialing``), and what was on the way is kept by a window
@@ -25,62 +21,37 @@ Left out: anything after a break. Whoever wants the link back has a ``Dialer``
 
 import asyncio
 import contextlib
-import functools
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
-from barker.links.arrivals import read_directly
-from barker.links.framing import Framing
-from barker.links.greeting import Greeted, Greeting
+from barker.links.connection import Connection
 from barker.wire import messages, protocol
-from barker.wire.ops import OPS, Ack, Error, Hello, Op, Ping, Pong, op_of
+from barker.wire.ops import Ack, Error, Op, Ping, Pong, op_of
 from barker.wire.protocol import BarkerError, ProtocolError
 from barker.wire.rights import SERVICE, require
 
 log = logging.getLogger("barker.links.link")
 
-# What one read may bring: a batch of some thousand barks, handled in some ten milliseconds.
-READ_BYTES = 256 * 1024
-# Bytes that may wait for a peer that does not read. Windows keep honest peers far below it.
-MAX_WAITING_BYTES = 16 * 1024 * 1024
-# The same for a peer that has not proved anything yet.
-STRANGER_BYTES = 64 * 1024
 # Senders with a window pause here, so that little is lost when a link breaks.
 BUSY_BYTES = 1024 * 1024
 # Heartbeats without a byte from the peer after which it counts as frozen. A ticker that looks four
 # times a heartbeat then closes the link before the third one is over.
 SILENT_HEARTBEATS = 2.5
-# How long, and for how many bytes, a closing link listens so that its last words get through.
-LINGER_S = 1.0
-LINGER_BYTES = 1024 * 1024
-
-
-# (state, what happens) -> the next state. An acceptor's link begins at greeting. docs/link.svg is
-# drawn from this, and tests drive a link through all of it.
-LIFE = {
-    ("connecting", "connected"): "greeting",
-    ("connecting", "refused, or nobody answers in time"): "closed",
-    ("greeting", "both have proved that they know the secret"): "up",
-    ("greeting", "wrong version or proof: error"): "closing",
-    ("greeting", "the peer has gone"): "closed",
-    ("up", "we are done, or it talks nonsense: error"): "closing",
-    ("up", "the peer has gone, is silent, or does not read"): "closed",
-    ("closing", "the peer has closed, too, or a second is over"): "closed",
-}
+M = TypeVar("M", bound=Op)
+# The types in it are kept by `Conversation.add_handler`.
+Handlers: TypeAlias = dict[type, Callable[["Link", Any], None]]
 
 
 class Conversation:
-    """What one party does with its links. Methods named ``on_<op>`` are its vocabulary.
-
-    They are called with the link and the message, one after the other, and never wait. An op
-    without a method is a protocol error.
-    """
+    """What one party does with its links. A message without a handler is a protocol error."""
 
     def __init__(self) -> None:
-        self.ops: dict[type, Callable[[Link, Any], None]] = {
-            s.type: getattr(self, f"on_{op}") for op, s in OPS.items() if hasattr(self, f"on_{op}")
-        }
+        self.handlers: Handlers = {}
+
+    def add_handler(self, kind: type[M], handler: Callable[["Link", M], None]) -> None:
+        """Have `handler`, which must not wait, called with each message of that type."""
+        self.handlers[kind] = handler
 
     def link_up(self, link: "Link") -> None:
         """The handshake is done; nothing was received yet."""
@@ -94,31 +65,36 @@ class Conversation:
         Drop what the batch has begun and not kept: its sender sends it again. Must not raise.
         """
 
+    def link_closing(self, link: "Link") -> None:
+        """Called before we close the link, which is the last moment to send."""
+
     def link_down(self, link: "Link") -> None:
         """The link is closed; called once for each `link_up`, also if that has raised."""
 
 
 class Link:
-    """One connection. `peer` is the other side's `hello`; `heard` the time of its last bytes."""
+    """One connection. `peer` is the other side's `hello`, `heard` the time of its last bytes."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, framing: Framing
+        self,
+        connection: Connection,
+        conversation: Conversation,
+        before_read: Callable[[float], None],
     ) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._transport = writer.transport
-        self._framing = framing
+        """`before_read` is called with the time before anything that was read is handled."""
+        assert connection.peer, "it is up"
+        self._connection = connection
+        self._framing = connection.framing
+        self._life = connection.life
+        self._conversation = conversation
+        self._before_read = before_read
         self._loop = asyncio.get_running_loop()
-        self.waiting_bytes = self._transport.get_write_buffer_size  # has not left this process yet
+        self.waiting_bytes = connection.waiting_bytes
+        self.peer, self.name = connection.peer, connection.name
+        self.role = SERVICE  # as all who know the secret
         self._out: list[bytes] = []
         self._queued_bytes = 0
         self._handling = False  # what was read just now; when that is done, we flush anyway
-        self._max_waiting_bytes = STRANGER_BYTES
-        self._early: list[bytes] = []  # came in one read with the handshake's last message
-        self.peer: Hello | None = None
-        self.name = ""  # the peer's, once it has greeted us
-        self.role = SERVICE  # as all who know the secret
-        self.closed = False
         self.cleared = False  # `link_down` has done all that it does
         self.heard, self.pinged = self._loop.time(), 0.0
         self.messages_in = self.messages_out = 0
@@ -126,31 +102,20 @@ class Link:
         self.received = self.committed = self.acked = 0
         self.pings = self.pongs = 0  # said by us, and heard
         self._waits: asyncio.Task[None] | None = None
-        self._before_read: Callable[[float], object] | None = None
-        self._before_close: Callable[[], object] | None = None
-
-    def begin(self, framing: Framing, data: bytes) -> None:
-        """Go on with the framing that the first bytes have asked for; `data` came after them."""
-        self._framing = framing
-        self._early = self._take(data)
 
     def __repr__(self) -> str:
-        return f"link with {self.name or 'a stranger'} ({self._framing.name})"
+        return repr(self._connection)
 
     @property
-    def state(self) -> str:
-        """Where in its `LIFE` it is."""
-        if self._transport.is_closing():
-            return "closed"
-        if self.closed:
-            return "closing"
-        return "up" if self.peer else "greeting"
+    def closed(self) -> bool:
+        """Nothing more is sent or handled."""
+        return self._life.over
 
     # --- sending ---
 
     def send(self, message: bytes) -> None:
         """Queue one message; it is written at the end of this turn of the loop, or by `flush`."""
-        if not self._handling and not self._out and not self.closed:
+        if not self._handling and not self._out:
             self._loop.call_soon(self.flush)
         self._out.append(message)
         self._queued_bytes += len(message)
@@ -163,22 +128,10 @@ class Link:
     def flush(self) -> None:
         """Write all that is queued, in one piece; nothing if the peer has reset the connection."""
         if out := self._out:
-            if not (self.closed or self._transport.is_closing()):
+            if self._connection.write(out):
                 self.messages_out += len(out)
-                self._transport.write(self._framing.pack(out))
-                self._check_waiting()
             out.clear()
             self._queued_bytes = 0
-
-    def _answer(self) -> None:
-        """Write what the framing itself has to say: after the messages, for it may be a goodbye."""
-        if (output := self._framing.take_output()) and not self._transport.is_closing():
-            self._transport.write(output)
-            self._check_waiting()
-
-    def _check_waiting(self) -> None:
-        if self.waiting_bytes() > self._max_waiting_bytes:
-            self.abort("does not read what it asked for")
 
     def ping(self) -> None:
         """Ask for a pong. It comes after all that the peer has said before it heard of this."""
@@ -201,14 +154,6 @@ class Link:
         self.acked = seq
         self.send(messages.encode(Ack(seq)))
 
-    def call_before_reads(self, work: Callable[[float], object]) -> None:
-        """Have `work` called with the time before anything that was read is handled."""
-        self._before_read = work
-
-    def call_before_close(self, work: Callable[[], object]) -> None:
-        """Have `work` called when the link is about to be closed, the last moment to send."""
-        self._before_close = work
-
     @property
     def busy(self) -> bool:
         """Should a sender with a window wait for an ack before it sends more?"""
@@ -220,7 +165,7 @@ class Link:
 
     async def _wait_for_room(self, work: Callable[[], None]) -> None:
         with contextlib.suppress(OSError):
-            await self._writer.drain()
+            await self._connection.drained()
             if not self.closed:
                 try:
                     work()
@@ -230,15 +175,14 @@ class Link:
 
     # --- receiving ---
 
-    async def run(self, conversation: Conversation) -> None:
-        """Hand everything that arrives to `conversation` until the link is closed."""
+    async def run(self) -> None:
+        """Hand over everything that arrives until the link is closed."""
+        conversation = self._conversation
         try:
             conversation.link_up(self)
-            early, self._early = self._early, []
-            self._work(early, conversation)
+            self._work(self._connection.take_early())
             if not self.closed:
-                arrived = functools.partial(self._arrived, conversation)
-                await read_directly(self._reader, self._transport, READ_BYTES, arrived)
+                await self._connection.read_directly(self._arrived)
         except BarkerError as fault:
             log.warning("%r: %s", self, fault)
             self.close(fault)
@@ -250,32 +194,32 @@ class Link:
                 conversation.link_down(self)
                 self.cleared = True
             finally:
-                await self.let_go()
+                await self._connection.let_go()
 
-    def _arrived(self, conversation: Conversation, data: bytes) -> bool:
+    def _arrived(self, data: bytes) -> bool:
         """One read's bytes; says whether there may be more. Raises what the conversation raises."""
         self.heard = now = self._loop.time()
-        if self._before_read:
-            self._before_read(now)  # which may have to close it
+        self._before_read(now)  # which may have to close it
         if not self.closed:
-            self._work(self._framing.feed(data), conversation)
+            self._work(self._framing.feed(data))
         return not self.closed
 
-    def _work(self, lines: list[bytes], conversation: Conversation) -> None:
+    def _work(self, lines: list[bytes]) -> None:
         if lines:
-            self._handle(lines, conversation)
+            self._handle(lines)
         if self._framing.error:
             raise self._framing.error
         if self._framing.ended:
             self.close()
         else:
-            self._answer()
+            self._connection.answer()
 
-    def _handle(self, lines: list[bytes], conversation: Conversation) -> None:
+    def _handle(self, lines: list[bytes]) -> None:
+        conversation = self._conversation
         self.messages_in += len(lines)
         self._handling = True
         try:
-            fault = self._hand_over(lines, conversation.ops)
+            fault = self._hand_over(lines, conversation.handlers)
             conversation.batch_end(self)
         except BaseException:
             self.abort()
@@ -290,15 +234,13 @@ class Link:
             finally:
                 del fault  # it holds on to this frame, and to all that was read
 
-    def _hand_over(
-        self, lines: list[bytes], ops: dict[type, Callable[["Link", Any], None]]
-    ) -> BarkerError | None:
+    def _hand_over(self, lines: list[bytes], handlers: Handlers) -> BarkerError | None:
         """All messages, up to one that is at fault; the messages before that one count."""
         try:
             for line in lines:
                 message = messages.decode(line)
                 require(self.role, message)
-                handler = ops.get(type(message))
+                handler = handlers.get(type(message))
                 if handler is not None:
                     handler(self, message)
                 elif isinstance(message, Ping):
@@ -315,85 +257,18 @@ class Link:
             return fault
         return None
 
-    def _take(self, data: bytes) -> list[bytes]:
-        self.heard = self._loop.time()
-        return self._framing.feed(data)
-
-    async def _next(self) -> Op:
-        """One message, for the handshake."""
-        while not self._early:
-            if self._framing.error:
-                raise self._framing.error
-            data = await self._reader.read(READ_BYTES)
-            if not data:
-                raise EOFError
-            self._early = self._take(data)
-            self._answer()
-        return messages.decode(self._early.pop(0))
-
-    # --- the greeting ---
-
-    async def greet(self, greeting: Greeting) -> None:
-        """Both sides prove themselves; then the link is up. Raises what `greeting` raises."""
-        try:
-            said = next(greeting)
-            while True:
-                self.write(said)
-                said = greeting.send(await self._next())
-        except StopIteration as done:
-            greeted: Greeted = done.value
-        self.write(greeted.last)
-        self.peer, self.name = greeted.hello, greeted.hello.name
-        self._max_waiting_bytes = MAX_WAITING_BYTES
-
     # --- closing ---
 
     def close(self, fault: BarkerError | None = None) -> None:
         """Close in good order: what was sent still leaves, and `fault` as the last of it.
 
-        `run` ends when the peer has closed too, at the latest after `LINGER_S`.
+        `run` ends when the peer has closed too, or after a second.
         """
-        if self.closed:
-            return
-        if self._before_close:
-            self._before_close()
-        if fault:
-            self.send(messages.encode(Error(fault.code, fault.reason[:500])))
-        self.flush()
-        self.closed = True
-        self._framing.close(fault)
-        with contextlib.suppress(OSError):  # the peer was faster
-            self._answer()
-            if self._writer.can_write_eof():
-                self._writer.write_eof()
-            else:  # TLS can't be closed by halves; its own goodbye still lets everything out
-                self._writer.close()
-        self._loop.call_later(LINGER_S, self._transport.abort)
-
-    async def let_go(self) -> None:
-        """See a `close` through, then close the socket for good; without one, at once.
-
-        Closing a socket with unread input resets the connection, and a reset overtakes our last
-        words. So we listen to what still comes for a moment before.
-        """
-        heard = 0 if self.closed else LINGER_BYTES
-        try:
-            async with asyncio.timeout(LINGER_S):
-                while heard < LINGER_BYTES:
-                    data = await self._reader.read(READ_BYTES)
-                    heard += len(data) or LINGER_BYTES
-        except (OSError, TimeoutError):
-            pass
-        finally:
-            self.abort()
-            # How it ended is kept for whoever asks. If nobody does, and the collector is the one to
-            # find it, it is logged as a fault that was forgotten.
-            with contextlib.suppress(OSError):
-                await self._writer.wait_closed()
+        if not self.closed:
+            self._conversation.link_closing(self)
+            self.flush()
+            self._connection.close(fault)
 
     def abort(self, reason: str = "") -> None:
         """Close at once: what has not left this process yet is dropped. Harmless if closed."""
-        if reason and not self.closed:
-            log.warning("%r closed: it %s", self, reason)
-        self.closed = True
-        self._transport.abort()
+        self._connection.abort(reason)

@@ -11,6 +11,7 @@ connect to and that registers with the directory.
 
 Read in this order:
 
+* ``starting``: Ctrl-C before there is anything to stop.
 * ``node``: life from start to stop, heartbeats, the directory's routes.
 * ``service``: binding, accepting, registering, READY.
 * ``dialing``: keeps one link up. ``peers``: a link to every instance of a service.

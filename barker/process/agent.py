@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from heapq import nlargest
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from barker.links.link import Link
 from barker.process.faults import Ticker, contained
@@ -36,6 +36,7 @@ MAX_NAMED_STREAMS = 5
 class Sampled(Protocol):
     """What an agent asks of its service."""
 
+    kind: ClassVar[str]
     name: str
     host: str
     port: int
@@ -43,8 +44,6 @@ class Sampled(Protocol):
     links: set[Link]
     traces: deque[tuple[str, int]]  # names of followed entries, and when they came
 
-    @property
-    def kind(self) -> str: ...
     def gauges(self) -> dict[str, Any]: ...
     def sampled(self) -> None: ...
     def later(self, delay_s: float, work: Callable[[], None]) -> None: ...

@@ -8,12 +8,14 @@ going to start.
 """
 
 import argparse
+import difflib
+import itertools
 import pathlib
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from barker.disk import files
 from barker.disk.claims import place_of
@@ -169,6 +171,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_Help,
             allow_abbrev=False,
         )
+        self._shown = shown
         self._program = command.removeprefix("-m ").removeprefix("barker.")
         self.add_argument(
             "--version",
@@ -180,17 +183,37 @@ class Parser(argparse.ArgumentParser):
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> argparse.Namespace:
+        args = sys.argv[1:] if args is None else args
+        # Before argparse: it would miss a word that was to be the value of an option.
+        for word in itertools.takewhile(lambda word: word != "--", args):
+            name = word.partition("=")[0]
+            if word.startswith("--") and " " not in word and name not in self._names:
+                self._refuse_option(name)
         parsed, unknown = self.parse_known_intermixed_args(args, namespace)
-        options = [word for word in unknown if word.startswith("-")]
-        if options:
-            self.error(
-                f"there is no option {options[0]}; words that begin with a dash and are no options"
-                " go behind --"
-            )
-        if unknown:
-            self.error(f"unexpected: {' '.join(unknown)}")
+        for word in unknown:
+            if word.startswith("-"):
+                self._refuse_option(word)
+            self.error(f"one word too many: {word}")
         assert isinstance(parsed, argparse.Namespace)
         return parsed
+
+    @property
+    def _names(self) -> list[str]:
+        """All options, as they are typed."""
+        return [name for action in self._actions for name in action.option_strings]
+
+    def _refuse_option(self, name: str) -> NoReturn:
+        hint = ""
+        if like := difflib.get_close_matches(name, self._names, n=1, cutoff=0.75):
+            hint = f"; {like[0]} is one"
+        elif " -- " in self._shown:
+            hint = "; a word that begins with a dash and is no option goes behind --"
+        self.error(f"there is no option {name}{hint}")
+
+    def error(self, message: str) -> NoReturn:
+        """Called for a command line that is wrong: what is, and how it is written."""
+        shown = f"such as:\n{self._shown}\n" if self._shown else ""
+        self.exit(2, f"{self._program}: {message}\n{shown}all options: {self.prog} --help\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """Called by argparse for whatever it prints: help and version, or what is wrong."""

@@ -11,9 +11,10 @@ import random
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from barker.links.connecting import open_link
+from barker.links.connecting import connect
+from barker.links.connection import Connection
 from barker.links.greeting import Identity
-from barker.links.link import Conversation, Link
+from barker.links.link import Conversation
 from barker.links.tls import Contexts
 from barker.process.faults import contained
 from barker.wire.protocol import BarkerError
@@ -38,7 +39,7 @@ class Dialling(Protocol):
     def tls(self) -> Contexts: ...
     def now(self) -> float: ...
     def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]: ...
-    async def attend(self, link: Link, conversation: Conversation) -> None: ...
+    async def attend(self, connection: Connection, conversation: Conversation) -> None: ...
     def dial_failed(self, dialer: "Dialer", fault: Exception) -> None: ...
 
 
@@ -80,7 +81,7 @@ class Dialer:
             # A fault of ours is logged whole; the other links are none the worse, and we try again.
             with contained(f"link to {self._expect or 'the directory'}"):
                 try:
-                    link = await open_link(
+                    connection = await connect(
                         *self.place,
                         node.identity,
                         expect=self._expect,
@@ -94,7 +95,7 @@ class Dialer:
                     self._hang_ups = 0
                     self._reason = ""
                     since = node.now()
-                    await node.attend(link, self._conversation)
+                    await node.attend(connection, self._conversation)
             if node.now() - since > STABLE_S:
                 delay = BACKOFF_FIRST_S
             # Jitter, so that those who lost a peer together do not all come back together.

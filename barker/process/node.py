@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 
 from barker.disk import files
 from barker.links import hosts, tls
+from barker.links.connection import Connection
 from barker.links.greeting import Identity
 from barker.links.link import SILENT_HEARTBEATS, Conversation, Link
 from barker.process import logs, terminal, waiting
@@ -193,12 +194,12 @@ class Node:
         for link in list(self.links):
             link.abort()
 
-    async def attend(self, link: Link, conversation: Conversation) -> None:
+    async def attend(self, connection: Connection, conversation: Conversation) -> None:
         """Talk until the link is down; meanwhile the ticker looks after it."""
+        link = Link(connection, conversation, self._look_at_clock)
         self.links.add(link)
-        link.call_before_reads(self._look_at_clock)
         try:
-            await link.run(conversation)
+            await link.run()
         finally:
             link.abort()  # a fault may have kept it from closing by itself
             if not link.cleared:
@@ -214,7 +215,7 @@ class Node:
         """From start to stop; the process's exit status."""
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_report)
-        self._stop_on_signals()
+        self.catch_signals()
         self._last_tick = self.now()
         ticker = Ticker(self._loop.call_later, lambda: self.heartbeat_s / 4, self._tick)
         ticker.start()
@@ -256,7 +257,8 @@ class Node:
         """Is the link to the directory up?"""
         return self._talk is not None and self._talk.link is not None
 
-    def _stop_on_signals(self) -> None:
+    def catch_signals(self) -> None:
+        """Have signals stop us. A guest in another program's process leaves them to that."""
         for number in _SIGNALS:
             if terminal.is_nohup(number):
                 continue
@@ -279,11 +281,9 @@ class Node:
 
     def _hold_leash(self) -> None:
         try:
-            while os.read(0, 1024):
-                pass
-        except OSError:
-            pass
-        try:
+            with contextlib.suppress(OSError):
+                while os.read(0, 1024):  # all that was started with us is ready
+                    self._loop.call_soon_threadsafe(lambda: self._notice.begin(self.now()))
             self._loop.call_soon_threadsafe(self.interrupted)
         except RuntimeError:
             pass  # the loop is closed: we were stopping anyway
@@ -338,6 +338,7 @@ class DirectoryTalk(Conversation):
 
     def __init__(self, node: Node, watched: dict[str, list[Callable[[], None]]]) -> None:
         super().__init__()
+        self.add_handler(Routes, self.on_routes)
         self._node = node
         self._watched = watched
         self.link: Link | None = None  # while it is up
@@ -345,7 +346,7 @@ class DirectoryTalk(Conversation):
     def link_up(self, link: Link) -> None:
         self.link = link
         self._node.trouble = ""
-        self._node.directory_epoch = link.peer.epoch if link.peer else None
+        self._node.directory_epoch = link.peer.epoch
         for service in self._watched:
             link.send(messages.encode(Watch(service)))
         self.announce()

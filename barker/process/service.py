@@ -7,7 +7,6 @@ connection from another machine unless somebody has seen to it that the secret i
 
 import argparse
 import asyncio
-import contextlib
 import errno
 import logging
 import time
@@ -17,9 +16,9 @@ from typing import Any, ClassVar
 
 from barker.disk import files
 from barker.links import hosts
-from barker.links.connecting import accept_link
-from barker.links.framing import LineFraming
-from barker.links.link import READ_BYTES, Conversation, Link
+from barker.links.accepting import Acceptor
+from barker.links.connection import Connection
+from barker.links.link import Conversation, Link
 from barker.process import agent, logs
 from barker.process.agent import Agent
 from barker.process.arguments import DEFAULT_HOST, common_arguments, port_number, quick_parser
@@ -27,25 +26,11 @@ from barker.process.node import Node, run_node
 from barker.routing.routes import ORDERED, split
 from barker.wire import messages, protocol
 from barker.wire.ops import Register, Subscribe, Unreadable, Unregister
-from barker.wire.protocol import BarkerError
-
-try:
-    import resource
-except ImportError:  # Windows counts otherwise
-    resource = None  # type: ignore[assignment]
 
 log = logging.getLogger("barker.process.service")
 
-# Links at once, if the machine lets us have as many files; a page has two, a listener one.
-MAX_LINKS = 4096
-# Files that are no links: journals, the loop's own, what the interpreter opens.
-OTHER_FILES = 64
 # Entries of puts that were followed: their names, and when they came. Older ones are forgotten.
 MAX_TRACES = 100
-# Connections the kernel holds for us while we are busy.
-BACKLOG = 1024
-# Turns of asyncio's loop between accepting a connection and handing it to us.
-TURNS_TO_ACCEPT = 3
 
 
 class Service(Node, Conversation):
@@ -57,11 +42,15 @@ class Service(Node, Conversation):
     def __init__(self, args: argparse.Namespace) -> None:
         Node.__init__(self, args)
         Conversation.__init__(self)
+        self.add_handler(Subscribe, self.on_subscribe)
         self.since = time.time_ns() // 1_000_000
-        self.greeting = 0
-        self.max_links = max(1, min(MAX_LINKS, _files_allowed() - OTHER_FILES))
-        self.allowed_hosts: set[str] = set()
-        self._servers: list[asyncio.Server] = []
+        self.acceptor = Acceptor(
+            identity=lambda: self.identity,
+            context=self.tls.accepting,
+            start=self.start,
+            links=lambda: len(self.links),
+            serve=self._serve,
+        )
         self._serves: list[tuple[str, str]] = []
         self._agent = Agent(self)
         self.traces: deque[tuple[str, int]] = deque(maxlen=MAX_TRACES)
@@ -94,13 +83,12 @@ class Service(Node, Conversation):
         try:
             await self.prepare()
         except files.StateError:
-            self._close_servers()
+            self.acceptor.close()
             raise
         if self._stop.is_set():
             return
         try:
-            for server in self._servers:
-                await server.start_serving()
+            await self.acceptor.listen()
         except OSError as fault:  # two have bound one port before either of them listened
             self.give_up(self._why_not(fault))
             return
@@ -118,16 +106,8 @@ class Service(Node, Conversation):
                 self.give_up(why, status=2)
                 return False
             sockets = hosts.bind(at)
-            for channel in sockets:
-                self._servers.append(
-                    await asyncio.start_server(
-                        self._accepted,
-                        sock=channel,
-                        backlog=BACKLOG,
-                        limit=READ_BYTES,
-                        start_serving=False,
-                    )
-                )
+            names = {*hosts.OWN_NAMES, host.lower(), (advertise or host).lower()}
+            await self.acceptor.bind(sockets, names)
         except (OSError, UnicodeError) as fault:  # the latter: a host that can't be a name
             self.give_up(self._why_not(fault))
             return False
@@ -135,10 +115,7 @@ class Service(Node, Conversation):
             log.warning("without --tls-cert, whoever is on the way reads everything but the secret")
         self.port = sockets[0].getsockname()[1]
         self.host = advertise or host
-        self.allowed_hosts = {*hosts.OWN_NAMES, host.lower(), self.host.lower()}
         self.name = self.args.name or f"{self.kind}-{self.port}"
-        if not (self.args.port or self.args.name or getattr(self.args, "no_journal", True)):
-            log.info("the next start finds this journal with --name %s, not by --port 0", self.name)
         return True
 
     def give_up(self, why: str, status: int = 1) -> None:
@@ -187,19 +164,7 @@ class Service(Node, Conversation):
     async def stopping(self) -> None:
         """A last sample, and no new links; a subclass goes on from here."""
         self._agent.stop()
-        # A connection that was accepted just now is handed to us some turns of the loop later, if
-        # its server is still open then; else asyncio drops it, and 3.13 with a traceback.
-        for server in self._servers:
-            for listening in server.sockets:
-                with contextlib.suppress(NotImplementedError):  # Windows
-                    self._loop.remove_reader(listening.fileno())
-        for _ in range(TURNS_TO_ACCEPT):
-            await asyncio.sleep(0)
-        self._close_servers()
-
-    def _close_servers(self) -> None:
-        for server in self._servers:
-            server.close()
+        await self.acceptor.stop()
 
     def _why_not(self, fault: Exception) -> str:
         place = hosts.spell(self.args.host, self.args.port)
@@ -207,62 +172,11 @@ class Service(Node, Conversation):
             return f"{place} is in use by another process; --port takes another one"
         return f"can't listen at {place}: {getattr(fault, 'strerror', None) or fault}"
 
-    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = self.start(self._serve_link(reader, writer), name="link")
-        # Also if we stop before it has begun: nobody else would close the connection.
-        task.add_done_callback(lambda _: writer.transport.abort())
-
-    async def _serve_link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = None
-        try:
-            link = await self._greet(reader, writer)
-            if link and self._stop.is_set():
-                await link.let_go()  # what it says would be handled by a process that ends
-            elif link:
-                await self.attend(link, self)
-        except Exception:
-            # One link's trouble is not the others': the fault is ours, so it is logged whole.
-            log.exception("%r", link or writer.get_extra_info("peername"))
-
-    async def _greet(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> Link | None:
-        """What a connection has become: a link, or None if it is closed already."""
-        self.greeting += 1
-        try:
-            if len(self.links) + self.greeting > self.max_links:
-                fault = BarkerError(protocol.TOO_MANY, f"more than {self.max_links} links")
-                if self.tls.accepting:
-                    return None  # to say so would take a handshake, for which there is no room
-                surplus = Link(reader, writer, LineFraming())
-                surplus.close(fault)
-                await surplus.let_go()
-                return None
-            # The address that was dialled is ours, too, also if we listen at all there are.
-            dialled = writer.get_extra_info("sockname") or ("",)
-            return await accept_link(
-                reader,
-                writer,
-                self.identity,
-                allowed_hosts={*self.allowed_hosts, dialled[0]},
-                context=self.tls.accepting,
-            )
-        finally:
-            self.greeting -= 1
-
-
-def _files_allowed() -> int:
-    """How many files this process may have open, after asking for as many as it may ask for."""
-    if resource is None:
-        return MAX_LINKS + OTHER_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_LINKS + OTHER_FILES
-    if soft < wanted:
-        with contextlib.suppress(ValueError, OSError):  # macOS has limits that it doesn't tell
-            soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return soft
+    async def _serve(self, connection: Connection) -> None:
+        if self._stop.is_set():
+            await connection.let_go()  # what it says would be handled by a process that ends
+        else:
+            await self.attend(connection, self)
 
 
 def service_parser(
@@ -306,4 +220,9 @@ def run_service(
     args = parser.parse_args(argv)
     if args.name is not None and not protocol.INSTANCE_NAME.fullmatch(args.name):
         parser.error("--name takes letters, digits, '.', '_' and '-'")
+    if not (args.port or args.name or getattr(args, "no_journal", True)):
+        parser.error(
+            "with --port 0 no later start finds what this one keeps: add --name NAME, which names"
+            " the journal, or --no-journal"
+        )
     return run_node(make or service, args)

@@ -9,7 +9,8 @@ from barker.wire.protocol import BAD_PROOF
 
 # Processes that are started together find each other within this.
 PATIENCE_S = 2.0
-# Under a launcher a slow machine may take longer, and fourteen such lines would be noise.
+# A launcher says when all that it has started is ready, and the patience begins then. One that says
+# nothing is not waited for longer than this.
 PATIENCE_OF_FLEETS_S = 10.0
 
 
@@ -20,6 +21,10 @@ class Waiting:
         self._patience_s = PATIENCE_OF_FLEETS_S if is_in_fleet else PATIENCE_S
         self._lack = self._told = ""
         self._since = 0.0
+
+    def begin(self, now: float) -> None:
+        """Be patient from now on as a process is that is in no fleet: all of ours is started."""
+        self._patience_s, self._since = PATIENCE_S, now
 
     def look(self, lack: str, now: float) -> str:
         """What to log of it now; "" if nothing.

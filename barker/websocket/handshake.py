@@ -82,11 +82,14 @@ def split_head(data: bytes) -> tuple[bytes, bytes] | None:
     """A connection's first bytes as the request's head and what follows; None: more has to come.
 
     Raises HandshakeError as soon as it cannot become one: 405 for a beginning other than that of
-    GET or HEAD, 431 for too long a head.
+    GET or HEAD, 400 for a bare line feed, 431 for too long a head.
     """
     if not (b"GET ".startswith(data[:4]) or b"HEAD ".startswith(data[:5])):
         raise HandshakeError(405, "This port takes GET and HEAD.")
     head, end, rest = data.partition(HEAD_END)
+    if head.count(b"\n") != head.count(b"\r\n"):
+        # RFC 9112, 2.2: a server may take it for the end of a line. Some do, and some do not.
+        raise HandshakeError(400, "A line ends without a carriage return.")
     if len(head) + len(HEAD_END) > MAX_HEAD_BYTES:
         raise HandshakeError(431, f"A request's head has at most {MAX_HEAD_BYTES} bytes here.")
     return (head + end, rest) if end else None

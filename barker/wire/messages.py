@@ -234,12 +234,14 @@ def _checked(spec: Spec, found: dict[str, Any], count: int) -> Any:
         if name not in spec.by_name:
             continue  # the op, and what another version may know
         i, check, required, nullable, column, item = spec.by_name[name]
-        if value is not None or not nullable:
+        if not nullable or value is not None:
             if not check(value):
                 raise ProtocolError(PROTOCOL, f"{spec.op}: bad {name}")
             if column and len(value) != count and not (column.or_one and len(value) == 1):
                 raise ProtocolError(PROTOCOL, f"{spec.op}: {name} is not one for each body")
-        values[i] = value if item is None else _items(item, value)
+            if item is not None:
+                value = _items(item, value)
+        values[i] = value
         seen += required
     if seen < spec.required:
         missing = next(f.name for f in spec.fields if f.required and f.name not in found)

@@ -96,13 +96,12 @@ def _fields(kind: Any) -> Iterator[Field]:
         nullable = NoneType in options
         annotated = options[0] if nullable else hints[name]
         check, *item = annotated.__metadata__
-        column = check if isinstance(check, Column) else None
         yield Field(
             name,
-            column.check if column else check,
+            check.check if isinstance(check, Column) else check,
             name not in defaults,
             nullable,
             defaults.get(name),
-            column,
+            check if isinstance(check, Column) else None,
             item[0] if item else None,
         )

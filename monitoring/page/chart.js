@@ -15,6 +15,7 @@ const Chart = (() => {
 
   const MARGIN = { left: 46, right: 10, top: 12, bottom: 24 };
   const NARROW_MARGIN = { left: 38, right: 6, top: 12, bottom: 24 };
+  const LETTERS_PX = 15; // the page's, for which the sizes in the scripts are made; larger ones enlarge all
   const LEAST_PX = 0.2; // movement that is worth a drawing, in pixels of the screen
   // Seconds between two labels of the time axis; the first that leaves room for its text is taken.
   const TIME_STEPS = [5, 10, 15, 30, 60, 120, 300];
@@ -38,15 +39,16 @@ const Chart = (() => {
 
     /** Follow the size of the page; says whether it has changed. */
     measure() {
-      const { clientWidth, clientHeight } = this.root;
-      const ratio = window.devicePixelRatio || 1;
-      if (this.width === clientWidth && this.height === clientHeight && this.ratio === ratio) return false;
-      Object.assign(this, { width: clientWidth, height: clientHeight, ratio, stale: true });
-      const margin = clientWidth < 480 ? NARROW_MARGIN : MARGIN;
+      const zoom = parseFloat(getComputedStyle(this.root).fontSize) / LETTERS_PX;
+      const width = this.root.clientWidth / zoom, height = this.root.clientHeight / zoom;
+      const screen = window.devicePixelRatio, ratio = screen * zoom;
+      if (this.width === width && this.height === height && this.ratio === ratio) return false;
+      Object.assign(this, { width, height, zoom, screen, ratio, stale: true });
+      const margin = width < 480 ? NARROW_MARGIN : MARGIN;
       this.left = margin.left;
-      this.right = clientWidth - margin.right;
+      this.right = width - margin.right;
       this.up = margin.top + (this.showsEvents ? Flags.HEIGHT_PX : 0);
-      this.down = clientHeight - margin.bottom;
+      this.down = height - margin.bottom;
       return true;
     }
 
@@ -73,13 +75,13 @@ const Chart = (() => {
      *  a fiftieth of a pixel. */
     isCurrent(edge, span, cursor) {
       const pixels = (Math.abs(edge - this.edge) / span) * (this.right - this.left) * this.ratio;
-      return !this.stale && !this.scale.eased.moving && this.ratio === window.devicePixelRatio
+      return !this.stale && !this.scale.eased.moving && this.screen === window.devicePixelRatio
         && this.span === span && this.cursor === cursor && pixels < LEAST_PX;
     }
 
     /** `view`: {model, edge, span, cursor (a serial or -1), ink (colours), now, still}. */
     draw(view) {
-      if (window.devicePixelRatio !== this.ratio) this.measure(); // dragged to another screen
+      if (window.devicePixelRatio !== this.screen) this.measure(); // dragged to another screen
       this.resize();
       this.view = view;
       const { context, left, right, up, down } = this;

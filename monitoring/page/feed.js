@@ -9,8 +9,6 @@ const Feed = (() => {
   const { $, setText, showTrust } = Elements;
 
   const ACK_AFTER_MS = 50;
-  // Trouble that is over sooner is told by the coloured dot alone.
-  const WORDS_AFTER_MS = 1500;
 
   // Faults that another try does not mend: a person has to know at once, and in one or two words.
   const REFUSALS = { "bad-proof": "Wrong secret", "bad-version": "Wrong version", settings: "Wrong settings" };
@@ -38,7 +36,7 @@ const Feed = (() => {
       this.dialer = null;
       if (!Settings.current()?.secret) return;
       const { host, port, secret, tls } = Settings.current();
-      const identity = { name: `page-${Link.randomHex(4)}`, secret, tls };
+      const identity = { name: Link.PAGE_NAME, secret, tls };
       this.dialer = new Link.Dialer({ host, port }, identity, null, {
         up: () => {
           const { epoch, serial } = this;
@@ -114,7 +112,7 @@ const Feed = (() => {
       document.documentElement.dataset.state = up ? "connected" : lasting ? "offline" : "reconnecting";
       const waiting = lasting ? "Offline" : this.epoch ? "Reconnecting" : "Connecting";
       setText($("state"), up ? LOOKING[this.on.kind()] : refused ?? waiting);
-      const told = lasting || now - this.downSince > WORDS_AFTER_MS;
+      const told = lasting || now - this.downSince > Link.WORDS_AFTER_MS;
       const words = up ? this.aloneWords() : told ? this.trouble() : "";
       setText($("words"), words);
       showTrust($("trust"), words && (this.dialer?.fault?.url ?? ""));

@@ -7,7 +7,7 @@
 
 const Figures = (() => {
   const { arrange, make, setData, setText } = Elements;
-  const { DRAWN, oldestOf } = Model;
+  const { DRAWN, MAX_EVENTS_KEPT, oldestOf } = Model;
   const {
     ageText, bytesText, clockText, countText, eventSentence, glyphOf, goneText, isKnown, kindOf, percentText,
     rateText, roughText,
@@ -52,12 +52,7 @@ const Figures = (() => {
     show(frame) {
       const services = [...frame.services].sort(byRole);
       const names = new Set(services.map((row) => row.name));
-      for (const [name, row] of this.rows) {
-        if (!names.has(name)) {
-          row.element.remove();
-          this.rows.delete(name);
-        }
-      }
+      for (const name of this.rows.keys()) if (!names.has(name)) this.rows.delete(name);
       arrange(this.body, services.map((service) => this.showRow(service, frame)));
     }
 
@@ -133,7 +128,7 @@ const Figures = (() => {
       this.shown = "";
     }
 
-    /** All that the graphs have a pole for, newest on top; those after the second that is shown are
+    /** All that the graphs have a pole for, newest on top, and whether there may have been more; those after the second that is shown are
      *  hidden. Known items stay the elements they are, so that only news are read aloud. */
     show(events, serial, isLive) {
       const wanted = [...events].reverse();
@@ -143,10 +138,11 @@ const Figures = (() => {
       this.shown = shown;
       this.list.parentNode.setAttribute("aria-live", isLive ? "polite" : "off"); // what was hidden is no news
       const old = new Map([...this.list.children].map((item) => [item.dataset.key, item]));
-      for (const [key, item] of old) if (!keys.includes(key)) item.remove();
       arrange(this.list, wanted.map((event, i) => old.get(keys[i]) ?? this.item(event, keys[i])));
       wanted.forEach((event, i) => { this.list.children[i].hidden = event.serial > serial; });
-      this.empty.hidden = wanted.some((event) => event.serial <= serial);
+      const full = events.length === MAX_EVENTS_KEPT;
+      setText(this.empty, full ? `No more than the latest ${MAX_EVENTS_KEPT} are kept.` : "Nothing in the time that is kept.");
+      this.empty.hidden = !full && wanted.some((event) => event.serial <= serial);
     }
 
     item(event, key) {

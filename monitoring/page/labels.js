@@ -15,7 +15,6 @@ const Labels = (() => {
   function showLegend(root, chart) {
     const old = new Map([...root.children].map((group) => [group.dataset.service, group]));
     const lines = Map.groupBy(chart.lines, (l) => l.column.name);
-    for (const [name, group] of old) if (!lines.has(name)) group.remove();
     arrange(root, [...lines].map(([name, some]) => old.get(name) ?? legendGroup(name, some)));
   }
 
@@ -62,9 +61,10 @@ const Labels = (() => {
       }
     }
     setText(chart.tip.events, Flags.wordsAt(model, pointed).join("\n"));
-    const x = chart.x(model.times[slot]);
-    const room = chart.width - tip.offsetWidth - 14;
-    tip.style.top = `${chart.up + 4}px`;
+    const { zoom } = chart;
+    const x = zoom * chart.x(model.times[slot]);
+    const room = zoom * chart.width - tip.offsetWidth - 14;
+    tip.style.top = `${zoom * chart.up + 4}px`;
     tip.style.translate = `${Math.round(x + 14 < room ? x + 14 : Math.max(0, x - tip.offsetWidth - 14))}px 0`;
   }
 

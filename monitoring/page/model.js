@@ -188,5 +188,5 @@ const Model = (() => {
     }
   }
 
-  return { CAPACITY, Clock, DRAWN, Frames, GAP_MS, oldestOf };
+  return { CAPACITY, Clock, DRAWN, Frames, GAP_MS, MAX_EVENTS_KEPT, oldestOf };
 })();

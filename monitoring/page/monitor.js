@@ -177,7 +177,7 @@ const Monitor = (() => {
   }
 
   for (const chart of charts) {
-    const point = (event) => { view.pointer = { chart, x: event.offsetX }; };
+    const point = (event) => { view.pointer = { chart, x: event.offsetX / chart.zoom }; };
     chart.canvas.addEventListener("pointermove", point);
     chart.canvas.addEventListener("pointerdown", point);
     chart.canvas.addEventListener("pointerleave", () => { view.pointer = null; });

@@ -46,24 +46,21 @@ const System = (() => {
       element.setAttribute("aria-label", title);
       if (role === "outbox" || role === "inbox") head.append(ring);
       this.root.append(element);
-      this.groups.set(role, { list, ring, arcs: new Map() });
+      this.groups.set(role, { list, ring });
     }
 
     show(frame) {
       const rows = frame.services.filter((row) => row.up || this.keeps(row, frame.at));
       const names = new Set(rows.map((row) => row.name));
-      for (const [name, card] of this.cards) {
-        if (!names.has(name)) {
-          card.item.remove();
-          this.cards.delete(name);
-        }
-      }
+      for (const name of this.cards.keys()) if (!names.has(name)) this.cards.delete(name);
       const items = new Map([...this.groups.keys()].map((role) => [role, []]));
       for (const row of this.ordered(rows, frame)) {
         (items.get(row.role) ?? items.get("")).push(this.showRow(row, frame));
       }
-      for (const [role, group] of this.groups) arrange(group.list, items.get(role));
-      for (const [role, group] of this.groups) this.showRing(group, frame.routes[role]?.shares ?? {});
+      for (const [role, { list, ring }] of this.groups) {
+        arrange(list, items.get(role));
+        ring.replaceChildren(...arcs(frame.routes[role]?.shares ?? {}));
+      }
     }
 
     keeps(row, now) {
@@ -112,36 +109,22 @@ const System = (() => {
       this.cards.set(row.name, card);
       return card;
     }
-
-    showRing({ ring, arcs }, shares) {
-      for (const [name, arc] of arcs) {
-        if (!(name in shares)) {
-          arc.remove();
-          arcs.delete(name);
-        }
-      }
-      let start = 25; // twelve o'clock
-      for (const [i, name] of Object.keys(shares).sort().entries()) {
-        let arc = arcs.get(name);
-        if (!arc) {
-          arc = svg("circle", { cx: 20, cy: 20, r: RADIUS, fill: "none", "stroke-width": 6 });
-          arcs.set(name, arc);
-          ring.append(arc);
-        }
-        setStroke(arc, DRAWN.includes(name.split("-")[0]) ? `var(${colourOf(name)})` : `var(--ring${i % 3})`);
-        const size = 100 * shares[name];
-        const gap = size > 99.5 ? 0 : 1; // a little air between neighbours, also without colours
-        const dashes = `${Math.max(0.5, size - gap)} ${100 - Math.max(0.5, size - gap)}`;
-        if (arc.getAttribute("stroke-dasharray") !== dashes) arc.setAttribute("stroke-dasharray", dashes);
-        if (arc.getAttribute("stroke-dashoffset") !== String(start)) arc.setAttribute("stroke-dashoffset", String(start));
-        start -= size;
-      }
-    }
   }
 
-  /** Neighbours on a ring have different colours, also after one between them has gone. */
-  function setStroke(arc, colour) {
-    if (arc.style.stroke !== colour) arc.style.stroke = colour;
+  /** The shares of a ring, by name. Neighbours have different colours, also after one has gone. */
+  function arcs(shares) {
+    let start = 25; // twelve o'clock
+    return Object.keys(shares).sort().map((name, i) => {
+      const size = 100 * shares[name];
+      const length = Math.max(0.5, size > 99.5 ? size : size - 1); // a little air, also without colours
+      const arc = svg("circle", {
+        cx: 20, cy: 20, r: RADIUS, fill: "none", "stroke-width": 6,
+        "stroke-dasharray": `${length} ${100 - length}`, "stroke-dashoffset": start,
+      });
+      arc.style.stroke = DRAWN.includes(name.split("-")[0]) ? `var(${colourOf(name)})` : `var(--ring${i % 3})`;
+      start -= size;
+      return arc;
+    });
   }
 
   return { SystemMap };

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
+from barker.laboratory.progress import status_of
 from barker.process.arguments import Parser
 from tests.bench import profiles
 from tests.bench.children import BenchError
@@ -27,7 +28,6 @@ from tests.bench.load import FULL, QUICK, Scale
 from tests.bench.pipeline import Load, barker, latency, throughput
 from tests.bench.times import times
 from tests.bench.websocket import websocket
-from tests.tools.progress import status_of
 
 POINTS: dict[str, Callable[[Scale], Section]] = {
     "throughput": throughput,

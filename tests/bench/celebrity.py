@@ -18,9 +18,9 @@ from typing import Any
 
 from barker.disk import users
 from barker.disk.users import World
+from barker.laboratory.progress import status_of
 from barker.process.arguments import Parser
 from tests.tools.fleet import Fleet, until
-from tests.tools.progress import status_of
 from tests.tools.watcher import Watcher
 
 AUTHOR = "celeb"

@@ -151,13 +151,13 @@ class System(Children):
         return self.run(name, "barker.outbox", *argv, *flags)
 
     def followers(self) -> Child:
-        return self.run("followers", "barker.followers", "--port", "0")
+        return self.run("followers", "barker.followers", "--port", "0", "--name", "followers")
 
     def bizlogic(self) -> Child:
         return self.run("bizlogic", "barker.bizlogic", "--port", "0")
 
     def inbox(self, *flags: str) -> Child:
-        return self.run("inbox", "barker.inbox", "--port", "0", *flags)
+        return self.run("inbox", "barker.inbox", "--port", "0", "--name", "inbox", *flags)
 
     def pipeline(self, *flags: str, keep: int = DEFAULT_KEEP) -> list[Child]:
         """Directory, followers, 3 outboxes, bizlogic, inbox; `flags` are for manifolds."""

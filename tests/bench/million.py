@@ -22,13 +22,13 @@ from barker.client.tracked import Outcome, TrackedSender
 from barker.disk import users
 from barker.disk.users import World
 from barker.graph.feed import FOLLOWERS
+from barker.laboratory.progress import status_of
 from barker.process.arguments import Parser
 from barker.wire import bodies
 from barker.wire.bodies import FOLLOW, Event
 from barker.wire.ops import Item
 from tests.bench.celebrity import DEADLINE_S
 from tests.tools.fleet import Fleet, free_port, until
-from tests.tools.progress import status_of
 from tests.tools.watcher import Watcher
 
 

@@ -77,6 +77,7 @@ NO_LIMITS = {
     "barker/routing/ring.py _SPACE",
     "barker/graph/graph.py _NEVER",
     "barker/launching/fleet.py LABEL_COLUMNS",
+    "barker/launching/fleet.py _READY",
     "barker/launching/fleet.py _UNREAD",
     "barker/launching/launcher.py MAX_PORT",
     "barker/process/arguments.py HELP_COLUMNS",
@@ -159,6 +160,11 @@ def modules(folder: str) -> list[pathlib.Path]:
     """Every module below a folder, without the pages of text that `__init__` files are."""
     found = (ROOT / folder).rglob("*.py")
     return sorted(path for path in found if path.name not in ("__init__.py", "barker.py"))
+
+
+def number(chapter: pathlib.Path) -> str:
+    """``05a-the-directory.rst`` -> ``5a``"""
+    return re.sub("^0(?=.)", "", chapter.name.partition("-")[0])
 
 
 def text_of(paths: Sequence[pathlib.Path]) -> str:
@@ -276,7 +282,7 @@ class FormTest(unittest.TestCase):
             with self.subTest(path.name):
                 self.assertGreaterEqual(count, 2)
                 for i in range(1, count + 1):
-                    answer = f"{path.name.partition('-')[0].lstrip('0')}.{i}"
+                    answer = f"{number(path)}.{i}"
                     self.assertTrue(answers.get(answer), answer)
 
 
@@ -379,7 +385,7 @@ class ReferenceTest(unittest.TestCase):
                             self.assertRegex(
                                 command,
                                 r"python (-\S+$"
-                                r"|(talk|launch-[\w-]+|parrot.*|fragile|docs/\w+)\.py)",
+                                r"|(talk|launch-[\w-]+|parrot.*|fragile|docs/[\w/]+)\.py)",
                             )
                             continue
                         self.assertTrue(module in PARSERS or module in ("barker.", "barker..."))
@@ -487,7 +493,7 @@ class ReferenceTest(unittest.TestCase):
         """Chapter 2 has one table of all modules, by folder, and says which chapter has each."""
         placed: dict[str, str] = {}
         folder = ""
-        for name, chapter, idea in rows(sections(CHAPTERS[1])["The folders"]):
+        for name, chapter, idea in rows(sections(DOCS / "02-the-design.rst")["The folders"]):
             name = name.strip("`")
             if name.endswith("/"):
                 folder = name
@@ -499,7 +505,7 @@ class ReferenceTest(unittest.TestCase):
         self.assertEqual(
             sorted(placed), sorted(path.relative_to(ROOT).as_posix() for path in files)
         )
-        texts = {path.name.partition("-")[0].lstrip("0"): text_of([path]) for path in CHAPTERS}
+        texts = {number(path): text_of([path]) for path in CHAPTERS}
         for name, chapter in placed.items():
             with self.subTest(name):
                 self.assertTrue(name in texts[chapter], f"not in chapter {chapter}")
@@ -713,6 +719,8 @@ class Lab:
             module = module_of(line) or ""
             if re.match(LAUNCHER, line):
                 return f"{line} --shift-ports {self.shift} "
+            if module == "barker.judge":  # it has a system of its own
+                return line
             if module.startswith(("barker.", "monitoring.monitor")) or re.match(OWN_SERVICES, line):
                 line += f" --directory 127.0.0.1:{5672 + self.shift}"
                 default = {

@@ -11,10 +11,11 @@ from typing import Any
 from unittest import mock
 
 from barker.disk import files
-from barker.links import greeting
-from barker.links.framing import LineFraming
-from barker.links.greeting import Identity
-from barker.links.link import LIFE, Conversation, Link
+from barker.links.connecting import connect
+from barker.links.connection import Connection
+from barker.links.greeting import ACCEPTOR, Greeting, Identity
+from barker.links.life import LIFE, Event, Life, State
+from barker.links.link import Conversation, Link
 from barker.wire import protocol
 from barker.wire.protocol import BarkerError, ProtocolError
 from tests.tools.fleet import DEADLINE_S, free_port, until
@@ -49,86 +50,83 @@ class PictureTest(unittest.TestCase):
 
 
 class LifeTest(unittest.IsolatedAsyncioTestCase):
-    """Whatever the table says happens, and nothing else does."""
+    """The table is what connections do: each of its steps is taken, and no other."""
 
     async def asyncSetUp(self) -> None:
-        patched = mock.patch(
-            "barker.links.link.LINGER_S", 0.05
-        )  # for whom it waits, no more is said
-        self.enterContext(patched)
-        self.seen: set[tuple[str, str]] = set()
-        self.accepted: asyncio.Queue[Link] = asyncio.Queue()
-        self.us = Identity("us", b"0" * 64)
+        # For whom a closing connection waits, no more is said.
+        self.enterContext(mock.patch("barker.links.connection.LINGER_S", 0.05))
+        self.taken: set[tuple[State, Event]] = set()
+        self.accepted: asyncio.Queue[Connection] = asyncio.Queue()
+        self.us, self.they = Identity("us", b"0" * 64), Identity("they", b"0" * 64)
         self.server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self.server.sockets[0].getsockname()[1]
         self.addCleanup(self.server.close)
+        step = Life.step
+
+        def noted(life: Life, event: Event) -> bool:
+            before = life.state
+            if not step(life, event):
+                self.assertIs(life.state, before)
+                return False
+            self.assertIs(life.state, LIFE[before, event].then)
+            self.taken.add((before, event))
+            return True
+
+        self.enterContext(mock.patch.object(Life, "step", noted))
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted.put_nowait(Link(reader, writer, LineFraming()))
+        self.accepted.put_nowait(Connection(reader, writer, Life(State.GREETING)))
 
-    async def pair(self) -> tuple[Link, Link]:
-        """An opener's link, whose life is watched, and an acceptor's; both are greeting."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        ours, theirs = Link(reader, writer, LineFraming()), await self.accepted.get()
-        for link in (ours, theirs):
-            self.addCleanup(link.abort)
-        self.seen.add(("connecting", ours.state))
-        self.watch(ours, ours.state)
+    async def meet(self, secret: bytes = b"0" * 64) -> tuple[Connection, Connection]:
+        """An opener's end and an acceptor's; raises what the opener is told."""
+        us = Identity("us", secret)
+        back = asyncio.create_task(self._greet_back())
+        ours = await connect("127.0.0.1", self.port, us, expect=None, timeout_s=DEADLINE_S)
+        theirs = await back
+        self.addCleanup(ours.abort)
+        self.addCleanup(theirs.abort)
         return ours, theirs
 
-    async def pair_up(self) -> tuple[Link, Link]:
-        ours, theirs = await self.pair()
-        they = Identity("they", self.us.secret)
-        await asyncio.gather(
-            ours.greet(greeting.as_opener(self.us, "a" * 32)),
-            theirs.greet(greeting.as_acceptor(they, "b" * 32)),
-        )
-        await until(lambda: ("greeting", "up") in self.seen, "it was seen")
-        return ours, theirs
-
-    def watch(self, link: Link, before: str) -> None:
-        """Note each change of state, looking once in every turn of the loop."""
-        if link.state != before:
-            self.seen.add((before, link.state))
-        if link.state != "closed":
-            asyncio.get_running_loop().call_soon(self.watch, link, link.state)
-
-    async def until_closed(self, link: Link) -> None:
-        await until(lambda: link.state == "closed", "it is closed", DEADLINE_S)
-        await asyncio.sleep(0)  # the watch has seen it, too
+    async def _greet_back(self) -> Connection:
+        theirs = await self.accepted.get()
+        try:
+            await theirs.greet(Greeting(ACCEPTOR, self.they, "b" * 32))
+        except ProtocolError as fault:
+            theirs.close(fault)
+            await theirs.let_go()
+        return theirs
 
     async def test_the_table_is_all_that_happens_in_the_life_of_a_link(self) -> None:
-        with self.assertRaises(OSError):  # nobody there: there never is a link
-            await asyncio.open_connection("127.0.0.1", free_port())
-        self.seen.add(("connecting", "closed"))
+        with self.assertRaises(OSError):
+            await connect("127.0.0.1", free_port(), self.us, expect=None, timeout_s=DEADLINE_S)
+        self.assertEqual(self.taken, {(State.CONNECTING, Event.GONE)})
 
-        ours, theirs = await self.pair()  # a wrong proof
-        wrong = greeting.as_opener(Identity("they", b"1" * 64), "a" * 32)
-        greets = asyncio.create_task(theirs.greet(wrong))
-        with self.assertRaises(ProtocolError) as caught:
-            await ours.greet(greeting.as_acceptor(self.us, "b" * 32))
-        ours.close(caught.exception)
-        await ours.let_go()
-        await self.until_closed(ours)
-        with self.assertRaises(BarkerError):
-            await greets
+        with self.assertRaisesRegex(BarkerError, protocol.BAD_PROOF):
+            await self.meet(b"1" * 64)
+        await until(lambda: (State.CLOSING, Event.GONE) in self.taken, "the acceptor has closed")
+        self.assertIn((State.GREETING, Event.CLOSE), self.taken)
+        self.assertIn((State.GREETING, Event.GONE), self.taken)
 
-        ours, theirs = await self.pair()  # gone while greeting
-        ours.abort()
-        await self.until_closed(ours)
-
-        ours, theirs = await self.pair_up()  # nonsense
-        talk = asyncio.create_task(ours.run(Conversation()))
-        theirs.send(b"nonsense\n")
+        ours, theirs = await self.meet()  # nonsense
+        talk = asyncio.create_task(Link(ours, Conversation(), lambda now: None).run())
+        theirs.write([b"nonsense"])
         with self.assertLogs("barker.links.link", "WARNING"):
             await talk
-        await self.until_closed(ours)
+        self.assertIs(ours.life.state, State.CLOSED)
+        self.assertEqual(self.taken, set(LIFE) - {(State.UP, Event.GONE)})
 
-        ours, theirs = await self.pair_up()  # gone
-        talk = asyncio.create_task(ours.run(Conversation()))
+        ours, theirs = await self.meet()  # gone
+        talk = asyncio.create_task(Link(ours, Conversation(), lambda now: None).run())
         theirs.abort()
         await talk
-        await self.until_closed(ours)
+        self.assertIs(ours.life.state, State.CLOSED)
+        self.assertEqual(self.taken, set(LIFE))
 
-        self.assertEqual(self.seen, {(before, after) for (before, _), after in LIFE.items()})
-        self.assertEqual(ours.peer and ours.peer.v, protocol.VERSION)
+    async def test_without_a_row_nothing_is_done(self) -> None:
+        """It is the table that lets a connection close: its code has no states of its own."""
+        ours, theirs = await self.meet()
+        with mock.patch.dict(LIFE):
+            del LIFE[State.UP, Event.CLOSE]
+            ours.close(BarkerError("last", "words"))
+        ours.write([b"more"])
+        self.assertEqual(await theirs.read(), b"more\n")

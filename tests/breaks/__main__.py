@@ -2,9 +2,9 @@
 
 import sys
 
+from barker.laboratory.progress import status_of
 from barker.process.arguments import Parser
 from tests import breaks
-from tests.tools.progress import status_of
 
 
 def main() -> int:

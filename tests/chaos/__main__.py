@@ -4,10 +4,10 @@ import asyncio
 import random
 import sys
 
+from barker.laboratory.progress import Progress, status_of
 from barker.process.arguments import Parser
-from tests.chaos.plan import HOLD_S, KINDS
+from tests.chaos.plan import KINDS, TIMES
 from tests.chaos.run import Run, report
-from tests.tools.progress import Progress, status_of
 
 
 async def watched(run: Run) -> None:
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--actions",
-        default=",".join(HOLD_S),
+        default=",".join(TIMES),
         metavar="A,A",
         help="what is done to it, as tests/chaos/__init__.py explains (default: %(default)s)",
     )

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
+from barker.laboratory.blows import Blow
 from barker.laboratory.producer import SaidBark
-from barker.laboratory.verdict import Disorder
+from barker.laboratory.verdict import not_moved
 from barker.wire.protocol import UNKNOWN_USER
-from tests.chaos.plan import KINDS, PEOPLE, Event
+from tests.chaos.plan import KINDS, PEOPLE
 from tests.tools.children import SCALE
 from tests.tools.fleet import People
 
@@ -20,10 +21,10 @@ HARMLESS = {"join", "unread"}
 class Record(NamedTuple):
     """What has happened."""
 
-    events: Sequence[Event]
+    events: Sequence[Blow]
     people: People
     changes: Sequence[tuple[float, float]]  # when a manifold came, went or stood still
-    refused: Sequence[tuple[Event, int]]  # strangers that a service refused while it was not read
+    refused: Sequence[tuple[Blow, int]]  # strangers that a service refused while it was not read
     possible: Callable[[SaidBark], Collection[str]]  # who else may be shown a bark
     undone: Collection[str]  # users who are none
     early: Collection[str]  # ids of what newcomers said before any outbox but one knew them
@@ -44,6 +45,7 @@ def faults(record: Record) -> dict[str, list[Any]]:
     """By kind, what is wrong; kinds of which there is nothing are left out."""
     said, audience = record.people.producer.said, record.people.audience
     verdict = record.people.verdict()
+    said_at = {s.bark.id: s.said_at for s in said}
     result: dict[str, list[Any]] = {
         "lost": verdict.lost,
         "twice": verdict.twice,
@@ -51,7 +53,9 @@ def faults(record: Record) -> dict[str, list[Any]]:
         "unexpected": verdict.unexpected,
     }
     if any(event.kind != PEOPLE and KINDS[event.kind].on_ring for event in record.events):
-        result["out of order"] = _not_moved(record, verdict.out_of_order)
+        result["out of order"] = not_moved(
+            verdict.out_of_order, said_at, record.changes, record.people.now()
+        )
     else:
         result["late"] = sorted(audience.late)
     # Everything is retained here, so a reader that is told of a gap was told wrong.
@@ -103,15 +107,4 @@ def _astray(record: Record) -> list[tuple[str, str]]:
         for s in record.people.producer.said
         for reader in got.get(s.bark.id, ())
         if (reader, s.bark.id) not in record.people.due(s) and reader not in record.possible(s)
-    ]
-
-
-def _not_moved(record: Record, disorder: Sequence[Disorder]) -> list[Disorder]:
-    """Without those barks that were on their way while a share of a ring was."""
-    said_at = {s.bark.id: s.said_at for s in record.people.producer.said}
-    now = record.people.now()
-    return [
-        d
-        for d in disorder
-        if not any(begun < now and said_at[d.id] < ended for begun, ended in record.changes)
     ]

@@ -10,9 +10,9 @@ import functools
 import random
 from collections.abc import Callable, Collection, Sequence
 
+from barker.laboratory.crowd import Asked, Crowd
 from barker.laboratory.producer import SaidBark
 from barker.wire.bodies import FOLLOW, JOIN, mentions
-from tests.chaos.crowd import Asked, Crowd
 from tests.tools.fleet import People, until
 
 # From one bark of a newcomer, or to one, to the next.

@@ -7,16 +7,18 @@ import time
 from collections.abc import AsyncIterator, Collection
 from typing import Any
 
+from barker.laboratory.blows import Blow
+from barker.laboratory.crowd import Crowd
+from barker.laboratory.findings import records_of
 from barker.wire.protocol import UNKNOWN_USER
 from tests.chaos.actions import Instance
-from tests.chaos.crowd import Crowd
 from tests.chaos.journals import reports_damage
 from tests.chaos.judge import Record, faults, slowest_s
 from tests.chaos.newcomers import Newcomers
-from tests.chaos.plan import HOLD_S, KINDS, PEOPLE, Event, plan
+from tests.chaos.plan import KINDS, PEOPLE, TIMES, plan
 from tests.chaos.scene import Scene
 from tests.tools.children import SCALE
-from tests.tools.fleet import Fleet, until
+from tests.tools.fleet import DEADLINE_S, Fleet, until
 
 # Time for everything to come to rest at the end.
 REST_S = 60.0 * SCALE
@@ -35,7 +37,7 @@ class Run:
         seconds: float,
         rate: float,
         kinds: list[str],
-        actions: Collection[str] = HOLD_S.keys(),
+        actions: Collection[str] = TIMES.keys(),
     ) -> None:
         self.events = plan(seed, seconds, kinds, actions)
         self.seconds = seconds
@@ -100,15 +102,15 @@ class Run:
             return f"chaos: {spent_s:.0f} of {self.seconds:.0f} s, {of}"
         return f"chaos: coming to rest, for {spent_s - self.seconds:.0f} s"
 
-    async def _due(self, event: Event) -> None:
+    async def _due(self, event: Blow) -> None:
         await asyncio.sleep(max(0.0, self._began + event.at_s - time.monotonic()))
 
-    async def _join(self, event: Event, newcomers: Newcomers, scene: Scene) -> None:
+    async def _join(self, event: Blow, newcomers: Newcomers, scene: Scene) -> None:
         await self._due(event)
         scene.done["joins"] += event.number
         await newcomers.wave(event.number, self.seconds + REST_S)
 
-    async def _do(self, event: Event, instance: Instance, scene: Scene) -> None:
+    async def _do(self, event: Blow, instance: Instance, scene: Scene) -> None:
         await self._due(event)
         begun = time.monotonic()
         await instance.suffer(event, scene)
@@ -168,13 +170,14 @@ class Run:
         if self.faults:
             first = next(iter(self.faults.values()))[0]
             id_ = next((x for x in first if len(str(x)) == 24), "nothing")
-            self.story += _where(scene.fleet, id_)
+            self.story += records_of(scene.fleet.state, id_)
 
 
 @contextlib.asynccontextmanager
 async def crowded(fleet: Fleet, run: Run) -> AsyncIterator[Crowd]:
     """A crowd that has joined, for as long as the block runs."""
-    crowd = Crowd(fleet.args(), fleet.world, run.figures["seed"])
+    seed = run.figures["seed"]
+    crowd = Crowd(fleet.args(), fleet.world, seed, patience_s=DEADLINE_S)
     async with crowd.running():
         await crowd.join()
         yield crowd
@@ -186,17 +189,6 @@ def _leaves(group: BaseExceptionGroup[AssertionError]) -> list[BaseException]:
     for fault in group.exceptions:
         found += _leaves(fault) if isinstance(fault, BaseExceptionGroup) else [fault]
     return found
-
-
-def _where(fleet: Fleet, id_: str) -> list[str]:
-    """Every record of a bark in any journal."""
-    found = [
-        f"{path.parent.name}/{path.name}: {line.decode(errors='replace')}"
-        for path in sorted(fleet.state.glob("journal/*/*.log"))
-        for line in path.read_bytes().split(b"\n")
-        if id_.encode() in line
-    ]
-    return found or [f"{id_} is in no journal"]
 
 
 def report(run: Run) -> str:

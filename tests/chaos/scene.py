@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from tests.chaos.crowd import Crowd
+from barker.laboratory.blows import Blow
+from barker.laboratory.crowd import Crowd
 from tests.chaos.journals import retained, unsettled
-from tests.chaos.plan import Event
 from tests.chaos.strangers import Strangers
 from tests.tools.children import SCALE, until
 from tests.tools.fleet import Fleet, People
@@ -53,7 +53,7 @@ class Scene:
     people: People
     done: Counter[str] = field(default_factory=Counter)  # by action, how often
     # By event, how many strangers were refused while nobody read that they were.
-    refused: list[tuple[Event, int]] = field(default_factory=list)
+    refused: list[tuple[Blow, int]] = field(default_factory=list)
     strangers: Strangers = field(default_factory=Strangers)
     # Two followers services whose old journals are put back at once have lost what both had.
     followers: Gate = field(default_factory=Gate)

@@ -8,7 +8,7 @@ import unittest
 from collections.abc import Callable, Collection
 from itertools import pairwise
 
-from tests.chaos.crowd import Crowd
+from barker.laboratory.crowd import Crowd
 from tests.chaos.plan import BETWEEN_BURSTS_S, KINDS, PEOPLE, TO_ALL, plan
 from tests.chaos.run import Run, report
 from tests.tools.fleet import DEADLINE_S, GOOD, SLOW, Fleet, Service, free_port, until

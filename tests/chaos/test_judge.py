@@ -10,21 +10,21 @@ from typing import Any
 
 from barker.client.speaker import new_id, now_ms
 from barker.disk.journal import Journal
+from barker.laboratory.blows import Blow
+from barker.laboratory.crowd import Asked, Crowd
 from barker.laboratory.producer import SaidBark
 from barker.manifold.timelines import Entry, Timeline
 from barker.wire import bodies, messages, records, strictjson
 from barker.wire.bodies import Bark
 from barker.wire.ops import Item, Put
-from tests.chaos.crowd import Asked, Crowd
 from tests.chaos.journals import reports_damage, retained, unsettled
 from tests.chaos.judge import MAX_WAIT_S, Record, faults
-from tests.chaos.plan import Event
 from tests.chaos.scene import Gate
 from tests.tools.fleet import Fleet, People, until
 
 AUTHOR = "rdl"
-HURT_NOTHING = (Event(1.0, "kill", "bizlogic", 0, 1.0),)
-HURT_INBOX = (Event(1.0, "kill", "inbox", 0, 1.0),)
+HURT_NOTHING = (Blow(1.0, "kill", "bizlogic", 0, 1.0),)
+HURT_INBOX = (Blow(1.0, "kill", "inbox", 0, 1.0),)
 
 
 class JudgeTest(unittest.IsolatedAsyncioTestCase):
@@ -47,14 +47,14 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
 
     def show(self, said: SaidBark, *readers: str, late: bool = False) -> None:
         for reader in readers or self.readers:
-            self.audience._show(reader, said.bark._asdict(), late)
+            self.audience.show(reader, said.bark._asdict(), late)
 
     def judge(
         self,
         *said: SaidBark,
-        events: Sequence[Event] = HURT_NOTHING,
+        events: Sequence[Blow] = HURT_NOTHING,
         changes: Sequence[tuple[float, float]] = (),
-        refused: Sequence[tuple[Event, int]] = (),
+        refused: Sequence[tuple[Blow, int]] = (),
         possible: Collection[str] = (),
         undone: Collection[str] = (),
         early: Collection[str] = (),
@@ -167,13 +167,13 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
         said = self.says(1)
         said.acked_at, said.refused = None, "unknown-user"
         early = {said.bark.id}
-        hurt_outbox = [Event(1.0, "kill", "outbox", 0, 1.0)]
+        hurt_outbox = [Blow(1.0, "kill", "outbox", 0, 1.0)]
         self.assertEqual(list(self.judge(said, early=early)), ["refused"])
         self.assertEqual(list(self.judge(said, events=hurt_outbox)), ["refused"])
         self.assertEqual(self.judge(said, early=early, events=hurt_outbox), {})
 
     async def test_a_service_that_refuses_nobody_before_it_is_read_is_blocked(self) -> None:
-        unread = Event(1.5, "unread", "outbox", 2, 5.0)
+        unread = Blow(1.5, "unread", "outbox", 2, 5.0)
         found = self.judge(events=[unread], refused=[(unread, 1), (unread, 0)])
         self.assertEqual(found, {"blocked by its log": [("outbox 2", 1.5)]})
 
@@ -186,7 +186,7 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
         said = self.says(1)
         said.said_at -= MAX_WAIT_S + 1
         self.show(said)
-        unread = Event(1.0, "unread", "outbox", 2, 5.0)
+        unread = Blow(1.0, "unread", "outbox", 2, 5.0)
         self.assertEqual(list(self.judge(said, events=[unread])), ["slow"])
         self.assertEqual(self.judge(said, events=[unread, *HURT_NOTHING]), {})
 

@@ -9,10 +9,10 @@ import sys
 import time
 from collections.abc import Sequence
 
+from barker.laboratory.progress import status_of
 from barker.process.arguments import Parser
 from tests.simulation.runs import run, shrink, small_world, story
 from tests.simulation.settings import SETTINGS
-from tests.tools.progress import status_of
 
 # Between two lines that say how far we have come.
 PROGRESS_S = 5.0

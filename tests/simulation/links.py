@@ -43,7 +43,7 @@ class End:
 
     def __init__(self, party: "Party", conversation: Conversation) -> None:
         self.party = party
-        self.conversation = conversation
+        self._conversation = conversation
         self.other: End = self
         self.name = ""  # of the other side
         self.peer: Any = None
@@ -58,7 +58,6 @@ class End:
         self.pings = self.pongs = 0
         self.messages_in = self.messages_out = 0
         self.waits: Callable[[], None] | None = None  # to be called when there is room
-        self._before_close: Callable[[], object] = bool
 
     def __repr__(self) -> str:
         return f"{self.party.name}>{self.other.party.name}"
@@ -66,9 +65,6 @@ class End:
     @property
     def busy(self) -> bool:
         return sum(1 + line.count(BETWEEN) for line in (*self.out, *self.pipe)) > BUSY_MESSAGES
-
-    def call_before_close(self, work: Callable[[], object]) -> None:
-        self._before_close = work
 
     def when_free(self, work: Callable[[], None]) -> None:
         self.waits = work
@@ -113,7 +109,7 @@ class End:
     def close(self, fault: BarkerError | None = None) -> None:
         if self.closed:
             return
-        self._before_close()
+        self._conversation.link_closing(self)  # type: ignore[arg-type]
         if fault:
             self.party.world.fault(f"closed: {self!r} with {fault}")
         self.flush()
@@ -121,7 +117,7 @@ class End:
 
     def come_up(self) -> None:
         try:
-            self.conversation.link_up(self)  # type: ignore[arg-type]
+            self._conversation.link_up(self)  # type: ignore[arg-type]
         except Unforeseen:
             self.go_down()
 
@@ -133,7 +129,7 @@ class End:
             self.go_down()
             return
         try:
-            self._handle(lines, self.conversation)  # type: ignore[misc]
+            self._handle(lines)  # type: ignore[misc]
         except BarkerError as fault:
             self.close(fault)
         except Unforeseen:
@@ -147,7 +143,7 @@ class End:
             self.leave()
             if self.party.alive:
                 try:
-                    self.conversation.link_down(self)  # type: ignore[arg-type]
+                    self._conversation.link_down(self)  # type: ignore[arg-type]
                 except Unforeseen:
                     self.party.node.fail("what this link was part of does not know that it is gone")
                 self.flush()

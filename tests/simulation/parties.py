@@ -189,9 +189,9 @@ class Party:
         spots = {"write", "write+"}
         for part in self.parts():
             kind = type(part).__name__
-            ops = part.ops if isinstance(part, Conversation) else {}
-            for op, handler in ops.items():
-                ops[op] = self.watched(f"{kind}.{op.__name__.lower()}", handler, spots)
+            handlers = part.handlers if isinstance(part, Conversation) else {}
+            for op, handler in handlers.items():
+                handlers[op] = self.watched(f"{kind}.{op.__name__.lower()}", handler, spots)
             for step in STEPS:
                 if callable(getattr(type(part), step, None)):
                     work = self.watched(f"{kind}.{step}", getattr(part, step), spots)

@@ -240,8 +240,9 @@ class BarkTest(SharedTest):
             ):
                 mains[module](args)
             self.assertEqual(ended.exception.code, 2)
-            self.assertRegex(complaint.getvalue(), r"\Ausage: \S+ -m barker\.")
-            self.assertRegex(complaint.getvalue().splitlines()[-1], pattern)
+            said = complaint.getvalue().splitlines()
+            self.assertRegex(said[0], rf"^{module}: .*({pattern})")
+            self.assertRegex(said[-1], rf"^all options: \S+ -m barker\.{module} --help$")
 
     @unittest.skipUnless(pathlib.Path("/dev/full").exists(), "/dev/full is Linux's")
     def test_an_acked_bark_is_acked_though_its_id_can_t_be_printed(self) -> None:

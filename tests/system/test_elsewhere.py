@@ -30,8 +30,9 @@ class ElsewhereTest(ProjectTest):
         program = """if True:
             import asyncio, os, signal, sys
             from barker.disk import files
-            from barker.process import agent, service
-            print(files.fcntl, service.resource, agent.resource)
+            from barker.links import accepting
+            from barker.process import agent
+            print(files.fcntl, accepting.resource, agent.resource)
             print([hasattr(os, name) for name in ("link", "setpgid", "killpg")])
             print([hasattr(signal, name) for name in ("SIGHUP", "SIGSTOP")])
             loop = asyncio.new_event_loop()

@@ -1,6 +1,5 @@
 """Both pages in Firefox: the tests of Chromium once more, all that are about what a person sees."""
 
-import contextlib
 import unittest
 
 from tests.system import (
@@ -20,9 +19,7 @@ from tests.tools.page import PageTestCase
 def setUpModule() -> None:
     if not SLOW:
         raise unittest.SkipTest("BARKER_SLOW=1: all that was shown in Chromium, once more")
-    stack = contextlib.ExitStack()
-    unittest.addModuleCleanup(stack.close)
-    PageTestCase.start(stack, Firefox)
+    PageTestCase.start_for_module(Firefox)
 
 
 class ReadingTest(test_webui.ReadingTest):

@@ -46,7 +46,7 @@ class CommandTest(unittest.TestCase):
             place_ = directory.wait_for(rf"^READY ({spelt}:\d+)$")[1]
             system = ("--state", str(self.fleet.state), "--directory", place_)
             inbox = Process(
-                ["-m", "barker.inbox", "--port", "0", "--host", host, *system],
+                ["-m", "barker.inbox", "--port", "0", "--no-journal", "--host", host, *system],
                 files.ROOT,
             )
             self.addCleanup(inbox.close)

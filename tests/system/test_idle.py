@@ -5,7 +5,7 @@ import time
 import unittest
 
 import launch
-from tests.tools.fleet import DEADLINE_S, SLOW, Fleet, Process
+from tests.tools.fleet import DEADLINE_S, SLOW, Fleet, Process, free_port
 
 SECONDS = 10.0
 LOOK_S = 2.0  # a start has its last work after a second: the first suggestions
@@ -23,7 +23,7 @@ class IdleTest(unittest.TestCase):
                 continue
             if "--port" in words:
                 at = words.index("--port") + 1
-                words[at] = str(fleet.port) if module == "directory" else "0"
+                words[at] = str(fleet.port if module == "directory" else free_port())
             processes.append(fleet.run(module, *words))
             if "--port" in words:
                 processes[-1].wait_for("READY")

@@ -88,6 +88,8 @@ class LimitTest(MachineTest):
     async def test_a_process_without_free_descriptors_waits_and_goes_on(self) -> None:
         inbox = self.fleet.start("inbox", preexec_fn=limited("RLIMIT_NOFILE", 160))
         strangers = [await Wire.connect(inbox.port) for _ in range(300)]
+        for stranger in strangers:
+            stranger.write(b"{")  # a line, in which it is told at once
         refused = asyncio.gather(*(s.heard(0.5) for s in strangers), return_exceptions=True)
         self.assertIn(protocol.TOO_MANY, [m["code"] for m in await refused if isinstance(m, dict)])
         for stranger in strangers:

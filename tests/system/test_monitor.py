@@ -45,6 +45,8 @@ class Page(Peers):
 
     def __init__(self, node: Guest) -> None:
         super().__init__(node, "monitor")
+        self.add_handler(Subscribed, self.on_subscribed)
+        self.add_handler(Message, self.on_message)
         self.frames: list[dict[str, Any]] = []
         self.epoch: str | None = None
         self.serial = 0

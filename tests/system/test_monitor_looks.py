@@ -7,6 +7,7 @@ import unittest
 from typing import Any
 
 from barker.disk.files import ROOT
+from tests.tools.chromium import Chromium
 from tests.tools.monitorpage import PageCase
 
 
@@ -234,6 +235,41 @@ class LooksTest(PageCase):
         """)
         for ring in strokes:
             self.assertTrue(all(one != other for one, other in itertools.pairwise(ring)), ring)
+
+    def test_one_s_own_size_of_letters_is_the_page_s(self) -> None:
+        browser = self.browser
+        if not isinstance(browser, Chromium):
+            self.skipTest("only Chromium can be told so")
+        self.open_simulated()
+        browser.execute("feedFrame(0, [service('outbox-1')]); drawAt(0)")
+        sizes = """return ["body", "h1", "h2", "h3", "#state", "#pause", "#depth", "table", "td",
+            "#depth-legend button", ".service b", "#no-events", ".keys"]
+            .map((s) => parseFloat(getComputedStyle(document.querySelector(s)).fontSize))"""
+        before = browser.execute(sizes)
+        height = browser.execute("return Monitor.depthChart.canvas.clientHeight")
+        try:
+            browser.devtools("Page.setFontSizes", fontSizes={"standard": 24, "fixed": 20})
+            after = browser.execute(sizes)
+            self.two_drawings()
+            zoomed = browser.execute("""const { canvas, context, zoom } = Monitor.depthChart;
+                drawAt(0);
+                return [context.getTransform().a / devicePixelRatio, zoom, canvas.clientHeight];""")
+            self.assertEqual(zoomed[:2], [1.5, 1.5], "letters in a graph")
+            self.assertEqual(zoomed[2], round(1.5 * height))
+            # What is pointed at is there still.
+            browser.execute("for (let s = 1; s < 100; s += 1) feedFrame(s, [service('outbox-1')])")
+            browser.execute("Monitor.setPaused(true); Monitor.view.pausedAt = T0 + 99_000;")
+            self.two_drawings()
+            browser.point(
+                *browser.execute("""const { canvas, zoom } = Monitor.depthChart;
+                const { left, top } = canvas.getBoundingClientRect();
+                return [left + zoom * Monitor.depthChart.x(T0 + 40_000), top + 150];""")
+            )
+            self.two_drawings()
+            self.assertEqual(browser.execute("return Monitor.view.shown"), 40)
+        finally:
+            browser.devtools("Page.setFontSizes", fontSizes={"standard": 16, "fixed": 13})
+        self.assertEqual([round(b / a, 2) for a, b in zip(before, after, strict=True)], [1.5] * 13)
 
     def test_no_width_scrolls_sideways(self) -> None:
         self.open_simulated()

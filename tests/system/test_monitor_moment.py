@@ -180,13 +180,34 @@ class MomentTest(PageCase):
             """)
         )
 
+    def test_the_list_says_when_it_may_have_lost_events(self) -> None:
+        self.open_simulated()
+        said = self.browser.execute("""
+            const seen = [];
+            for (let second = 0; second < 12; second += 1) {
+              feedFrame(second, [], Array.from({ length: second < 10 ? 20 : 1 },
+                (_, i) => ({ at: T0 + 1000 * second, what: "appeared", name: `x-${i}` })));
+              drawAt(second);
+              const { textContent, hidden } = Elements.$("no-events");
+              seen.push(hidden ? "" : textContent);
+            }
+            return seen;
+        """)
+        self.assertEqual(said, 9 * [""] + 3 * ["No more than the latest 200 are kept."])
+
     def test_every_kind_of_event_that_the_monitor_sends_has_a_glyph_a_colour_and_words(
         self,
     ) -> None:
         self.open_simulated()
         kinds: list[dict[str, Any]] = [{"what": what} for what in picture.KINDS if what != "gone"]
         kinds += [{"what": "gone", "how": how} for how in picture.HOWS]
-        more = {"was": "bizlogic-2", "service": "bizlogic", "letters": 2, "latest": "why"}
+        more = {
+            "was": "bizlogic-2",
+            "service": "bizlogic",
+            "letters": 2,
+            "latest": "why",
+            "others": 7,
+        }
         events = [{"at": 0, "name": "bizlogic-1", **more, **kind} for kind in kinds]
         told = self.browser.execute(
             """

@@ -1,21 +1,16 @@
 """How the page looks in a real browser, and how it keeps up with many barks."""
 
-import contextlib
 import unittest
 
 from tests.tools.browser import ENTER
 from tests.tools.children import SCALE
 from tests.tools.chromium import Chromium
 from tests.tools.fleet import SLOW
-from tests.tools.page import PageTestCase
-
-MAX_SHOWN = 200  # of stream.js
+from tests.tools.page import MAX_SHOWN, PageTestCase
 
 
 def setUpModule() -> None:
-    stack = contextlib.ExitStack()
-    unittest.addModuleCleanup(stack.close)
-    PageTestCase.start(stack, Chromium)
+    PageTestCase.start_for_module(Chromium)
 
 
 class LooksTest(PageTestCase):

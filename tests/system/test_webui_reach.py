@@ -1,6 +1,5 @@
 """The page in a real browser, by keyboard, by ear, enlarged, and with a slow hand."""
 
-import contextlib
 import json
 import unittest
 
@@ -18,6 +17,17 @@ ARRIVE = """
       Barker.arrive({ id: "arrive" + i, user, content: "arrived " + i, at: Date.now() }, false);
     }
 """
+# A bark that is on its way.
+OWN_BARK = """
+    window.own = (i) => ({ id: "own" + i, user: "ark3", content: "own " + i, at: Date.now() });
+    Barker.say(own(arguments[0]));
+"""
+FOLLOWS_CHANGE = """
+    const { list } = Barker.panel, follows = list.follows.filter((name) => name !== "rdl");
+    Barker.panel.show({ ...list, follows });
+"""
+# The barks of a test of its own, newest first; more of others may be below them.
+TALL = """[...document.querySelectorAll("#stream [data-key^='rdl/tall']")]"""
 TOP = """
     const element = document.querySelector(arguments[0]);
     return element && element.getBoundingClientRect().top;
@@ -25,9 +35,7 @@ TOP = """
 
 
 def setUpModule() -> None:
-    stack = contextlib.ExitStack()
-    unittest.addModuleCleanup(stack.close)
-    PageTestCase.start(stack, Chromium)
+    PageTestCase.start_for_module(Chromium)
 
 
 class ReachTestCase(PageTestCase):
@@ -38,9 +46,12 @@ class ReachTestCase(PageTestCase):
         self.open_connected(**query)
         self.browser.wait_until("Barker.panel.list", "whom the user follows")
         self.arrive(0, count)
-        self.browser.wait_until(
-            f"document.querySelectorAll('#stream .bark').length >= {count}", "barks"
-        )
+        self.assertShown(f"arrived {count - 1}")  # the past alone may be as many barks
+
+    def point_at(self, selector: str) -> None:
+        middle = """const box = document.querySelector(arguments[0]).getBoundingClientRect();
+            return [box.left + box.width / 2, box.top + box.height / 2]"""
+        self.browser.point(*self.browser.execute(middle, selector))
 
     def focused(self) -> str:
         script = "const e = document.activeElement; return e.id || e.className || e.tagName"
@@ -86,6 +97,65 @@ class StillTest(ReachTestCase):
         self.assertEqual(self.browser.execute("return asked.whom"), whom)
         self.browser.point(1, 1)
         self.assertShown("arrived 107")
+
+    def test_nothing_that_becomes_of_acts_moves_the_list_that_is_pointed_at(self) -> None:
+        for width in (320, 640, 760, 920):
+            self.browser.screen(width, 1400)
+            self.open_with_barks(6)
+            self.browser.execute("Barker.client.say = () => {}")
+            for i in (1, 2):
+                self.browser.execute(OWN_BARK, i)
+            self.point_at("#stream .bark:nth-child(2)")
+            tops = """return [...document.querySelectorAll("#stream .bark")].slice(0, 3)
+                .map((e) => e.getBoundingClientRect().top)"""
+            before = self.browser.execute(tops)
+            for act in (
+                "Barker.refused(own(1), 'why '.repeat(30))",
+                "Barker.client.on.settled(own(2))",
+                "Barker.arrive(own(2), false)",
+                "Barker.panel.toggle('rdl')",
+                "Barker.panel.settled(Barker.panel.asked.get('rdl'))",
+                FOLLOWS_CHANGE,
+                "Barker.panel.suggestion({ whom: 'toto', common: 3 })",
+                "Barker.panel.joined('newcomer')",
+                "for (const time of document.querySelectorAll('time')) time.at -= 7e6; "
+                "Times.age(document)",
+                "for (let i = 0; i < 2000; i += 1) "
+                "Barker.arrive({ id: 'b' + i, user: 'rdl', content: 'b', at: 1 }, false)",
+                "for (const item of document.querySelectorAll('#services .name')) "
+                "item.textContent = 'a-long-name'.repeat(5)",
+            ):
+                self.browser.execute(act.replace("own(", "window.own("))
+                self.frames()
+                with self.subTest(width=width, act=act):
+                    self.assertEqual(self.browser.execute(tops), before)
+            self.browser.point(1, 1)
+            self.browser.wait_until("document.querySelector('#unsent .why')", "why it was refused")
+        self.browser.screen(1000, 800)
+
+    def test_a_click_in_the_list_of_the_followed_moves_none_of_them(self) -> None:
+        for width in (320, 1000):
+            with self.subTest(width=width):
+                self.browser.screen(width, 800)
+                self.open_connected()
+                self.browser.wait_until("Barker.panel.list?.follows.length > 1", "the followed")
+                self.browser.execute("document.querySelector('#following details').open = true")
+                button = "#follows li:nth-child(4) button"
+                self.browser.execute(f"document.querySelector('{button}').scrollIntoView()")
+                self.browser.execute("Barker.client.say = (event) => { window.asked = event; }")
+                self.point_at(button)
+                before = self.browser.execute(TOP, button)
+                self.browser.click(button)
+                for act in ("Barker.panel.settled(asked)", "Barker.panel.refused(asked, 'why')"):
+                    self.browser.execute(act)
+                    self.frames()
+                    self.assertEqual(self.browser.execute(TOP, button), before, act)
+                self.assertSaid(" no longer. The outbox has it")
+                self.assertSaid("Why.")
+                self.browser.point(1, 1)
+                self.browser.execute("Elements.$('whom').scrollIntoView()")
+                told = "Elements.$('followtold').textContent === 'Why.'"
+                self.browser.wait_until(told, "it is written as soon as it moves nothing")
 
     def test_suggestions_stay_while_one_points_at_them(self) -> None:
         self.open_with_barks(2)
@@ -387,14 +457,29 @@ class EyeTest(ReachTestCase):
             tall.forEach((content, i) => Barker.arrive(
                 { id: "tall" + i, user: "rdl", content, at: Date.now() }, false));"""
         )
-        self.browser.wait_until("document.querySelectorAll('#stream .bark').length > 2", "barks")
-        highest = """Math.max(...[...document.querySelectorAll("#stream .bark")].slice(0, 3)
-            .map((e) => e.offsetHeight))"""
-        self.browser.wait_until(f"{highest} < 400", "they are folded")
-        self.assertEqual(len(self.browser.texts("#stream [data-act=unfold]")), 2)
+        self.assertShown("short")
+        heights = f"return {TALL}.map((e) => e.offsetHeight)"
+        self.assertLess(max(self.browser.execute(heights)), 400)
+        buttons = f"return {TALL}.map((e) => e.querySelectorAll('[data-act=unfold]').length)"
+        self.assertEqual(self.browser.execute(buttons), [0, 1, 1])
         self.browser.click("#stream [data-act=unfold]")
         self.browser.point(1, 1)
-        self.browser.wait_until(f"{highest} > 400", "one is open")
+        self.assertGreater(max(self.browser.execute(heights)), 400)
         open_ = "return document.querySelector('[data-act=unfold]').getAttribute('aria-expanded')"
         self.assertEqual(self.browser.execute(open_), "true")
+        self.browser.screen(1000, 800)
+
+    def test_a_bark_is_folded_too_when_the_window_gets_narrow(self) -> None:
+        self.open_connected()
+        self.browser.execute(
+            """Barker.arrive({ id: "tall", user: "rdl", content: "W".repeat(280), at: 1 }, false)"""
+        )
+        self.browser.wait_until(f"{TALL}.length", "the bark")
+        folded = f"{TALL}[0].querySelectorAll('[data-act=unfold]').length"
+        self.assertEqual(self.browser.execute(f"return {folded}"), 0)
+        for width in (320, 360):
+            self.browser.screen(width, 640)
+            self.browser.wait_until(
+                f"{folded} === 1 && {TALL}[0].offsetHeight < 400", "it is folded"
+            )
         self.browser.screen(1000, 800)

@@ -1,6 +1,5 @@
 """What the page says and keeps, in a real browser, while services are away or clocks differ."""
 
-import contextlib
 import json
 import time
 import unittest
@@ -18,9 +17,7 @@ BACK_WITHIN_S = 10.0
 
 
 def setUpModule() -> None:
-    stack = contextlib.ExitStack()
-    unittest.addModuleCleanup(stack.close)
-    PageTestCase.start(stack, Chromium)
+    PageTestCase.start_for_module(Chromium)
 
 
 class TruthTestCase(PageTestCase):

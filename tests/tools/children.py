@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Self, TypeVar
 
+from barker.laboratory import lab
 from barker.launching.child import ChildProcess
 from barker.launching.launcher import NO_BROWSER
 from barker.process.arguments import LEASH
@@ -84,12 +85,8 @@ def free_shift(ports: Collection[int]) -> int:
 
 
 async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Wait in the loop until `condition()` is true; AssertionError with `what` at the deadline."""
-    end = time.monotonic() + deadline_s
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {deadline_s:g} s: {what}")
-        await asyncio.sleep(0.005)
+    """`lab.until`, with the deadline of a test; what it raises is an AssertionError."""
+    await lab.until(condition, what, deadline_s)
 
 
 async def at_once(*starts: Callable[[], Made]) -> list[Made]:
@@ -168,12 +165,6 @@ class Process(ChildProcess):
         except (OSError, IndexError):
             return math.nan
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-    def send(self, line: str) -> None:
-        """One line to its standard input."""
-        assert self.popen.stdin
-        self.popen.stdin.write(f"{line}\n")
-        self.popen.stdin.flush()
 
     def signal(self, number: int) -> None:
         self.popen.send_signal(number)

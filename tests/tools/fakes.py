@@ -84,9 +84,6 @@ class FakeLink:
     def ping(self) -> None:
         self.pings += 1
 
-    def call_before_close(self, work: object) -> None:
-        """Nothing but a test closes it."""
-
     def abort(self, reason: str = "") -> None:
         self.closed = True
 

@@ -1,6 +1,6 @@
 """The system for tests: real processes on free ports in a temporary folder, and people to use it.
 
-`Fleet` starts and hurts processes. A `Guest` is a node that runs inside a test. `People` are one
+`Fleet` starts and hurts processes. `People` are a guest in a test (`barker.laboratory.guest`)
 that has the laboratory's producer and audience (`barker.laboratory`). What only tests need is here:
 the readers that a bark is due to where users join and follow meanwhile, and what is excused.
 """
@@ -14,15 +14,15 @@ import shutil
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from barker.bizlogic import Targets
 from barker.disk import files
 from barker.disk.users import World
 from barker.laboratory.audience import Audience
+from barker.laboratory.guest import Guest
 from barker.laboratory.producer import Producer, SaidBark
 from barker.laboratory.verdict import Key, Verdict, judge
-from barker.process.node import Node
 from barker.wire import bodies, protocol
 from barker.wire.ops import Item
 from tests.tools.children import (
@@ -42,6 +42,7 @@ __all__ = [
     "DEADLINE_S",
     "SCALE",
     "SLOW",
+    "Guest",
     "Process",
     "Service",
     "free_port",
@@ -119,7 +120,7 @@ class Fleet:
 
     def start(self, module: str, *args: str, port: int = 0, **popen: Any) -> Service:
         """Start a service and wait until it is ready."""
-        argv = self._argv(module, *args, "--port", str(port))
+        argv = self._argv(module, *args, "--port", str(port or free_port()))
         return self._add(Service(argv, files.ROOT, **popen)).until_ready()
 
     def _argv(self, module: str, *args: str) -> list[str]:
@@ -179,24 +180,6 @@ class Fleet:
                 "all outboxes are known",
             )
             yield people
-
-
-class Guest(Node):
-    """A node inside a test: signals stay the test runner's."""
-
-    def _stop_on_signals(self) -> None:
-        pass
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[Self]:
-        """It runs in this loop until the block ends; before that, `started` has been called."""
-        run = asyncio.create_task(self.run())
-        await asyncio.sleep(0)
-        try:
-            yield self
-        finally:
-            self.stop()
-            await run
 
 
 class People(Guest):

@@ -18,6 +18,7 @@ from tests.tools.browser import Browser
 from tests.tools.fleet import Fleet, Service, free_port
 
 WEBUI = files.ROOT / "webui"
+MAX_SHOWN = 200  # of stream.js
 
 _numbers = itertools.count(1)
 
@@ -31,6 +32,13 @@ class PageTestCase(unittest.TestCase):
     outbox: ClassVar[Service]
     directory: ClassVar[Service]
     webui: ClassVar[pathlib.Path]
+
+    @classmethod
+    def start_for_module(cls, kind: type[Browser]) -> None:
+        """What `setUpModule` calls."""
+        stack = contextlib.ExitStack()
+        unittest.addModuleCleanup(stack.close)
+        cls.start(stack, kind)
 
     @classmethod
     def start(cls, stack: contextlib.ExitStack, kind: type[Browser]) -> None:

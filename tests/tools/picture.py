@@ -6,11 +6,11 @@ python -m tests.tools.picture webui/index.html page.png --until 'Barker.stream.l
 import pathlib
 import sys
 
+from barker.laboratory.progress import status_of
 from barker.process.arguments import Parser
 from tests.tools.browser import DEADLINE_S
 from tests.tools.chromium import Chromium
 from tests.tools.firefox import Firefox
-from tests.tools.progress import status_of
 
 BROWSERS = {"chromium": Chromium, "firefox": Firefox}
 

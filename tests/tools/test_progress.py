@@ -7,8 +7,8 @@ import signal
 import unittest
 
 from barker.disk import files
+from barker.laboratory.progress import EVERY_S, Progress, status_of
 from tests.tools.children import Process
-from tests.tools.progress import EVERY_S, Progress, status_of
 
 
 class Terminal(io.StringIO):

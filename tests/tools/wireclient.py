@@ -25,7 +25,8 @@ from typing import Any, Self, TypeVar
 from unittest import mock
 
 from barker.disk import files
-from barker.links import greeting, link
+from barker.links import connection as connection_module
+from barker.links import greeting
 from barker.process.service import Service, service_parser
 from barker.websocket.frames import Opcode, encode_frame
 from barker.websocket.handshake import HEAD_END
@@ -346,6 +347,10 @@ class WebSocketWire(Wire):
             f"Origin: {origin}\r\nSec-WebSocket-Version: 13\r\n"
             f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
         )
+        return await self.http_head()
+
+    async def http_head(self) -> bytes:
+        """The head of an HTTP answer."""
         async with asyncio.timeout(DEADLINE_S):
             return await self._reader.readuntil(HEAD_END)
 
@@ -360,10 +365,11 @@ class WebSocketWire(Wire):
     async def frame_received(self) -> tuple[int, bytes]:
         """Opcode and payload of the next frame, written as 5.2 has it; (0, b"") at the end."""
         try:
-            first, size = await self._reader.readexactly(2)
-            if size > 125:
-                size = int.from_bytes(await self._reader.readexactly(2 if size == 126 else 8))
-            payload = await self._reader.readexactly(size)
+            async with asyncio.timeout(DEADLINE_S):
+                first, size = await self._reader.readexactly(2)
+                if size > 125:
+                    size = int.from_bytes(await self._reader.readexactly(2 if size == 126 else 8))
+                payload = await self._reader.readexactly(size)
         except asyncio.IncompleteReadError:
             return 0, b""
         assert first & 0xF0 == 0x80, "5.2: one whole frame, no extension"
@@ -421,7 +427,7 @@ async def serving(
         ready.set()
 
     with (
-        mock.patch.object(node, "_stop_on_signals"),  # signals stay the test runner's
+        mock.patch.object(node, "catch_signals"),  # signals stay the test runner's
         mock.patch.object(node, "ready", tell),
         mock.patch("barker.process.service.logs.say"),  # READY is for launchers
     ):
@@ -434,7 +440,7 @@ async def serving(
         finally:
             node.stop()
             # Nobody answers its goodbyes; it need not wait for them.
-            with mock.patch.object(link, "LINGER_S", 0.005):
+            with mock.patch.object(connection_module, "LINGER_S", 0.005):
                 async with asyncio.timeout(DEADLINE_S):
                     status = await run
     assert status == 0, "the service has stopped by itself"

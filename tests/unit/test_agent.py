@@ -6,7 +6,7 @@ import pathlib
 import time
 import unittest
 from collections import deque
-from typing import Any
+from typing import Any, ClassVar
 
 from barker.process import agent
 from barker.process.agent import Agent
@@ -17,7 +17,8 @@ from tests.tools.fakes import FakeLink, FakeNode
 class FakeService(FakeNode):
     """Names itself, and counts how often its agent looks."""
 
-    name, kind, host, port, since = "outbox-1", "outbox", "::1", 1, 7
+    kind: ClassVar[str] = "outbox"
+    name, host, port, since = "outbox-1", "::1", 1, 7
 
     def __init__(self) -> None:
         super().__init__()

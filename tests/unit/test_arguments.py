@@ -4,14 +4,14 @@ import contextlib
 import io
 import unittest
 
-from barker import bark, listen
+from barker import bark, followers, inbox, listen, outbox
 from barker.launching import launcher, system
-from barker.process.arguments import VERSION, Parser
+from barker.process.arguments import VERSION, Parser, quick_parser
 
 
 class ParserTest(unittest.TestCase):
     def refused(self, parser: object, *argv: str) -> str:
-        """What is said of a command line that can't be followed."""
+        """What is wrong with a command line that can't be followed, in one line."""
         assert isinstance(parser, Parser)
         with (
             contextlib.redirect_stderr(io.StringIO()) as said,
@@ -19,7 +19,8 @@ class ParserTest(unittest.TestCase):
         ):
             parser.parse_args(argv)
         self.assertEqual(ended.exception.code, 2)
-        return said.getvalue().splitlines()[-1]
+        self.assertIn(f"\nall options: {parser.prog} --help\n", said.getvalue())
+        return said.getvalue().splitlines()[0]
 
     def test_options_stand_in_front_between_and_behind(self) -> None:
         for argv in (
@@ -42,7 +43,40 @@ class ParserTest(unittest.TestCase):
 
     def test_an_unknown_option_is_told_with_the_way_out(self) -> None:
         said = self.refused(bark.parser(), *"ark3 I am --really happy".split())
-        self.assertRegex(said, "there is no option --really; .* go behind --$")
+        self.assertRegex(said, "^bark: there is no option --really; .* goes behind --$")
+        said = self.refused(listen.parser(), *"ark3 --onec".split())
+        self.assertEqual(said, "listen: there is no option --onec; --once is one")
+
+    def test_a_wrong_option_is_told_before_what_is_missing_because_of_it(self) -> None:
+        for argv in ("--text hi", "--user ark3", "-q", "ark3 -q hi", "--text=hi"):
+            with self.subTest(argv):
+                said = self.refused(bark.parser(), *argv.split())
+                self.assertRegex(said, "^bark: (there is no option -|the following .* required)")
+        self.assertIn("no option --text;", self.refused(bark.parser(), "--text", "hi"))
+        self.assertEqual(
+            self.refused(quick_parser("inbox", ""), "5820", "5821"),
+            "inbox: one word too many: 5820",
+        )
+
+    def test_a_mistake_shows_how_it_is_written(self) -> None:
+        with (
+            contextlib.redirect_stderr(io.StringIO()) as said,
+            self.assertRaises(SystemExit),
+        ):
+            bark.parser().parse_args(["ark3"])
+        text = said.getvalue()
+        self.assertRegex(text, r"\Abark: the following arguments are required: text\nsuch as:\n  ")
+        self.assertIn("-m barker.bark ark3 This is my first manual bark.\n", text)
+
+    def test_a_free_port_wants_a_name_for_what_is_kept(self) -> None:
+        for main in (inbox.main, outbox.main, followers.main):
+            with (
+                contextlib.redirect_stderr(io.StringIO()) as said,
+                self.assertRaises(SystemExit) as ended,
+            ):
+                main(["--port", "0"])
+            self.assertEqual(ended.exception.code, 2)
+            self.assertIn("add --name NAME", said.getvalue())
 
     def test_no_word_of_a_text_is_taken_for_the_beginning_of_an_option(self) -> None:
         self.assertIn("no option --i;", self.refused(bark.parser(), "ark3", "so", "--i", "think"))

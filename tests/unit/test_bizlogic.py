@@ -399,7 +399,7 @@ class SlowInboxTest(BizLogicTest):
         """A whole window of large puts is more than may wait for a peer, so it goes in pieces."""
         self.patch(link, "BUSY_BYTES", 64 * 1024)
         for each in self.biz.links:
-            each._max_waiting_bytes = 512 * 1024
+            each._connection._max_waiting_bytes = 512 * 1024
         inbox = self.links["inbox-1"]
         inbox.stop_reading()
         count, padding = 3000, "x" * 3000  # 9 MB; the kernel holds up to half of that

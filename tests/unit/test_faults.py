@@ -11,7 +11,8 @@ from unittest import mock
 from barker.delivery.acks import APART_S, Acks
 from barker.directory import Directory
 from barker.graph.people import People
-from barker.links import connecting
+from barker.links import accepting, connecting
+from barker.links.connection import Connection
 from barker.links.link import Link
 from barker.process import dialing, node
 from barker.process.agent import Agent
@@ -290,34 +291,34 @@ class GreetingTest(WireTest):
                     await stranger.rest()
             await member.before_pong()
         self.assertFalse(self.service._stop.is_set(), "the service goes on")
-        self.assertEqual((self.service.greeting, self.service.exit_status), (0, 0))
+        self.assertEqual((self.service.acceptor.greeting, self.service.exit_status), (0, 0))
 
     async def test_a_bug_in_the_greeting(self) -> None:
-        greet = Link.greet
+        greet = Connection.greet
 
-        async def faulty(link: Link, *args: Any) -> None:
+        async def faulty(connection: Connection, *args: Any) -> None:
             if self.service.links:
                 raise ZeroDivisionError
-            await greet(link, *args)
+            await greet(connection, *args)
 
         with (
-            mock.patch.object(Link, "greet", faulty),
-            self.assertLogs("barker.process.service", "ERROR") as logs,
+            mock.patch.object(Connection, "greet", faulty),
+            self.assertLogs("barker.links.accepting", "ERROR") as logs,
         ):
             await self.assertStrangerAlone()
         self.assertRegex(logs.output[0], "(?s)127.0.0.1.*Traceback.*ZeroDivisionError")
 
     async def test_a_bug_in_the_choice_of_the_framing_or_before(self) -> None:
-        for name in ("choose_framing", "Link"):
-            with self.subTest(name), self.assertLogs("barker.process.service", "ERROR"):
-                real = getattr(connecting, name)
+        for name in ("framing_of", "Connection"):
+            with self.subTest(name), self.assertLogs("barker.links.accepting", "ERROR"):
+                real = getattr(accepting, name)
 
                 def faulty(*args: Any, real: Any = real) -> Any:
                     if self.service.links:
                         raise ZeroDivisionError
                     return real(*args)
 
-                with mock.patch.object(connecting, name, faulty):
+                with mock.patch.object(accepting, name, faulty):
                     await self.assertStrangerAlone()
                 await until(lambda: not self.service.links, "the member has gone")
 
@@ -341,15 +342,15 @@ class GreetingTest(WireTest):
 class DialerTest(WireTest):
     async def test_a_bug_in_connecting_is_logged_and_tried_again(self) -> None:
         directory = await self.serve(Directory)
-        open_link, calls = connecting.open_link, iter(range(100))
+        connect, calls = connecting.connect, iter(range(100))
 
-        async def faulty(*args: Any, **more: Any) -> Link:
+        async def faulty(*args: Any, **more: Any) -> Connection:
             if next(calls) < 3:
                 raise ZeroDivisionError
-            return await open_link(*args, **more)
+            return await connect(*args, **more)
 
         with (
-            mock.patch.object(dialing, "open_link", faulty),
+            mock.patch.object(dialing, "connect", faulty),
             self.assertLogs("barker.process.faults", "ERROR") as logs,
         ):
             service = await self.serve(Suggestions, directory=directory.port)
@@ -382,13 +383,14 @@ class ResetTest(WireTest):
         await until(lambda: accepted, "it is up")
         (link,) = accepted
         with self.assertNoLogs("asyncio", "WARNING"):
-            link._transport.abort()
+            connection = link._connection
+            connection._transport.abort()
             self.assertFalse(link.closed)
             for _ in range(20):
                 link.send(messages.PING)
                 link.flush()
                 with mock.patch.object(link._framing, "take_output", lambda: b"\x8a\x00"):
-                    link._answer()
+                    connection.answer()
         self.assertEqual(link._out, [])
 
 

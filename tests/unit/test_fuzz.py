@@ -26,7 +26,8 @@ from typing import ClassVar
 
 from barker.disk import files
 from barker.inbox import Inbox
-from barker.links import connecting, greeting, link
+from barker.links import accepting, greeting
+from barker.links import connection as connection_module
 from barker.process.service import Service
 from barker.wire import messages, protocol, strictjson
 from barker.wire.fields import is_raw
@@ -168,7 +169,7 @@ class FuzzTest(WireTest):
         logging.getLogger("barker").setLevel(logging.ERROR)  # what is refused is no news
         self.patch(wireclient._handler, "level", logging.CRITICAL)
         self.addCleanup(logging.getLogger("barker").setLevel, logging.NOTSET)
-        self.patch(link, "LINGER_S", 0.2)
+        self.patch(connection_module, "LINGER_S", 0.2)
         self.dice = random.Random(SEED)
         self.services: list[Service] = []
         directory = None
@@ -219,7 +220,7 @@ class FuzzTest(WireTest):
     def left(self) -> tuple[int, int, int, int]:
         """Links, strangers, tasks and files."""
         links = sum(len(service.links) for service in self.services)
-        strangers = sum(service.greeting for service in self.services)
+        strangers = sum(service.acceptor.greeting for service in self.services)
         return links, strangers, len(asyncio.all_tasks()), descriptors()
 
     async def attack(
@@ -524,7 +525,7 @@ class TimeTest(FuzzTest):
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for a time-out")
     async def test_a_byte_now_and_then_does_not_keep_a_stranger_in(self) -> None:
-        self.patch(connecting, "HELLO_TIMEOUT_S", 0.4)
+        self.patch(accepting, "HELLO_TIMEOUT_S", 0.4)
         hello = line({"op": "hello", "v": 1, "name": "slow" * 10, "nonce": NONCE})
         greetings = (hello, b"GET /" + b"x" * 500, b"\x00" * 500)
 
@@ -562,14 +563,15 @@ class TimeTest(FuzzTest):
         await self.attack_all(say, 1, endings=("reset",))
 
     async def test_connections_that_say_nothing(self) -> None:
-        self.patch(connecting, "HELLO_TIMEOUT_S", 1.0)
+        self.patch(accepting, "HELLO_TIMEOUT_S", 1.0)
         each = (1000 if SLOW and open_files() > 12_000 else 30) // len(self.services) + 1
         async with self.attacking():
             silent = await asyncio.gather(
                 *(Wire.connect(s.port) for s in self.services for _ in range(each))
             )
             await until(
-                lambda: sum(s.greeting for s in self.services) == len(silent), "all are counted"
+                lambda: sum(s.acceptor.greeting for s in self.services) == len(silent),
+                "all are counted",
             )
             for bystander in self.bystanders:
                 await bystander.before_pong()

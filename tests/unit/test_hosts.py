@@ -9,7 +9,7 @@ from unittest import mock
 from barker.directory import Directory
 from barker.launching.fleet import Command, busy_ports
 from barker.links import hosts
-from barker.links.connecting import open_link
+from barker.links.connecting import connect
 from barker.links.greeting import Identity
 from barker.links.hosts import Address, addresses, bind, is_loopback, spell, why_closed
 from barker.process import terminal
@@ -156,7 +156,7 @@ class ServiceTest(WireTest):
 
     async def reach(self, host: str, port: int) -> None:
         me = Identity("opener", self.secret)
-        made = await open_link(host, port, me, expect=None, timeout_s=DEADLINE_S)
+        made = await connect(host, port, me, expect=None, timeout_s=DEADLINE_S)
         made.abort()
 
     @needs_ipv6
@@ -181,10 +181,10 @@ class ServiceTest(WireTest):
         for host in ("127.0.0.1", "localhost"):
             sink = await self.serve(Sink, "--host", host)
             me = Identity("opener", self.secret)
-            made = await open_link(host, sink.port, me, expect=None, timeout_s=DEADLINE_S)
+            made = await connect(host, sink.port, me, expect=None, timeout_s=DEADLINE_S)
             self.addCleanup(made.abort)
             await until(lambda: sink.links, "both have it")  # noqa: B023
-            for end in (made, *sink.links):
+            for end in (made, *(each._connection for each in sink.links)):
                 channel = end._writer.get_extra_info("socket")
                 self.assertTrue(channel.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), host)
 

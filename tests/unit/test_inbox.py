@@ -13,6 +13,7 @@ from barker.directory import Directory
 from barker.disk.users import DOGS, PEOPLE
 from barker.graph import people
 from barker.inbox import Inbox
+from barker.links import connection as connection_module
 from barker.links import link
 from barker.process.service import service_parser
 from barker.wire import protocol
@@ -362,9 +363,10 @@ class BusyLinkTest(InboxTest):
             await self.subscribe(quick, address=f"inbox/{users[0]}", window=1000)
             await until(lambda: len(self.inbox._readers.links) == 2, "both have asked")
             for each in self.inbox._readers.links:  # what the kernel takes is not what we count
-                channel = each._writer.get_extra_info("socket")
+                writer = each._connection._writer
+                channel = writer.get_extra_info("socket")
                 channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-                each._writer.transport.set_write_buffer_limits(link.BUSY_BYTES)
+                writer.transport.set_write_buffer_limits(link.BUSY_BYTES)
             for _ in range(12):
                 await self.fill(10, *users, size=200)
             self.assertTrue(self.inbox._readers.held)
@@ -405,7 +407,7 @@ class BusyLinkTest(InboxTest):
 
     async def test_an_honest_reader_of_many_histories_is_not_cut_off(self) -> None:
         self.patch(link, "BUSY_BYTES", 64 * 1024)
-        self.patch(link, "MAX_WAITING_BYTES", 256 * 1024)
+        self.patch(connection_module, "MAX_WAITING_BYTES", 256 * 1024)
         users = sorted(self.inbox.people._known)[:40]
         await self.fill(150, *users, size=200)  # 2 MB in all
         async with await Wire.connect(self.inbox.port, 4096) as reader:

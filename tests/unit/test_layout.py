@@ -29,7 +29,7 @@ FLOOR = {folder: floor for floor, folders in enumerate(FLOORS) for folder in fol
 # The programs, directly in barker/, are the last floor.
 PROGRAMS = """
     directory outbox inbox bizlogic followers suggestions
-    bark listen follow join autobark
+    bark listen follow join autobark judge
 """.split()
 DATA = {"autobark.txt"}
 MAX_FLOORS = 8
@@ -43,7 +43,7 @@ PURE = """
     websocket.handshake websocket.frames
     routing.ring routing.routes
     disk.users
-    links.greeting
+    links.life links.greeting links.framing
     delivery.window delivery.streams delivery.duplicates delivery.poison
     graph.graph graph.friends
     laboratory.verdict
@@ -129,12 +129,13 @@ class FoldersTest(unittest.TestCase):
                     self.assertIn(f"``{path.stem}``", text, folder)
 
     def test_packages_begin_with_text_and_with_the_check_of_python(self) -> None:
-        """Only in barker/ is there code, which ends a Python that is too old; the others import it.
+        """Only in barker/ is there code, which comes before all else; the others import it.
 
         It is compiled by that Python. `test_pythons` has what else has to be.
         """
         page = tree_of(BARKER / "__init__.py")
-        self.assertEqual([type(n) for n in page.body], [ast.Expr, ast.Import, ast.If])
+        kinds = [ast.Expr, ast.Import, ast.If, ast.ImportFrom, ast.Expr]
+        self.assertEqual([type(n) for n in page.body], kinds)
         check = page.body[2]
         assert isinstance(check, ast.If)
         self.assertEqual(ast.unparse(check.test), "sys.version_info < (3, 11)")
@@ -207,6 +208,13 @@ class ModulesTest(unittest.TestCase):
             for path in (ROOT / package).rglob("*.py"):
                 if path.read_bytes().strip():
                     self.assertTrue(ast.get_docstring(tree_of(path)), path)
+
+    def test_a_message_is_a_type_and_no_dict(self) -> None:
+        """None but `wire.messages` makes or reads the key that says which message an object is."""
+        for path in {*PRODUCT} - {MODULES["wire.messages"], MODULES["disk.segments"]}:
+            for node in ast.walk(tree_of(path)):
+                is_key = isinstance(node, ast.Constant) and node.value == "op"
+                self.assertFalse(is_key, f"{path}: {ast.unparse(node)}")
 
     def test_no_file_grows_out_of_hand(self) -> None:
         pages = [p for d in ("webui", "monitoring") for p in (ROOT / d).rglob("*.[jc]s*")]

@@ -8,11 +8,13 @@ from typing import Any
 from unittest import mock
 
 from barker.inbox import Inbox
-from barker.links import connecting, greeting, link
-from barker.links.connecting import open_link
-from barker.links.framing import LineFraming
+from barker.links import accepting, greeting
+from barker.links import connection as connection_module
+from barker.links.connecting import connect
+from barker.links.connection import MAX_WAITING_BYTES, READ_BYTES, Connection
 from barker.links.greeting import Identity
-from barker.links.link import MAX_WAITING_BYTES, READ_BYTES, Conversation, Link
+from barker.links.life import Life, State
+from barker.links.link import Conversation, Link
 from barker.process.service import Service
 from barker.websocket import frames, handshake
 from barker.wire import protocol
@@ -40,6 +42,7 @@ class Sink(Service):
 
     def __init__(self, args: Any) -> None:
         super().__init__(args)
+        self.add_handler(Put, self.on_put)
         self.taken: list[int] = []
         self.batches: list[int] = []
         self.ups: list[Link] = []
@@ -100,10 +103,10 @@ class ArrivalTest(LinkTest):
 
     async def test_more_than_one_read_that_came_before_anybody_looked(self) -> None:
         """Part of it is still in the stream's buffer when the link begins to run."""
-        accepted: asyncio.Queue[Link] = asyncio.Queue()
+        accepted: asyncio.Queue[Connection] = asyncio.Queue()
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            accepted.put_nowait(Link(reader, writer, LineFraming()))
+            accepted.put_nowait(Connection(reader, writer, Life(State.UP)))
 
         server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=READ_BYTES)
         self.addCleanup(server.close)
@@ -117,11 +120,9 @@ class ArrivalTest(LinkTest):
         await until(lambda: len(ours._reader._buffer) > READ_BYTES, "much has come")  # type: ignore[attr-defined]
         heard: list[int] = []
 
-        class Hearing(Conversation):
-            def on_ack(self, link: Link, ack: Ack) -> None:
-                heard.append(ack.seq)
-
-        run = asyncio.create_task(ours.run(Hearing()))
+        hearing = Conversation()
+        hearing.add_handler(Ack, lambda link, ack: heard.append(ack.seq))
+        run = asyncio.create_task(Link(ours, hearing, lambda now: None).run())
         await until(lambda: len(heard) == count, "all of it was handled")
         self.assertEqual(heard, list(range(1, count + 1)))
         writer.write(b'{"op":"ack","seq":7}\n')
@@ -134,7 +135,7 @@ class ArrivalTest(LinkTest):
         await other.before_pong()
         with (
             mock.patch.object(self.sink, "batch_end", side_effect=ZeroDivisionError),
-            self.assertLogs("barker.process.service", "ERROR"),
+            self.assertLogs("barker.links.accepting", "ERROR"),
         ):
             peer.send(put(1, ["sink/x"], {}))
             with contextlib.suppress(OSError):
@@ -146,7 +147,7 @@ class ArrivalTest(LinkTest):
 class HandshakeTest(LinkTest):
     async def test_both_sides_learn_who_the_other_is(self) -> None:
         me = Identity("opener", self.secret, "ab" * 8)
-        mine = await open_link("127.0.0.1", self.port, me, expect=self.sink.name, timeout_s=5)
+        mine = await connect("127.0.0.1", self.port, me, expect=self.sink.name, timeout_s=5)
         self.addCleanup(mine.abort)
         await until(lambda: self.sink.ups, "the link is up at the other side")
         self.assertEqual(mine.name, self.sink.name)
@@ -186,8 +187,6 @@ class HandshakeTest(LinkTest):
             b'{"op":"hello"}\n': (protocol.PROTOCOL, "v is missing"),
             b"x" * (protocol.MAX_LINE_BYTES + 1): (protocol.PROTOCOL, "object"),
             b"{" * (protocol.MAX_LINE_BYTES + 1) + b"\n": (protocol.TOO_LARGE, "line"),
-            b"POST / HTTP/1.1\r\nHost: x\r\n\r\n": (protocol.PROTOCOL, "JSON"),
-            b'POST / HTTP/1.1\r\n\r\n{"op":"hello"}\n': (protocol.PROTOCOL, "JSON"),
         }
         for data, (code, reason) in refusals.items():
             for more in (b"", b"y" * 900_000 + b"\n"):
@@ -201,9 +200,9 @@ class HandshakeTest(LinkTest):
         self.assertEqual(self.sink.ups, [])
 
     async def test_whoever_says_nothing_or_half_of_it_is_told_so_in_time(self) -> None:
-        self.patch(connecting, "HELLO_TIMEOUT_S", 0.1)
+        self.patch(accepting, "HELLO_TIMEOUT_S", 0.1)
         hello = Wire.pack([{"op": "hello", "v": 1, "name": "x", "nonce": NONCE}])
-        begun = (b"", b'{"op":"hel', b"GET / HT", b"H", b" ", hello)
+        begun = (b"", b'{"op":"hel', b" ", hello)
         connections = [await self.connect() for _ in begun]
         for connection, data in zip(connections, begun, strict=True):
             connection.write(data)
@@ -211,9 +210,9 @@ class HandshakeTest(LinkTest):
             with self.subTest(data):
                 await self.assertRefused(connection, protocol.TIMEOUT, "in time")
 
-    async def test_other_methods_and_protocols_are_closed_before_their_line_ends(self) -> None:
-        self.patch(connecting, "HELLO_TIMEOUT_S", 3600.0)
-        for data in (b"P", b"OPTIONS", b"DELETE /", b"\x16\x03\x01\x02", b"\xff", b"  POST", b"1"):
+    async def test_other_protocols_are_closed_before_their_line_ends(self) -> None:
+        self.patch(accepting, "HELLO_TIMEOUT_S", 3600.0)
+        for data in (b"EHLO", b"GE\n", b"\x16\x03\x01\x02", b"\xff", b"  POST", b"1"):
             with self.subTest(data):
                 connection = await self.connect()
                 connection.write(data)
@@ -249,7 +248,7 @@ class HandshakeTest(LinkTest):
         async with Acceptor() as acceptor:
             me = Identity("opener", self.secret)
             dialled = asyncio.create_task(
-                open_link("127.0.0.1", acceptor.port, me, expect=None, timeout_s=DEADLINE_S)
+                connect("127.0.0.1", acceptor.port, me, expect=None, timeout_s=DEADLINE_S)
             )
             mirror = await acceptor.next()
             mirror.send(await mirror.expect("hello"))
@@ -262,24 +261,24 @@ class HandshakeTest(LinkTest):
         with self.assertRaisesRegex(
             protocol.BarkerError, f"{protocol.MOVED}: {self.sink.name} is at"
         ):
-            await open_link("127.0.0.1", self.port, me, expect="another", timeout_s=5)
+            await connect("127.0.0.1", self.port, me, expect="another", timeout_s=5)
 
     async def test_an_opener_hears_why_it_was_refused(self) -> None:
         me = Identity("opener", WRONG_SECRET)
         with self.assertRaisesRegex(protocol.BarkerError, "you don't know the secret"):
-            await open_link("127.0.0.1", self.port, me, expect=None, timeout_s=5)
+            await connect("127.0.0.1", self.port, me, expect=None, timeout_s=5)
 
     async def test_an_opener_does_not_wait_for_ever(self) -> None:
         async with Acceptor() as acceptor:
             me = Identity("opener", self.secret)
             with self.assertRaises(TimeoutError):
-                await open_link("127.0.0.1", acceptor.port, me, expect=None, timeout_s=0.1)
+                await connect("127.0.0.1", acceptor.port, me, expect=None, timeout_s=0.1)
 
 
 class HttpTest(LinkTest):
     async def asyncSetUp(self) -> None:
         await super().asyncSetUp()
-        self.patch(link, "LINGER_S", 0.1)
+        self.patch(connection_module, "LINGER_S", 0.1)
 
     async def answer(self, request: str) -> tuple[str, str]:
         connection = await self.connect()
@@ -364,8 +363,8 @@ class ConversationTest(LinkTest):
         bystander = await self.open(self.port)
         victim = await self.open(self.port)
         with (
-            mock.patch.dict(self.sink.ops, {Ack: mock.Mock(side_effect=KeyError("ours"))}),
-            self.assertLogs("barker.process.service", "ERROR"),
+            mock.patch.dict(self.sink.handlers, {Ack: mock.Mock(side_effect=KeyError("ours"))}),
+            self.assertLogs("barker.links.accepting", "ERROR"),
         ):
             victim.send({"op": "ack", "seq": 1})
             await victim.rest()
@@ -380,7 +379,7 @@ class ConversationTest(LinkTest):
         self.assertEqual(self.sink.taken, [1])
 
     async def test_each_link_that_was_up_goes_down_once(self) -> None:
-        self.patch(link, "LINGER_S", 0.1)
+        self.patch(connection_module, "LINGER_S", 0.1)
         for spoil in (Wire.abort, Wire.end, lambda w: w.write(b"what?\n")):
             connection = await self.open(self.port)
             spoil(connection)
@@ -448,7 +447,7 @@ class PressureTest(LinkTest):
                     await asyncio.sleep(0)
 
     async def test_a_peer_that_never_reads_is_cut_off(self) -> None:
-        self.patch(link, "MAX_WAITING_BYTES", 512 * 1024)
+        self.patch(connection_module, "MAX_WAITING_BYTES", 512 * 1024)
         bystander = await self.open(self.port)
         async with await Wire.connect(self.port, 4096) as connection:
             await connection.greet(self.secret)
@@ -458,7 +457,7 @@ class PressureTest(LinkTest):
         await bystander.before_pong()
 
     async def test_a_websocket_that_never_reads_its_pongs_is_cut_off(self) -> None:
-        self.patch(link, "MAX_WAITING_BYTES", 512 * 1024)
+        self.patch(connection_module, "MAX_WAITING_BYTES", 512 * 1024)
         async with await WebSocketWire.connect(self.port, 4096) as connection:
             await connection.upgrade()
             await connection.greet(self.secret)
@@ -537,15 +536,15 @@ class PressureTest(LinkTest):
         self.assertEqual(heard[-1]["code"], "last")
 
     async def test_the_limit_of_links_is_told_and_is_no_dead_end(self) -> None:
-        self.patch(link, "LINGER_S", 0.1)
-        self.sink.max_links = 3
+        self.patch(connection_module, "LINGER_S", 0.1)
+        self.sink.acceptor.max_links = 3
         connections = [await self.open(self.port) for _ in range(3)]
         stranger = await self.connect()
         await self.assertRefused(stranger, protocol.TOO_MANY, "more than 3 links")
         await connections[0].before_pong()
         connections[0].abort()
         await until(lambda: len(self.sink.links) == 2, "there is room again")
-        await until(lambda: not self.sink.greeting, "the stranger is gone")
+        await until(lambda: not self.sink.acceptor.greeting, "the stranger is gone")
         await self.open(self.port)
 
     async def test_a_thousand_silent_strangers_keep_nobody_out(self) -> None:
@@ -554,7 +553,7 @@ class PressureTest(LinkTest):
         strangers = await asyncio.gather(*(Wire.connect(self.port) for _ in range(1000)))
         for stranger in strangers:
             self.addCleanup(stranger.abort)
-        await until(lambda: self.sink.greeting == 1000, "all of them wait for a hello")
+        await until(lambda: self.sink.acceptor.greeting == 1000, "all of them wait for a hello")
         friend = await self.open(self.port)
         friend.send(put(1, ["a/b"], {}))
         await friend.expect("ack", seq=1)
@@ -571,7 +570,7 @@ class PressureTest(LinkTest):
         def left() -> tuple[int, int]:
             return len(asyncio.all_tasks()), descriptors()
 
-        self.patch(link, "LINGER_S", 0.1)
+        self.patch(connection_module, "LINGER_S", 0.1)
         (await Wire.open(self.port, self.secret)).abort()  # whatever is made once is made now
         await until(lambda: not self.sink.links, "the first one is gone")
         before = left()
@@ -587,7 +586,7 @@ class PressureTest(LinkTest):
             visits(connection, i)
             connection.abort()
         await until(lambda: left() <= before, f"nothing is left but {before}")
-        self.assertEqual((self.sink.links, self.sink.greeting), (set(), 0))
+        self.assertEqual((self.sink.links, self.sink.acceptor.greeting), (set(), 0))
         self.assertEqual(self.sink.downs, self.sink.ups)
 
 
@@ -625,7 +624,7 @@ class WebSocketTest(WireTest):
         self.assertEqual(await page.frame_received(), (frames.Opcode.PONG, b"hello?"))
 
     async def test_a_close_frame_is_answered_and_ends_it(self) -> None:
-        self.patch(link, "LINGER_S", 0.1)
+        self.patch(connection_module, "LINGER_S", 0.1)
         page = await self.page()
         page.write(page.frame(b"\x03\xe8bye", frames.Opcode.CLOSE))
         self.assertEqual(await page.frame_received(), (frames.Opcode.CLOSE, b"\x03\xe8"))

@@ -172,7 +172,7 @@ class PictureTest(unittest.TestCase):
             sorted(re.findall(r"(?m)^    ([a-z-]+) ", picture.__doc__ or "")), sorted(KINDS)
         )
         source = pathlib.Path(picture.__file__).read_text(encoding="utf-8")
-        said = re.findall(r"_happened\(now_ms, (.*?), (?:first\.)?name", source)
+        said = re.findall(r"(?:_happened|Event)\(now_ms, (.*?), (?:first\.)?name", source)
         self.assertEqual(set(re.findall(r'"([a-z-]+)"', " ".join(said))), set(KINDS))
 
     def test_of_a_freeze_gone_comes_before_failover_whoever_notices_first(self) -> None:
@@ -361,6 +361,23 @@ class PictureTest(unittest.TestCase):
             self.picture.sampled("outbox-1", {**good, "deepest": deepest}, NOW)
             self.assertEqual(self.picture.frame(NOW)["services"][0]["deepest"], [])
 
+    def test_of_too_many_events_a_frame_says_how_many_it_leaves_out(self) -> None:
+        for count, left_out in ((MAX_EVENTS, None), (MAX_EVENTS + 7, 7)):
+            names = [f"outbox-{i}" for i in range(count)]
+            self.route("agent", ORDERED, *names)
+            for name in names:
+                self.say(name)
+            self.picture.frame(NOW)
+            for name in names:
+                self.picture.lost(name, NOW + 1)
+            *events, last = self.picture.frame(NOW + 1)["events"]
+            if left_out is None:
+                self.assertEqual((len(events) + 1, last["what"]), (MAX_EVENTS, "gone"))
+                continue
+            self.assertEqual([event["name"] for event in events], names[:MAX_EVENTS])
+            wanted = {"at": NOW + 1, "what": "left-out", "name": names[-1], "others": left_out}
+            self.assertEqual(last, wanted)
+
     def test_a_full_frame_fits_a_line(self) -> None:
         names = [f"{'outbox' * 9}-{i}"[:64] for i in range(MAX_SERVICES)]
         for service in ("agent", "bizlogic"):
@@ -379,7 +396,7 @@ class PictureTest(unittest.TestCase):
                 }
                 self.say(name, **figures, **letters, deepest=5 * [["x" * 99, 2**40]])
         frame = self.picture.frame(NOW)
-        self.assertEqual(len(frame["events"]), MAX_EVENTS)
+        self.assertEqual(len(frame["events"]), MAX_EVENTS + 1)
         self.assertGreater(len(strictjson.dumps(frame)), protocol.MAX_LINE_BYTES)
         without_details(frame)
         self.assertLess(len(strictjson.dumps(frame)), protocol.MAX_LINE_BYTES - 200)

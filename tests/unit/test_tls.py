@@ -8,10 +8,11 @@ import unittest
 from typing import Any
 
 from barker.disk import files
-from barker.links import connecting, link, tls
-from barker.links.connecting import open_link
+from barker.links import accepting, tls
+from barker.links import connection as connection_module
+from barker.links.connecting import connect
+from barker.links.connection import Connection
 from barker.links.greeting import Identity
-from barker.links.link import Link
 from barker.wire import messages, protocol
 from barker.wire.ops import Error
 from tests.tools.fleet import CERTIFICATES, DEADLINE_S, TLS_FLAGS, until
@@ -54,9 +55,11 @@ class TlsTest(WireTest):
         await wire_.greet(self.secret)
         return wire_
 
-    async def dial(self, host: str = "127.0.0.1", context: ssl.SSLContext | None = None) -> Link:
+    async def dial(
+        self, host: str = "127.0.0.1", context: ssl.SSLContext | None = None
+    ) -> Connection:
         me = Identity("opener", self.secret)
-        made = await open_link(
+        made = await connect(
             host,
             self.port,
             me,
@@ -111,7 +114,7 @@ class AcceptTest(TlsTest):
 
     async def test_a_close_is_seen_by_the_other_side_and_ends_at_once(self) -> None:
         """No half of a TLS connection can be closed: a goodbye must not wait for its time-out."""
-        self.patch(link, "LINGER_S", 2 * DEADLINE_S)
+        self.patch(connection_module, "LINGER_S", 2 * DEADLINE_S)
         mine = await self.dial()
         await until(lambda: self.sink.ups, "the link is up")
         mine.close(protocol.BarkerError("last", "words"))
@@ -123,7 +126,7 @@ class AcceptTest(TlsTest):
             await until(lambda: not self.sink.links, "a protocol error closes as quickly")
 
     async def test_a_peer_that_never_reads_is_cut_off(self) -> None:
-        self.patch(link, "MAX_WAITING_BYTES", 512 * 1024)
+        self.patch(connection_module, "MAX_WAITING_BYTES", 512 * 1024)
         bystander = await self.tls_wire()
         async with await Wire.connect(self.port, 4096, context=self.context) as connection:
             await connection.greet(self.secret)
@@ -163,31 +166,31 @@ class StrangerTest(TlsTest):
                         answer = await stranger.http_answer()
                         self.assertNotIn(b"hello", answer)
                         self.assertNotIn(b"HTTP", answer)
-            await until(lambda: not self.sink.greeting, "nobody waits for them any more")
+            await until(lambda: not self.sink.acceptor.greeting, "nobody waits for them any more")
         await bystander.before_pong()
 
     async def test_silence_ends_in_time_and_counts_as_a_connection_meanwhile(self) -> None:
         """`start_server` would give it a minute, and tell nobody that it is there."""
-        self.patch(connecting, "HELLO_TIMEOUT_S", 0.3)
+        self.patch(accepting, "HELLO_TIMEOUT_S", 0.3)
         begun = b"\x16\x03\x01\x02\x00\x01"  # half of a ClientHello
         strangers = [await Wire.connect(self.port) for _ in (b"", begun)]
         for stranger, data in zip(strangers, (b"", begun), strict=True):
             self.addCleanup(stranger.abort)
             stranger.write(data)
-        await until(lambda: self.sink.greeting == 2, "both are counted")
+        await until(lambda: self.sink.acceptor.greeting == 2, "both are counted")
         for stranger in strangers:
             with contextlib.suppress(ConnectionError):
                 self.assertEqual(await stranger.http_answer(), b"")
-        await until(lambda: not self.sink.greeting, "both are gone")
+        await until(lambda: not self.sink.acceptor.greeting, "both are gone")
 
     async def test_silence_after_the_handshake_is_told_so(self) -> None:
-        self.patch(connecting, "HELLO_TIMEOUT_S", 0.5)
+        self.patch(accepting, "HELLO_TIMEOUT_S", 0.5)
         connection = await Wire.connect(self.port, context=self.context)
         await self.enterAsyncContext(connection)
         self.assertEqual([m["code"] for m in await connection.rest()], [protocol.TIMEOUT])
 
     async def test_beyond_the_limit_of_links_there_is_no_handshake(self) -> None:
-        self.sink.max_links = 1
+        self.sink.acceptor.max_links = 1
         bystander = await self.tls_wire()
         with self.assertRaises((OSError, EOFError)):
             await Wire.connect(self.port, context=self.context)
@@ -221,7 +224,7 @@ class DowngradeTest(WireTest):
     async def test_nothing_is_said_to_a_service_without_tls(self) -> None:
         sink = await self.serve(Sink)
         with self.assertRaisesRegex(protocol.BarkerError, "not-trusted: it does not speak TLS"):
-            await open_link(
+            await connect(
                 "127.0.0.1",
                 sink.port,
                 Identity("opener", self.secret),

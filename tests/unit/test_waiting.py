@@ -21,6 +21,13 @@ class WaitingTest(unittest.TestCase):
         fleet = self.told("a" * 100, is_in_fleet=True)
         self.assertEqual(fleet, [(int(2 * PATIENCE_OF_FLEETS_S), "a")])
 
+    def test_the_patience_begins_when_all_of_a_fleet_is_ready(self) -> None:
+        waiting = Waiting(is_in_fleet=True)
+        self.assertEqual(waiting.look("a", 0.0), "")
+        waiting.begin(5.0)
+        self.assertEqual(waiting.look("a", 5.0 + PATIENCE_S - 0.1), "")
+        self.assertEqual(waiting.look("a", 5.0 + PATIENCE_S), "a")
+
     def test_what_is_found_in_time_is_not_told(self) -> None:
         self.assertEqual(self.told("aaaa    aaaa  aaaa"), [])
 

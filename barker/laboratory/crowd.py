@@ -1,4 +1,4 @@
-"""A crowd: users who join, follow and unfollow each other at random, for tests.
+"""A crowd: users who join, follow and unfollow each other at random.
 
 It knows what was acked, and so what everybody's graph has to be in the end; and it reads the graph
 of every followers service there is. Nobody in it barks, and nobody else follows anybody in it. What
@@ -15,12 +15,13 @@ from barker.client.tracked import Outcome, TrackedSender
 from barker.disk.users import World
 from barker.graph.feed import GRAPH, Place
 from barker.graph.graph import Graph
+from barker.laboratory.guest import Guest
+from barker.laboratory.lab import PATIENT_S, Broken, until
 from barker.links.link import Link
 from barker.process.peers import Peers
 from barker.wire import bodies, messages, protocol, strictjson
 from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW, Event
 from barker.wire.ops import Item, Message, Subscribe, Subscribed
-from tests.tools.fleet import DEADLINE_S, Guest, until
 
 # Users, as (user, ""), and edges, as (user, whom).
 Words = set[tuple[str, str]]
@@ -41,14 +42,26 @@ class Asked(Outcome):
         self.event = event
         self.excused = False  # acked, and perhaps taken away by an old journal put back
 
+    def counts_as_acked(self, now: float) -> None:
+        self.refused = self.reason = ""
+        self.acked_at = now
+
 
 class Crowd(Guest):
-    """A node inside a test. First `join`, then `mingle`, in the end `agree`."""
+    """A node of its own. First `join`, then `mingle`, in the end `agree`."""
 
     kind = "crowd"
 
-    def __init__(self, args: argparse.Namespace, world: World, seed: int, size: int = 30) -> None:
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        world: World,
+        seed: int,
+        size: int = 30,
+        patience_s: float = PATIENT_S,
+    ) -> None:
         super().__init__(args)
+        self._patience_s = patience_s
         self.names = [f"crowd{i}" for i in range(size)]
         self.asked: list[Asked] = []
         self._world = world
@@ -74,8 +87,7 @@ class Crowd(Guest):
         join went away before its answer came, and the one that was asked next knows the name. The
         join counts as acked, and `agree` looks whether it holds."""
         if asked.event.kind == JOIN and asked.refused == protocol.NAME_TAKEN:
-            asked.refused = asked.reason = ""
-            asked.acked_at = self.now()
+            asked.counts_as_acked(self.now())
 
     def pump(self) -> None:
         self._sender.pump()
@@ -85,7 +97,7 @@ class Crowd(Guest):
         for name in self.names:
             self.ask(JOIN, name)
         self.pump()
-        await until(lambda: not self._sender.unanswered, "everybody has joined")
+        await until(lambda: not self._sender.unanswered, "everybody has joined", self._patience_s)
         await self.agree()
 
     async def mingle(self, rate: float, seconds: float) -> None:
@@ -134,9 +146,10 @@ class Crowd(Guest):
         }
         return words(graph), doubtful
 
-    async def agree(self, deadline_s: float = DEADLINE_S) -> None:
+    async def agree(self, deadline_s: float | None = None) -> None:
         """Wait until every event is acked and every followers service has the implied graph."""
-        await until(lambda: not self._sender.unanswered, "every event is acked", deadline_s)
+        patience_s = self._patience_s if deadline_s is None else deadline_s
+        await until(lambda: not self._sender.unanswered, "every event is acked", patience_s)
         implied, doubtful = self.implied()
 
         def known() -> dict[str, Words]:
@@ -149,12 +162,12 @@ class Crowd(Guest):
             )
 
         try:
-            await until(same, "all have the implied graph", deadline_s)
-        except AssertionError as fault:
+            await until(same, "all have the implied graph", patience_s)
+        except Broken as fault:
             different = {
                 name: sorted((graph ^ implied) - doubtful)[:5] for name, graph in known().items()
             }
-            raise AssertionError(f"{fault}; different in {different}") from None
+            raise Broken(f"{fault}; different in {different}") from None
 
 
 class Graphs(Peers):
@@ -162,6 +175,8 @@ class Graphs(Peers):
 
     def __init__(self, node: Crowd) -> None:
         super().__init__(node, GRAPH)
+        self.add_handler(Subscribed, self.on_subscribed)
+        self.add_handler(Message, self.on_message)
         self._copies: dict[str, tuple[Place, Graph]] = {}
 
     @property
@@ -192,6 +207,7 @@ class Lists(Peers):
 
     def __init__(self, node: Crowd) -> None:
         super().__init__(node, GRAPH)
+        self.add_handler(Message, self.on_message)
         self._lists: dict[str, dict[str, Any]] = {}
         self._asked: Link | None = None
 

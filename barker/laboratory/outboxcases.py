@@ -1,0 +1,245 @@
+"""Cases for an outbox: what it takes, how it stamps it, and that it keeps what it has acked."""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from barker.laboratory.conformance import Case
+from barker.laboratory.lab import Broken
+from barker.laboratory.peer import Peer
+from barker.laboratory.stand import Played, Stand, bark
+from barker.wire import protocol
+from barker.wire.ops import Ack, Put, Refuse
+from barker.wire.protocol import (
+    BAD_MESSAGE,
+    MAX_BODY_BYTES,
+    MOVED,
+    NAME_TAKEN,
+    TOO_LARGE,
+    UNKNOWN_USER,
+)
+
+AUTHOR = "ark3"
+TO = [f"outbox/{AUTHOR}"]
+# Of an author's clock, so much is too far ahead.
+AHEAD_MS = 3_600_000
+
+
+class Scene:
+    """An outbox that is ready, a client's link to it, and its link to a bizlogic."""
+
+    def __init__(self, stand: Stand, bizlogic: Played, followers: Played) -> None:
+        self.stand = stand
+        self.bizlogic = bizlogic
+        self.followers = followers
+
+    async def begin(self) -> tuple[Peer, Peer]:
+        """Links that are new: a client's, and to bizlogic."""
+        return await self.stand.open("client"), await self.bizlogic.link()
+
+
+async def scene(stand: Stand) -> Scene:
+    result = Scene(
+        stand,
+        await stand.play("bizlogic", "bizlogic-1"),
+        await stand.play("followers", "followers-2"),
+    )
+    await stand.begin()
+    assert stand.graph
+    await stand.graph.until_credited()
+    return result
+
+
+def said(seq: int, ids: Sequence[str], user: str = AUTHOR) -> Put:
+    return Put(seq, [f"outbox/{user}"], [bark(user, id_) for id_ in ids])
+
+
+async def taken(client: Peer, seq: int) -> None:
+    """All up to there are acked, and none is refused."""
+    while (ack := await client.expect(Ack)).seq < seq:
+        pass
+    if ack.seq > seq:
+        raise Broken(f"{seq} entries were put, and it acks {ack.seq}")
+
+
+async def refused(client: Peer, seq: int, put: Put, code: str) -> None:
+    client.send(put)
+    refusal = await client.expect(Refuse)
+    if (refusal.seq, refusal.code) != (seq, code):
+        raise Broken(f"refuse {refusal.seq} ({refusal.code}) comes, and {seq} ({code}) is right")
+    await taken(client, seq)
+
+
+async def stamps(stand: Stand) -> None:
+    there = await scene(stand)
+    client, bizlogic = await there.begin()
+    body = b'{ "user": "ark3", "id" : "a1", "at": 7, "content": "\\u00e9 \\/ @rdl, @toto @rdl!" }'
+    client.write(b'{"op":"put","seq":1,"to":["outbox/ark3"],"bodies":[' + body + b"]}\n")
+    client.send(said(2, ["a2"]))
+    await taken(client, 2)
+    first, second = await bizlogic.entries(2)
+    wanted = '{"user":"ark3","id":"a1","at":7,"content":"é / @rdl, @toto @rdl!"}'.encode()
+    item = first.item
+    got = (item.body, item.user, item.id, item.at, item.named, list(first.addresses))
+    right = (wanted, AUTHOR, "a1", 7, "rdl toto", ["bizlogic"])
+    for what, is_, was in zip(("body", "user", "id", "at", "named", "to"), got, right, strict=True):
+        if is_ != was:
+            raise Broken(f"{what} is {is_!r} behind it, and {was!r} is right")
+    if not item.origin or item.origin != second.item.origin:
+        raise Broken("two barks of one life of it have two origins, or none")
+    if second.item.n != item.n + 1:
+        raise Broken(f"n is {item.n}, and then {second.item.n}")
+
+
+async def refuses(stand: Stand) -> None:
+    there = await scene(stand)
+    client, bizlogic = await there.begin()
+
+    def one(seq: int, body: bytes, to: str = TO[0]) -> Put:
+        return Put(seq, [to], [body])
+
+    number = "1.5"
+    wrong: list[tuple[bytes, str, str]] = [
+        (bark("toto", "x"), TO[0], BAD_MESSAGE),
+        (bark("nobody", "x"), "outbox/nobody", UNKNOWN_USER),
+        (bark(AUTHOR, "x", ""), TO[0], BAD_MESSAGE),
+        (bark(AUTHOR, "x", " \t"), TO[0], BAD_MESSAGE),
+        (bark(AUTHOR, "no id!"), TO[0], BAD_MESSAGE),
+        (bark(AUTHOR, "x", "y" * 281), TO[0], TOO_LARGE),
+        (bark(AUTHOR, "x", more="z" * MAX_BODY_BYTES), TO[0], TOO_LARGE),
+        (b'{"id":"x","user":"ark3","content":"y","at":%b}' % number.encode(), TO[0], BAD_MESSAGE),
+        (b'{"id":"x","user":"ark3","content":"y","at":1,"z":[1]}', TO[0], BAD_MESSAGE),
+        (b"[1]", TO[0], BAD_MESSAGE),
+        (bark(AUTHOR, "x"), "inbox/ark3", BAD_MESSAGE),
+        (bark(AUTHOR, "x"), "outbox/ark3 outbox/rdl", BAD_MESSAGE),
+    ]
+    for seq, (body, to, code) in enumerate(wrong, 1):
+        await refused(client, seq, one(seq, body, to), code)
+    seq = len(wrong) + 1
+    room = MAX_BODY_BYTES - len(bark(AUTHOR, "b", more=""))
+    client.send(one(seq, bark(AUTHOR, "a", "ü" * 280)))
+    client.send(one(seq + 1, bark(AUTHOR, "b", more="z" * room)))
+    await taken(client, seq + 1)
+    await bizlogic.entries(2)
+
+
+async def takes_the_others(stand: Stand) -> None:
+    there = await scene(stand)
+    client, bizlogic = await there.begin()
+    some = [bark(AUTHOR, "a1"), bark("toto", "a2"), bark(AUTHOR, "a3")]
+    client.send(Put(1, TO, some))
+    refusal = await client.expect(Refuse)
+    if refusal.seq != 2:
+        raise Broken(f"entry 2 of 3 is wrong, and {refusal.seq} is refused")
+    await taken(client, 3)
+    if [entry.item.id for entry in await bizlogic.entries(2)] != ["a1", "a3"]:
+        raise Broken("the others of a put with a bad one do not come in their order")
+
+
+async def counts(stand: Stand) -> None:
+    there = await scene(stand)
+    client, bizlogic = await there.begin()
+    client.send(said(7, ["a1"]))
+    await client.is_over(protocol.PROTOCOL)
+    await bizlogic.silence()
+
+
+async def stamps_itself(stand: Stand) -> None:
+    there = await scene(stand)
+    client, _ = await there.begin()
+    stamp = ("d02a2615274dde4f", False, [1], [AUTHOR], ["a1"], [1])
+    await refused(client, 1, Put(1, TO, [bark(AUTHOR, "a1")], *stamp), BAD_MESSAGE)
+
+
+async def sets_clocks_right(stand: Stand) -> None:
+    there = await scene(stand)
+    client, bizlogic = await there.begin()
+    now_ms = time.time_ns() // 1_000_000
+    client.send(Put(1, TO, [bark(AUTHOR, "a1", at=now_ms + AHEAD_MS)]))
+    (entry,) = await bizlogic.entries(1)
+    in_body = json.loads(entry.item.body)["at"]
+    if abs(entry.item.at - now_ms) > AHEAD_MS / 2 or in_body != entry.item.at:
+        raise Broken(f"at is {entry.item.at} and {in_body} in its body, an hour ahead of {now_ms}")
+
+
+async def has_a_share(stand: Stand) -> None:
+    there = await scene(stand)
+    names = (stand.name, "outbox-other")
+    client, _ = await there.begin()
+    await stand.play("outbox", names[1])
+    owned = stand.owned(names)
+    other = owned[names[1]][0]
+    for _ in range(50):  # until it has heard of the other
+        put = said(1, ["a1"], other)
+        client.send(put)
+        answer = await client.next()
+        if isinstance(answer, Refuse) and answer.code == MOVED:
+            break
+        client.abort()
+        client = await stand.open("client")
+    else:
+        raise Broken(f"it takes a bark of {other}, who is {names[1]}'s by the ring")
+    await taken(client, 1)
+    if owned[names[0]]:
+        client.send(said(2, ["b1"], owned[names[0]][0]))
+        await taken(client, 2)
+
+
+async def sends_events_another_way(stand: Stand) -> None:
+    there = await scene(stand)
+    client, bizlogic = await there.begin()
+    followers = await there.followers.link()
+
+    def event(kind: str, id_: str, user: str, **more: Any) -> bytes:
+        return json.dumps({"kind": kind, "id": id_, "user": user, "at": 5, **more}).encode()
+
+    client.send(said(1, ["a1", "a2"]))
+    client.send(Put(3, TO, [event("follow", "e1", AUTHOR, whom="ella")]))
+    client.send(Put(4, ["outbox/newcomer"], [event("join", "e2", "newcomer")]))
+    client.send(Put(5, ["outbox/newcomer"], [bark("newcomer", "b1")]))
+    await taken(client, 5)
+    first, second = await followers.entries(2)
+    if (first.item.id, second.item.id, second.item.n) != ("e1", "e2", first.item.n + 1):
+        raise Broken("followers get other events than were put, or no counters of their own")
+    if list(first.addresses) != ["followers"]:
+        raise Broken(f"an event is put to {' '.join(first.addresses)}, and followers is right")
+    if [entry.item.id for entry in await bizlogic.entries(3)] != ["a1", "a2", "b1"]:
+        raise Broken("barks around an event do not come to bizlogic in their order")
+    await refused(client, 6, Put(6, ["outbox/rdl"], [event("join", "e3", "rdl")]), NAME_TAKEN)
+    await refused(client, 7, Put(7, TO, [event("follow", "e4", AUTHOR, whom=AUTHOR)]), BAD_MESSAGE)
+
+
+async def pongs_in_a_long_batch(stand: Stand) -> None:
+    there = await scene(stand)
+    client, bizlogic = await there.begin()
+    number, each = 2000, 100
+    for seq in range(1, number, each):
+        client.send(said(seq, [f"a{seq + i}" for i in range(each)]))
+        client.write(b'{"op":"ping"}\n')
+    await client.until_pongs(number // each)
+    await taken(client, number)
+    await bizlogic.entries(number)
+
+
+OUTBOX = [
+    Case("stamps", "a body is canonical, its columns say what it says", "protocol", stamps),
+    Case("refusals", "each with its code; 280 characters, 8 KiB", "protocol", refuses),
+    Case("others of a put", "a bad one is refused alone", "protocol", takes_the_others),
+    Case("numbers", "a hole in seq is the end", "protocol", counts),
+    Case("stamped", "refused: it stamps itself", "protocol", stamps_itself),
+    Case("clocks", "60 s ahead is now", "protocol", sets_clocks_right),
+    Case("moved", "an author of another's is refused", "5", has_a_share),
+    Case(
+        "events",
+        "they go to followers, counted apart",
+        "12",
+        sends_events_another_way,
+    ),
+    Case(
+        "long batch",
+        "pongs in the middle of 2000 entries",
+        "4",
+        pongs_in_a_long_batch,
+    ),
+]

@@ -1,0 +1,51 @@
+"""Strangers: they come to a service, say what no honest peer says, and have to be refused."""
+
+import asyncio
+import json
+import random
+
+from barker.links import greeting
+from barker.process.arguments import DEFAULT_HOST
+from barker.wire import messages, protocol
+from barker.wire.ops import Hello
+
+# In which a service has to be rid of a stranger; it gives him five seconds for his first word.
+PATIENCE_S = 10.0
+WRONG_SECRET = b"x" * 32
+NONCE = "0123456789abcdef" * 2
+NONSENSE = (
+    b"nonsense\n",
+    b'{"op":"hello"}\n',
+    b'{"op":"put","seq":1,"to":["bizlogic"],"bodies":[{}]}\n',
+    b"\x16\x03\x01\x02\x00\x01\x00\n",
+    b"x" * (2 * protocol.MAX_LINE_BYTES) + b"\n",
+    b"[" * 10_000 + b"\n",
+)
+
+
+async def visit(port: int, dice: random.Random) -> str:
+    """One comes to that port. What is wrong with how he is received; "" if he is refused."""
+    nonsense = dice.choice([*NONSENSE, b""])
+    try:
+        reader, writer = await asyncio.open_connection(DEFAULT_HOST, port, limit=1 << 20)
+    except OSError:
+        return ""  # it is not there at the moment
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            if nonsense:
+                writer.write(nonsense)
+            else:
+                writer.write(messages.encode(Hello(protocol.VERSION, "stranger", NONCE)) + b"\n")
+                answer = json.loads(await reader.readline() or b"{}")
+                mac = greeting.mac(WRONG_SECRET, greeting.OPENER, NONCE, str(answer.get("nonce")))
+                writer.write(b'{"op":"proof","mac":"%b"}\n' % mac.encode())
+            heard = await reader.read(-1)
+            if b'"proof"' in heard:
+                return "proves itself to a stranger that does not know the secret"
+    except TimeoutError:
+        return f"does not close a connection on which a stranger said {nonsense[:20]!r}"
+    except (OSError, ValueError):
+        pass  # it hung up
+    finally:
+        writer.transport.abort()
+    return ""

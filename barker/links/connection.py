@@ -1,0 +1,178 @@
+"""A connection: a socket as lines, its greeting, what waits to leave it, and how it ends.
+
+What is done about its end follows `barker.links.life`. *Closing* is there for last words: they are
+sent, and then the peer has a second to close, too. Left out: what becomes of the lines once the
+connection is up (`barker.links.link`), and how it came about (`barker.links.connecting`,
+`barker.links.accepting`).
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+
+from barker.links.arrivals import read_directly
+from barker.links.framing import Framing, LineFraming
+from barker.links.greeting import Greeting
+from barker.links.life import Event, Life
+from barker.wire import messages
+from barker.wire.ops import Error, Hello
+from barker.wire.protocol import BarkerError
+
+log = logging.getLogger("barker.links.link")
+
+# What one read may bring: a batch of some thousand barks, handled in some ten milliseconds.
+READ_BYTES = 256 * 1024
+# Bytes that may wait for a peer that does not read. Windows keep honest peers far below it.
+MAX_WAITING_BYTES = 16 * 1024 * 1024
+# The same for a peer that has not proved anything yet.
+STRANGER_BYTES = 64 * 1024
+# How long, and for how many bytes, a closing connection listens so that its last words get through.
+LINGER_S = 1.0
+LINGER_BYTES = 1024 * 1024
+
+
+class Connection:
+    """One socket. `peer` is the other side's `hello`, once it has proved itself."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, life: Life
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._transport = writer.transport
+        self.life = life
+        self.framing: Framing = LineFraming()  # to refuse in, as long as nothing else is known
+        self.waiting_bytes = self._transport.get_write_buffer_size  # has not left this process yet
+        self.drained = writer.drain  # waits until the peer has read most of what was written
+        self._max_waiting_bytes = STRANGER_BYTES
+        self._early: list[bytes] = []  # lines that came with the bytes before them
+        self.peer: Hello | None = None
+        self.name = ""  # the peer's, once it has greeted us
+
+    def __repr__(self) -> str:
+        return f"link with {self.name or 'a stranger'} ({self.framing.name})"
+
+    # --- beginning ---
+
+    @property
+    def dialled_host(self) -> str:
+        """The address of ours that the peer has connected to."""
+        return str((self._writer.get_extra_info("sockname") or ("",))[0])
+
+    async def read(self) -> bytes:
+        """Some bytes. Raises EOFError at the end, and OSError."""
+        data = await self._reader.read(READ_BYTES)
+        if not data:
+            raise EOFError
+        return data
+
+    def begin(self, framing: Framing, data: bytes = b"") -> None:
+        """Go on with the framing that the first bytes have asked for; `data` came after them."""
+        self.framing = framing
+        self._early = framing.feed(data)
+
+    async def greet(self, greeting: Greeting) -> None:
+        """Both sides prove themselves; then it is up.
+
+        Raises what `greeting` raises, and EOFError if the peer ends it before that.
+        """
+        said = greeting.begin()
+        while True:
+            self.write(list(map(messages.encode, said)))
+            if greeting.peer:
+                break
+            while not self._early:
+                await self.hear_more()
+            said = greeting.receive(messages.decode(self._early.pop(0)))
+        self.peer, self.name = greeting.peer, greeting.peer.name
+        self._max_waiting_bytes = MAX_WAITING_BYTES
+        self.life.step(Event.PROVED)
+
+    async def hear_more(self) -> None:
+        """The next lines. All that came before them was answered, so the framing has its turn."""
+        if self.framing.error:
+            raise self.framing.error
+        if self.framing.ended:
+            self.close()
+            raise EOFError
+        self.answer()
+        self._early = self.framing.feed(await self.read())
+
+    def take_early(self) -> list[bytes]:
+        """The lines that came with the greeting's last one."""
+        early, self._early = self._early, []
+        return early
+
+    # --- working ---
+
+    async def read_directly(self, arrived: Callable[[bytes], bool]) -> None:
+        """See `barker.links.arrivals`."""
+        await read_directly(self._reader, self._transport, READ_BYTES, arrived)
+
+    def write(self, lines: Sequence[bytes]) -> bool:
+        """Write these now, in one piece; False if nothing is written any more."""
+        if self.life.over or self._transport.is_closing():  # the latter: the peer has reset it
+            return False
+        if lines:
+            self._write(self.framing.pack(lines))
+        return True
+
+    def answer(self) -> None:
+        """Write what the framing itself has to say: after the messages, for it may be a goodbye."""
+        self._write(self.framing.take_output())
+
+    def _write(self, data: bytes) -> None:
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+            if self.waiting_bytes() > self._max_waiting_bytes:
+                self.abort("does not read what it asked for")
+
+    # --- closing ---
+
+    def close(self, fault: BarkerError | None = None) -> None:
+        """Close in good order: what was written still leaves, and `fault` as the last of it.
+
+        `let_go` sees it through, at the latest after `LINGER_S`.
+        """
+        if not self.life.step(Event.CLOSE):
+            return
+        if fault:
+            error = messages.encode(Error(fault.code, fault.reason[:500]))
+            self._write(self.framing.pack([error]))
+        self.framing.close(fault)
+        with contextlib.suppress(OSError):  # the peer was faster
+            self.answer()
+            if self._writer.can_write_eof():
+                self._writer.write_eof()
+            else:  # TLS can't be closed by halves; its own goodbye still lets everything out
+                self._writer.close()
+        asyncio.get_running_loop().call_later(LINGER_S, self.abort)
+
+    async def let_go(self) -> None:
+        """See a `close` through, then close the socket for good; without one, at once.
+
+        Closing a socket with unread input resets the connection, and a reset overtakes our last
+        words. So we listen to what still comes for a moment before.
+        """
+        heard = 0 if self.life.over else LINGER_BYTES
+        try:
+            async with asyncio.timeout(LINGER_S):
+                while heard < LINGER_BYTES:
+                    data = await self._reader.read(READ_BYTES)
+                    heard += len(data) or LINGER_BYTES
+        except (OSError, TimeoutError):
+            pass
+        finally:
+            self.abort()
+            # How it ended is kept for whoever asks. If nobody does, and the collector is the one to
+            # find it, it is logged as a fault that was forgotten.
+            with contextlib.suppress(OSError):
+                await self._writer.wait_closed()
+
+    def abort(self, reason: str = "") -> None:
+        """Close at once: what has not left this process yet is dropped. Harmless if closed."""
+        if reason and not self.life.over:
+            log.warning("%r closed: it %s", self, reason)
+        if self.life.step(Event.GONE):
+            self._transport.abort()

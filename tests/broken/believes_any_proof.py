@@ -1,0 +1,13 @@
+"""A bizlogic that takes any mac for a proof."""
+
+from barker.links import greeting
+
+ROLE = "bizlogic"
+FAILS = {"wrong proof"}
+
+
+def break_it() -> None:
+    def holds(claim: str, secret: bytes, role: str, opener_nonce: str, acceptor_nonce: str) -> bool:
+        return True
+
+    greeting.holds = holds
