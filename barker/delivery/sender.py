@@ -145,6 +145,8 @@ class Sender(Peers, Generic[J]):
                 found[0].append(place)
                 found[1].append(some)
         for lane, (places, entries) in lanes.items():
+            if entries.count(entries[0]) == len(entries):
+                entries = entries[:1]  # one for all
             if len(places) == len(to) and places == [*range(len(to))]:
                 self._add(lane, put._replace(to=entries), [job], tail)
             else:

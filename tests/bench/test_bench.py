@@ -18,10 +18,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from unittest import mock
 
-from barker.bizlogic import Targets
+from barker.bizlogic import Recipients
 from barker.disk import files
 from barker.wire import bodies
-from barker.wire.ops import Item
 from tests.bench import __main__ as bench
 from tests.bench import costs, load, profiles, websocket
 from tests.bench.children import BenchError, Children, cpu_s
@@ -36,10 +35,10 @@ class LoadTest(unittest.TestCase):
     def test_every_bark_goes_to_as_many_inboxes_as_the_fan_out_says(self) -> None:
         for fan_out in (1, 2, 10):
             world = load.world(100, fan_out)
-            targets = Targets(world)
+            recipients = Recipients(world)
             reached: Counter[str] = Counter()
             for user in world.names:
-                addresses = targets.of(Item(b"", user=user))
+                addresses = recipients.of(user).split(" ")
                 self.assertIn(f"inbox/{user}", addresses)
                 self.assertEqual(len(addresses), fan_out)
                 reached.update(addresses)
@@ -47,10 +46,10 @@ class LoadTest(unittest.TestCase):
 
     def test_with_readers_every_bark_goes_to_its_author_and_one_reader(self) -> None:
         for readers in (1, 7, 10):
-            targets = Targets(load.world_with_readers(20, readers))
+            recipients = Recipients(load.world_with_readers(20, readers))
             reached: Counter[str] = Counter()
             for author in load.names(20):
-                own, *others = targets.of(Item(b"", user=author))
+                own, *others = recipients.of(author).split(" ")
                 self.assertEqual(own, f"inbox/{author}")
                 self.assertEqual(len(others), 1)
                 reached.update(others)

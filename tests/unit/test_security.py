@@ -15,7 +15,7 @@ import shutil
 import time
 import unittest
 
-from barker.bizlogic import BizLogic, Targets
+from barker.bizlogic import BizLogic, Recipients
 from barker.disk import files
 from barker.disk.journal import Journal
 from barker.inbox import Inbox
@@ -83,7 +83,7 @@ class BoundsTest(WireTest):
 
     async def test_the_unacked_window_of_a_link(self) -> None:
         service = await self.serve(BizLogic)
-        service.targets = Targets(files.world(self.folder))  # or it would refuse, and owe no ack
+        service.recipients = Recipients(files.world(self.folder))  # else it refuses
         stamp = {"origin": "ab" * 8}
         puts = [
             put(i, ["bizlogic"], bark("ark3", f"b{i}"), **stamp, n=i)
