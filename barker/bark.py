@@ -14,7 +14,7 @@ import sys
 from barker.client.speaker import Speaker, new_id, now_ms, speaker_arguments
 from barker.process import terminal
 from barker.process.arguments import quick_parser
-from barker.process.node import run_node
+from barker.process.running import run_node
 from barker.wire import bodies, protocol
 from barker.wire.bodies import Bark
 from barker.wire.protocol import BarkerError

@@ -18,7 +18,8 @@ from barker.client.speaker import new_id, now_ms, speaker_arguments
 from barker.graph.feed import GRAPH
 from barker.process import terminal
 from barker.process.arguments import quick_parser
-from barker.process.node import Node, run_node
+from barker.process.node import Node
+from barker.process.running import run_node
 from barker.wire import protocol
 from barker.wire.bodies import FOLLOW, UNFOLLOW, Event
 

@@ -13,7 +13,8 @@ from barker.client.reader import Reader
 from barker.disk import files
 from barker.process import terminal
 from barker.process.arguments import at_least_0, common_arguments, positive, quick_parser
-from barker.process.node import Node, run_node
+from barker.process.node import Node
+from barker.process.running import run_node
 from barker.wire import protocol
 
 ABOUT = """\

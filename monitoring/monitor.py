@@ -23,8 +23,9 @@ from barker.process import terminal
 from barker.process.arguments import Parser
 from barker.process.dialing import Dialer
 from barker.process.faults import Ticker, contained
-from barker.process.node import Node, run_node
+from barker.process.node import Node
 from barker.process.peers import Peers
+from barker.process.running import run_node
 from barker.process.service import Service, add_flags, log
 from barker.routing.routes import ORDERED, Target
 from barker.wire import messages, protocol, strictjson

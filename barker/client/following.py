@@ -9,8 +9,9 @@ from barker.client.speaker import Speaker
 from barker.graph.feed import GRAPH
 from barker.links.link import Link
 from barker.process import terminal
-from barker.process.node import Node, run_node
+from barker.process.node import Node
 from barker.process.peers import Peers
+from barker.process.running import run_node
 from barker.wire import bodies, messages, strictjson
 from barker.wire.bodies import FOLLOW, Event
 from barker.wire.ops import Message, Subscribe

@@ -32,6 +32,10 @@ class Lane(Generic[J]):
     def __len__(self) -> int:
         return len(self.window) + len(self.rows)
 
+    def use(self, link: Link | None) -> None:
+        """Go on over this link."""
+        self.link = link
+
     def pump(self) -> None:
         """Send what may be sent now, in one piece."""
         self.seal()

@@ -186,7 +186,7 @@ class Sender(Peers, Generic[J]):
         lane = self._lanes.get(name)
         if lane is None:
             lane = self._lanes[name] = Lane()
-            lane.link = self._link_for(name)
+            lane.use(self._link_for(name))
         return lane
 
     def _split(self, to: str) -> list[tuple[Lane[J], str]]:
@@ -270,7 +270,7 @@ class Sender(Peers, Generic[J]):
                     # Numbers belong to one connection, and the receiver at its other end must not
                     # go on with what now goes to another one.
                     lane.link.abort()
-                lane.link = link
+                lane.use(link)
                 self.again += lane.window.rewind()
                 lane.window.discard_waiting(self._all_void)
         if self._placed is not self.route:

@@ -83,12 +83,14 @@ class HandOver:
             timeline = moving.timeline
             if moving.void:
                 continue
-            moving.begin()
+            items = []
             for entry in timeline.entries:
                 with contextlib.suppress(BadMessage):  # no reader could read it there, either
-                    self._sender.put(timeline.address, entry.item(), moving)
-                    moving.pending += 1
-            if not moving.pending:
+                    items.append(entry.item())
+            moving.begin(len(items))
+            for item in items:
+                self._sender.put(timeline.address, item, moving)
+            if not items:
                 self._moved(moving)
         self._sender.pump()
 
@@ -120,7 +122,6 @@ class HandOver:
     def _done(self, batches: Sequence[Batch[Moving]]) -> None:
         for batch in batches:
             for moving in batch.all_jobs:
-                moving.pending -= 1
-                if not moving.pending:
+                if moving.one_has_gone():
                     self._moved(moving)
         self.go_on()

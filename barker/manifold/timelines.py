@@ -111,16 +111,22 @@ def entries_of(record: records.Timeline, segment: int) -> Iterator[Entry]:
 
 
 class Moving:
-    """A timeline on its way to its new owner; the `Job` of all its puts."""
+    """A timeline on its way to its new owner: the job of all its entries."""
 
     def __init__(self, timeline: Timeline) -> None:
         self.timeline = timeline
         self.last = timeline.last
-        self.pending = 0
+        self._left = 0
 
-    def begin(self) -> None:
-        """All that is in the timeline at this moment is put."""
+    def begin(self, entries: int) -> None:
+        """All that is in the timeline at this moment is put: so many entries."""
         self.last = self.timeline.last
+        self._left = entries
+
+    def one_has_gone(self) -> bool:
+        """The new owner has one more; was it the last?"""
+        self._left -= 1
+        return not self._left
 
     @property
     def void(self) -> bool:

@@ -13,6 +13,7 @@ Read in this order:
 
 * ``starting``: Ctrl-C before there is anything to stop.
 * ``node``: life from start to stop, heartbeats, the directory's routes.
+* ``running``: a process for one node.
 * ``service``: binding, accepting, registering, READY.
 * ``dialing``: keeps one link up. ``peers``: a link to every instance of a service.
 * ``waiting``: what is missing is logged once.

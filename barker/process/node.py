@@ -13,12 +13,9 @@ import argparse
 import asyncio
 import contextlib
 import errno
-import gc
 import logging
 import os
-import pathlib
 import signal
-import sys
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
@@ -42,13 +39,8 @@ log = logging.getLogger("barker.process.node")
 # idle peer may have been silent for a heartbeat and a tick before that; so longer stalls than this
 # one may have been taken for death, by us or by them, and shorter ones can't have been.
 STALL_HEARTBEATS = 1.0
-_SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
-# New objects between two looks of the garbage collector at the young ones; Python's own is 700, or
-# 2000. No bark makes anything cyclic, so it finds nothing, and it looks several times in a batch of
-# a thousand barks. Measured: a fifth of an inbox's time. What has survived that is looked at with
-# every fifth time: with more it takes so long that it can be seen in a latency.
-YOUNG_OBJECTS = 50_000
-YOUNG_LOOKS = 5
+# They ask a program to stop.
+STOP_SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
 # How long a stopping node lets its links finish.
 GRACE_S = 1.0
 
@@ -259,7 +251,7 @@ class Node:
 
     def catch_signals(self) -> None:
         """Have signals stop us. A guest in another program's process leaves them to that."""
-        for number in _SIGNALS:
+        for number in STOP_SIGNALS:
             if terminal.is_nohup(number):
                 continue
             try:
@@ -372,33 +364,3 @@ class DirectoryTalk(Conversation):
     def link_down(self, link: Link) -> None:
         if self.link is link:
             self.link = None
-
-
-async def _run(node: Node) -> int:
-    status = await node.run()
-    # All is done, and the loop is about to close. A second Ctrl-C, or the launcher's order after
-    # that of the terminal, would find its handlers still there and what they write to closed.
-    for number in _SIGNALS:
-        with contextlib.suppress(NotImplementedError):  # Windows
-            asyncio.get_running_loop().remove_signal_handler(number)
-        signal.signal(number, signal.SIG_IGN)
-    return status
-
-
-def run_node(make: Callable[[argparse.Namespace], Node], args: argparse.Namespace) -> int:
-    """Run a node until it stops; its exit status. What can't be used is told in one line."""
-    logs.setup_logging(args.verbose)
-    terminal.tolerate_any_text()
-    gc.freeze()  # modules and classes: they stay
-    gc.set_threshold(YOUNG_OBJECTS, YOUNG_LOOKS)
-    program = pathlib.Path(sys.argv[0]).stem
-    try:
-        return asyncio.run(_run(make(args)))
-    except files.StateError as fault:
-        logs.complain(program, fault)
-        return 2 if isinstance(fault, files.UsageError) else 1
-    except KeyboardInterrupt:  # Ctrl-C before the loop could take the signal
-        logs.end_line()
-        return 130
-    finally:
-        logs.flush()

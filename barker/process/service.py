@@ -22,7 +22,8 @@ from barker.links.link import Conversation, Link
 from barker.process import agent, logs
 from barker.process.agent import Agent
 from barker.process.arguments import DEFAULT_HOST, common_arguments, port_number, quick_parser
-from barker.process.node import Node, run_node
+from barker.process.node import Node
+from barker.process.running import run_node
 from barker.routing.routes import ORDERED, split
 from barker.wire import messages, protocol
 from barker.wire.ops import Register, Subscribe, Unreadable, Unregister

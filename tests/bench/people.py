@@ -21,7 +21,8 @@ from barker.client.reader import Reader
 from barker.client.tracked import Outcome, TrackedSender
 from barker.links.link import Link
 from barker.process.arguments import common_arguments
-from barker.process.node import Node, log, run_node
+from barker.process.node import Node, log
+from barker.process.running import run_node
 from barker.wire import protocol
 from barker.wire.ops import Gap, Item
 from tests.bench import load

@@ -44,7 +44,7 @@ PURE = """
     routing.ring routing.routes
     disk.users
     links.life links.greeting links.framing
-    delivery.window delivery.streams delivery.duplicates delivery.poison
+    delivery.batches delivery.window delivery.streams delivery.duplicates delivery.poison
     graph.graph graph.friends
     laboratory.verdict
 """.split()
@@ -56,9 +56,8 @@ IMPURE = frozenset(
 )
 PERMITS = {"disk.users": {"random"}}  # seeded
 
-# What others may set: a job counts its own puts and a sender counts them up (`Job.pending`); the
-# command line's namespace and a log record are of the standard library.
-SETTABLE = {"pending", "id", "prog", "message"}
+# What others may set: the command line's namespace and a log record are of the standard library.
+SETTABLE = {"id", "prog", "message"}
 # Of named tuples, these are public in all but name.
 PUBLIC = {"_asdict", "_make", "_replace", "_fields", "_field_defaults"}
 FOREIGN = {"argparse._ArgumentGroup"}
