@@ -137,7 +137,7 @@ class Admission:
         ):
             return None
         named = None
-        if any("@" in content for content in contents):
+        if "@" in "".join(contents):
             named = [" ".join(bodies.mentions(content)) for content in contents]
         barks = Columns(put.bodies, users, ids, at, named, put.trace)
         return Admitted(barks, None, keys, set())

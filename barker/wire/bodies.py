@@ -126,9 +126,7 @@ _FIELDS = operator.itemgetter(*Bark._fields)
 Columns = tuple[list[str], list[str], list[str], list[int]]
 
 
-def plain_barks(
-    bodies: Sequence[bytes], meanings: Sequence[dict[str, Any] | None]
-) -> Columns | None:
+def plain_barks(bodies: Sequence[bytes], meanings: Sequence[Any]) -> Columns | None:
     """Ids, users, texts and times, if each is a canonical bark with the four fields of one alone.
 
     None: each has to be looked at. Sets and encoders look at many in the time of a few.
