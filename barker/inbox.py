@@ -221,9 +221,9 @@ class Inbox(Service):
             self._n = max(self._n, put.n[-1])
         grown = self._readers.grown
         for entry, group, full in self._store.append(put, groups, late, segment):
-            self.late += entry.late
-            self._taken += len(group.addresses)
             grown(entry, group, full)
+            self.late += entry.late
+        self._taken += sum(map(len, addresses))
         self._readers.flush()
 
     # --- a stop in good order ---
