@@ -195,7 +195,8 @@ class BizLogic(Service):
             )
         job = FanOut(upstream, link.received, put.n or ())
         upstream.jobs.append(job)
-        to, refused = None, {}
+        to: Sequence[str] | None = None
+        refused: dict[int, BadMessage] = {}
         if put.users and not put.named and not self._suspects:
             to = self.recipients.known(put.users)
         if to is None:

@@ -110,7 +110,7 @@ def _lines(rows: Sequence[tuple[str, Entry]]) -> Sequence[bytes]:
         return [*_lines(rows[:half]), *_lines(rows[half:])]
     late = [i for i, (_, entry) in enumerate(rows) if entry.late]
     traces = [entry.trace for _, entry in rows]
-    return [messages.encode(Message(to, texts, late, traces if any(traces) else None))]
+    return [messages.encode(Message(to, texts, late or (), traces if any(traces) else None))]
 
 
 class Part(NamedTuple):
