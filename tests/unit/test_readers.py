@@ -122,7 +122,8 @@ class ReadersTest(unittest.TestCase):
         readers.add(link, timeline, Cursor(0, 10))  # type: ignore[arg-type]
         for count in (1, 2):
             entry = Entry(b"{}", EPOCH, count, late=False, old=False)
-            readers.grown(timeline, timeline.append(entry), entry)
+            timeline.take(entry)
+            readers.grown(timeline, entry)
             readers.flush()
             self.assertEqual((len(link.lines), link.flushed), (count, count))
 
