@@ -8,6 +8,7 @@ real objects over the real files, without sockets; `tests.system.test_recovery` 
 import contextlib
 import functools
 import gc
+import itertools
 import json
 import logging
 import os
@@ -27,8 +28,8 @@ from barker.disk import files
 from barker.disk.journal import Journal
 from barker.disk.users import DOGS, PEOPLE, World
 from barker.inbox import Inbox
-from barker.manifold import cleaning, intake
-from barker.manifold.intake import Manifold
+from barker.manifold import cleaning
+from barker.manifold.intake import RECORD_CHUNK
 from barker.manifold.timelines import Moving
 from barker.outbox import Outbox
 from barker.process import peers
@@ -42,6 +43,7 @@ from barker.wire.ops import Ack, Item, Put, Refuse, Subscribe
 from barker.wire.records import Serials
 from tests.tools.fakes import FakeDialer, FakeLink
 from tests.tools.fleet import SLOW, run_to_its_end
+from tests.tools.inside import Manifold, barks_of, epoch_of, journal_of, timelines_of
 from tests.tools.wireclient import Wire, bark, put
 
 try:
@@ -49,7 +51,7 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-AnyManifold = TypeVar("AnyManifold", bound="Manifold[Any]")
+AnyManifold = TypeVar("AnyManifold", Inbox, Outbox)
 Message = dict[str, Any]
 ORIGIN = "ab" * 8
 OTHER = "cd" * 8
@@ -62,16 +64,21 @@ class Peer(FakeLink):
         super().__init__(name)
         self.pongs = self.seq = 0
 
-    def numbered(self, *puts: Message) -> list[Message]:
-        """The same puts with the next numbers of this link."""
-        self.seq += len(puts)
-        return [{**p, "seq": self.seq - len(puts) + i} for i, p in enumerate(puts, start=1)]
 
-
-def decoded(message: Message) -> Put:
+def row(message: Message) -> tuple[str, Item]:
+    """The only entry of a put, as its receiver has it."""
     put_ = decode(Wire.pack([message])[:-1])
     assert isinstance(put_, Put)
-    return put_
+    ((to, item),) = zip(put_.to, put_.items(), strict=True)
+    return to, item
+
+
+def lines_of(messages: Sequence[Message]) -> Iterator[Put]:
+    """The same entries in as few lines as can be: all of a line have one origin."""
+    rows = map(row, messages)
+    for _, some in itertools.groupby(rows, key=lambda each: (each[1].origin, each[1].old)):
+        to, items = zip(*some, strict=True)
+        yield Put.of(0, to, items)
 
 
 class RecoveryTest(unittest.TestCase):
@@ -95,7 +102,8 @@ class RecoveryTest(unittest.TestCase):
 
     def small_journals(self, segment_bytes: int, kept_bytes: int) -> None:
         small = functools.partial(Journal, segment_bytes=segment_bytes)
-        self.patch(intake, "Journal", small)
+        self.patch(inbox, "Journal", small)
+        self.patch(outbox, "Journal", small)
         self.patch(outbox, "KEPT_BYTES", kept_bytes)
         self.patch(cleaning, "KEPT_BYTES", kept_bytes)
 
@@ -113,7 +121,7 @@ class RecoveryTest(unittest.TestCase):
         manifold.name = kind.__name__.lower()
         manifold.dialers = self.dialers  # type: ignore[attr-defined]
         run_to_its_end(manifold.prepare())
-        self.addCleanup(manifold.journal.close)
+        self.addCleanup(journal_of(manifold).close)
         self.links[manifold] = Peer()
         manifold.link_up(self.links[manifold])  # type: ignore[arg-type]
         return manifold
@@ -124,14 +132,14 @@ class RecoveryTest(unittest.TestCase):
     def outbox(self, *argv: str) -> Outbox:
         return self.begin(Outbox, None, *argv)
 
-    def folder(self, manifold: "Manifold[Any]", root: pathlib.Path | None = None) -> pathlib.Path:
+    def folder(self, manifold: Manifold, root: pathlib.Path | None = None) -> pathlib.Path:
         return (root or self.root) / "journal" / manifold.name
 
-    def copy(self, manifold: "Manifold[Any]") -> pathlib.Path:
+    def copy(self, manifold: Manifold) -> pathlib.Path:
         """A state folder with what kill -9 would leave of it now."""
         return self.copy_of(manifold, self.root)
 
-    def copy_of(self, manifold: "Manifold[Any]", root: pathlib.Path) -> pathlib.Path:
+    def copy_of(self, manifold: Manifold, root: pathlib.Path) -> pathlib.Path:
         other = self.new_folder()
         shutil.copytree(self.folder(manifold, root), self.folder(manifold, other))
         return other
@@ -142,23 +150,24 @@ class RecoveryTest(unittest.TestCase):
 
     def stopped_and_again(self, manifold: AnyManifold, *argv: str) -> AnyManifold:
         """The same after a stop in good order."""
-        manifold.journal.close()
+        journal_of(manifold).close()
         return self.again(manifold, *argv)
 
-    def size(self, manifold: "Manifold[Any]") -> int:
+    def size(self, manifold: Manifold) -> int:
         return sum(p.stat().st_size for p in self.folder(manifold).glob("*.log"))
 
     # --- talking to them ---
 
     def say(
-        self, manifold: "Manifold[Any]", *puts: Message, link: Peer | None = None
+        self, manifold: Manifold, *puts: Message, link: Peer | None = None
     ) -> list[Message]:
-        """These puts as one batch; everything that is said in return."""
+        """These puts in one read; everything that is said in return."""
         link = link or self.links[manifold]
         link.pongs = link.pings  # it has heard all that was said before
         self.clock += 1.0  # after a pause, so that it is acked at once
-        for message in link.numbered(*puts):
-            manifold.on_put(link, decoded(message))  # type: ignore[arg-type]
+        for line in lines_of(puts):
+            manifold.on_put(link, line._replace(seq=link.seq + 1))  # type: ignore[arg-type]
+            link.seq += len(line.bodies)
         manifold.batch_end(link)  # type: ignore[arg-type]
         return link.take()
 
@@ -191,7 +200,7 @@ class RecoveryTest(unittest.TestCase):
         for changed in manifold._watched["bizlogic"]:
             changed()
         link = FakeLink(name)
-        manifold._push.link_up(link)  # type: ignore[arg-type]
+        barks_of(manifold).sender.link_up(link)  # type: ignore[arg-type]
         return link
 
     def pushed(self, link: FakeLink) -> list[tuple[int, str]]:
@@ -200,7 +209,7 @@ class RecoveryTest(unittest.TestCase):
 
     def settle(self, manifold: Outbox, link: FakeLink, seq: int) -> None:
         """It is acked, and the journal has heard of it."""
-        manifold._push.on_ack(link, Ack(seq))  # type: ignore[arg-type]
+        barks_of(manifold).sender.on_ack(link, Ack(seq))  # type: ignore[arg-type]
         self.fire()
 
     def fan_out(self, manifold: Outbox, receiver: Inbox) -> None:
@@ -234,8 +243,8 @@ class OutboxRecovery(RecoveryTest):
         self.assertEqual([m.item.id for m in pushed], ["a", "b", "c", "d", "e"])
         # What was stamped keeps its stamp. What is new is stamped in a new epoch, because nobody
         # can say which counters the journal has lost with its end.
-        self.assertEqual([m.item.origin for m in pushed], [before.epoch] * 4 + [after.epoch])
-        self.assertNotEqual(after.epoch, before.epoch)
+        self.assertEqual([m.item.origin for m in pushed], [epoch_of(before)] * 4 + [epoch_of(after)])
+        self.assertNotEqual(epoch_of(after), epoch_of(before))
 
     def test_after_a_stop_in_good_order_it_is_the_same(self) -> None:
         before = self.outbox()
@@ -243,8 +252,8 @@ class OutboxRecovery(RecoveryTest):
         after = self.stopped_and_again(before)
         self.assertAcked(self.say(after, *self.barks("b")))
         pushed = self.bizlogic(after).take_puts()
-        self.assertEqual([m.item.origin for m in pushed], [before.epoch, after.epoch])
-        self.assertNotEqual(after.epoch, before.epoch)
+        self.assertEqual([m.item.origin for m in pushed], [epoch_of(before), epoch_of(after)])
+        self.assertNotEqual(epoch_of(after), epoch_of(before))
 
     def test_promise_1_a_power_cut_at_any_record_costs_nothing_that_is_acked_later(self) -> None:
         """Without --fsync its end is lost; the counters in it were seen, and stay theirs."""
@@ -271,7 +280,7 @@ class OutboxRecovery(RecoveryTest):
         biz = self.bizlogic(before)
         self.settle(before, biz, 2)
         after = self.again(before)
-        self.assertEqual(len(after._push), 1)
+        self.assertEqual(len(barks_of(after)), 1)
         self.say(after, *self.barks("d"))
         self.assertEqual(self.pushed(self.bizlogic(after)), [(3, "c"), (4, "d")])
 
@@ -279,13 +288,13 @@ class OutboxRecovery(RecoveryTest):
         before = self.outbox()
         self.say(before, *self.barks("a", "b"))
         biz = self.bizlogic(before)
-        before._push.on_ack(biz, Ack(1))  # type: ignore[arg-type]
+        barks_of(before).sender.on_ack(biz, Ack(1))  # type: ignore[arg-type]
         self.assertEqual(self.pushed(self.bizlogic(self.again(before))), [(1, "a"), (2, "b")])
 
     def test_all_settled_at_a_clean_stop_leaves_nothing_to_push(self) -> None:
         before = self.outbox()
         self.say(before, *self.barks("a"))
-        before._push.on_ack(self.bizlogic(before), Ack(1))  # type: ignore[arg-type]
+        barks_of(before).sender.on_ack(self.bizlogic(before), Ack(1))  # type: ignore[arg-type]
         run_to_its_end(before.stopping())
         self.assertEqual(self.pushed(self.bizlogic(self.outbox())), [])
 
@@ -303,7 +312,7 @@ class OutboxRecovery(RecoveryTest):
         biz = self.bizlogic(before)
         refusal = Refuse(1, "bad-message", "no", ["bizlogic"])
         with self.assertLogs("barker", "ERROR"):
-            before._push.on_refuse(biz, refusal)  # type: ignore[arg-type]
+            barks_of(before).sender.on_refuse(biz, refusal)  # type: ignore[arg-type]
         self.fire()
         self.assertEqual(self.pushed(self.bizlogic(self.again(before))), [(2, "b")])
 
@@ -312,7 +321,7 @@ class OutboxRecovery(RecoveryTest):
         self.say(before, *self.barks("a", "b", "c", "d"))
         biz = self.bizlogic(before)
         refusal = Refuse(1, "full", "later", ["bizlogic"])
-        before._push.on_refuse(biz, refusal)  # type: ignore[arg-type]
+        barks_of(before).sender.on_refuse(biz, refusal)  # type: ignore[arg-type]
         self.settle(before, biz, 3)  # and then a is asked again, behind d
         for seq in (3, 4):
             self.settle(before, biz, seq)
@@ -329,9 +338,9 @@ class OutboxRecovery(RecoveryTest):
                 self.root = self.new_folder()
                 manifold = self.outbox()
                 self.assertAcked(self.say(manifold, *self.barks("a", "b")))
-                manifold.journal.undone = undone
+                journal_of(manifold).undone = undone
                 for _ in range(3):
-                    with mock.patch.object(manifold.journal, "append", side_effect=fault):
+                    with mock.patch.object(journal_of(manifold), "append", side_effect=fault):
                         said = self.say(manifold, *self.barks("c", "d", "e"))
                     self.assertEqual([m["op"] for m in said], ["refuse"] * 3 + ["ack"])
                 self.assertAcked(self.say(manifold, *self.barks("c", "d")))
@@ -349,7 +358,7 @@ class OutboxRecovery(RecoveryTest):
         path.write_bytes(path.read_bytes().replace(b'"id":"c"', b'"id":"x"'))
         with self.assertLogs("barker", "WARNING"):
             damaged = self.begin(Outbox, root)
-        self.assertNotEqual(damaged.epoch, before.epoch)
+        self.assertNotEqual(epoch_of(damaged), epoch_of(before))
         self.assertAcked(self.say(damaged, *self.barks("d")))
         after = self.begin(Outbox, self.copy_of(damaged, root))
         self.assertEqual([id_ for _, id_ in self.pushed(self.bizlogic(after))], ["d"])
@@ -370,8 +379,8 @@ class OutboxRecovery(RecoveryTest):
                 after = self.begin(Outbox, root)
             ids = [id_ for _, id_ in self.pushed(self.bizlogic(after))]
             self.assertEqual(ids, ["a", "b", "c"] if end == len(whole) else ["a", "b"], end)
-            self.assertNotEqual(after.epoch, before.epoch)
-            after.journal.close()
+            self.assertNotEqual(epoch_of(after), epoch_of(before))
+            journal_of(after).close()
 
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
@@ -392,25 +401,25 @@ class OutboxRecovery(RecoveryTest):
             path.write_bytes(path.read_bytes().replace(b'"id":"%b"' % lost.encode(), b'"id":"?"'))
             with self.assertLogs("barker.disk.journal", "WARNING"):
                 after = self.begin(Outbox, root)
-            self.assertNotEqual(after.epoch, before.epoch)
+            self.assertNotEqual(epoch_of(after), epoch_of(before))
             left = [i for i in ids if i != lost]
             self.say(after, *self.barks("e"))
             pushed = self.bizlogic(after).take_puts()
             self.assertEqual([p.item.id for p in pushed], [*left, "e"])
-            self.assertEqual([p.item.origin for p in pushed], [before.epoch] * 3 + [after.epoch])
+            self.assertEqual([p.item.origin for p in pushed], [epoch_of(before)] * 3 + [epoch_of(after)])
 
     def test_a_record_that_makes_no_sense_is_reported_and_passed_over(self) -> None:
         for line in (b"{}", b"[]", b"1", b"nonsense", b'{"op":"put"}', b'{"op":"settled","to":1}'):
             with self.subTest(line):
                 before = self.outbox()
                 self.say(before, *self.barks("a"))
-                before.journal.append([line])
+                journal_of(before).append([line])
                 self.say(before, *self.barks("b"))
                 with self.quiet():
                     after = self.again(before)
                 ids = [id_ for _, id_ in self.pushed(self.bizlogic(after))]
                 self.assertEqual(ids, ["a", "b"])
-                before.journal.close()
+                journal_of(before).close()
                 shutil.rmtree(self.folder(before))
 
     def test_promise_5_the_journal_is_bounded_by_what_is_owed_and_what_may_be_kept(self) -> None:
@@ -446,16 +455,16 @@ class InboxRecovery(RecoveryTest):
         self.assertEqual(self.ids(after), list(range(1, 31)))
         self.assertEqual(self.ids(after, history=3), [28, 29, 30])
         self.fill(after, [31])
-        (message,) = self.read(after, epoch=after.epoch, after=30)
-        self.assertEqual((message["serial"], message["epoch"]), (31, after.epoch))
+        (message,) = self.read(after, epoch=epoch_of(after), after=30)
+        self.assertEqual((message["serial"], message["epoch"]), (31, epoch_of(after)))
 
     def test_no_serial_of_an_epoch_is_given_twice_not_even_after_a_stop_in_good_order(self) -> None:
         before = self.inbox()
         self.fill(before, range(1, 31))
         after = self.stopped_and_again(before)
-        self.assertNotEqual(after.epoch, before.epoch)
+        self.assertNotEqual(epoch_of(after), epoch_of(before))
         # A reader of the epoch before gets all there is, and drops what it knows.
-        self.assertEqual(self.ids(after, epoch=before.epoch, after=30), list(range(1, 31)))
+        self.assertEqual(self.ids(after, epoch=epoch_of(before), after=30), list(range(1, 31)))
 
     def test_after_a_kill_a_reader_gets_the_whole_history_since_nobody_knows_what_it_has(
         self,
@@ -463,8 +472,8 @@ class InboxRecovery(RecoveryTest):
         before = self.inbox()
         self.fill(before, range(1, 31))
         after = self.again(before)
-        self.assertNotEqual(after.epoch, before.epoch)
-        self.assertEqual(self.ids(after, epoch=before.epoch, after=27), list(range(1, 31)))
+        self.assertNotEqual(epoch_of(after), epoch_of(before))
+        self.assertEqual(self.ids(after, epoch=epoch_of(before), after=27), list(range(1, 31)))
         self.assertEqual(self.ids(after, history=3), [28, 29, 30])
 
     def test_promise_1_a_power_cut_at_any_record_hides_nothing_that_comes_later(self) -> None:
@@ -480,7 +489,7 @@ class InboxRecovery(RecoveryTest):
             (self.folder(before, root) / path.name).write_bytes(whole[:end])
             after = self.begin(Inbox, root)
             self.fill(after, range(101, 120))  # more than were lost, before the reader is back
-            shown = self.ids(after, epoch=before.epoch, after=8)
+            shown = self.ids(after, epoch=epoch_of(before), after=8)
             self.assertLessEqual({*range(101, 120)}, {*shown}, end)
 
     def test_serials_go_on_when_most_of_the_history_is_gone(self) -> None:
@@ -488,7 +497,7 @@ class InboxRecovery(RecoveryTest):
         self.fill(before, range(1, 31))
         after = self.stopped_and_again(before, "--keep", "5")
         self.fill(after, [31])
-        messages = self.read(after, epoch=after.epoch, after=27)
+        messages = self.read(after, epoch=epoch_of(after), after=27)
         self.assertEqual([m["serial"] for m in messages], [28, 29, 30, 31])
 
     def test_what_had_come_before_the_kill_is_dropped_after_it(self) -> None:
@@ -514,7 +523,7 @@ class InboxRecovery(RecoveryTest):
         for n in range(1, 1001, 10):
             self.fill(before, range(n, n + 10))
         after = self.again(before, "--keep", "10")
-        self.assertGreater(next(iter(after.journal.segments)), 1)
+        self.assertGreater(next(iter(journal_of(after).segments)), 1)
         self.fill(after, [1, 1000])  # and a key that is still there is known
         shown = {int(m["body"]["id"]): m.get("late") for m in self.read(after)}
         self.assertEqual(shown, {1: True, **dict.fromkeys(range(992, 1001))})
@@ -536,11 +545,11 @@ class InboxRecovery(RecoveryTest):
             after = self.begin(Inbox, root)
             # The reader has seen 1 and 2; whatever the epoch, it is shown all of the rest.
             seen = {1, 2}
-            shown = [i for i in self.ids(after, epoch=before.epoch, after=2) if i not in seen]
+            shown = [i for i in self.ids(after, epoch=epoch_of(before), after=2) if i not in seen]
             self.assertEqual(shown, [3] if end == len(whole) else [], end)
             self.fill(after, [3])
             self.assertEqual(self.ids(after), [1, 2, 3])
-            after.journal.close()
+            journal_of(after).close()
 
     def test_a_kill_between_any_two_records_leaves_all_before(self) -> None:
         before = self.inbox()
@@ -568,14 +577,14 @@ class InboxRecovery(RecoveryTest):
         with self.assertLogs("barker.disk.journal", "WARNING") as logs:
             after = self.begin(Inbox, root)
         self.assertIn("damaged", logs.output[0])
-        self.assertNotEqual(after.epoch, before.epoch)
+        self.assertNotEqual(epoch_of(after), epoch_of(before))
         rest = [1, 2, 3, 5, 6, 7, 8, 9]
         self.assertEqual(self.ids(after), rest)
-        self.assertEqual(self.ids(after, epoch=before.epoch, after=9), rest)
+        self.assertEqual(self.ids(after, epoch=epoch_of(before), after=9), rest)
         serials = [m["serial"] for m in self.read(after)]
         self.assertEqual(serials, sorted(set(serials)))
         self.fill(after, [10])
-        self.assertEqual(self.ids(after, epoch=after.epoch, after=serials[-1]), [10])
+        self.assertEqual(self.ids(after, epoch=epoch_of(after), after=serials[-1]), [10])
 
     def test_unstamped_barks_keep_their_order_of_counters(self) -> None:
         before = self.inbox()
@@ -616,7 +625,7 @@ class InboxRecovery(RecoveryTest):
 
     def hand_over(self, manifold: Inbox) -> None:
         """Another one has taken over what is in the inbox of ark3."""
-        timeline = manifold._timelines["inbox/ark3"]
+        timeline = timelines_of(manifold)["inbox/ark3"]
         timeline.moving = Moving(timeline)
         manifold._handed_over(timeline.moving)
 
@@ -646,7 +655,7 @@ class InboxRecovery(RecoveryTest):
         after = self.stopped_and_again(before)
         self.fill(after, [6])
         for place in (0, 3, 5):  # the new owner has what came behind it
-            said = self.read(after, epoch=after.epoch, after=place)
+            said = self.read(after, epoch=epoch_of(after), after=place)
             self.assertEqual([(m["op"], m.get("serial")) for m in said], [("message", 6)])
 
     def test_nothing_that_anybody_may_say_keeps_it_from_starting_again(self) -> None:
@@ -743,14 +752,14 @@ class InboxRecovery(RecoveryTest):
         users = [f"u{i}" for i in range(40)]
         text = "\N{DOG FACE}" * 280
         written = 0
-        append = manifold.journal.append
+        append = journal_of(manifold).append
 
         def counted(lines: Sequence[bytes]) -> int:
             nonlocal written
             written += sum(map(len, lines))
             return append(lines)
 
-        manifold.journal.append = counted  # type: ignore[method-assign]
+        journal_of(manifold).append = counted  # type: ignore[method-assign]
         n = 0
 
         def go_on(count: int) -> int:
@@ -777,7 +786,7 @@ class InboxRecovery(RecoveryTest):
         for n in range(1000, 1200):
             self.fill(before, [n], "rhs")
         after = self.again(before, "--keep", "0")
-        self.assertEqual(after._timelines["inbox/ark3"].last, 5)
+        self.assertEqual(timelines_of(after)["inbox/ark3"].last, 5)
 
     def test_a_disk_that_fills_up_while_it_is_cleaned_loses_nothing(self) -> None:
         self.small_journals(segment_bytes=5000, kept_bytes=5000)
@@ -807,7 +816,7 @@ class InboxRecovery(RecoveryTest):
                     self.assertEqual((said[0]["op"], said[0]["code"]), ("refuse", "full"))
                     self.assertEqual(said[1]["op"], "ack")
         after = self.again(before, "--keep", "5")
-        self.assertEqual(after.journal.damages, 0)
+        self.assertEqual(journal_of(after).damages, 0)
         self.assertEqual(self.ids(after, "rhs"), kept[-5:])
         for n, user in enumerate(quiet, start=1):
             self.assertEqual(self.ids(after, user), [n])
@@ -816,7 +825,7 @@ class InboxRecovery(RecoveryTest):
 class ManyInOneRecord(RecoveryTest):
     """A batch is a few records, each of many puts."""
 
-    def puts(self, manifold: "Manifold[Any]") -> list[Put]:
+    def puts(self, manifold: Manifold) -> list[Put]:
         """Of what is in all segments."""
         paths = sorted(self.folder(manifold).glob("*.log"))
         lines = [line for path in paths for line in path.read_bytes().splitlines()]
@@ -825,8 +834,8 @@ class ManyInOneRecord(RecoveryTest):
 
     def test_a_batch_is_as_many_records_as_it_has_handfuls(self) -> None:
         manifold, outbox_ = self.inbox(), self.outbox()
-        self.fill(manifold, range(1, 2 * intake.HANDFUL + 2), "ark3", "rhs")
-        self.assertAcked(self.say(outbox_, *self.barks(*map(str, range(intake.HANDFUL + 1)))))
+        self.fill(manifold, range(1, 2 * RECORD_CHUNK + 2), "ark3", "rhs")
+        self.assertAcked(self.say(outbox_, *self.barks(*map(str, range(RECORD_CHUNK + 1)))))
         for kept, sizes in ((manifold, [128, 128, 1]), (outbox_, [128, 1])):
             self.assertEqual([len(put_.bodies) for put_ in self.puts(kept)], sizes)
 
@@ -855,7 +864,7 @@ class ManyInOneRecord(RecoveryTest):
                     for address in " ".join(record.entries()).split(" "):
                         self.assertIn(address, begun)
                         last[address] = begun[address] = last.get(address, 0) + 1
-        timelines = manifold._timelines.items()
+        timelines = timelines_of(manifold).items()
         self.assertEqual(last, {address: timeline.last for address, timeline in timelines})
 
     def test_a_record_torn_anywhere_takes_none_of_those_before_it(self) -> None:
@@ -878,10 +887,10 @@ class ManyInOneRecord(RecoveryTest):
             whole_records = max(0, sum(end <= cut for end in ends) - 2)
             kept = [0, 128, 256, 300][whole_records]
             self.assertEqual(self.ids(after), list(range(1, kept + 1)), cut)
-            self.assertNotEqual(after.epoch, before.epoch)
+            self.assertNotEqual(epoch_of(after), epoch_of(before))
             self.fill(after, range(1, 301))  # what was never acked comes again
             self.assertEqual(self.ids(after), list(range(1, 301)), cut)
-            after.journal.close()
+            journal_of(after).close()
 
     def test_damage_in_a_record_of_many_costs_all_of_it_and_the_epoch(self) -> None:
         before = self.inbox()
@@ -891,7 +900,7 @@ class ManyInOneRecord(RecoveryTest):
         path.write_bytes(path.read_bytes().replace(b'"id":"130"', b'"id":"xxx"'))
         with self.assertLogs("barker.disk.journal", "WARNING"):
             after = self.begin(Inbox, root)
-        self.assertNotEqual(after.epoch, before.epoch)
+        self.assertNotEqual(epoch_of(after), epoch_of(before))
         self.assertEqual(self.ids(after), [*range(1, 129), *range(257, 301)])
         serials = [m["serial"] for m in self.read(after)]
         self.assertEqual(serials, list(range(serials[0], serials[0] + 172)))
@@ -933,14 +942,14 @@ class ManyInOneRecord(RecoveryTest):
                         stamp["old"] = True
                 puts.append(put(0, to, body, **stamp))
             if dice.random() < 0.1:
-                with mock.patch.object(manifold.journal, "append", side_effect=fault):
+                with mock.patch.object(journal_of(manifold), "append", side_effect=fault):
                     said = self.say(manifold, *puts)
                 self.assertEqual({m["op"] for m in said}, {"refuse", "ack"})
             else:
                 self.assertAcked(self.say(manifold, *puts))
             if batch % 10 == 9 or dice.random() < 0.1:
                 after = self.again(manifold, "--keep", keep)
-                self.assertNotEqual(after.epoch, manifold.epoch)
+                self.assertNotEqual(epoch_of(after), epoch_of(manifold))
                 for name in names:
                     got, expected = self.read(after, name), self.read(manifold, name)
                     for message in (*got, *expected):
@@ -948,7 +957,7 @@ class ManyInOneRecord(RecoveryTest):
                         message.pop("late", None)
                         del message["epoch"]
                     self.assertEqual(got, expected)
-                after.journal.close()
+                journal_of(after).close()
 
 
 class TurnedOff(RecoveryTest):
@@ -956,7 +965,7 @@ class TurnedOff(RecoveryTest):
         before = self.inbox("--no-journal")
         self.fill(before, [1, 2])
         after = self.inbox("--no-journal")
-        self.assertNotEqual(after.epoch, before.epoch)
+        self.assertNotEqual(epoch_of(after), epoch_of(before))
         self.assertEqual((self.ids(before), self.ids(after)), ([1, 2], []))
         self.assertFalse((self.root / "journal").exists())
 
@@ -1016,10 +1025,10 @@ class Speed(RecoveryTest):
         manifold = self.begin(kind, root)
         took = time.process_time() - begun
         if isinstance(manifold, Outbox):
-            self.assertEqual(len(manifold._push), count)
+            self.assertEqual(len(barks_of(manifold)), count)
         elif isinstance(manifold, Inbox):
-            self.assertEqual({a: t.last for a, t in manifold._timelines.items()}, last)
-        manifold.journal.close()
+            self.assertEqual({a: t.last for a, t in timelines_of(manifold).items()}, last)
+        journal_of(manifold).close()
         self.links.clear()
         shutil.rmtree(root)
         root.mkdir()
