@@ -334,20 +334,34 @@ class OutboxRecovery(RecoveryTest):
         """Behind too wide a hole, an inbox would take what comes late for something long gone."""
         fault = OSError(28, "No space left on device")
         for undone in (True, False):
-            with self.subTest(undone=undone):
+            with self.subTest(undone=undone), self.quiet():
                 self.root = self.new_folder()
                 manifold = self.outbox()
                 self.assertAcked(self.say(manifold, *self.barks("a", "b")))
-                journal_of(manifold).undone = undone
-                for _ in range(3):
-                    with mock.patch.object(journal_of(manifold), "append", side_effect=fault):
+                for is_undone in (undone, True, True):
+                    with (
+                        mock.patch.object(os, "write", side_effect=fault),
+                        mock.patch.object(os, "ftruncate", side_effect=None if is_undone else fault),
+                    ):
                         said = self.say(manifold, *self.barks("c", "d", "e"))
                     self.assertEqual([m["op"] for m in said], ["refuse"] * 3 + ["ack"])
                 self.assertAcked(self.say(manifold, *self.barks("c", "d")))
                 # What may be in the file after all must not share its counter with another.
-                first = 3 if undone else 12
+                first = 3 if undone else 6
                 pushed = self.pushed(self.bizlogic(manifold))
                 self.assertEqual(pushed, [(1, "a"), (2, "b"), (first, "c"), (first + 1, "d")])
+
+    def test_no_line_is_too_long_for_its_receiver_also_after_a_kill(self) -> None:
+        """With its stamp, a line of barks is longer than its outbox was sent it."""
+        named = " ".join(f"@u{i:02}" for i in range(56))
+        manifold = self.outbox()
+        barks = [put(0, ["outbox/ark3"], bark("ark3", f"{i:064}", named)) for i in range(128)]
+        (line,) = lines_of(barks)
+        self.assertLess(len(encode(line)), protocol.MAX_LINE_BYTES)
+        self.assertAcked(self.say(manifold, *barks))
+        for each in (manifold, self.again(manifold)):
+            pushed = self.pushed(self.bizlogic(each))  # no link takes a line that is too long
+            self.assertEqual([n for n, _ in pushed], [*range(1, 129)])
 
     def test_counters_go_on_behind_what_damage_has_taken(self) -> None:
         before = self.outbox()
@@ -409,7 +423,9 @@ class OutboxRecovery(RecoveryTest):
             self.assertEqual([p.item.origin for p in pushed], [epoch_of(before)] * 3 + [epoch_of(after)])
 
     def test_a_record_that_makes_no_sense_is_reported_and_passed_over(self) -> None:
-        for line in (b"{}", b"[]", b"1", b"nonsense", b'{"op":"put"}', b'{"op":"settled","to":1}'):
+        unstamped = b'{"op":"put","seq":0,"to":["bizlogic"],"bodies":[{}]}'
+        unfit = (b"{}", b"[]", b"1", b"nonsense", b'{"op":"put"}', b'{"op":"settled","to":1}')
+        for line in (*unfit, unstamped):
             with self.subTest(line):
                 before = self.outbox()
                 self.say(before, *self.barks("a"))
