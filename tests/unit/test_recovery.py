@@ -466,8 +466,12 @@ class OutboxRecovery(RecoveryTest):
 class InboxRecovery(RecoveryTest):
     def test_histories_and_serials_are_back(self) -> None:
         before = self.inbox()
-        self.fill(before, range(1, 31))
+        self.fill(before, range(1, 30))
+        traced = put(0, ["inbox/ark3"], bark("rdl", "30"), origin=ORIGIN, n=30, trace=["my-trace"])
+        self.assertAcked(self.say(before, traced))
         after = self.stopped_and_again(before)
+        entries = timelines_of(after)["inbox/ark3"].entries
+        self.assertEqual({entry.trace for entry in entries}, {""})  # nothing is timed twice
         self.assertEqual(self.ids(after), list(range(1, 31)))
         self.assertEqual(self.ids(after, history=3), [28, 29, 30])
         self.fill(after, [31])
