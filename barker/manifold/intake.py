@@ -94,6 +94,8 @@ class Intake(Generic[Checked]):
             self._take(link, put)
         else:
             for first in range(0, len(put.bodies), RECORD_CHUNK):
+                if self._service.failed:
+                    break
                 places = range(first, min(first + RECORD_CHUNK, len(put.bodies)))
                 self._take(link, put.select(places)._replace(seq=put.seq + first))
         link.commit()
