@@ -13,6 +13,7 @@ from barker.websocket.frames import Opcode
 from barker.wire import protocol
 from barker.wire.messages import PING
 from tests.tools.fleet import free_port, until
+from tests.tools.inside import barks_of, epoch_of, journal_of, people_of
 from tests.tools.wireclient import (
     Acceptor,
     Message,
@@ -102,7 +103,7 @@ class TakeTest(OutboxTest):
 
     async def test_what_nobody_may_say_is_refused_with_a_reason_and_the_rest_goes_on(self) -> None:
         outbox = await self.outbox()
-        outbox.people.complete = True  # as if a followers service had told it who exists
+        people_of(outbox).complete = True  # as if a followers service had told it who exists
         client = await self.open(outbox.port)
         ark3 = ["outbox/ark3"]
         unfit: list[tuple[Sequence[str], object, str, str]] = [
@@ -130,7 +131,7 @@ class TakeTest(OutboxTest):
 
     async def test_a_refusal_comes_before_the_ack_that_passes_it(self) -> None:
         outbox = await self.outbox()
-        outbox.people.complete = True
+        people_of(outbox).complete = True
         client = await self.open(outbox.port)
         good, bad = bark("ark3", "1"), bark("nobody", "1")
         client.send(
@@ -232,7 +233,7 @@ class FullTest(OutboxTest):
         for seq in (1, 2):
             await pushed.expect("put", seq=seq)
         pushed.send({"op": "ack", "seq": 2})
-        await until(lambda: not len(self.full._push), "there is room")
+        await until(lambda: not len(barks_of(self.full)), "there is room")
 
     async def test_all_of_the_link_is_refused_until_the_pong_even_if_there_is_room(self) -> None:
         self.put("a", "b", "c", "d")
@@ -282,7 +283,7 @@ class FullTest(OutboxTest):
 
     async def test_a_full_disk_is_no_different(self) -> None:
         fault = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        with mock.patch.object(self.full.journal, "append", side_effect=fault):
+        with mock.patch.object(journal_of(self.full), "append", side_effect=fault):
             self.put("a", "b")
             self.assertEqual(await self.answer(), ["1 full", "ping", "2 full", "ack 2"])
         self.put("b")  # on its way
@@ -313,7 +314,7 @@ class FullDiskTest(OutboxTest):
 
     def full_disk(self, outbox: Outbox) -> "mock._patch[mock.Mock]":
         fault = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return mock.patch.object(outbox.journal, "append", side_effect=fault)
+        return mock.patch.object(journal_of(outbox), "append", side_effect=fault)
 
     async def test_a_batch_is_refused_and_taken_when_there_is_room_again(self) -> None:
         outbox = await self.outbox()
@@ -350,7 +351,7 @@ class PushTest(OutboxTest):
         puts = await self.puts(pushed, 9)
         self.assertEqual([p["seq"] for p in puts], list(range(1, 10)))
         self.assertEqual([p["n"] for p in puts], list(range(1, 10)))
-        self.assertEqual({p["origin"] for p in puts}, {outbox.epoch})
+        self.assertEqual({p["origin"] for p in puts}, {epoch_of(outbox)})
         self.assertEqual({tuple(p["to"]) for p in puts}, {("bizlogic",)})
         ids = [f"{round_}-{i}" for round_ in range(3) for i in range(3)]
         self.assertEqual([p["body"]["id"] for p in puts], ids)
@@ -498,8 +499,8 @@ class RestartTest(OutboxTest):
             await self.puts(pushed, 1)
             refusal = {"op": "refuse", "seq": 1, "code": "full", "reason": ""}
             pushed.send({**refusal, "addresses": ["bizlogic"]}, {"op": "ack", "seq": 2})
-            await until(lambda: first._push.done == 1 and not first._noting, "b2 is noted")
-            self.assertEqual(first._push.noted, 0)
+            await until(lambda: barks_of(first).sender.done == 1 and not first._noting, "b2 is noted")
+            self.assertEqual(barks_of(first).noted, 0)
             pushed.send({"op": "ack", "seq": 3})
             await pushed.expect("put", seq=4, n=1)
             client.send(put(4, ["outbox/ark3"], bark("ark3", "b4")))

@@ -4,7 +4,7 @@ import random
 import unittest
 from collections import deque
 
-from barker.manifold.push import Ages
+from barker.manifold.ages import Ages
 
 
 class AgesTest(unittest.TestCase):
