@@ -357,7 +357,9 @@ class BusyLinkTest(InboxTest):
             await until(lambda: readers_of(self.inbox).held, "the link is busy")
             reader.read_on()
             await self.read_all(reader, users, 150)
-        await until(lambda: not readers_of(self.inbox).held, "nothing is held for a link that is gone")
+        await until(
+            lambda: not readers_of(self.inbox).held, "nothing is held for a link that is gone"
+        )
 
     async def test_a_slow_link_with_many_streams_is_held_and_gets_each_message_once(self) -> None:
         """While it does not read, the same bark comes for all of them, again and again."""

@@ -18,7 +18,7 @@ from tests.tools.inside import Manifold, barks_of, journal_of
 from tests.tools.wireclient import Message, bark, put, serving
 from tests.unit.test_inbox import InboxTest
 from tests.unit.test_outbox import OutboxTest
-from tests.unit.test_recovery import ORIGIN, Peer, RecoveryTest
+from tests.unit.test_recovery import KINDS, ORIGIN, Peer, RecoveryTest
 
 
 def failing(real: Callable[..., Any], call: int = 1) -> Callable[..., Any]:
@@ -56,7 +56,11 @@ class BatchTest(RecoveryTest):
     def test_promise_1_an_exception_anywhere_before_the_journal_acks_nothing(self) -> None:
         """And nothing is left over: the batch after it is whole, and what comes again is new."""
         steps: list[tuple[type[Manifold], object, str, int]] = [
-            *((kind, None, name, 1) for kind in (Outbox, Inbox) for name in ("append", "rotate_if_full")),
+            *(
+                (kind, None, name, 1)
+                for kind in (Outbox, Inbox)
+                for name in ("append", "rotate_if_full")
+            ),
             (Outbox, Keys, "is_new", 3),  # half-way through the batch
             (Outbox, Push, "numbers", 1),
             (Inbox, Duplicates, "are_new", 1),
@@ -82,7 +86,8 @@ class BatchTest(RecoveryTest):
     def test_what_the_journal_has_and_memory_lacks_ends_the_process(self) -> None:
         """Nothing more is kept or acked; the next start has what the journal has."""
         count = 2 * RECORD_CHUNK + 1
-        for kind, owner, name in ((Outbox, Push, "add"), (Inbox, TimelineStore, "append")):
+        steps: tuple[tuple[object, str], ...] = ((Push, "add"), (TimelineStore, "append"))
+        for kind, (owner, name) in zip(KINDS, steps, strict=True):
             with self.subTest(kind.__name__):
                 self.root = self.new_folder()
                 before, link = self.begin(kind), Peer()
@@ -113,7 +118,7 @@ class BatchTest(RecoveryTest):
             for _ in range(ATTEMPTS):
                 with self.assertRaises(MemoryError):
                     self.say(manifold, *self.barks("1", "2", "3"), link=Peer())
-            refusal, ack = self.say(manifold, *self.barks("1", "2", "3"))
+            refusal, _ = self.say(manifold, *self.barks("1", "2", "3"))
         self.assertEqual((refusal["seq"], refusal["code"]), (2, protocol.FAILED))
         self.assertIn("no more", refusal["reason"])
         self.assertEqual(self.shown(manifold), [(1, 1), (2, 3)])

@@ -499,7 +499,9 @@ class RestartTest(OutboxTest):
             await self.puts(pushed, 1)
             refusal = {"op": "refuse", "seq": 1, "code": "full", "reason": ""}
             pushed.send({**refusal, "addresses": ["bizlogic"]}, {"op": "ack", "seq": 2})
-            await until(lambda: barks_of(first).sender.done == 1 and not first._noting, "b2 is noted")
+            await until(
+                lambda: barks_of(first).sender.done == 1 and not first._noting, "b2 is noted"
+            )
             self.assertEqual(barks_of(first).noted, 0)
             pushed.send({"op": "ack", "seq": 3})
             await pushed.expect("put", seq=4, n=1)

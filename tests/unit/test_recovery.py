@@ -51,7 +51,8 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-AnyManifold = TypeVar("AnyManifold", Inbox, Outbox)
+AnyManifold = TypeVar("AnyManifold", bound=Manifold)
+KINDS: Sequence[type[Manifold]] = (Outbox, Inbox)
 Message = dict[str, Any]
 ORIGIN = "ab" * 8
 OTHER = "cd" * 8
@@ -158,9 +159,7 @@ class RecoveryTest(unittest.TestCase):
 
     # --- talking to them ---
 
-    def say(
-        self, manifold: Manifold, *puts: Message, link: Peer | None = None
-    ) -> list[Message]:
+    def say(self, manifold: Manifold, *puts: Message, link: Peer | None = None) -> list[Message]:
         """These puts in one read; everything that is said in return."""
         link = link or self.links[manifold]
         link.pongs = link.pings  # it has heard all that was said before
@@ -226,6 +225,11 @@ class RecoveryTest(unittest.TestCase):
         for work in timers:
             work()
 
+    def epochs(self, before: Manifold, after: Manifold) -> tuple[str, str]:
+        """Those of two starts, which differ whatever was between them."""
+        self.assertNotEqual(epoch_of(before), epoch_of(after))
+        return epoch_of(before), epoch_of(after)
+
     def barks(self, *ids: str) -> list[Message]:
         return [put(0, ["outbox/ark3"], bark("ark3", id_)) for id_ in ids]
 
@@ -243,8 +247,10 @@ class OutboxRecovery(RecoveryTest):
         self.assertEqual([m.item.id for m in pushed], ["a", "b", "c", "d", "e"])
         # What was stamped keeps its stamp. What is new is stamped in a new epoch, because nobody
         # can say which counters the journal has lost with its end.
-        self.assertEqual([m.item.origin for m in pushed], [epoch_of(before)] * 4 + [epoch_of(after)])
-        self.assertNotEqual(epoch_of(after), epoch_of(before))
+        self.assertEqual(
+            [m.item.origin for m in pushed], [epoch_of(before)] * 4 + [epoch_of(after)]
+        )
+        self.epochs(before, after)
 
     def test_after_a_stop_in_good_order_it_is_the_same(self) -> None:
         before = self.outbox()
@@ -252,8 +258,7 @@ class OutboxRecovery(RecoveryTest):
         after = self.stopped_and_again(before)
         self.assertAcked(self.say(after, *self.barks("b")))
         pushed = self.bizlogic(after).take_puts()
-        self.assertEqual([m.item.origin for m in pushed], [epoch_of(before), epoch_of(after)])
-        self.assertNotEqual(epoch_of(after), epoch_of(before))
+        self.assertEqual([m.item.origin for m in pushed], [*self.epochs(before, after)])
 
     def test_promise_1_a_power_cut_at_any_record_costs_nothing_that_is_acked_later(self) -> None:
         """Without --fsync its end is lost; the counters in it were seen, and stay theirs."""
@@ -341,7 +346,9 @@ class OutboxRecovery(RecoveryTest):
                 for is_undone in (undone, True, True):
                     with (
                         mock.patch.object(os, "write", side_effect=fault),
-                        mock.patch.object(os, "ftruncate", side_effect=None if is_undone else fault),
+                        mock.patch.object(
+                            os, "ftruncate", side_effect=None if is_undone else fault
+                        ),
                     ):
                         said = self.say(manifold, *self.barks("c", "d", "e"))
                     self.assertEqual([m["op"] for m in said], ["refuse"] * 3 + ["ack"])
@@ -372,7 +379,7 @@ class OutboxRecovery(RecoveryTest):
         path.write_bytes(path.read_bytes().replace(b'"id":"c"', b'"id":"x"'))
         with self.assertLogs("barker", "WARNING"):
             damaged = self.begin(Outbox, root)
-        self.assertNotEqual(epoch_of(damaged), epoch_of(before))
+        self.epochs(before, damaged)
         self.assertAcked(self.say(damaged, *self.barks("d")))
         after = self.begin(Outbox, self.copy_of(damaged, root))
         self.assertEqual([id_ for _, id_ in self.pushed(self.bizlogic(after))], ["d"])
@@ -393,7 +400,7 @@ class OutboxRecovery(RecoveryTest):
                 after = self.begin(Outbox, root)
             ids = [id_ for _, id_ in self.pushed(self.bizlogic(after))]
             self.assertEqual(ids, ["a", "b", "c"] if end == len(whole) else ["a", "b"], end)
-            self.assertNotEqual(epoch_of(after), epoch_of(before))
+            self.epochs(before, after)
             journal_of(after).close()
 
     @contextlib.contextmanager
@@ -415,12 +422,14 @@ class OutboxRecovery(RecoveryTest):
             path.write_bytes(path.read_bytes().replace(b'"id":"%b"' % lost.encode(), b'"id":"?"'))
             with self.assertLogs("barker.disk.journal", "WARNING"):
                 after = self.begin(Outbox, root)
-            self.assertNotEqual(epoch_of(after), epoch_of(before))
+            old, new = self.epochs(before, after)
             left = [i for i in ids if i != lost]
             self.say(after, *self.barks("e"))
             pushed = self.bizlogic(after).take_puts()
             self.assertEqual([p.item.id for p in pushed], [*left, "e"])
-            self.assertEqual([p.item.origin for p in pushed], [epoch_of(before)] * 3 + [epoch_of(after)])
+            self.assertEqual(
+                [p.item.origin for p in pushed], [epoch_of(before)] * 3 + [epoch_of(after)]
+            )
 
     def test_a_record_that_makes_no_sense_is_reported_and_passed_over(self) -> None:
         unstamped = b'{"op":"put","seq":0,"to":["bizlogic"],"bodies":[{}]}'
@@ -482,7 +491,7 @@ class InboxRecovery(RecoveryTest):
         before = self.inbox()
         self.fill(before, range(1, 31))
         after = self.stopped_and_again(before)
-        self.assertNotEqual(epoch_of(after), epoch_of(before))
+        self.epochs(before, after)
         # A reader of the epoch before gets all there is, and drops what it knows.
         self.assertEqual(self.ids(after, epoch=epoch_of(before), after=30), list(range(1, 31)))
 
@@ -492,7 +501,7 @@ class InboxRecovery(RecoveryTest):
         before = self.inbox()
         self.fill(before, range(1, 31))
         after = self.again(before)
-        self.assertNotEqual(epoch_of(after), epoch_of(before))
+        self.epochs(before, after)
         self.assertEqual(self.ids(after, epoch=epoch_of(before), after=27), list(range(1, 31)))
         self.assertEqual(self.ids(after, history=3), [28, 29, 30])
 
@@ -597,7 +606,7 @@ class InboxRecovery(RecoveryTest):
         with self.assertLogs("barker.disk.journal", "WARNING") as logs:
             after = self.begin(Inbox, root)
         self.assertIn("damaged", logs.output[0])
-        self.assertNotEqual(epoch_of(after), epoch_of(before))
+        self.epochs(before, after)
         rest = [1, 2, 3, 5, 6, 7, 8, 9]
         self.assertEqual(self.ids(after), rest)
         self.assertEqual(self.ids(after, epoch=epoch_of(before), after=9), rest)
@@ -907,7 +916,7 @@ class ManyInOneRecord(RecoveryTest):
             whole_records = max(0, sum(end <= cut for end in ends) - 2)
             kept = [0, 128, 256, 300][whole_records]
             self.assertEqual(self.ids(after), list(range(1, kept + 1)), cut)
-            self.assertNotEqual(epoch_of(after), epoch_of(before))
+            self.epochs(before, after)
             self.fill(after, range(1, 301))  # what was never acked comes again
             self.assertEqual(self.ids(after), list(range(1, 301)), cut)
             journal_of(after).close()
@@ -920,7 +929,7 @@ class ManyInOneRecord(RecoveryTest):
         path.write_bytes(path.read_bytes().replace(b'"id":"130"', b'"id":"xxx"'))
         with self.assertLogs("barker.disk.journal", "WARNING"):
             after = self.begin(Inbox, root)
-        self.assertNotEqual(epoch_of(after), epoch_of(before))
+        self.epochs(before, after)
         self.assertEqual(self.ids(after), [*range(1, 129), *range(257, 301)])
         serials = [m["serial"] for m in self.read(after)]
         self.assertEqual(serials, list(range(serials[0], serials[0] + 172)))
@@ -969,7 +978,7 @@ class ManyInOneRecord(RecoveryTest):
                 self.assertAcked(self.say(manifold, *puts))
             if batch % 10 == 9 or dice.random() < 0.1:
                 after = self.again(manifold, "--keep", keep)
-                self.assertNotEqual(epoch_of(after), epoch_of(manifold))
+                self.epochs(manifold, after)
                 for name in names:
                     got, expected = self.read(after, name), self.read(manifold, name)
                     for message in (*got, *expected):
@@ -985,7 +994,7 @@ class TurnedOff(RecoveryTest):
         before = self.inbox("--no-journal")
         self.fill(before, [1, 2])
         after = self.inbox("--no-journal")
-        self.assertNotEqual(epoch_of(after), epoch_of(before))
+        self.epochs(before, after)
         self.assertEqual((self.ids(before), self.ids(after)), ([1, 2], []))
         self.assertFalse((self.root / "journal").exists())
 
@@ -1057,7 +1066,7 @@ class Speed(RecoveryTest):
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: measures times")
     def test_recovery_is_linear(self) -> None:
         counts = (25_000, 50_000, 100_000) if SLOW else (4_000, 16_000)
-        for kind in (Outbox, Inbox):
+        for kind in KINDS:
             with self.subTest(kind.__name__):
                 took = [self.seconds(kind, count) for count in counts]
                 per_bark = [t / c for t, c in zip(took, counts, strict=True)]
@@ -1065,7 +1074,7 @@ class Speed(RecoveryTest):
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: recovers a million barks, twice")
     def test_a_million_barks_are_recovered_in_under_a_minute(self) -> None:
-        for kind in (Outbox, Inbox):
+        for kind in KINDS:
             with self.subTest(kind.__name__):
                 took = self.seconds(kind, 1_000_000)
                 print(
