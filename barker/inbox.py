@@ -200,7 +200,7 @@ class Inbox(Service):
                 had.setdefault(key, set()).update(fresh)
                 places.append(place)
                 to.append(" ".join(fresh))
-                late.append(is_late or (origin is not None and n < highest))
+                late.append(is_late or (origin is not None and n <= highest))
                 highest = max(highest, n)
         if not places:
             return None

@@ -38,6 +38,9 @@ KEPT_BYTES = 32 * 1024 * 1024
 # are lost if one is damaged. A line with more is taken in several batches.
 RECORD_CHUNK = 128
 
+BEHIND_FULL = BadMessage(FULL, "something before it was refused as full")
+ANOTHERS = BadMessage(MOVED, "another one's share of the ring")
+
 # What a checked batch is, as its owner keeps and applies it.
 Checked = TypeVar("Checked")
 # Entries that are refused: the place of each, and why.
@@ -101,16 +104,16 @@ class Intake(Generic[Checked]):
         link.commit()
 
     def _take(self, link: Link, put: Put) -> None:
-        ours, refused = self._ours(put), {}
+        if self._full and self._is_full(link):
+            self._refuse_all(link, put, dict.fromkeys(range(len(put.bodies)), BEHIND_FULL), {})
+            return
+        ours = self._ours(put)
+        refused = dict(ours.faults)
         if ours.put is not None:
             places = range(len(put.bodies)) if ours.places is None else ours.places
-            if self._full and self._is_full(link):
-                fault = BadMessage(FULL, "something before it was refused as full")
-                refused = dict.fromkeys(places, fault)
-            else:
-                refused = {places[i]: fault for i, fault in self._take_ours(ours.put)}
-        if refused or ours.moved or ours.faults:
-            self._refuse_all(link, put, {**refused, **dict(ours.faults)}, ours.moved)
+            refused.update((places[i], fault) for i, fault in self._take_ours(ours.put))
+        if refused or ours.moved:
+            self._refuse_all(link, put, refused, ours.moved)
 
     def _take_ours(self, put: Put) -> Faults:
         """Check, keep and apply; what is to be refused of it."""
@@ -181,13 +184,12 @@ class Intake(Generic[Checked]):
     ) -> None:
         """Only one refusal can be sent of an entry; so a fault is one for all its addresses."""
         entries = put.entries()
-        for place, fault in sorted(refused.items()):
-            whole = addresses_in(entries[place])
-            self._refuse(link, Refuse(put.seq + place, fault.code, fault.reason, whole))
-        for place, addresses in moved.items():
-            if place not in refused:
-                reason = "another one's share of the ring"
-                self._refuse(link, Refuse(put.seq + place, MOVED, reason, addresses))
+        for place in sorted({*refused, *moved}):
+            fault, addresses = refused.get(place), addresses_in(entries[place])
+            if fault is None and link not in self._full:
+                fault, addresses = ANOTHERS, moved[place]
+            code, reason = (fault or BEHIND_FULL).code, (fault or BEHIND_FULL).reason
+            self._refuse(link, Refuse(put.seq + place, code, reason, addresses))
 
     def _refuse(self, link: Link, refusal: Refuse) -> None:
         link.send(messages.encode(refusal))

@@ -12,11 +12,12 @@ from barker.manifold.push import Push
 from barker.manifold.readers import Parcel
 from barker.manifold.store import TimelineStore
 from barker.outbox import Outbox
+from barker.routing.routes import CONSISTENT
 from barker.wire import protocol
 from tests.tools.fleet import until
 from tests.tools.inside import Manifold, barks_of, journal_of
 from tests.tools.wireclient import Message, bark, put, serving
-from tests.unit.test_inbox import InboxTest
+from tests.unit.test_inbox import USERS, InboxTest
 from tests.unit.test_outbox import OutboxTest
 from tests.unit.test_recovery import KINDS, ORIGIN, Peer, RecoveryTest
 
@@ -103,6 +104,22 @@ class BatchTest(RecoveryTest):
                 self.assertEqual(self.shown(after), [(n, n) for n in range(1, RECORD_CHUNK + 1)])
                 self.assertAcked(self.say(after, *batch))
                 self.assertEqual(len({id_ for _, id_ in self.shown(after)}), count)
+
+    def test_what_has_moved_does_not_overtake_what_was_refused_as_full(self) -> None:
+        """Else it would come to the new owner before what its sender is to send there again."""
+        manifold, link = self.inbox(), Peer()
+        self.served(manifold, "inbox", CONSISTENT, "inbox", "another")
+        owner = manifold.routes.route("inbox").owner
+        users = {target.name: user for user in USERS if (target := owner(user))}
+        puts = [
+            put(0, [f"inbox/{users[name]}"], bark("rdl", name), origin=ORIGIN, n=n)
+            for n, name in enumerate(("inbox", "another"), 1)
+        ]
+        with mock.patch.object(journal_of(manifold), "append", side_effect=OSError):
+            said = [self.say(manifold, *puts, link=link)]
+        said += [self.say(manifold, *puts, link=link, heard=heard) for heard in (False, True)]
+        codes = [[m.get("code") for m in some] for some in said]
+        self.assertEqual(codes, [["full", "full", None], ["full", "full", None], ["moved", None]])
 
     def test_a_body_that_ends_one_link_after_the_other_is_refused_and_the_rest_is_taken(
         self,

@@ -159,10 +159,15 @@ class RecoveryTest(unittest.TestCase):
 
     # --- talking to them ---
 
-    def say(self, manifold: Manifold, *puts: Message, link: Peer | None = None) -> list[Message]:
-        """These puts in one read; everything that is said in return."""
+    def say(
+        self, manifold: Manifold, *puts: Message, link: Peer | None = None, heard: bool = True
+    ) -> list[Message]:
+        """These puts in one read; everything that is said in return.
+
+        The link's peer has `heard` all that was said before.
+        """
         link = link or self.links[manifold]
-        link.pongs = link.pings  # it has heard all that was said before
+        link.pongs = link.pings if heard else link.pongs
         self.clock += 1.0  # after a pause, so that it is acked at once
         for line in lines_of(puts):
             manifold.on_put(link, line._replace(seq=link.seq + 1))  # type: ignore[arg-type]
@@ -192,12 +197,16 @@ class RecoveryTest(unittest.TestCase):
     def ids(self, manifold: Inbox, user: str = "ark3", **fields: object) -> list[int]:
         return [int(m["body"]["id"]) for m in self.read(manifold, user, **fields)]
 
+    def served(self, manifold: Manifold, service: str, policy: str, *names: str) -> None:
+        """The directory says that these serve it."""
+        targets = [Target(name, "127.0.0.1", 9, 1) for name in names]
+        manifold.routes.update(service, policy, targets)
+        for changed in manifold._watched[service]:
+            changed()
+
     def bizlogic(self, manifold: Outbox, name: str = "biz") -> FakeLink:
         """There is a bizlogic from now on; the link to it."""
-        targets = [Target(name, "127.0.0.1", 9, 1)]
-        manifold.routes.update("bizlogic", ORDERED, targets)
-        for changed in manifold._watched["bizlogic"]:
-            changed()
+        self.served(manifold, "bizlogic", ORDERED, name)
         link = FakeLink(name)
         barks_of(manifold).sender.link_up(link)  # type: ignore[arg-type]
         return link
