@@ -184,12 +184,13 @@ class Intake(Generic[Checked]):
     ) -> None:
         """Only one refusal can be sent of an entry; so a fault is one for all its addresses."""
         entries = put.entries()
+        addresses: Sequence[str]
         for place in sorted({*refused, *moved}):
-            fault, addresses = refused.get(place), addresses_in(entries[place])
-            if fault is None and link not in self._full:
+            if place in refused or link in self._full:
+                fault, addresses = refused.get(place, BEHIND_FULL), addresses_in(entries[place])
+            else:
                 fault, addresses = ANOTHERS, moved[place]
-            code, reason = (fault or BEHIND_FULL).code, (fault or BEHIND_FULL).reason
-            self._refuse(link, Refuse(put.seq + place, code, reason, addresses))
+            self._refuse(link, Refuse(put.seq + place, fault.code, fault.reason, addresses))
 
     def _refuse(self, link: Link, refusal: Refuse) -> None:
         link.send(messages.encode(refusal))
