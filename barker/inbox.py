@@ -35,7 +35,7 @@ from barker.manifold.parking import Parking
 from barker.manifold.readers import DEFAULT_READER_WINDOW, MAX_READER_WINDOW, Readers
 from barker.manifold.recovery import recover
 from barker.manifold.share import Share
-from barker.manifold.store import TimelineStore
+from barker.manifold.store import Group, TimelineStore
 from barker.manifold.timelines import Moving, Timeline, entries_of
 from barker.process.arguments import at_least_0, journal_arguments
 from barker.process.service import Service, run_service
@@ -51,7 +51,7 @@ class Accepted(NamedTuple):
     """What is to be kept of one line: entries of one origin, with the addresses that lack them."""
 
     put: Put
-    timelines: Sequence[Sequence[Timeline]]  # of each entry
+    groups: Sequence[Group]  # of each entry
     late: Sequence[bool] | None  # which of them come late, by their counters; None: none of them
 
 
@@ -148,8 +148,7 @@ class Inbox(Service):
             return None, [*faults, *((place, fault) for place in places)]
         keys = list(zip(put.users or (), put.ids or (), strict=True))
         if self._duplicates.are_new(keys, self._judge(put), put.n or ()):
-            timelines = list(map(groups.__getitem__, put.entries()))
-            return Accepted(put, timelines, None), faults
+            return Accepted(put, list(map(groups.__getitem__, put.entries())), None), faults
         return self._unknown_of(put, keys), faults
 
     def _stamped(self, put: Put) -> tuple[Put, Sequence[int], list[tuple[int, BadMessage]]]:
@@ -207,13 +206,13 @@ class Inbox(Service):
         return Accepted(put.select(places)._replace(to=to), list(map(self._store.group, to)), late)
 
     def _record(self, accepted: Accepted, segment: int) -> Sequence[bytes]:
-        serials = self._store.serials_before(segment, accepted.timelines)
+        serials = self._store.serials_before(segment, accepted.groups)
         lines = [messages.encode(Serials(serials))] if serials else []
         return [*lines, messages.encode(accepted.put._replace(seq=0))]
 
     def _apply(self, accepted: Accepted, segment: int) -> None:
         put, groups, late = accepted
-        addresses = [[timeline.address for timeline in group] for group in groups]
+        addresses = [group.addresses for group in groups]
         keys = list(zip(put.users or (), put.ids or (), strict=True))
         origin = self._judge(put)
         if late is None:
@@ -224,11 +223,10 @@ class Inbox(Service):
         if put.origin == self._epoch and put.n:
             self._n = max(self._n, put.n[-1])
         grown = self._readers.grown
-        for entry, group in self._store.append(put, groups, late, segment):
+        for entry, group, full in self._store.append(put, groups, late, segment):
             self.late += entry.late
-            self._taken += len(group)
-            for timeline in group:
-                grown(timeline, entry)
+            self._taken += len(group.addresses)
+            grown(entry, group, full)
         self._readers.flush()
 
     # --- a stop in good order ---

@@ -43,8 +43,8 @@ class Stream(Generic[Item]):
             entries.popleft()
             if len(entries) > self._keep:  # what was old goes sooner than it came
                 entries.popleft()
-        self.last += 1
-        return self.last
+        last = self.last = self.last + 1
+        return last
 
     @property
     def lost(self) -> int:
@@ -109,16 +109,18 @@ class Cursor:
         """The reader has shown everything up to `serial`; its window opens by that much."""
         self.acked = max(self.acked, min(serial, self.sent))
 
-    def next(self, serial: int) -> bool:
-        """Take just this entry, the newest: True if it is the next one and there is room for it."""
-        if serial - 1 != self.sent or serial > self.acked + self.window:
-            return False
+    @property
+    def limit(self) -> int:
+        """The last serial for which the reader has room."""
+        return self.acked + self.window
+
+    def sent_up_to(self, serial: int) -> None:
+        """Everything up to there was sent otherwise."""
         self.sent = serial
-        return True
 
     def take(self, stream: Stream[Item], most: int = 2**31) -> tuple[int, int, list[Item]]:
         """What to send now: (entries missed, serial of the first entry, up to `most` entries)."""
-        room = self.acked + self.window - self.sent
+        room = self.limit - self.sent
         if room <= 0 or self.sent >= stream.last:
             # No gap without room for what follows it: only the ack of that opens the window again,
             # because what the reader has yet to ack lies before the gap.

@@ -1,16 +1,22 @@
 """Readers: who reads which timeline over which link, and what is sent to them when it grows.
 
-Who keeps up is sent an entry as soon as it is there, in one line with all else that the batch has
-for the same link: a *parcel*, in which a body that goes to several streams of the link is once. Who
-is *behind* (its window was full, its link too busy, or it has just come) is sent what it missed
-from the timeline, when it has room. A link that does not read costs what it was sent, and no more.
+A reader is *live* if it was sent all that its timeline has. Nothing is kept for each entry that it
+is sent: it is among the audience of each group of timelines that has its own, and a batch goes to a
+link in one line, in which a body that goes to several streams of the link is once (`Parcel`).
+
+A reader falls *behind* when its window has no room, or when its link is too busy. From then on its
+cursor has its place, and it waits for one thing: credit, or a link that is free. Then it is sent
+what it missed, from the timeline, and is live again. A link that does not read costs what it was
+sent, and no more.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from barker.delivery.streams import Cursor
 from barker.links.link import Link
-from barker.manifold.timelines import Entry, Timeline
+from barker.manifold.store import Group
+from barker.manifold.timelines import NO_LIMIT, Entry, Timeline
 from barker.process.faults import contained
 from barker.wire import messages, protocol
 from barker.wire.ops import Credit, Gap, Message, Moved
@@ -24,21 +30,27 @@ MAX_SUBSCRIPTIONS = 100_000  # of one link
 HANDFUL = 64
 # Streams of one entry in one message, in characters; if it goes to more, its body is there again.
 MAX_TO_CHARS = 16 * 1024
+# Groups of timelines whose audience is remembered; beyond it, start over.
+MAX_AUDIENCES = 100_000
 
 
 class Subscription:
-    """One reader of one timeline over one link."""
+    """One reader of one timeline over one link. While it is live, the cursor lags behind."""
 
-    __slots__ = ("cursor", "link", "parcel", "timeline")
+    __slots__ = ("cursor", "is_live", "link", "parcel", "timeline")
 
     def __init__(self, parcel: "Parcel", timeline: Timeline, cursor: Cursor) -> None:
         self.link = parcel.link
         self.parcel = parcel
         self.timeline = timeline
         self.cursor = cursor
+        self.is_live = False
 
     def send(self) -> bool:
-        """Send what the window allows and the reader has not had; False if the link is too busy."""
+        """Send what the window allows and the reader has not had; False if the link is too busy.
+
+        It is live from now on if that was all.
+        """
         link, parcel = self.link, self.parcel
         while not link.busy:
             missed, _, entries = self.cursor.take(self.timeline, HANDFUL)
@@ -49,49 +61,51 @@ class Subscription:
                 parcel.add(self.timeline.address, entry)
             parcel.send()
             if len(entries) < HANDFUL:
+                self.is_live = self.cursor.sent == self.timeline.last
                 return True
         return False
 
+    def fall_behind(self) -> None:
+        """The newest entry of the timeline is not sent; all before it was."""
+        self.is_live = False
+        self.cursor.sent_up_to(self.timeline.last - 1)
+
+    def ack(self, serial: int) -> None:
+        """The reader has shown everything up to there."""
+        if self.is_live:
+            self.cursor.sent_up_to(self.timeline.last)
+        self.cursor.ack(serial)
+
 
 class Parcel:
-    """What one link is about to be sent: entries, and for each the streams that it goes to.
+    """What one link is about to be sent: entries, and for each the streams that it goes to."""
 
-    An entry that several subscriptions of the link wait for is in it once.
-    """
-
-    __slots__ = ("_bytes", "_entry", "_late", "_more", "_to", "_trace", "bodies", "link")
+    __slots__ = ("_bytes", "_late", "_to", "_trace", "bodies", "link")
 
     def __init__(self, link: Link) -> None:
         self.link = link
         self._begin()
 
     def _begin(self) -> None:
-        self._entry: Entry | None = None
         self._late: list[int] = []
         self._trace: dict[int, str] = {}  # by the place of the body
-        self._more = 0  # streams that the last entry may go to besides
         self.bodies: list[bytes] = []
         self._to: list[str] = []
         self._bytes = 0
 
-    def add(self, address: str, entry: Entry) -> None:
-        """Have it sent with the next `send`, or before if there is more than a line holds."""
-        if entry is self._entry and self._more and len(self._to[-1]) < MAX_TO_CHARS:
-            self._to[-1] += " " + address
-            self._bytes += len(address) + 1
-            self._more -= 1
-            return
-        if self._bytes + len(entry.body) > messages.MAX_GROUP_BYTES:
+    def add(self, to: str, entry: Entry) -> None:
+        """Have it sent to these streams with the next `send`, or before if a line holds no more."""
+        body = entry.body
+        size = len(to) + len(body) + 8
+        if self._bytes + size > messages.MAX_GROUP_BYTES:
             self.send()
         if entry.late:
             self._late.append(len(self.bodies))
         if entry.trace:
             self._trace[len(self.bodies)] = entry.trace
-        self._entry = entry
-        self._more = protocol.MAX_ADDRESSES - 1
-        self._to.append(address)
-        self.bodies.append(entry.body)
-        self._bytes += len(address) + len(entry.body) + 8
+        self._to.append(to)
+        self.bodies.append(body)
+        self._bytes += size
 
     def send(self) -> None:
         """Send all that was added."""
@@ -109,6 +123,22 @@ class Parcel:
         return line
 
 
+class Part(NamedTuple):
+    """The part of a group's audience that one link has: so many live readers of these streams."""
+
+    parcel: Parcel
+    to: str
+    readers: int
+
+
+def _parts(parcel: Parcel, streams: Sequence[str]) -> Iterator[Part]:
+    """As many as it takes for lines that are not too long."""
+    most = min(protocol.MAX_ADDRESSES, MAX_TO_CHARS // protocol.MAX_ADDRESS_CHARS)
+    for first in range(0, len(streams), most):
+        some = streams[first : first + most]
+        yield Part(parcel, " ".join(some), len(some))
+
+
 class Readers:
     """All readers of one inbox, by `links` and by `timelines`.
 
@@ -121,7 +151,7 @@ class Readers:
         self.timelines: dict[Timeline, dict[Link, Subscription]] = {}
         self._parcels: dict[Link, Parcel] = {}
         self._laden: list[Parcel] = []  # with something for their links
-        self._behind: set[Subscription] = set()  # of this batch: those who could not be sent it
+        self._audiences: dict[Group, list[Part]] = {}  # until a reader comes, goes, or falls behind
         self.held: dict[Link, set[Subscription]] = {}
 
     def add(self, link: Link, timeline: Timeline, cursor: Cursor) -> Subscription:
@@ -144,26 +174,59 @@ class Readers:
 
     def send(self, subscription: Subscription) -> None:
         """Send what it is behind with, now or when the link has room for it."""
-        link = subscription.link
         before = subscription.cursor.sent
         if not subscription.send():
-            self._hold(link).add(subscription)
+            self._hold(subscription.link).add(subscription)
+        elif subscription.is_live:
+            self._readers_changed(subscription.timeline)
         self.sent += subscription.cursor.sent - before
 
-    def grown(self, timeline: Timeline, entry: Entry) -> None:
-        """The timeline has a new entry; what is sent because of it leaves with `flush`."""
-        if timeline not in self.timelines:
-            return
-        serial = timeline.last
-        for link, subscription in self.timelines[timeline].items():
-            if link not in self.held and subscription.cursor.next(serial):
-                parcel = subscription.parcel
-                if not parcel.bodies:
-                    self._laden.append(parcel)
-                parcel.add(timeline.address, entry)
-                self.sent += 1
-            else:
-                self._behind.add(subscription)
+    def grown(self, entry: Entry, group: Group, full: Sequence[Timeline]) -> None:
+        """These timelines have a new entry; what is sent because of it leaves with `flush`.
+
+        Those which are `full` have live readers without room for it.
+        """
+        for timeline in full:
+            for subscription in self.timelines[timeline].values():
+                if subscription.is_live and timeline.last > subscription.cursor.limit:
+                    subscription.fall_behind()
+            self._readers_changed(timeline)
+        audience = self._audiences.get(group)
+        if audience is None:
+            audience = self._audience(group)
+        for parcel, to, readers in audience:
+            if not parcel.bodies:
+                self._laden.append(parcel)
+            parcel.add(to, entry)
+            self.sent += readers
+
+    def _audience(self, group: Group) -> list[Part]:
+        """Who is to be sent the entry that these timelines have as their newest."""
+        streams: dict[Parcel, list[str]] = {}
+        for timeline in group.timelines:
+            for link, subscription in self.timelines.get(timeline, {}).items():
+                if not subscription.is_live:
+                    continue
+                if link in self.held:
+                    subscription.fall_behind()
+                    self.held[link].add(subscription)
+                else:
+                    streams.setdefault(subscription.parcel, []).append(timeline.address)
+        if len(self._audiences) >= MAX_AUDIENCES:
+            self._audiences.clear()
+        audience = [part for parcel, own in streams.items() for part in _parts(parcel, own)]
+        self._audiences[group] = audience
+        return audience
+
+    def _readers_changed(self, timeline: Timeline) -> None:
+        """One of its readers has come, gone, caught up, or fallen behind."""
+        self._limit(timeline)
+        self._audiences.clear()
+
+    def _limit(self, timeline: Timeline) -> None:
+        readers = self.timelines.get(timeline, {}).values()
+        limits = (one.cursor.limit for one in readers if one.is_live)
+        timeline.limit(min(limits, default=NO_LIMIT))
 
     def flush(self) -> None:
         """Send what has grown since the last time, at once: readers go before acks."""
@@ -173,17 +236,16 @@ class Readers:
                 parcel.write()
                 if parcel.link.busy:
                     self._hold(parcel.link)
-        if self._behind:
-            behind, self._behind = self._behind, set()
-            for subscription in behind:
-                with contained(subscription.link, subscription.link.abort):
-                    self.send(subscription)
 
     def credit(self, link: Link, credit: Credit) -> None:
         """The reader has shown everything up to there."""
         subscription = self.links.get(link, {}).get(credit.address)
-        if subscription:  # else: it has moved, and the reader will hear of it
-            subscription.cursor.ack(credit.serial)
+        if not subscription:
+            return  # it has moved, and the reader will hear of it
+        subscription.ack(credit.serial)
+        if subscription.is_live:
+            self._limit(subscription.timeline)
+        else:
             self.send(subscription)
 
     def move(self, is_ours: Callable[[str], bool]) -> None:
@@ -213,7 +275,7 @@ class Readers:
         del readers[subscription.link]
         if not readers:
             del self.timelines[subscription.timeline]
-        self._behind.discard(subscription)
+        self._readers_changed(subscription.timeline)
         self.held.get(subscription.link, set()).discard(subscription)
 
     def _hold(self, link: Link) -> set[Subscription]:
@@ -221,6 +283,7 @@ class Readers:
         held = self.held.get(link)
         if held is None:
             held = self.held[link] = set()
+            self._audiences.clear()  # its live readers fall behind with the next entry
             link.when_free(lambda: self._send_held(link))
         return held
 

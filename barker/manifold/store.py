@@ -15,13 +15,23 @@ REMEMBERED_ADDRESSES = 500_000
 ENTRY_OVERHEAD = 100
 
 
+class Group:
+    """The timelines of one entry of `to`."""
+
+    __slots__ = ("addresses", "timelines")
+
+    def __init__(self, timelines: Sequence[Timeline]) -> None:
+        self.timelines = timelines
+        self.addresses = [timeline.address for timeline in timelines]
+
+
 class TimelineStore:
     """Timelines by address; each retains `keep` entries."""
 
     def __init__(self, keep: int) -> None:
         self.timelines: dict[str, Timeline] = {}
         self._keep = keep
-        self._groups: dict[str, list[Timeline]] = {}  # by entries of `to`
+        self._groups: dict[str, Group] = {}  # by entries of `to`
         self._remembered = 0  # addresses in `_groups`
         self._latest: dict[str, int] = {}  # by author, the newest `at`
         # What entries take in a copy of their timeline: sums since the start, for the mean.
@@ -36,60 +46,57 @@ class TimelineStore:
             timeline = self.timelines[address] = Timeline(address, self._keep)
         return timeline
 
-    def group(self, entry: str) -> list[Timeline]:
+    def group(self, entry: str) -> Group:
         """The timelines of an entry of `to`. Raises BadMessage if there are too many of them."""
         group = self._groups.get(entry)
         if group is None:
-            addresses = addresses_in(entry)
-            group = list(map(self.timeline, addresses))
-            self._remembered += len(addresses)
+            group = Group(list(map(self.timeline, addresses_in(entry))))
+            self._remembered += len(group.addresses)
             if self._remembered > REMEMBERED_ADDRESSES:
                 self._groups.clear()
-                self._remembered = len(addresses)
+                self._remembered = len(group.addresses)
             self._groups[entry] = group
         return group
 
-    def serials_before(self, segment: int, groups: Sequence[Sequence[Timeline]]) -> dict[str, int]:
+    def serials_before(self, segment: int, groups: Sequence[Group]) -> dict[str, int]:
         """The last serials of those timelines that this segment has nothing of yet."""
         return {
             timeline.address: timeline.last
-            for group in {id(group): group for group in groups}.values()
-            for timeline in group
+            for group in dict.fromkeys(groups)
+            for timeline in group.timelines
             if timeline.recorded_in != segment
         }
 
     def append(
         self,
         put: Put,
-        groups: Sequence[Sequence[Timeline]],
+        groups: Sequence[Group],
         late: Sequence[bool] | None,
         segment: int,
-    ) -> Iterator[tuple[Entry, Sequence[Timeline]]]:
+    ) -> Iterator[tuple[Entry, Group, Sequence[Timeline]]]:
         """Append the entries of a put, which that segment has, each to its group of timelines.
 
-        `late` tells which come late, if some do by their counters. Yields each entry with its
-        group: all of that has to be used.
+        `late` tells which come late by their counters, if some do. Late is also what comes when
+        something that its author said afterwards has been here. Yields each entry with its group,
+        and those of its timelines that have live readers without room; all of that has to be used.
         """
-        origin, old = put.origin or "", put.old
+        origin, old, latest = put.origin or "", put.old, self._latest
         stamps = zip(put.bodies, put.n or (), put.users or (), put.at or (), strict=True)
         rows = zip(groups, stamps, late or repeat(False), put.trace or repeat(""), strict=False)
-        for group, (body, n, user, at), was_late, trace in rows:
-            entry = Entry(body, origin, n, self._is_late(user, at) or was_late, old, segment, trace)
-            for timeline in group:
-                timeline.take(entry)
-            self._entries += len(group)
-            self._bytes += len(group) * (len(body) + ENTRY_OVERHEAD)
-            yield entry, group
-
-    def _is_late(self, user: str, at: int) -> bool:
-        """Has something that the author said afterwards been here before?"""
-        latest = self._latest.get(user, -1)
-        if at < latest:
-            return True
-        if latest < 0 and len(self._latest) >= MAX_STREAMS:
-            self._latest.clear()
-        self._latest[user] = at
-        return False
+        for group, (body, n, user, at), is_late, trace in rows:
+            before = latest.get(user, -1)
+            if at < before:
+                is_late = True
+            else:
+                if before < 0 and len(latest) >= MAX_STREAMS:
+                    latest.clear()
+                latest[user] = at
+            entry = Entry(body, origin, n, is_late, old, segment, trace)
+            timelines = group.timelines
+            full = [timeline for timeline in timelines if timeline.take(entry)]
+            self._entries += len(timelines)
+            self._bytes += len(timelines) * (len(body) + ENTRY_OVERHEAD)
+            yield entry, group, full
 
     @property
     def retained_bytes(self) -> int:

@@ -9,6 +9,9 @@ from barker.delivery.streams import Stream
 from barker.wire import bodies, messages, records
 from barker.wire.ops import Item
 
+# More than any serial.
+NO_LIMIT = 2**60
+
 
 class Entry:
     """One bark in our timelines; `segment` is where the journal has it."""
@@ -50,7 +53,7 @@ class Entry:
 class Timeline(Stream[Entry]):
     """One reader's inbox."""
 
-    __slots__ = ("address", "handed_over", "moving", "recorded_in")
+    __slots__ = ("address", "handed_over", "live_until", "moving", "recorded_in")
 
     def __init__(self, address: str, keep: int) -> None:
         super().__init__(keep)
@@ -58,11 +61,16 @@ class Timeline(Stream[Entry]):
         self.recorded_in = 0  # the last segment of the journal that has something of it
         self.handed_over = 0  # up to this serial all is another's: not here, and not lost either
         self.moving: Moving | None = None
+        self.live_until = NO_LIMIT  # the last serial for which all of its live readers have room
 
-    def take(self, entry: Entry) -> int:
-        """Append it, which its segment of the journal has now; returns its serial."""
+    def take(self, entry: Entry) -> bool:
+        """Append it, which its segment of the journal has now; has a live reader no room for it?"""
         self.recorded_in = entry.segment
-        return self.append(entry, entry.old)
+        return self.append(entry, entry.old) > self.live_until
+
+    def limit(self, live_until: int) -> None:
+        """Its live readers have room up to there."""
+        self.live_until = live_until
 
     def recorded(self, segment: int) -> None:
         """That segment of the journal has something of it, and no later one."""
