@@ -3,13 +3,14 @@
 import math
 import random
 import unittest
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from barker.delivery.streams import Cursor
 from barker.manifold.readers import HANDFUL, Parcel, Readers, Subscription
+from barker.manifold.store import Group
 from barker.manifold.timelines import Entry, Timeline
 from barker.wire import messages, protocol, strictjson
-from barker.wire.ops import Message, Moved
+from barker.wire.ops import Credit, Message, Moved
 from tests.tools.fakes import FakeLink
 
 EPOCH = "0123456789abcdef"
@@ -18,6 +19,18 @@ Got = tuple[str, bytes, bool]  # address, body, whether it is late
 
 
 class OpenLink(FakeLink):
+    free: Callable[[], None] | None = None
+
+    def when_free(self, work: Callable[[], None]) -> None:
+        self.free = work
+
+    def set_free(self, lines: float) -> None:
+        """Its peer has read, and there is room for so many more."""
+        self.room = len(self.lines) + lines
+        work, self.free = self.free, None
+        if work:
+            work()
+
     def abort(self, reason: str = "") -> None:
         raise AssertionError(f"nothing went wrong: {reason}")
 
@@ -55,15 +68,6 @@ class ParcelTest(unittest.TestCase):
         self.parcel.send()
         bodies = [b'{"a":1}', b'{"a":2}']
         self.assertEqual(self.lines(), [Message(["inbox/ann", "inbox/ann"], bodies)])
-
-    def test_a_body_that_several_streams_of_a_link_wait_for_goes_once(self) -> None:
-        entry, other = self.entry(b'{"a":1}'), self.entry(b'{"a":1}')  # equal, and not the same
-        for name in ("ann", "bob", "cid"):
-            self.parcel.add(f"inbox/{name}", entry)
-        self.parcel.add("inbox/ann", other)
-        self.parcel.send()
-        to = ["inbox/ann inbox/bob inbox/cid", "inbox/ann"]
-        self.assertEqual(self.lines(), [Message(to, [b'{"a":1}'] * 2)])
 
     def test_what_is_late_is_no_reason_for_another_line(self) -> None:
         lates = [False, True, True, False, True]
@@ -117,15 +121,88 @@ class ParcelTest(unittest.TestCase):
 
 
 class ReadersTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.readers = Readers()
+        self.timelines = {name: Timeline(f"inbox/{name}", 20) for name in ("ann", "bob", "cid")}
+        self.groups: dict[tuple[str, ...], Group] = {}
+        self.shown: dict[tuple[FakeLink, str], int] = {}
+        self.n = 0
+
+    def read(self, link: FakeLink, *names: str, window: int = 10) -> None:
+        for name in names:
+            timeline = self.timelines[name]
+            cursor = Cursor(timeline.last, window)
+            self.readers.send(self.readers.add(link, timeline, cursor))  # type: ignore[arg-type]
+
+    def grow(self, *names: str) -> None:
+        """These have one more entry, of which the readers are told with the next `flush`."""
+        self.n += 1
+        timelines = [self.timelines[name] for name in names]
+        group = self.groups.setdefault(names, Group(timelines))
+        entry = Entry(b'{"n":%d}' % self.n, EPOCH, self.n, late=False, old=False)
+        full = [timeline for timeline in timelines if timeline.take(entry)]
+        self.readers.grown(entry, group, full)
+
     def test_what_has_grown_leaves_before_anybody_acks_it(self) -> None:
-        readers, timeline, link = Readers(), Timeline("inbox/ann", 800), OpenLink()
-        readers.add(link, timeline, Cursor(0, 10))  # type: ignore[arg-type]
+        link = OpenLink()
+        self.read(link, "ann")
         for count in (1, 2):
-            entry = Entry(b"{}", EPOCH, count, late=False, old=False)
-            timeline.take(entry)
-            readers.grown(timeline, entry)
-            readers.flush()
+            self.grow("ann")
+            self.readers.flush()
             self.assertEqual((len(link.lines), link.flushed), (count, count))
+
+    def test_a_body_that_several_streams_of_a_link_wait_for_goes_once(self) -> None:
+        links = {OpenLink(): ("ann", "bob", "cid"), OpenLink(): ("cid",)}
+        for link, names in links.items():
+            self.read(link, *names)
+        self.grow("ann", "bob", "cid")
+        self.grow("ann")
+        self.readers.flush()
+        sent = [[messages.decode(line) for line in link.lines] for link in links]
+        both = [b'{"n":1}', b'{"n":2}']
+        to = ["inbox/ann inbox/bob inbox/cid", "inbox/ann"]
+        self.assertEqual(sent, [[Message(to, both)], [Message(["inbox/cid"], both[:1])]])
+
+    def test_whoever_falls_behind_and_catches_up_gets_each_entry_once_in_order(self) -> None:
+        """Or a gap that says how many; with windows that fill up, and links that are busy."""
+        for seed in range(6):
+            dice = random.Random(seed)
+            self.setUp()
+            links = [OpenLink() for _ in range(3)]
+            for link in links:
+                self.read(link, *dice.sample([*self.timelines], 2), window=dice.choice((1, 2, 9)))
+            for _ in range(60):
+                for _ in range(dice.choice((0, 1, 4, 30))):
+                    self.grow(*dice.sample([*self.timelines], dice.randint(1, 3)))
+                self.readers.flush()
+                link = dice.choice(links)
+                link.set_free(dice.choice((0, 1, math.inf)))
+                self.show(link)
+            for link in links * 25:
+                link.set_free(math.inf)
+                self.show(link)
+            for link in links:
+                for address, (serial, entries) in self.got(link).items():
+                    timeline = self.timelines[address.partition("/")[2]]
+                    self.assertEqual((serial, entries), (timeline.last, sorted({*entries})), seed)
+
+    def show(self, link: OpenLink) -> None:
+        """Its reader has taken all that it has got, and says of each entry so once."""
+        for address, (serial, _) in self.got(link).items():
+            if serial > self.shown.get((link, address), 0):
+                self.shown[link, address] = serial
+                self.readers.credit(link, Credit(address, serial))  # type: ignore[arg-type]
+
+    def got(self, link: FakeLink) -> dict[str, tuple[int, list[int]]]:
+        """By stream, the serial of the last entry that came, and which ones came."""
+        got: dict[str, tuple[int, list[int]]] = {}
+        for message in link.sent:
+            serial, entries = got.get(message["address"], (0, []))
+            if message["op"] == "gap":
+                got[message["address"]] = serial + message["missed"], entries
+            else:
+                got[message["address"]] = serial + 1, [*entries, message["body"]["n"]]
+        return got
 
 
 class SubscriptionTest(unittest.TestCase):
