@@ -181,7 +181,10 @@ class Outbox(Service):
                     self._check_event(entry, body, fields, trace, accepted)
                     continue
                 key = bodies.check_bark(fields)
-                user = self._authors.get(entry) or self._author(entry, accepted)
+                user = self._authors.get(entry)
+                if user is None:
+                    user = split(entry)[1]
+                    self._check_exists(user, accepted)
                 if key[0] != user:
                     raise BadMessage(BAD_MESSAGE, f"{entry} takes no barks of {key[0]}")
                 if len(accepted.barks) >= room:
@@ -225,16 +228,13 @@ class Outbox(Service):
             self._people.add(user)
         for push, put, tail in accepted.puts:
             self._taken += len(put.bodies)
+            self._has_heard(put.users or ())
             push.add(put, segment, tail)
             push.pump()
 
-    def _author(self, address: str, accepted: Accepted) -> str:
-        """Whose barks this address takes. Raises BadMessage if there is no such user."""
-        user = split(address)[1]
-        if user not in accepted.joins:
-            self._check_exists(user, accepted)
-            self._authors[address] = user
-        return user
+    def _has_heard(self, users: Sequence[str]) -> None:
+        """These have said something here, and so they exist."""
+        self._authors.update((f"{self.ADDRESS}/{user}", user) for user in {*users})
 
     def _check_exists(self, user: str, accepted: Accepted) -> None:
         if user not in self._people and user not in accepted.joins:
@@ -334,8 +334,7 @@ class Outbox(Service):
             push = self._events if record.to[0] == FOLLOWERS else self._barks
             users = record.users or ()
             self._known_keys.add(zip(users, record.ids or (), strict=True))
-            # Also if there is no such user any more: it was acked.
-            self._authors.update((f"{self.ADDRESS}/{user}", user) for user in users)
+            self._has_heard(users)  # also if there is no such user any more: it was acked
             push.recover(record, segment)
             if push is self._events:
                 for user, body in zip(users, record.bodies, strict=True):

@@ -163,6 +163,16 @@ class ReadersTest(unittest.TestCase):
         to = ["inbox/ann inbox/bob inbox/cid", "inbox/ann"]
         self.assertEqual(sent, [[Message(to, both)], [Message(["inbox/cid"], both[:1])]])
 
+    def test_a_reader_without_room_costs_another_nothing(self) -> None:
+        slow, quick = OpenLink(), OpenLink()
+        for link in (slow, quick):
+            self.read(link, "ann", window=1)
+        for _ in range(3):
+            self.grow("ann")
+            self.readers.flush()
+            self.show(quick)
+        self.assertEqual([self.got(link)["inbox/ann"][0] for link in (slow, quick)], [1, 3])
+
     def test_whoever_falls_behind_and_catches_up_gets_each_entry_once_in_order(self) -> None:
         """Or a gap that says how many; with windows that fill up, and links that are busy."""
         for seed in range(6):
