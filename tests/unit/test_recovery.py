@@ -74,6 +74,11 @@ def row(message: Message) -> tuple[str, Item]:
     return to, item
 
 
+def ends_of(content: bytes) -> list[int]:
+    """Where its records end."""
+    return [i + 1 for i, byte in enumerate(content) if byte == 0x0A]
+
+
 def lines_of(messages: Sequence[Message]) -> Iterator[Put]:
     """The same entries in as few lines as can be: all of a line have one origin."""
     rows = map(row, messages)
@@ -134,11 +139,12 @@ class RecoveryTest(unittest.TestCase):
         return self.begin(Outbox, None, *argv)
 
     def folder(self, manifold: Manifold, root: pathlib.Path | None = None) -> pathlib.Path:
-        return (root or self.root) / "journal" / manifold.name
+        folder: pathlib.Path = root or manifold.args.state
+        return folder / "journal" / manifold.name
 
     def copy(self, manifold: Manifold) -> pathlib.Path:
         """A state folder with what kill -9 would leave of it now."""
-        return self.copy_of(manifold, self.root)
+        return self.copy_of(manifold, manifold.args.state)
 
     def copy_of(self, manifold: Manifold, root: pathlib.Path) -> pathlib.Path:
         other = self.new_folder()
@@ -153,6 +159,34 @@ class RecoveryTest(unittest.TestCase):
         """The same after a stop in good order."""
         journal_of(manifold).close()
         return self.again(manifold, *argv)
+
+    def content(self, manifold: Manifold) -> bytes:
+        """Of its only segment."""
+        (path,) = self.folder(manifold).glob("*.log")
+        return path.read_bytes()
+
+    def on(self, content: bytes, manifold: AnyManifold) -> AnyManifold:
+        """Another one on a copy of the folder, in which the only segment has this content."""
+        root = self.copy(manifold)
+        (path,) = self.folder(manifold, root).glob("*.log")
+        path.write_bytes(content)
+        return self.begin(type(manifold), root)
+
+    def damaged(self, manifold: AnyManifold, was: bytes, now: bytes) -> AnyManifold:
+        """Another one on a copy in which something was replaced; it says so."""
+        with self.assertLogs("barker.disk.journal", "WARNING") as logs:
+            after = self.on(self.content(manifold).replace(was, now), manifold)
+        self.assertIn("damaged", logs.output[0])
+        self.epochs(manifold, after)
+        return after
+
+    @contextlib.contextmanager
+    def quiet(self) -> Iterator[None]:
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
 
     def size(self, manifold: Manifold) -> int:
         return sum(p.stat().st_size for p in self.folder(manifold).glob("*.log"))
@@ -247,41 +281,28 @@ class OutboxRecovery(RecoveryTest):
     def test_promise_1_what_was_acked_is_pushed_after_a_kill_in_order_before_anything_new(
         self,
     ) -> None:
+        """And after a stop in good order."""
         before = self.outbox()
         self.assertAcked(self.say(before, *self.barks("a", "b", "c")))
         self.assertAcked(self.say(before, *self.barks("d")))
-        after = self.again(before)
-        self.assertAcked(self.say(after, *self.barks("e")))
-        pushed = self.bizlogic(after).take_puts()
-        self.assertEqual([m.item.id for m in pushed], ["a", "b", "c", "d", "e"])
-        # What was stamped keeps its stamp. What is new is stamped in a new epoch, because nobody
-        # can say which counters the journal has lost with its end.
-        self.assertEqual(
-            [m.item.origin for m in pushed], [epoch_of(before)] * 4 + [epoch_of(after)]
-        )
-        self.epochs(before, after)
-
-    def test_after_a_stop_in_good_order_it_is_the_same(self) -> None:
-        before = self.outbox()
-        self.assertAcked(self.say(before, *self.barks("a")))
-        after = self.stopped_and_again(before)
-        self.assertAcked(self.say(after, *self.barks("b")))
-        pushed = self.bizlogic(after).take_puts()
-        self.assertEqual([m.item.origin for m in pushed], [*self.epochs(before, after)])
+        for start in (self.again, self.stopped_and_again):
+            after = start(before)
+            self.assertAcked(self.say(after, *self.barks("e")))
+            pushed = self.bizlogic(after).take_puts()
+            self.assertEqual([m.item.id for m in pushed], ["a", "b", "c", "d", "e"])
+            # What was stamped keeps its stamp. What is new is stamped in a new epoch, because
+            # nobody can say which counters the journal has lost with its end.
+            old, new = self.epochs(before, after)
+            self.assertEqual([m.item.origin for m in pushed], [old] * 4 + [new])
 
     def test_promise_1_a_power_cut_at_any_record_costs_nothing_that_is_acked_later(self) -> None:
         """Without --fsync its end is lost; the counters in it were seen, and stay theirs."""
         before, receiver = self.outbox(), self.inbox()
         self.say(before, *self.barks("1", "2", "3", "4"))
         self.fan_out(before, receiver)
-        (path,) = self.folder(before).glob("*.log")
-        whole = path.read_bytes()
-        ends = [i + 1 for i, byte in enumerate(whole) if byte == 0x0A]
-        shown = [1, 2, 3, 4]
-        for end in [0, *ends]:
-            root = self.copy(before)
-            (self.folder(before, root) / path.name).write_bytes(whole[:end])
-            after = self.begin(Outbox, root)
+        whole, shown = self.content(before), [1, 2, 3, 4]
+        for end in [0, *ends_of(whole)]:
+            after = self.on(whole[:end], before)
             new = str(100 + end)
             self.assertAcked(self.say(after, *self.barks(new)))
             self.fan_out(after, receiver)
@@ -383,14 +404,9 @@ class OutboxRecovery(RecoveryTest):
         before = self.outbox()
         self.say(before, *self.barks("a", "b", "c"))
         self.settle(before, self.bizlogic(before), 3)
-        root = self.copy(before)
-        (path,) = self.folder(before, root).glob("*.log")
-        path.write_bytes(path.read_bytes().replace(b'"id":"c"', b'"id":"x"'))
-        with self.assertLogs("barker", "WARNING"):
-            damaged = self.begin(Outbox, root)
-        self.epochs(before, damaged)
+        damaged = self.damaged(before, b'"id":"c"', b'"id":"x"')
         self.assertAcked(self.say(damaged, *self.barks("d")))
-        after = self.begin(Outbox, self.copy_of(damaged, root))
+        after = self.again(damaged)
         self.assertEqual([id_ for _, id_ in self.pushed(self.bizlogic(after))], ["d"])
 
     def test_a_tail_torn_anywhere_loses_nothing_that_was_acked(self) -> None:
@@ -398,27 +414,14 @@ class OutboxRecovery(RecoveryTest):
         self.say(before, *self.barks("a", "b"))
         acked = self.size(before)
         self.say(before, *self.barks("c"))  # the kill comes while this is written
-        root = self.copy(before)
-        (path,) = self.folder(before, root).glob("*.log")
-        whole = path.read_bytes()
+        whole = self.content(before)
         for end in range(acked, len(whole) + 1):
-            shutil.rmtree(self.folder(before, root))
-            path.parent.mkdir()
-            path.write_bytes(whole[:end])
             with self.quiet():
-                after = self.begin(Outbox, root)
+                after = self.on(whole[:end], before)
             ids = [id_ for _, id_ in self.pushed(self.bizlogic(after))]
             self.assertEqual(ids, ["a", "b", "c"] if end == len(whole) else ["a", "b"], end)
             self.epochs(before, after)
             journal_of(after).close()
-
-    @contextlib.contextmanager
-    def quiet(self) -> Iterator[None]:
-        logging.disable(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            logging.disable(logging.NOTSET)
 
     def test_damage_in_any_record_costs_that_record_and_the_epoch(self) -> None:
         before = self.outbox()
@@ -426,11 +429,7 @@ class OutboxRecovery(RecoveryTest):
         for id_ in ids:
             self.say(before, *self.barks(id_))
         for lost in ids:
-            root = self.copy(before)
-            (path,) = self.folder(before, root).glob("*.log")
-            path.write_bytes(path.read_bytes().replace(b'"id":"%b"' % lost.encode(), b'"id":"?"'))
-            with self.assertLogs("barker.disk.journal", "WARNING"):
-                after = self.begin(Outbox, root)
+            after = self.damaged(before, b'"id":"%b"' % lost.encode(), b'"id":"?"')
             old, new = self.epochs(before, after)
             left = [i for i in ids if i != lost]
             self.say(after, *self.barks("e"))
@@ -480,50 +479,34 @@ class OutboxRecovery(RecoveryTest):
 
 
 class InboxRecovery(RecoveryTest):
-    def test_histories_and_serials_are_back(self) -> None:
+    def test_histories_and_serials_are_back_after_a_kill_or_a_stop_in_good_order(self) -> None:
         before = self.inbox()
         self.fill(before, range(1, 30))
         traced = put(0, ["inbox/ark3"], bark("rdl", "30"), origin=ORIGIN, n=30, trace=["my-trace"])
         self.assertAcked(self.say(before, traced))
-        after = self.stopped_and_again(before)
-        entries = timelines_of(after)["inbox/ark3"].entries
-        self.assertEqual({entry.trace for entry in entries}, {""})  # nothing is timed twice
-        self.assertEqual(self.ids(after), list(range(1, 31)))
-        self.assertEqual(self.ids(after, history=3), [28, 29, 30])
-        self.fill(after, [31])
-        (message,) = self.read(after, epoch=epoch_of(after), after=30)
-        self.assertEqual((message["serial"], message["epoch"]), (31, epoch_of(after)))
-
-    def test_no_serial_of_an_epoch_is_given_twice_not_even_after_a_stop_in_good_order(self) -> None:
-        before = self.inbox()
-        self.fill(before, range(1, 31))
-        after = self.stopped_and_again(before)
-        self.epochs(before, after)
-        # A reader of the epoch before gets all there is, and drops what it knows.
-        self.assertEqual(self.ids(after, epoch=epoch_of(before), after=30), list(range(1, 31)))
-
-    def test_after_a_kill_a_reader_gets_the_whole_history_since_nobody_knows_what_it_has(
-        self,
-    ) -> None:
-        before = self.inbox()
-        self.fill(before, range(1, 31))
-        after = self.again(before)
-        self.epochs(before, after)
-        self.assertEqual(self.ids(after, epoch=epoch_of(before), after=27), list(range(1, 31)))
-        self.assertEqual(self.ids(after, history=3), [28, 29, 30])
+        for start in (self.again, self.stopped_and_again):
+            after = start(before)
+            entries = timelines_of(after)["inbox/ark3"].entries
+            self.assertEqual({entry.trace for entry in entries}, {""})  # nothing is timed twice
+            # No serial of an epoch is given twice. A reader of the epoch before gets all there is,
+            # since nobody knows what it has, and drops what it knows.
+            old, new = self.epochs(before, after)
+            for place in (27, 30):
+                self.assertEqual(self.ids(after, epoch=old, after=place), list(range(1, 31)))
+            self.assertEqual(self.ids(after), list(range(1, 31)))
+            self.assertEqual(self.ids(after, history=3), [28, 29, 30])
+            self.fill(after, [31])
+            (message,) = self.read(after, epoch=new, after=30)
+            self.assertEqual((message["serial"], message["epoch"]), (31, new))
 
     def test_promise_1_a_power_cut_at_any_record_hides_nothing_that_comes_later(self) -> None:
         """Without --fsync its end is lost; a reader has seen it, and misses nothing new."""
         before = self.inbox()
         for n in range(1, 9):
             self.fill(before, [n])
-        (path,) = self.folder(before).glob("*.log")
-        whole = path.read_bytes()
-        ends = [i + 1 for i, byte in enumerate(whole) if byte == 0x0A]
-        for end in [0, *ends]:
-            root = self.copy(before)
-            (self.folder(before, root) / path.name).write_bytes(whole[:end])
-            after = self.begin(Inbox, root)
+        whole = self.content(before)
+        for end in [0, *ends_of(whole)]:
+            after = self.on(whole[:end], before)
             self.fill(after, range(101, 120))  # more than were lost, before the reader is back
             shown = self.ids(after, epoch=epoch_of(before), after=8)
             self.assertLessEqual({*range(101, 120)}, {*shown}, end)
@@ -539,18 +522,14 @@ class InboxRecovery(RecoveryTest):
     def test_what_had_come_before_the_kill_is_dropped_after_it(self) -> None:
         before = self.inbox()
         self.fill(before, range(1, 6))
+        self.fill(before, [6], "ark3", "rhs")
         after = self.again(before)
-        self.fill(after, range(1, 8))  # what an outbox sends again
-        again = [put(0, ["inbox/ark3"], bark("rdl", "5"), origin=OTHER, n=1)]
-        self.assertAcked(self.say(after, *again))  # and what a client repeats elsewhere
-        self.assertEqual(self.ids(after), list(range(1, 8)))
-
-    def test_it_comes_again_for_those_alone_who_have_not_had_it(self) -> None:
-        before = self.inbox()
-        self.fill(before, [1], "ark3", "rhs")
-        after = self.again(before)
-        self.fill(after, [1], "ark3", "ace", "rhs")
-        self.assertEqual([self.ids(after, u) for u in ("ark3", "ace", "rhs")], [[1], [1], [1]])
+        self.fill(after, range(1, 6))  # what an outbox sends again
+        self.fill(after, [6], "ark3", "ace", "rhs")  # for those alone who have not had it
+        again = put(0, ["inbox/ark3"], bark("rdl", "5"), origin=OTHER, n=1)
+        self.assertAcked(self.say(after, again))  # and what a client repeats elsewhere
+        shown = [self.ids(after, user) for user in ("ark3", "ace", "rhs")]
+        self.assertEqual(shown, [list(range(1, 7)), [6], [6]])
 
     def test_what_comes_again_after_its_key_has_gone_with_its_segment_is_late(self) -> None:
         self.small_journals(segment_bytes=20_000, kept_bytes=30_000)
@@ -569,20 +548,13 @@ class InboxRecovery(RecoveryTest):
         self.fill(before, [1, 2])
         acked = self.size(before)
         self.fill(before, [3])
-        root = self.copy(before)
-        (path,) = self.folder(before, root).glob("*.log")
-        whole = path.read_bytes()
-        logging.disable(logging.CRITICAL)
-        self.addCleanup(logging.disable, logging.NOTSET)
+        whole = self.content(before)
         for end in range(acked, len(whole) + 1):
-            shutil.rmtree(self.folder(before, root))
-            path.parent.mkdir()
-            path.write_bytes(whole[:end])
-            after = self.begin(Inbox, root)
+            with self.quiet():
+                after = self.on(whole[:end], before)
             # The reader has seen 1 and 2; whatever the epoch, it is shown all of the rest.
-            seen = {1, 2}
-            shown = [i for i in self.ids(after, epoch=epoch_of(before), after=2) if i not in seen]
-            self.assertEqual(shown, [3] if end == len(whole) else [], end)
+            shown = {*self.ids(after, epoch=epoch_of(before), after=2)} - {1, 2}
+            self.assertEqual(shown, {3} if end == len(whole) else set(), end)
             self.fill(after, [3])
             self.assertEqual(self.ids(after), [1, 2, 3])
             journal_of(after).close()
@@ -591,15 +563,11 @@ class InboxRecovery(RecoveryTest):
         before = self.inbox()
         for n in range(1, 9):
             self.fill(before, [n], *["ark3", "rhs"][: 1 + n % 2])
-        (path,) = self.folder(before).glob("*.log")
-        whole = path.read_bytes()
-        ends = [i + 1 for i, byte in enumerate(whole) if byte == 0x0A]
-        del ends[1]  # serials come before the first
-        self.assertEqual(len(ends), 9)
-        for count, end in enumerate(ends):
-            root = self.copy(before)
-            (self.folder(before, root) / path.name).write_bytes(whole[:end])
-            after = self.begin(Inbox, root)
+        whole = self.content(before)
+        header, _, *ends = ends_of(whole)  # serials come before the first
+        self.assertEqual(len(ends), 8)
+        for count, end in enumerate([header, *ends]):
+            after = self.on(whole[:end], before)
             self.assertEqual(self.ids(after), list(range(1, count + 1)))
             self.assertEqual(self.ids(after, "rhs"), list(range(1, count + 1, 2)))
 
@@ -607,13 +575,7 @@ class InboxRecovery(RecoveryTest):
         before = self.inbox()
         for numbers in ([1, 2, 3], [4], [5, 6, 7, 8, 9]):
             self.fill(before, numbers)
-        root = self.copy(before)
-        (path,) = self.folder(before, root).glob("*.log")
-        path.write_bytes(path.read_bytes().replace(b'"id":"4"', b'"id":"x"'))
-        with self.assertLogs("barker.disk.journal", "WARNING") as logs:
-            after = self.begin(Inbox, root)
-        self.assertIn("damaged", logs.output[0])
-        self.epochs(before, after)
+        after = self.damaged(before, b'"id":"4"', b'"id":"x"')
         rest = [1, 2, 3, 5, 6, 7, 8, 9]
         self.assertEqual(self.ids(after), rest)
         self.assertEqual(self.ids(after, epoch=epoch_of(before), after=9), rest)
@@ -931,12 +893,7 @@ class ManyInOneRecord(RecoveryTest):
     def test_damage_in_a_record_of_many_costs_all_of_it_and_the_epoch(self) -> None:
         before = self.inbox()
         self.fill(before, range(1, 301))
-        root = self.copy(before)
-        (path,) = self.folder(before, root).glob("*.log")
-        path.write_bytes(path.read_bytes().replace(b'"id":"130"', b'"id":"xxx"'))
-        with self.assertLogs("barker.disk.journal", "WARNING"):
-            after = self.begin(Inbox, root)
-        self.epochs(before, after)
+        after = self.damaged(before, b'"id":"130"', b'"id":"xxx"')
         self.assertEqual(self.ids(after), [*range(1, 129), *range(257, 301)])
         serials = [m["serial"] for m in self.read(after)]
         self.assertEqual(serials, list(range(serials[0], serials[0] + 172)))
