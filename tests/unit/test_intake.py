@@ -19,7 +19,7 @@ from tests.tools.inside import Manifold, barks_of, journal_of
 from tests.tools.wireclient import Message, bark, put, serving
 from tests.unit.test_inbox import USERS, InboxTest
 from tests.unit.test_outbox import OutboxTest
-from tests.unit.test_recovery import KINDS, ORIGIN, Peer, RecoveryTest
+from tests.unit.test_recovery import KINDS, Peer, RecoveryTest
 
 
 def failing(real: Callable[..., Any], call: int = 1) -> Callable[..., Any]:
@@ -40,11 +40,7 @@ class BatchTest(RecoveryTest):
     """On files, without sockets."""
 
     def puts(self, kind: type[Manifold], numbers: Sequence[int]) -> list[Message]:
-        if kind is Outbox:
-            return self.barks(*map(str, numbers))
-        return [
-            put(0, ["inbox/ark3"], bark("rdl", str(n), at=n), origin=ORIGIN, n=n) for n in numbers
-        ]
+        return self.barks(*map(str, numbers)) if kind is Outbox else self.numbered(numbers)
 
     def shown(self, manifold: Manifold) -> list[tuple[int, int]]:
         """Counter or serial, and id, of all that it has handed on or still has."""
@@ -111,10 +107,7 @@ class BatchTest(RecoveryTest):
         self.served(manifold, "inbox", CONSISTENT, "inbox", "another")
         owner = manifold.routes.route("inbox").owner
         users = {target.name: user for user in USERS if (target := owner(user))}
-        puts = [
-            put(0, [f"inbox/{users[name]}"], bark("rdl", name), origin=ORIGIN, n=n)
-            for n, name in enumerate(("inbox", "another"), 1)
-        ]
+        puts = self.numbered([1], users["inbox"]) + self.numbered([2], users["another"])
         with mock.patch.object(journal_of(manifold), "append", side_effect=OSError):
             said = [self.say(manifold, *puts, link=link)]
         said += [self.say(manifold, *puts, link=link, heard=heard) for heard in (False, True)]

@@ -18,7 +18,7 @@ import shutil
 import tempfile
 import time
 import unittest
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 from unittest import mock
 
@@ -40,7 +40,7 @@ from barker.wire import protocol
 from barker.wire.bodies import Bark, encode_bark
 from barker.wire.messages import decode, decode_record, encode
 from barker.wire.ops import Ack, Item, Put, Refuse, Subscribe
-from barker.wire.records import Serials
+from barker.wire.records import Record, Serials
 from tests.tools.fakes import FakeDialer, FakeLink
 from tests.tools.fleet import SLOW, run_to_its_end
 from tests.tools.inside import Manifold, barks_of, epoch_of, journal_of, timelines_of
@@ -212,10 +212,16 @@ class RecoveryTest(unittest.TestCase):
     def assertAcked(self, said: list[Message]) -> None:
         self.assertEqual([m["op"] for m in said], ["ack"], said)
 
-    def fill(self, manifold: Inbox, numbers: Sequence[int], *users: str) -> None:
+    def numbered(self, numbers: Iterable[int], *users: str, **stamp: object) -> list[Message]:
+        """Barks of rdl to these users' inboxes; a bark's number is its id, counter and time."""
         to = [f"inbox/{u}" for u in users or ["ark3"]]
-        puts = [put(0, to, bark("rdl", str(n), at=n), origin=ORIGIN, n=n) for n in numbers]
-        self.assertAcked(self.say(manifold, *puts))
+        return [
+            put(0, to, bark("rdl", str(n), at=n), **{"origin": ORIGIN, "n": n, **stamp})
+            for n in numbers
+        ]
+
+    def fill(self, manifold: Inbox, numbers: Iterable[int], *users: str, **stamp: object) -> None:
+        self.assertAcked(self.say(manifold, *self.numbered(numbers, *users, **stamp)))
 
     def read(self, manifold: Inbox, user: str = "ark3", **fields: object) -> list[Message]:
         """What a reader gets who subscribes now, without what says that it is subscribed."""
@@ -481,9 +487,7 @@ class OutboxRecovery(RecoveryTest):
 class InboxRecovery(RecoveryTest):
     def test_histories_and_serials_are_back_after_a_kill_or_a_stop_in_good_order(self) -> None:
         before = self.inbox()
-        self.fill(before, range(1, 30))
-        traced = put(0, ["inbox/ark3"], bark("rdl", "30"), origin=ORIGIN, n=30, trace=["my-trace"])
-        self.assertAcked(self.say(before, traced))
+        self.fill(before, range(1, 31), trace=["my-trace"])
         for start in (self.again, self.stopped_and_again):
             after = start(before)
             entries = timelines_of(after)["inbox/ark3"].entries
@@ -526,8 +530,7 @@ class InboxRecovery(RecoveryTest):
         after = self.again(before)
         self.fill(after, range(1, 6))  # what an outbox sends again
         self.fill(after, [6], "ark3", "ace", "rhs")  # for those alone who have not had it
-        again = put(0, ["inbox/ark3"], bark("rdl", "5"), origin=OTHER, n=1)
-        self.assertAcked(self.say(after, again))  # and what a client repeats elsewhere
+        self.fill(after, [5], origin=OTHER, n=1)  # and what a client repeats elsewhere
         shown = [self.ids(after, user) for user in ("ark3", "ace", "rhs")]
         self.assertEqual(shown, [list(range(1, 7)), [6], [6]])
 
@@ -586,40 +589,27 @@ class InboxRecovery(RecoveryTest):
 
     def test_unstamped_barks_keep_their_order_of_counters(self) -> None:
         before = self.inbox()
-        to = ["inbox/ark3"]
-        self.assertAcked(
-            self.say(before, put(0, to, bark("rdl", "1")), put(0, to, bark("rdl", "2")))
-        )
+        one, two, three = (put(0, ["inbox/ark3"], bark("rdl", id_)) for id_ in "123")
+        self.assertAcked(self.say(before, one, two))
         after = self.again(before)
-        self.assertAcked(self.say(after, put(0, to, bark("rdl", "3"))))
+        self.assertAcked(self.say(after, three))
         self.assertEqual(self.ids(after), [1, 2, 3])
 
     def test_what_is_old_does_not_displace_what_is_new_not_even_after_a_restart(self) -> None:
         before = self.inbox("--keep", "5")
         self.fill(before, range(11, 16))
-        mark = self.old_mark()
-        old = [
-            put(0, ["inbox/ark3"], bark("rdl", str(n), at=n), **mark, origin=ORIGIN, n=n)
-            for n in range(1, 6)
-        ]
-        self.assertAcked(self.say(before, *old))
-        retained = sorted(self.ids(before))
-        self.assertEqual(retained, [1, 2, 3, 4, 5, 11, 12, 13, 14, 15])
-        self.assertEqual(sorted(self.ids(self.again(before, "--keep", "5"))), retained)
-
-    def old_mark(self) -> dict[str, bool]:
-        return {"old": True}
+        self.fill(before, range(1, 6), old=True)
+        for manifold in (before, self.again(before, "--keep", "5")):
+            self.assertEqual(sorted(self.ids(manifold)), [*range(1, 6), *range(11, 16)])
 
     def test_what_was_handed_over_is_known_when_it_is_handed_over_once_more(self) -> None:
         self.patch(inbox, "Duplicates", functools.partial(Duplicates, window=50))
         before = self.inbox()
         self.fill(before, range(500, 600), "rhs")  # the origin is far ahead
-        old = put(0, ["inbox/ark3"], bark("rdl", "1"), **self.old_mark(), origin=ORIGIN, n=1)
-        self.assertAcked(self.say(before, old))
-        self.assertEqual(self.ids(before), [1])
+        self.fill(before, [1], old=True)
         after = self.again(before)
-        self.assertAcked(self.say(after, old))
-        self.assertEqual(self.ids(after), [1])
+        self.fill(after, [1], old=True)
+        self.assertEqual((self.ids(before), self.ids(after)), ([1], [1]))
 
     def hand_over(self, manifold: Inbox) -> None:
         """Another one has taken over what is in the inbox of ark3."""
@@ -633,14 +623,7 @@ class InboxRecovery(RecoveryTest):
         self.hand_over(before)
         for manifold in (self.again(before), self.stopped_and_again(before)):
             self.assertEqual(self.ids(manifold), [])
-            back = [
-                {
-                    **put(0, ["inbox/ark3"], bark("rdl", str(n)), origin=ORIGIN, n=n),
-                    **self.old_mark(),
-                }
-                for n in range(1, 6)
-            ]
-            self.assertAcked(self.say(manifold, *back))
+            self.fill(manifold, range(1, 6), old=True)
             self.assertEqual(self.ids(manifold), list(range(1, 6)))
             # And is known from then on, also if an outbox says it again.
             self.fill(manifold, range(1, 6))
@@ -728,13 +711,7 @@ class InboxRecovery(RecoveryTest):
         for batch in range(12):
             numbers = range(300 * batch + 1, 300 * batch + 301)
             # The last ten of each batch are for another timeline, one that pins segments.
-            to = [
-                ["inbox/rhs"] if n % 300 > 290 or n % 300 == 0 else ["inbox/ark3"] for n in numbers
-            ]
-            puts = [
-                put(0, who, bark("rdl", str(n), at=n), origin=ORIGIN, n=n)
-                for n, who in zip(numbers, to, strict=True)
-            ]
+            puts = self.numbered(numbers[:-10]) + self.numbered(numbers[-10:], "rhs")
             self.assertAcked(self.say(manifold, *puts))
             after = self.again(manifold, "--keep", "20")
             for user in ("ark3", "rhs"):
@@ -800,19 +777,14 @@ class InboxRecovery(RecoveryTest):
                 raise OSError(28, "No space left on device")
             return real(file, data)
 
-        logging.disable(logging.CRITICAL)
-        self.addCleanup(logging.disable, logging.NOTSET)
         kept = []
-        with mock.patch.object(os, "write", write):
+        with mock.patch.object(os, "write", write), self.quiet():
             for n in range(100, 500):
-                said = self.say(
-                    before, put(0, ["inbox/rhs"], bark("rdl", str(n)), origin=ORIGIN, n=n)
+                *refusals, ack = self.say(before, *self.numbered([n], "rhs"))
+                self.assertEqual(
+                    (ack["op"], {m["code"] for m in refusals} - {"full"}), ("ack", set())
                 )
-                if said[0]["op"] == "ack":
-                    kept.append(n)
-                else:
-                    self.assertEqual((said[0]["op"], said[0]["code"]), ("refuse", "full"))
-                    self.assertEqual(said[1]["op"], "ack")
+                kept += [] if refusals else [n]
         after = self.again(before, "--keep", "5")
         self.assertEqual(journal_of(after).damages, 0)
         self.assertEqual(self.ids(after, "rhs"), kept[-5:])
@@ -823,19 +795,20 @@ class InboxRecovery(RecoveryTest):
 class ManyInOneRecord(RecoveryTest):
     """A batch is a few records, each of many puts."""
 
-    def puts(self, manifold: Manifold) -> list[Put]:
-        """Of what is in all segments."""
-        paths = sorted(self.folder(manifold).glob("*.log"))
-        lines = [line for path in paths for line in path.read_bytes().splitlines()]
-        records = [decode_record(line.partition(b" ")[2]) for line in lines]
-        return [record for record in records if isinstance(record, Put)]
+    def records(self, manifold: Manifold) -> list[list[Record]]:
+        """Of each segment."""
+        return [
+            [decode_record(line.partition(b" ")[2]) for line in path.read_bytes().splitlines()]
+            for path in sorted(self.folder(manifold).glob("*.log"))
+        ]
 
-    def test_a_batch_is_as_many_records_as_it_has_handfuls(self) -> None:
+    def test_a_line_is_as_many_records_as_it_has_chunks(self) -> None:
         manifold, outbox_ = self.inbox(), self.outbox()
         self.fill(manifold, range(1, 2 * RECORD_CHUNK + 2), "ark3", "rhs")
         self.assertAcked(self.say(outbox_, *self.barks(*map(str, range(RECORD_CHUNK + 1)))))
         for kept, sizes in ((manifold, [128, 128, 1]), (outbox_, [128, 1])):
-            self.assertEqual([len(put_.bodies) for put_ in self.puts(kept)], sizes)
+            (records,) = self.records(kept)
+            self.assertEqual([len(r.bodies) for r in records if isinstance(r, Put)], sizes)
 
     def test_before_what_a_segment_has_first_for_a_timeline_is_its_serial(self) -> None:
         self.small_journals(segment_bytes=2000, kept_bytes=10**6)
@@ -847,13 +820,12 @@ class ManyInOneRecord(RecoveryTest):
             count = dice.randint(1, 4)
             self.fill(manifold, range(n + 1, n + count + 1), *users_)
             n += count
-        paths = sorted(self.folder(manifold).glob("*.log"))
-        self.assertGreater(len(paths), 5)
+        segments = self.records(manifold)
+        self.assertGreater(len(segments), 5)
         last: dict[str, int] = {}
-        for path in paths:
+        for records in segments:
             begun: dict[str, int] = {}
-            for line in path.read_bytes().splitlines():
-                record = decode_record(line.partition(b" ")[2])
+            for record in records:
                 if isinstance(record, Serials):
                     self.assertFalse(record.serials.keys() & begun.keys())
                     begun |= record.serials
@@ -868,20 +840,14 @@ class ManyInOneRecord(RecoveryTest):
     def test_a_record_torn_anywhere_takes_none_of_those_before_it(self) -> None:
         before = self.inbox()
         self.fill(before, range(1, 301))
-        root = self.copy(before)
-        (path,) = self.folder(before, root).glob("*.log")
-        whole = path.read_bytes()
-        ends = [i + 1 for i, byte in enumerate(whole) if byte == 0x0A]
+        whole = self.content(before)
+        ends = ends_of(whole)
         self.assertEqual(len(ends), 5)  # a header, serials, and three of the batch
-        logging.disable(logging.CRITICAL)
-        self.addCleanup(logging.disable, logging.NOTSET)
         dice = random.Random(2)
         cuts = [*ends, *(end - 1 for end in ends[1:]), *dice.sample(range(ends[0], ends[-1]), 12)]
         for cut in cuts:
-            shutil.rmtree(self.folder(before, root))
-            path.parent.mkdir()
-            path.write_bytes(whole[:cut])
-            after = self.begin(Inbox, root)
+            with self.quiet():
+                after = self.on(whole[:cut], before)
             whole_records = max(0, sum(end <= cut for end in ends) - 2)
             kept = [0, 128, 256, 300][whole_records]
             self.assertEqual(self.ids(after), list(range(1, kept + 1)), cut)
