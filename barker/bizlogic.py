@@ -115,6 +115,11 @@ class Recipients:
             addresses = " ".join(dict.fromkeys((*addresses.split(" "), *exist)))
         return addresses
 
+    def known(self, authors: Sequence[str]) -> Sequence[str] | None:
+        """The same for many, without any that are named; None: each has to be asked for."""
+        found = [*map(self._followers.get, authors)]
+        return None if None in found else found  # type: ignore[return-value]
+
     def forget(self, author: str) -> None:
         """The followers of this author have changed."""
         self._followers.pop(author, None)
@@ -190,33 +195,43 @@ class BizLogic(Service):
             )
         job = FanOut(upstream, link.received, put.n or ())
         upstream.jobs.append(job)
+        to: Sequence[str] | None = None
         refused: dict[int, BadMessage] = {}
-        to: list[str] = []
+        if put.users and not put.named and not self._suspects:
+            to = self.recipients.known(put.users)
+        if to is None:
+            to, refused = self._check_each(put)
+        for place, why in refused.items():
+            addresses = addresses_in(put.entries()[place])
+            refusal = Refuse(put.seq + place, why.code, why.reason, addresses)
+            link.send(messages.encode(refusal))
+        if refused:
+            places = [place for place in range(len(to)) if place not in refused]
+            if not places:
+                return
+            put, to = put.select(places), [to[place] for place in places]
+        job.pending = " ".join(to).count(" ") + 1
+        self._inboxes.put_all(put, to, job)
+
+    def _check_each(self, put: Put) -> tuple[Sequence[str], dict[int, BadMessage]]:
+        """The addresses of each entry, or why it is refused, by its place."""
+        to, refused = [], {}
         rows = zip(put.bodies, put.users or repeat(""), put.named or repeat(""), strict=False)
         for place, (body, author, named) in enumerate(rows):
+            addresses = ""
             try:
                 if self._suspects:
                     self._suspects.check(body)
                 if put.origin is None:
                     raise BadMessage(BAD_MESSAGE, "barks come through an outbox, which stamps them")
-                to.append(self.recipients.of(author, named))
+                addresses = self.recipients.of(author, named)
             except BadMessage as fault:
                 refused[place] = fault
-                to.append("")
             except Exception as fault:
                 self._suspects.blame(body, fault)
                 raise
-        if "" in to:  # refused, or for nobody
-            places = [place for place, entry in enumerate(to) if entry]
-            for place, why in refused.items():
-                addresses = addresses_in(put.entries()[place])
-                refusal = Refuse(put.seq + place, why.code, why.reason, addresses)
-                link.send(messages.encode(refusal))
-            if not places:
-                return
-            put, to = put.select(places), [entry for entry in to if entry]
-        job.pending = " ".join(to).count(" ") + 1
-        self._inboxes.put_all(put, to, job)
+            to.append(addresses)
+        return to, refused
 
     def batch_end(self, link: Link) -> None:
         self._inboxes.pump()

@@ -211,12 +211,14 @@ class Followers(Service):
                     full = BadMessage(FULL, "something before it was refused as full")
         return news or None, faults
 
-    def _record(self, news: list[News], segment: int) -> Sequence[bytes]:
-        first = self._publisher.last + 1
-        return [messages.encode(Change(n, body)) for n, (body, _) in enumerate(news, first)]
+    def _record(
+        self, news: list[News], segment: int
+    ) -> tuple[Sequence[bytes], Sequence[tuple[int, News]]]:
+        numbered = list(enumerate(news, self._publisher.last + 1))
+        return [messages.encode(Change(n, body)) for n, (body, _) in numbered], numbered
 
-    def _apply(self, news: list[News], segment: int) -> None:
-        for serial, (body, fields) in enumerate(news, self._publisher.last + 1):
+    def _apply(self, news: Sequence[tuple[int, News]], segment: int) -> None:
+        for serial, (body, fields) in news:
             changes = self.graph.apply(fields)
             touched = {name for change in changes for name in change[:2] if name}
             self._publisher.add(serial, body, touched)

@@ -205,10 +205,10 @@ class Inbox(Service):
             return None
         return Accepted(put.select(places)._replace(to=to), list(map(self._store.group, to)), late)
 
-    def _record(self, accepted: Accepted, segment: int) -> Sequence[bytes]:
+    def _record(self, accepted: Accepted, segment: int) -> tuple[Sequence[bytes], Accepted]:
         serials = self._store.serials_before(segment, accepted.groups)
         lines = [messages.encode(Serials(serials))] if serials else []
-        return [*lines, messages.encode(accepted.put._replace(seq=0))]
+        return [*lines, messages.encode(accepted.put._replace(seq=0))], accepted
 
     def _apply(self, accepted: Accepted, segment: int) -> None:
         put, groups, late = accepted
@@ -224,9 +224,9 @@ class Inbox(Service):
             self._n = max(self._n, put.n[-1])
         grown = self._readers.grown
         for entry, group, full in self._store.append(put, groups, late, segment):
-            self.late += entry.late
-            self._taken += len(group.addresses)
             grown(entry, group, full)
+            self.late += entry.late
+        self._taken += sum(map(len, addresses))
         self._readers.flush()
 
     # --- a stop in good order ---

@@ -19,21 +19,19 @@ pushed from here.
 
 import argparse
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
-from itertools import repeat
 from typing import Any, NamedTuple
 
 from barker.delivery.acks import Acks
-from barker.delivery.duplicates import Keys
 from barker.disk import files
 from barker.disk.deadletters import DeadLetters
 from barker.disk.journal import Journal
 from barker.graph.feed import FOLLOWERS
 from barker.graph.people import People
 from barker.links.link import Link
-from barker.manifold.intake import KEPT_BYTES, Faults, Intake
+from barker.manifold.admission import Admission, Admitted
+from barker.manifold.intake import KEPT_BYTES, Intake
 from barker.manifold.parking import Parking
 from barker.manifold.push import Push
 from barker.manifold.recovery import recover
@@ -42,11 +40,9 @@ from barker.process.agent import deepest
 from barker.process.arguments import at_least_0, journal_arguments, service_name
 from barker.process.service import Service, log, run_service
 from barker.process.terminal import python
-from barker.routing.routes import CONSISTENT, split
-from barker.wire import bodies, messages, protocol, strictjson
-from barker.wire.bodies import JOIN, check_event
+from barker.routing.routes import CONSISTENT
+from barker.wire import messages
 from barker.wire.ops import Put
-from barker.wire.protocol import BAD_MESSAGE, FULL, BadMessage
 from barker.wire.records import Record, Segment, Settled
 
 # How long the journal may lag behind in what is settled: what it doesn't know to be settled is
@@ -56,39 +52,6 @@ SETTLE_NOTE_S = 0.05
 MAX_EVENTS_WAITING = 100_000
 # A bark waiting in an outbox costs some 600 bytes; this many fit a small machine. Beyond it, full.
 DEFAULT_BACKLOG = 1_200_000
-# How far the clock that said `at` may be ahead of ours; what is further ahead is said now, by ours.
-# One behind may be right: pages keep barks while they are offline. The last word about an edge
-# counts, and one from the future would stand for as long as it takes that future to come.
-MAX_AHEAD_S = 60
-
-
-class Row(NamedTuple):
-    """One entry that is taken: a body and its columns, but for the counter."""
-
-    body: bytes
-    user: str
-    id: str
-    at: int
-    named: str
-    trace: str
-
-
-class Accepted:
-    """What is to be kept of one line."""
-
-    __slots__ = ("barks", "events", "joins", "keys", "puts")
-
-    def __init__(self) -> None:
-        self.barks: list[Row] = []
-        self.events: list[Row] = []
-        self.keys: set[tuple[str, str]] = set()
-        self.joins: set[str] = set()  # users who exist by it
-        self.puts: list[tuple[Push, Put, bytes]] = []  # by queue, the same with its `put_tail`
-
-    def __bool__(self) -> bool:
-        return bool(self.barks or self.events)
-
-
 ABOUT = """\
 Run an outbox. It takes barks from clients, keeps them in its journal, and pushes them on to the
 business logic. Of several outboxes, each has its share of the authors.
@@ -97,6 +60,13 @@ EXAMPLES = (
     "--port 5800",
     "--port 5801 --fsync",
 )
+
+
+class Kept(NamedTuple):
+    """What the journal has of one line: by queue, a put and its `put_tail`."""
+
+    admitted: Admitted
+    puts: Sequence[tuple[Push, Put, bytes]]
 
 
 class Outbox(Service):
@@ -133,12 +103,12 @@ class Outbox(Service):
         self._events = Push(self, FOLLOWERS, self._note_settled, self._parking.park)
         self._pushes = (self._barks, self._events)
         self._share = Share(self, self.ADDRESS, lambda: None)
-        self._intake = Intake(self, self._check, self._record, self._apply, self._share.of)
+        self._admission = Admission(self.ADDRESS, self._people, self._barks_full, self._events_full)
+        check = self._admission.check
+        self._intake = Intake(self, check, self._record, self._apply, self._share.of)
         self._epoch = ""  # in all our stamps
         self._taken = 0  # barks and events that this process has taken over
         self._noting = False
-        self._known_keys = Keys()
-        self._authors: dict[str, str] = {}  # by address, all who have said something here
 
     # --- a bark's way through ---
 
@@ -155,118 +125,41 @@ class Outbox(Service):
         self._acks.link_down(link)
         self._intake.link_down(link)
 
-    def _check(self, put: Put) -> tuple[Accepted | None, Faults]:
-        accepted, faults = Accepted(), []
-        latest = time.time_ns() // 1_000_000 + 1000 * MAX_AHEAD_S
-        room = self.args.max_backlog - len(self._barks)
-        keys, known = accepted.keys, self._known_keys
-        full: BadMessage | None = None
-        meanings = strictjson.objects(put.bodies)
-        rows = zip(put.entries(), put.bodies, meanings, put.trace or repeat(""), strict=False)
-        for place, (entry, body, fields, trace) in enumerate(rows):
-            try:
-                if full:
-                    raise full
-                if put.origin is not None:
-                    raise BadMessage(BAD_MESSAGE, "an outbox stamps what it takes itself")
-                if " " in entry:
-                    raise BadMessage(BAD_MESSAGE, "a bark has one author")
-                body = bodies.admitted(body, fields)
-                assert fields is not None
-                at = fields.get("at")
-                if type(at) is int and at > latest:
-                    fields = {**fields, "at": latest - 1000 * MAX_AHEAD_S}
-                    body = strictjson.dumps(fields)
-                if "kind" in fields:
-                    self._check_event(entry, body, fields, trace, accepted)
-                    continue
-                key = bodies.check_bark(fields)
-                user = self._authors.get(entry)
-                if user is None:
-                    user = split(entry)[1]
-                    self._check_exists(user, accepted)
-                if key[0] != user:
-                    raise BadMessage(BAD_MESSAGE, f"{entry} takes no barks of {key[0]}")
-                if len(accepted.barks) >= room:
-                    raise BadMessage(FULL, f"{len(self._barks)} barks are waiting")
-                if key not in keys and known.is_new(key):
-                    keys.add(key)
-                    content = fields["content"]
-                    named = " ".join(bodies.mentions(content)) if "@" in content else ""
-                    accepted.barks.append(Row(body, user, key[1], fields["at"], named, trace))
-            except BadMessage as fault:
-                faults.append((place, fault))
-                if fault.code == FULL:  # what follows must not overtake it
-                    full = BadMessage(FULL, "something before it was refused as full")
-        return accepted or None, faults
+    def _barks_full(self, more: int) -> str:
+        waiting = len(self._barks)
+        return f"{waiting} barks are waiting" if waiting + more > self.args.max_backlog else ""
 
-    def _record(self, accepted: Accepted, segment: int) -> Sequence[bytes]:
-        lines = []
-        for push, rows in ((self._barks, accepted.barks), (self._events, accepted.events)):
-            if rows:
-                texts, users, ids, at, named, trace = zip(*rows, strict=True)
+    def _events_full(self, more: int) -> str:
+        waiting = len(self._events)
+        return f"{waiting} events are waiting" if waiting + more > MAX_EVENTS_WAITING else ""
+
+    def _record(self, admitted: Admitted, segment: int) -> tuple[Sequence[bytes], Kept]:
+        puts = []
+        for push, columns in ((self._barks, admitted.barks), (self._events, admitted.events)):
+            if columns:
+                n = push.numbers(len(columns.bodies), undone=self._intake.journal.undone)
                 put = Put(
                     seq=0,
                     to=[push.service],
-                    bodies=texts,
+                    bodies=columns.bodies,
                     origin=self._epoch,
-                    n=push.numbers(len(rows), undone=self._intake.journal.undone),
-                    users=users,
-                    ids=ids,
-                    at=at,
-                    named=named if any(named) else None,
-                    trace=trace if any(trace) else None,
+                    n=n,
+                    users=columns.users,
+                    ids=columns.ids,
+                    at=columns.at,
+                    named=columns.named,
+                    trace=columns.trace,
                 )
-                tail = messages.put_tail(put)
-                accepted.puts.append((push, put, tail))
-                lines.append(messages.put_line(0, put.to, tail))
-        return lines
+                puts.append((push, put, messages.put_tail(put)))
+        lines = [messages.put_line(0, put.to, tail) for _, put, tail in puts]
+        return lines, Kept(admitted, puts)
 
-    def _apply(self, accepted: Accepted, segment: int) -> None:
-        self._known_keys.add(accepted.keys)
-        for user in accepted.joins:
-            self._people.add(user)
-        for push, put, tail in accepted.puts:
+    def _apply(self, kept: Kept, segment: int) -> None:
+        self._admission.accept(kept.admitted)
+        for push, put, tail in kept.puts:
             self._taken += len(put.bodies)
-            self._has_heard(put.users or ())
             push.add(put, segment, tail)
             push.pump()
-
-    def _has_heard(self, users: Sequence[str]) -> None:
-        """These have said something here, and so they exist."""
-        self._authors.update((f"{self.ADDRESS}/{user}", user) for user in {*users})
-
-    def _check_exists(self, user: str, accepted: Accepted) -> None:
-        if user not in self._people and user not in accepted.joins:
-            if not self._people.complete:
-                raise BadMessage(FULL, "who else exists is not known here yet")
-            raise BadMessage(protocol.UNKNOWN_USER, f"there is no user {user}")
-
-    # --- what changes the graph ---
-
-    def _check_event(
-        self, address: str, body: bytes, fields: dict[str, Any], trace: str, accepted: Accepted
-    ) -> None:
-        event = check_event(fields)
-        if event.user != split(address)[1]:
-            raise BadMessage(BAD_MESSAGE, f"{address} takes nothing of {event.user}")
-        if len(self._events) + len(accepted.events) >= MAX_EVENTS_WAITING:
-            raise BadMessage(FULL, f"{len(self._events)} events are waiting")
-        joins = event.kind == JOIN
-        if not joins:
-            self._check_exists(event.user, accepted)
-            self._check_exists(event.whom, accepted)
-        elif event.user not in self._people and not self._people.complete:
-            raise BadMessage(FULL, "whether the name is free is not known here yet")
-        key = (event.user, event.id)
-        if key in accepted.keys or not self._known_keys.is_new(key):
-            return
-        if joins:
-            if event.user in self._people or event.user in accepted.joins:
-                raise BadMessage(protocol.NAME_TAKEN, f"there is a user {event.user} already")
-            accepted.joins.add(event.user)  # what the same line brings besides may be theirs
-        accepted.keys.add(key)
-        accepted.events.append(Row(body, event.user, event.id, event.at, "", trace))
 
     # --- what is settled ---
 
@@ -332,14 +225,8 @@ class Outbox(Service):
     def _replay(self, segment: int, record: Record) -> None:
         if isinstance(record, Put):
             push = self._events if record.to[0] == FOLLOWERS else self._barks
-            users = record.users or ()
-            self._known_keys.add(zip(users, record.ids or (), strict=True))
-            self._has_heard(users)  # also if there is no such user any more: it was acked
+            self._admission.recover(record, joins=push is self._events)
             push.recover(record, segment)
-            if push is self._events:
-                for user, body in zip(users, record.bodies, strict=True):
-                    if strictjson.loads(body).get("kind") == JOIN:
-                        self._people.add(user)
         elif isinstance(record, Segment):
             self._barks.given(record.n)
             self._events.given(record.n_events)
@@ -381,7 +268,7 @@ class Outbox(Service):
             "in": self._taken,
             "peak": self._barks.ages.peak,
             "oldest_ms": None if oldest is None else round(1000 * (self.now() - oldest)),
-            "streams": len(self._authors),
+            "streams": self._admission.authors,
             "deepest": deepest((f"{self.ADDRESS}/{user}", n) for user, n in waiting.items()),
             "dead_letters": self._parking.letters.count,
             "dead_letter": self._parking.letters.latest,

@@ -50,8 +50,9 @@ class Keys:
         self._young: set[tuple[str, str]] = set()
         self._old: set[tuple[str, str]] = set()
 
-    def is_new(self, key: tuple[str, str]) -> bool:
-        return key not in self._young and key not in self._old
+    def are_new(self, keys: set[tuple[str, str]]) -> bool:
+        """Is none of them known?"""
+        return self._young.isdisjoint(keys) and self._old.isdisjoint(keys)
 
     def add(self, keys: Iterable[tuple[str, str]]) -> None:
         """These are kept: remember them."""

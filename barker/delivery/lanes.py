@@ -3,7 +3,7 @@
 from itertools import groupby
 from typing import Generic, TypeVar
 
-from barker.delivery.batches import fitting
+from barker.delivery.batches import Batch, fitting
 from barker.delivery.window import Window
 from barker.links.link import Link
 from barker.process.faults import contained
@@ -36,9 +36,16 @@ class Lane(Generic[J]):
         """Go on over this link."""
         self.link = link
 
+    def add(self, batch: Batch[J]) -> None:
+        """Have it wait behind all others."""
+        if self.rows:
+            self.seal()
+        self.window.add(batch)
+
     def pump(self) -> None:
         """Send what may be sent now, in one piece."""
-        self.seal()
+        if self.rows:
+            self.seal()
         link = self.link
         if link is None:
             return  # another one will come

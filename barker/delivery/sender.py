@@ -57,6 +57,11 @@ def _any_target(_: Target) -> bool:
     return True
 
 
+def _once(to: Sequence[str]) -> Sequence[str]:
+    """One entry for all, if they are the same."""
+    return to[:1] if to.count(to[0]) == len(to) else to
+
+
 class Sender(Peers, Generic[J]):
     """Batches for one service. `J` is what the owner of the sender knows entries by.
 
@@ -90,6 +95,7 @@ class Sender(Peers, Generic[J]):
         self._lanes: dict[str, Lane[J]] = {}
         self._deferred: list[Batch[J]] = []  # refused as another's: to be placed anew
         self._pieces: dict[str, list[tuple[Lane[J], str]]] = {}
+        self._whole: dict[str, Lane[J]] = {}  # ... of the same, those that go to one lane
         self._remembered = 0  # addresses in `_pieces`
         self._retrying = False
         self._disordered = False  # something was deferred: lanes are not in order of age any more
@@ -135,6 +141,10 @@ class Sender(Peers, Generic[J]):
 
     def put_all(self, put: Put, to: Sequence[str], job: J, tail: bytes = b"") -> None:
         """All entries of a put, each to other addresses than it came for; `tail` as for `Batch`."""
+        only = {*map(self._whole.get, to)}
+        if len(only) == 1 and (one := only.pop()) is not None:
+            self._add(one, put._replace(to=_once(to)), [job], tail)
+            return
         lanes: dict[Lane[J], tuple[list[int], list[str]]] = {}
         pieces_of = self._pieces.get
         for place, entry in enumerate(to):
@@ -145,12 +155,10 @@ class Sender(Peers, Generic[J]):
                 found[0].append(place)
                 found[1].append(some)
         for lane, (places, entries) in lanes.items():
-            if entries.count(entries[0]) == len(entries):
-                entries = entries[:1]  # one for all
-            if len(places) == len(to) and places == [*range(len(to))]:
-                self._add(lane, put._replace(to=entries), [job], tail)
+            if places == [*range(len(to))]:
+                self._add(lane, put._replace(to=_once(entries)), [job], tail)
             else:
-                self._add(lane, put.select(places)._replace(to=entries), [job])
+                self._add(lane, put.select(places)._replace(to=_once(entries)), [job])
 
     def add(self, batch: Batch[J]) -> None:
         """A batch that is one already, to the addresses that it has."""
@@ -173,7 +181,7 @@ class Sender(Peers, Generic[J]):
     @staticmethod
     def _add(lane: Lane[J], put: Put, jobs: Sequence[J], tail: bytes = b"") -> None:
         for batch in fitting(put, jobs, tail):
-            lane.window.add(batch)
+            lane.add(batch)
 
     # --- placing ---
 
@@ -202,10 +210,16 @@ class Sender(Peers, Generic[J]):
         ]
         self._remembered += sum(map(len, groups.values())) + 1
         if self._remembered > REMEMBERED_ADDRESSES:
-            self._pieces.clear()
-            self._remembered = 0
+            self._forget_places()
         self._pieces[to] = pieces
+        if len(pieces) == 1:
+            self._whole[to] = pieces[0][0]
         return pieces
+
+    def _forget_places(self) -> None:
+        self._pieces.clear()
+        self._whole.clear()
+        self._remembered = 0
 
     def _only_lane(self, to: Sequence[str]) -> Lane[J] | None:
         """The lane that all of them belong to; None if there are several."""
@@ -220,7 +234,7 @@ class Sender(Peers, Generic[J]):
     def _place(self, batch: Batch[J], *, first: bool = False) -> None:
         lane = self._only_lane(batch.to)
         if lane is not None:
-            lane.window.add_first(batch) if first else lane.window.add(batch)
+            lane.window.add_first(batch) if first else lane.add(batch)
             return
         put, to = batch.put(), batch.to
         lanes: dict[Lane[J], list[Batch[J]]] = {}
@@ -230,7 +244,7 @@ class Sender(Peers, Generic[J]):
                 lanes.setdefault(lane, []).append(Batch.of(one, [batch.job(place)]))
         for lane, some_batches in lanes.items():
             for one_batch in reversed(some_batches) if first else some_batches:
-                lane.window.add_first(one_batch) if first else lane.window.add(one_batch)
+                lane.window.add_first(one_batch) if first else lane.add(one_batch)
 
     def _place_again(self, waiting: deque[Batch[J]], *, first: bool = False) -> None:
         """Place batches that were placed before.
@@ -281,7 +295,7 @@ class Sender(Peers, Generic[J]):
     def _place_all(self) -> None:
         """The route is another one: what has not been sent, and moves by that, moves."""
         self._placed = self.route
-        self._pieces.clear()
+        self._forget_places()
         moved: deque[Batch[J]] = deque()
         for name, lane in list(self._lanes.items()):
             lane.seal()

@@ -9,7 +9,8 @@ Read in this order:
 
 * ``intake``: that sentence as code, and refusals.
 * ``share``: which part of the ring is ours. ``recovery``: the journal is played back at the start.
-* ``push``: an outbox's queue towards the service behind it. ``ages``: since when its oldest waits.
+* ``admission``: what an outbox takes. ``push``: its queue towards the service behind it.
+  ``ages``: since when its oldest waits.
 * ``parking``: what was refused for good behind us is kept as a dead letter.
 * ``timelines``: what an inbox holds for one reader. ``store``: all of them.
 * ``readers``: what is sent to readers, and when.

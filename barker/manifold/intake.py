@@ -41,8 +41,9 @@ RECORD_CHUNK = 128
 BEHIND_FULL = BadMessage(FULL, "something before it was refused as full")
 ANOTHERS = BadMessage(MOVED, "another one's share of the ring")
 
-# What a checked batch is, as its owner keeps and applies it.
+# What a checked batch is to its owner, and what it is when it is ready for the journal.
 Checked = TypeVar("Checked")
+Kept = TypeVar("Kept")
 # Entries that are refused: the place of each, and why.
 Faults = Sequence[tuple[int, BadMessage]]
 
@@ -52,22 +53,22 @@ def all_of(put: Put) -> Ours:
     return Ours(put, None, {}, [])
 
 
-class Intake(Generic[Checked]):
+class Intake(Generic[Checked, Kept]):
     """What one service does with puts."""
 
     def __init__(
         self,
         service: Service,
         check: Callable[[Put], tuple[Checked | None, Faults]],
-        record: Callable[[Checked, int], Sequence[bytes]],
-        apply: Callable[[Checked, int], None],
+        record: Callable[[Checked, int], tuple[Sequence[bytes], Kept]],
+        apply: Callable[[Kept, int], None],
         ours: Callable[[Put], Ours] = all_of,
     ) -> None:
         """`check` returns what is to be kept of a put, if there is anything, and what is refused.
 
-        What it had before is neither: it is acked again. `record` gives the lines for a segment of
-        the journal, and `apply` is called when that segment has them. `ours` says which entries
-        are for this instance.
+        What it had before is neither: it is acked again. `record` returns the lines for a segment
+        of the journal, and what `apply` is called with when that segment has them. `ours` says
+        which entries are for this instance.
         """
         self._service = service
         self._check = check
@@ -132,11 +133,12 @@ class Intake(Generic[Checked]):
         """Write a batch to the journal, and apply it; or why the journal doesn't have it."""
         try:
             segment = self.journal.rotate_if_full()
-            self.journal.append(self._record(checked, segment))
+            lines, kept = self._record(checked, segment)
+            self.journal.append(lines)
         except OSError as fault:
             return fault
         try:
-            self._apply(checked, segment)
+            self._apply(kept, segment)
         except Exception:
             self._service.fail("the journal has a batch that could not be applied")
         return None

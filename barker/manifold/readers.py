@@ -11,6 +11,7 @@ sent, and no more.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 from barker.delivery.streams import Cursor
@@ -57,8 +58,7 @@ class Subscription:
             if missed:
                 parcel.send()  # what goes before the gap
                 link.send(messages.encode(Gap(self.timeline.address, missed)))
-            for entry in entries:
-                parcel.add(self.timeline.address, entry)
+            parcel.rows += zip(repeat(self.timeline.address), entries, strict=False)
             parcel.send()
             if len(entries) < HANDFUL:
                 self.is_live = self.cursor.sent == self.timeline.last
@@ -80,47 +80,37 @@ class Subscription:
 class Parcel:
     """What one link is about to be sent: entries, and for each the streams that it goes to."""
 
-    __slots__ = ("_bytes", "_late", "_to", "_trace", "bodies", "link")
+    __slots__ = ("link", "rows")
 
     def __init__(self, link: Link) -> None:
         self.link = link
-        self._begin()
-
-    def _begin(self) -> None:
-        self._late: list[int] = []
-        self._trace: dict[int, str] = {}  # by the place of the body
-        self.bodies: list[bytes] = []
-        self._to: list[str] = []
-        self._bytes = 0
-
-    def add(self, to: str, entry: Entry) -> None:
-        """Have it sent to these streams with the next `send`, or before if a line holds no more."""
-        body = entry.body
-        size = len(to) + len(body) + 8
-        if self._bytes + size > messages.MAX_GROUP_BYTES:
-            self.send()
-        if entry.late:
-            self._late.append(len(self.bodies))
-        if entry.trace:
-            self._trace[len(self.bodies)] = entry.trace
-        self._to.append(to)
-        self.bodies.append(body)
-        self._bytes += size
+        self.rows: list[tuple[str, Entry]] = []
 
     def send(self) -> None:
         """Send all that was added."""
-        if self.bodies:
-            self.link.send(self._unload())
+        for line in self._lines():
+            self.link.send(line)
 
     def write(self) -> None:
         """The same, and now."""
-        self.link.write([self._unload()] if self.bodies else [])
+        self.link.write(self._lines())
 
-    def _unload(self) -> bytes:
-        trace = [self._trace.get(i, "") for i in range(len(self.bodies))] if self._trace else None
-        line = messages.encode(Message(self._to, self.bodies, self._late or (), trace))
-        self._begin()
-        return line
+    def _lines(self) -> Sequence[bytes]:
+        rows, self.rows = self.rows, []
+        return _lines(rows) if rows else ()
+
+
+def _lines(rows: Sequence[tuple[str, Entry]]) -> Sequence[bytes]:
+    """As few as hold them."""
+    to = [to for to, _ in rows]
+    texts = [entry.body for _, entry in rows]
+    size = sum(map(len, to)) + sum(map(len, texts)) + 8 * len(rows)
+    if size > messages.MAX_GROUP_BYTES and len(rows) > 1:
+        half = len(rows) // 2
+        return [*_lines(rows[:half]), *_lines(rows[half:])]
+    late = [i for i, (_, entry) in enumerate(rows) if entry.late]
+    traces = [entry.trace for _, entry in rows]
+    return [messages.encode(Message(to, texts, late or (), traces if any(traces) else None))]
 
 
 class Part(NamedTuple):
@@ -195,9 +185,9 @@ class Readers:
         if audience is None:
             audience = self._audience(group)
         for parcel, to, readers in audience:
-            if not parcel.bodies:
+            if not parcel.rows:
                 self._laden.append(parcel)
-            parcel.add(to, entry)
+            parcel.rows.append((to, entry))
             self.sent += readers
 
     def _audience(self, group: Group) -> list[Part]:

@@ -56,16 +56,11 @@ class Share:
             self._ours.add(address)
         return ours
 
-    def has_all(self, addresses: Sequence[str]) -> bool:
-        """Are all of these known to be ours?"""
-        return self._ours.issuperset(addresses)
-
     def of(self, put: Put) -> Ours:
         """What is ours of a put."""
-        for entry in {*put.to}:
-            if not self.has_all(addresses_in(entry)):
-                break
-        else:
+        if self._ours.issuperset(put.to) or all(
+            self._ours.issuperset(addresses_in(entry)) for entry in {*put.to}
+        ):
             return Ours(put, None, {}, [])
         places, to = [], []
         moved: dict[int, list[str]] = {}

@@ -81,9 +81,10 @@ class TimelineStore:
         and those of its timelines that have live readers without room; all of that has to be used.
         """
         origin, old, latest = put.origin or "", put.old, self._latest
-        stamps = zip(put.bodies, put.n or (), put.users or (), put.at or (), strict=True)
-        rows = zip(groups, stamps, late or repeat(False), put.trace or repeat(""), strict=False)
-        for group, (body, n, user, at), is_late, trace in rows:
+        count = size = 0
+        columns = (groups, put.bodies, put.n or (), put.users or (), put.at or ())
+        rows = zip(*columns, late or repeat(False), put.trace or repeat(""), strict=False)
+        for group, body, n, user, at, is_late, trace in rows:
             before = latest.get(user, -1)
             if at < before:
                 is_late = True
@@ -94,9 +95,11 @@ class TimelineStore:
             entry = Entry(body, origin, n, is_late, old, segment, trace)
             timelines = group.timelines
             full = [timeline for timeline in timelines if timeline.take(entry)]
-            self._entries += len(timelines)
-            self._bytes += len(timelines) * (len(body) + ENTRY_OVERHEAD)
+            count += len(timelines)
+            size += len(timelines) * (len(body) + ENTRY_OVERHEAD)
             yield entry, group, full
+        self._entries += count
+        self._bytes += size
 
     @property
     def retained_bytes(self) -> int:

@@ -3,7 +3,6 @@
 from barker.disk.journal import Journal, NoJournal
 from barker.graph.people import People
 from barker.inbox import Inbox
-from barker.manifold.intake import Intake
 from barker.manifold.parking import Parking
 from barker.manifold.push import Push
 from barker.manifold.readers import Readers
@@ -11,10 +10,6 @@ from barker.manifold.timelines import Timeline
 from barker.outbox import Outbox
 
 Manifold = Inbox | Outbox
-
-
-def intake_of(manifold: Manifold) -> Intake[object]:
-    return manifold._intake  # type: ignore[return-value]
 
 
 def journal_of(manifold: Manifold) -> Journal | NoJournal:

@@ -58,7 +58,7 @@ class BatchTest(RecoveryTest):
                 for kind in (Outbox, Inbox)
                 for name in ("append", "rotate_if_full")
             ),
-            (Outbox, Keys, "is_new", 3),  # half-way through the batch
+            (Outbox, Keys, "are_new", 3),  # half-way through the batch
             (Outbox, Push, "numbers", 1),
             (Inbox, Duplicates, "are_new", 1),
             (Inbox, Duplicates, "fresh", 3),
@@ -117,14 +117,14 @@ class BatchTest(RecoveryTest):
     def test_a_body_that_ends_one_link_after_the_other_is_refused_and_the_rest_is_taken(
         self,
     ) -> None:
-        manifold, real = self.outbox(), Keys.is_new
+        manifold, real = self.outbox(), Keys.are_new
 
-        def is_new(keys: Keys, key: tuple[str, str]) -> bool:
-            if key[1] == "2":
+        def are_new(keys: Keys, some: set[tuple[str, str]]) -> bool:
+            if ("ark3", "2") in some:
                 raise MemoryError("no more")
-            return real(keys, key)
+            return real(keys, some)
 
-        with mock.patch.object(Keys, "is_new", is_new):
+        with mock.patch.object(Keys, "are_new", are_new):
             for _ in range(ATTEMPTS):
                 with self.assertRaises(MemoryError):
                     self.say(manifold, *self.barks("1", "2", "3"), link=Peer())

@@ -47,14 +47,6 @@ class PoisonTest(BizLogicTest):
                 inbox.send({"op": "ack", "seq": 1})
             self.assertEqual(await outbox.up_to_ack(2), [])
 
-    async def test_a_bark_with_nobody_to_receive_it_is_acked_at_once(self) -> None:
-        with mock.patch.object(Recipients, "of", lambda *_: ""):
-            self.outbox.send(self.put(1, "ann"), self.put(2, "bob"))
-            self.assertEqual(await self.outbox.up_to_ack(2), [])
-            self.assertEqual(len(self.biz._inboxes), 0)
-        for inbox in self.links.values():
-            self.assertEqual(await inbox.before_pong(), [])
-
 
 class SuspectsTest(unittest.TestCase):
     def test_only_the_body_that_ended_links_is_refused_and_only_then(self) -> None:

@@ -43,6 +43,9 @@ class ParcelTest(unittest.TestCase):
     def entry(self, body: bytes = b"{}", late: bool = False) -> Entry:
         return Entry(body, EPOCH, 1, late, old=False)
 
+    def add(self, to: str, entry: Entry) -> None:
+        self.parcel.rows.append((to, entry))
+
     def got(self) -> list[Got]:
         """What was sent since the last time, each entry alone."""
         return [
@@ -58,13 +61,13 @@ class ParcelTest(unittest.TestCase):
 
     def test_it_sends_all_that_was_added_once_and_nothing_if_that_was_nothing(self) -> None:
         self.parcel.send()
-        self.assertEqual(self.parcel.bodies, [])
+        self.assertEqual(self.parcel.rows, [])
         self.assertEqual(self.lines(), [])
         for entry in [self.entry(b'{"a":%d}' % i) for i in (1, 2)]:
-            self.parcel.add("inbox/ann", entry)
-        self.assertNotEqual(self.parcel.bodies, [])
+            self.add("inbox/ann", entry)
+        self.assertNotEqual(self.parcel.rows, [])
         self.parcel.send()
-        self.assertEqual(self.parcel.bodies, [])
+        self.assertEqual(self.parcel.rows, [])
         self.parcel.send()
         bodies = [b'{"a":1}', b'{"a":2}']
         self.assertEqual(self.lines(), [Message(["inbox/ann", "inbox/ann"], bodies)])
@@ -72,7 +75,7 @@ class ParcelTest(unittest.TestCase):
     def test_what_is_late_is_no_reason_for_another_line(self) -> None:
         lates = [False, True, True, False, True]
         for late in lates:
-            self.parcel.add("inbox/ann", self.entry(late=late))
+            self.add("inbox/ann", self.entry(late=late))
         self.parcel.send()
         self.assertEqual([late for _, _, late in self.got()], lates)
         (line,) = self.lines()
@@ -88,7 +91,7 @@ class ParcelTest(unittest.TestCase):
                 for i, body in enumerate(bodies):
                     entry = self.entry(body, late=i % 7 == 6)
                     for reader in some:
-                        self.parcel.add(reader, entry)
+                        self.add(reader, entry)
                         expected.append((reader, body, entry.late))
                 self.parcel.send()
                 self.assertEqual(self.got(), expected)
@@ -96,12 +99,12 @@ class ParcelTest(unittest.TestCase):
     def test_a_line_is_about_as_long_as_a_reader_likes_it(self) -> None:
         body = strictjson.dumps({"a": "x" * 1000})
         for _ in range(100):
-            self.parcel.add("inbox/ann", self.entry(body))
+            self.add("inbox/ann", self.entry(body))
         self.parcel.send()
         counts = [len(message.bodies) for message in self.lines()]
         most = messages.MAX_GROUP_BYTES // len(body)
         self.assertEqual(sum(counts), 100)
-        self.assertTrue(all(most - 2 <= count <= most for count in counts[:-1]), counts)
+        self.assertTrue(all(most // 2 <= count <= most for count in counts), counts)
 
 
 class ReadersTest(unittest.TestCase):
@@ -253,7 +256,7 @@ class SubscriptionTest(unittest.TestCase):
     def test_a_gap_comes_behind_what_other_streams_wait_for(self) -> None:
         link = OpenLink()
         parcel = Parcel(link)  # type: ignore[arg-type]
-        parcel.add("inbox/bob", Entry(b'{"n":1}', EPOCH, 1, late=False, old=False))
+        parcel.rows.append(("inbox/bob", Entry(b'{"n":1}', EPOCH, 1, late=False, old=False)))
         timeline = self.timeline(9, keep=5)
         Subscription(parcel, timeline, Cursor(0, 5)).send()
         self.assertEqual(self.said(link), [1, "gap of 4", 5, 6, 7, 8, 9])

@@ -1,0 +1,230 @@
+"""Admission: what an outbox takes of a put, and why it refuses the rest.
+
+A line of barks in the form in which our own clients write them is checked by its columns, all of it
+in one go. As soon as there is anything special about one of them, each is looked at.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
+from typing import Any, NamedTuple
+
+from barker.delivery.duplicates import Keys
+from barker.graph.people import People
+from barker.manifold.intake import Faults
+from barker.routing.routes import split
+from barker.wire import bodies, protocol, strictjson
+from barker.wire.bodies import JOIN, check_event
+from barker.wire.ops import Put
+from barker.wire.protocol import BAD_MESSAGE, FULL, BadMessage
+
+# How far the clock that said `at` may be ahead of ours; what is further ahead is said now, by ours.
+# One behind may be right: pages keep barks while they are offline. The last word about an edge
+# counts, and one from the future would stand for as long as it takes that future to come.
+MAX_AHEAD_S = 60
+
+Key = tuple[str, str]
+
+
+class Columns(NamedTuple):
+    """Entries that are taken: all of a put but its counters."""
+
+    bodies: Sequence[bytes]
+    users: Sequence[str]
+    ids: Sequence[str]
+    at: Sequence[int]
+    named: Sequence[str] | None
+    trace: Sequence[str] | None
+
+
+class Admitted(NamedTuple):
+    """What is to be kept of one line: barks and events, their keys, and users who exist by it."""
+
+    barks: Columns | None
+    events: Columns | None
+    keys: set[Key]
+    joins: set[str]
+
+
+class _Row(NamedTuple):
+    body: bytes
+    user: str
+    id: str
+    at: int
+    named: str
+    trace: str
+
+
+class _Taken:
+    """What has been taken so far of a line whose entries are looked at one by one."""
+
+    def __init__(self) -> None:
+        self.barks: list[_Row] = []
+        self.events: list[_Row] = []
+        self.keys: set[Key] = set()
+        self.joins: set[str] = set()
+
+    def admitted(self) -> Admitted | None:
+        barks, events = _columns(self.barks), _columns(self.events)
+        return Admitted(barks, events, self.keys, self.joins) if barks or events else None
+
+
+def _columns(rows: Sequence[_Row]) -> Columns | None:
+    if not rows:
+        return None
+    texts, users, ids, at, named, trace = zip(*rows, strict=True)
+    rest = (column if any(column) else None for column in (named, trace))
+    return Columns(texts, users, ids, at, *rest)
+
+
+class Admission:
+    """Checks puts for one outbox. Nothing changes by a check; see `accept`."""
+
+    def __init__(
+        self,
+        service: str,
+        people: People,
+        barks_full: Callable[[int], str],
+        events_full: Callable[[int], str],
+    ) -> None:
+        """`barks_full` and `events_full` say why there is no room for so many more, or ""."""
+        self._service = service
+        self._people = people
+        self._barks_full = barks_full
+        self._events_full = events_full
+        self._known = Keys()
+        self._authors: dict[str, str] = {}  # by address, all who have said something here
+
+    def accept(self, admitted: Admitted) -> None:
+        """The journal has it: what comes again is known from now on."""
+        self._known.add(admitted.keys)
+        self._have_spoken(user for user, _ in admitted.keys)
+        for user in admitted.joins:
+            self._people.add(user)
+
+    def recover(self, put: Put, *, joins: bool) -> None:
+        """The journal had this put; `joins`: there may be joins in it."""
+        users = put.users or ()
+        self._known.add(zip(users, put.ids or (), strict=True))
+        self._have_spoken(users)  # also if there is no such user any more: it was acked
+        if joins:
+            for user, body in zip(users, put.bodies, strict=True):
+                if strictjson.loads(body).get("kind") == JOIN:
+                    self._people.add(user)
+
+    def _have_spoken(self, users: Iterable[str]) -> None:
+        self._authors.update((f"{self._service}/{user}", user) for user in {*users})
+
+    @property
+    def authors(self) -> int:
+        """How many have said something here."""
+        return len(self._authors)
+
+    def check(self, put: Put) -> tuple[Admitted | None, Faults]:
+        """What is to be kept, if there is anything, and what is refused."""
+        latest = time.time_ns() // 1_000_000 + 1000 * MAX_AHEAD_S
+        meanings = strictjson.objects(put.bodies)
+        plain = self._check_all(put, meanings, latest)
+        return (plain, []) if plain else self._check_each(put, meanings, latest)
+
+    def _check_all(
+        self, put: Put, meanings: Sequence[dict[str, Any] | None], latest: int
+    ) -> Admitted | None:
+        """All of them, if nothing is special about any: known authors, new keys, room for all."""
+        columns = None if put.origin else bodies.plain_barks(put.bodies, meanings)
+        if columns is None:
+            return None
+        ids, users, contents, at = columns
+        keys = {*zip(users, ids, strict=True)}
+        if (
+            [*map(self._authors.get, put.entries())] != users
+            or max(at) > latest
+            or len(keys) < len(users)
+            or not self._known.are_new(keys)
+            or self._barks_full(len(users))
+        ):
+            return None
+        named = None
+        if "@" in "".join(contents):
+            named = [" ".join(bodies.mentions(content)) for content in contents]
+        barks = Columns(put.bodies, users, ids, at, named, put.trace)
+        return Admitted(barks, None, keys, set())
+
+    def _check_each(
+        self, put: Put, meanings: Sequence[dict[str, Any] | None], latest: int
+    ) -> tuple[Admitted | None, Faults]:
+        taken, faults = _Taken(), []
+        full: BadMessage | None = None
+        rows = zip(put.entries(), put.bodies, meanings, put.trace or repeat(""), strict=False)
+        for place, (address, body, fields, trace) in enumerate(rows):
+            try:
+                if full:
+                    raise full
+                if put.origin is not None:
+                    raise BadMessage(BAD_MESSAGE, "an outbox stamps what it takes itself")
+                if " " in address:
+                    raise BadMessage(BAD_MESSAGE, "a bark has one author")
+                body = bodies.admitted(body, fields)
+                assert fields is not None
+                at = fields.get("at")
+                if type(at) is int and at > latest:
+                    fields = {**fields, "at": latest - 1000 * MAX_AHEAD_S}
+                    body = strictjson.dumps(fields)
+                check = self._check_event if "kind" in fields else self._check_bark
+                check(address, body, fields, trace, taken)
+            except BadMessage as fault:
+                faults.append((place, fault))
+                if fault.code == FULL:  # what follows must not overtake it
+                    full = BadMessage(FULL, "something before it was refused as full")
+        return taken.admitted(), faults
+
+    def _check_bark(
+        self, address: str, body: bytes, fields: dict[str, Any], trace: str, taken: _Taken
+    ) -> None:
+        key = bodies.check_bark(fields)
+        user = self._authors.get(address)
+        if user is None:
+            user = split(address)[1]
+            self._check_exists(user, taken)
+        if key[0] != user:
+            raise BadMessage(BAD_MESSAGE, f"{address} takes no barks of {key[0]}")
+        if why := self._barks_full(len(taken.barks) + 1):
+            raise BadMessage(FULL, why)
+        if self._is_new(key, taken):
+            taken.keys.add(key)
+            named = " ".join(bodies.mentions(fields["content"]))
+            taken.barks.append(_Row(body, *key, fields["at"], named, trace))
+
+    def _is_new(self, key: Key, taken: _Taken) -> bool:
+        return key not in taken.keys and self._known.are_new({key})
+
+    def _check_exists(self, user: str, taken: _Taken) -> None:
+        if user not in self._people and user not in taken.joins:
+            if not self._people.complete:
+                raise BadMessage(FULL, "who else exists is not known here yet")
+            raise BadMessage(protocol.UNKNOWN_USER, f"there is no user {user}")
+
+    def _check_event(
+        self, address: str, body: bytes, fields: dict[str, Any], trace: str, taken: _Taken
+    ) -> None:
+        """What changes the graph."""
+        event = check_event(fields)
+        if event.user != split(address)[1]:
+            raise BadMessage(BAD_MESSAGE, f"{address} takes nothing of {event.user}")
+        if why := self._events_full(len(taken.events) + 1):
+            raise BadMessage(FULL, why)
+        joins = event.kind == JOIN
+        if not joins:
+            self._check_exists(event.user, taken)
+            self._check_exists(event.whom, taken)
+        elif event.user not in self._people and not self._people.complete:
+            raise BadMessage(FULL, "whether the name is free is not known here yet")
+        key = (event.user, event.id)
+        if not self._is_new(key, taken):
+            return
+        if joins:
+            if event.user in self._people or event.user in taken.joins:
+                raise BadMessage(protocol.NAME_TAKEN, f"there is a user {event.user} already")
+            taken.joins.add(event.user)  # what the same line brings besides may be theirs
+        taken.keys.add(key)
+        taken.events.append(_Row(body, *key, event.at, "", trace))
