@@ -188,7 +188,9 @@ class Inbox(Service):
         places: list[int] = []
         to: list[str] = []
         late: list[bool] = []
-        had: dict[tuple[str, str], set[str]] = {}  # by what stands before it in this line
+        # By what stands before it in this line: who has it then, and the highest counter.
+        had: dict[tuple[str, str], set[str]] = {}
+        highest = -1
         for place, (entry, key, n) in enumerate(zip(put.entries(), keys, numbers, strict=True)):
             fresh, is_late = self._duplicates.fresh(key, origin, n, addresses_in(entry))
             if key in had:
@@ -197,7 +199,8 @@ class Inbox(Service):
                 had.setdefault(key, set()).update(fresh)
                 places.append(place)
                 to.append(" ".join(fresh))
-                late.append(is_late)
+                late.append(is_late or (origin is not None and n <= highest))
+                highest = max(highest, n)
         if not places:
             return None
         return Accepted(put.select(places)._replace(to=to), list(map(self._store.group, to)), late)
@@ -359,7 +362,7 @@ class Inbox(Service):
             for key, n, own in zip(keys, put.n or (), addresses, strict=True):
                 self._remember(key, origin, n, own)
         groups = list(map(self._store.group, put.entries()))
-        for _ in self._store.append(put, groups, None, segment):
+        for _ in self._store.append(put._replace(trace=None), groups, None, segment):
             pass
 
     async def ready(self) -> None:

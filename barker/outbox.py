@@ -103,7 +103,7 @@ class Outbox(Service):
         self._events = Push(self, FOLLOWERS, self._note_settled, self._parking.park)
         self._pushes = (self._barks, self._events)
         self._share = Share(self, self.ADDRESS, lambda: None)
-        self._admission = Admission(self._people, self._barks_full, self._events_full)
+        self._admission = Admission(self.ADDRESS, self._people, self._barks_full, self._events_full)
         check = self._admission.check
         self._intake = Intake(self, check, self._record, self._apply, self._share.of)
         self._epoch = ""  # in all our stamps
@@ -225,7 +225,7 @@ class Outbox(Service):
     def _replay(self, segment: int, record: Record) -> None:
         if isinstance(record, Put):
             push = self._events if record.to[0] == FOLLOWERS else self._barks
-            self._admission.recover(self.ADDRESS, record, joins=push is self._events)
+            self._admission.recover(record, joins=push is self._events)
             push.recover(record, segment)
         elif isinstance(record, Segment):
             self._barks.given(record.n)

@@ -66,7 +66,7 @@ class Journal:
         self.folder = folder
         self.epoch = secrets.token_hex(8)  # whose counters ours are, until this process ends
         self.damages = 0  # what could not be read at the last recovery, or was missing
-        self.undone = True  # a write that failed has left nothing behind
+        self.undone = True  # no write that failed has left anything behind
         self._fsync = fsync
         self._segment_bytes = segment_bytes
         self._file = -1
@@ -246,7 +246,6 @@ class Journal:
             # Whatever it was: what is not counted must not be in the file.
             try:
                 os.ftruncate(self._file, size)
-                self.undone = True
             except OSError:
                 self.undone = False
                 # Nothing is added to half a record: the next attempt takes a new segment.

@@ -35,10 +35,6 @@ class People(Feed[Names]):
         """This one has just joined with us; `held` will have the name when it has gone round."""
         self._known.add(user)
 
-    def forget(self, user: str) -> None:
-        """This one has not joined after all."""
-        self._known.discard(user)
-
     def ask_later(
         self,
         user: str,

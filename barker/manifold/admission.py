@@ -5,7 +5,7 @@ in one go. As soon as there is anything special about one of them, each is looke
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -81,9 +81,14 @@ class Admission:
     """Checks puts for one outbox. Nothing changes by a check; see `accept`."""
 
     def __init__(
-        self, people: People, barks_full: Callable[[int], str], events_full: Callable[[int], str]
+        self,
+        service: str,
+        people: People,
+        barks_full: Callable[[int], str],
+        events_full: Callable[[int], str],
     ) -> None:
         """`barks_full` and `events_full` say why there is no room for so many more, or ""."""
+        self._service = service
         self._people = people
         self._barks_full = barks_full
         self._events_full = events_full
@@ -93,19 +98,22 @@ class Admission:
     def accept(self, admitted: Admitted) -> None:
         """The journal has it: what comes again is known from now on."""
         self._known.add(admitted.keys)
+        self._have_spoken(user for user, _ in admitted.keys)
         for user in admitted.joins:
             self._people.add(user)
 
-    def recover(self, address: str, put: Put, *, joins: bool) -> None:
+    def recover(self, put: Put, *, joins: bool) -> None:
         """The journal had this put; `joins`: there may be joins in it."""
         users = put.users or ()
         self._known.add(zip(users, put.ids or (), strict=True))
-        # Also if there is no such user any more: it was acked.
-        self._authors.update((f"{address}/{user}", user) for user in users)
+        self._have_spoken(users)  # also if there is no such user any more: it was acked
         if joins:
             for user, body in zip(users, put.bodies, strict=True):
                 if strictjson.loads(body).get("kind") == JOIN:
                     self._people.add(user)
+
+    def _have_spoken(self, users: Iterable[str]) -> None:
+        self._authors.update((f"{self._service}/{user}", user) for user in {*users})
 
     @property
     def authors(self) -> int:
@@ -174,7 +182,10 @@ class Admission:
         self, address: str, body: bytes, fields: dict[str, Any], trace: str, taken: _Taken
     ) -> None:
         key = bodies.check_bark(fields)
-        user = self._authors.get(address) or self._author(address, taken)
+        user = self._authors.get(address)
+        if user is None:
+            user = split(address)[1]
+            self._check_exists(user, taken)
         if key[0] != user:
             raise BadMessage(BAD_MESSAGE, f"{address} takes no barks of {key[0]}")
         if why := self._barks_full(len(taken.barks) + 1):
@@ -186,14 +197,6 @@ class Admission:
 
     def _is_new(self, key: Key, taken: _Taken) -> bool:
         return key not in taken.keys and self._known.are_new({key})
-
-    def _author(self, address: str, taken: _Taken) -> str:
-        """Whose barks this address takes. Raises BadMessage if there is no such user."""
-        user = split(address)[1]
-        if user not in taken.joins:
-            self._check_exists(user, taken)
-            self._authors[address] = user
-        return user
 
     def _check_exists(self, user: str, taken: _Taken) -> None:
         if user not in self._people and user not in taken.joins:

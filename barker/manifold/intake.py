@@ -38,6 +38,9 @@ KEPT_BYTES = 32 * 1024 * 1024
 # are lost if one is damaged. A line with more is taken in several batches.
 RECORD_CHUNK = 128
 
+BEHIND_FULL = BadMessage(FULL, "something before it was refused as full")
+ANOTHERS = BadMessage(MOVED, "another one's share of the ring")
+
 # What a checked batch is to its owner, and what it is when it is ready for the journal.
 Checked = TypeVar("Checked")
 Kept = TypeVar("Kept")
@@ -95,21 +98,23 @@ class Intake(Generic[Checked, Kept]):
             self._take(link, put)
         else:
             for first in range(0, len(put.bodies), RECORD_CHUNK):
+                if self._service.failed:
+                    break
                 places = range(first, min(first + RECORD_CHUNK, len(put.bodies)))
                 self._take(link, put.select(places)._replace(seq=put.seq + first))
         link.commit()
 
     def _take(self, link: Link, put: Put) -> None:
-        ours, refused = self._ours(put), {}
+        if self._full and self._is_full(link):
+            self._refuse_all(link, put, dict.fromkeys(range(len(put.bodies)), BEHIND_FULL), {})
+            return
+        ours = self._ours(put)
+        refused = dict(ours.faults)
         if ours.put is not None:
             places = range(len(put.bodies)) if ours.places is None else ours.places
-            if self._full and self._is_full(link):
-                fault = BadMessage(FULL, "something before it was refused as full")
-                refused = dict.fromkeys(places, fault)
-            else:
-                refused = {places[i]: fault for i, fault in self._take_ours(ours.put)}
-        if refused or ours.moved or ours.faults:
-            self._refuse_all(link, put, {**refused, **dict(ours.faults)}, ours.moved)
+            refused.update((places[i], fault) for i, fault in self._take_ours(ours.put))
+        if refused or ours.moved:
+            self._refuse_all(link, put, refused, ours.moved)
 
     def _take_ours(self, put: Put) -> Faults:
         """Check, keep and apply; what is to be refused of it."""
@@ -181,13 +186,13 @@ class Intake(Generic[Checked, Kept]):
     ) -> None:
         """Only one refusal can be sent of an entry; so a fault is one for all its addresses."""
         entries = put.entries()
-        for place, fault in sorted(refused.items()):
-            whole = addresses_in(entries[place])
-            self._refuse(link, Refuse(put.seq + place, fault.code, fault.reason, whole))
-        for place, addresses in moved.items():
-            if place not in refused:
-                reason = "another one's share of the ring"
-                self._refuse(link, Refuse(put.seq + place, MOVED, reason, addresses))
+        addresses: Sequence[str]
+        for place in sorted({*refused, *moved}):
+            if place in refused or link in self._full:
+                fault, addresses = refused.get(place, BEHIND_FULL), addresses_in(entries[place])
+            else:
+                fault, addresses = ANOTHERS, moved[place]
+            self._refuse(link, Refuse(put.seq + place, fault.code, fault.reason, addresses))
 
     def _refuse(self, link: Link, refusal: Refuse) -> None:
         link.send(messages.encode(refusal))

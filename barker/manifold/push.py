@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from barker.delivery.batches import Batch
+from barker.delivery.batches import Batch, fitting
 from barker.delivery.sender import Sender
 from barker.disk.deadletters import Letter
 from barker.manifold.ages import Ages
@@ -43,8 +43,8 @@ class Push:
         self._put_by_author: Counter[str] = Counter()  # of all that were put,
         self._done_by_author: Counter[str] = Counter()  # ... and of those that are done
         self._last_in: dict[int, int] = {}  # by segment of the journal, the last counter in it
-        # What the journal has, with its first and its last counter.
-        self._recovered: deque[tuple[int, int, Batch[str]]] = deque()
+        # What the journal has, and up to which counter.
+        self._recovered: deque[tuple[Batch[str], int]] = deque()
         self._unparked: list[int] = []  # counters of what is refused for good and in no file yet
         self._settled = settled
         self._park = park
@@ -66,10 +66,14 @@ class Push:
         return range(self.n + 1, self._given + 1)
 
     def add(self, put: Put, segment: int, tail: bytes) -> None:
-        """That segment of the journal has these entries: they go out with the next `pump`."""
+        """That segment of the journal has these entries: they go out with the next `pump`.
+
+        With their stamps, they may need more lines than they came in.
+        """
         assert put.n and put.users
         self.recorded(put.n[-1], segment)
-        self._add(Batch.of(put._replace(to=[self.service]), put.users, tail))
+        for batch in fitting(put, put.users, tail):
+            self._add(batch)
 
     def _add(self, batch: Batch[str]) -> None:
         self.sender.add(batch)
@@ -117,8 +121,10 @@ class Push:
         """While the journal is played back: it has these."""
         assert put.n and put.users
         self.recorded(put.n[-1], segment)
-        batch = Batch.of(put._replace(to=[self.service]), put.users)
-        self._recovered.append((put.n[0], put.n[-1], batch))
+        count = 0
+        for batch in fitting(put._replace(to=[self.service]), put.users):
+            count += batch.size
+            self._recovered.append((batch, put.n[count - 1]))
 
     def was_settled(self, n: int) -> None:
         """The journal says so, while it is played back."""
@@ -131,8 +137,8 @@ class Push:
     def take_recovered(self) -> None:
         """Put what the journal had and did not know to be settled."""
         waiting, self._recovered = self._recovered, deque()
-        for first, last, batch in waiting:
-            if first > self.noted:
+        for batch, last in waiting:
+            if batch.first_n > self.noted:
                 self._add(batch)
             elif last > self.noted:
                 numbers = batch.put().n or ()
@@ -141,7 +147,7 @@ class Push:
 
     def oldest_n(self, default: int) -> int:
         """The counter of the oldest entry that is neither acked nor parked yet."""
-        waiting = (min(batch.put().n or ()) for batch in self.sender.oldest())
+        waiting = (batch.first_n for batch in self.sender.oldest())
         return min(chain(self._unparked, waiting), default=default)
 
     # --- what becomes of it ---

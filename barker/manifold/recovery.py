@@ -16,7 +16,10 @@ from barker.wire.records import Record
 REPLAY_SLICE_S = 0.1
 # What a record that makes no sense may raise when it is replayed. Nothing in a file keeps a service
 # from starting, be it an earlier version's.
-_NONSENSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_NONSENSE = (
+    *(ArithmeticError, AssertionError, AttributeError),
+    *(LookupError, TypeError, ValueError),
+)
 
 
 async def recover(

@@ -12,11 +12,12 @@ from unittest import mock
 
 from barker.disk import deadletters
 from barker.disk.deadletters import DeadLetters, Letter
-from barker.manifold import intake
+from barker.manifold import parking
 from barker.outbox import Outbox
 from barker.wire import protocol
 from barker.wire.strictjson import dumps
 from tests.tools.fleet import until
+from tests.tools.inside import barks_of, parking_of
 from tests.tools.wireclient import Wire, bark, put, serving
 from tests.unit.test_outbox import OutboxTest
 
@@ -43,7 +44,7 @@ class DeadLetterTest(OutboxTest):
                     await self.puts(pushed, 2)
                     await self.refuse(pushed, 1, code)
                     pushed.send({"op": "ack", "seq": 2})
-                    await until(lambda: not len(outbox._push), "the queue is empty")
+                    await until(lambda: not len(barks_of(outbox)), "the queue is empty")
                     (letter,) = self.letters(outbox)
                     self.assertEqual(letter["body"], bark("ark3", "b1"))
                     self.assertEqual(
@@ -56,7 +57,7 @@ class DeadLetterTest(OutboxTest):
                 self.registration.abort()
 
     async def test_what_can_not_be_parked_stays_in_its_queue(self) -> None:
-        self.enterContext(mock.patch.object(intake, "PARK_AGAIN_S", 0.05))
+        self.enterContext(mock.patch.object(parking, "PARK_AGAIN_S", 0.05))
         flags = ["--name", "box"]
         place = self.directory.port
         full = OSError(errno.ENOSPC, "No space left on device")
@@ -71,18 +72,18 @@ class DeadLetterTest(OutboxTest):
                 await self.puts(pushed, 1)
                 await self.refuse(pushed, 1)
                 await until(lambda: write.call_count > 1, "it was tried again")
-                self.assertEqual(outbox._push.oldest_n(99), 1)
+                self.assertEqual(barks_of(outbox).oldest_n(99), 1)
         # Nothing is noted as settled, so after a restart it goes again; then there is room.
         async with serving(Outbox, self.folder, *flags, directory=place) as outbox:
             pushed = await self.pushed()
             with self.assertLogs("barker", "ERROR"):
                 await self.puts(pushed, 1)
                 await self.refuse(pushed, 1)
-                await until(lambda: outbox.dead_letters.count == 1, "it is parked")
-            await until(lambda: not outbox._noting and outbox._push.noted == 1, "it is noted")
+                await until(lambda: parking_of(outbox).letters.count == 1, "it is parked")
+            await until(lambda: not outbox._noting and barks_of(outbox).noted == 1, "it is noted")
             self.assertEqual(len(self.letters(outbox)), 1)
         async with serving(Outbox, self.folder, *flags, directory=place) as outbox:
-            self.assertEqual((outbox.dead_letters.count, len(outbox._push)), (1, 0))
+            self.assertEqual((parking_of(outbox).letters.count, len(barks_of(outbox))), (1, 0))
 
 
 class LettersTest(unittest.TestCase):

@@ -15,13 +15,16 @@ from barker.graph import people
 from barker.inbox import Inbox
 from barker.links import connection as connection_module
 from barker.links import link
+from barker.manifold import store
 from barker.process.service import service_parser
 from barker.wire import protocol
 from tests.tools.fleet import DEADLINE_S, until
+from tests.tools.inside import epoch_of, people_of, readers_of, timelines_of
 from tests.tools.wireclient import Acceptor, Message, Wire, WireTest, bark, put, puts, register
 
 ORIGIN = "ab" * 8
 USERS = (*PEOPLE, *DOGS[:7])
+MANY = DOGS[:40]
 
 
 class InboxTest(WireTest):
@@ -36,19 +39,18 @@ class InboxTest(WireTest):
         self.filled = 0
 
     async def fill(self, count: int, *users: str, size: int = 0) -> None:
-        """`count` barks, "1", "2", ..., to these users' inboxes."""
-        to = [f"inbox/{u}" for u in users or ["ark3"]]
-        numbers = range(self.filled + 1, self.filled + count + 1)
-        text = "x" * size
-        self.source.send(
-            *(put(n, to, bark("rdl", str(n), text), origin=ORIGIN, n=n) for n in numbers)
-        )
-        self.filled += count
+        """`count` barks, "1", "2", ..., to these users' inboxes; many in a line."""
+        to, text = [f"inbox/{u}" for u in users or ["ark3"]], "x" * size
+        first, self.filled = self.filled + 1, self.filled + count
+        for seq in range(first, self.filled + 1, 150):
+            numbers = range(seq, min(seq + 150, self.filled + 1))
+            barks = [bark("rdl", str(n), text) for n in numbers]
+            self.source.send(puts(seq, [to], barks, origin=ORIGIN, n=[*numbers]))
         self.assertEqual(await self.source.up_to_ack(self.filled), [])
 
     async def subscribe(self, reader: Wire, **fields: object) -> Message:
         reader.send({"op": "subscribe", "address": "inbox/ark3", **fields})
-        return await reader.expect("subscribed", epoch=self.inbox.epoch)
+        return await reader.expect("subscribed", epoch=epoch_of(self.inbox))
 
     async def reader(self, **fields: object) -> Wire:
         reader = await self.open(self.inbox.port)
@@ -76,7 +78,7 @@ class ReadTest(InboxTest):
         messages = await reader.before_pong()
         self.assertEqual(self.ids(messages), [4, 5])
         self.assertEqual([m["serial"] for m in messages], [4, 5])
-        self.assertEqual({m["epoch"] for m in messages}, {self.inbox.epoch})
+        self.assertEqual({m["epoch"] for m in messages}, {epoch_of(self.inbox)})
         self.assertEqual(messages[0]["body"], bark("rdl", "4", ""))
 
     async def test_a_new_reader_gets_as_much_history_as_it_asks_for(self) -> None:
@@ -89,7 +91,7 @@ class ReadTest(InboxTest):
 
     async def test_who_knows_the_epoch_goes_on_where_it_was(self) -> None:
         await self.fill(30)
-        epoch = self.inbox.epoch
+        epoch = epoch_of(self.inbox)
         await self.assertGets(await self.reader(epoch=epoch, after=28, history=0), [29, 30])
         await self.assertGets(await self.reader(epoch=epoch, after=30), [])
         await self.assertGets(await self.reader(epoch=epoch, after=0, history=1), range(1, 31))
@@ -98,7 +100,7 @@ class ReadTest(InboxTest):
         await self.fill(30)
         await self.assertGets(await self.reader(epoch="cd" * 8, after=28, history=1), range(1, 31))
         # A serial that this epoch never gave away is no place in it either.
-        await self.assertGets(await self.reader(epoch=self.inbox.epoch, after=31), range(1, 31))
+        await self.assertGets(await self.reader(epoch=epoch_of(self.inbox), after=31), range(1, 31))
 
     async def test_no_more_is_sent_than_the_window_allows(self) -> None:
         await self.fill(10)
@@ -149,8 +151,8 @@ class ReadTest(InboxTest):
 
     async def test_a_reader_that_has_gone_is_forgotten(self) -> None:
         readers = [await self.reader() for _ in range(10)]
-        timeline = self.inbox._timelines["inbox/ark3"]
-        there = self.inbox._readers
+        timeline = timelines_of(self.inbox)["inbox/ark3"]
+        there = readers_of(self.inbox)
         self.assertEqual(len(there.timelines[timeline]), 10)
         for reader in readers[1:]:
             reader.abort()
@@ -162,7 +164,7 @@ class ReadTest(InboxTest):
         self.assertEqual(there.held, {})
 
     async def test_who_can_t_be_read_is_said_without_a_number(self) -> None:
-        self.inbox.people.complete = True  # as if a followers service had told it who exists
+        people_of(self.inbox).complete = True  # as if a followers service had told it who exists
         self.patch(people, "NEWS_WITHIN_S", 0)
         reader = await self.open(self.inbox.port)
         refusals = {
@@ -200,7 +202,7 @@ class GapTest(InboxTest):
 
     async def test_a_reader_that_comes_back_too_late_is_told_so(self) -> None:
         await self.fill(20)
-        reader = await self.reader(epoch=self.inbox.epoch, after=3)
+        reader = await self.reader(epoch=epoch_of(self.inbox), after=3)
         gap, *messages = await reader.before_pong()
         self.assertEqual((gap["op"], gap["missed"]), ("gap", 12))
         self.assertEqual(self.ids(messages), [16, 17, 18, 19, 20])
@@ -273,15 +275,23 @@ class PutTest(InboxTest):
         await self.assertGets(reader, [1, 2])
 
     async def test_promise_1_what_waited_for_thousands_of_others_is_accepted_and_late(self) -> None:
-        reader = await self.reader()
+        """By its counter alone, in a line of its own or behind them in one."""
         window = 3 * protocol.UNACKED_WINDOW
+        barks = [bark("rhs", "2"), bark("rdl", "1")]
+        to = [["inbox/ark3"]]
         self.source.send(
-            put(1, ["inbox/ark3"], bark("rhs", "2", at=1), origin=ORIGIN, n=window + 2),
-            put(2, ["inbox/ark3"], bark("rdl", "1", at=1), origin=ORIGIN, n=2),
+            *(
+                puts(seq, to, [body], origin=ORIGIN, n=[n])
+                for seq, body, n in zip((1, 2), barks, (window + 2, 2), strict=True)
+            ),
+            puts(3, to, [bark("rhs", "4"), bark("rdl", "3")], origin="cd" * 8, n=[window + 2, 2]),
         )
-        await self.source.expect("ack", seq=2)
-        self.assertTrue((await reader.expect("message", serial=1)).get("late") is None)
-        self.assertTrue((await reader.expect("message", serial=2))["late"])
+        await self.source.expect("ack", seq=4)
+        shown = await (await self.reader()).before_pong()
+        self.assertEqual(
+            [(m["body"]["id"], m.get("late")) for m in shown],
+            [("2", None), ("1", True), ("4", None), ("3", True)],
+        )
 
     async def test_what_comes_late_but_was_never_here_is_shown_and_marked(self) -> None:
         reader = await self.reader()
@@ -317,7 +327,7 @@ class PutTest(InboxTest):
 
     async def test_a_put_that_can_t_be_kept_for_all_is_refused_for_all(self) -> None:
         """One refusal settles a put, so a second one for its other addresses would be lost."""
-        self.patch(inbox, "MAX_STREAMS", 1)
+        self.patch(store, "MAX_STREAMS", 1)
         await self.fill(1, "ark3")
         self.source.send(put(2, ["inbox/ark3", "inbox/rdl"], bark("rdl", "2"), origin=ORIGIN, n=2))
         refusal = await self.source.expect("refuse", seq=2, code=protocol.FULL)
@@ -329,70 +339,70 @@ class PutTest(InboxTest):
 class BusyLinkTest(InboxTest):
     """Promise 5: the memory that a reader costs is bounded; also of one that reads everything."""
 
-    async def subscribe_all(self, reader: Wire, users: Sequence[str]) -> None:
+    async def subscribe_all(self, reader: Wire) -> None:
         reader.stop_reading()
         reader.send(
             *(
                 {"op": "subscribe", "address": f"inbox/{u}", "history": 1000, "window": 200}
-                for u in users
+                for u in MANY
             )
         )
 
-    async def test_a_busy_link_with_many_streams_gets_everything(self) -> None:
-        self.patch(link, "BUSY_BYTES", 8 * 1024)
-        users = sorted(self.inbox.people._known)[:40]
-        await self.fill(150, *users, size=200)
+    async def test_a_busy_link_with_many_histories_gets_everything_and_is_not_cut_off(self) -> None:
+        self.patch(link, "BUSY_BYTES", 64 * 1024)
+        self.patch(connection_module, "MAX_WAITING_BYTES", 256 * 1024)
+        await self.fill(150, *MANY, size=200)  # 2 MB in all
         async with await Wire.connect(self.inbox.port, 4096) as reader:
             await reader.greet(self.secret)
-            await self.subscribe_all(reader, users)
-            await until(lambda: self.inbox._readers.held, "the link is busy")
+            await self.subscribe_all(reader)
+            await until(lambda: readers_of(self.inbox).held, "the link is busy")
             reader.read_on()
-            await self.read_all(reader, users, 150)
-        await until(lambda: not self.inbox._readers.held, "nothing is held for a link that is gone")
+            await self.read_all(reader, 150)
+        await until(
+            lambda: not readers_of(self.inbox).held, "nothing is held for a link that is gone"
+        )
 
     async def test_a_slow_link_with_many_streams_is_held_and_gets_each_message_once(self) -> None:
         """While it does not read, the same bark comes for all of them, again and again."""
         self.patch(link, "BUSY_BYTES", 8 * 1024)
-        users = sorted(self.inbox.people._known)[:40]
         async with (
             await Wire.connect(self.inbox.port, 4096) as reader,
             await Wire.open(self.inbox.port, self.secret) as quick,
         ):
             await reader.greet(self.secret)
-            await self.subscribe_all(reader, users)
-            await self.subscribe(quick, address=f"inbox/{users[0]}", window=1000)
-            await until(lambda: len(self.inbox._readers.links) == 2, "both have asked")
-            for each in self.inbox._readers.links:  # what the kernel takes is not what we count
+            await self.subscribe_all(reader)
+            await self.subscribe(quick, address=f"inbox/{MANY[0]}", window=1000)
+            await until(lambda: len(readers_of(self.inbox).links) == 2, "both have asked")
+            for each in readers_of(self.inbox).links:  # what the kernel takes is not what we count
                 writer = each._connection._writer
                 channel = writer.get_extra_info("socket")
                 channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
                 writer.transport.set_write_buffer_limits(link.BUSY_BYTES)
             for _ in range(12):
-                await self.fill(10, *users, size=200)
-            self.assertTrue(self.inbox._readers.held)
+                await self.fill(10, *MANY, size=200)
+            self.assertTrue(readers_of(self.inbox).held)
             # Who reads gets it meanwhile.
             await self.assertGets(quick, range(1, 121))
-            (held,) = self.inbox._readers.held
+            (held,) = readers_of(self.inbox).held
             self.assertLess(held.waiting_bytes(), 64 * 1024)
             reader.read_on()
-            await self.read_all(reader, users, 120)
+            await self.read_all(reader, 120)
             self.assertEqual(await reader.before_pong(), [])
-            self.assertFalse(self.inbox._readers.held)
+            self.assertFalse(readers_of(self.inbox).held)
 
     async def test_a_body_for_many_streams_of_a_link_goes_over_it_once(self) -> None:
-        users = sorted(self.inbox.people._known)[:40]
         reader = await self.open(self.inbox.port)
-        for user in users:
+        for user in MANY:
             await self.subscribe(reader, address=f"inbox/{user}")
-        await self.fill(3, *users)
+        await self.fill(3, *MANY)
         line = await reader.heard_line()
         assert line
         self.assertEqual([body["id"] for body in line["bodies"]], ["1", "2", "3"])
         for to in line["to"]:
-            self.assertEqual(to.split(" "), [f"inbox/{user}" for user in users])
+            self.assertEqual(to.split(" "), [f"inbox/{user}" for user in MANY])
 
-    async def read_all(self, reader: Wire, users: Sequence[str], each: int) -> None:
-        got = dict.fromkeys(users, 0)
+    async def read_all(self, reader: Wire, each: int) -> None:
+        got = dict.fromkeys(MANY, 0)
         async with asyncio.timeout(DEADLINE_S):
             while any(count < each for count in got.values()):
                 message = await reader.heard()
@@ -404,18 +414,6 @@ class BusyLinkTest(InboxTest):
                 got[user] += 1
                 self.assertEqual(message["serial"], got[user])
                 reader.send({"op": "credit", "address": message["address"], "serial": got[user]})
-
-    async def test_an_honest_reader_of_many_histories_is_not_cut_off(self) -> None:
-        self.patch(link, "BUSY_BYTES", 64 * 1024)
-        self.patch(connection_module, "MAX_WAITING_BYTES", 256 * 1024)
-        users = sorted(self.inbox.people._known)[:40]
-        await self.fill(150, *users, size=200)  # 2 MB in all
-        async with await Wire.connect(self.inbox.port, 4096) as reader:
-            await reader.greet(self.secret)
-            await self.subscribe_all(reader, users)
-            await until(lambda: self.inbox._readers.links, "it has asked")
-            reader.read_on()
-            await self.read_all(reader, users, 150)
 
 
 class InboxRingTest(WireTest):

@@ -1,175 +1,174 @@
-"""Intake: a batch is applied whole or not at all, whatever fails half-way."""
+"""Intake: a batch is kept whole or not at all, whatever fails half-way."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
 
-from barker.delivery import sender
+from barker.delivery.duplicates import Duplicates, Keys
+from barker.delivery.poison import ATTEMPTS
+from barker.inbox import Inbox
+from barker.manifold.intake import RECORD_CHUNK
+from barker.manifold.push import Push
+from barker.manifold.readers import Parcel
+from barker.manifold.store import TimelineStore
 from barker.outbox import Outbox
-from barker.wire import messages
-from barker.wire.ops import Put
+from barker.routing.routes import CONSISTENT
+from barker.wire import protocol
 from tests.tools.fleet import until
-from tests.tools.wireclient import bark, put, serving
-from tests.unit.test_inbox import ORIGIN, InboxTest
+from tests.tools.inside import Manifold, barks_of, journal_of
+from tests.tools.wireclient import Message, bark, put, serving
+from tests.unit.test_inbox import USERS, InboxTest
 from tests.unit.test_outbox import OutboxTest
+from tests.unit.test_recovery import KINDS, Peer, RecoveryTest
 
 
-def failing(times: int, real: Callable[..., Any]) -> Callable[..., Any]:
-    """Raises `times` times, and works then."""
-    left = [times]
+def failing(real: Callable[..., Any], call: int = 1) -> Callable[..., Any]:
+    """Raises at one call, and works otherwise."""
+    calls = 0
 
     def work(*args: Any, **more: Any) -> Any:
-        if left[0]:
-            left[0] -= 1
+        nonlocal calls
+        calls += 1
+        if calls == call:
             raise MemoryError("no more")
         return real(*args, **more)
 
     return work
 
 
-class BatchTest(OutboxTest):
-    """An exception before the journal has the batch: no ack, nothing left over, all of it again."""
+class BatchTest(RecoveryTest):
+    """On files, without sockets."""
 
-    async def say(self, outbox: Outbox, *ids: str) -> list[dict[str, Any]]:
-        """These barks in one write over a new link; everything up to its end or the last ack."""
-        client = await self.open(outbox.port)
-        client.send(*(put(seq, ["outbox/ark3"], bark("ark3", i)) for seq, i in enumerate(ids, 1)))
-        said = []
-        while message := await client.heard():
-            said.append(message)
-            if message["op"] == "ack" and message["seq"] == len(ids):
-                break
-        client.abort()
-        return said
+    def puts(self, kind: type[Manifold], numbers: Sequence[int]) -> list[Message]:
+        return self.barks(*map(str, numbers)) if kind is Outbox else self.numbered(numbers)
 
-    def kept(self, outbox: Outbox) -> list[str]:
-        folder = self.folder / "journal" / outbox.name
-        return [
-            item.id
-            for path in sorted(folder.glob("*.log"))
-            for line in path.read_bytes().splitlines()
-            if isinstance(record := messages.decode_record(line[9:]), Put)
-            for item in record.items()
+    def shown(self, manifold: Manifold) -> list[tuple[int, int]]:
+        """Counter or serial, and id, of all that it has handed on or still has."""
+        if isinstance(manifold, Outbox):
+            return [(n, int(id_)) for n, id_ in self.pushed(self.bizlogic(manifold))]
+        messages = self.read(manifold)
+        self.assertEqual([m for m in messages if "late" in m], [])
+        return [(m["serial"], int(m["body"]["id"])) for m in messages]
+
+    def test_promise_1_an_exception_anywhere_before_the_journal_acks_nothing(self) -> None:
+        """And nothing is left over: the batch after it is whole, and what comes again is new."""
+        steps: list[tuple[type[Manifold], object, str, int]] = [
+            *(
+                (kind, None, name, 1)
+                for kind in (Outbox, Inbox)
+                for name in ("append", "rotate_if_full")
+            ),
+            (Outbox, Keys, "are_new", 3),  # half-way through the batch
+            (Outbox, Push, "numbers", 1),
+            (Inbox, Duplicates, "are_new", 1),
+            (Inbox, Duplicates, "fresh", 3),
+            (Inbox, TimelineStore, "serials_before", 1),
         ]
-
-    def running(self, *argv: str) -> AbstractAsyncContextManager[Outbox]:
-        flags = [*argv]
-        return serving(Outbox, self.folder, *flags, directory=self.directory.port)
-
-    async def test_promise_1_an_exception_anywhere_before_the_journal_acks_nothing(self) -> None:
-        for where, name in (
-            ("journal", "append"),
-            ("outbox", "record"),
-            ("outbox", "take"),
-            ("journal", "turn"),
-        ):
-            with self.subTest(name):
-                async with self.running("--name", name) as outbox:
-                    owner: Any = outbox.journal if where == "journal" else outbox
-                    with (
-                        mock.patch.object(owner, name, failing(1, getattr(owner, name))),
-                        self.assertLogs("barker", "ERROR"),
-                    ):
-                        said = await self.say(outbox, "a", "b", "c", "d")
-                        self.assertEqual([m for m in said if m["op"] == "ack"], [])
-                        self.assertEqual(self.kept(outbox), [])
-                    # The batch after it is whole, and what comes again is as new.
-                    self.assertEqual(
-                        (await self.say(outbox, "e", "f"))[-1], {"op": "ack", "seq": 2}
-                    )
-                    self.assertEqual(self.kept(outbox), ["e", "f"])
-                    said = await self.say(outbox, "a", "b", "c", "d")
-                    self.assertEqual(said[-1], {"op": "ack", "seq": 4})
-                    self.assertEqual(self.kept(outbox), ["e", "f", "a", "b", "c", "d"])
-                    self.assertEqual(outbox._push.n, 6)
-
-    async def test_a_half_done_take_is_undone_with_its_batch(self) -> None:
-        outbox = await self.outbox()
-        real = outbox._known_keys.is_new
-        calls: list[object] = []
-
-        def is_new(key: tuple[str, str]) -> bool:
-            new = real(key)
-            calls.append(key)
-            if len(calls) == 3:
-                raise MemoryError("after it was noted")
-            return new
-
-        with mock.patch.object(outbox._known_keys, "is_new", is_new):
-            with self.assertLogs("barker", "ERROR"):
-                await self.say(outbox, "a", "b", "c")
-            self.assertEqual((await self.say(outbox, "a", "b", "c"))[-1], {"op": "ack", "seq": 3})
-        self.assertEqual(self.kept(outbox), ["a", "b", "c"])
-
-    async def test_what_the_journal_has_and_memory_lacks_ends_the_process(self) -> None:
-        with self.assertRaisesRegex(AssertionError, "stopped by itself"):
-            async with self.running("--name", "box") as outbox:
+        for kind, owner, name, call in steps:
+            with self.subTest(kind.__name__, name=name):
+                manifold = self.begin(kind, self.new_folder())
+                link, batch = Peer(), self.puts(kind, range(3, 8))
+                batch += batch[-1:] if name == "fresh" else []  # which is for what may be known
+                where = owner or journal_of(manifold)
                 with (
-                    mock.patch.object(outbox, "keep", failing(1, outbox.keep)),
+                    mock.patch.object(where, name, failing(getattr(where, name), call)),
+                    self.assertRaises(MemoryError),
+                ):
+                    self.say(manifold, *batch, link=link)
+                self.assertEqual((link.committed, link.take()), (0, []))
+                self.assertAcked(self.say(manifold, *self.puts(kind, [1, 2])))
+                self.assertAcked(self.say(manifold, *batch))
+                self.assertEqual(self.shown(manifold), [(n, n) for n in range(1, 8)])
+
+    def test_what_the_journal_has_and_memory_lacks_ends_the_process(self) -> None:
+        """Nothing more is kept or acked; the next start has what the journal has."""
+        count = 2 * RECORD_CHUNK + 1
+        steps: tuple[tuple[object, str], ...] = ((Push, "add"), (TimelineStore, "append"))
+        for kind, (owner, name) in zip(KINDS, steps, strict=True):
+            with self.subTest(kind.__name__):
+                self.root = self.new_folder()
+                before, link = self.begin(kind), Peer()
+                before.links.add(link)  # type: ignore[arg-type]
+                batch = self.puts(kind, range(1, count + 1))
+                with (
+                    mock.patch.object(owner, name, failing(getattr(owner, name))),
                     self.assertLogs("barker", "CRITICAL"),
                 ):
-                    said = await self.say(outbox, "a", "b")
-                    self.assertEqual([m for m in said if m["op"] == "ack"], [])
-                    await until(lambda: outbox._stop.is_set(), "it stops")
-                self.assertEqual(outbox.exit_status, 1)
-        async with self.running("--name", "box") as outbox:
-            pushed = await self.bizlogic()
-            self.assertEqual([m["body"]["id"] for m in await self.puts(pushed, 2)], ["a", "b"])
-            self.assertEqual((await self.say(outbox, "a", "b"))[-1], {"op": "ack", "seq": 2})
+                    self.assertEqual(self.say(before, *batch, link=link), [])
+                self.assertEqual((link.closed, before.exit_status), (True, 1))
+                after = self.again(before)
+                self.assertEqual(self.shown(after), [(n, n) for n in range(1, RECORD_CHUNK + 1)])
+                self.assertAcked(self.say(after, *batch))
+                self.assertEqual(len({id_ for _, id_ in self.shown(after)}), count)
+
+    def test_what_has_moved_does_not_overtake_what_was_refused_as_full(self) -> None:
+        """Else it would come to the new owner before what its sender is to send there again."""
+        manifold, link = self.inbox(), Peer()
+        self.served(manifold, "inbox", CONSISTENT, "inbox", "another")
+        owner = manifold.routes.route("inbox").owner
+        users = {target.name: user for user in USERS if (target := owner(user))}
+        puts = self.numbered([1], users["inbox"]) + self.numbered([2], users["another"])
+        with mock.patch.object(journal_of(manifold), "append", side_effect=OSError):
+            said = [self.say(manifold, *puts, link=link)]
+        said += [self.say(manifold, *puts, link=link, heard=heard) for heard in (False, True)]
+        codes = [[m.get("code") for m in some] for some in said]
+        self.assertEqual(codes, [["full", "full", None], ["full", "full", None], ["moved", None]])
+
+    def test_a_body_that_ends_one_link_after_the_other_is_refused_and_the_rest_is_taken(
+        self,
+    ) -> None:
+        manifold, real = self.outbox(), Keys.are_new
+
+        def are_new(keys: Keys, some: set[tuple[str, str]]) -> bool:
+            if ("ark3", "2") in some:
+                raise MemoryError("no more")
+            return real(keys, some)
+
+        with mock.patch.object(Keys, "are_new", are_new):
+            for _ in range(ATTEMPTS):
+                with self.assertRaises(MemoryError):
+                    self.say(manifold, *self.barks("1", "2", "3"), link=Peer())
+            refusal, _ = self.say(manifold, *self.barks("1", "2", "3"))
+        self.assertEqual((refusal["seq"], refusal["code"]), (2, protocol.FAILED))
+        self.assertIn("no more", refusal["reason"])
+        self.assertEqual(self.shown(manifold), [(1, 1), (2, 3)])
+
+
+class OutboxLinkTest(OutboxTest):
+    async def test_a_process_that_has_failed_ends_and_the_next_start_recovers(self) -> None:
+        flags, place = ("--name", "box"), self.directory.port
+        with self.assertRaisesRegex(AssertionError, "stopped by itself"):
+            async with serving(Outbox, self.folder, *flags, directory=place) as outbox:
+                with (
+                    mock.patch.object(Push, "add", failing(Push.add)),
+                    self.assertLogs("barker", "CRITICAL"),
+                ):
+                    client = await self.open(outbox.port)
+                    client.send(put(1, ["outbox/ark3"], bark("ark3", "a")))
+                    self.assertIsNone(await client.heard())
+                    await until(lambda: outbox.is_stopping, "it stops")
+        async with serving(Outbox, self.folder, *flags, directory=place):
+            await (await self.bizlogic()).expect("put", body=bark("ark3", "a"))
 
     async def test_a_fault_with_what_is_pushed_stays_with_that_link(self) -> None:
         outbox = await self.outbox()
-        pushed = await self.bizlogic()
-        await until(lambda: outbox._push.peers, "the link is up")
+        client, pushed = await self.open(outbox.port), await self.bizlogic()
+        await until(lambda: barks_of(outbox).sender.peers, "the link is up")
         with (
-            mock.patch("barker.delivery.sender.put_lines", failing(1, sender.put_lines)),
+            mock.patch("barker.delivery.batches.put_line", side_effect=MemoryError),
             self.assertLogs("barker", "ERROR"),
         ):
-            self.assertEqual((await self.say(outbox, "a"))[-1], {"op": "ack", "seq": 1})
+            client.send(put(1, ["outbox/ark3"], bark("ark3", "a")))
+            await client.expect("ack", seq=1)
             self.assertIsNone(await pushed.heard())
-            pushed = await self.pushed()
-            self.assertEqual((await pushed.expect("put", seq=1))["body"]["id"], "a")
+        await (await self.pushed()).expect("put", seq=1, body=bark("ark3", "a"))
 
 
-class InboxBatchTest(InboxTest):
-    async def test_promise_1_an_exception_before_the_journal_acks_nothing(self) -> None:
-        steps = ("record", "take_all", "take")
-        for where, name in (("journal", "append"), *(("inbox", step) for step in steps)):
-            with self.subTest(name):
-                owner: Any = self.inbox.journal if where == "journal" else self.inbox
-                first = self.filled + 1
-                numbers = range(first, first + 4)
-                lines = [
-                    put(seq, ["inbox/ark3"], bark("rdl", str(n)), origin=ORIGIN, n=n)
-                    for seq, n in enumerate(numbers, 1)
-                ]
-                # The way one by one is for puts with something special.
-                one_by_one = lambda put: None  # noqa: E731
-                whole = self.inbox.take_all if name != "take" else one_by_one
-                with (
-                    mock.patch.object(self.inbox, "take_all", whole),
-                    mock.patch.object(owner, name, failing(1, getattr(owner, name))),
-                    self.assertLogs("barker", "ERROR"),
-                ):
-                    source = await self.open(self.inbox.port)
-                    source.send(*lines)
-                    self.assertIsNone(await source.heard())
-                source = await self.open(self.inbox.port)
-                source.send(*lines)
-                self.assertEqual(await source.up_to_ack(4), [])
-                self.filled += 4
-                reader = await self.open(self.inbox.port)
-                await self.subscribe(reader, history=1000)
-                shown = await reader.before_pong()
-                self.assertEqual(self.ids(shown), list(range(1, self.filled + 1)))
-                self.assertEqual([m for m in shown if "late" in m], [])
-
+class InboxLinkTest(InboxTest):
     async def test_a_fault_with_one_reader_stays_with_it(self) -> None:
         one, two = await self.reader(), await self.reader()
-        (mine, *_) = self.inbox._readers._parcels.values()
         with (
-            mock.patch.object(type(mine), "write", failing(1, type(mine).write)),
+            mock.patch.object(Parcel, "write", failing(Parcel.write)),
             self.assertLogs("barker", "ERROR"),
         ):
             await self.fill(1)

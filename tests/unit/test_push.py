@@ -1,10 +1,15 @@
-"""Ages: how long the oldest entry of a queue has waited, from a bounded number of marks."""
+"""Push: which of a queue is the oldest; ages, since when it waits."""
 
 import random
 import unittest
 from collections import deque
+from unittest import mock
 
-from barker.manifold.push import Ages
+from barker.delivery.batches import Batch
+from barker.manifold.ages import Ages
+from barker.manifold.push import Push
+from barker.wire.ops import Put
+from tests.tools.fakes import FakeNode, stamped
 
 
 class AgesTest(unittest.TestCase):
@@ -69,3 +74,14 @@ class AgesTest(unittest.TestCase):
         self.assertEqual(ages.peak, 2)
         ages.added(11, 0.2)
         self.assertEqual(ages.peak, 3)
+
+
+class PushTest(unittest.TestCase):
+    def test_no_line_of_a_long_queue_is_parsed_to_find_its_oldest(self) -> None:
+        push = Push(FakeNode(), "bizlogic", lambda: None, lambda letter, parked: None)  # type: ignore[arg-type]
+        self.assertEqual(push.oldest_n(99), 99)
+        for first in (7, 9):
+            items = [stamped("ab" * 8, n, b'{"n":[1]}') for n in (first, first + 1)]
+            push.add(Put.of(0, ["bizlogic"], items), 1, b"")
+        with mock.patch.object(Batch, "put", side_effect=AssertionError):
+            self.assertEqual(push.oldest_n(99), 7)

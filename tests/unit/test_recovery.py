@@ -8,6 +8,7 @@ real objects over the real files, without sockets; `tests.system.test_recovery` 
 import contextlib
 import functools
 import gc
+import itertools
 import json
 import logging
 import os
@@ -17,7 +18,7 @@ import shutil
 import tempfile
 import time
 import unittest
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 from unittest import mock
 
@@ -27,8 +28,8 @@ from barker.disk import files
 from barker.disk.journal import Journal
 from barker.disk.users import DOGS, PEOPLE, World
 from barker.inbox import Inbox
-from barker.manifold import cleaning, intake
-from barker.manifold.intake import Manifold
+from barker.manifold import cleaning
+from barker.manifold.intake import RECORD_CHUNK
 from barker.manifold.timelines import Moving
 from barker.outbox import Outbox
 from barker.process import peers
@@ -39,9 +40,10 @@ from barker.wire import protocol
 from barker.wire.bodies import Bark, encode_bark
 from barker.wire.messages import decode, decode_record, encode
 from barker.wire.ops import Ack, Item, Put, Refuse, Subscribe
-from barker.wire.records import Serials
+from barker.wire.records import Record, Serials
 from tests.tools.fakes import FakeDialer, FakeLink
 from tests.tools.fleet import SLOW, run_to_its_end
+from tests.tools.inside import Manifold, barks_of, epoch_of, journal_of, timelines_of
 from tests.tools.wireclient import Wire, bark, put
 
 try:
@@ -49,7 +51,8 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-AnyManifold = TypeVar("AnyManifold", bound="Manifold[Any]")
+AnyManifold = TypeVar("AnyManifold", bound=Manifold)
+KINDS: Sequence[type[Manifold]] = (Outbox, Inbox)
 Message = dict[str, Any]
 ORIGIN = "ab" * 8
 OTHER = "cd" * 8
@@ -62,16 +65,26 @@ class Peer(FakeLink):
         super().__init__(name)
         self.pongs = self.seq = 0
 
-    def numbered(self, *puts: Message) -> list[Message]:
-        """The same puts with the next numbers of this link."""
-        self.seq += len(puts)
-        return [{**p, "seq": self.seq - len(puts) + i} for i, p in enumerate(puts, start=1)]
 
-
-def decoded(message: Message) -> Put:
+def row(message: Message) -> tuple[str, Item]:
+    """The only entry of a put, as its receiver has it."""
     put_ = decode(Wire.pack([message])[:-1])
     assert isinstance(put_, Put)
-    return put_
+    ((to, item),) = zip(put_.to, put_.items(), strict=True)
+    return to, item
+
+
+def ends_of(content: bytes) -> list[int]:
+    """Where its records end."""
+    return [i + 1 for i, byte in enumerate(content) if byte == 0x0A]
+
+
+def lines_of(messages: Sequence[Message]) -> Iterator[Put]:
+    """The same entries in as few lines as can be: all of a line have one origin."""
+    rows = map(row, messages)
+    for _, some in itertools.groupby(rows, key=lambda each: (each[1].origin, each[1].old)):
+        to, items = zip(*some, strict=True)
+        yield Put.of(0, to, items)
 
 
 class RecoveryTest(unittest.TestCase):
@@ -95,7 +108,8 @@ class RecoveryTest(unittest.TestCase):
 
     def small_journals(self, segment_bytes: int, kept_bytes: int) -> None:
         small = functools.partial(Journal, segment_bytes=segment_bytes)
-        self.patch(intake, "Journal", small)
+        self.patch(inbox, "Journal", small)
+        self.patch(outbox, "Journal", small)
         self.patch(outbox, "KEPT_BYTES", kept_bytes)
         self.patch(cleaning, "KEPT_BYTES", kept_bytes)
 
@@ -111,9 +125,9 @@ class RecoveryTest(unittest.TestCase):
         argv = ("--state", str(root or self.root), *argv)
         manifold = kind(service_parser(kind, "test", "").parse_args(argv))
         manifold.name = kind.__name__.lower()
-        manifold.dialers = self.dialers  # type: ignore[attr-defined]
+        manifold.dialers = self.dialers  # type: ignore[union-attr]
         run_to_its_end(manifold.prepare())
-        self.addCleanup(manifold.journal.close)
+        self.addCleanup(journal_of(manifold).close)
         self.links[manifold] = Peer()
         manifold.link_up(self.links[manifold])  # type: ignore[arg-type]
         return manifold
@@ -124,14 +138,15 @@ class RecoveryTest(unittest.TestCase):
     def outbox(self, *argv: str) -> Outbox:
         return self.begin(Outbox, None, *argv)
 
-    def folder(self, manifold: "Manifold[Any]", root: pathlib.Path | None = None) -> pathlib.Path:
-        return (root or self.root) / "journal" / manifold.name
+    def folder(self, manifold: Manifold, root: pathlib.Path | None = None) -> pathlib.Path:
+        folder: pathlib.Path = root or manifold.args.state
+        return folder / "journal" / manifold.name
 
-    def copy(self, manifold: "Manifold[Any]") -> pathlib.Path:
+    def copy(self, manifold: Manifold) -> pathlib.Path:
         """A state folder with what kill -9 would leave of it now."""
-        return self.copy_of(manifold, self.root)
+        return self.copy_of(manifold, manifold.args.state)
 
-    def copy_of(self, manifold: "Manifold[Any]", root: pathlib.Path) -> pathlib.Path:
+    def copy_of(self, manifold: Manifold, root: pathlib.Path) -> pathlib.Path:
         other = self.new_folder()
         shutil.copytree(self.folder(manifold, root), self.folder(manifold, other))
         return other
@@ -142,33 +157,71 @@ class RecoveryTest(unittest.TestCase):
 
     def stopped_and_again(self, manifold: AnyManifold, *argv: str) -> AnyManifold:
         """The same after a stop in good order."""
-        manifold.journal.close()
+        journal_of(manifold).close()
         return self.again(manifold, *argv)
 
-    def size(self, manifold: "Manifold[Any]") -> int:
+    def content(self, manifold: Manifold) -> bytes:
+        """Of its only segment."""
+        (path,) = self.folder(manifold).glob("*.log")
+        return path.read_bytes()
+
+    def on(self, content: bytes, manifold: AnyManifold) -> AnyManifold:
+        """Another one on a copy of the folder, in which the only segment has this content."""
+        root = self.copy(manifold)
+        (path,) = self.folder(manifold, root).glob("*.log")
+        path.write_bytes(content)
+        return self.begin(type(manifold), root)
+
+    def damaged(self, manifold: AnyManifold, was: bytes, now: bytes) -> AnyManifold:
+        """Another one on a copy in which something was replaced; it says so."""
+        with self.assertLogs("barker.disk.journal", "WARNING") as logs:
+            after = self.on(self.content(manifold).replace(was, now), manifold)
+        self.assertIn("damaged", logs.output[0])
+        self.epochs(manifold, after)
+        return after
+
+    @contextlib.contextmanager
+    def quiet(self) -> Iterator[None]:
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
+
+    def size(self, manifold: Manifold) -> int:
         return sum(p.stat().st_size for p in self.folder(manifold).glob("*.log"))
 
     # --- talking to them ---
 
     def say(
-        self, manifold: "Manifold[Any]", *puts: Message, link: Peer | None = None
+        self, manifold: Manifold, *puts: Message, link: Peer | None = None, heard: bool = True
     ) -> list[Message]:
-        """These puts as one batch; everything that is said in return."""
+        """These puts in one read; everything that is said in return.
+
+        The link's peer has `heard` all that was said before.
+        """
         link = link or self.links[manifold]
-        link.pongs = link.pings  # it has heard all that was said before
+        link.pongs = link.pings if heard else link.pongs
         self.clock += 1.0  # after a pause, so that it is acked at once
-        for message in link.numbered(*puts):
-            manifold.on_put(link, decoded(message))  # type: ignore[arg-type]
+        for line in lines_of(puts):
+            manifold.on_put(link, line._replace(seq=link.seq + 1))  # type: ignore[arg-type]
+            link.seq += len(line.bodies)
         manifold.batch_end(link)  # type: ignore[arg-type]
         return link.take()
 
     def assertAcked(self, said: list[Message]) -> None:
         self.assertEqual([m["op"] for m in said], ["ack"], said)
 
-    def fill(self, manifold: Inbox, numbers: Sequence[int], *users: str) -> None:
+    def numbered(self, numbers: Iterable[int], *users: str, **stamp: object) -> list[Message]:
+        """Barks of rdl to these users' inboxes; a bark's number is its id, counter and time."""
         to = [f"inbox/{u}" for u in users or ["ark3"]]
-        puts = [put(0, to, bark("rdl", str(n), at=n), origin=ORIGIN, n=n) for n in numbers]
-        self.assertAcked(self.say(manifold, *puts))
+        return [
+            put(0, to, bark("rdl", str(n), at=n), **{"origin": ORIGIN, "n": n, **stamp})
+            for n in numbers
+        ]
+
+    def fill(self, manifold: Inbox, numbers: Iterable[int], *users: str, **stamp: object) -> None:
+        self.assertAcked(self.say(manifold, *self.numbered(numbers, *users, **stamp)))
 
     def read(self, manifold: Inbox, user: str = "ark3", **fields: object) -> list[Message]:
         """What a reader gets who subscribes now, without what says that it is subscribed."""
@@ -184,14 +237,18 @@ class RecoveryTest(unittest.TestCase):
     def ids(self, manifold: Inbox, user: str = "ark3", **fields: object) -> list[int]:
         return [int(m["body"]["id"]) for m in self.read(manifold, user, **fields)]
 
+    def served(self, manifold: Manifold, service: str, policy: str, *names: str) -> None:
+        """The directory says that these serve it."""
+        targets = [Target(name, "127.0.0.1", 9, 1) for name in names]
+        manifold.routes.update(service, policy, targets)
+        for changed in manifold._watched[service]:
+            changed()
+
     def bizlogic(self, manifold: Outbox, name: str = "biz") -> FakeLink:
         """There is a bizlogic from now on; the link to it."""
-        targets = [Target(name, "127.0.0.1", 9, 1)]
-        manifold.routes.update("bizlogic", ORDERED, targets)
-        for changed in manifold._watched["bizlogic"]:
-            changed()
+        self.served(manifold, "bizlogic", ORDERED, name)
         link = FakeLink(name)
-        manifold._push.link_up(link)  # type: ignore[arg-type]
+        barks_of(manifold).sender.link_up(link)  # type: ignore[arg-type]
         return link
 
     def pushed(self, link: FakeLink) -> list[tuple[int, str]]:
@@ -200,7 +257,7 @@ class RecoveryTest(unittest.TestCase):
 
     def settle(self, manifold: Outbox, link: FakeLink, seq: int) -> None:
         """It is acked, and the journal has heard of it."""
-        manifold._push.on_ack(link, Ack(seq))  # type: ignore[arg-type]
+        barks_of(manifold).sender.on_ack(link, Ack(seq))  # type: ignore[arg-type]
         self.fire()
 
     def fan_out(self, manifold: Outbox, receiver: Inbox) -> None:
@@ -217,6 +274,11 @@ class RecoveryTest(unittest.TestCase):
         for work in timers:
             work()
 
+    def epochs(self, before: Manifold, after: Manifold) -> tuple[str, str]:
+        """Those of two starts, which differ whatever was between them."""
+        self.assertNotEqual(epoch_of(before), epoch_of(after))
+        return epoch_of(before), epoch_of(after)
+
     def barks(self, *ids: str) -> list[Message]:
         return [put(0, ["outbox/ark3"], bark("ark3", id_)) for id_ in ids]
 
@@ -225,40 +287,28 @@ class OutboxRecovery(RecoveryTest):
     def test_promise_1_what_was_acked_is_pushed_after_a_kill_in_order_before_anything_new(
         self,
     ) -> None:
+        """And after a stop in good order."""
         before = self.outbox()
         self.assertAcked(self.say(before, *self.barks("a", "b", "c")))
         self.assertAcked(self.say(before, *self.barks("d")))
-        after = self.again(before)
-        self.assertAcked(self.say(after, *self.barks("e")))
-        pushed = self.bizlogic(after).take_puts()
-        self.assertEqual([m.item.id for m in pushed], ["a", "b", "c", "d", "e"])
-        # What was stamped keeps its stamp. What is new is stamped in a new epoch, because nobody
-        # can say which counters the journal has lost with its end.
-        self.assertEqual([m.item.origin for m in pushed], [before.epoch] * 4 + [after.epoch])
-        self.assertNotEqual(after.epoch, before.epoch)
-
-    def test_after_a_stop_in_good_order_it_is_the_same(self) -> None:
-        before = self.outbox()
-        self.assertAcked(self.say(before, *self.barks("a")))
-        after = self.stopped_and_again(before)
-        self.assertAcked(self.say(after, *self.barks("b")))
-        pushed = self.bizlogic(after).take_puts()
-        self.assertEqual([m.item.origin for m in pushed], [before.epoch, after.epoch])
-        self.assertNotEqual(after.epoch, before.epoch)
+        for start in (self.again, self.stopped_and_again):
+            after = start(before)
+            self.assertAcked(self.say(after, *self.barks("e")))
+            pushed = self.bizlogic(after).take_puts()
+            self.assertEqual([m.item.id for m in pushed], ["a", "b", "c", "d", "e"])
+            # What was stamped keeps its stamp. What is new is stamped in a new epoch, because
+            # nobody can say which counters the journal has lost with its end.
+            old, new = self.epochs(before, after)
+            self.assertEqual([m.item.origin for m in pushed], [old] * 4 + [new])
 
     def test_promise_1_a_power_cut_at_any_record_costs_nothing_that_is_acked_later(self) -> None:
         """Without --fsync its end is lost; the counters in it were seen, and stay theirs."""
         before, receiver = self.outbox(), self.inbox()
         self.say(before, *self.barks("1", "2", "3", "4"))
         self.fan_out(before, receiver)
-        (path,) = self.folder(before).glob("*.log")
-        whole = path.read_bytes()
-        ends = [i + 1 for i, byte in enumerate(whole) if byte == 0x0A]
-        shown = [1, 2, 3, 4]
-        for end in [0, *ends]:
-            root = self.copy(before)
-            (self.folder(before, root) / path.name).write_bytes(whole[:end])
-            after = self.begin(Outbox, root)
+        whole, shown = self.content(before), [1, 2, 3, 4]
+        for end in [0, *ends_of(whole)]:
+            after = self.on(whole[:end], before)
             new = str(100 + end)
             self.assertAcked(self.say(after, *self.barks(new)))
             self.fan_out(after, receiver)
@@ -271,7 +321,7 @@ class OutboxRecovery(RecoveryTest):
         biz = self.bizlogic(before)
         self.settle(before, biz, 2)
         after = self.again(before)
-        self.assertEqual(len(after._push), 1)
+        self.assertEqual(len(barks_of(after)), 1)
         self.say(after, *self.barks("d"))
         self.assertEqual(self.pushed(self.bizlogic(after)), [(3, "c"), (4, "d")])
 
@@ -279,13 +329,13 @@ class OutboxRecovery(RecoveryTest):
         before = self.outbox()
         self.say(before, *self.barks("a", "b"))
         biz = self.bizlogic(before)
-        before._push.on_ack(biz, Ack(1))  # type: ignore[arg-type]
+        barks_of(before).sender.on_ack(biz, Ack(1))  # type: ignore[arg-type]
         self.assertEqual(self.pushed(self.bizlogic(self.again(before))), [(1, "a"), (2, "b")])
 
     def test_all_settled_at_a_clean_stop_leaves_nothing_to_push(self) -> None:
         before = self.outbox()
         self.say(before, *self.barks("a"))
-        before._push.on_ack(self.bizlogic(before), Ack(1))  # type: ignore[arg-type]
+        barks_of(before).sender.on_ack(self.bizlogic(before), Ack(1))  # type: ignore[arg-type]
         run_to_its_end(before.stopping())
         self.assertEqual(self.pushed(self.bizlogic(self.outbox())), [])
 
@@ -303,21 +353,22 @@ class OutboxRecovery(RecoveryTest):
         biz = self.bizlogic(before)
         refusal = Refuse(1, "bad-message", "no", ["bizlogic"])
         with self.assertLogs("barker", "ERROR"):
-            before._push.on_refuse(biz, refusal)  # type: ignore[arg-type]
+            barks_of(before).sender.on_refuse(biz, refusal)  # type: ignore[arg-type]
         self.fire()
         self.assertEqual(self.pushed(self.bizlogic(self.again(before))), [(2, "b")])
 
-    def test_promise_1_what_was_put_off_is_not_taken_for_settled(self) -> None:
+    def test_promise_1_what_was_put_off_comes_again_and_is_not_taken_for_settled(self) -> None:
         before = self.outbox()
         self.say(before, *self.barks("a", "b", "c", "d"))
         biz = self.bizlogic(before)
+        self.assertEqual(len(self.pushed(biz)), 4)
         refusal = Refuse(1, "full", "later", ["bizlogic"])
-        before._push.on_refuse(biz, refusal)  # type: ignore[arg-type]
-        self.settle(before, biz, 3)  # and then a is asked again, behind d
-        for seq in (3, 4):
+        barks_of(before).sender.on_refuse(biz, refusal)  # type: ignore[arg-type]
+        for seq, again in ((3, []), (4, [(1, "a")])):  # when all that was sent has an answer
             self.settle(before, biz, seq)
+            self.assertEqual((barks_of(before).noted, self.pushed(biz)), (0, again))
             pushed = self.pushed(self.bizlogic(self.again(before)))
-            self.assertIn("a", [id_ for _, id_ in pushed])
+            self.assertEqual(pushed[0], (1, "a"))
         self.settle(before, biz, 5)
         self.assertEqual(self.pushed(self.bizlogic(self.again(before))), [])
 
@@ -325,33 +376,44 @@ class OutboxRecovery(RecoveryTest):
         """Behind too wide a hole, an inbox would take what comes late for something long gone."""
         fault = OSError(28, "No space left on device")
         for undone in (True, False):
-            with self.subTest(undone=undone):
+            with self.subTest(undone=undone), self.quiet():
                 self.root = self.new_folder()
                 manifold = self.outbox()
                 self.assertAcked(self.say(manifold, *self.barks("a", "b")))
-                manifold.journal.undone = undone
-                for _ in range(3):
-                    with mock.patch.object(manifold.journal, "append", side_effect=fault):
+                for is_undone in (undone, True, True):
+                    with (
+                        mock.patch.object(os, "write", side_effect=fault),
+                        mock.patch.object(
+                            os, "ftruncate", side_effect=None if is_undone else fault
+                        ),
+                    ):
                         said = self.say(manifold, *self.barks("c", "d", "e"))
                     self.assertEqual([m["op"] for m in said], ["refuse"] * 3 + ["ack"])
                 self.assertAcked(self.say(manifold, *self.barks("c", "d")))
                 # What may be in the file after all must not share its counter with another.
-                first = 3 if undone else 12
+                first = 3 if undone else 6
                 pushed = self.pushed(self.bizlogic(manifold))
                 self.assertEqual(pushed, [(1, "a"), (2, "b"), (first, "c"), (first + 1, "d")])
+
+    def test_no_line_is_too_long_for_its_receiver_also_after_a_kill(self) -> None:
+        """With its stamp, a line of barks is longer than its outbox was sent it."""
+        named = " ".join(f"@u{i:02}" for i in range(56))
+        manifold = self.outbox()
+        barks = [put(0, ["outbox/ark3"], bark("ark3", f"{i:064}", named)) for i in range(128)]
+        (line,) = lines_of(barks)
+        self.assertLess(len(encode(line)), protocol.MAX_LINE_BYTES)
+        self.assertAcked(self.say(manifold, *barks))
+        for each in (manifold, self.again(manifold)):
+            pushed = self.pushed(self.bizlogic(each))  # no link takes a line that is too long
+            self.assertEqual([n for n, _ in pushed], [*range(1, 129)])
 
     def test_counters_go_on_behind_what_damage_has_taken(self) -> None:
         before = self.outbox()
         self.say(before, *self.barks("a", "b", "c"))
         self.settle(before, self.bizlogic(before), 3)
-        root = self.copy(before)
-        (path,) = self.folder(before, root).glob("*.log")
-        path.write_bytes(path.read_bytes().replace(b'"id":"c"', b'"id":"x"'))
-        with self.assertLogs("barker", "WARNING"):
-            damaged = self.begin(Outbox, root)
-        self.assertNotEqual(damaged.epoch, before.epoch)
+        damaged = self.damaged(before, b'"id":"c"', b'"id":"x"')
         self.assertAcked(self.say(damaged, *self.barks("d")))
-        after = self.begin(Outbox, self.copy_of(damaged, root))
+        after = self.again(damaged)
         self.assertEqual([id_ for _, id_ in self.pushed(self.bizlogic(after))], ["d"])
 
     def test_a_tail_torn_anywhere_loses_nothing_that_was_acked(self) -> None:
@@ -359,27 +421,14 @@ class OutboxRecovery(RecoveryTest):
         self.say(before, *self.barks("a", "b"))
         acked = self.size(before)
         self.say(before, *self.barks("c"))  # the kill comes while this is written
-        root = self.copy(before)
-        (path,) = self.folder(before, root).glob("*.log")
-        whole = path.read_bytes()
+        whole = self.content(before)
         for end in range(acked, len(whole) + 1):
-            shutil.rmtree(self.folder(before, root))
-            path.parent.mkdir()
-            path.write_bytes(whole[:end])
             with self.quiet():
-                after = self.begin(Outbox, root)
+                after = self.on(whole[:end], before)
             ids = [id_ for _, id_ in self.pushed(self.bizlogic(after))]
             self.assertEqual(ids, ["a", "b", "c"] if end == len(whole) else ["a", "b"], end)
-            self.assertNotEqual(after.epoch, before.epoch)
-            after.journal.close()
-
-    @contextlib.contextmanager
-    def quiet(self) -> Iterator[None]:
-        logging.disable(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            logging.disable(logging.NOTSET)
+            self.epochs(before, after)
+            journal_of(after).close()
 
     def test_damage_in_any_record_costs_that_record_and_the_epoch(self) -> None:
         before = self.outbox()
@@ -387,30 +436,28 @@ class OutboxRecovery(RecoveryTest):
         for id_ in ids:
             self.say(before, *self.barks(id_))
         for lost in ids:
-            root = self.copy(before)
-            (path,) = self.folder(before, root).glob("*.log")
-            path.write_bytes(path.read_bytes().replace(b'"id":"%b"' % lost.encode(), b'"id":"?"'))
-            with self.assertLogs("barker.disk.journal", "WARNING"):
-                after = self.begin(Outbox, root)
-            self.assertNotEqual(after.epoch, before.epoch)
+            after = self.damaged(before, b'"id":"%b"' % lost.encode(), b'"id":"?"')
+            old, new = self.epochs(before, after)
             left = [i for i in ids if i != lost]
             self.say(after, *self.barks("e"))
             pushed = self.bizlogic(after).take_puts()
             self.assertEqual([p.item.id for p in pushed], [*left, "e"])
-            self.assertEqual([p.item.origin for p in pushed], [before.epoch] * 3 + [after.epoch])
+            self.assertEqual([p.item.origin for p in pushed], [old] * 3 + [new])
 
     def test_a_record_that_makes_no_sense_is_reported_and_passed_over(self) -> None:
-        for line in (b"{}", b"[]", b"1", b"nonsense", b'{"op":"put"}', b'{"op":"settled","to":1}'):
+        unstamped = b'{"op":"put","seq":0,"to":["bizlogic"],"bodies":[{}]}'
+        unfit = (b"{}", b"[]", b"1", b"nonsense", b'{"op":"put"}', b'{"op":"settled","to":1}')
+        for line in (*unfit, unstamped):
             with self.subTest(line):
                 before = self.outbox()
                 self.say(before, *self.barks("a"))
-                before.journal.append([line])
+                journal_of(before).append([line])
                 self.say(before, *self.barks("b"))
                 with self.quiet():
                     after = self.again(before)
                 ids = [id_ for _, id_ in self.pushed(self.bizlogic(after))]
                 self.assertEqual(ids, ["a", "b"])
-                before.journal.close()
+                journal_of(before).close()
                 shutil.rmtree(self.folder(before))
 
     def test_promise_5_the_journal_is_bounded_by_what_is_owed_and_what_may_be_kept(self) -> None:
@@ -439,48 +486,34 @@ class OutboxRecovery(RecoveryTest):
 
 
 class InboxRecovery(RecoveryTest):
-    def test_histories_and_serials_are_back(self) -> None:
+    def test_histories_and_serials_are_back_after_a_kill_or_a_stop_in_good_order(self) -> None:
         before = self.inbox()
-        self.fill(before, range(1, 31))
-        after = self.stopped_and_again(before)
-        self.assertEqual(self.ids(after), list(range(1, 31)))
-        self.assertEqual(self.ids(after, history=3), [28, 29, 30])
-        self.fill(after, [31])
-        (message,) = self.read(after, epoch=after.epoch, after=30)
-        self.assertEqual((message["serial"], message["epoch"]), (31, after.epoch))
-
-    def test_no_serial_of_an_epoch_is_given_twice_not_even_after_a_stop_in_good_order(self) -> None:
-        before = self.inbox()
-        self.fill(before, range(1, 31))
-        after = self.stopped_and_again(before)
-        self.assertNotEqual(after.epoch, before.epoch)
-        # A reader of the epoch before gets all there is, and drops what it knows.
-        self.assertEqual(self.ids(after, epoch=before.epoch, after=30), list(range(1, 31)))
-
-    def test_after_a_kill_a_reader_gets_the_whole_history_since_nobody_knows_what_it_has(
-        self,
-    ) -> None:
-        before = self.inbox()
-        self.fill(before, range(1, 31))
-        after = self.again(before)
-        self.assertNotEqual(after.epoch, before.epoch)
-        self.assertEqual(self.ids(after, epoch=before.epoch, after=27), list(range(1, 31)))
-        self.assertEqual(self.ids(after, history=3), [28, 29, 30])
+        self.fill(before, range(1, 31), trace=["my-trace"])
+        for start in (self.again, self.stopped_and_again):
+            after = start(before)
+            entries = timelines_of(after)["inbox/ark3"].entries
+            self.assertEqual({entry.trace for entry in entries}, {""})  # nothing is timed twice
+            # No serial of an epoch is given twice. A reader of the epoch before gets all there is,
+            # since nobody knows what it has, and drops what it knows.
+            old, new = self.epochs(before, after)
+            for place in (27, 30):
+                self.assertEqual(self.ids(after, epoch=old, after=place), list(range(1, 31)))
+            self.assertEqual(self.ids(after), list(range(1, 31)))
+            self.assertEqual(self.ids(after, history=3), [28, 29, 30])
+            self.fill(after, [31])
+            (message,) = self.read(after, epoch=new, after=30)
+            self.assertEqual((message["serial"], message["epoch"]), (31, new))
 
     def test_promise_1_a_power_cut_at_any_record_hides_nothing_that_comes_later(self) -> None:
         """Without --fsync its end is lost; a reader has seen it, and misses nothing new."""
         before = self.inbox()
         for n in range(1, 9):
             self.fill(before, [n])
-        (path,) = self.folder(before).glob("*.log")
-        whole = path.read_bytes()
-        ends = [i + 1 for i, byte in enumerate(whole) if byte == 0x0A]
-        for end in [0, *ends]:
-            root = self.copy(before)
-            (self.folder(before, root) / path.name).write_bytes(whole[:end])
-            after = self.begin(Inbox, root)
+        whole = self.content(before)
+        for end in [0, *ends_of(whole)]:
+            after = self.on(whole[:end], before)
             self.fill(after, range(101, 120))  # more than were lost, before the reader is back
-            shown = self.ids(after, epoch=before.epoch, after=8)
+            shown = self.ids(after, epoch=epoch_of(before), after=8)
             self.assertLessEqual({*range(101, 120)}, {*shown}, end)
 
     def test_serials_go_on_when_most_of_the_history_is_gone(self) -> None:
@@ -488,24 +521,19 @@ class InboxRecovery(RecoveryTest):
         self.fill(before, range(1, 31))
         after = self.stopped_and_again(before, "--keep", "5")
         self.fill(after, [31])
-        messages = self.read(after, epoch=after.epoch, after=27)
+        messages = self.read(after, epoch=epoch_of(after), after=27)
         self.assertEqual([m["serial"] for m in messages], [28, 29, 30, 31])
 
     def test_what_had_come_before_the_kill_is_dropped_after_it(self) -> None:
         before = self.inbox()
         self.fill(before, range(1, 6))
+        self.fill(before, [6], "ark3", "rhs")
         after = self.again(before)
-        self.fill(after, range(1, 8))  # what an outbox sends again
-        again = [put(0, ["inbox/ark3"], bark("rdl", "5"), origin=OTHER, n=1)]
-        self.assertAcked(self.say(after, *again))  # and what a client repeats elsewhere
-        self.assertEqual(self.ids(after), list(range(1, 8)))
-
-    def test_it_comes_again_for_those_alone_who_have_not_had_it(self) -> None:
-        before = self.inbox()
-        self.fill(before, [1], "ark3", "rhs")
-        after = self.again(before)
-        self.fill(after, [1], "ark3", "ace", "rhs")
-        self.assertEqual([self.ids(after, u) for u in ("ark3", "ace", "rhs")], [[1], [1], [1]])
+        self.fill(after, range(1, 6))  # what an outbox sends again
+        self.fill(after, [6], "ark3", "ace", "rhs")  # for those alone who have not had it
+        self.fill(after, [5], origin=OTHER, n=1)  # and what a client repeats elsewhere
+        shown = [self.ids(after, user) for user in ("ark3", "ace", "rhs")]
+        self.assertEqual(shown, [list(range(1, 7)), [6], [6]])
 
     def test_what_comes_again_after_its_key_has_gone_with_its_segment_is_late(self) -> None:
         self.small_journals(segment_bytes=20_000, kept_bytes=30_000)
@@ -514,7 +542,7 @@ class InboxRecovery(RecoveryTest):
         for n in range(1, 1001, 10):
             self.fill(before, range(n, n + 10))
         after = self.again(before, "--keep", "10")
-        self.assertGreater(next(iter(after.journal.segments)), 1)
+        self.assertGreater(next(iter(journal_of(after).segments)), 1)
         self.fill(after, [1, 1000])  # and a key that is still there is known
         shown = {int(m["body"]["id"]): m.get("late") for m in self.read(after)}
         self.assertEqual(shown, {1: True, **dict.fromkeys(range(992, 1001))})
@@ -524,37 +552,26 @@ class InboxRecovery(RecoveryTest):
         self.fill(before, [1, 2])
         acked = self.size(before)
         self.fill(before, [3])
-        root = self.copy(before)
-        (path,) = self.folder(before, root).glob("*.log")
-        whole = path.read_bytes()
-        logging.disable(logging.CRITICAL)
-        self.addCleanup(logging.disable, logging.NOTSET)
+        whole = self.content(before)
         for end in range(acked, len(whole) + 1):
-            shutil.rmtree(self.folder(before, root))
-            path.parent.mkdir()
-            path.write_bytes(whole[:end])
-            after = self.begin(Inbox, root)
+            with self.quiet():
+                after = self.on(whole[:end], before)
             # The reader has seen 1 and 2; whatever the epoch, it is shown all of the rest.
-            seen = {1, 2}
-            shown = [i for i in self.ids(after, epoch=before.epoch, after=2) if i not in seen]
-            self.assertEqual(shown, [3] if end == len(whole) else [], end)
+            shown = {*self.ids(after, epoch=epoch_of(before), after=2)} - {1, 2}
+            self.assertEqual(shown, {3} if end == len(whole) else set(), end)
             self.fill(after, [3])
             self.assertEqual(self.ids(after), [1, 2, 3])
-            after.journal.close()
+            journal_of(after).close()
 
     def test_a_kill_between_any_two_records_leaves_all_before(self) -> None:
         before = self.inbox()
         for n in range(1, 9):
             self.fill(before, [n], *["ark3", "rhs"][: 1 + n % 2])
-        (path,) = self.folder(before).glob("*.log")
-        whole = path.read_bytes()
-        ends = [i + 1 for i, byte in enumerate(whole) if byte == 0x0A]
-        del ends[1]  # serials come before the first
-        self.assertEqual(len(ends), 9)
-        for count, end in enumerate(ends):
-            root = self.copy(before)
-            (self.folder(before, root) / path.name).write_bytes(whole[:end])
-            after = self.begin(Inbox, root)
+        whole = self.content(before)
+        header, _, *ends = ends_of(whole)  # serials come before the first
+        self.assertEqual(len(ends), 8)
+        for count, end in enumerate([header, *ends]):
+            after = self.on(whole[:end], before)
             self.assertEqual(self.ids(after), list(range(1, count + 1)))
             self.assertEqual(self.ids(after, "rhs"), list(range(1, count + 1, 2)))
 
@@ -562,61 +579,42 @@ class InboxRecovery(RecoveryTest):
         before = self.inbox()
         for numbers in ([1, 2, 3], [4], [5, 6, 7, 8, 9]):
             self.fill(before, numbers)
-        root = self.copy(before)
-        (path,) = self.folder(before, root).glob("*.log")
-        path.write_bytes(path.read_bytes().replace(b'"id":"4"', b'"id":"x"'))
-        with self.assertLogs("barker.disk.journal", "WARNING") as logs:
-            after = self.begin(Inbox, root)
-        self.assertIn("damaged", logs.output[0])
-        self.assertNotEqual(after.epoch, before.epoch)
+        after = self.damaged(before, b'"id":"4"', b'"id":"x"')
         rest = [1, 2, 3, 5, 6, 7, 8, 9]
         self.assertEqual(self.ids(after), rest)
-        self.assertEqual(self.ids(after, epoch=before.epoch, after=9), rest)
+        self.assertEqual(self.ids(after, epoch=epoch_of(before), after=9), rest)
         serials = [m["serial"] for m in self.read(after)]
         self.assertEqual(serials, sorted(set(serials)))
         self.fill(after, [10])
-        self.assertEqual(self.ids(after, epoch=after.epoch, after=serials[-1]), [10])
+        self.assertEqual(self.ids(after, epoch=epoch_of(after), after=serials[-1]), [10])
 
     def test_unstamped_barks_keep_their_order_of_counters(self) -> None:
         before = self.inbox()
-        to = ["inbox/ark3"]
-        self.assertAcked(
-            self.say(before, put(0, to, bark("rdl", "1")), put(0, to, bark("rdl", "2")))
-        )
+        one, two, three = (put(0, ["inbox/ark3"], bark("rdl", id_)) for id_ in "123")
+        self.assertAcked(self.say(before, one, two))
         after = self.again(before)
-        self.assertAcked(self.say(after, put(0, to, bark("rdl", "3"))))
+        self.assertAcked(self.say(after, three))
         self.assertEqual(self.ids(after), [1, 2, 3])
 
     def test_what_is_old_does_not_displace_what_is_new_not_even_after_a_restart(self) -> None:
         before = self.inbox("--keep", "5")
         self.fill(before, range(11, 16))
-        mark = self.old_mark()
-        old = [
-            put(0, ["inbox/ark3"], bark("rdl", str(n), at=n), **mark, origin=ORIGIN, n=n)
-            for n in range(1, 6)
-        ]
-        self.assertAcked(self.say(before, *old))
-        retained = sorted(self.ids(before))
-        self.assertEqual(retained, [1, 2, 3, 4, 5, 11, 12, 13, 14, 15])
-        self.assertEqual(sorted(self.ids(self.again(before, "--keep", "5"))), retained)
-
-    def old_mark(self) -> dict[str, bool]:
-        return {"old": True}
+        self.fill(before, range(1, 6), old=True)
+        for manifold in (before, self.again(before, "--keep", "5")):
+            self.assertEqual(sorted(self.ids(manifold)), [*range(1, 6), *range(11, 16)])
 
     def test_what_was_handed_over_is_known_when_it_is_handed_over_once_more(self) -> None:
         self.patch(inbox, "Duplicates", functools.partial(Duplicates, window=50))
         before = self.inbox()
         self.fill(before, range(500, 600), "rhs")  # the origin is far ahead
-        old = put(0, ["inbox/ark3"], bark("rdl", "1"), **self.old_mark(), origin=ORIGIN, n=1)
-        self.assertAcked(self.say(before, old))
-        self.assertEqual(self.ids(before), [1])
+        self.fill(before, [1], old=True)
         after = self.again(before)
-        self.assertAcked(self.say(after, old))
-        self.assertEqual(self.ids(after), [1])
+        self.fill(after, [1], old=True)
+        self.assertEqual((self.ids(before), self.ids(after)), ([1], [1]))
 
     def hand_over(self, manifold: Inbox) -> None:
         """Another one has taken over what is in the inbox of ark3."""
-        timeline = manifold._timelines["inbox/ark3"]
+        timeline = timelines_of(manifold)["inbox/ark3"]
         timeline.moving = Moving(timeline)
         manifold._handed_over(timeline.moving)
 
@@ -626,14 +624,7 @@ class InboxRecovery(RecoveryTest):
         self.hand_over(before)
         for manifold in (self.again(before), self.stopped_and_again(before)):
             self.assertEqual(self.ids(manifold), [])
-            back = [
-                {
-                    **put(0, ["inbox/ark3"], bark("rdl", str(n)), origin=ORIGIN, n=n),
-                    **self.old_mark(),
-                }
-                for n in range(1, 6)
-            ]
-            self.assertAcked(self.say(manifold, *back))
+            self.fill(manifold, range(1, 6), old=True)
             self.assertEqual(self.ids(manifold), list(range(1, 6)))
             # And is known from then on, also if an outbox says it again.
             self.fill(manifold, range(1, 6))
@@ -646,7 +637,7 @@ class InboxRecovery(RecoveryTest):
         after = self.stopped_and_again(before)
         self.fill(after, [6])
         for place in (0, 3, 5):  # the new owner has what came behind it
-            said = self.read(after, epoch=after.epoch, after=place)
+            said = self.read(after, epoch=epoch_of(after), after=place)
             self.assertEqual([(m["op"], m.get("serial")) for m in said], [("message", 6)])
 
     def test_nothing_that_anybody_may_say_keeps_it_from_starting_again(self) -> None:
@@ -721,13 +712,7 @@ class InboxRecovery(RecoveryTest):
         for batch in range(12):
             numbers = range(300 * batch + 1, 300 * batch + 301)
             # The last ten of each batch are for another timeline, one that pins segments.
-            to = [
-                ["inbox/rhs"] if n % 300 > 290 or n % 300 == 0 else ["inbox/ark3"] for n in numbers
-            ]
-            puts = [
-                put(0, who, bark("rdl", str(n), at=n), origin=ORIGIN, n=n)
-                for n, who in zip(numbers, to, strict=True)
-            ]
+            puts = self.numbered(numbers[:-10]) + self.numbered(numbers[-10:], "rhs")
             self.assertAcked(self.say(manifold, *puts))
             after = self.again(manifold, "--keep", "20")
             for user in ("ark3", "rhs"):
@@ -743,14 +728,14 @@ class InboxRecovery(RecoveryTest):
         users = [f"u{i}" for i in range(40)]
         text = "\N{DOG FACE}" * 280
         written = 0
-        append = manifold.journal.append
+        append = journal_of(manifold).append
 
         def counted(lines: Sequence[bytes]) -> int:
             nonlocal written
             written += sum(map(len, lines))
             return append(lines)
 
-        manifold.journal.append = counted  # type: ignore[method-assign]
+        journal_of(manifold).append = counted  # type: ignore[method-assign]
         n = 0
 
         def go_on(count: int) -> int:
@@ -777,7 +762,7 @@ class InboxRecovery(RecoveryTest):
         for n in range(1000, 1200):
             self.fill(before, [n], "rhs")
         after = self.again(before, "--keep", "0")
-        self.assertEqual(after._timelines["inbox/ark3"].last, 5)
+        self.assertEqual(timelines_of(after)["inbox/ark3"].last, 5)
 
     def test_a_disk_that_fills_up_while_it_is_cleaned_loses_nothing(self) -> None:
         self.small_journals(segment_bytes=5000, kept_bytes=5000)
@@ -793,21 +778,16 @@ class InboxRecovery(RecoveryTest):
                 raise OSError(28, "No space left on device")
             return real(file, data)
 
-        logging.disable(logging.CRITICAL)
-        self.addCleanup(logging.disable, logging.NOTSET)
         kept = []
-        with mock.patch.object(os, "write", write):
+        with mock.patch.object(os, "write", write), self.quiet():
             for n in range(100, 500):
-                said = self.say(
-                    before, put(0, ["inbox/rhs"], bark("rdl", str(n)), origin=ORIGIN, n=n)
+                *refusals, ack = self.say(before, *self.numbered([n], "rhs"))
+                self.assertEqual(
+                    (ack["op"], {m["code"] for m in refusals} - {"full"}), ("ack", set())
                 )
-                if said[0]["op"] == "ack":
-                    kept.append(n)
-                else:
-                    self.assertEqual((said[0]["op"], said[0]["code"]), ("refuse", "full"))
-                    self.assertEqual(said[1]["op"], "ack")
+                kept += [] if refusals else [n]
         after = self.again(before, "--keep", "5")
-        self.assertEqual(after.journal.damages, 0)
+        self.assertEqual(journal_of(after).damages, 0)
         self.assertEqual(self.ids(after, "rhs"), kept[-5:])
         for n, user in enumerate(quiet, start=1):
             self.assertEqual(self.ids(after, user), [n])
@@ -816,19 +796,20 @@ class InboxRecovery(RecoveryTest):
 class ManyInOneRecord(RecoveryTest):
     """A batch is a few records, each of many puts."""
 
-    def puts(self, manifold: "Manifold[Any]") -> list[Put]:
-        """Of what is in all segments."""
-        paths = sorted(self.folder(manifold).glob("*.log"))
-        lines = [line for path in paths for line in path.read_bytes().splitlines()]
-        records = [decode_record(line.partition(b" ")[2]) for line in lines]
-        return [record for record in records if isinstance(record, Put)]
+    def records(self, manifold: Manifold) -> list[list[Record]]:
+        """Of each segment."""
+        return [
+            [decode_record(line.partition(b" ")[2]) for line in path.read_bytes().splitlines()]
+            for path in sorted(self.folder(manifold).glob("*.log"))
+        ]
 
-    def test_a_batch_is_as_many_records_as_it_has_handfuls(self) -> None:
+    def test_a_line_is_as_many_records_as_it_has_chunks(self) -> None:
         manifold, outbox_ = self.inbox(), self.outbox()
-        self.fill(manifold, range(1, 2 * intake.HANDFUL + 2), "ark3", "rhs")
-        self.assertAcked(self.say(outbox_, *self.barks(*map(str, range(intake.HANDFUL + 1)))))
+        self.fill(manifold, range(1, 2 * RECORD_CHUNK + 2), "ark3", "rhs")
+        self.assertAcked(self.say(outbox_, *self.barks(*map(str, range(RECORD_CHUNK + 1)))))
         for kept, sizes in ((manifold, [128, 128, 1]), (outbox_, [128, 1])):
-            self.assertEqual([len(put_.bodies) for put_ in self.puts(kept)], sizes)
+            (records,) = self.records(kept)
+            self.assertEqual([len(r.bodies) for r in records if isinstance(r, Put)], sizes)
 
     def test_before_what_a_segment_has_first_for_a_timeline_is_its_serial(self) -> None:
         self.small_journals(segment_bytes=2000, kept_bytes=10**6)
@@ -840,13 +821,12 @@ class ManyInOneRecord(RecoveryTest):
             count = dice.randint(1, 4)
             self.fill(manifold, range(n + 1, n + count + 1), *users_)
             n += count
-        paths = sorted(self.folder(manifold).glob("*.log"))
-        self.assertGreater(len(paths), 5)
+        segments = self.records(manifold)
+        self.assertGreater(len(segments), 5)
         last: dict[str, int] = {}
-        for path in paths:
+        for records in segments:
             begun: dict[str, int] = {}
-            for line in path.read_bytes().splitlines():
-                record = decode_record(line.partition(b" ")[2])
+            for record in records:
                 if isinstance(record, Serials):
                     self.assertFalse(record.serials.keys() & begun.keys())
                     begun |= record.serials
@@ -855,43 +835,32 @@ class ManyInOneRecord(RecoveryTest):
                     for address in " ".join(record.entries()).split(" "):
                         self.assertIn(address, begun)
                         last[address] = begun[address] = last.get(address, 0) + 1
-        timelines = manifold._timelines.items()
+        timelines = timelines_of(manifold).items()
         self.assertEqual(last, {address: timeline.last for address, timeline in timelines})
 
     def test_a_record_torn_anywhere_takes_none_of_those_before_it(self) -> None:
         before = self.inbox()
         self.fill(before, range(1, 301))
-        root = self.copy(before)
-        (path,) = self.folder(before, root).glob("*.log")
-        whole = path.read_bytes()
-        ends = [i + 1 for i, byte in enumerate(whole) if byte == 0x0A]
+        whole = self.content(before)
+        ends = ends_of(whole)
         self.assertEqual(len(ends), 5)  # a header, serials, and three of the batch
-        logging.disable(logging.CRITICAL)
-        self.addCleanup(logging.disable, logging.NOTSET)
         dice = random.Random(2)
         cuts = [*ends, *(end - 1 for end in ends[1:]), *dice.sample(range(ends[0], ends[-1]), 12)]
         for cut in cuts:
-            shutil.rmtree(self.folder(before, root))
-            path.parent.mkdir()
-            path.write_bytes(whole[:cut])
-            after = self.begin(Inbox, root)
+            with self.quiet():
+                after = self.on(whole[:cut], before)
             whole_records = max(0, sum(end <= cut for end in ends) - 2)
             kept = [0, 128, 256, 300][whole_records]
             self.assertEqual(self.ids(after), list(range(1, kept + 1)), cut)
-            self.assertNotEqual(after.epoch, before.epoch)
+            self.epochs(before, after)
             self.fill(after, range(1, 301))  # what was never acked comes again
             self.assertEqual(self.ids(after), list(range(1, 301)), cut)
-            after.journal.close()
+            journal_of(after).close()
 
     def test_damage_in_a_record_of_many_costs_all_of_it_and_the_epoch(self) -> None:
         before = self.inbox()
         self.fill(before, range(1, 301))
-        root = self.copy(before)
-        (path,) = self.folder(before, root).glob("*.log")
-        path.write_bytes(path.read_bytes().replace(b'"id":"130"', b'"id":"xxx"'))
-        with self.assertLogs("barker.disk.journal", "WARNING"):
-            after = self.begin(Inbox, root)
-        self.assertNotEqual(after.epoch, before.epoch)
+        after = self.damaged(before, b'"id":"130"', b'"id":"xxx"')
         self.assertEqual(self.ids(after), [*range(1, 129), *range(257, 301)])
         serials = [m["serial"] for m in self.read(after)]
         self.assertEqual(serials, list(range(serials[0], serials[0] + 172)))
@@ -933,14 +902,14 @@ class ManyInOneRecord(RecoveryTest):
                         stamp["old"] = True
                 puts.append(put(0, to, body, **stamp))
             if dice.random() < 0.1:
-                with mock.patch.object(manifold.journal, "append", side_effect=fault):
+                with mock.patch.object(journal_of(manifold), "append", side_effect=fault):
                     said = self.say(manifold, *puts)
                 self.assertEqual({m["op"] for m in said}, {"refuse", "ack"})
             else:
                 self.assertAcked(self.say(manifold, *puts))
             if batch % 10 == 9 or dice.random() < 0.1:
                 after = self.again(manifold, "--keep", keep)
-                self.assertNotEqual(after.epoch, manifold.epoch)
+                self.epochs(manifold, after)
                 for name in names:
                     got, expected = self.read(after, name), self.read(manifold, name)
                     for message in (*got, *expected):
@@ -948,7 +917,7 @@ class ManyInOneRecord(RecoveryTest):
                         message.pop("late", None)
                         del message["epoch"]
                     self.assertEqual(got, expected)
-                after.journal.close()
+                journal_of(after).close()
 
 
 class TurnedOff(RecoveryTest):
@@ -956,7 +925,7 @@ class TurnedOff(RecoveryTest):
         before = self.inbox("--no-journal")
         self.fill(before, [1, 2])
         after = self.inbox("--no-journal")
-        self.assertNotEqual(after.epoch, before.epoch)
+        self.epochs(before, after)
         self.assertEqual((self.ids(before), self.ids(after)), ([1, 2], []))
         self.assertFalse((self.root / "journal").exists())
 
@@ -1016,10 +985,10 @@ class Speed(RecoveryTest):
         manifold = self.begin(kind, root)
         took = time.process_time() - begun
         if isinstance(manifold, Outbox):
-            self.assertEqual(len(manifold._push), count)
+            self.assertEqual(len(barks_of(manifold)), count)
         elif isinstance(manifold, Inbox):
-            self.assertEqual({a: t.last for a, t in manifold._timelines.items()}, last)
-        manifold.journal.close()
+            self.assertEqual({a: t.last for a, t in timelines_of(manifold).items()}, last)
+        journal_of(manifold).close()
         self.links.clear()
         shutil.rmtree(root)
         root.mkdir()
@@ -1028,7 +997,7 @@ class Speed(RecoveryTest):
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: measures times")
     def test_recovery_is_linear(self) -> None:
         counts = (25_000, 50_000, 100_000) if SLOW else (4_000, 16_000)
-        for kind in (Outbox, Inbox):
+        for kind in KINDS:
             with self.subTest(kind.__name__):
                 took = [self.seconds(kind, count) for count in counts]
                 per_bark = [t / c for t, c in zip(took, counts, strict=True)]
@@ -1036,7 +1005,7 @@ class Speed(RecoveryTest):
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: recovers a million barks, twice")
     def test_a_million_barks_are_recovered_in_under_a_minute(self) -> None:
-        for kind in (Outbox, Inbox):
+        for kind in KINDS:
             with self.subTest(kind.__name__):
                 took = self.seconds(kind, 1_000_000)
                 print(

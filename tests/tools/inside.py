@@ -1,0 +1,42 @@
+"""What tests look at inside services, in one place: all that is here is private to its owner."""
+
+from barker.disk.journal import Journal, NoJournal
+from barker.graph.people import People
+from barker.inbox import Inbox
+from barker.manifold.parking import Parking
+from barker.manifold.push import Push
+from barker.manifold.readers import Readers
+from barker.manifold.timelines import Timeline
+from barker.outbox import Outbox
+
+Manifold = Inbox | Outbox
+
+
+def journal_of(manifold: Manifold) -> Journal | NoJournal:
+    return manifold._intake.journal
+
+
+def epoch_of(manifold: Manifold) -> str:
+    """In its stamps, or with its serials."""
+    return manifold._epoch
+
+
+def people_of(manifold: Manifold) -> People:
+    return manifold._people
+
+
+def barks_of(outbox: Outbox) -> Push:
+    """Its queue of barks."""
+    return outbox._barks
+
+
+def parking_of(manifold: Manifold) -> Parking:
+    return manifold._parking
+
+
+def timelines_of(inbox: Inbox) -> dict[str, Timeline]:
+    return inbox._store.timelines
+
+
+def readers_of(inbox: Inbox) -> Readers:
+    return inbox._readers
