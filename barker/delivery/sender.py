@@ -307,7 +307,7 @@ class Sender(Peers, Generic[J]):
 
     def on_ack(self, link: Link, ack: Ack) -> None:
         lane = self._lane_of(link)
-        if lane:
+        if lane is not None:  # one without entries may be owed an ack: of what was refused
             try:
                 acked = lane.window.ack(ack.seq)
             except ValueError as fault:
@@ -321,7 +321,7 @@ class Sender(Peers, Generic[J]):
 
     def on_refuse(self, link: Link, refusal: Refuse) -> None:
         lane = self._lane_of(link)
-        if lane:
+        if lane is not None:
             try:
                 self._refused(lane, refusal)
             except ValueError as fault:
