@@ -16,7 +16,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any, TypeVar
 
-from barker.bizlogic import Targets
+from barker.bizlogic import Recipients
 from barker.disk import files
 from barker.disk.users import World
 from barker.laboratory.audience import Audience
@@ -24,7 +24,7 @@ from barker.laboratory.guest import Guest
 from barker.laboratory.producer import Producer, SaidBark
 from barker.laboratory.verdict import Key, Verdict, judge
 from barker.wire import bodies, protocol
-from barker.wire.ops import Item
+from barker.wire.fields import addresses_in
 from tests.tools.children import (
     DEADLINE_S,
     SCALE,
@@ -198,7 +198,7 @@ class People(Guest):
         # are found, when it is said, by its author and its text; `also_due` may be replaced.
         self.also: dict[str, Collection[str]] = {}
         self.also_due: Callable[[str, str], Collection[str]] = lambda author, text: ()
-        self._targets = Targets(world)
+        self._recipients = Recipients(world)
 
     def _said(self, said: SaidBark) -> None:
         if also := self.also_due(said.bark.user, said.bark.content):
@@ -211,8 +211,8 @@ class People(Guest):
     def due(self, said: SaidBark) -> set[Key]:
         """A key for each reader that is to be shown this bark, if it is acked."""
         named = " ".join(bodies.mentions(said.bark.content))
-        targets = self._targets.of(Item(b"", user=said.bark.user, named=named))
-        readers = {address.partition("/")[2] for address in targets}
+        addresses = addresses_in(self._recipients.of(said.bark.user, named))
+        readers = {address.partition("/")[2] for address in addresses}
         return {(reader, said.bark.id) for reader in readers.union(self.also.get(said.bark.id, ()))}
 
     def expected(self, said: Sequence[SaidBark]) -> set[Key]:
