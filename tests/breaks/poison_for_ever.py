@@ -9,5 +9,5 @@ from tests.breaks import Change
 SETTING = "poison"
 KINDS = ("restless", "unsettled")
 CHANGES = (
-    Change("barker/bizlogic.py", "                self._suspects.blame(item.body, fault)\n", ""),
+    Change("barker/bizlogic.py", "                self._suspects.blame(body, fault)\n", ""),
 )
