@@ -38,12 +38,12 @@ from tests.tools.fleet import run_to_its_end
 if TYPE_CHECKING:
     from tests.simulation.engine import Simulation
 
-# Where an exception may be raised, in nodes and in the parts that they are made of: before, or after.
+# Where an exception may be raised, before or after: in nodes, and in the parts they are made of.
 STEPS = (
     *("take", "keep", "_ours", "_check", "_record", "_apply", "batch_end", "link_up", "link_down"),
     *("pump", "put", "put_all", "add", "peers_changed", "_on_done", "_on_refused", "_changed"),
-    *("fresh", "are_new", "add_all", "group", "append", "numbers", "grown", "flush", "send", "move"),
-    *("publish", "changed", "replaced", "_keep", "go_on", "_moved", "park", "owe", "say"),
+    *("fresh", "are_new", "add_all", "group", "append", "numbers", "grown", "flush", "send"),
+    *("move", "publish", "changed", "replaced", "_keep", "go_on", "_moved", "park", "owe", "say"),
 )
 PARTS = (
     *(Conversation, Intake, Share, Push, Parking, Acks, Keys, Duplicates, TimelineStore, HandOver),

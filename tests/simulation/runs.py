@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from barker import inbox
-from barker.client import reader
 from barker.bizlogic import Recipients
+from barker.client import reader
 from barker.delivery import acks, batches, lanes, sender
 from barker.delivery.duplicates import Duplicates
 from barker.disk import files, journal

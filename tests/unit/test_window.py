@@ -287,7 +287,9 @@ class Naive:
 
     def send(self, most: int) -> list[Row]:
         first = len(self.sent)
-        while self.waiting and not self.again and not any(e.is_off for e in self.sent[self.acked :]):
+        if self.again or any(e.is_off for e in self.sent[self.acked :]):
+            return []
+        while self.waiting:
             [batch, *_] = [[*g] for _, g in itertools.groupby(self.waiting, lambda e: e.batch)]
             now = len(self.sent) + len(batch)
             if now - self.acked > self.limit or (first < len(self.sent) and now > first + most):
@@ -339,10 +341,10 @@ class Naive:
         self.again, self.sent, self.acked = [], [], 0
         return count
 
-    def discard_waiting(self, dice: int) -> None:
+    def discard_waiting(self, rest: int) -> None:
         for some in (self.again, self.waiting):
             batches = [[*g] for _, g in itertools.groupby(some, lambda e: e.batch)]
-            some[:] = [e for b in batches if not all(e.n % 3 == dice for e in b) for e in b]
+            some[:] = [e for b in batches if not all(e.n % 3 == rest for e in b) for e in b]
 
     def take_waiting(self) -> list[Row]:
         waiting, self.waiting = self.waiting, []
@@ -396,7 +398,7 @@ class ModelTest(unittest.TestCase):
                     self.assertEqual(real.rewind(), naive.rewind())
                 case 8 if dice.random() < 0.3:
                     rest = dice.randrange(3)
-                    real.discard_waiting(lambda b, rest=rest: all(j % 3 == rest for j in b.all_jobs))
+                    real.discard_waiting(lambda b: all(j % 3 == rest for j in b.all_jobs))  # noqa: B023
                     naive.discard_waiting(rest)
                 case 8 if dice.random() < 0.1:
                     self.assertEqual(rows(real.take_waiting()), naive.take_waiting())
