@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from barker.delivery.batches import Batch
+from barker.delivery.batches import Batch, fitting
 from barker.delivery.sender import Sender
 from barker.disk.deadletters import Letter
 from barker.manifold.ages import Ages
@@ -69,7 +69,8 @@ class Push:
         """That segment of the journal has these entries: they go out with the next `pump`."""
         assert put.n and put.users
         self.recorded(put.n[-1], segment)
-        self._add(Batch.of(put._replace(to=[self.service]), put.users, tail))
+        for batch in fitting(put._replace(to=[self.service]), put.users, tail):
+            self._add(batch)
 
     def _add(self, batch: Batch[str]) -> None:
         self.sender.add(batch)
@@ -117,8 +118,10 @@ class Push:
         """While the journal is played back: it has these."""
         assert put.n and put.users
         self.recorded(put.n[-1], segment)
-        batch = Batch.of(put._replace(to=[self.service]), put.users)
-        self._recovered.append((put.n[0], put.n[-1], batch))
+        at = 0
+        for batch in fitting(put._replace(to=[self.service]), put.users):
+            first, at = at, at + batch.size
+            self._recovered.append((put.n[first], put.n[at - 1], batch))
 
     def was_settled(self, n: int) -> None:
         """The journal says so, while it is played back."""
