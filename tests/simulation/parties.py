@@ -28,7 +28,6 @@ from barker.process.node import DirectoryTalk, Node
 from barker.process.service import Service
 from barker.routing.routes import Target
 from barker.wire import messages
-from barker.wire.fields import addresses_in
 from barker.wire.ops import Instance, Put, Routes, Unregister
 from tests.simulation.disk import Killed, SimJournal
 from tests.simulation.links import End, SimDialer, Unforeseen
@@ -113,7 +112,7 @@ class Party:
         def decided(put: Put, to: Sequence[str], job: object) -> None:
             for body, entry in zip(put.bodies, to, strict=True):
                 fields = json.loads(body)
-                self.world.decided(fields["user"], fields["content"], addresses_in(entry))
+                self.world.decided(fields["user"], fields["content"], entry.split(" "))
             put_all(put, to, job)
 
         logic._inboxes.put_all = decided

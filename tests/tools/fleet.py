@@ -24,7 +24,6 @@ from barker.laboratory.guest import Guest
 from barker.laboratory.producer import Producer, SaidBark
 from barker.laboratory.verdict import Key, Verdict, judge
 from barker.wire import bodies, protocol
-from barker.wire.fields import addresses_in
 from tests.tools.children import (
     DEADLINE_S,
     SCALE,
@@ -211,7 +210,7 @@ class People(Guest):
     def due(self, said: SaidBark) -> set[Key]:
         """A key for each reader that is to be shown this bark, if it is acked."""
         named = " ".join(bodies.mentions(said.bark.content))
-        addresses = addresses_in(self._recipients.of(said.bark.user, named))
+        addresses = self._recipients.of(said.bark.user, named).split(" ")
         readers = {address.partition("/")[2] for address in addresses}
         return {(reader, said.bark.id) for reader in readers.union(self.also.get(said.bark.id, ()))}
 
