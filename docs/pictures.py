@@ -18,11 +18,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import launch  # noqa: E402
+from barker.delivery.batches import Batch  # noqa: E402
 from barker.delivery.duplicates import Duplicates  # noqa: E402
 from barker.delivery.window import Window  # noqa: E402
 from barker.links.life import LIFE  # noqa: E402
 from barker.process.dialing import BACKOFF_FIRST_S, BACKOFF_MAX_S  # noqa: E402
 from barker.routing.ring import Ring, position  # noqa: E402
+from barker.wire.ops import Put  # noqa: E402
 
 # Each picture has its own paper, so that it can be read on any page; both sets of colours have a
 # contrast of at least 4.5 for text.
@@ -189,19 +191,20 @@ def failover() -> str:
     had = Duplicates()
     for n in (1, 2, 3):
         d.says(author, outbox, f"put seq {n}")
-        window.add(n)
+        window.add(Batch.of(Put(0, ["bizlogic"], [b"{}"]), [n]))
     d.notes(outbox, "writes n 1, 2, 3 to its journal")
     d.says(outbox, author, "ack seq 3")
 
     def pushed(to: str) -> list[tuple[int, int]]:
-        first_seq, entries = window.send(most=8)
-        sent = list(enumerate(entries, first_seq))
+        sent = [(seq, batch.job(0)) for seq, batch in window.send(most=8)]
         for seq, n in sent:
             d.says(outbox, to, f"put seq {seq}, n {n}")
         return sent
 
     def taken(n: int) -> None:
-        fresh, _ = had.admit(("ark3", f"id{n}"), "epoch", n, ["inbox/rdl"])
+        of = (("ark3", f"id{n}"), "epoch", n)
+        fresh, _ = had.fresh(*of, ["inbox/rdl"])
+        had.add(*of, fresh)
         d.notes(
             inbox, f"n {n}: new, kept" if fresh else f"n {n}: had it", "dim" if fresh else "bold"
         )

@@ -32,7 +32,6 @@ from barker.process.node import Node, log
 from barker.process.peers import ASK_AGAIN_S, Peers
 from barker.routing.routes import CONSISTENT, Route, Target, split
 from barker.wire import protocol
-from barker.wire.fields import addresses_in
 from barker.wire.ops import Ack, Item, Put, Refuse
 from barker.wire.protocol import ProtocolError
 
@@ -98,7 +97,7 @@ class Sender(Peers, Generic[J]):
         self._whole: dict[str, Lane[J]] = {}  # ... of the same, those that go to one lane
         self._remembered = 0  # addresses in `_pieces`
         self._retrying = False
-        self._disordered = False  # something was deferred: lanes are not in order of age any more
+        self._disordered = False  # something has moved: lanes are not in order of age any more
         self._placed: Route | None = None  # the route under which lanes were last filled
         self.done = 0  # entries that were acked, or refused for good
         self.reached = 0  # addresses in those that were acked
@@ -128,7 +127,7 @@ class Sender(Peers, Generic[J]):
     def oldest(self) -> Iterator[Batch[J]]:
         """Batches among which the oldest entry is."""
         self._disordered = self._disordered and bool(len(self))
-        # What was deferred has gone behind newer ones, but no further than a window.
+        # What has moved has gone behind newer ones, but no further than a window.
         count = 2 * protocol.UNACKED_WINDOW if self._disordered else 1
         for lane in self._lanes.values():
             yield from lane.window.head(count)
@@ -200,7 +199,7 @@ class Sender(Peers, Generic[J]):
     def _split(self, to: str) -> list[tuple[Lane[J], str]]:
         """By lane, which of the addresses it takes."""
         groups: dict[str, list[str]] = {}
-        for address in addresses_in(to):
+        for address in to.split(" "):  # they may be more than a put has
             owner = self.route.owner(split(address)[1]) if self._is_split else None
             groups.setdefault(owner.name if owner else "", []).append(address)
         pieces = [
@@ -239,6 +238,8 @@ class Sender(Peers, Generic[J]):
         put, to = batch.put(), batch.to
         lanes: dict[Lane[J], list[Batch[J]]] = {}
         for place in range(batch.size):
+            if self._is_void(batch.job(place)):
+                continue
             for lane, some in self._pieces_of(to[place if len(to) > 1 else 0]):
                 one = put.select([place])._replace(to=[some])
                 lanes.setdefault(lane, []).append(Batch.of(one, [batch.job(place)]))
@@ -296,22 +297,17 @@ class Sender(Peers, Generic[J]):
         """The route is another one: what has not been sent, and moves by that, moves."""
         self._placed = self.route
         self._forget_places()
-        moved: deque[Batch[J]] = deque()
+        waiting: deque[Batch[J]] = deque()
         for name, lane in list(self._lanes.items()):
             lane.seal()
             if not self._is_split and not name:
                 continue  # one queue, with a link or without
-            if self._is_split and name in self.route.by_name:
-                for batch in lane.window.take_waiting():
-                    if self._only_lane(batch.to) is lane:
-                        lane.window.add(batch)
-                    else:
-                        moved.append(batch)
-            else:
+            if not self._is_split or name not in self.route.by_name:
                 self.again += lane.window.rewind()
-                moved += lane.window.take_waiting()
                 del self._lanes[name]
-        self._place_again(moved)
+            # All of it: where a part of a batch moves, nothing may overtake its other part.
+            waiting += lane.window.take_waiting()
+        self._place_again(waiting)
 
     # --- what receivers answer ---
 
@@ -323,7 +319,7 @@ class Sender(Peers, Generic[J]):
 
     def on_ack(self, link: Link, ack: Ack) -> None:
         lane = self._lane_of(link)
-        if lane:
+        if lane is not None:  # one without entries may be owed an ack: of what was refused
             try:
                 acked = lane.window.ack(ack.seq)
             except ValueError as fault:
@@ -337,7 +333,7 @@ class Sender(Peers, Generic[J]):
 
     def on_refuse(self, link: Link, refusal: Refuse) -> None:
         lane = self._lane_of(link)
-        if lane:
+        if lane is not None:
             try:
                 self._refused(lane, refusal)
             except ValueError as fault:
@@ -378,11 +374,12 @@ class Sender(Peers, Generic[J]):
     def _retry(self) -> None:
         """All that was deferred goes before all that was not sent yet, since it is older."""
         self._retrying = False
+        is_moved = self._is_split or bool(self._deferred)
         for lane in self._lanes.values():
             self._deferred += lane.window.take_put_off()
             if lane.window.holds_back:  # something that was sent has no answer yet
                 self._retry_soon()
-        self._disordered = True
+        self._disordered = self._disordered or is_moved
         deferred, self._deferred = deque(reversed(self._deferred)), []
         self._place_again(deferred, first=True)
         self.pump()

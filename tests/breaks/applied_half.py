@@ -11,7 +11,7 @@ KINDS = ("lost", "unsettled", "restless")
 CHANGES = (
     Change(
         "barker/manifold/intake.py",
-        'self.fail("the journal has a batch that could not be applied")',
-        'log.exception("the journal has a batch that could not be applied")',
+        'self._service.fail("the journal has a batch that could not be applied")',
+        "pass",
     ),
 )

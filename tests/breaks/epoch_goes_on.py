@@ -37,4 +37,15 @@ CHANGES = (
         "                    _sync(self._path(number))\n"
         '                self._write(self.current, [b\'{"op":"closed"}\'])\n',
     ),
+    Change(
+        "barker/outbox.py",
+        "            push.take_recovered()\n",
+        "            self._epoch = journal.epoch\n            push.take_recovered()\n",
+    ),
+    Change(
+        "barker/inbox.py",
+        "        await recover(self, self._intake.journal, self._replay, self._header)\n",
+        "        await recover(self, self._intake.journal, self._replay, self._header)\n"
+        "        self._epoch = self._intake.journal.epoch\n",
+    ),
 )

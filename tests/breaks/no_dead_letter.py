@@ -10,7 +10,8 @@ KINDS = ("lost",)
 CHANGES = (
     Change(
         "barker/manifold/push.py",
-        "        self._park(Letter(queued.item.body, addresses, code, reason), parked)\n",
+        "        self._park(Letter(put.bodies[0], refusal.addresses, refusal.code, "
+        "refusal.reason), parked)\n",
         "        parked()\n",
     ),
 )

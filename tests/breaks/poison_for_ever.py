@@ -8,6 +8,4 @@ from tests.breaks import Change
 
 SETTING = "poison"
 KINDS = ("restless", "unsettled")
-CHANGES = (
-    Change("barker/bizlogic.py", "                self._suspects.blame(item.body, fault)\n", ""),
-)
+CHANGES = (Change("barker/bizlogic.py", "                self._suspects.blame(body, fault)\n", ""),)

@@ -13,19 +13,17 @@ KINDS = ("lost",)
 CHANGES = (
     Change(
         "barker/outbox.py",
-        "        self._room -= 1\n",
-        "        self._room -= 1\n        self._push.given(self._events.n)\n",
-    ),
-    Change(
-        "barker/outbox.py",
-        "        return Stamped(stream, item, self._events)\n",
-        "        self._events.given(self._push.n)\n"
-        "        item = item._replace(n=self._events.next_n())\n"
-        "        return Stamped(stream, item, self._events)\n",
+        "            if rows:\n                texts",
+        "            if rows:\n"
+        "                push.given(max(self._barks.n, self._events.n))\n"
+        "                texts",
     ),
     Change(
         "barker/delivery/duplicates.py",
-        "                    of = None  # its number says nothing: the key decides\n",
-        "                    return (), True\n",
+        "        fresh = addresses if record is None else [",
+        "        of = self._origins.get(origin or '')\n"
+        "        if of is not None and n <= of.highest - self._window:\n"
+        "            return (), True\n"
+        "        fresh = addresses if record is None else [",
     ),
 )

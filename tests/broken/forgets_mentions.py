@@ -1,16 +1,15 @@
 """A bizlogic that puts a bark to followers, and not to those whom it mentions."""
 
 from barker import bizlogic
-from barker.wire.ops import Item
 
 ROLE = "bizlogic"
 FAILS = {"readers"}
 
 
 def break_it() -> None:
-    of = bizlogic.Targets.of
+    of = bizlogic.Recipients.of
 
-    def no_mentions(self: bizlogic.Targets, item: Item) -> tuple[str, ...]:
-        return of(self, item._replace(named=""))
+    def no_mentions(self: bizlogic.Recipients, author: str, named: str = "") -> str:
+        return of(self, author)
 
-    bizlogic.Targets.of = no_mentions  # type: ignore[method-assign]
+    bizlogic.Recipients.of = no_mentions  # type: ignore[method-assign]

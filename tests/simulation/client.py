@@ -2,12 +2,12 @@
 
 import functools
 import json
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 from barker.client.tracked import Outcome
-from barker.delivery import sender
+from barker.delivery import lanes
 from barker.wire import bodies
+from barker.wire.ops import Item
 
 
 class Saying(Outcome):
@@ -73,13 +73,10 @@ def odd_bark(user: str, number: int, at: int, step: int, style: int) -> Saying:
     return Saying(id_, user, body, step, odd=True)
 
 
-def put_lines(seq: int, puts: Sequence[sender.Queued]) -> Iterator[bytes]:
+def source(row: tuple[str, Item, object]) -> object:
     """A client that does not know whether its bodies are good has a line for each."""
-    if any(isinstance(put.job, Saying) and put.job.odd for put in puts):
-        for number, put in enumerate(puts, seq):
-            yield from _put_lines(number, [put])
-    else:
-        yield from _put_lines(seq, puts)
+    job = row[-1]
+    return job if isinstance(job, Saying) and job.odd else _source(row)
 
 
-_put_lines = sender.put_lines
+_source = lanes._source

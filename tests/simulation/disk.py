@@ -136,9 +136,9 @@ class SimJournal:
         self._see_room()
         self._real.begin(header)
 
-    def turn(self) -> int:
+    def rotate_if_full(self) -> int:
         self._see_room()
-        return self._real.turn()
+        return self._real.rotate_if_full()
 
     def append(self, lines: Sequence[bytes]) -> int:
         self._see_room()
@@ -146,7 +146,7 @@ class SimJournal:
         trap, self.disk.trap = self.disk.trap, ""
         if trap == "before":
             raise Killed
-        self._real.turn()
+        self._real.rotate_if_full()
         before = self._real.segments[self._real.current]
         FILES.written = lambda: self._spot("journal+")
         try:

@@ -12,11 +12,11 @@ from typing import Any
 from barker.bizlogic import BizLogic
 from barker.client.reader import Reader
 from barker.client.tracked import TrackedSender
-from barker.delivery.sender import Delivery
 from barker.followers import Followers
 from barker.graph.feed import FOLLOWERS, GRAPH
 from barker.graph.replicas import REPLICA
 from barker.inbox import Inbox
+from barker.manifold.push import Push
 from barker.outbox import Outbox
 from barker.process.service import Service
 from barker.routing.routes import CONSISTENT, ORDERED, Target
@@ -26,7 +26,6 @@ from barker.wire.ops import Item
 from tests.simulation import client
 from tests.simulation.client import Saying
 from tests.simulation.disk import EPOCHS, Disk
-from tests.simulation.letters import give_letters
 from tests.simulation.links import BORNE, End, SimDialer
 from tests.simulation.losses import Losses
 from tests.simulation.parties import Party
@@ -118,9 +117,6 @@ class Simulation:
     def disk_of(self, name: str) -> Disk:
         return self.disks.setdefault(name, Disk(self.folder / name))
 
-    def give_letters(self, node: Service, disk: Disk) -> None:
-        give_letters(node, disk.folder.with_suffix(".jsonl"))
-
     def read(
         self,
         party: Party,
@@ -190,7 +186,7 @@ class Simulation:
                 self.put(client.bark(author, number, self.clock, self.step, words and f" {words}"))
 
     def _poison(self, author: str) -> None:
-        self._say(author, 1, 1, POISON)
+        self._say(author, 1, 1, f"@{POISON}")
 
     def _odd(self, author: str, style: int) -> None:
         self.clock += 1
@@ -320,7 +316,7 @@ class Simulation:
     def _fault(self, name: str, where: str, nth: int) -> None:
         """An exception at a step of this process, when it comes there for the nth time."""
         party = self.running(name)
-        if party and where in party.spots:
+        if party:
             party.arm(where, nth)
 
     # --- the directory ---
@@ -533,11 +529,12 @@ class Simulation:
         for name, party in self.parties.items():
             some: Any = party.node
             if isinstance(some, Outbox):
-                found[name] = sum(map(len, some._pushes))
+                found[name] = sum(map(len, some._pushes)) + len(some._parking._waiting)
             elif isinstance(some, BizLogic):
                 found[name] = len(some._inboxes)
             elif isinstance(some, Inbox):
                 found[name] = len(some._hand_over) + len(some._hand_over._queue)
+                found[name] += len(some._parking._waiting)
             elif isinstance(some, Followers):
                 found[name] = sum(map(len, some._upstreams.values()))
         return {name: count for name, count in found.items() if count}
@@ -548,6 +545,7 @@ class Simulation:
         return list(itertools.chain.from_iterable(map(_bodies, some._pushes)))
 
 
-def _bodies(delivery: Delivery) -> list[bytes]:
-    queued = [q for lane in delivery._lanes.values() for q in lane.window.head(10**6)]
-    return [q.item.body for q in (*queued, *delivery._homeless, *delivery._again)]
+def _bodies(push: Push) -> list[bytes]:
+    sender = push.sender
+    batches = [b for lane in sender._lanes.values() for b in lane.window.head(10**6)]
+    return [body for batch in (*batches, *sender._deferred) for body in batch.put().bodies]

@@ -55,7 +55,7 @@ def judge_letters(simulation: Simulation) -> set[str]:
     """What bizlogic can't bear, the outbox keeps; and nothing else, if nothing else fails."""
     letters = dead_letters(simulation.folder)
     for saying in simulation.said:
-        poisoned = POISON in saying.content
+        poisoned = f"@{POISON}" in saying.content
         if poisoned and saying.acked and saying.id not in letters | forgiven(simulation):
             raise Failure(f"lost: {saying} can't be delivered, and is no dead letter")
         if saying.id in letters and not (poisoned or simulation.setting.faults):
@@ -120,7 +120,7 @@ def check_order(simulation: Simulation, reader: str, shown: list[Shown]) -> None
 def check_timelines(simulation: Simulation) -> None:
     for name, party in simulation.parties.items():
         if isinstance(party.node, Inbox):
-            for address, timeline in party.node._timelines.items():
+            for address, timeline in party.node._store.timelines.items():
                 bodies = Counter(json.loads(e.body)["id"] for e in timeline.entries)
                 for id_, times in bodies.items():
                     if times > 1:

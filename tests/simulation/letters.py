@@ -3,15 +3,6 @@
 import json
 import pathlib
 
-from barker.disk.deadletters import DeadLetters
-from barker.manifold.intake import Manifold
-from barker.process.service import Service
-
-
-def give_letters(node: Service, path: pathlib.Path) -> None:
-    if isinstance(node, Manifold):
-        node.dead_letters = DeadLetters(path)
-
 
 def dead_letters(folder: pathlib.Path) -> set[str]:
     """The ids of all bodies that are in a file of dead letters."""

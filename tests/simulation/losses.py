@@ -102,7 +102,7 @@ class Losses:
         if isinstance(node, Inbox):
             return {
                 (json.loads(entry.body)["id"], address.partition("/")[2], 0)
-                for address, timeline in node._timelines.items()
+                for address, timeline in node._store.timelines.items()
                 for entry in timeline.entries
             }
         if isinstance(node, Followers):

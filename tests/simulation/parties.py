@@ -3,37 +3,50 @@
 import argparse
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from barker.bizlogic import BizLogic
+from barker.delivery.acks import Acks
+from barker.delivery.duplicates import Duplicates, Keys
+from barker.disk.deadletters import DeadLetters
 from barker.disk.users import World
 from barker.followers import Followers
 from barker.graph.graph import Graph
 from barker.graph.publisher import Publisher
 from barker.inbox import Inbox
 from barker.links.link import Conversation
-from barker.manifold import intake
+from barker.manifold.handover import HandOver
+from barker.manifold.intake import Intake
+from barker.manifold.parking import Parking
+from barker.manifold.push import Push
 from barker.manifold.readers import Readers
+from barker.manifold.share import Share
+from barker.manifold.store import TimelineStore
 from barker.outbox import Outbox
 from barker.process.node import DirectoryTalk, Node
 from barker.process.service import Service
 from barker.routing.routes import Target
 from barker.wire import messages
-from barker.wire.ops import Instance, Item, Routes, Unregister
+from barker.wire.ops import Instance, Put, Routes, Unregister
 from tests.simulation.disk import Killed, SimJournal
 from tests.simulation.links import End, SimDialer, Unforeseen
-from tests.simulation.settings import FOLLOWS, POISON
+from tests.simulation.settings import FOLLOWS
 from tests.tools.fleet import run_to_its_end
 
 if TYPE_CHECKING:
     from tests.simulation.engine import Simulation
 
-# Where an exception may be raised, in nodes and in whatever speaks for them: before, or after.
+# Where an exception may be raised, before or after: in nodes, and in the parts they are made of.
 STEPS = (
-    *("take", "record", "keep", "hand_on", "ring_changed", "batch_end", "link_up", "link_down"),
-    *("pump", "settled", "peers_changed", "_commit", "_replicate", "changed", "replaced"),
-    *("grown", "flush", "send", "move", "publish", "add", "put", "put_all"),
+    *("take", "keep", "_ours", "_check", "_record", "_apply", "batch_end", "link_up", "link_down"),
+    *("pump", "put", "put_all", "add", "peers_changed", "_on_done", "_on_refused", "_changed"),
+    *("fresh", "are_new", "add_all", "group", "append", "numbers", "grown", "flush", "send"),
+    *("move", "publish", "changed", "replaced", "_keep", "go_on", "_moved", "park", "owe", "say"),
+)
+PARTS = (
+    *(Conversation, Intake, Share, Push, Parking, Acks, Keys, Duplicates, TimelineStore, HandOver),
+    *(Readers, Publisher),
 )
 
 
@@ -68,7 +81,7 @@ class Party:
             made = Node(args)
         elif self.kind == "bizlogic":
             made = BizLogic(args)
-            made.graph_came = self.graph_came
+            self.watch_decisions(made)
         elif self.kind == "followers":
             made = Followers(args)
         elif self.kind == "outbox":
@@ -83,30 +96,26 @@ class Party:
         made.tell_directory = self.tell_directory
         made.start = lambda work, name: work.close()
         made.give_up = lambda why, status=1: made.stop(status)
-        if isinstance(made, (intake.Manifold, Followers)):
+        if self.kind in ("outbox", "inbox", "followers"):
             disk = self.world.disk_of(self.name)
-            made.journal = SimJournal(disk, self.spot)  # type: ignore[assignment]
-            self.world.give_letters(made, disk)
-        if isinstance(made, BizLogic) and "followers" not in self.world.kinds:
-            self.node = made
+            made._intake.open(SimJournal(disk, self.spot))
+            if self.kind != "followers":
+                made._parking.open(DeadLetters(disk.folder.with_suffix(".jsonl")))
+        if self.kind == "bizlogic" and "followers" not in self.world.kinds:
             made.graph_came(Graph.of(World(FOLLOWS)))
         return made  # type: ignore[no-any-return]
 
-    def graph_came(self, graph: Graph) -> None:
-        """bizlogic's copy is complete. What it decides by it is seen by the judge."""
-        logic: Any = self.node
-        BizLogic.graph_came(logic, graph)
-        of = logic.targets.of
+    def watch_decisions(self, logic: Any) -> None:
+        """What bizlogic decides is seen by the judge."""
+        put_all = logic._inboxes.put_all
 
-        def decided(item: Item) -> tuple[str, ...]:
-            content = json.loads(item.body)["content"]
-            if POISON in content:
-                raise Unforeseen(content)
-            addresses: tuple[str, ...] = of(item)
-            self.world.decided(item.user, content, addresses)
-            return addresses
+        def decided(put: Put, to: Sequence[str], job: object) -> None:
+            for body, entry in zip(put.bodies, to, strict=True):
+                fields = json.loads(body)
+                self.world.decided(fields["user"], fields["content"], entry.split(" "))
+            put_all(put, to, job)
 
-        logic.targets.of = decided
+        logic._inboxes.put_all = decided
 
     @property
     def runs(self) -> bool:
@@ -175,6 +184,9 @@ class Party:
     # --- exceptions ---
 
     def arm(self, where: str, nth: int) -> None:
+        """Raises ValueError if there is no such step: a story tells nothing of it any more."""
+        if where not in self.spots:
+            raise ValueError(where)
         self.armed = [where] * nth
 
     def spot(self, where: str) -> None:
@@ -187,25 +199,25 @@ class Party:
     def find_spots(self) -> None:
         """Have all steps pass by `spot`, before and after."""
         spots = {"write", "write+"}
-        for part in self.parts():
+        for part in self.parts(self.node):
             kind = type(part).__name__
             handlers = part.handlers if isinstance(part, Conversation) else {}
             for op, handler in handlers.items():
                 handlers[op] = self.watched(f"{kind}.{op.__name__.lower()}", handler, spots)
             for step in STEPS:
-                if callable(getattr(type(part), step, None)):
+                if callable(getattr(part, step, None)):
                     work = self.watched(f"{kind}.{step}", getattr(part, step), spots)
                     setattr(part, step, work)
-        if hasattr(self.node, "journal"):
+        if hasattr(self.node, "_intake"):
             spots |= {"journal", "journal+"}
         self.spots = sorted(spots)
 
-    def parts(self) -> Iterator[object]:
-        """The node, all that speaks for it, and what sends to its readers."""
-        yield self.node
-        for value in vars(self.node).values():
-            if isinstance(value, (Conversation, Readers, Publisher)):
-                yield value
+    def parts(self, of: object) -> Iterator[object]:
+        """A node, and all that it is made of."""
+        yield of
+        for value in list(vars(of).values()):
+            if isinstance(value, PARTS) and not isinstance(value, Node):
+                yield from self.parts(value)
 
     def watched(self, where: str, work: Any, spots: set[str]) -> Any:
         def step(*args: Any, **more: Any) -> Any:

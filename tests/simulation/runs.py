@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from barker import inbox
+from barker.bizlogic import Recipients
 from barker.client import reader
-from barker.delivery import acks, sender
+from barker.delivery import acks, batches, lanes, sender
 from barker.delivery.duplicates import Duplicates
 from barker.disk import files, journal
 from barker.disk.users import World
-from barker.manifold import handover, intake, readers
+from barker.manifold import handover, intake, readers, store
 from barker.process import peers
 from barker.process.node import Node
 from barker.process.service import Service
@@ -31,11 +32,13 @@ from tests.simulation.dice import choose
 from tests.simulation.disk import EPOCHS, FILES
 from tests.simulation.engine import Simulation
 from tests.simulation.judging import finish
-from tests.simulation.links import SimDialer, note_borne
+from tests.simulation.links import SimDialer, Unforeseen, note_borne
 from tests.simulation.settings import (
     FOLLOWS,
     HANDFUL,
+    POISON,
     READER_WINDOW,
+    REMEMBERED,
     WINDOW,
     Event,
     Failure,
@@ -58,9 +61,14 @@ def small_world() -> Iterator[pathlib.Path]:
         patch(acks, "AT_ONCE", WINDOW // 2)
         patch(inbox, "Duplicates", duplicates)
         patch(reader, "WINDOW", READER_WINDOW)
-        for module in (sender, intake, readers):
-            patch(module, "HANDFUL", HANDFUL)
-        patch(sender, "put_lines", client.put_lines)
+        patch(lanes, "SEND_CHUNK", HANDFUL)
+        patch(batches, "MAX_BATCH", HANDFUL)
+        patch(intake, "RECORD_CHUNK", HANDFUL)
+        patch(readers, "HANDFUL", HANDFUL)
+        patch(sender, "REMEMBERED_ADDRESSES", REMEMBERED)
+        patch(store, "REMEMBERED_ADDRESSES", REMEMBERED)
+        patch(lanes, "_source", client.source)
+        patch(Recipients, "of", _poisoned)
         patch(handover, "HANDED_OVER_AT_ONCE", 4)
         patch(peers, "Dialer", SimDialer)
         patch(routes, "Ring", lambda names: _ring(tuple(names)))
@@ -78,6 +86,15 @@ def small_world() -> Iterator[pathlib.Path]:
         logging.disable(logging.CRITICAL)
         stack.callback(logging.disable, logging.NOTSET)
         yield state
+
+
+def _poisoned(self: Recipients, author: str, named: str = "") -> str:
+    if POISON in named.split(" "):
+        raise Unforeseen(POISON)
+    return _of(self, author, named)
+
+
+_of = Recipients.of
 
 
 def _has_directory(node: Any) -> bool:

@@ -12,7 +12,7 @@ FOLLOWS = {
 }
 # Who may join, where there are events.
 NEWCOMERS = ("kim", "max")
-# In the text of a bark: bizlogic raises what no check foresees, each time.
+# Whom a bark mentions with which bizlogic raises what no check foresees, each time.
 POISON = "poison"
 # Small, so that every limit is met within a run.
 WINDOW = 6
@@ -20,6 +20,7 @@ READER_WINDOW = 8
 BUSY_MESSAGES = 5  # of which one line may have many
 EVENT_S = 0.001  # how long each event takes, so that some acks are due at once and some later
 HANDFUL = 3  # of puts in a line, in a record, of messages to one reader
+REMEMBERED = 30  # addresses whose way is remembered
 BACKLOG = 7
 KEEP = 200  # far more than are said: what is retained is a limit of its own
 SEGMENT_BYTES = 2000

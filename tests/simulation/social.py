@@ -8,7 +8,8 @@ from barker.bizlogic import BizLogic
 from barker.disk.users import World
 from barker.followers import Followers
 from barker.graph.graph import Graph
-from barker.manifold.intake import Manifold
+from barker.inbox import Inbox
+from barker.outbox import Outbox
 from barker.wire.bodies import FOLLOW, JOIN
 from tests.simulation.client import Saying
 from tests.simulation.settings import FOLLOWS, NEWCOMERS, Failure
@@ -135,8 +136,8 @@ class Social:
             self.compare(party.name, model, party.node.graph)  # type: ignore[attr-defined]
         for party in self.world.alive(BizLogic):
             self.compare(party.name, model, party.node._copy.held)  # type: ignore[attr-defined]
-        for party in self.world.alive(Manifold):
-            missing = [u for u in self.newcomers if u not in party.node.people]  # type: ignore[attr-defined]
+        for party in (*self.world.alive(Outbox), *self.world.alive(Inbox)):
+            missing = [u for u in self.newcomers if u not in party.node._people]  # type: ignore[attr-defined]
             if missing:
                 raise Failure(f"graph: {party.name} has not heard that {missing[0]} has joined")
 

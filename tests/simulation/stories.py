@@ -32,7 +32,7 @@ STORIES = {
         say dan 1 1; follow ann ned 16; say lea 1 0; hear outbox-a client 3; kill inbox-a 2;
         hear outbox-a client 2; hear outbox-a client 1; hear bizlogic-a outbox-a 2""",
     "faults: what a batch had staged before an exception was acked": """
-        say fay 2 0; fault outbox-b Outbox._commit 2; hear outbox-b client 2; say fay 1 0;
+        say fay 2 0; fault outbox-b Intake._record 2; hear outbox-b client 2; say fay 1 0;
         hear outbox-b client 2""",
     "faults: a reader was sent what the journal lacked, and it came again": """
         say lea 1 1; hear outbox-a client 1; hear bizlogic-a outbox-a 9; fault inbox-a journal+ 1;
@@ -59,7 +59,7 @@ STORIES = {
         hear inbox-b bizlogic-b 3; hear inbox-b bizlogic-a 2; hear inbox-b listener-b 1;
         told listener-b; told listener-b; hear listener-b inbox-b 3""",
     "all: what an inbox had acked was settled with nobody after an exception": """
-        odd ned 0; hear outbox-a client 9; fault bizlogic-a Inboxes.settled 1;
+        odd ned 0; hear outbox-a client 9; fault bizlogic-a Sender._on_done 1;
         hear bizlogic-a outbox-a 3; hear inbox-b bizlogic-a 2; say lea 5 0; say ann 5 1;
         hear bizlogic-a inbox-b 3""",
     "faults: a replica that had gone was waited for, after an exception on its way out": """

@@ -6,12 +6,14 @@ More of them: BARKER_SLOW=1, or `python -m tests.simulation`.
 import random
 import unittest
 from collections import deque
-from collections.abc import Sequence
+from typing import Any
 from unittest import mock
 
+from barker.delivery.batches import Batch
 from barker.delivery.duplicates import Duplicates
 from barker.delivery.streams import Cursor, Stream
 from barker.delivery.window import Window
+from barker.wire.ops import Item, Put
 from tests.simulation.runs import run, shrink, small_world, story
 from tests.simulation.settings import SETTINGS, Event
 from tests.simulation.stories import STORIES, parsed
@@ -94,7 +96,7 @@ class SimulationTest(unittest.TestCase):
             self.assertEqual(parsed(";".join(map(_words, first.events))), first.events)
 
     def test_a_failure_is_shrunk_to_what_it_takes(self) -> None:
-        with small_world() as state, mock.patch.object(Duplicates, "admit", _everything):
+        with small_world() as state, mock.patch.multiple(Duplicates, **_FORGETFUL):
             outcomes = (
                 run(SETTINGS["alone"], state, random.Random(seed), self.STEPS) for seed in range(20)
             )
@@ -109,10 +111,11 @@ def _words(event: Event) -> str:
     return " ".join(map(str, event))
 
 
-def _everything(
-    self: Duplicates, key: tuple[str, str], origin: str | None, n: int, addresses: list[str]
-) -> tuple[Sequence[str], bool]:
-    return addresses, False
+# Nothing is known again.
+_FORGETFUL: Any = {
+    "fresh": lambda self, key, origin, n, addresses: (addresses, False),
+    "are_new": lambda self, keys, origin, numbers: True,
+}
 
 
 class Hop:
@@ -141,8 +144,10 @@ class Hop:
     def step(self) -> None:
         match self.dice.randrange(12):
             case 0 | 1 | 2:
-                self.said += 1
-                self.window.add(self.said)
+                numbers = range(self.said + 1, self.said + 1 + self.dice.choice((1, 1, 2, 4)))
+                self.said = numbers[-1]
+                put = Put.of(0, ["x"], [Item(b"{}")] * len(numbers))
+                self.window.add(Batch.of(put, numbers))
             case 3 | 4:
                 self.send()
             case 5 | 6 if self.sent:
@@ -169,16 +174,18 @@ class Hop:
                 )
 
     def send(self) -> None:
-        seq, entries = self.window.send(3)
-        self.sent += enumerate(entries, seq)
+        for seq, batch in self.window.send(3):
+            self.sent += enumerate(batch.jobs, seq)
 
     def receive(self, link: deque[tuple[int, int]], answers: bool) -> None:
         seq = 0
         for _ in range(min(len(link), self.dice.randint(1, 4))):
             seq, n = link.popleft()
-            fresh, late = self.duplicates.admit(("ann", str(n)), "origin", n, ["inbox/bob"])
+            of = (("ann", str(n)), "origin", n)
+            fresh, late = self.duplicates.fresh(*of, ["inbox/bob"])
             self.late += bool(fresh) and late
             if fresh:
+                self.duplicates.add(*of, fresh)
                 self.stream.append(n)
         if answers and seq and self.dice.random() < 0.8:
             self.window.ack(seq)

@@ -1,22 +1,27 @@
-"""Delivery: whatever links, routes and peers do, every put is settled once and stays in its order.
+"""The sender: whatever links, routes and peers do, every entry is settled once and in its order.
 
 The edge is faked: a node that dials nobody, links that keep what they are sent, and servers that
 answer when they are told to. Routes, windows and messages are the real ones.
 """
 
+import contextlib
 import math
 import random
 import unittest
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
-from typing import Any
 from unittest import mock
 
-from barker.delivery.sender import Delivery
+from barker.delivery import batches, lanes
+from barker.delivery.batches import MAX_BATCH_BYTES, Batch
+from barker.delivery.lanes import SEND_CHUNK
+from barker.delivery.sender import Sender, report_refusal
+from barker.manifold.push import Push
 from barker.process import peers
 from barker.routing.routes import CONSISTENT, ORDERED, Target
 from barker.wire import protocol, strictjson
-from barker.wire.messages import MAX_GROUP_BYTES, decode
+from barker.wire.fields import addresses_in
+from barker.wire.messages import decode, put_tail
 from barker.wire.ops import Ack, Item, Put, Refuse
 from barker.wire.protocol import FULL, MOVED, UNKNOWN_USER, ProtocolError
 from tests.tools.fakes import FakeDialer, FakeLink, FakeNode, Sent, stamped
@@ -26,35 +31,32 @@ ITEM = stamped("0123456789abcdef", 1)
 
 
 class FakeJob:
-    """A job that counts down as the real ones do, and notes when it is done."""
+    """Knows to which addresses its entries go, and which of them have had an answer."""
 
-    def __init__(self) -> None:
-        self.pending = 0
+    def __init__(self, *to: str) -> None:
+        self.to = to
         self.void = False
-        self.done = 0
+        self.settled: Counter[str] = Counter()
         self.refusals: list[tuple[str, str, tuple[str, ...]]] = []
 
-    def settle(self) -> None:
-        assert self.pending > 0, "settled once too often"
-        self.pending -= 1
-        self.done += not self.pending
+    @property
+    def pending(self) -> int:
+        return len(self.to) - self.settled.total()
 
-
-class FakeDelivery(Delivery):
-    def settled(self, jobs: list[Any]) -> None:
-        for job in jobs:
-            job.settle()
-
-    def refused(self, queued: Any, refusal: Refuse) -> None:
-        queued.job.refusals.append((refusal.code, refusal.reason, tuple(refusal.addresses)))
-        queued.job.settle()
+    def settle(self, addresses: Sequence[str]) -> None:
+        self.settled.update(addresses)
+        assert self.settled <= Counter(self.to), "settled once too often"
 
 
 def target(name: str, since: int = 1) -> Target:
     return Target(name, "127.0.0.1", 5000 + ord(name[-1]), since)
 
 
-class DeliveryCase(unittest.TestCase):
+def items_of(*numbers: int) -> list[Item]:
+    return [stamped("0" * 16, n) for n in numbers]
+
+
+class SenderCase(unittest.TestCase):
     service = "inbox"
     policy = CONSISTENT
 
@@ -64,7 +66,28 @@ class DeliveryCase(unittest.TestCase):
 
     def begin(self) -> None:
         self.node = FakeNode()
-        self.delivery = FakeDelivery(self.node, self.service)  # type: ignore[arg-type]
+        self.changes = 0
+        self.sender: Sender[FakeJob] = Sender(
+            self.node,  # type: ignore[arg-type]
+            self.service,
+            self.done,
+            self.refused,
+            is_void=lambda job: job.void,
+            changed=self.changed,
+        )
+
+    def changed(self) -> None:
+        self.changes += 1
+
+    def done(self, batches: Sequence[Batch[FakeJob]]) -> None:
+        for batch in batches:
+            for job, to in zip(batch.all_jobs, batch.put().entries(), strict=True):
+                job.settle(addresses_in(to))
+
+    def refused(self, one: Batch[FakeJob], refusal: Refuse) -> None:
+        (job,), (to,) = one.jobs, one.to
+        job.refusals.append((refusal.code, refusal.reason, tuple(refusal.addresses)))
+        job.settle(addresses_in(to))
 
     def route(self, *names: str) -> None:
         """The directory tells of these, in this order of starting."""
@@ -73,24 +96,24 @@ class DeliveryCase(unittest.TestCase):
 
     def up(self, name: str) -> FakeLink:
         link = FakeLink(name)
-        self.delivery.link_up(link)  # type: ignore[arg-type]
+        self.sender.link_up(link)  # type: ignore[arg-type]
         return link
 
     def down(self, link: FakeLink) -> None:
         link.closed = True
-        self.delivery.link_down(link)  # type: ignore[arg-type]
+        self.sender.link_down(link)  # type: ignore[arg-type]
 
     def put(self, *addresses: str, item: Item = ITEM) -> FakeJob:
-        job = FakeJob()
-        self.delivery.put(addresses, item, job)
-        self.delivery.pump()
+        job = FakeJob(*addresses)
+        self.sender.put(" ".join(addresses), item, job)
+        self.sender.pump()
         return job
 
     def ack(self, link: FakeLink, seq: int) -> None:
-        self.delivery.on_ack(link, Ack(seq))  # type: ignore[arg-type]
+        self.sender.on_ack(link, Ack(seq))  # type: ignore[arg-type]
 
     def refuse(self, link: FakeLink, seq: int, code: str, *addresses: str) -> None:
-        self.delivery.on_refuse(link, Refuse(seq, code, "because", addresses))  # type: ignore[arg-type]
+        self.sender.on_refuse(link, Refuse(seq, code, "because", addresses))  # type: ignore[arg-type]
 
     def owned(self, name: str, count: int = 1) -> list[str]:
         """Addresses that `name` owns as routes are now."""
@@ -104,59 +127,71 @@ class DeliveryCase(unittest.TestCase):
             i += 1
         return found
 
+    def oldest(self) -> list[FakeJob]:
+        return [job for batch in self.sender.oldest() for job in batch.jobs]
+
     def assertGot(self, link: FakeLink, *puts: tuple[int, str]) -> None:
         """What the link was sent since the last time: numbers and addresses."""
         self.assertEqual([(m.seq, " ".join(m.addresses)) for m in link.take_puts()], list(puts))
         self.assertEqual(link.flushed, len(link.lines))
 
+    def assertSaid(self, link: FakeLink, *numbers: int) -> None:
+        """What it was sent since the last time: counters."""
+        self.assertEqual([p.n for p in link.take_puts()], [*numbers])
+        self.assertEqual(link.flushed, len(link.lines))
+
     def assertDone(self, *jobs: FakeJob) -> None:
-        self.assertEqual([(j.pending, j.done) for j in jobs], [(0, 1)] * len(jobs))
+        self.assertEqual([job.settled for job in jobs], [Counter(job.to) for job in jobs])
 
 
-class OrderedTest(DeliveryCase):
+class OrderedTest(SenderCase):
     service = "bizlogic"
     policy = ORDERED
 
     def say(self, *numbers: int) -> list[FakeJob]:
-        return [self.put("bizlogic", item=stamped("0" * 16, n)) for n in numbers]
+        return [self.put("bizlogic", item=item) for item in items_of(*numbers)]
 
-    def assertSaid(self, link: FakeLink, *numbers: int, first: int = 1) -> None:
+    def assertNumbered(self, link: FakeLink, *numbers: int, first: int = 1) -> None:
         """These barks, numbered on this link from `first` on."""
-        expected = list(enumerate(numbers, first))
-        self.assertEqual([(m.seq, m.n) for m in link.take_puts()], expected)
+        self.assertEqual([(m.seq, m.n) for m in link.take_puts()], list(enumerate(numbers, first)))
         self.assertEqual(link.flushed, len(link.lines))
 
     def test_puts_wait_until_there_is_a_route_and_a_link(self) -> None:
         jobs = self.say(1)
         self.route("a", "b")
         jobs += self.say(2)
-        self.assertEqual(len(self.delivery), 2)
+        self.assertEqual(len(self.sender), 2)
         a = self.up("a")
-        self.assertSaid(a, 1, 2)
-        self.assertEqual((len(self.delivery), self.delivery.unacked), (2, 2))
+        self.assertNumbered(a, 1, 2)
+        self.assertEqual((len(self.sender), self.sender.unacked), (2, 2))
         self.ack(a, 2)
         self.assertDone(*jobs)
-        self.assertEqual(len(self.delivery), 0)
+        self.assertEqual(len(self.sender), 0)
 
     def test_many_at_once_are_what_they_would_be_one_by_one(self) -> None:
-        jobs = [FakeJob() for _ in range(5)]
+        jobs = []
 
-        def put_all(first: int) -> None:
-            items = [stamped("0" * 16, n) for n in range(first, first + len(jobs))]
-            self.delivery.put_all(("bizlogic",), items, jobs)
-            self.delivery.pump()
+        def put_all(*numbers: int) -> None:
+            put = Put.of(0, ["outbox/x"], items_of(*numbers))
+            to = ["bizlogic"] * len(numbers)
+            jobs.append(FakeJob(*to))
+            self.sender.put_all(put, to, jobs[-1])
+            jobs.extend(FakeJob("bizlogic") for _ in numbers)
+            self.sender.add(Batch.of(put._replace(to=to), jobs[-len(to) :]))
+            self.sender.pump()
 
-        put_all(1)  # nobody serves it yet
-        self.assertEqual([job.pending for job in jobs], [1] * 5)
-        self.say(6)
+        put_all(1, 2, 3)  # no instance serves it yet
+        jobs += self.say(4)
         self.route("a")
         a = self.up("a")
-        put_all(7)
-        self.assertEqual([job.pending for job in jobs], [2] * 5)
-        self.assertSaid(a, *range(1, 12))
+        put_all(5, 6)
+        self.assertNumbered(a, 1, 2, 3, 1, 2, 3, 4, 5, 6, 5, 6)
+        self.assertEqual(len(self.sender), 11)
+        self.ack(a, 2)
+        self.assertEqual([job.pending for job in jobs], [1, *[1] * 3, 1, 2, 1, 1])
         self.ack(a, 11)
-        self.assertEqual([job.pending for job in jobs], [0] * 5)
-        self.assertEqual(len(self.delivery), 0)
+        self.assertDone(*jobs)
+        self.assertEqual(len(self.sender), 0)
 
     def test_a_service_that_nobody_serves_yet_keeps_the_order_of_its_puts(self) -> None:
         self.node.told("bizlogic", CONSISTENT, [])  # what a directory says that knows no policy
@@ -164,14 +199,14 @@ class OrderedTest(DeliveryCase):
         self.route("a")
         jobs += self.say(3)
         a = self.up("a")
-        self.assertSaid(a, 1, 2, 3)
+        self.assertNumbered(a, 1, 2, 3)
         self.down(a)
         self.node.told("bizlogic", CONSISTENT, [])
         jobs += self.say(4)
         self.route("b")
         jobs += self.say(5)
         b = self.up("b")
-        self.assertSaid(b, 1, 2, 3, 4, 5)
+        self.assertNumbered(b, 1, 2, 3, 4, 5)
         self.ack(b, 5)
         self.assertDone(*jobs)
 
@@ -179,8 +214,8 @@ class OrderedTest(DeliveryCase):
         self.route("a", "b")
         b, a = self.up("b"), self.up("a")
         self.say(1, 2)
-        self.assertSaid(a, 1, 2)
-        self.assertSaid(b)
+        self.assertNumbered(a, 1, 2)
+        self.assertNumbered(b)
 
     def test_the_spare_is_sent_all_that_is_unacked_in_order_before_anything_new(self) -> None:
         self.route("a", "b")
@@ -189,12 +224,12 @@ class OrderedTest(DeliveryCase):
         self.ack(a, 2)
         self.down(a)
         jobs += self.say(5)
-        self.assertSaid(b, 3, 4, 5)
-        self.assertEqual(self.delivery.gauges()["again"], 2)  # 3 and 4
+        self.assertNumbered(b, 3, 4, 5)
+        self.assertEqual(self.sender.gauges()["again"], 2)  # 3 and 4
         self.ack(b, 3)
         self.assertDone(*jobs)
         self.down(b)
-        self.assertEqual(self.delivery.gauges()["again"], 2)  # nothing was on its way
+        self.assertEqual(self.sender.gauges()["again"], 2)  # nothing was on its way
 
     def test_one_that_comes_back_is_the_first_again_and_the_spare_is_abandoned(self) -> None:
         self.route("a", "b")
@@ -202,7 +237,7 @@ class OrderedTest(DeliveryCase):
         jobs = self.say(1, 2)
         a = self.up("a")
         self.assertTrue(b.closed)
-        self.assertSaid(a, 1, 2)
+        self.assertNumbered(a, 1, 2)
         self.ack(b, 2)  # what it says now is settled otherwise
         self.assertEqual([j.pending for j in jobs], [1, 1])
         self.refuse(b, 1, UNKNOWN_USER, "bizlogic")
@@ -211,7 +246,7 @@ class OrderedTest(DeliveryCase):
         self.assertEqual(jobs[0].refusals, [])
         self.down(b)
         b = self.up("b")
-        self.assertSaid(b)
+        self.assertNumbered(b)
 
     def test_a_link_that_went_down_late_takes_nothing_with_it(self) -> None:
         self.route("a")
@@ -219,10 +254,10 @@ class OrderedTest(DeliveryCase):
         self.say(1)
         new = self.up("a")
         self.assertTrue(old.closed)
-        self.assertSaid(new, 1)
+        self.assertNumbered(new, 1)
         self.down(old)
         self.say(2)
-        self.assertSaid(new, 2, first=2)
+        self.assertNumbered(new, 2, first=2)
 
     def test_a_first_one_that_leaves_is_abandoned_although_its_link_is_up(self) -> None:
         self.route("a", "b")
@@ -230,7 +265,7 @@ class OrderedTest(DeliveryCase):
         self.say(1)
         self.route("b")
         self.assertTrue(a.closed)
-        self.assertSaid(b, 1)
+        self.assertNumbered(b, 1)
         self.assertEqual([d.expect for d in self.node.dialers], ["b"])
 
     def test_a_place_that_changed_is_dialled_anew(self) -> None:
@@ -240,31 +275,30 @@ class OrderedTest(DeliveryCase):
         self.node.told(self.service, self.policy, [target("a")._replace(port=1)])
         self.assertEqual([d.place for d in self.node.dialers], [("127.0.0.1", 1)])
         self.assertIsNot(self.node.dialers[0], before)
-        self.assertEqual(self.delivery.peers, {})
+        self.assertEqual(self.sender.peers, {})
 
     def test_a_route_that_changes_nothing_for_us_sends_nothing_again(self) -> None:
         self.route("a")
         a = self.up("a")
         self.say(1, 2)
-        self.assertSaid(a, 1, 2)
+        self.assertNumbered(a, 1, 2)
         self.route("a", "b")
         self.up("b")
         self.say(3)
-        self.assertSaid(a, 3, first=3)
+        self.assertNumbered(a, 3, first=3)
 
     def test_no_more_than_the_window_is_sent_and_acks_open_it(self) -> None:
         self.route("a")
         a = self.up("a")
-        job = FakeJob()
-        for _ in range(protocol.UNACKED_WINDOW + 3):
-            self.delivery.put(("bizlogic",), ITEM, job)
-        self.delivery.pump()
-        self.assertEqual(len(a.take_puts()), protocol.UNACKED_WINDOW)
-        self.ack(a, 2)
-        self.assertEqual(len(a.take_puts()), 2)
-        self.ack(a, protocol.UNACKED_WINDOW)
-        self.assertEqual(len(a.take_puts()), 1)
-        self.assertEqual((job.pending, len(self.delivery)), (3, 3))
+        count = protocol.UNACKED_WINDOW + 3
+        job = FakeJob(*["bizlogic"] * count)
+        for _ in range(count):
+            self.sender.put("bizlogic", ITEM, job)
+        self.sender.pump()
+        for acked, more in ((0, protocol.UNACKED_WINDOW), (2, 0), (3, 3)):  # a batch goes whole
+            self.ack(a, acked)
+            self.assertEqual(len(a.take_puts()), more)
+        self.assertEqual((job.pending, len(self.sender)), (count - 3,) * 2)
 
     def test_a_busy_link_is_sent_nothing_until_it_says_something(self) -> None:
         self.route("a")
@@ -272,10 +306,10 @@ class OrderedTest(DeliveryCase):
         self.say(1)
         a.room = 0
         self.say(2)
-        self.assertSaid(a, 1)
+        self.assertNumbered(a, 1)
         a.room = math.inf
         self.ack(a, 1)
-        self.assertSaid(a, 2, first=2)
+        self.assertNumbered(a, 2, first=2)
 
     def test_an_ack_or_refusal_of_what_was_never_sent_is_a_protocol_error(self) -> None:
         self.route("a")
@@ -292,34 +326,47 @@ class OrderedTest(DeliveryCase):
         self.ack(a, 0)
         self.assertDone(job)
 
+    def test_a_queue_that_waited_for_room_is_in_order_and_its_first_is_the_oldest(self) -> None:
+        self.route("a")
+        a = self.up("a")
+        first, *_ = jobs = self.say(*range(5))
+        for seq in range(1, 6):
+            self.refuse(a, seq, FULL, "bizlogic")
+        self.ack(a, 5)
+        self.node.fire()
+        jobs += self.say(5)
+        self.assertEqual(self.oldest(), [first])
+        self.ack(a, 11)
+        self.assertDone(*jobs)
+
     def test_what_nobody_waits_for_any_more_is_forgotten(self) -> None:
         jobs = self.say(1)  # has no home
         self.route("a")
         jobs += self.say(2)  # waits for a link
         a = self.up("a")
         jobs += self.say(3)  # is on its way
-        self.assertSaid(a, 1, 2, 3)
+        self.assertNumbered(a, 1, 2, 3)
         self.refuse(a, 3, FULL, "bizlogic")  # is to be asked again
         for job in jobs:
             job.void = True
         self.down(a)
-        self.delivery.forget_void()
+        self.sender.forget_void()
         self.node.fire()
         self.say(4)
         a = self.up("a")
-        self.assertSaid(a, 4)
-        self.assertEqual(len(self.delivery), 1)
+        self.assertNumbered(a, 4)
+        self.assertEqual(len(self.sender), 1)
 
     def test_what_is_void_does_not_wait_for_a_route_for_ever(self) -> None:
         # bizlogic without any inbox: outboxes come, bring their window, and go, again and again.
         for job in self.say(1, 2, 3):
             job.void = True
         self.say(4)
-        self.delivery.forget_void()
-        self.assertEqual(len(self.delivery), 1)
+        self.sender.forget_void()
+        self.assertEqual(len(self.sender), 1)
 
 
-class ConsistentTest(DeliveryCase):
+class ConsistentTest(SenderCase):
     def setUp(self) -> None:
         super().setUp()
         self.route("a", "b")
@@ -330,18 +377,17 @@ class ConsistentTest(DeliveryCase):
         (b1,) = self.owned("b")
         for _ in range(2):  # the second time it remembers the split
             job = self.put(a1, b1, a2)
-            self.assertEqual(job.pending, 2)
+            self.assertEqual(job.pending, 3)
         self.assertGot(self.a, (1, f"{a1} {a2}"), (2, f"{a1} {a2}"))
         self.assertGot(self.b, (1, b1), (2, b1))
         self.ack(self.a, 2)
-        self.assertEqual((job.pending, job.done), (1, 0))
+        self.assertEqual(job.pending, 1)
         self.ack(self.b, 2)
         self.assertDone(job)
 
     def test_a_put_names_no_more_addresses_than_the_protocol_allows(self) -> None:
         addresses = self.owned("a", protocol.MAX_ADDRESSES + 1)
         job = self.put(*addresses)
-        self.assertEqual(job.pending, 2)
         self.assertEqual(
             [list(m.addresses) for m in self.a.take_puts()], [addresses[:-1], addresses[-1:]]
         )
@@ -367,14 +413,14 @@ class ConsistentTest(DeliveryCase):
         self.route("a", "b", "c")
         c = self.up("c")
         self.assertGot(c)
-        self.assertEqual(self.delivery.unacked, 40)
+        self.assertEqual(self.sender.unacked, 40)
         self.ack(self.a, 40)
-        self.assertEqual(len(self.delivery), 0)
+        self.assertEqual(len(self.sender), 0)
 
     def test_what_was_not_sent_is_placed_anew_when_the_ring_changes_in_order(self) -> None:
         addresses = self.owned("a", 40)
         self.down(self.a)
-        jobs = [self.put(a, item=self.stamp(n)) for n in (1, 2) for a in addresses]
+        jobs = [self.put(a, item=item) for item in items_of(1, 2) for a in addresses]
         self.route("a", "b", "c")
         c, a = self.up("c"), self.up("a")
         for name, link in (("a", a), ("c", c)):
@@ -385,15 +431,12 @@ class ConsistentTest(DeliveryCase):
             self.ack(link, len(got))
         self.assertDone(*jobs)
 
-    def stamp(self, n: int) -> Item:
-        return stamped("0" * 16, n)
-
     def test_what_a_gone_target_held_goes_to_the_new_owner_in_order(self) -> None:
         (a1,) = self.owned("a")
-        jobs = [self.put(a1, item=self.stamp(n)) for n in (1, 2, 3)]
+        jobs = [self.put(a1, item=item) for item in items_of(1, 2, 3)]
         self.ack(self.a, 1)
         self.a.room = 0
-        jobs.append(self.put(a1, item=self.stamp(4)))
+        jobs.append(self.put(a1, item=items_of(4)[0]))
         self.route("b")
         self.assertTrue(self.a.closed)
         self.assertEqual([m.n for m in self.b.take_puts()], [2, 3, 4])
@@ -405,11 +448,10 @@ class ConsistentTest(DeliveryCase):
         jobs = [self.put(*addresses)]
         self.route()
         jobs.append(self.put(*addresses))
-        self.assertEqual([j.pending for j in jobs], [2, 1])
-        self.assertEqual(len(self.delivery), 3)
+        self.assertEqual(len(self.sender), 3)
         self.route("c")
         c = self.up("c")
-        self.assertEqual([j.pending for j in jobs], [2, 1])
+        self.assertEqual([j.pending for j in jobs], [2, 2])
         self.ack(c, 3)
         self.assertDone(*jobs)
 
@@ -417,9 +459,9 @@ class ConsistentTest(DeliveryCase):
         first, second = self.owned("a", 2)
         job = self.put(first, second)
         self.refuse(self.a, 1, MOVED, second)
-        self.assertEqual((job.pending, len(self.node.timers)), (1, 1))
+        self.assertEqual((job.pending, len(self.node.timers)), (2, 1))
         self.ack(self.a, 1)
-        self.assertEqual(job.pending, 1)  # the half that was taken is settled with the other one
+        self.assertEqual(job.pending, 1)
         self.route("b")
         self.node.fire()
         self.assertGot(self.b, (1, second))
@@ -455,20 +497,14 @@ class ConsistentTest(DeliveryCase):
         (a1,) = self.owned("a")
         self.put(a1)
         self.refuse(self.a, 1, FULL, a1)
-        self.assertEqual(len(self.delivery), 1)
+        self.assertEqual(len(self.sender), 1)
 
-    def test_who_says_nothing_of_refusals_has_them_logged_and_done(self) -> None:
-        (a1,) = self.owned("a")
-        job = self.put(a1)
-        self.a.take_puts()
-        with (
-            mock.patch.object(FakeDelivery, "refused", Delivery.refused),
-            self.assertLogs("barker", "ERROR") as logs,
-        ):
-            self.refuse(self.a, 1, UNKNOWN_USER, a1)
-        words = f"inbox will never take this for {a1}: because (unknown-user)"
+    def test_a_refusal_that_nothing_follows_from_is_one_line_in_the_log(self) -> None:
+        one = Batch.of(Put.of(0, ["inbox/a"], [ITEM]), [""])
+        with self.assertLogs("barker", "ERROR") as logs:
+            report_refusal(one, Refuse(1, UNKNOWN_USER, "because", ["inbox/a"]))
+        words = "refused for good by inbox/a: because (unknown-user)"
         self.assertEqual([record.getMessage() for record in logs.records], [words])
-        self.assertDone(job)
 
     def test_only_what_was_asked_can_be_asked_again(self) -> None:
         first, second, third = self.owned("a", 3)
@@ -481,17 +517,17 @@ class ConsistentTest(DeliveryCase):
 
     def test_it_counts_what_was_done_and_shows_what_is_oldest(self) -> None:
         a1, a2 = self.owned("a", 2)
-        first, second, third = self.put(a1, a2), self.put(a1), self.put(a2)
-        self.assertEqual([p.job for p in self.delivery.oldest()], [first])
-        self.refuse(self.a, 1, FULL, a2)
-        self.assertEqual([p.job for p in self.delivery.oldest()], [first])
+        first, second, third = self.put(a1), self.put(a1), self.put(a2)
+        self.assertEqual(self.oldest(), [first])
+        self.refuse(self.a, 1, FULL, a1)
+        self.assertEqual(self.oldest(), [first])
         self.refuse(self.a, 2, UNKNOWN_USER, a1)
         self.ack(self.a, 3)
-        self.assertEqual((self.delivery.done, self.delivery.reached), (2, 1))
+        self.assertEqual((self.sender.done, self.sender.reached), (2, 1))
         self.node.fire()
         self.ack(self.a, 4)
         self.assertDone(first, second, third)
-        self.assertEqual((self.delivery.done, [*self.delivery.oldest()]), (3, []))
+        self.assertEqual((self.sender.done, self.oldest()), (3, []))
 
     def test_a_final_refusal_is_told_once_and_never_asked_again(self) -> None:
         (a1,) = self.owned("a")
@@ -502,6 +538,87 @@ class ConsistentTest(DeliveryCase):
         self.ack(self.a, 1)
         self.assertDone(job)
         self.assertEqual(self.node.timers, [])
+
+    def test_what_has_moved_behind_newer_ones_is_among_the_oldest(self) -> None:
+        (a1,) = self.owned("a")
+        old, new = self.put(a1), self.put(a1)
+        self.refuse(self.a, 1, MOVED, a1)
+        self.assertEqual(self.oldest(), [new, old])
+        self.node.fire()
+        self.assertEqual(self.oldest(), [new, old])
+        self.ack(self.a, 2)
+        self.assertEqual(self.oldest(), [old])
+
+    def test_what_is_void_is_forgotten_while_it_waits_for_room(self) -> None:
+        (a1,) = self.owned("a")
+        jobs = [self.put(a1, item=item) for item in items_of(1, 2)]
+        self.a.take_puts()
+        for seq in (1, 2):
+            self.refuse(self.a, seq, FULL, a1)
+        self.ack(self.a, 2)
+        jobs[0].void = True
+        self.sender.forget_void()
+        self.assertEqual(len(self.sender), 1)
+        self.node.fire()
+        self.assertSaid(self.a, 2)
+
+    def test_what_is_void_in_a_batch_that_is_divided_is_left_out(self) -> None:
+        (a1,), (b1,) = self.owned("a"), self.owned("b")
+        self.route()
+        jobs = [FakeJob(a1), FakeJob(b1), FakeJob(a1)]
+        for to, item, job in zip((a1, b1, a1), items_of(1, 2, 3), jobs, strict=True):
+            self.sender.put(to, item, job)
+        self.sender.pump()
+        jobs[1].void = True
+        self.route("a", "b")
+        self.assertEqual(len(self.sender), 2)
+        self.assertSaid(self.up("a"), 1, 3)
+
+    def test_what_moves_of_a_batch_leaves_the_rest_in_its_order(self) -> None:
+        addresses = self.owned("a", 40)
+        self.down(self.a)
+        self.route("a", "b", "c")
+        stays, moves = (
+            next(x for x in addresses if x in self.owned(name, 400)) for name in ("a", "c")
+        )
+        self.route("a", "b")
+        jobs = []
+        for n, tos in ((1, (stays, moves)), (2, (stays,)), (3, (moves,))):
+            for to in tos:
+                jobs.append(FakeJob(to))
+                self.sender.put(to, items_of(n)[0], jobs[-1])
+            self.sender.pump()
+        self.route("a", "b", "c")
+        for name, numbers in (("a", (1, 2)), ("c", (1, 3))):
+            link = self.up(name)
+            self.assertSaid(link, *numbers)
+            self.ack(link, 2)
+        self.assertDone(*jobs)
+
+    def test_an_ack_of_what_was_all_refused_opens_the_window(self) -> None:
+        (a1,) = self.owned("a")
+        with mock.patch.object(protocol, "UNACKED_WINDOW", 2):
+            self.route()
+            self.route("a", "b")
+            a = self.up("a")
+            jobs = [self.put(a1), self.put(a1)]
+            for seq in (1, 2):
+                self.refuse(a, seq, MOVED, a1)
+            self.ack(a, 2)
+            self.node.fire()
+            self.assertGot(a, *((seq, a1) for seq in range(1, 5)))
+            self.ack(a, 4)
+        self.assertDone(*jobs)
+
+    def test_its_owner_is_told_when_links_routes_or_what_was_deferred_have_changed(self) -> None:
+        (a1,) = self.owned("a")
+        self.put(a1)
+        self.refuse(self.a, 1, MOVED, a1)
+        before = self.changes
+        self.down(self.b)
+        self.route("a")
+        self.node.fire()
+        self.assertEqual(self.changes, before + 3)
 
     def test_a_void_job_is_not_asked_again(self) -> None:
         (a1,) = self.owned("a")
@@ -514,35 +631,37 @@ class ConsistentTest(DeliveryCase):
                 job.void = True
                 self.node.fire()
                 self.assertGot(self.a)
-                self.assertEqual(len(self.delivery), 0)
+                self.assertEqual(len(self.sender), 0)
 
 
-class LinesTest(DeliveryCase):
-    """How many puts make one line."""
+class LinesTest(SenderCase):
+    """How many entries make one line."""
 
     def setUp(self) -> None:
         super().setUp()
         self.route("a")
         self.a = self.up("a")
-        self.job = FakeJob()
 
     def sent(self, *items: Item, addresses: Sequence[str] = ("inbox/ark3",)) -> list[int]:
         """How many entries are in each line, if these are put at once."""
-        before = len(self.a.lines)
+        job = FakeJob(*[*addresses] * len(items))
         for item in items:
-            self.delivery.put(tuple(addresses), item, self.job)
-        self.delivery.pump()
+            self.sender.put(" ".join(addresses), item, job)
+        self.sender.pump()
+        counts = self.counts(items, addresses)
+        self.assertDone(job)
+        return counts
+
+    def counts(self, items: Sequence[Item], addresses: Sequence[str]) -> list[int]:
+        """How many entries are in each line that has come; they are these, and are acked."""
+        lines: list[Put] = list(map(decode, self.a.lines))  # type: ignore[arg-type]
         got = self.a.take_puts()
         self.assertEqual([sent.item for sent in got], list(items))
         for sent in got:
             self.assertEqual(list(sent.addresses), list(addresses))
-        counts = []
-        for line in self.a.lines[before:]:
-            put = decode(line)
-            assert isinstance(put, Put)
-            counts.append(len(put.bodies))
+        self.a.lines.clear()
         self.ack(self.a, got[-1].seq)
-        return counts
+        return [len(put.bodies) for put in lines]
 
     def test_many_of_one_origin_are_one_line(self) -> None:
         self.assertEqual(self.sent(*(stamped("a" * 16, n) for n in range(9))), [9])
@@ -558,19 +677,43 @@ class LinesTest(DeliveryCase):
 
     def test_different_addresses_are_no_reason_for_another_line(self) -> None:
         first, second, third = self.owned("a", 3)
-        self.delivery.put((first,), ITEM, self.job)
-        self.delivery.put((second, third), ITEM, self.job)
-        self.delivery.put((first,), ITEM, self.job)
-        self.delivery.pump()
+        for to in (first, f"{second} {third}", first):
+            self.sender.put(to, ITEM, FakeJob(*to.split(" ")))
+        self.sender.pump()
         self.assertEqual(len(self.a.lines), 1)
         self.assertGot(self.a, (1, first), (2, f"{second} {third}"), (3, first))
 
-    def test_a_line_is_about_as_long_as_a_reader_likes_it(self) -> None:
+    def test_a_line_has_so_many_entries_or_bytes_and_is_at_least_half_full(self) -> None:
+        self.assertEqual(self.sent(*items_of(*range(300))), [SEND_CHUNK, SEND_CHUNK, 44])
         body = strictjson.dumps({"a": "x" * 1000})
         counts = self.sent(*(stamped("a" * 16, n, body) for n in range(100)))
-        most = MAX_GROUP_BYTES // len(body)
-        self.assertEqual(sum(counts), 100)
-        self.assertTrue(all(most - 2 <= count <= most for count in counts[:-1]), counts)
+        most = MAX_BATCH_BYTES // len(body)
+        self.assertTrue(all(most // 2 - 1 <= count <= most for count in counts), counts)
+
+    def test_what_an_outbox_has_taken_as_one_line_is_cut_if_its_stamps_make_it_too_long(
+        self,
+    ) -> None:
+        """A stamp has the author, the id and the names of a bark once more."""
+        body = strictjson.dumps({"a": "x" * 480})
+        names = " ".join(f"u{i:02}" for i in range(70))
+        items = [Item(body, "f" * 16, n, "u" * 20, "i" * 64, 1, names) for n in range(1, 129)]
+        put = Put.of(0, ["bizlogic"], items)
+        for recovers in (False, True):
+            self.service, self.policy = "bizlogic", ORDERED
+            self.begin()
+            push = Push(self.node, "bizlogic", self.changed, lambda *_: None)  # type: ignore[arg-type]
+            if recovers:
+                push.recover(put, 1)
+                push.was_settled(3)
+                push.take_recovered()
+            else:
+                push.add(put, 1, put_tail(put))
+            self.sender = push.sender  # type: ignore[assignment]
+            self.route("a")
+            self.a = self.up("a")
+            self.counts(items[3:] if recovers else items, ["bizlogic"])
+            self.assertEqual((len(push), +push.by_author), (0, Counter()))
+            self.assertEqual(push.oldest_n(129), 129)
 
     def test_no_line_is_too_long_whatever_is_in_it(self) -> None:
         """`FakeLink.send` compares each line with the limit."""
@@ -598,7 +741,7 @@ class LinesTest(DeliveryCase):
             self.sent(*loads, addresses=many[: dice.choice((1, 3, 200, 500))])
 
 
-class FullTest(DeliveryCase):
+class FullTest(SenderCase):
     """Whoever is full refuses all that comes behind, until we can have heard of it."""
 
     def setUp(self) -> None:
@@ -607,16 +750,12 @@ class FullTest(DeliveryCase):
         self.a, self.b = self.up("a"), self.up("b")
 
     def say(self, address: str, *numbers: int) -> list[FakeJob]:
-        return [self.put(address, item=stamped("0" * 16, n)) for n in numbers]
+        return [self.put(address, item=item) for item in items_of(*numbers)]
 
     def refuse_all(self, link: FakeLink, first: int, last: int, *addresses: str) -> None:
         for seq in range(first, last + 1):
             self.refuse(link, seq, FULL, *addresses)
         self.ack(link, last)
-
-    def assertSaid(self, link: FakeLink, *numbers: int) -> None:
-        self.assertEqual([p.n for p in link.take_puts()], list(numbers))
-        self.assertEqual(link.flushed, len(link.lines))
 
     def test_nothing_overtakes_what_is_to_be_sent_again(self) -> None:
         (a1,) = self.owned("a")
@@ -630,7 +769,7 @@ class FullTest(DeliveryCase):
         self.ack(self.a, 4)
         jobs += self.say(a1, 6)
         self.assertSaid(self.a)
-        self.assertEqual((len(self.delivery), [j.pending for j in jobs]), (5, [0, 1, 1, 1, 1, 1]))
+        self.assertEqual((len(self.sender), [j.pending for j in jobs]), (5, [0, 1, 1, 1, 1, 1]))
         self.node.fire()
         self.assertSaid(self.a, 2, 3, 4, 5, 6)
         self.ack(self.a, 9)
@@ -777,7 +916,7 @@ class FullTest(DeliveryCase):
         self.ack(self.a, 80)
         self.route("a", "b", "c")
         c = self.up("c")
-        self.assertEqual(len(self.delivery), 80)
+        self.assertEqual(len(self.sender), 80)
         self.node.fire()
         for name, link in (("a", self.a), ("c", c)):
             mine = [x for x in addresses if x in self.owned(name, 400)]
@@ -796,7 +935,7 @@ class FullTest(DeliveryCase):
         self.route()
         self.node.fire()
         jobs += self.say(a1, 3)
-        self.assertEqual(len(self.delivery), 3)
+        self.assertEqual(len(self.sender), 3)
         self.route("c")
         c = self.up("c")
         self.assertSaid(c, 1, 2, 3)
@@ -807,24 +946,13 @@ class FullTest(DeliveryCase):
         (a1,) = self.owned("a")
         jobs = self.say(a1, 1, 2, 3)
         self.refuse_all(self.a, 1, 2, a1)
-        self.assertEqual(len(self.delivery), 3)
-        self.assertIn(jobs[0], [p.job for p in self.delivery.oldest()])
+        self.assertEqual(len(self.sender), 3)
+        self.assertIn(jobs[0], self.oldest())
         self.ack(self.a, 3)
         self.node.fire()
         jobs += self.say(a1, 4)
-        self.assertEqual(next(self.delivery.oldest()).job, jobs[0])
-        self.assertEqual(len(self.delivery), 3)
-
-    def test_nobody_waits_for_what_is_void(self) -> None:
-        (a1,) = self.owned("a")
-        jobs = self.say(a1, 1, 2)
-        self.a.take_puts()
-        self.refuse_all(self.a, 1, 2, a1)
-        jobs[0].void = True
-        self.delivery.forget_void()
-        self.assertEqual(len(self.delivery), 1)
-        self.node.fire()
-        self.assertSaid(self.a, 2)
+        self.assertEqual(self.oldest()[0], jobs[0])
+        self.assertEqual(len(self.sender), 3)
 
     def test_what_has_moved_does_not_keep_a_lane_waiting(self) -> None:
         first, second = self.owned("a", 2)
@@ -840,6 +968,17 @@ class FullTest(DeliveryCase):
         self.assertDone(*jobs)
 
 
+class FullBatchTest(FullTest):
+    """The same, where all that is said at once is one batch."""
+
+    def say(self, address: str, *numbers: int) -> list[FakeJob]:
+        jobs = [FakeJob(address) for _ in numbers]
+        for item, job in zip(items_of(*numbers), jobs, strict=True):
+            self.sender.put(address, item, job)
+        self.sender.pump()
+        return jobs
+
+
 class Server:
     """The far end of a link: reads what was sent, takes or refuses it, acks when it likes."""
 
@@ -852,7 +991,7 @@ class Server:
         self.said: deque[tuple[str, int]] = deque()  # what our side has not heard yet
 
 
-class ModelTest(DeliveryCase):
+class ModelTest(SenderCase):
     """Random routes, links, answers; at the end all is well, and every put must be settled."""
 
     SEEDS = 60 if SLOW else 25
@@ -882,15 +1021,25 @@ class ModelTest(DeliveryCase):
         self.addresses = (
             [f"inbox/user{i}" for i in range(8)] if policy == CONSISTENT else ["bizlogic"]
         )
+        small = mock.patch.multiple(protocol, UNACKED_WINDOW=8)
+        chunks = (
+            mock.patch.object(batches, "MAX_BATCH", 4),
+            mock.patch.object(lanes, "SEND_CHUNK", 3),
+        )
         for seed in range(self.SEEDS):
-            with self.subTest(seed=seed):
+            with self.subTest(seed=seed), contextlib.ExitStack() as stack:
+                if seed % 2:
+                    for limit in (small, *chunks):
+                        stack.enter_context(limit)
                 self.may_be_full = full
                 self.run_one(random.Random(seed), refusals)
 
     def run_one(self, dice: random.Random, refusals: bool) -> None:
         self.begin()
         self.dice = dice
-        self.jobs: list[tuple[FakeJob, tuple[str, ...]]] = []
+        self.style = dice.choice(("put", "put", "put_all", "add"))  # an owner has one of these
+        self.jobs: list[FakeJob] = []
+        self.said: list[tuple[str, ...]] = []  # by counter, to which addresses
         self.servers: list[Server] = []  # of links that are up, or whose end is not known yet
         # For each address: which owner it has, for the how manieth time; and for each put the
         # period it was put in. A put that was first taken in that same period has kept its owner.
@@ -901,12 +1050,12 @@ class ModelTest(DeliveryCase):
         self.final: set[tuple[str, int]] = set()  # or, refused for good, perhaps never
         for _ in range(self.STEPS):
             self.step(refusals)
-        self.delivery.pump()
+        self.sender.pump()
         self.change_route(*self.NAMES[: dice.randint(1, 4)])
         self.may_be_full = False
         for _ in range(100):
             self.settle_all()
-            if not len(self.delivery):
+            if not len(self.sender):
                 break
         self.check()
 
@@ -928,15 +1077,26 @@ class ModelTest(DeliveryCase):
                 self.serve(dice.choice(self.servers), dice.randint(1, 9), refusals)
 
     def say(self) -> None:
-        to = tuple(self.dice.sample(self.addresses, self.dice.randint(1, len(self.addresses))))
-        n = len(self.jobs)
-        for address in to:
-            self.put_in[address, n] = self.period[address]
-        job = FakeJob()
-        self.jobs.append((job, to))
-        self.delivery.put(to, stamped("0" * 16, n), job)
+        first = len(self.said)
+        for _ in range(1 if self.style == "put" else self.dice.randint(1, 4)):
+            to = tuple(self.dice.sample(self.addresses, self.dice.randint(1, len(self.addresses))))
+            for address in to:
+                self.put_in[address, len(self.said)] = self.period[address]
+            self.said.append(to)
+        entries = [" ".join(to) for to in self.said[first:]]
+        put = Put.of(0, ["x"], items_of(*range(first, len(self.said))))
+        if self.style == "put_all":
+            self.jobs.append(FakeJob(*(address for to in self.said[first:] for address in to)))
+            self.sender.put_all(put, entries, self.jobs[-1])
+        else:
+            jobs = [FakeJob(*to) for to in self.said[first:]]
+            self.jobs += jobs
+            if self.style == "add":
+                self.sender.add(Batch.of(put._replace(to=entries), jobs))
+            else:
+                self.sender.put(entries[0], next(put.items()), jobs[0])
         if self.dice.random() < 0.7:
-            self.delivery.pump()
+            self.sender.pump()
 
     def change_route(self, *names: str) -> None:
         before = {a: self.node.routes.choose(a) for a in self.addresses}
@@ -1027,9 +1187,9 @@ class ModelTest(DeliveryCase):
         self.node.fire()
 
     def check(self) -> None:
-        self.assertEqual((len(self.delivery), self.delivery.unacked), (0, 0))
-        for n, (job, to) in enumerate(self.jobs):
-            self.assertDone(job)
+        self.assertEqual((len(self.sender), self.sender.unacked), (0, 0))
+        self.assertDone(*self.jobs)
+        for n, to in enumerate(self.said):
             for address in to:
                 if (address, n) not in self.final:
                     self.assertIn(n, self.first[address], address)
