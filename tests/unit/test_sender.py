@@ -486,13 +486,10 @@ class LinesTest(SenderCase):
 
     def sent(self, *items: Item, addresses: Sequence[str] = ("inbox/ark3",)) -> list[int]:
         """How many entries are in each line, if these are put at once."""
-        job = FakeJob(*[*addresses] * len(items))
         for item in items:
-            self.sender.put(" ".join(addresses), item, job)
+            self.put(*addresses, item=item)
         self.sender.pump()
-        counts = self.counts(items, addresses)
-        self.assertDone(job)
-        return counts
+        return self.counts(items, addresses)
 
     def counts(self, items: Sequence[Item], addresses: Sequence[str]) -> list[int]:
         """How many entries are in each line that has come; they are these, and are acked."""
@@ -503,6 +500,7 @@ class LinesTest(SenderCase):
             self.assertEqual(list(sent.addresses), list(addresses))
         self.a.lines.clear()
         self.ack(self.a, got[-1].seq)
+        self.assertDone(*self.jobs)
         return [len(put.bodies) for put in lines]
 
     def test_many_of_one_origin_are_one_line(self) -> None:
@@ -528,9 +526,14 @@ class LinesTest(SenderCase):
     def test_a_line_has_so_many_entries_or_bytes_and_is_at_least_half_full(self) -> None:
         self.assertEqual(self.sent(*items_of(*range(300))), [SEND_CHUNK, SEND_CHUNK, 44])
         body = strictjson.dumps({"a": "x" * 1000})
-        counts = self.sent(*(stamped("a" * 16, n, body) for n in range(100)))
+        items = [stamped("a" * 16, n, body) for n in range(100)]
+        counts, to = self.sent(*items), ["inbox/ark3"]
         most = MAX_BATCH_BYTES // len(body)
         self.assertTrue(all(most // 2 - 1 <= count <= most for count in counts), counts)
+        self.jobs = [FakeJob(*to * 100)]  # and so if all is one job
+        self.sender.put_all(Put.of(0, ["x"], items), to * 100, self.jobs[0])
+        self.sender.pump()
+        self.assertEqual(self.counts(items, to), counts)
 
     def test_what_an_outbox_has_taken_as_one_line_is_cut_if_its_stamps_make_it_too_long(
         self,
