@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from unittest import mock
 
-from barker.delivery import batches, lanes
+from barker.delivery import batches, lanes, sender
 from barker.delivery.batches import MAX_BATCH_BYTES, Batch
 from barker.delivery.lanes import SEND_CHUNK
 from barker.delivery.sender import Sender, report_refusal
@@ -113,10 +113,11 @@ class SenderCase(unittest.TestCase):
         self.sender.put(" ".join(to), item, self.jobs[-1])
 
     def ack(self, link: FakeLink, seq: int) -> None:
-        self.sender.on_ack(link, Ack(seq))  # type: ignore[arg-type]
+        self.sender.handlers[Ack](link, Ack(seq))  # type: ignore[arg-type]
 
     def refuse(self, link: FakeLink, seq: int, code: str, *addresses: str) -> None:
-        self.sender.on_refuse(link, Refuse(seq, code, "because", addresses))  # type: ignore[arg-type]
+        refusal = Refuse(seq, code, "because", addresses)
+        self.sender.handlers[Refuse](link, refusal)  # type: ignore[arg-type]
 
     def owned(self, name: str, count: int = 1) -> list[str]:
         """Addresses that `name` owns as routes are now."""
@@ -346,6 +347,12 @@ class ConsistentTest(ConsistentCase):
         got = [list(m.addresses) for m in self.links["a"].take_puts()]
         self.assertEqual(got, [addresses[:-1], addresses[-1:]])
         self.play("ack a 2; done")
+
+    def test_promise_5_the_ways_of_so_many_addresses_are_remembered(self) -> None:
+        with mock.patch.object(sender, "REMEMBERED_ADDRESSES", 20):
+            for i in range(100):
+                self.put(f"inbox/x{i}", f"inbox/y{i}")
+                self.assertLess(len(self.sender._pieces), 10)
 
     def test_a_dead_owner_is_waited_for_and_nobody_else_is_asked(self) -> None:
         self.play("put a1 1; down a; put a1 2; up a; gets a at 1 1 2; gets b; ack a 2; done")
