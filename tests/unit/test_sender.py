@@ -17,6 +17,7 @@ from barker.delivery import batches, lanes, sender
 from barker.delivery.batches import MAX_BATCH_BYTES, Batch
 from barker.delivery.lanes import SEND_CHUNK
 from barker.delivery.sender import Sender, report_refusal
+from barker.delivery.window import Window
 from barker.manifold.push import Push
 from barker.process import peers
 from barker.routing.routes import CONSISTENT, ORDERED, Target
@@ -309,6 +310,16 @@ class OrderedTest(SenderCase):
     def test_a_queue_that_waited_for_room_is_in_order_and_its_first_is_the_oldest(self) -> None:
         self.play("""route a; up a; put it 1 2 3 4 5; full a 1 5 it; ack a 5; fire; put it 6
             gets a 1 2 3 4 5 1 2 3 4 5 6; oldest 0; ack a 11; done""")
+
+    def test_promise_5_a_long_queue_of_which_nothing_can_be_void_is_not_looked_through(
+        self,
+    ) -> None:
+        push = Push(self.node, "bizlogic", self.changed, lambda *_: None)  # type: ignore[arg-type]
+        put = Put.of(0, ["x"], items_of(1))
+        push.add(put, 1, put_tail(put))
+        self.sender = push.sender  # type: ignore[assignment]
+        with mock.patch.object(Window, "discard_waiting", side_effect=AssertionError):
+            self.play("route a; up a; gets a 1; down a; route; route b; up b; gets b 1")
 
     def test_what_nobody_waits_for_any_more_is_forgotten(self) -> None:
         # One has no route, one waits for a link, one is on its way, and is to be sent again.
