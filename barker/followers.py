@@ -85,7 +85,8 @@ class Followers(Service):
         self.graph = Graph()
         self._publisher = Publisher(self.graph)
         self._replicas = Replicas(self, self._replicate, self._sync_changed)
-        self._intake = Intake(self, self._check, self._record, self._apply)
+        # An event may overtake another: of two about one edge, the later `at` counts.
+        self._intake = Intake(self, self._check, self._record, self._apply, in_order=False)
         self._serving = False
         # By link: number and serial of what is to be acked, in order.
         self._upstreams: dict[Link, deque[tuple[int, int]]] = {}
@@ -184,14 +185,11 @@ class Followers(Service):
     def _check(self, put: Put) -> tuple[list[News] | None, Faults]:
         news: list[News] = []
         faults: list[tuple[int, BadMessage]] = []
-        full: BadMessage | None = None
         waited_for = {*self._replicas.others} - self._publisher.replicas
         meanings = strictjson.objects(put.bodies)
         rows = zip(put.entries(), put.bodies, meanings, strict=True)
         for place, (entry, body, fields) in enumerate(rows):
             try:
-                if full:
-                    raise full
                 if entry != FOLLOWERS:
                     raise BadMessage(BAD_MESSAGE, f"this is {FOLLOWERS}")
                 body = bodies.admitted(body, fields)
@@ -207,8 +205,6 @@ class Followers(Service):
                     news.append((body, fields))
             except BadMessage as fault:
                 faults.append((place, fault))
-                if fault.code == FULL:  # what follows must not overtake it
-                    full = BadMessage(FULL, "something before it was refused as full")
         return news or None, faults
 
     def _record(
@@ -223,15 +219,18 @@ class Followers(Service):
             touched = {name for change in changes for name in change[:2] if name}
             self._publisher.add(serial, body, touched)
         self._taken += len(news)
-        self._publisher.publish()
         self._clean()
 
     def _replicate(self, events: Sequence[News]) -> bool:
         """Another instance has these; False if our disk has no room for what is news."""
         news = [(body, fields) for body, fields in events if self.graph.is_news(fields)]
-        return not news or self._intake.keep(news) is None
+        if news and self._intake.keep(news):
+            return False
+        self._publisher.publish()
+        return True
 
     def batch_end(self, link: Link) -> None:
+        self._publisher.publish()
         self._ack_upstreams()
 
     def _ack_upstreams(self) -> None:

@@ -63,14 +63,18 @@ class Intake(Generic[Checked, Kept]):
         record: Callable[[Checked, int], tuple[Sequence[bytes], Kept]],
         apply: Callable[[Kept, int], None],
         ours: Callable[[Put], Ours] = all_of,
+        *,
+        in_order: bool = True,
     ) -> None:
         """`check` returns what is to be kept of a put, if there is anything, and what is refused.
 
         What it had before is neither: it is acked again. `record` returns the lines for a segment
         of the journal, and what `apply` is called with when that segment has them. `ours` says
-        which entries are for this instance.
+        which entries are for this instance. `in_order`: nothing may overtake what was refused as
+        ``full``.
         """
         self._service = service
+        self._in_order = in_order
         self._check = check
         self._record = record
         self._apply = apply
@@ -105,7 +109,7 @@ class Intake(Generic[Checked, Kept]):
         link.commit()
 
     def _take(self, link: Link, put: Put) -> None:
-        if self._full and self._is_full(link):
+        if self._in_order and self._full and self._is_full(link):
             self._refuse_all(link, put, dict.fromkeys(range(len(put.bodies)), BEHIND_FULL), {})
             return
         ours = self._ours(put)

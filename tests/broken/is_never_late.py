@@ -1,10 +1,16 @@
 """An inbox that marks nothing as late."""
 
-from barker.manifold.store import TimelineStore
+from barker.manifold.timelines import Entry, Timeline
 
 ROLE = "inbox"
 FAILS = {"late"}
 
 
 def break_it() -> None:
-    TimelineStore._is_late = lambda self, user, at: False  # type: ignore[method-assign]
+    take = Timeline.take
+
+    def unmarked(self: Timeline, entry: Entry) -> bool:
+        entry.late = False
+        return take(self, entry)
+
+    Timeline.take = unmarked  # type: ignore[method-assign]

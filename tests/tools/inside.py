@@ -1,6 +1,9 @@
 """What tests look at inside services, in one place: all that is here is private to its owner."""
 
+import pathlib
+
 from barker.disk.journal import Journal, NoJournal
+from barker.followers import Followers
 from barker.graph.people import People
 from barker.inbox import Inbox
 from barker.manifold.parking import Parking
@@ -12,8 +15,15 @@ from barker.outbox import Outbox
 Manifold = Inbox | Outbox
 
 
-def journal_of(manifold: Manifold) -> Journal | NoJournal:
-    return manifold._intake.journal
+def journal_of(service: Manifold | Followers) -> Journal | NoJournal:
+    return service._intake.journal
+
+
+def segment_of(service: Manifold | Followers) -> pathlib.Path:
+    """The file that its journal is writing to."""
+    journal = journal_of(service)
+    assert isinstance(journal, Journal)
+    return journal._path(journal.current)
 
 
 def epoch_of(manifold: Manifold) -> str:
@@ -28,6 +38,11 @@ def people_of(manifold: Manifold) -> People:
 def barks_of(outbox: Outbox) -> Push:
     """Its queue of barks."""
     return outbox._barks
+
+
+def events_of(outbox: Outbox) -> Push:
+    """Its queue of events."""
+    return outbox._events
 
 
 def parking_of(manifold: Manifold) -> Parking:

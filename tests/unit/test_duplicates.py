@@ -261,17 +261,18 @@ class KeysTest(unittest.TestCase):
     def test_a_key_is_new_until_it_is_added(self) -> None:
         keys, some = Keys(), [("ark3", "x"), ("rdl", "x"), ("ark3", "y")]
         for i, key in enumerate(some):
-            self.assertEqual([*map(keys.is_new, some)], [j >= i for j in range(3)])
+            self.assertEqual([keys.are_new({key}) for key in some], [j >= i for j in range(3)])
             keys.add([key])
-        self.assertFalse(any(map(keys.is_new, some)))
+        self.assertFalse(any(keys.are_new({key}) for key in some))
+        self.assertFalse(keys.are_new({("rdl", "y"), some[0]}))
 
     def test_at_least_so_many_are_remembered_and_at_most_twice_as_many(self) -> None:
         keys = Keys(10)
         for n in range(100):
-            self.assertTrue(keys.is_new(("ark3", str(n))))
+            self.assertTrue(keys.are_new({("ark3", str(n))}))
             keys.add([("ark3", str(n))])
             for back in range(max(0, n - 9), n + 1):
-                self.assertFalse(keys.is_new(("ark3", str(back))), (n, back))
+                self.assertFalse(keys.are_new({("ark3", str(back))}), (n, back))
             self.assertLessEqual(size([*vars(keys).values()]), 20)
 
 

@@ -9,11 +9,12 @@ import unittest
 from barker import follow, join, outbox
 from barker.graph.feed import FOLLOWERS
 from barker.outbox import Outbox
-from barker.routing.routes import ORDERED, Target
+from barker.routing.routes import ORDERED
 from barker.wire import bodies, protocol, strictjson
 from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW, Event
 from barker.wire.ops import Ack
 from tests.tools.fakes import FakeLink
+from tests.tools.inside import events_of, journal_of, people_of
 from tests.tools.wireclient import Message, bark, put
 from tests.unit.test_recovery import RecoveryTest
 
@@ -28,15 +29,13 @@ class EventsInAnOutbox(RecoveryTest):
 
     def told(self, *argv: str) -> Outbox:
         manifold = self.outbox(*argv)
-        manifold.people.complete = True
+        people_of(manifold).complete = True
         return manifold
 
     def followers(self, manifold: Outbox) -> FakeLink:
-        manifold.routes.update(FOLLOWERS, ORDERED, [Target("f", "127.0.0.1", 9, 1)])
-        for changed in manifold._watched[FOLLOWERS]:
-            changed()
+        self.served(manifold, FOLLOWERS, ORDERED, "f")
         link = FakeLink("f")
-        manifold._events.link_up(link)  # type: ignore[arg-type]
+        events_of(manifold).sender.link_up(link)  # type: ignore[arg-type]
         return link
 
     def assertRefused(self, said: list[Message], code: str, reason: str) -> None:
@@ -68,7 +67,7 @@ class EventsInAnOutbox(RecoveryTest):
         link = self.followers(after)
         self.assertEqual(self.pushed(link), [(1, "a")])
         self.say(after, *self.barks("d"))
-        after._events.on_ack(link, Ack(1))  # type: ignore[arg-type]
+        events_of(after).sender.on_ack(link, Ack(1))  # type: ignore[arg-type]
         self.fire()
         last = self.begin(Outbox, self.copy_of(after, root))
         self.assertEqual(self.pushed(self.followers(last)), [])
@@ -85,9 +84,9 @@ class EventsInAnOutbox(RecoveryTest):
         after = self.again(manifold)
         link = self.followers(after)
         self.assertEqual(self.pushed(link), [(1, "first")])
-        after._events.on_ack(link, Ack(1))  # type: ignore[arg-type]
+        events_of(after).sender.on_ack(link, Ack(1))  # type: ignore[arg-type]
         self.fire()
-        self.assertLess(after.journal.size, 12_000)
+        self.assertLess(journal_of(after).size, 12_000)
 
     def test_who_joins_may_speak_at_once_also_after_a_kill(self) -> None:
         manifold = self.told()

@@ -23,9 +23,11 @@ from barker.manifold import readers
 from barker.outbox import Outbox
 from barker.process import logs
 from barker.process.service import Service
-from barker.wire import bodies, fields, ops, protocol, records, strictjson
+from barker.wire import bodies, fields, messages, ops, protocol, records, strictjson
+from barker.wire.records import Record, Settled
 from tests.book.test_docs import DOCS, ROOT, sections, tables
 from tests.tools.fleet import until
+from tests.tools.inside import journal_of
 from tests.tools.wireclient import Message, Wire, WireTest, bark, put
 
 
@@ -134,12 +136,12 @@ class FileTest(WireTest):
             journal.begin(dict)
             journal.append(lines)
             journal.close()
-            with self.assertLogs("barker.process.service", "WARNING"):
+            with self.assertLogs("barker.process.node", "WARNING"):
                 service = await self.serve(kind, *argv, "--name", "old")
             async with await Wire.open(service.port, self.secret) as connection:
                 await connection.before_pong()
             service.stop()
-            await until(lambda s=service: not s.journal._lock.is_held, "it has stopped")  # type: ignore[misc]
+            await until(lambda s=service: not journal_of(s)._lock.is_held, "it has stopped")  # type: ignore[misc, union-attr]
             shutil.rmtree(self.folder / "journal")
 
     async def test_the_loop_is_looked_at_while_a_long_journal_is_played_back(self) -> None:
@@ -147,11 +149,11 @@ class FileTest(WireTest):
         journal = Journal(self.folder / "journal" / "old")
         self.assertEqual(list(journal.recover()), [])
         journal.begin(dict)
-        journal.append([b'{"op":"what"}'] * 40)
+        journal.append([messages.encode(Settled("bizlogic", 1))] * 40)
         journal.close()
         turns, seen = 0, set[int]()
 
-        def replay(self: Inbox, segment: int, line: bytes) -> None:
+        def replay(self: Inbox, segment: int, record: Record) -> None:
             time.sleep(0.01)  # what a large record takes
             seen.add(turns)
 
@@ -161,7 +163,7 @@ class FileTest(WireTest):
                 turns += 1
                 await asyncio.sleep(0)
 
-        self.patch(Inbox, "replay", replay)
+        self.patch(Inbox, "_replay", replay)
         turning = asyncio.create_task(turn())
         await self.serve(Inbox, "--name", "old")
         turning.cancel()

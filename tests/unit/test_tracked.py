@@ -6,22 +6,22 @@ from typing import Any
 from barker.client.tracked import Outcome, TrackedSender
 from barker.wire.protocol import UNKNOWN_USER
 from tests.tools.children import until
-from tests.unit.test_sender import ITEM, DeliveryCase
+from tests.unit.test_sender import ITEM, SenderCase
 
 
-class TrackedTest(DeliveryCase):
+class TrackedTest(SenderCase):
     service = "outbox"
 
     def begin(self, **more: Any) -> None:
         super().begin()
         self.refusals: list[Outcome] = []
         node: Any = self.node
-        self.sender = TrackedSender(node, self.service, self.refusals.append, **more)
-        self.delivery = self.sender  # type: ignore[assignment]
+        self.tracked = TrackedSender(node, self.service, self.refusals.append, **more)
+        self.sender: Any = self.tracked.sender
 
     def track(self, outcome: Outcome, address: str = "outbox/ark3") -> Outcome:
-        self.sender.track(address, ITEM, outcome)
-        self.sender.pump()
+        self.tracked.track(address, ITEM, outcome)
+        self.tracked.pump()
         return outcome
 
     def state(self, outcome: Outcome) -> tuple[bool, str, str, int]:
@@ -31,7 +31,7 @@ class TrackedTest(DeliveryCase):
         self.route("a")
         link = self.up("a")
         one, two, three = (self.track(Outcome()) for _ in range(3))
-        self.assertEqual(self.sender.unanswered, 3)
+        self.assertEqual(self.tracked.unanswered, 3)
         self.refuse(link, 1, UNKNOWN_USER, "outbox/ark3")
         self.node.clock = 5.0
         self.ack(link, 2)
@@ -40,7 +40,7 @@ class TrackedTest(DeliveryCase):
         self.assertEqual(two.acked_at, 5.0)
         self.assertEqual(self.state(three), (False, "", "", 1))
         self.assertEqual([o.answered for o in (one, two, three)], [True, True, False])
-        self.assertEqual((self.sender.unanswered, self.refusals), (1, [one]))
+        self.assertEqual((self.tracked.unanswered, self.refusals), (1, [one]))
 
     def test_puts_that_share_an_outcome_are_counted_one_by_one(self) -> None:
         self.route("a")
@@ -49,9 +49,9 @@ class TrackedTest(DeliveryCase):
         for _ in range(3):
             self.track(shared)
         self.ack(link, 2)
-        self.assertEqual((shared.pending, self.sender.unanswered), (1, 1))
+        self.assertEqual((shared.pending, self.tracked.unanswered), (1, 1))
         self.ack(link, 3)
-        self.assertEqual((shared.pending, self.sender.unanswered), (0, 0))
+        self.assertEqual((shared.pending, self.tracked.unanswered), (0, 0))
 
     def test_with_only_there_is_a_link_to_the_owner_of_that_share_alone(self) -> None:
         self.begin(only="ark3")
@@ -66,7 +66,7 @@ class TrackedTest(DeliveryCase):
         self.track(Outcome()), self.track(Outcome())
 
         async def wait() -> None:
-            waiting = asyncio.create_task(self.sender.all_answered())
+            waiting = asyncio.create_task(self.tracked.all_answered())
             await asyncio.sleep(0)  # it has begun to wait
             self.ack(link, 1)
             for _ in range(10):
@@ -74,6 +74,6 @@ class TrackedTest(DeliveryCase):
                 self.assertFalse(waiting.done())
             self.refuse(link, 2, UNKNOWN_USER, "outbox/ark3")
             await until(waiting.done, "the wait is over")
-            await self.sender.all_answered()  # at once
+            await self.tracked.all_answered()  # at once
 
         asyncio.run(wait())
