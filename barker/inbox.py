@@ -143,7 +143,7 @@ class Inbox(Service):
         if not places:
             return None, faults
         try:
-            groups = {entry: self._store.group(entry) for entry in {*put.to}}
+            groups = {entry: self._store.group(entry) for entry in dict.fromkeys(put.to)}
         except BadMessage as fault:  # it is said of all: what follows must not overtake it
             return None, [*faults, *((place, fault) for place in places)]
         keys = list(zip(put.users or (), put.ids or (), strict=True))

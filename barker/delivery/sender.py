@@ -171,8 +171,12 @@ class Sender(Peers, Generic[J]):
     def forget_void(self) -> None:
         """Drop what has not been sent and is void by now."""
         for lane in self._lanes.values():
-            lane.window.discard_waiting(self._all_void)
+            self._discard_void(lane)
         self._deferred = [batch for batch in self._deferred if not self._all_void(batch)]
+
+    def _discard_void(self, lane: Lane[J]) -> None:
+        if self._is_void is not _never:  # else, that would take long for a long queue
+            lane.window.discard_waiting(self._all_void)
 
     def _all_void(self, batch: Batch[J]) -> bool:
         return all(map(self._is_void, batch.jobs))
@@ -287,7 +291,7 @@ class Sender(Peers, Generic[J]):
                     lane.link.abort()
                 lane.use(link)
                 self.again += lane.window.rewind()
-                lane.window.discard_waiting(self._all_void)
+                self._discard_void(lane)
         if self._placed is not self.route:
             self._place_all()
         self.pump()

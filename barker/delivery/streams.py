@@ -21,6 +21,10 @@ DEFAULT_KEEP = 800
 MAX_KEEP = 50_000
 
 
+# More than any serial.
+NO_LIMIT = 2**60
+
+
 class Stream(Generic[Item]):
     """Entries of one address, numbered from 1, of which the last `keep` are retained."""
 

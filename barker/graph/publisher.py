@@ -12,10 +12,10 @@ A subscriber whose place is unknown here, or too far back, gets a snapshot of th
 changes. Of a snapshot in the making only the end is acked with a serial that counts.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from barker.delivery.streams import NO_LIMIT, Cursor, Stream
 from barker.graph.feed import FOLLOWERS, GRAPH
 from barker.graph.graph import Graph
 from barker.links.link import Link
@@ -28,6 +28,10 @@ from barker.wire.protocol import BAD_MESSAGE, TOO_MANY, BadMessage
 # Changes that are retained for those who come back; a change is about 150 bytes. Who has missed
 # more gets a snapshot.
 CHANGES_KEPT = 10_000
+# Changes that are queued before we look again at how busy the link is.
+CHANGES_AT_ONCE = 64
+# What one has acked that has nothing.
+NOTHING = -1
 # Users whose lists one link may read.
 MAX_LISTS = 1000
 # Names in a list of one user, in each direction: so it fits a line. The counts are of all.
@@ -35,16 +39,26 @@ MAX_LISTED = 1000
 
 
 class Copying:
-    """One subscriber to the whole graph: `sent` and `acked` up to those serials."""
+    """One subscriber to the whole graph; `pieces` of a snapshot go before the stream."""
 
-    __slots__ = ("acked", "address", "link", "pieces", "sent")
+    __slots__ = ("address", "cursor", "link", "pieces")
 
     def __init__(self, link: Link, address: str) -> None:
         self.link = link
         self.address = address
-        self.sent = 0
-        self.acked = -1
+        self.cursor = Cursor(NOTHING, NO_LIMIT)
         self.pieces: Iterator[tuple[bytes, bool]] | None = None
+
+    def begin(self, after: int) -> None:
+        """It has everything up to there."""
+        self.pieces = None
+        self.cursor = Cursor(after, NO_LIMIT)
+
+    def begin_with(self, pieces: Iterator[tuple[bytes, bool]], last: int) -> None:
+        """It has nothing that counts, until it has acked this snapshot, made at serial `last`."""
+        self.pieces = pieces
+        self.cursor = Cursor(NOTHING, NO_LIMIT)
+        self.cursor.sent_up_to(last)
 
 
 class Publisher:
@@ -53,8 +67,7 @@ class Publisher:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.epoch = ""
-        self.last = 0  # the newest serial
-        self._changes: deque[tuple[int, bytes]] = deque(maxlen=CHANGES_KEPT)
+        self._changes: Stream[bytes] = Stream(CHANGES_KEPT)
         self._copying: dict[Link, dict[str, Copying]] = {}
         self._listing: dict[str, set[Link]] = {}  # by user, who reads their list
         self._lists: dict[Link, set[str]] = {}
@@ -68,16 +81,16 @@ class Publisher:
 
     def add(self, serial: int, body: bytes, touched: set[str]) -> None:
         """A change has come into force here; the lists of those `touched` have changed by it."""
-        self.last = serial
-        self._changes.append((serial, body))
+        if serial != self.last + 1:  # damage has taken what was between
+            self.start_at(serial - 1)
+        self._changes.append(body)
         for user in touched:
             if user in self._listing:
                 self._touched[user] = serial
 
     def start_at(self, serial: int) -> None:
         """There is nothing to read before `serial`."""
-        self.last = serial
-        self._changes.clear()
+        self._changes.restore(serial, ())
 
     def publish(self) -> None:
         """Send everybody what they have not had."""
@@ -88,6 +101,11 @@ class Publisher:
         self._tell_lists()
 
     # --- what it asks ---
+
+    @property
+    def last(self) -> int:
+        """The newest serial."""
+        return self._changes.last
 
     @property
     def replicas(self) -> set[str]:
@@ -105,7 +123,7 @@ class Publisher:
         return self._acked(GRAPH)
 
     def _acked(self, address: str) -> int:
-        copies = (c[address].acked for c in self._copying.values() if address in c)
+        copies = (c[address].cursor.acked for c in self._copying.values() if address in c)
         return min(copies, default=self.last)
 
     @property
@@ -131,14 +149,12 @@ class Publisher:
             link.send(messages.encode(Unreadable(address, fault.code, fault.reason)))
 
     def _begin(self, copying: Copying, epoch: str | None, after: int) -> None:
-        oldest = self._changes[0][0] if self._changes else self.last + 1
-        if epoch == self.epoch and oldest - 1 <= after <= self.last:
-            copying.sent = copying.acked = after
-            copying.pieces = None
+        if epoch == self.epoch and self._changes.lost <= after <= self.last:
+            copying.begin(after)
         else:
-            copying.sent, copying.acked = self.last, -1
-            copying.pieces = self.graph.pieces()
-        answer = Subscribed(copying.address, self.epoch, copying.sent, self.last, history=0)
+            copying.begin_with(self.graph.pieces(), self.last)
+        sent = copying.cursor.sent
+        answer = Subscribed(copying.address, self.epoch, sent, self.last, history=0)
         copying.link.send(messages.encode(answer))
 
     def _send(self, copying: Copying) -> None:
@@ -149,26 +165,22 @@ class Publisher:
             if not more:
                 copying.pieces = None
             link.send(messages.encode(Message([copying.address], [piece])))
-        if copying.pieces or copying.sent == self.last:
-            return
-        if self._changes[0][0] > copying.sent + 1:
-            self._begin(copying, None, 0)  # it was too slow
-            self._send(copying)
-            return
-        behind = self.last - copying.sent
-        for i in range(len(self._changes) - behind, len(self._changes)):
-            if link.busy:
+        while not copying.pieces and not link.busy:
+            missed, _, bodies = copying.cursor.take(self._changes, CHANGES_AT_ONCE)
+            if missed:  # it was too slow
+                self._begin(copying, None, 0)
+                self._send(copying)
+            for body in bodies:
+                link.send(messages.encode(Message([copying.address], [body])))
+            if not bodies:
                 return
-            serial, body = self._changes[i]
-            link.send(messages.encode(Message([copying.address], [body])))
-            copying.sent = serial
 
     def credit(self, link: Link, credit: Credit) -> None:
         """A subscriber has taken over everything up to a serial."""
         copying = self._copying.get(link, {}).get(credit.address)
         if copying:
-            if credit.serial <= copying.sent and not copying.pieces:
-                copying.acked = max(copying.acked, credit.serial)
+            if not copying.pieces:
+                copying.cursor.ack(credit.serial)
             self._send(copying)
             self._tell_lists()
 

@@ -5,12 +5,9 @@ A bark is kept once, however many timelines it is in: they hold references to on
 
 from collections.abc import Iterator
 
-from barker.delivery.streams import Stream
+from barker.delivery.streams import NO_LIMIT, Stream
 from barker.wire import bodies, messages, records
 from barker.wire.ops import Item
-
-# More than any serial.
-NO_LIMIT = 2**60
 
 
 class Entry:

@@ -12,6 +12,7 @@ pass on the bytes: so its size never changes again, and a comma and a tab never 
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -113,21 +114,17 @@ def flat_object(data: bytes) -> dict[str, Any]:
 BETWEEN = b",\t"
 
 
+_ONE_PLAIN = re.compile(rb"\{[^][{}]*\}").fullmatch
+
+
 def is_plain(block: bytes, count: int) -> bool:
     """Are these `count` bodies with `BETWEEN` between them, and nothing nested in any, to the eye?
 
     True if there are as many opening and as many closing braces as bodies, each around a body, and
     no brackets. There may be braces in a text; then this is False, and a parser has to tell.
     """
-    if count == 1:  # one body, for which a reader waits: to find is quicker than to count
-        return (
-            block[:1] == b"{"
-            and block[-1:] == b"}"
-            and block.find(b"{", 1) < 0
-            and block.find(b"}", 0, -1) < 0
-            and b"[" not in block
-            and b"]" not in block
-        )
+    if count == 1:  # one body, for which a reader waits: one look instead of five
+        return _ONE_PLAIN(block) is not None
     return (
         block.count(b"{") == count == block.count(b"},\t{") + 1
         and block.count(b"}") == count

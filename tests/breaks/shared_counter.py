@@ -13,10 +13,9 @@ KINDS = ("lost",)
 CHANGES = (
     Change(
         "barker/outbox.py",
-        "            if rows:\n                texts",
-        "            if rows:\n"
-        "                push.given(max(self._barks.n, self._events.n))\n"
-        "                texts",
+        "            if columns:\n",
+        "            if columns:\n"
+        "                push.given(max(self._barks.n, self._events.n))\n",
     ),
     Change(
         "barker/delivery/duplicates.py",

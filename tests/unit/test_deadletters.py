@@ -12,78 +12,67 @@ from unittest import mock
 
 from barker.disk import deadletters
 from barker.disk.deadletters import DeadLetters, Letter
-from barker.manifold import parking
 from barker.outbox import Outbox
 from barker.wire import protocol
+from barker.wire.ops import Refuse
 from barker.wire.strictjson import dumps
-from tests.tools.fleet import until
+from tests.tools.fakes import FakeLink
+from tests.tools.fleet import run_to_its_end
 from tests.tools.inside import barks_of, parking_of
-from tests.tools.wireclient import Wire, bark, put, serving
-from tests.unit.test_outbox import OutboxTest
+from tests.tools.wireclient import bark
+from tests.unit.test_recovery import RecoveryTest
 
 
-class DeadLetterTest(OutboxTest):
-    async def refuse(self, pushed: Wire, seq: int, code: str = protocol.FAILED) -> None:
-        refusal = {"op": "refuse", "seq": seq, "code": code, "reason": "it raised", "addresses": []}
-        pushed.send({**refusal, "addresses": ["bizlogic"]}, {"op": "ack", "seq": seq})
+class DeadLetterTest(RecoveryTest):
+    def refuse(self, manifold: Outbox, biz: FakeLink, code: str = protocol.FAILED) -> None:
+        refusal = Refuse(1, code, "it raised", ["bizlogic"])
+        barks_of(manifold).sender.on_refuse(biz, refusal)  # type: ignore[arg-type]
 
-    def letters(self, outbox: Outbox) -> list[dict[str, Any]]:
-        path = self.folder / "dead-letters" / f"{outbox.name}.jsonl"
+    def letters(self, manifold: Outbox) -> list[dict[str, Any]]:
+        path = manifold.args.state / "dead-letters" / "outbox.jsonl"
         return [json.loads(line) for line in path.read_bytes().splitlines()]
 
-    async def test_what_was_acked_and_is_refused_for_good_is_parked_and_the_rest_goes_on(
-        self,
-    ) -> None:
+    def test_what_was_acked_and_is_refused_for_good_is_parked_and_the_rest_goes_on(self) -> None:
         for code in (protocol.FAILED, protocol.BAD_MESSAGE, protocol.TOO_LARGE):
-            flags = ["--name", code]
-            place = self.directory.port
-            with self.subTest(code), self.assertLogs("barker", "ERROR"):
-                async with serving(Outbox, self.folder, *flags, directory=place) as outbox:
-                    client, pushed = await self.open(outbox.port), await self.bizlogic()
-                    client.send(*(put(i, ["outbox/ark3"], bark("ark3", f"b{i}")) for i in (1, 2)))
-                    await self.puts(pushed, 2)
-                    await self.refuse(pushed, 1, code)
-                    pushed.send({"op": "ack", "seq": 2})
-                    await until(lambda: not len(barks_of(outbox)), "the queue is empty")
-                    (letter,) = self.letters(outbox)
-                    self.assertEqual(letter["body"], bark("ark3", "b1"))
-                    self.assertEqual(
-                        (letter["code"], letter["reason"], letter["addresses"]),
-                        (code, "it raised", ["bizlogic"]),
-                    )
-                    gauges = outbox.gauges()
-                    self.assertEqual(gauges["dead_letters"], 1)
-                    self.assertEqual(gauges["dead_letter"], f"ark3's bark b1: it raised ({code})")
-                self.registration.abort()
+            with self.subTest(code):
+                manifold = self.begin(Outbox, self.new_folder())
+                self.assertAcked(self.say(manifold, *self.barks("b1", "b2")))
+                biz = self.bizlogic(manifold)
+                with self.assertLogs("barker", "ERROR"):
+                    self.refuse(manifold, biz, code)
+                self.settle(manifold, biz, 2)
+                self.assertEqual((len(barks_of(manifold)), barks_of(manifold).noted), (0, 2))
+                (letter,) = self.letters(manifold)
+                del letter["at"]
+                why = {"code": code, "reason": "it raised", "addresses": ["bizlogic"]}
+                self.assertEqual(letter, {**why, "body": bark("ark3", "b1")})
+                gauges = manifold.gauges()
+                self.assertEqual(gauges["dead_letters"], 1)
+                self.assertEqual(gauges["dead_letter"], f"ark3's bark b1: it raised ({code})")
 
-    async def test_what_can_not_be_parked_stays_in_its_queue(self) -> None:
-        self.enterContext(mock.patch.object(parking, "PARK_AGAIN_S", 0.05))
-        flags = ["--name", "box"]
-        place = self.directory.port
+    def test_what_can_not_be_parked_stays_in_its_queue(self) -> None:
         full = OSError(errno.ENOSPC, "No space left on device")
-        async with serving(Outbox, self.folder, *flags, directory=place) as outbox:
-            client, pushed = await self.open(outbox.port), await self.bizlogic()
-            client.send(put(1, ["outbox/ark3"], bark("ark3", "b1")))
-            await client.expect("ack", seq=1)
-            with (
-                mock.patch.object(DeadLetters, "_write", side_effect=full) as write,
-                self.assertLogs("barker", "ERROR"),
-            ):
-                await self.puts(pushed, 1)
-                await self.refuse(pushed, 1)
-                await until(lambda: write.call_count > 1, "it was tried again")
-                self.assertEqual(barks_of(outbox).oldest_n(99), 1)
+        before = self.outbox()
+        self.assertAcked(self.say(before, *self.barks("b1")))
+        with (
+            mock.patch.object(DeadLetters, "_write", side_effect=full) as write,
+            self.assertLogs("barker", "ERROR"),
+        ):
+            biz = self.bizlogic(before)
+            self.refuse(before, biz)
+            self.settle(before, biz, 1)
+            self.assertEqual(write.call_count, 2, "it was tried again")
+            self.assertEqual(barks_of(before).oldest_n(99), 1)
         # Nothing is noted as settled, so after a restart it goes again; then there is room.
-        async with serving(Outbox, self.folder, *flags, directory=place) as outbox:
-            pushed = await self.pushed()
-            with self.assertLogs("barker", "ERROR"):
-                await self.puts(pushed, 1)
-                await self.refuse(pushed, 1)
-                await until(lambda: parking_of(outbox).letters.count == 1, "it is parked")
-            await until(lambda: not outbox._noting and barks_of(outbox).noted == 1, "it is noted")
-            self.assertEqual(len(self.letters(outbox)), 1)
-        async with serving(Outbox, self.folder, *flags, directory=place) as outbox:
-            self.assertEqual((parking_of(outbox).letters.count, len(barks_of(outbox))), (1, 0))
+        self.timers.clear()
+        after = self.again(before)
+        with self.assertLogs("barker", "ERROR"):
+            self.refuse(after, self.bizlogic(after))
+        self.fire()
+        self.assertEqual((len(self.letters(after)), barks_of(after).noted), (1, 1))
+        run_to_its_end(after.stopping())
+        last = self.begin(Outbox, after.args.state)
+        self.assertEqual((parking_of(last).letters.count, len(barks_of(last))), (1, 0))
 
 
 class LettersTest(unittest.TestCase):

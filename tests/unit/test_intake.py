@@ -101,6 +101,13 @@ class BatchTest(RecoveryTest):
                 self.assertAcked(self.say(after, *batch))
                 self.assertEqual(len({id_ for _, id_ in self.shown(after)}), count)
 
+    def test_a_refusal_has_the_number_of_its_entry_also_far_back_in_a_long_line(self) -> None:
+        manifold = self.outbox()
+        barks = self.puts(Outbox, range(1, 2 * RECORD_CHUNK + 3))
+        barks[-1] = put(0, ["outbox/ark3"], bark("rdl", "1"))
+        refusal, ack = self.say(manifold, *barks)
+        self.assertEqual((refusal["seq"], ack), (len(barks), {"op": "ack", "seq": len(barks)}))
+
     def test_what_has_moved_does_not_overtake_what_was_refused_as_full(self) -> None:
         """Else it would come to the new owner before what its sender is to send there again."""
         manifold, link = self.inbox(), Peer()

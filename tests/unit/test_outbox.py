@@ -128,19 +128,6 @@ class TakeTest(OutboxTest):
         client.send(put(len(unfit) + 1, ark3, bark("ark3", "1", "x" * 280)))
         await client.expect("ack", seq=len(unfit) + 1)
 
-    async def test_a_refusal_comes_before_the_ack_that_passes_it(self) -> None:
-        outbox = await self.outbox()
-        people_of(outbox).complete = True
-        client = await self.open(outbox.port)
-        good, bad = bark("ark3", "1"), bark("nobody", "1")
-        client.send(
-            put(1, ["outbox/ark3"], good),
-            put(2, ["outbox/nobody"], bad),
-            put(3, ["outbox/ark3"], bark("ark3", "2")),
-        )
-        await client.expect("refuse", seq=2)
-        await client.expect("ack", seq=3)
-
     async def test_a_gap_in_the_numbers_ends_the_link(self) -> None:
         outbox = await self.outbox()
         for numbers in ((2,), (0,), (1, 3), (1, 1), (1, 2, 1)):
@@ -163,24 +150,6 @@ class TakeTest(OutboxTest):
                 *acks, error = await client.rest()
                 self.assertEqual((error["op"], error["code"]), ("error", protocol.PROTOCOL))
                 self.assertEqual([a["seq"] for a in acks], [2] if first == 1 else [])
-
-    async def test_a_full_queue_refuses_until_it_has_room_again(self) -> None:
-        client = await self.open((await self.outbox("--max-backlog", "2")).port)
-        client.send(*(put(i, ["outbox/ark3"], bark("ark3", f"b{i}")) for i in (1, 2, 3)))
-        refusal = await client.expect("refuse", seq=3, code=protocol.FULL)
-        self.assertEqual(refusal["addresses"], ["outbox/ark3"])
-        await client.expect("ack", seq=3)
-        client.send(PONG, put(4, ["outbox/ark3"], bark("ark3", "b3")))
-        await client.expect("refuse", seq=4, code=protocol.FULL)
-        await client.expect("ack", seq=4)
-        pushed = await self.bizlogic()
-        await self.puts(pushed, 2)
-        pushed.send({"op": "ack", "seq": 1})
-        await pushed.before_pong()
-        client.send(PONG, put(5, ["outbox/ark3"], bark("ark3", "b3")))
-        await client.expect("ack", seq=5)
-        (third,) = await self.puts(pushed, 1)
-        self.assertEqual(third["body"]["id"], "b3")
 
     async def test_a_bark_that_comes_again_is_acked_and_pushed_once(self) -> None:
         outbox = await self.outbox()
@@ -420,16 +389,6 @@ class PushTest(OutboxTest):
         error = await pushed.expect("error", code=protocol.PROTOCOL)
         self.assertIn("never sent", error["reason"])
         await (await self.pushed()).expect("put", seq=1)
-
-    async def test_no_more_is_on_its_way_than_the_window(self) -> None:
-        self.patch(protocol, "UNACKED_WINDOW", 5)
-        client = await self.open((await self.outbox()).port)
-        client.send(*(put(i, ["outbox/ark3"], bark("ark3", f"b{i}")) for i in range(1, 9)))
-        await client.expect("ack", seq=8)
-        pushed = await self.bizlogic()
-        self.assertEqual(len(await pushed.before_pong()), 5)
-        pushed.send({"op": "ack", "seq": 2})
-        self.assertEqual([m["seq"] for m in await pushed.before_pong()], [6, 7])
 
 
 class OutboxRingTest(OutboxTest):

@@ -7,15 +7,17 @@ answer when they are told to. Routes, windows and messages are the real ones.
 import contextlib
 import math
 import random
+import re
 import unittest
 from collections import Counter, deque
 from collections.abc import Sequence
 from unittest import mock
 
-from barker.delivery import batches, lanes
+from barker.delivery import batches, lanes, sender
 from barker.delivery.batches import MAX_BATCH_BYTES, Batch
 from barker.delivery.lanes import SEND_CHUNK
 from barker.delivery.sender import Sender, report_refusal
+from barker.delivery.window import Window
 from barker.manifold.push import Push
 from barker.process import peers
 from barker.routing.routes import CONSISTENT, ORDERED, Target
@@ -28,6 +30,7 @@ from tests.tools.fakes import FakeDialer, FakeLink, FakeNode, Sent, stamped
 from tests.tools.fleet import SLOW
 
 ITEM = stamped("0123456789abcdef", 1)
+CODES = {"full": FULL, "moved": MOVED, "never": UNKNOWN_USER}
 
 
 class FakeJob:
@@ -59,6 +62,7 @@ def items_of(*numbers: int) -> list[Item]:
 class SenderCase(unittest.TestCase):
     service = "inbox"
     policy = CONSISTENT
+    together = False  # what is put at once is one batch
 
     def setUp(self) -> None:
         self.enterContext(mock.patch.object(peers, "Dialer", FakeDialer))
@@ -66,6 +70,8 @@ class SenderCase(unittest.TestCase):
 
     def begin(self) -> None:
         self.node = FakeNode()
+        self.links: dict[str, FakeLink] = {}
+        self.jobs: list[FakeJob] = []
         self.changes = 0
         self.sender: Sender[FakeJob] = Sender(
             self.node,  # type: ignore[arg-type]
@@ -103,17 +109,16 @@ class SenderCase(unittest.TestCase):
         link.closed = True
         self.sender.link_down(link)  # type: ignore[arg-type]
 
-    def put(self, *addresses: str, item: Item = ITEM) -> FakeJob:
-        job = FakeJob(*addresses)
-        self.sender.put(" ".join(addresses), item, job)
-        self.sender.pump()
-        return job
+    def put(self, *to: str, item: Item = ITEM) -> None:
+        self.jobs.append(FakeJob(*to))
+        self.sender.put(" ".join(to), item, self.jobs[-1])
 
     def ack(self, link: FakeLink, seq: int) -> None:
-        self.sender.on_ack(link, Ack(seq))  # type: ignore[arg-type]
+        self.sender.handlers[Ack](link, Ack(seq))  # type: ignore[arg-type]
 
     def refuse(self, link: FakeLink, seq: int, code: str, *addresses: str) -> None:
-        self.sender.on_refuse(link, Refuse(seq, code, "because", addresses))  # type: ignore[arg-type]
+        refusal = Refuse(seq, code, "because", addresses)
+        self.sender.handlers[Refuse](link, refusal)  # type: ignore[arg-type]
 
     def owned(self, name: str, count: int = 1) -> list[str]:
         """Addresses that `name` owns as routes are now."""
@@ -130,11 +135,6 @@ class SenderCase(unittest.TestCase):
     def oldest(self) -> list[FakeJob]:
         return [job for batch in self.sender.oldest() for job in batch.jobs]
 
-    def assertGot(self, link: FakeLink, *puts: tuple[int, str]) -> None:
-        """What the link was sent since the last time: numbers and addresses."""
-        self.assertEqual([(m.seq, " ".join(m.addresses)) for m in link.take_puts()], list(puts))
-        self.assertEqual(link.flushed, len(link.lines))
-
     def assertSaid(self, link: FakeLink, *numbers: int) -> None:
         """What it was sent since the last time: counters."""
         self.assertEqual([p.n for p in link.take_puts()], [*numbers])
@@ -143,134 +143,138 @@ class SenderCase(unittest.TestCase):
     def assertDone(self, *jobs: FakeJob) -> None:
         self.assertEqual([job.settled for job in jobs], [Counter(job.to) for job in jobs])
 
+    # --- stories: steps with a semicolon or a line between them ---
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What a story calls addresses: "a2" is the second one that "a" owns."""
+        return {"it": "bizlogic"}
+
+    def play(self, story: str) -> None:
+        for step in re.split(r"[;\n]", story):
+            try:
+                self.do(*step.split())
+            except Exception as fault:
+                fault.add_note(f"in the step: {step.strip()}")
+                raise
+
+    def do(self, verb: str = "", *words: str) -> None:
+        addresses = [[self.names[n] for n in w.split("+") if n in self.names] for w in words]
+        numbers = [int(word) for word in words if word.isdecimal()]
+        link = self.links.get(words[0], FakeLink()) if words else FakeLink()
+        match verb:
+            case "route":
+                self.route(*words)
+            case "up":  # the second word is what the story calls the link
+                self.links[words[-1]] = self.up(words[0])
+            case "down":
+                self.down(link)
+            case "busy" | "free":
+                link.room = 0 if verb == "busy" else math.inf
+            case "put":  # to these addresses, entries with these counters
+                for item in items_of(*numbers):
+                    self.put(*addresses[0], item=item)
+                    if not self.together:
+                        self.sender.pump()
+                self.sender.pump()
+            case "ack":
+                self.ack(link, *numbers)
+            case "full" | "moved" | "never":  # the link refuses from the first number to the last
+                for seq in range(numbers[0], numbers[-1] + 1):
+                    self.refuse(link, seq, CODES[verb], *addresses[-1])
+            case "fire":
+                self.node.fire()
+            case "void":
+                for job in self.jobs:
+                    job.void = True
+            case "forget":
+                self.sender.forget_void()
+            case "gets":  # counters; or after "at", numbers and counters
+                got = link.take_puts()
+                if "at" in words:
+                    self.assertEqual(
+                        [sent.seq for sent in got], [*range(numbers.pop(0), 1 + got[-1].seq)]
+                    )
+                self.assertEqual([sent.n for sent in got], numbers)
+                self.assertEqual(link.flushed, len(link.lines))
+            case "reads":  # addresses
+                self.assertEqual([[*sent.addresses] for sent in link.take_puts()], addresses[1:])
+            case "closed":
+                self.assertTrue(link.closed)
+            case "holds":  # so many entries
+                self.assertEqual([len(self.sender)], numbers)
+            case "pending":  # by job, addresses without an answer
+                self.assertEqual([job.pending for job in self.jobs], numbers)
+            case "timers":
+                self.assertEqual([len(self.node.timers)], numbers)
+            case "oldest":  # jobs, by the order in which they were put
+                self.assertEqual(sorted(map(self.jobs.index, self.oldest())), numbers)
+            case "done":
+                self.assertDone(*self.jobs)
+                self.assertEqual(len(self.sender), 0)
+            case _:
+                self.assertEqual(verb, "")
+
 
 class OrderedTest(SenderCase):
     service = "bizlogic"
     policy = ORDERED
 
-    def say(self, *numbers: int) -> list[FakeJob]:
-        return [self.put("bizlogic", item=item) for item in items_of(*numbers)]
-
-    def assertNumbered(self, link: FakeLink, *numbers: int, first: int = 1) -> None:
-        """These barks, numbered on this link from `first` on."""
-        self.assertEqual([(m.seq, m.n) for m in link.take_puts()], list(enumerate(numbers, first)))
-        self.assertEqual(link.flushed, len(link.lines))
-
     def test_puts_wait_until_there_is_a_route_and_a_link(self) -> None:
-        jobs = self.say(1)
-        self.route("a", "b")
-        jobs += self.say(2)
-        self.assertEqual(len(self.sender), 2)
-        a = self.up("a")
-        self.assertNumbered(a, 1, 2)
-        self.assertEqual((len(self.sender), self.sender.unacked), (2, 2))
-        self.ack(a, 2)
-        self.assertDone(*jobs)
-        self.assertEqual(len(self.sender), 0)
+        self.play("put it 1; route a b; put it 2; holds 2; up a; gets a at 1 1 2; holds 2")
+        self.assertEqual(self.sender.unacked, 2)
+        self.play("ack a 2; done")
 
     def test_many_at_once_are_what_they_would_be_one_by_one(self) -> None:
-        jobs = []
-
         def put_all(*numbers: int) -> None:
             put = Put.of(0, ["outbox/x"], items_of(*numbers))
             to = ["bizlogic"] * len(numbers)
-            jobs.append(FakeJob(*to))
-            self.sender.put_all(put, to, jobs[-1])
-            jobs.extend(FakeJob("bizlogic") for _ in numbers)
-            self.sender.add(Batch.of(put._replace(to=to), jobs[-len(to) :]))
+            self.jobs += [FakeJob(*to), *(FakeJob("bizlogic") for _ in numbers)]
+            self.sender.put_all(put, to, self.jobs[-len(to) - 1])
+            self.sender.add(Batch.of(put._replace(to=to), self.jobs[-len(to) :]))
             self.sender.pump()
 
         put_all(1, 2, 3)  # no instance serves it yet
-        jobs += self.say(4)
-        self.route("a")
-        a = self.up("a")
+        self.play("put it 4; route a; up a")
         put_all(5, 6)
-        self.assertNumbered(a, 1, 2, 3, 1, 2, 3, 4, 5, 6, 5, 6)
-        self.assertEqual(len(self.sender), 11)
-        self.ack(a, 2)
-        self.assertEqual([job.pending for job in jobs], [1, *[1] * 3, 1, 2, 1, 1])
-        self.ack(a, 11)
-        self.assertDone(*jobs)
-        self.assertEqual(len(self.sender), 0)
+        self.play("""gets a at 1 1 2 3 1 2 3 4 5 6 5 6; holds 11
+            ack a 2; pending 1 1 1 1 1 2 1 1; ack a 11; done""")
 
     def test_a_service_that_nobody_serves_yet_keeps_the_order_of_its_puts(self) -> None:
-        self.node.told("bizlogic", CONSISTENT, [])  # what a directory says that knows no policy
-        jobs = self.say(1, 2)
-        self.route("a")
-        jobs += self.say(3)
-        a = self.up("a")
-        self.assertNumbered(a, 1, 2, 3)
-        self.down(a)
-        self.node.told("bizlogic", CONSISTENT, [])
-        jobs += self.say(4)
-        self.route("b")
-        jobs += self.say(5)
-        b = self.up("b")
-        self.assertNumbered(b, 1, 2, 3, 4, 5)
-        self.ack(b, 5)
-        self.assertDone(*jobs)
+        def no_policy() -> None:  # what a directory says that knows none
+            self.node.told("bizlogic", CONSISTENT, [])
+
+        no_policy()
+        self.play("put it 1 2; route a; put it 3; up a; gets a at 1 1 2 3; down a")
+        no_policy()
+        self.play("put it 4; route b; put it 5; up b; gets b at 1 1 2 3 4 5; ack b 5; done")
 
     def test_all_goes_to_the_first_and_nothing_to_the_spare(self) -> None:
-        self.route("a", "b")
-        b, a = self.up("b"), self.up("a")
-        self.say(1, 2)
-        self.assertNumbered(a, 1, 2)
-        self.assertNumbered(b)
+        self.play("route a b; up b; up a; put it 1 2; gets a at 1 1 2; gets b")
 
     def test_the_spare_is_sent_all_that_is_unacked_in_order_before_anything_new(self) -> None:
-        self.route("a", "b")
-        a, b = self.up("a"), self.up("b")
-        jobs = self.say(1, 2, 3, 4)
-        self.ack(a, 2)
-        self.down(a)
-        jobs += self.say(5)
-        self.assertNumbered(b, 3, 4, 5)
+        self.play("""route a b; up a; up b; put it 1 2 3 4; ack a 2; down a
+            put it 5; gets b at 1 3 4 5""")
         self.assertEqual(self.sender.gauges()["again"], 2)  # 3 and 4
-        self.ack(b, 3)
-        self.assertDone(*jobs)
-        self.down(b)
+        self.play("ack b 3; done; down b")
         self.assertEqual(self.sender.gauges()["again"], 2)  # nothing was on its way
 
     def test_one_that_comes_back_is_the_first_again_and_the_spare_is_abandoned(self) -> None:
-        self.route("a", "b")
-        b = self.up("b")
-        jobs = self.say(1, 2)
-        a = self.up("a")
-        self.assertTrue(b.closed)
-        self.assertNumbered(a, 1, 2)
-        self.ack(b, 2)  # what it says now is settled otherwise
-        self.assertEqual([j.pending for j in jobs], [1, 1])
-        self.refuse(b, 1, UNKNOWN_USER, "bizlogic")
-        self.ack(a, 2)
-        self.assertDone(*jobs)
-        self.assertEqual(jobs[0].refusals, [])
-        self.down(b)
-        b = self.up("b")
-        self.assertNumbered(b)
+        self.play("route a b; up b; put it 1 2; up a; closed b; gets a at 1 1 2")
+        self.play("ack b 2; never b 1 it; pending 1 1")  # what it says now is settled otherwise
+        self.play("ack a 2; done; down b; up b; gets b")
+        self.assertEqual(self.jobs[0].refusals, [])
 
     def test_a_link_that_went_down_late_takes_nothing_with_it(self) -> None:
-        self.route("a")
-        old = self.up("a")
-        self.say(1)
-        new = self.up("a")
-        self.assertTrue(old.closed)
-        self.assertNumbered(new, 1)
-        self.down(old)
-        self.say(2)
-        self.assertNumbered(new, 2, first=2)
+        self.play("""route a; up a old; put it 1; up a; closed old; gets a at 1 1
+            down old; put it 2; gets a at 2 2""")
 
     def test_a_first_one_that_leaves_is_abandoned_although_its_link_is_up(self) -> None:
-        self.route("a", "b")
-        a, b = self.up("a"), self.up("b")
-        self.say(1)
-        self.route("b")
-        self.assertTrue(a.closed)
-        self.assertNumbered(b, 1)
+        self.play("route a b; up a; up b; put it 1; route b; closed a; gets b at 1 1")
         self.assertEqual([d.expect for d in self.node.dialers], ["b"])
 
     def test_a_place_that_changed_is_dialled_anew(self) -> None:
-        self.route("a")
-        self.up("a")
+        self.play("route a; up a")
         before = self.node.dialers[0]
         self.node.told(self.service, self.policy, [target("a")._replace(port=1)])
         self.assertEqual([d.place for d in self.node.dialers], [("127.0.0.1", 1)])
@@ -278,226 +282,154 @@ class OrderedTest(SenderCase):
         self.assertEqual(self.sender.peers, {})
 
     def test_a_route_that_changes_nothing_for_us_sends_nothing_again(self) -> None:
-        self.route("a")
-        a = self.up("a")
-        self.say(1, 2)
-        self.assertNumbered(a, 1, 2)
-        self.route("a", "b")
-        self.up("b")
-        self.say(3)
-        self.assertNumbered(a, 3, first=3)
+        self.play("""route a; up a; put it 1 2; gets a at 1 1 2
+            route a b; up b; put it 3; gets a at 3 3""")
 
     def test_no_more_than_the_window_is_sent_and_acks_open_it(self) -> None:
-        self.route("a")
-        a = self.up("a")
+        self.play("route a; up a")
         count = protocol.UNACKED_WINDOW + 3
-        job = FakeJob(*["bizlogic"] * count)
         for _ in range(count):
-            self.sender.put("bizlogic", ITEM, job)
+            self.put("bizlogic")
         self.sender.pump()
         for acked, more in ((0, protocol.UNACKED_WINDOW), (2, 0), (3, 3)):  # a batch goes whole
-            self.ack(a, acked)
-            self.assertEqual(len(a.take_puts()), more)
-        self.assertEqual((job.pending, len(self.sender)), (count - 3,) * 2)
+            self.ack(self.links["a"], acked)
+            self.assertEqual(len(self.links["a"].take_puts()), more)
+        self.assertDone(*self.jobs[:3])
+        self.assertEqual(len(self.sender), count - 3)
 
     def test_a_busy_link_is_sent_nothing_until_it_says_something(self) -> None:
-        self.route("a")
-        a = self.up("a")
-        self.say(1)
-        a.room = 0
-        self.say(2)
-        self.assertNumbered(a, 1)
-        a.room = math.inf
-        self.ack(a, 1)
-        self.assertNumbered(a, 2, first=2)
+        self.play("""route a; up a; put it 1; busy a; put it 2; gets a at 1 1
+            free a; ack a 1; gets a at 2 2""")
 
     def test_an_ack_or_refusal_of_what_was_never_sent_is_a_protocol_error(self) -> None:
-        self.route("a")
-        a = self.up("a")
-        job = self.say(1)[0]
-        for seq in (2, 2**53 - 1):
-            with self.assertRaises(ProtocolError):
-                self.ack(a, seq)
-            with self.assertRaises(ProtocolError):
-                self.refuse(a, seq, MOVED, "bizlogic")
-        self.assertEqual(job.pending, 1)
-        self.ack(a, 1)
-        self.ack(a, 1)
-        self.ack(a, 0)
-        self.assertDone(job)
+        self.play("route a; up a; put it 1")
+        for step in ("ack a 2", "moved a 2 it", "full a 2 it", f"ack a {2**53 - 1}"):
+            self.assertRaises(ProtocolError, self.play, step)
+        self.play("pending 1; ack a 1; ack a 1; ack a 0; done")
 
     def test_a_queue_that_waited_for_room_is_in_order_and_its_first_is_the_oldest(self) -> None:
-        self.route("a")
-        a = self.up("a")
-        first, *_ = jobs = self.say(*range(5))
-        for seq in range(1, 6):
-            self.refuse(a, seq, FULL, "bizlogic")
-        self.ack(a, 5)
-        self.node.fire()
-        jobs += self.say(5)
-        self.assertEqual(self.oldest(), [first])
-        self.ack(a, 11)
-        self.assertDone(*jobs)
+        self.play("""route a; up a; put it 1 2 3 4 5; full a 1 5 it; ack a 5; fire; put it 6
+            gets a 1 2 3 4 5 1 2 3 4 5 6; oldest 0; ack a 11; done""")
+
+    def test_promise_5_a_long_queue_of_which_nothing_can_be_void_is_not_looked_through(
+        self,
+    ) -> None:
+        push = Push(self.node, "bizlogic", self.changed, lambda *_: None)  # type: ignore[arg-type]
+        put = Put.of(0, ["x"], items_of(1))
+        push.add(put, 1, put_tail(put))
+        self.sender = push.sender  # type: ignore[assignment]
+        with mock.patch.object(Window, "discard_waiting", side_effect=AssertionError):
+            self.play("route a; up a; gets a 1; down a; route; route b; up b; gets b 1")
 
     def test_what_nobody_waits_for_any_more_is_forgotten(self) -> None:
-        jobs = self.say(1)  # has no home
-        self.route("a")
-        jobs += self.say(2)  # waits for a link
-        a = self.up("a")
-        jobs += self.say(3)  # is on its way
-        self.assertNumbered(a, 1, 2, 3)
-        self.refuse(a, 3, FULL, "bizlogic")  # is to be asked again
-        for job in jobs:
-            job.void = True
-        self.down(a)
-        self.sender.forget_void()
-        self.node.fire()
-        self.say(4)
-        a = self.up("a")
-        self.assertNumbered(a, 4)
-        self.assertEqual(len(self.sender), 1)
+        # One has no route, one waits for a link, one is on its way, and is to be sent again.
+        self.play("""put it 1; route a; put it 2; up a; put it 3; gets a at 1 1 2 3; full a 3 it
+            void; down a; forget; fire; put it 4; up a; gets a at 1 4; holds 1""")
 
     def test_what_is_void_does_not_wait_for_a_route_for_ever(self) -> None:
         # bizlogic without any inbox: outboxes come, bring their window, and go, again and again.
-        for job in self.say(1, 2, 3):
-            job.void = True
-        self.say(4)
-        self.sender.forget_void()
-        self.assertEqual(len(self.sender), 1)
+        self.play("put it 1 2 3; void; put it 4; forget; holds 1")
 
 
-class ConsistentTest(SenderCase):
+class ConsistentCase(SenderCase):
+    """Two owners, with links."""
+
     def setUp(self) -> None:
         super().setUp()
-        self.route("a", "b")
-        self.a, self.b = self.up("a"), self.up("b")
+        self.called: dict[str, str] = {}
+        self.play("route a b; up a; up b")
+        self.called |= {f"{x}{n}": a for x in "ab" for n, a in enumerate(self.owned(x, 3), 1)}
 
+    @property
+    def names(self) -> dict[str, str]:
+        return self.called
+
+
+class ConsistentTest(ConsistentCase):
     def test_one_put_for_each_owner_with_all_its_addresses(self) -> None:
-        a1, a2 = self.owned("a", 2)
-        (b1,) = self.owned("b")
-        for _ in range(2):  # the second time it remembers the split
-            job = self.put(a1, b1, a2)
-            self.assertEqual(job.pending, 3)
-        self.assertGot(self.a, (1, f"{a1} {a2}"), (2, f"{a1} {a2}"))
-        self.assertGot(self.b, (1, b1), (2, b1))
-        self.ack(self.a, 2)
-        self.assertEqual(job.pending, 1)
-        self.ack(self.b, 2)
-        self.assertDone(job)
+        # The second time it remembers the split.
+        self.play("""put a1+b1+a2 1 2; pending 3 3; reads a a1+a2 a1+a2; reads b b1 b1
+            ack a 2; pending 1 1; ack b 2; done""")
 
     def test_a_put_names_no_more_addresses_than_the_protocol_allows(self) -> None:
         addresses = self.owned("a", protocol.MAX_ADDRESSES + 1)
-        job = self.put(*addresses)
-        self.assertEqual(
-            [list(m.addresses) for m in self.a.take_puts()], [addresses[:-1], addresses[-1:]]
-        )
-        self.ack(self.a, 2)
-        self.assertDone(job)
+        self.put(*addresses)
+        self.sender.pump()
+        got = [list(m.addresses) for m in self.links["a"].take_puts()]
+        self.assertEqual(got, [addresses[:-1], addresses[-1:]])
+        self.play("ack a 2; done")
+
+    def test_promise_5_the_ways_of_so_many_addresses_are_remembered(self) -> None:
+        with mock.patch.object(sender, "REMEMBERED_ADDRESSES", 20):
+            for i in range(100):
+                self.put(f"inbox/x{i}", f"inbox/y{i}")
+                self.assertLess(len(self.sender._pieces), 10)
 
     def test_a_dead_owner_is_waited_for_and_nobody_else_is_asked(self) -> None:
-        (a1,) = self.owned("a")
-        job = self.put(a1)
-        self.down(self.a)
-        later = self.put(a1)
-        self.a = self.up("a")
-        self.assertGot(self.a, (1, a1), (2, a1))
-        self.assertGot(self.b)
-        self.ack(self.a, 2)
-        self.assertDone(job, later)
+        self.play("put a1 1; down a; put a1 2; up a; gets a at 1 1 2; gets b; ack a 2; done")
 
     def test_what_was_sent_stays_with_a_living_owner_when_the_ring_changes(self) -> None:
-        addresses = self.owned("a", 40)
-        for address in addresses:
+        for address in self.owned("a", 40):
             self.put(address)
-        self.a.take_puts()
-        self.route("a", "b", "c")
-        c = self.up("c")
-        self.assertGot(c)
-        self.assertEqual(self.sender.unacked, 40)
-        self.ack(self.a, 40)
-        self.assertEqual(len(self.sender), 0)
+        self.play("fire; put a1 1; holds 41; route a b c; up c; gets c")
+        self.assertEqual(self.sender.unacked, 41)
+        self.play("ack a 41; done")
 
-    def test_what_was_not_sent_is_placed_anew_when_the_ring_changes_in_order(self) -> None:
+    def put_to_forty(self) -> list[str]:
+        """To addresses of "a", twice."""
         addresses = self.owned("a", 40)
-        self.down(self.a)
-        jobs = [self.put(a, item=item) for item in items_of(1, 2) for a in addresses]
-        self.route("a", "b", "c")
-        c, a = self.up("c"), self.up("a")
-        for name, link in (("a", a), ("c", c)):
+        for item in items_of(1, 2):
+            for address in addresses:
+                self.put(address, item=item)
+                self.sender.pump()
+        return addresses
+
+    def assertShares(self, addresses: Sequence[str], *names: str) -> None:
+        """Each has got what is its own, in order."""
+        for name in names:
             mine = [x for x in addresses if x in self.owned(name, 400)]
             self.assertTrue(mine)
-            got = [(m.addresses[0], m.n) for m in link.take_puts()]
-            self.assertEqual(got, [(x, n) for n in (1, 2) for x in mine])
-            self.ack(link, len(got))
-        self.assertDone(*jobs)
+            got = self.links[name].take_puts()
+            expected = [(x, n) for n in (1, 2) for x in mine]
+            self.assertEqual([(m.addresses[0], m.n) for m in got], expected)
+            self.ack(self.links[name], got[-1].seq)
+        self.assertDone(*self.jobs)
+
+    def test_what_was_not_sent_is_placed_anew_when_the_ring_changes_in_order(self) -> None:
+        self.play("down a")
+        addresses = self.put_to_forty()
+        self.play("route a b c; up c; up a")
+        self.assertShares(addresses, "a", "c")
+
+    def test_when_the_ring_gives_it_to_another_while_it_waits_that_one_is_asked(self) -> None:
+        addresses = self.put_to_forty()
+        got = self.links["a"].take_puts()
+        for sent in got:
+            self.refuse(self.links["a"], sent.seq, FULL, *sent.addresses)
+        self.play("ack a 80; route a b c; up c; holds 80; fire")
+        self.assertShares(addresses, "a", "c")
 
     def test_what_a_gone_target_held_goes_to_the_new_owner_in_order(self) -> None:
-        (a1,) = self.owned("a")
-        jobs = [self.put(a1, item=item) for item in items_of(1, 2, 3)]
-        self.ack(self.a, 1)
-        self.a.room = 0
-        jobs.append(self.put(a1, item=items_of(4)[0]))
-        self.route("b")
-        self.assertTrue(self.a.closed)
-        self.assertEqual([m.n for m in self.b.take_puts()], [2, 3, 4])
-        self.ack(self.b, 3)
-        self.assertDone(*jobs)
+        self.play("""put a1 1 2 3; ack a 1; busy a; put a1 4; route b; closed a; gets b 2 3 4
+            ack b 3; done""")
 
     def test_without_any_target_puts_wait_and_count(self) -> None:
-        addresses = (*self.owned("a"), *self.owned("b"))
-        jobs = [self.put(*addresses)]
-        self.route()
-        jobs.append(self.put(*addresses))
-        self.assertEqual(len(self.sender), 3)
-        self.route("c")
-        c = self.up("c")
-        self.assertEqual([j.pending for j in jobs], [2, 2])
-        self.ack(c, 3)
-        self.assertDone(*jobs)
+        self.play("""put a1+b1 1; route; put a1+b1 2; holds 3; route c; up c; pending 2 2
+            ack c 3; done""")
 
     def test_what_was_moved_is_asked_again_at_its_new_owner_and_counts_once(self) -> None:
-        first, second = self.owned("a", 2)
-        job = self.put(first, second)
-        self.refuse(self.a, 1, MOVED, second)
-        self.assertEqual((job.pending, len(self.node.timers)), (2, 1))
-        self.ack(self.a, 1)
-        self.assertEqual(job.pending, 1)
-        self.route("b")
-        self.node.fire()
-        self.assertGot(self.b, (1, second))
-        self.ack(self.b, 1)
-        self.assertDone(job)
+        self.play("""put a1+a2 1; moved a 1 a2; pending 2; timers 1; ack a 1; pending 1
+            route b; fire; reads b a2; ack b 1; done""")
 
     def test_what_was_refused_as_full_is_asked_again_as_often_as_it_takes(self) -> None:
-        a1, a2 = self.owned("a", 2)
-        job, other = self.put(a1), self.put(a2)
+        self.play("put a1 1; put a2 2")
         for seq, last in ((1, 2), (3, 3), (4, 4)):
-            self.refuse(self.a, seq, FULL, a1)
-            self.assertEqual((job.pending, len(self.node.timers)), (1, 1))
-            self.ack(self.a, last)
-            self.node.fire()
-        self.assertGot(self.a, (1, a1), (2, a2), (3, a1), (4, a1), (5, a1))
-        self.assertEqual(len(self.node.timers), 0)
-        self.ack(self.a, 5)
-        self.assertDone(job, other)
+            self.play(f"full a {seq} a1; timers 1; ack a {last}; pending 1 0; fire")
+        self.play("gets a 1 2 1 1 1; timers 0; ack a 5; done")
 
     def test_one_timer_asks_again_for_all_that_was_refused_meanwhile(self) -> None:
-        (a1,) = self.owned("a")
-        jobs = [self.put(a1), self.put(a1)]
-        self.refuse(self.a, 1, FULL, a1)
-        self.refuse(self.a, 2, MOVED, a1)
-        self.assertEqual(len(self.node.timers), 1)
-        self.ack(self.a, 2)
-        self.node.fire()
-        self.assertEqual(self.node.timers, [])
-        self.ack(self.a, 4)
-        self.assertDone(*jobs)
-
-    def test_a_refused_put_is_counted_once(self) -> None:
-        (a1,) = self.owned("a")
-        self.put(a1)
-        self.refuse(self.a, 1, FULL, a1)
-        self.assertEqual(len(self.sender), 1)
+        self.play("""put a1 1 2; full a 1 a1; moved a 2 a1; timers 1; holds 2; ack a 2; fire
+            timers 0; ack a 4; done""")
 
     def test_a_refusal_that_nothing_follows_from_is_one_line_in_the_log(self) -> None:
         one = Batch.of(Put.of(0, ["inbox/a"], [ITEM]), [""])
@@ -507,131 +439,59 @@ class ConsistentTest(SenderCase):
         self.assertEqual([record.getMessage() for record in logs.records], [words])
 
     def test_only_what_was_asked_can_be_asked_again(self) -> None:
-        first, second, third = self.owned("a", 3)
-        job = self.put(first, second)
-        self.refuse(self.a, 1, MOVED, second, third)
-        self.node.fire()
-        self.assertGot(self.a, (1, f"{first} {second}"), (2, second))
-        self.ack(self.a, 2)
-        self.assertDone(job)
+        self.play("put a1+a2 1; moved a 1 a2+a3; fire; reads a a1+a2 a2; ack a 2; done")
 
     def test_it_counts_what_was_done_and_shows_what_is_oldest(self) -> None:
-        a1, a2 = self.owned("a", 2)
-        first, second, third = self.put(a1), self.put(a1), self.put(a2)
-        self.assertEqual(self.oldest(), [first])
-        self.refuse(self.a, 1, FULL, a1)
-        self.assertEqual(self.oldest(), [first])
-        self.refuse(self.a, 2, UNKNOWN_USER, a1)
-        self.ack(self.a, 3)
+        self.play("""put a1 1 2; put a2 3; oldest 0; full a 1 a1; oldest 0
+            never a 2 a1; ack a 3""")
         self.assertEqual((self.sender.done, self.sender.reached), (2, 1))
-        self.node.fire()
-        self.ack(self.a, 4)
-        self.assertDone(first, second, third)
-        self.assertEqual((self.sender.done, self.oldest()), (3, []))
+        self.play("fire; ack a 4; done; oldest")
+        self.assertEqual(self.sender.done, 3)
 
     def test_a_final_refusal_is_told_once_and_never_asked_again(self) -> None:
-        (a1,) = self.owned("a")
-        job = self.put(a1)
-        for _ in range(2):
-            self.refuse(self.a, 1, UNKNOWN_USER, a1)
-        self.assertEqual(job.refusals, [(UNKNOWN_USER, "because", (a1,))])
-        self.ack(self.a, 1)
-        self.assertDone(job)
-        self.assertEqual(self.node.timers, [])
+        self.play("put a1 1; never a 1 a1; never a 1 a1; ack a 1; done; timers 0")
+        self.assertEqual(self.jobs[0].refusals, [(UNKNOWN_USER, "because", (self.names["a1"],))])
 
     def test_what_has_moved_behind_newer_ones_is_among_the_oldest(self) -> None:
-        (a1,) = self.owned("a")
-        old, new = self.put(a1), self.put(a1)
-        self.refuse(self.a, 1, MOVED, a1)
-        self.assertEqual(self.oldest(), [new, old])
-        self.node.fire()
-        self.assertEqual(self.oldest(), [new, old])
-        self.ack(self.a, 2)
-        self.assertEqual(self.oldest(), [old])
+        self.play("put a1 1 2; moved a 1 a1; oldest 0 1; fire; oldest 0 1; ack a 2; oldest 0")
 
     def test_what_is_void_is_forgotten_while_it_waits_for_room(self) -> None:
-        (a1,) = self.owned("a")
-        jobs = [self.put(a1, item=item) for item in items_of(1, 2)]
-        self.a.take_puts()
-        for seq in (1, 2):
-            self.refuse(self.a, seq, FULL, a1)
-        self.ack(self.a, 2)
-        jobs[0].void = True
-        self.sender.forget_void()
-        self.assertEqual(len(self.sender), 1)
-        self.node.fire()
-        self.assertSaid(self.a, 2)
+        self.play("put a1 1; void; put a1 2; full a 1 2 a1; ack a 2; forget; holds 1; fire")
+        self.play("gets a 1 2 2")
 
     def test_what_is_void_in_a_batch_that_is_divided_is_left_out(self) -> None:
-        (a1,), (b1,) = self.owned("a"), self.owned("b")
-        self.route()
-        jobs = [FakeJob(a1), FakeJob(b1), FakeJob(a1)]
-        for to, item, job in zip((a1, b1, a1), items_of(1, 2, 3), jobs, strict=True):
-            self.sender.put(to, item, job)
-        self.sender.pump()
-        jobs[1].void = True
-        self.route("a", "b")
-        self.assertEqual(len(self.sender), 2)
-        self.assertSaid(self.up("a"), 1, 3)
+        self.together = True
+        self.play("route")
+        for name, item in zip(("b1", "a1", "a2"), items_of(1, 2, 3), strict=True):
+            self.put(self.names[name], item=item)
+        self.jobs[0].void = True
+        self.play("fire; put a1 4; route a b; holds 3; up a; gets a 2 3 4")
 
     def test_what_moves_of_a_batch_leaves_the_rest_in_its_order(self) -> None:
-        addresses = self.owned("a", 40)
-        self.down(self.a)
-        self.route("a", "b", "c")
-        stays, moves = (
-            next(x for x in addresses if x in self.owned(name, 400)) for name in ("a", "c")
-        )
-        self.route("a", "b")
-        jobs = []
-        for n, tos in ((1, (stays, moves)), (2, (stays,)), (3, (moves,))):
-            for to in tos:
-                jobs.append(FakeJob(to))
-                self.sender.put(to, items_of(n)[0], jobs[-1])
-            self.sender.pump()
-        self.route("a", "b", "c")
-        for name, numbers in (("a", (1, 2)), ("c", (1, 3))):
-            link = self.up(name)
-            self.assertSaid(link, *numbers)
-            self.ack(link, 2)
-        self.assertDone(*jobs)
+        once = {*self.owned("a", 40)}
+        self.play("down a; route a b c")
+        now = {name: next(x for x in self.owned(name, 99) if x in once) for name in "ac"}
+        self.play("route a b")
+        for item, name in zip(items_of(1, 1, 2, 3), "acac", strict=True):
+            self.put(now[name], item=item)
+            if item.n > 1 or name == "c":  # the first two are one batch
+                self.sender.pump()
+        self.play("route a b c; up a; gets a 1 2; ack a 2; up c; gets c 1 3; ack c 2; done")
 
     def test_an_ack_of_what_was_all_refused_opens_the_window(self) -> None:
-        (a1,) = self.owned("a")
         with mock.patch.object(protocol, "UNACKED_WINDOW", 2):
-            self.route()
-            self.route("a", "b")
-            a = self.up("a")
-            jobs = [self.put(a1), self.put(a1)]
-            for seq in (1, 2):
-                self.refuse(a, seq, MOVED, a1)
-            self.ack(a, 2)
-            self.node.fire()
-            self.assertGot(a, *((seq, a1) for seq in range(1, 5)))
-            self.ack(a, 4)
-        self.assertDone(*jobs)
+            self.play("""route; route a b; up a; put a1 1 2; moved a 1 2 a1; ack a 2; fire
+                gets a at 1 1 2 1 2; ack a 4; done""")
 
     def test_its_owner_is_told_when_links_routes_or_what_was_deferred_have_changed(self) -> None:
-        (a1,) = self.owned("a")
-        self.put(a1)
-        self.refuse(self.a, 1, MOVED, a1)
-        before = self.changes
-        self.down(self.b)
-        self.route("a")
-        self.node.fire()
-        self.assertEqual(self.changes, before + 3)
+        for step in ("down b", "route a", "put a1 1; moved a 1 a1; fire"):
+            before = self.changes
+            self.play(step)
+            self.assertEqual(self.changes, before + 1)
 
     def test_a_void_job_is_not_asked_again(self) -> None:
-        (a1,) = self.owned("a")
-        for code in (FULL, MOVED):
-            with self.subTest(code=code):
-                job = self.put(a1)
-                (put,) = self.a.take_puts()
-                self.refuse(self.a, put.seq, code, a1)
-                self.ack(self.a, put.seq)
-                job.void = True
-                self.node.fire()
-                self.assertGot(self.a)
-                self.assertEqual(len(self.sender), 0)
+        self.play("""put a1 1; full a 1 a1; ack a 1; void; fire; gets a 1; holds 0
+            put a1 2; moved a 2 a1; ack a 2; void; fire; gets a 2; holds 0""")
 
 
 class LinesTest(SenderCase):
@@ -644,13 +504,10 @@ class LinesTest(SenderCase):
 
     def sent(self, *items: Item, addresses: Sequence[str] = ("inbox/ark3",)) -> list[int]:
         """How many entries are in each line, if these are put at once."""
-        job = FakeJob(*[*addresses] * len(items))
         for item in items:
-            self.sender.put(" ".join(addresses), item, job)
+            self.put(*addresses, item=item)
         self.sender.pump()
-        counts = self.counts(items, addresses)
-        self.assertDone(job)
-        return counts
+        return self.counts(items, addresses)
 
     def counts(self, items: Sequence[Item], addresses: Sequence[str]) -> list[int]:
         """How many entries are in each line that has come; they are these, and are acked."""
@@ -661,6 +518,7 @@ class LinesTest(SenderCase):
             self.assertEqual(list(sent.addresses), list(addresses))
         self.a.lines.clear()
         self.ack(self.a, got[-1].seq)
+        self.assertDone(*self.jobs)
         return [len(put.bodies) for put in lines]
 
     def test_many_of_one_origin_are_one_line(self) -> None:
@@ -677,18 +535,23 @@ class LinesTest(SenderCase):
 
     def test_different_addresses_are_no_reason_for_another_line(self) -> None:
         first, second, third = self.owned("a", 3)
-        for to in (first, f"{second} {third}", first):
-            self.sender.put(to, ITEM, FakeJob(*to.split(" ")))
+        for to in ([first], [second, third], [first]):
+            self.put(*to)
         self.sender.pump()
         self.assertEqual(len(self.a.lines), 1)
-        self.assertGot(self.a, (1, first), (2, f"{second} {third}"), (3, first))
+        self.assertEqual([job.to for job in self.jobs], [s.addresses for s in self.a.take_puts()])
 
     def test_a_line_has_so_many_entries_or_bytes_and_is_at_least_half_full(self) -> None:
         self.assertEqual(self.sent(*items_of(*range(300))), [SEND_CHUNK, SEND_CHUNK, 44])
         body = strictjson.dumps({"a": "x" * 1000})
-        counts = self.sent(*(stamped("a" * 16, n, body) for n in range(100)))
+        items = [stamped("a" * 16, n, body) for n in range(100)]
+        counts, to = self.sent(*items), ["inbox/ark3"]
         most = MAX_BATCH_BYTES // len(body)
         self.assertTrue(all(most // 2 - 1 <= count <= most for count in counts), counts)
+        self.jobs = [FakeJob(*to * 100)]  # and so if all is one job
+        self.sender.put_all(Put.of(0, ["x"], items), to * 100, self.jobs[0])
+        self.sender.pump()
+        self.assertEqual(self.counts(items, to), counts)
 
     def test_what_an_outbox_has_taken_as_one_line_is_cut_if_its_stamps_make_it_too_long(
         self,
@@ -732,6 +595,12 @@ class LinesTest(SenderCase):
                     items = [largest(body, old)] * 20
                     self.assertEqual(sum(self.sent(*items, addresses=addresses)), 20)
                 self.assertEqual(sum(self.sent(*[Item(body)] * 20, addresses=addresses)), 20)
+        for to in (many, many[::-1]):  # each of the two fills a line
+            self.put(*to, item=largest(b"{}", True))
+        self.sender.pump()
+        self.assertEqual(len(self.a.lines), 2)
+        self.a.lines.clear()
+        self.ack(self.a, self.a.take_puts()[-1].seq)
         dice = random.Random(1)
         for _ in range(100 if SLOW else 30):
             loads = [
@@ -741,242 +610,77 @@ class LinesTest(SenderCase):
             self.sent(*loads, addresses=many[: dice.choice((1, 3, 200, 500))])
 
 
-class FullTest(SenderCase):
-    """Whoever is full refuses all that comes behind, until we can have heard of it."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.route("a", "b")
-        self.a, self.b = self.up("a"), self.up("b")
-
-    def say(self, address: str, *numbers: int) -> list[FakeJob]:
-        return [self.put(address, item=item) for item in items_of(*numbers)]
-
-    def refuse_all(self, link: FakeLink, first: int, last: int, *addresses: str) -> None:
-        for seq in range(first, last + 1):
-            self.refuse(link, seq, FULL, *addresses)
-        self.ack(link, last)
+class FullTest(ConsistentCase):
+    """A receiver that is full refuses all that comes behind, until we can have heard of it."""
 
     def test_nothing_overtakes_what_is_to_be_sent_again(self) -> None:
-        (a1,) = self.owned("a")
-        jobs = self.say(a1, 1, 2, 3, 4)
-        self.assertSaid(self.a, 1, 2, 3, 4)
-        self.refuse(self.a, 2, FULL, a1)
-        jobs += self.say(a1, 5)
-        self.refuse(self.a, 3, FULL, a1)
-        self.refuse(self.a, 4, FULL, a1)
-        self.assertSaid(self.a)
-        self.ack(self.a, 4)
-        jobs += self.say(a1, 6)
-        self.assertSaid(self.a)
-        self.assertEqual((len(self.sender), [j.pending for j in jobs]), (5, [0, 1, 1, 1, 1, 1]))
-        self.node.fire()
-        self.assertSaid(self.a, 2, 3, 4, 5, 6)
-        self.ack(self.a, 9)
-        self.assertDone(*jobs)
+        self.play("""put a1 1 2 3 4; gets a 1 2 3 4; full a 2 a1; put a1 5; full a 3 4 a1; gets a
+            ack a 4; put a1 6; gets a; holds 5; pending 0 1 1 1 1 1
+            fire; gets a 2 3 4 5 6; ack a 9; done""")
 
     def test_it_waits_for_the_answers_to_all_that_is_on_the_way(self) -> None:
-        (a1,) = self.owned("a")
-        jobs = self.say(a1, 1, 2, 3)
-        self.a.take_puts()
-        self.refuse(self.a, 1, FULL, a1)
-        for _ in range(3):
-            self.node.fire()
-            self.assertSaid(self.a)
-            self.assertEqual(len(self.node.timers), 1)
-        self.refuse_all(self.a, 2, 3, a1)
-        self.node.fire()
-        self.assertSaid(self.a, 1, 2, 3)
-        self.assertEqual(self.node.timers, [])
-        self.ack(self.a, 6)
-        self.assertDone(*jobs)
+        self.play("put a1 1 2 3; gets a 1 2 3; full a 1 a1" + 3 * "; fire; gets a; timers 1")
+        self.play("full a 2 3 a1; ack a 3; fire; gets a 1 2 3; timers 0; ack a 6; done")
 
     def test_it_is_put_off_in_order_as_often_as_it_takes(self) -> None:
-        (a1,) = self.owned("a")
-        jobs = self.say(a1, 1, 2, 3)
-        self.assertSaid(self.a, 1, 2, 3)
-        last = 3
-        for n in (4, 5, 6):
-            self.refuse_all(self.a, last - n + 2, last, a1)
-            jobs += self.say(a1, n)
-            self.node.fire()
-            self.assertSaid(self.a, *range(1, n + 1))
-            last += n
-        self.ack(self.a, last)
-        self.assertDone(*jobs)
+        self.play("""put a1 1 2 3; gets a 1 2 3; full a 1 3 a1; ack a 3; put a1 4
+            fire; gets a 1 2 3 4; full a 4 7 a1; ack a 7; put a1 5
+            fire; gets a 1 2 3 4 5; full a 8 12 a1; ack a 12; put a1 6
+            fire; gets a 1 2 3 4 5 6; ack a 18; done""")
 
     def test_what_was_taken_of_it_meanwhile_is_not_sent_again(self) -> None:
-        (a1,) = self.owned("a")
-        jobs = self.say(a1, 1, 2, 3)
-        self.refuse_all(self.a, 1, 3, a1)
-        self.node.fire()
-        self.a.take_puts()
-        self.ack(self.a, 4)
-        self.refuse_all(self.a, 5, 6, a1)
-        self.node.fire()
-        self.assertSaid(self.a, 2, 3)
-        self.ack(self.a, 8)
-        self.assertDone(*jobs)
+        self.play("""put a1 1 2 3; full a 1 3 a1; ack a 3; fire; gets a 1 2 3 1 2 3; ack a 4
+            full a 5 6 a1; ack a 6; fire; gets a 2 3; ack a 8; done""")
 
     def test_one_lane_that_waits_holds_up_no_other(self) -> None:
-        (a1,), (b1,) = self.owned("a"), self.owned("b")
-        jobs = self.say(a1, 1) + self.say(b1, 2)
-        self.refuse_all(self.a, 1, 1, a1)
-        jobs += self.say(a1, 3) + self.say(b1, 4)
-        self.assertSaid(self.a, 1)
-        self.assertSaid(self.b, 2, 4)
-        self.ack(self.b, 2)
-        self.node.fire()
-        self.assertSaid(self.a, 1, 3)
-        self.ack(self.a, 3)
-        self.assertDone(*jobs)
+        self.play("""put a1 1; put b1 2; full a 1 a1; ack a 1; put a1 3; put b1 4
+            gets a 1; gets b 2 4; ack b 2; fire; gets a 1 3; ack a 3; done""")
 
     def test_one_timer_looks_after_all_lanes_that_wait(self) -> None:
-        (a1,), (b1,) = self.owned("a"), self.owned("b")
-        jobs = self.say(a1, 1, 2) + self.say(b1, 3)
-        self.refuse(self.a, 1, FULL, a1)
-        self.refuse_all(self.b, 1, 1, b1)
-        self.assertEqual(len(self.node.timers), 1)
-        self.node.fire()  # b may go, a not yet
-        self.assertSaid(self.b, 3, 3)
-        self.assertSaid(self.a, 1, 2)
-        self.assertEqual(len(self.node.timers), 1)
-        self.refuse_all(self.a, 2, 2, a1)
-        self.node.fire()
-        self.assertSaid(self.a, 1, 2)
-        self.ack(self.a, 4)
-        self.ack(self.b, 2)
-        self.assertDone(*jobs)
+        # At first, b may go, and a not yet.
+        self.play("""put a1 1 2; put b1 3; full a 1 a1; full b 1 b1; ack b 1; timers 1
+            fire; gets b 3 3; gets a 1 2; timers 1; full a 2 a1; ack a 2
+            fire; gets a 1 2; ack a 4; ack b 2; done""")
 
     def test_only_for_the_addresses_that_were_refused(self) -> None:
-        first, second = self.owned("a", 2)
-        job = self.put(first, second)
-        self.a.take_puts()
-        self.refuse_all(self.a, 1, 1, second)
-        self.node.fire()
-        self.assertGot(self.a, (2, second))
-        self.ack(self.a, 2)
-        self.assertDone(job)
+        self.play("put a1+a2 1; full a 1 a2; ack a 1; fire; reads a a1+a2 a2; ack a 2; done")
 
     def test_refusals_may_come_in_any_order(self) -> None:
         # An outbox's queue is full for the third, and then its disk for the first two.
-        (a1,) = self.owned("a")
-        jobs = self.say(a1, 1, 2, 3)
-        self.a.take_puts()
-        for seq in (3, 1, 2):
-            self.refuse(self.a, seq, FULL, a1)
-        self.ack(self.a, 3)
-        self.node.fire()
-        self.assertSaid(self.a, 1, 2, 3)
-        self.ack(self.a, 6)
-        self.assertDone(*jobs)
+        self.play("""put a1 1 2 3; full a 3 a1; full a 1 2 a1; ack a 3; fire; gets a 1 2 3 1 2 3
+            ack a 6; done""")
 
     def test_a_new_link_gets_it_at_once_in_order_before_anything_newer(self) -> None:
-        (a1,) = self.owned("a")
-        jobs = self.say(a1, 1, 2, 3)
-        self.refuse_all(self.a, 1, 2, a1)
-        jobs += self.say(a1, 4)
-        self.down(self.a)
-        jobs += self.say(a1, 5)
-        a = self.up("a")
-        self.assertSaid(a, 1, 2, 3, 4, 5)
-        self.node.fire()  # the timer of the old link
-        self.assertSaid(a)
-        self.ack(a, 5)
-        self.assertDone(*jobs)
+        # The timer of the old link changes nothing.
+        self.play("""put a1 1 2 3; full a 1 2 a1; ack a 2; put a1 4; down a; put a1 5
+            up a; gets a 1 2 3 4 5; fire; gets a; ack a 5; done""")
 
     def test_what_was_sent_before_a_refusal_stays_before_it_when_the_link_breaks(self) -> None:
-        (a1,) = self.owned("a")
-        jobs = self.say(a1, 1, 2, 3)
-        self.refuse(self.a, 2, FULL, a1)
-        self.down(self.a)
-        a = self.up("a")
-        self.assertSaid(a, 1, 2, 3)
-        self.ack(a, 3)
-        self.assertDone(*jobs)
+        self.play("put a1 1 2 3; full a 2 a1; down a; up a; gets a 1 2 3; ack a 3; done")
 
     def test_when_its_owner_leaves_the_ring_the_next_one_gets_it_in_order(self) -> None:
-        (a1,) = self.owned("a")
-        jobs = self.say(a1, 1, 2, 3)
-        self.refuse_all(self.a, 1, 3, a1)
-        jobs += self.say(a1, 4)
-        self.route("b")
-        self.assertSaid(self.b, 1, 2, 3, 4)
-        self.node.fire()
-        self.assertSaid(self.b)
-        self.ack(self.b, 4)
-        self.assertDone(*jobs)
-
-    def test_when_the_ring_gives_it_to_another_while_it_waits_that_one_is_asked(self) -> None:
-        addresses = self.owned("a", 40)
-        jobs = [job for n in (1, 2) for a in addresses for job in self.say(a, n)]
-        self.a.take_puts()
-        for seq, address in enumerate((*addresses, *addresses), 1):
-            self.refuse(self.a, seq, FULL, address)
-        self.ack(self.a, 80)
-        self.route("a", "b", "c")
-        c = self.up("c")
-        self.assertEqual(len(self.sender), 80)
-        self.node.fire()
-        for name, link in (("a", self.a), ("c", c)):
-            mine = [x for x in addresses if x in self.owned(name, 400)]
-            self.assertTrue(mine)
-            got = link.take_puts()
-            self.assertEqual(
-                [(g.addresses[0], g.n) for g in got], [(x, n) for n in (1, 2) for x in mine]
-            )
-            self.ack(link, got[-1].seq)
-        self.assertDone(*jobs)
+        self.play("""put a1 1 2 3; full a 1 3 a1; ack a 3; put a1 4; route b; gets b 1 2 3 4
+            fire; gets b; ack b 4; done""")
 
     def test_without_any_target_it_waits_with_all_others(self) -> None:
-        (a1,) = self.owned("a")
-        jobs = self.say(a1, 1, 2)
-        self.refuse_all(self.a, 1, 2, a1)
-        self.route()
-        self.node.fire()
-        jobs += self.say(a1, 3)
-        self.assertEqual(len(self.sender), 3)
-        self.route("c")
-        c = self.up("c")
-        self.assertSaid(c, 1, 2, 3)
-        self.ack(c, 3)
-        self.assertDone(*jobs)
+        self.play("""put a1 1 2; full a 1 2 a1; ack a 2; route; fire; put a1 3; holds 3
+            route c; up c; gets c 1 2 3; ack c 3; done""")
 
     def test_it_counts_and_is_among_the_oldest_while_it_waits(self) -> None:
-        (a1,) = self.owned("a")
-        jobs = self.say(a1, 1, 2, 3)
-        self.refuse_all(self.a, 1, 2, a1)
-        self.assertEqual(len(self.sender), 3)
-        self.assertIn(jobs[0], self.oldest())
-        self.ack(self.a, 3)
-        self.node.fire()
-        jobs += self.say(a1, 4)
-        self.assertEqual(self.oldest()[0], jobs[0])
-        self.assertEqual(len(self.sender), 3)
+        self.play("put a1 1 2 3; full a 1 2 a1; ack a 2; holds 3")
+        self.assertIn(self.jobs[0], self.oldest())
+        self.play("ack a 3; fire; put a1 4; holds 3")
+        self.assertIs(self.oldest()[0], self.jobs[0])
 
     def test_what_has_moved_does_not_keep_a_lane_waiting(self) -> None:
-        first, second = self.owned("a", 2)
-        jobs = self.say(first, 1)
-        self.a.take_puts()
-        self.refuse(self.a, 1, MOVED, first)
-        jobs += self.say(second, 2)
-        self.assertSaid(self.a, 2)
-        self.ack(self.a, 2)
-        self.node.fire()
-        self.assertSaid(self.a, 1)
-        self.ack(self.a, 3)
-        self.assertDone(*jobs)
+        self.play("""put a1 1; gets a 1; moved a 1 a1; put a2 2; gets a 2; ack a 2
+            fire; gets a 1; ack a 3; done""")
 
 
 class FullBatchTest(FullTest):
-    """The same, where all that is said at once is one batch."""
+    """The same, where all that is put at once is one batch."""
 
-    def say(self, address: str, *numbers: int) -> list[FakeJob]:
-        jobs = [FakeJob(address) for _ in numbers]
-        for item, job in zip(items_of(*numbers), jobs, strict=True):
-            self.sender.put(address, item, job)
-        self.sender.pump()
-        return jobs
+    together = True
 
 
 class Server:
@@ -1018,7 +722,7 @@ class ModelTest(SenderCase):
 
     def run_all(self, service: str, policy: str, refusals: bool, full: bool = False) -> None:
         self.service, self.policy = service, policy
-        self.addresses = (
+        self.readers = (
             [f"inbox/user{i}" for i in range(8)] if policy == CONSISTENT else ["bizlogic"]
         )
         small = mock.patch.multiple(protocol, UNACKED_WINDOW=8)
@@ -1038,14 +742,13 @@ class ModelTest(SenderCase):
         self.begin()
         self.dice = dice
         self.style = dice.choice(("put", "put", "put_all", "add"))  # an owner has one of these
-        self.jobs: list[FakeJob] = []
         self.said: list[tuple[str, ...]] = []  # by counter, to which addresses
         self.servers: list[Server] = []  # of links that are up, or whose end is not known yet
         # For each address: which owner it has, for the how manieth time; and for each put the
         # period it was put in. A put that was first taken in that same period has kept its owner.
-        self.period = dict.fromkeys(self.addresses, 0)
+        self.period = dict.fromkeys(self.readers, 0)
         self.put_in: dict[tuple[str, int], int] = {}
-        self.first: dict[str, dict[int, int]] = {a: {} for a in self.addresses}
+        self.first: dict[str, dict[int, int]] = {a: {} for a in self.readers}
         self.upset: set[tuple[str, int]] = set()  # refused once: comes when it comes,
         self.final: set[tuple[str, int]] = set()  # or, refused for good, perhaps never
         for _ in range(self.STEPS):
@@ -1079,7 +782,7 @@ class ModelTest(SenderCase):
     def say(self) -> None:
         first = len(self.said)
         for _ in range(1 if self.style == "put" else self.dice.randint(1, 4)):
-            to = tuple(self.dice.sample(self.addresses, self.dice.randint(1, len(self.addresses))))
+            to = tuple(self.dice.sample(self.readers, self.dice.randint(1, len(self.readers))))
             for address in to:
                 self.put_in[address, len(self.said)] = self.period[address]
             self.said.append(to)
@@ -1099,7 +802,7 @@ class ModelTest(SenderCase):
             self.sender.pump()
 
     def change_route(self, *names: str) -> None:
-        before = {a: self.node.routes.choose(a) for a in self.addresses}
+        before = {a: self.node.routes.choose(a) for a in self.readers}
         self.route(*names)
         for address, owner in before.items():
             now = self.node.routes.choose(address)
