@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
-# Twitter's home timelines held about 800 entries a user; what is older nobody scrolls to.
+# Twitter's home timelines held about 800 entries a user; no reader scrolls further.
 DEFAULT_KEEP = 800
 # The most that `--keep` takes; a larger number is a usage error. After a restart all of a timeline
 # comes again, so a reader has to remember the keys of all of it: at this limit up to 45 MB for each
@@ -101,7 +101,7 @@ class Cursor:
 
         It goes on where it was if it knows this epoch; if it is new it gets the last `history`
         entries; and if its place is one in some other epoch, it gets everything retained, because
-        nobody can tell which of that it has seen (it knows its barks by id).
+        that place does not tell which of it the reader has seen (it knows its barks by id).
         """
         if same_epoch and after <= stream.last:
             return cls(after, window)
