@@ -21,7 +21,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from barker.delivery.acks import Acks
-from barker.delivery.streams import DEFAULT_KEEP, MAX_KEEP, Cursor
 from barker.disk import files
 from barker.disk.deadletters import DeadLetters
 from barker.disk.journal import Journal
@@ -40,6 +39,8 @@ from barker.manifold.timelines import Moving, Timeline, entries_of
 from barker.process.arguments import at_least_0, journal_arguments
 from barker.process.service import Service, run_service
 from barker.routing.routes import CONSISTENT, split
+from barker.streams.cursor import Cursor
+from barker.streams.stream import DEFAULT_KEEP, MAX_KEEP
 from barker.wire import messages, records
 from barker.wire.ops import Credit, Moved, Put, Subscribe, Subscribed, Unreadable
 from barker.wire.protocol import BadMessage

@@ -15,12 +15,13 @@ changes. Of a snapshot in the making only the end is acked with a serial that co
 from collections.abc import Iterator
 from typing import Any
 
-from barker.delivery.streams import NO_LIMIT, Cursor, Stream
 from barker.graph.feed import FOLLOWERS, GRAPH
 from barker.graph.graph import Graph
 from barker.links.link import Link
 from barker.process.faults import contained
 from barker.routing.routes import split
+from barker.streams.cursor import NO_LIMIT, Cursor
+from barker.streams.stream import Stream
 from barker.wire import messages, protocol, strictjson
 from barker.wire.ops import Credit, Message, Subscribe, Subscribed, Unreadable
 from barker.wire.protocol import BAD_MESSAGE, TOO_MANY, BadMessage

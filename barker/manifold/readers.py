@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from typing import NamedTuple
 
-from barker.delivery.streams import NO_LIMIT, Cursor
 from barker.links.link import Link
 from barker.manifold.store import Group
 from barker.manifold.timelines import Entry, Timeline
 from barker.process.faults import contained
+from barker.streams.cursor import NO_LIMIT, Cursor
 from barker.wire import messages, protocol
 from barker.wire.ops import Credit, Gap, Message, Moved
 from barker.wire.protocol import BadMessage

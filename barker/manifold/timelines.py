@@ -5,7 +5,8 @@ A bark is kept once, however many timelines it is in: they hold references to on
 
 from collections.abc import Iterator
 
-from barker.delivery.streams import NO_LIMIT, Stream
+from barker.streams.cursor import NO_LIMIT
+from barker.streams.stream import Stream
 from barker.wire import bodies, messages, records
 from barker.wire.ops import Item
 
