@@ -4,7 +4,7 @@
 
 Outboxes put what was said about it (`barker.wire.bodies`) to ``followers``; it is journaled,
 becomes part of the graph (`barker.graph.graph`), and is published (`barker.graph.publisher`) to
-everybody who keeps a copy. With several instances, each replicates all others
+all that keep a copy. With several instances, each replicates all others
 (`barker.graph.replicas`):
 
 * A `put` is acked when it is in our journal and in that of every other instance the directory

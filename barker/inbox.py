@@ -1,4 +1,4 @@
-"""The inbox: timelines, and those who read them.
+"""The inbox: timelines and their readers.
 
     python -m barker.inbox --port 5820
 

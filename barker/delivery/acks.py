@@ -1,4 +1,4 @@
-"""Acks: when a manifold says what it has taken over. Nobody waits for an ack as for a bark.
+"""Acks: when a manifold acks what it has taken over. No reader waits for an ack.
 
 An ack passes all puts before it, so that one can stand for many. The first after a pause goes out
 at once. The others of the same link keep a distance, and each is for all that has come meanwhile:
@@ -30,7 +30,7 @@ class Acks:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._due: dict[Link, float] = {}  # from when on there may be another one
-        self._waiting: set[Link] = set()  # those who get theirs then
+        self._waiting: set[Link] = set()  # they get theirs then
 
     def owe(self, link: Link) -> None:
         """All up to `link.committed` is kept or refused; the ack is due."""

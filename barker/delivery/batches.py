@@ -63,7 +63,7 @@ class Batch(NamedTuple, Generic[J]):
 
     @property
     def first_n(self) -> int:
-        """The counter of the first entry, for those who ask thousands: nothing is parsed for it."""
+        """The counter of the first entry, found without parsing the line."""
         found = _FIRST_N.search(self.tail)
         assert found, "it has a stamp"
         return int(found[1])

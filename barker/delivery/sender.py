@@ -139,7 +139,7 @@ class Sender(Peers, Generic[J]):
             lane.rows.append((some, item, job))
 
     def put_all(self, put: Put, to: Sequence[str], job: J, tail: bytes = b"") -> None:
-        """All entries of a put, each to other addresses than it came for; `tail` as for `Batch`."""
+        """All entries of a put; `to` has the new addresses of each. `tail` is as for `Batch.of`."""
         only = {*map(self._whole.get, to)}
         if len(only) == 1 and (one := only.pop()) is not None:
             self._add(one, put._replace(to=_once(to)), [job], tail)

@@ -2,10 +2,10 @@
 
 from collections import deque
 
-# Time between two marks. Nobody looks more closely than once a second.
+# Time between two marks. An agent looks once a second.
 GRAIN_S = 0.1
-# Marks at most; beyond it every other one goes and the grain doubles. So a queue that nobody
-# empties for a day is told to within half a minute, and costs no more than one of an hour.
+# Marks at most; beyond it every other one goes and the grain doubles. So the age of a queue that
+# stands still for a day is known to within half a minute, and costs no more than one of an hour.
 MAX_MARKS = 4096
 
 

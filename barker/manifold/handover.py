@@ -5,7 +5,7 @@ The entries of a timeline that is another's now are put to that other like any b
 is. What the new owner has had by another way already, it drops.
 
 An inbox that is asked to stop changes the ring itself: it has the directory take it off, hands over
-all that it has, and goes when that is done, or when nobody is there to take it, or when its time is
+all that it has, and goes when that is done, or when no other inbox is there, or when its time is
 up. What is left then stays in its journal and comes when it is back, as after a kill.
 """
 
@@ -108,10 +108,10 @@ class HandOver:
         """Has a node that leaves nothing more to wait for?"""
         route, node = self._sender.route, self._node
         if not any(target.name != node.name for target in route.targets):
-            return True  # nobody could take it
+            return True  # no other inbox could take it
         if node.name in route.by_name:
-            return not node.has_directory  # or else it will tell everybody that we are leaving
-        # Neither a directory nor any other inbox: all are being stopped, and nobody waits.
+            return not node.has_directory  # or else it will tell all others that we are leaving
+        # Neither a directory nor any other inbox: all are being stopped, and none waits.
         return not (self._queue or len(self)) or not (self._sender.peers or node.has_directory)
 
     def _refused(self, one: Batch[Moving], refusal: Refuse) -> None:

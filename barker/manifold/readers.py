@@ -145,7 +145,7 @@ class Readers:
         self.held: dict[Link, set[Subscription]] = {}
 
     def add(self, link: Link, timeline: Timeline, cursor: Cursor) -> Subscription:
-        """Somebody reads this timeline over this link, from there on; `send` is up to the caller.
+        """A reader of this timeline over this link, from that place on. Call `send` next.
 
         Raises BadMessage if the link has too many already.
         """

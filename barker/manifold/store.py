@@ -38,7 +38,7 @@ class TimelineStore:
         self._entries = self._bytes = 1
 
     def timeline(self, address: str) -> Timeline:
-        """The timeline of that address, a new one if need be. Raises BadMessage."""
+        """The timeline of that address, new if need be. Raises BadMessage if there are too many."""
         timeline = self.timelines.get(address)
         if timeline is None:
             if len(self.timelines) >= MAX_STREAMS:

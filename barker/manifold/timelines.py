@@ -32,7 +32,7 @@ class Entry:
         self.late = late
         self.old = old  # handed over by a former owner
         self.segment = segment
-        self.trace = trace  # what it is followed by; those who read it now are told
+        self.trace = trace  # the name that it is followed by; live readers are told
 
     def copied_to(self, segment: int) -> "Entry":
         """The same bark where another record has it, for the one timeline of that record."""
@@ -62,7 +62,7 @@ class Timeline(Stream[Entry]):
         self.live_until = NO_LIMIT  # the last serial for which all of its live readers have room
 
     def take(self, entry: Entry) -> bool:
-        """Append it, which its segment of the journal has now; has a live reader no room for it?"""
+        """Append an entry that the journal has; True if a live reader has no room for it."""
         self.recorded_in = entry.segment
         return self.append(entry, entry.old) > self.live_until
 

@@ -3,7 +3,7 @@
 It knows its name and the secret, keeps a link to the directory, remembers the last routes it was
 told, looks after the heartbeats of all its links, and stops cleanly. What it is *for* is written in
 `Conversation`s: the node's own for the directory is at the end of this file, and a service, a
-`Delivery` or a reader brings its own.
+`Sender` or a reader brings its own.
 
 If the directory is away, nothing changes but that routes do not change: links to peers are kept by
 `Dialer`s, which need no directory to connect again.
@@ -83,7 +83,7 @@ class Node:
         """Begin your own work; the loop runs, the directory is being dialled."""
 
     async def stopping(self) -> None:
-        """Somebody asked us to stop: finish what can be finished within `GRACE_S`."""
+        """The node stops: finish what can be finished within `GRACE_S`."""
 
     def announcements(self) -> list[bytes]:
         """What the directory is to hear at every connect (services: their registrations)."""

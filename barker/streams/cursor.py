@@ -38,7 +38,7 @@ class Cursor:
 
         It goes on where it was if it knows this epoch; if it is new it gets the last `history`
         entries; and if its place is one in some other epoch, it gets everything retained, because
-        nobody can tell which of that it has seen (it knows its barks by id).
+        that place does not tell which of it the reader has seen (it knows its barks by id).
         """
         if same_epoch and after <= stream.last:
             return cls(after, window)

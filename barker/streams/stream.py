@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
-# Twitter's home timelines held about 800 entries a user; what is older nobody scrolls to.
+# Twitter's home timelines held about 800 entries a user; no reader scrolls further.
 DEFAULT_KEEP = 800
 # The most that `--keep` takes; a larger number is a usage error. After a restart all of a timeline
 # comes again, so a reader has to remember the keys of all of it: at this limit up to 45 MB for each

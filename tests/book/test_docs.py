@@ -76,6 +76,8 @@ NO_LIMITS = {
     "barker/websocket/frames.py LENGTH",
     "barker/routing/ring.py _SPACE",
     "barker/graph/graph.py _NEVER",
+    "barker/delivery/streams.py NO_LIMIT",
+    "barker/graph/publisher.py NOTHING",
     "barker/launching/fleet.py LABEL_COLUMNS",
     "barker/launching/fleet.py _READY",
     "barker/launching/fleet.py _UNREAD",
