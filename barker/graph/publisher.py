@@ -20,7 +20,7 @@ from barker.graph.graph import Graph
 from barker.links.link import Link
 from barker.process.faults import contained
 from barker.routing.routes import split
-from barker.streams.cursor import NO_LIMIT, Cursor
+from barker.streams.cursor import Cursor
 from barker.streams.stream import Stream
 from barker.wire import messages, protocol, strictjson
 from barker.wire.ops import Credit, Message, Subscribe, Subscribed, Unreadable
@@ -47,18 +47,18 @@ class Copying:
     def __init__(self, link: Link, address: str) -> None:
         self.link = link
         self.address = address
-        self.cursor = Cursor(NOTHING, NO_LIMIT)
+        self.cursor = Cursor(NOTHING)
         self.pieces: Iterator[tuple[bytes, bool]] | None = None
 
     def begin(self, after: int) -> None:
         """It has everything up to there."""
         self.pieces = None
-        self.cursor = Cursor(after, NO_LIMIT)
+        self.cursor = Cursor(after)
 
     def begin_with(self, pieces: Iterator[tuple[bytes, bool]], last: int) -> None:
         """It has nothing that counts, until it has acked this snapshot, made at serial `last`."""
         self.pieces = pieces
-        self.cursor = Cursor(NOTHING, NO_LIMIT)
+        self.cursor = Cursor(NOTHING)
         self.cursor.sent_up_to(last)
 
 

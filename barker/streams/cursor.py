@@ -4,14 +4,12 @@ A reader that does not ack gets nothing more, and costs nothing more. When the s
 past a cursor, its reader is told how much it missed: a *gap*.
 """
 
+import math
 from typing import TypeVar
 
 from barker.streams.stream import Stream
 
 Item = TypeVar("Item")
-
-# More than any serial.
-NO_LIMIT = 2**60
 
 
 class Cursor:
@@ -19,7 +17,7 @@ class Cursor:
 
     __slots__ = ("acked", "sent", "window")
 
-    def __init__(self, after: int, window: int) -> None:
+    def __init__(self, after: int, window: float = math.inf) -> None:
         self.sent = self.acked = after
         self.window = window
 
@@ -51,7 +49,7 @@ class Cursor:
         self.acked = max(self.acked, min(serial, self.sent))
 
     @property
-    def limit(self) -> int:
+    def limit(self) -> float:
         """The last serial for which the reader has room."""
         return self.acked + self.window
 
@@ -71,6 +69,6 @@ class Cursor:
             # The credit for what was lost is given back: a gap is not a message.
             self.sent += missed
             self.acked += missed
-        first, entries = stream.read(self.sent, min(room, most))
+        first, entries = stream.read(self.sent, int(min(room, most)))
         self.sent += len(entries)
         return missed, first, entries
