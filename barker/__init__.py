@@ -13,7 +13,7 @@ says which. Imports point down, and never go in a circle:
     process             a node's life, the directory, heartbeats, flags
     links               one connection: greeting, framing, TLS
     disk                the journal, and what else lies in var/
-    wire   websocket   routing      pure: messages, frames, the ring
+    wire   websocket   routing   streams     pure: messages, frames, the ring, cursors
 
 A first walk through the code: ``wire/protocol.py``, then ``outbox.py``, ``bizlogic.py`` and
 ``inbox.py``, which a bark passes in this order.

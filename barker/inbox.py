@@ -18,11 +18,9 @@ import contextlib
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from barker.delivery.acks import Acks
-from barker.delivery.duplicates import Duplicates
-from barker.delivery.streams import DEFAULT_KEEP, MAX_KEEP, Cursor
 from barker.disk import files
 from barker.disk.deadletters import DeadLetters
 from barker.disk.journal import Journal
@@ -30,29 +28,23 @@ from barker.graph.people import People
 from barker.links.link import Link
 from barker.manifold.cleaning import Cleaner
 from barker.manifold.handover import HandOver
-from barker.manifold.intake import Faults, Intake
+from barker.manifold.intake import Intake
 from barker.manifold.parking import Parking
 from barker.manifold.readers import DEFAULT_READER_WINDOW, MAX_READER_WINDOW, Readers
+from barker.manifold.reception import Accepted, Reception
 from barker.manifold.recovery import recover
 from barker.manifold.share import Share
-from barker.manifold.store import Group, TimelineStore
+from barker.manifold.store import TimelineStore
 from barker.manifold.timelines import Moving, Timeline, entries_of
 from barker.process.arguments import at_least_0, journal_arguments
 from barker.process.service import Service, run_service
 from barker.routing.routes import CONSISTENT, split
-from barker.wire import bodies, messages, records, strictjson
-from barker.wire.fields import addresses_in
+from barker.streams.cursor import Cursor
+from barker.streams.stream import DEFAULT_KEEP, MAX_KEEP
+from barker.wire import messages, records
 from barker.wire.ops import Credit, Moved, Put, Subscribe, Subscribed, Unreadable
 from barker.wire.protocol import BadMessage
 from barker.wire.records import Record, Segment, Serials
-
-
-class Accepted(NamedTuple):
-    """What is to be kept of one line: entries of one origin, with the addresses that lack them."""
-
-    put: Put
-    groups: Sequence[Group]  # of each entry
-    late: Sequence[bool] | None  # which of them come late, by their counters; None: none of them
 
 
 def kept_number(text: str) -> int:
@@ -106,11 +98,10 @@ class Inbox(Service):
         self._acks = Acks(self)
         self._parking = Parking(self)
         self._share = Share(self, self.ADDRESS, self._ring_changed)
-        self._intake = Intake(self, self._check, self._record, self._apply, self._share.of)
-        self._epoch = ""
-        self._n = 0  # for what comes without a stamp
         self._store = TimelineStore(self.args.keep)
-        self._duplicates = Duplicates()
+        self._reception = Reception(self._store)
+        check = self._reception.check
+        self._intake = Intake(self, check, self._record, self._apply, self._share.of)
         self._readers = Readers()
         self._hand_over = HandOver(self, self.ADDRESS, self._handed_over, self._parking.park)
         self._cleaner = Cleaner(self._store)
@@ -135,98 +126,19 @@ class Inbox(Service):
         self._intake.link_down(link)
         self._readers.gone(link)
 
-    def _check(self, put: Put) -> tuple[Accepted | None, Faults]:
-        if put.origin is None:
-            put, places, faults = self._stamped(put)
-        else:
-            places, faults = range(len(put.bodies)), []
-        if not places:
-            return None, faults
-        try:
-            groups = {entry: self._store.group(entry) for entry in dict.fromkeys(put.to)}
-        except BadMessage as fault:  # it is said of all: what follows must not overtake it
-            return None, [*faults, *((place, fault) for place in places)]
-        keys = list(zip(put.users or (), put.ids or (), strict=True))
-        if self._duplicates.are_new(keys, self._judge(put), put.n or ()):
-            return Accepted(put, list(map(groups.__getitem__, put.entries())), None), faults
-        return self._unknown_of(put, keys), faults
-
-    def _stamped(self, put: Put) -> tuple[Put, Sequence[int], list[tuple[int, BadMessage]]]:
-        """We are its first manifold: the same with our stamp, and the places of what is left."""
-        rows, places, faults = [], [], []
-        meanings = strictjson.objects(put.bodies)
-        for place, (body, fields) in enumerate(zip(put.bodies, meanings, strict=True)):
-            try:
-                body = bodies.admitted(body, fields)
-                assert fields is not None
-                rows.append((body, *bodies.check_key(fields), bodies.check_time(fields)))
-                places.append(place)
-            except BadMessage as fault:
-                faults.append((place, fault))
-        if not rows:
-            return put, places, faults
-        texts, users, ids, at = zip(*rows, strict=True)
-        n = range(self._n + 1, self._n + 1 + len(rows))
-        return (
-            put.select(places)._replace(
-                bodies=texts, origin=self._epoch, n=n, users=users, ids=ids, at=at
-            ),
-            places,
-            faults,
-        )
-
-    def _judge(self, put: Put) -> str | None:
-        """The origin whose counters tell whether it is known; None: its keys alone do.
-
-        What is handed over may be older than any window, and what had no stamp had no counter.
-        """
-        return None if put.old or put.origin == self._epoch else put.origin
-
-    def _unknown_of(self, put: Put, keys: Sequence[tuple[str, str]]) -> Accepted | None:
-        """What we had not before: some of the entries, for some of their addresses."""
-        origin, numbers = self._judge(put), put.n or ()
-        places: list[int] = []
-        to: list[str] = []
-        late: list[bool] = []
-        # By what stands before it in this line: who has it then, and the highest counter.
-        had: dict[tuple[str, str], set[str]] = {}
-        highest = -1
-        for place, (entry, key, n) in enumerate(zip(put.entries(), keys, numbers, strict=True)):
-            fresh, is_late = self._duplicates.fresh(key, origin, n, addresses_in(entry))
-            if key in had:
-                fresh = [address for address in fresh if address not in had[key]]
-            if fresh:
-                had.setdefault(key, set()).update(fresh)
-                places.append(place)
-                to.append(" ".join(fresh))
-                late.append(is_late or (origin is not None and n <= highest))
-                highest = max(highest, n)
-        if not places:
-            return None
-        return Accepted(put.select(places)._replace(to=to), list(map(self._store.group, to)), late)
-
     def _record(self, accepted: Accepted, segment: int) -> tuple[Sequence[bytes], Accepted]:
         serials = self._store.serials_before(segment, accepted.groups)
         lines = [messages.encode(Serials(serials))] if serials else []
         return [*lines, messages.encode(accepted.put._replace(seq=0))], accepted
 
     def _apply(self, accepted: Accepted, segment: int) -> None:
+        self._reception.accept(accepted)
         put, groups, late = accepted
-        addresses = [group.addresses for group in groups]
-        keys = list(zip(put.users or (), put.ids or (), strict=True))
-        origin = self._judge(put)
-        if late is None:
-            self._duplicates.add_all(keys, origin, put.n or (), addresses)
-        else:
-            for key, n, own in zip(keys, put.n or (), addresses, strict=True):
-                self._duplicates.add(key, origin, n, own)
-        if put.origin == self._epoch and put.n:
-            self._n = max(self._n, put.n[-1])
         grown = self._readers.grown
         for entry, group, full in self._store.append(put, groups, late, segment):
             grown(entry, group, full)
             self.late += entry.late
-        self._taken += sum(map(len, addresses))
+        self._taken += sum(len(group.addresses) for group in groups)
         self._readers.flush()
 
     # --- a stop in good order ---
@@ -257,7 +169,7 @@ class Inbox(Service):
             timeline = self._store.timeline(address)
             cursor = Cursor.start(
                 timeline,
-                same_epoch=epoch == self._epoch,
+                same_epoch=epoch == self._reception.epoch,
                 new_reader=epoch is None,
                 after=max(after, timeline.handed_over),
                 history=self.args.history if history is None else history,
@@ -269,7 +181,7 @@ class Inbox(Service):
             return
         # A stream holds up to twice `keep`: as many again that were handed over.
         figures = (cursor.sent, timeline.last, self.args.history, 2 * self.args.keep)
-        link.send(messages.encode(Subscribed(address, self._epoch, *figures)))
+        link.send(messages.encode(Subscribed(address, self._reception.epoch, *figures)))
         self._readers.send(subscription)
 
     def on_credit(self, link: Link, credit: Credit) -> None:
@@ -308,7 +220,7 @@ class Inbox(Service):
         """It is another's now. If that one leaves, all of it comes back, and is new here then."""
         for entry in timeline.entries:
             with contextlib.suppress(BadMessage):
-                self._duplicates.withdraw(entry.item().key, [timeline.address])
+                self._reception.withdraw(entry.item().key, timeline.address)
         timeline.let_go()
 
     # --- the journal ---
@@ -319,21 +231,23 @@ class Inbox(Service):
             self._parking.open(letters)
             folder = self.args.state / "journal" / self.name
             self._intake.open(Journal(folder, fsync=self.args.fsync))
-        self._epoch = self._intake.journal.epoch
+        self._reception.begin(self._intake.journal.epoch)
         await recover(self, self._intake.journal, self._replay, self._header)
 
     def _header(self) -> dict[str, Any]:
-        return {"n": self._n, "highest": self._duplicates.highest}
+        return {"n": self._reception.n, "highest": self._reception.highest}
 
     def _replay(self, segment: int, record: Record) -> None:
         if isinstance(record, Put):
-            self._replay_put(segment, record)
+            self._reception.recover(record)
+            groups = list(map(self._store.group, record.entries()))
+            for _ in self._store.append(record._replace(trace=None), groups, None, segment):
+                pass
         elif isinstance(record, Serials):
             for address, serial in record.serials.items():
                 self._store.timeline(address).go_on_after(serial)
         elif isinstance(record, Segment):
-            self._duplicates.remember(record.highest)
-            self._n = max(self._n, record.n)
+            self._reception.recover_counters(record)
         elif isinstance(record, records.Timeline):
             timeline = self._store.timeline(record.address)
             entries = list(entries_of(record, segment))
@@ -341,29 +255,9 @@ class Inbox(Service):
                 self._let_go(timeline)
             for entry in entries:
                 with contextlib.suppress(BadMessage):
-                    self._remember(entry.item().key, None, 0, [timeline.address])
+                    self._reception.recover_entry(entry.item().key, timeline.address)
             timeline.restore(record.last, entries)
             timeline.recorded(segment)
-
-    def _remember(
-        self, key: tuple[str, str], origin: str | None, n: int, addresses: Sequence[str]
-    ) -> None:
-        """These addresses have it, and may be known to have it."""
-        fresh, _ = self._duplicates.fresh(key, origin, n, addresses)
-        self._duplicates.add(key, origin, n, fresh)
-
-    def _replay_put(self, segment: int, put: Put) -> None:
-        origin = self._judge(put)
-        keys = list(zip(put.users or (), put.ids or (), strict=True))
-        addresses = list(map(addresses_in, put.entries()))
-        if self._duplicates.are_new(keys, origin, put.n or ()):
-            self._duplicates.add_all(keys, origin, put.n or (), addresses)
-        else:
-            for key, n, own in zip(keys, put.n or (), addresses, strict=True):
-                self._remember(key, origin, n, own)
-        groups = list(map(self._store.group, put.entries()))
-        for _ in self._store.append(put._replace(trace=None), groups, None, segment):
-            pass
 
     async def ready(self) -> None:
         self.serve(self.ADDRESS, CONSISTENT)

@@ -16,7 +16,6 @@ import sys
 import time
 from typing import Any
 
-from barker.delivery.streams import Cursor, Stream
 from barker.links import hosts
 from barker.links.link import Link
 from barker.process import terminal
@@ -28,6 +27,8 @@ from barker.process.peers import Peers
 from barker.process.running import run_node
 from barker.process.service import Service, add_flags, log
 from barker.routing.routes import ORDERED, Target
+from barker.streams.cursor import Cursor
+from barker.streams.stream import Stream
 from barker.wire import messages, protocol, strictjson
 from barker.wire.ops import Credit, Gap, Message, Moved, Sample, Subscribe, Subscribed, Unreadable
 from barker.wire.protocol import ProtocolError

@@ -28,6 +28,7 @@ them, in a folder of their own that goes with the run.
 import atexit
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -43,6 +44,10 @@ except SystemExit as too_old:
 os.environ["PATH"] = os.pathsep.join(
     (sys.executable.rpartition(os.sep)[0], os.environ.get("PATH", ""))
 )
+
+# A shell has what runs in its background ignore Ctrl-C, and children inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     _compiled = tempfile.mkdtemp(prefix="barker-compiled-")

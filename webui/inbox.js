@@ -18,7 +18,7 @@ const Inbox = (() => {
   const WINDOW = 256;
   // Barks remembered of each instance that has served the inbox, so that each is shown once: after a
   // restart or a move all that an instance retains may come again. It says how much that is; these are
-  // the least and the most, which is what --keep allows (barker/delivery/streams.py).
+  // the least and the most, which is what --keep allows (barker/streams/stream.py).
   const REMEMBERED = 4000;
   const MAX_REMEMBERED = 100_000;
   // Instances of which so much is remembered; of more, the one that served the inbox longest ago is

@@ -13,12 +13,12 @@ sends when it is back is in order there, and older than what others have shown u
 from collections.abc import Callable
 from typing import Any
 
-from barker.delivery.streams import DEFAULT_KEEP, MAX_KEEP
 from barker.links.link import Link
 from barker.process import terminal
 from barker.process.node import Node
 from barker.process.peers import ASK_AGAIN_S, Peers
 from barker.routing.routes import Target
+from barker.streams.stream import DEFAULT_KEEP, MAX_KEEP
 from barker.wire import messages, protocol, strictjson
 from barker.wire.fields import addresses_in
 from barker.wire.ops import Credit, Gap, Message, Moved, Subscribe, Subscribed, Unreadable

@@ -15,7 +15,6 @@ Read in this order:
 * ``lanes``: a window and the link that it uses.
 * ``sender``: lanes by target; what happens when links and routes change.
 * ``duplicates``: has this been here before? Pure.
-* ``streams``: numbered entries, and readers' places in them. Pure.
 * ``acks``: when a receiver acks. ``poison``: a body that no attempt gets past.
 
 Left out: the journal (`barker.disk.journal`), and what a service does with a bark.

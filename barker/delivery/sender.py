@@ -99,7 +99,6 @@ class Sender(Peers, Generic[J]):
         self._retrying = False
         self._disordered = False  # something has moved: lanes are not in order of age any more
         self._placed: Route | None = None  # the route under which lanes were last filled
-        self.done = 0  # entries that were acked, or refused for good
         self.reached = 0  # addresses in those that were acked
         self.again = 0  # entries that their receiver did not ack: they go out again
         self.had_link = False  # from then on, an entry without an answer may have been taken
@@ -329,7 +328,6 @@ class Sender(Peers, Generic[J]):
             except ValueError as fault:
                 raise ProtocolError(protocol.PROTOCOL, str(fault)) from None
             for batch in acked:
-                self.done += batch.size
                 self.reached += batch.reach
             with self._settling():
                 self._on_done(acked)
@@ -358,7 +356,6 @@ class Sender(Peers, Generic[J]):
         if refusal.code in protocol.RETRYABLE:
             self._deferred.append(one)
             return
-        self.done += 1
         with self._settling():
             self._on_refused(one, refusal)
 

@@ -15,12 +15,13 @@ changes. Of a snapshot in the making only the end is acked with a serial that co
 from collections.abc import Iterator
 from typing import Any
 
-from barker.delivery.streams import NO_LIMIT, Cursor, Stream
 from barker.graph.feed import FOLLOWERS, GRAPH
 from barker.graph.graph import Graph
 from barker.links.link import Link
 from barker.process.faults import contained
 from barker.routing.routes import split
+from barker.streams.cursor import Cursor
+from barker.streams.stream import Stream
 from barker.wire import messages, protocol, strictjson
 from barker.wire.ops import Credit, Message, Subscribe, Subscribed, Unreadable
 from barker.wire.protocol import BAD_MESSAGE, TOO_MANY, BadMessage
@@ -46,18 +47,18 @@ class Copying:
     def __init__(self, link: Link, address: str) -> None:
         self.link = link
         self.address = address
-        self.cursor = Cursor(NOTHING, NO_LIMIT)
+        self.cursor = Cursor(NOTHING)
         self.pieces: Iterator[tuple[bytes, bool]] | None = None
 
     def begin(self, after: int) -> None:
         """It has everything up to there."""
         self.pieces = None
-        self.cursor = Cursor(after, NO_LIMIT)
+        self.cursor = Cursor(after)
 
     def begin_with(self, pieces: Iterator[tuple[bytes, bool]], last: int) -> None:
         """It has nothing that counts, until it has acked this snapshot, made at serial `last`."""
         self.pieces = pieces
-        self.cursor = Cursor(NOTHING, NO_LIMIT)
+        self.cursor = Cursor(NOTHING)
         self.cursor.sent_up_to(last)
 
 

@@ -12,7 +12,8 @@ Read in this order:
 * ``admission``: what an outbox takes. ``push``: its queue towards the service behind it.
   ``ages``: since when its oldest waits.
 * ``parking``: what was refused for good behind us is kept as a dead letter.
-* ``timelines``: what an inbox holds for one reader. ``store``: all of them.
+* ``reception``: what an inbox takes. ``timelines``: what it holds for one reader; ``store``: for
+  all of them.
 * ``readers``: what is sent to readers, and when.
 * ``handover``: a timeline goes to its new owner when the ring changes.
 * ``cleaning``: an inbox's journal is kept small.

@@ -39,7 +39,7 @@ class Push:
         self.noted = 0  # the journal knows that everything of this queue up to this one is settled
         self._given = 0  # the last counter of `numbers`
         self._node = node
-        self._count = 0  # all entries that were ever put, also those that are done
+        self._count = self._done_count = 0  # all entries that were ever put, and that are done
         self._put_by_author: Counter[str] = Counter()  # of all that were put,
         self._done_by_author: Counter[str] = Counter()  # ... and of those that are done
         self._last_in: dict[int, int] = {}  # by segment of the journal, the last counter in it
@@ -155,7 +155,8 @@ class Push:
     def _done(self, batches: Sequence[Batch[str]]) -> None:
         for batch in batches:
             self._done_by_author.update(batch.jobs)
-        self.ages.settled(self.sender.done)
+            self._done_count += batch.size
+        self.ages.settled(self._done_count)
         self._settled()
 
     def _refused(self, one: Batch[str], refusal: Refuse) -> None:

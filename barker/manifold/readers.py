@@ -10,15 +10,16 @@ what it missed, from the timeline, and is live again. A link that does not read 
 sent, and no more.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from typing import NamedTuple
 
-from barker.delivery.streams import NO_LIMIT, Cursor
 from barker.links.link import Link
 from barker.manifold.store import Group
 from barker.manifold.timelines import Entry, Timeline
 from barker.process.faults import contained
+from barker.streams.cursor import Cursor
 from barker.wire import messages, protocol
 from barker.wire.ops import Credit, Gap, Message, Moved
 from barker.wire.protocol import BadMessage
@@ -216,7 +217,7 @@ class Readers:
     def _limit(self, timeline: Timeline) -> None:
         readers = self.timelines.get(timeline, {}).values()
         limits = (one.cursor.limit for one in readers if one.is_live)
-        timeline.limit(min(limits, default=NO_LIMIT))
+        timeline.limit(min(limits, default=math.inf))
 
     def flush(self) -> None:
         """Send what has grown since the last time, at once: readers go before acks."""

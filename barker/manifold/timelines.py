@@ -3,9 +3,10 @@
 A bark is kept once, however many timelines it is in: they hold references to one entry.
 """
 
+import math
 from collections.abc import Iterator
 
-from barker.delivery.streams import NO_LIMIT, Stream
+from barker.streams.stream import Stream
 from barker.wire import bodies, messages, records
 from barker.wire.ops import Item
 
@@ -58,14 +59,14 @@ class Timeline(Stream[Entry]):
         self.recorded_in = 0  # the last segment of the journal that has something of it
         self.handed_over = 0  # up to this serial all is another's: not here, and not lost either
         self.moving: Moving | None = None
-        self.live_until = NO_LIMIT  # the last serial for which all of its live readers have room
+        self.live_until = math.inf  # the last serial for which all of its live readers have room
 
     def take(self, entry: Entry) -> bool:
         """Append an entry that the journal has; True if a live reader has no room for it."""
         self.recorded_in = entry.segment
         return self.append(entry, entry.old) > self.live_until
 
-    def limit(self, live_until: int) -> None:
+    def limit(self, live_until: float) -> None:
         """Its live readers have room up to there."""
         self.live_until = live_until
 

@@ -12,10 +12,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from barker.delivery.streams import DEFAULT_KEEP
 from barker.disk import files, users
 from barker.disk.users import World
 from barker.process.arguments import LEASH
+from barker.streams.stream import DEFAULT_KEEP
 from tests.tools.children import Process, free_port
 
 # For one event. The longest wait is for a backlog of a million to drain on a slow machine.

@@ -10,7 +10,7 @@ import time
 from typing import NamedTuple
 
 from barker.delivery.duplicates import MIN_REMEMBERED_KEYS
-from barker.delivery.streams import MAX_KEEP
+from barker.streams.stream import MAX_KEEP
 from tests.bench import load
 from tests.bench.children import System, all_ready, cpu_s, rest
 from tests.bench.figures import Bound, Figure, Section, at_most, ratios

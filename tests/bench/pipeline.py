@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from barker.delivery.streams import DEFAULT_KEEP, MAX_KEEP
+from barker.streams.stream import DEFAULT_KEEP, MAX_KEEP
 from tests.bench import load
 from tests.bench.children import Child, Children, System, all_ready, spent
 from tests.bench.figures import Bound, Figure, Section, at_least, at_most, ratios

@@ -14,8 +14,7 @@ CHANGES = (
     Change(
         "barker/outbox.py",
         "            if columns:\n",
-        "            if columns:\n"
-        "                push.given(max(self._barks.n, self._events.n))\n",
+        "            if columns:\n                push.given(max(self._barks.n, self._events.n))\n",
     ),
     Change(
         "barker/delivery/duplicates.py",

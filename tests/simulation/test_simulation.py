@@ -11,8 +11,9 @@ from unittest import mock
 
 from barker.delivery.batches import Batch
 from barker.delivery.duplicates import Duplicates
-from barker.delivery.streams import Cursor, Stream
 from barker.delivery.window import Window
+from barker.streams.cursor import Cursor
+from barker.streams.stream import Stream
 from barker.wire.ops import Item, Put
 from tests.simulation.runs import run, shrink, small_world, story
 from tests.simulation.settings import SETTINGS, Event

@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from barker.client.reader import REMEMBERED_IDS, Reader
-from barker.delivery.streams import DEFAULT_KEEP
 from barker.disk.journal import Journal
 from barker.disk.segments import record
+from barker.streams.stream import DEFAULT_KEEP
 from barker.wire.messages import encode
 from barker.wire.ops import Item, Put
 from tests.tools.fleet import SLOW, Fleet, Guest, Service, until

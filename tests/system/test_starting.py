@@ -4,10 +4,12 @@ A module that comes early in Python's path holds each command where it imports t
 below `barker.wire`, which they all do, until the signal has come.
 """
 
+import contextlib
 import pathlib
 import signal
 import tempfile
 import unittest
+from collections.abc import Iterator
 
 from barker.disk.files import ROOT
 from tests.tools.children import DEADLINE_S, Process
@@ -22,8 +24,9 @@ class Holder:
         if name.startswith("barker.wire") and self in sys.meta_path:
             sys.meta_path.remove(self)
             print("loading", flush=True)
-            while not signal.sigtimedwait([signal.SIGUSR1], {deadline_s}):
-                pass
+            # In slices: a signal that comes just before the wait begins does not end it.
+            for _ in range({slices}):
+                signal.sigtimedwait([signal.SIGUSR1], 0.05)
 
 sys.meta_path.insert(0, Holder())
 """
@@ -33,25 +36,24 @@ sys.meta_path.insert(0, Holder())
 class StartingTest(unittest.TestCase):
     def setUp(self) -> None:
         self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-        text = HOLDER.format(deadline_s=DEADLINE_S)
+        text = HOLDER.format(slices=int(20 * DEADLINE_S))
         (self.folder / "sitecustomize.py").write_text(text, encoding="utf-8")
 
-    def interrupted(self, *argv: str) -> Process:
+    @contextlib.contextmanager
+    def interrupted(self, *argv: str) -> Iterator[Process]:
         """The command, stopped by Ctrl-C while it loads."""
         env = {"PYTHONPATH": str(self.folder)}
-        command = Process(argv, ROOT, env=env)
-        self.addCleanup(command.close)
-        command.wait_for("^loading$")
-        command.signal(signal.SIGINT)
-        return command
+        with contextlib.closing(Process(argv, ROOT, env=env)) as command:
+            command.wait_for("^loading$")
+            command.signal(signal.SIGINT)
+            yield command
 
     def test_every_command_ends_without_a_traceback(self) -> None:
         modules = ["barker", *(f"barker.{name}" for name in PROGRAMS), "monitoring.monitor"]
         files = ["barker", *(f"barker/{name}.py" for name in PROGRAMS)]
         files += ["launch.py", "monitoring/launch.py", "monitoring/monitor.py"]
         for argv in (*(("-m", name) for name in modules), *((name,) for name in files)):
-            with self.subTest(argv):
-                command = self.interrupted(*argv)
+            with self.subTest(argv), self.interrupted(*argv) as command:
                 # What a shell shows as 130.
                 self.assertEqual(command.ended(), -signal.SIGINT, command)
                 self.assertEqual(command.lines, ["loading"])
@@ -60,6 +62,5 @@ class StartingTest(unittest.TestCase):
         code = "import barker.disk.files"
         (self.folder / "theirs.py").write_text(code, encoding="utf-8")
         for argv in (("-c", code), ("-m", "theirs")):
-            with self.subTest(argv):
-                command = self.interrupted(*argv)
+            with self.subTest(argv), self.interrupted(*argv) as command:
                 command.wait_for("^KeyboardInterrupt")

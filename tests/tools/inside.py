@@ -28,7 +28,7 @@ def segment_of(service: Manifold | Followers) -> pathlib.Path:
 
 def epoch_of(manifold: Manifold) -> str:
     """In its stamps, or with its serials."""
-    return manifold._epoch
+    return manifold._intake.journal.epoch
 
 
 def people_of(manifold: Manifold) -> People:

@@ -8,7 +8,6 @@ import unittest
 from collections.abc import Sequence
 
 from barker import inbox
-from barker.delivery.streams import DEFAULT_KEEP, MAX_KEEP
 from barker.directory import Directory
 from barker.disk.users import DOGS, PEOPLE
 from barker.graph import people
@@ -17,6 +16,7 @@ from barker.links import connection as connection_module
 from barker.links import link
 from barker.manifold import store
 from barker.process.service import service_parser
+from barker.streams.stream import DEFAULT_KEEP, MAX_KEEP
 from barker.wire import protocol
 from tests.tools.fleet import DEADLINE_S, until
 from tests.tools.inside import epoch_of, people_of, readers_of, timelines_of

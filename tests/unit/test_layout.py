@@ -17,7 +17,7 @@ TOP = {"barker", "webui", "monitoring", "tests", "docs", "launch.py", "README.rs
 
 # The folders of barker/, from the bottom up. A folder imports from those below its floor.
 FLOORS = (
-    "wire websocket routing",
+    "wire websocket routing streams",
     "disk",
     "links",
     "process",
@@ -44,7 +44,8 @@ PURE = """
     routing.ring routing.routes
     disk.users
     links.life links.greeting links.framing
-    delivery.batches delivery.window delivery.streams delivery.duplicates delivery.poison
+    streams.stream streams.cursor
+    delivery.batches delivery.window delivery.duplicates delivery.poison
     graph.graph graph.friends
     laboratory.verdict
 """.split()

@@ -5,10 +5,10 @@ import random
 import unittest
 from collections.abc import Callable, Sequence
 
-from barker.delivery.streams import Cursor
 from barker.manifold.readers import HANDFUL, Parcel, Readers, Subscription
 from barker.manifold.store import Group
 from barker.manifold.timelines import Entry, Timeline
+from barker.streams.cursor import Cursor
 from barker.wire import messages, protocol, strictjson
 from barker.wire.ops import Credit, Message, Moved
 from tests.tools.fakes import FakeLink

@@ -28,7 +28,7 @@ from barker.disk import files
 from barker.disk.journal import Journal
 from barker.disk.users import DOGS, PEOPLE, World
 from barker.inbox import Inbox
-from barker.manifold import cleaning
+from barker.manifold import cleaning, reception
 from barker.manifold.intake import RECORD_CHUNK
 from barker.manifold.timelines import Moving
 from barker.outbox import Outbox
@@ -537,7 +537,7 @@ class InboxRecovery(RecoveryTest):
 
     def test_what_comes_again_after_its_key_has_gone_with_its_segment_is_late(self) -> None:
         self.small_journals(segment_bytes=20_000, kept_bytes=30_000)
-        self.patch(inbox, "Duplicates", functools.partial(Duplicates, window=50))
+        self.patch(reception, "Duplicates", functools.partial(Duplicates, window=50))
         before = self.inbox("--keep", "10")
         for n in range(1, 1001, 10):
             self.fill(before, range(n, n + 10))
@@ -604,7 +604,7 @@ class InboxRecovery(RecoveryTest):
             self.assertEqual(sorted(self.ids(manifold)), [*range(1, 6), *range(11, 16)])
 
     def test_what_was_handed_over_is_known_when_it_is_handed_over_once_more(self) -> None:
-        self.patch(inbox, "Duplicates", functools.partial(Duplicates, window=50))
+        self.patch(reception, "Duplicates", functools.partial(Duplicates, window=50))
         before = self.inbox()
         self.fill(before, range(500, 600), "rhs")  # the origin is far ahead
         self.fill(before, [1], old=True)

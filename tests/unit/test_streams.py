@@ -3,7 +3,8 @@
 import random
 import unittest
 
-from barker.delivery.streams import Cursor, Stream
+from barker.streams.cursor import Cursor
+from barker.streams.stream import Stream
 
 
 def stream(count: int, keep: int) -> Stream[int]:

@@ -1,0 +1,168 @@
+"""Reception: what an inbox takes of a put. That is what its timelines have not had before.
+
+Nearly all lines bring nothing that was here, which is told by their columns, all of it in one go.
+Else each entry is looked at, for each of its addresses.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from barker.delivery.duplicates import Duplicates
+from barker.manifold.intake import Faults
+from barker.manifold.store import Group, TimelineStore
+from barker.wire import bodies, strictjson
+from barker.wire.fields import addresses_in
+from barker.wire.ops import Put
+from barker.wire.protocol import BadMessage
+from barker.wire.records import Segment
+
+Key = tuple[str, str]
+
+
+class Accepted(NamedTuple):
+    """What is to be kept of one line: entries of one origin, with the addresses that lack them."""
+
+    put: Put
+    groups: Sequence[Group]  # of each entry
+    late: Sequence[bool] | None  # which of them come late, by their counters; None: none of them
+
+
+def _keys(put: Put) -> list[Key]:
+    return list(zip(put.users or (), put.ids or (), strict=True))
+
+
+class Reception:
+    """Checks puts for one inbox, whose stamps have `epoch`. Nothing changes by a check.
+
+    `n` is the last counter that was given to what came without a stamp.
+    """
+
+    def __init__(self, store: TimelineStore) -> None:
+        self.n = 0
+        self.epoch = ""
+        self._store = store
+        self._duplicates = Duplicates()
+
+    def begin(self, epoch: str) -> None:
+        """Our stamps have this epoch from now on."""
+        self.epoch = epoch
+
+    @property
+    def highest(self) -> dict[str, int]:
+        """For each origin the highest counter that has come."""
+        return self._duplicates.highest
+
+    # --- what comes ---
+
+    def check(self, put: Put) -> tuple[Accepted | None, Faults]:
+        """What is to be kept, if there is anything, and what is refused."""
+        if put.origin is None:
+            put, places, faults = self._stamped(put)
+        else:
+            places, faults = range(len(put.bodies)), []
+        if not places:
+            return None, faults
+        try:
+            groups = {entry: self._store.group(entry) for entry in dict.fromkeys(put.to)}
+        except BadMessage as fault:  # it is said of all: what follows must not overtake it
+            return None, [*faults, *((place, fault) for place in places)]
+        keys = _keys(put)
+        if self._duplicates.are_new(keys, self._judge(put), put.n or ()):
+            return Accepted(put, list(map(groups.__getitem__, put.entries())), None), faults
+        return self._unknown_of(put, keys), faults
+
+    def _stamped(self, put: Put) -> tuple[Put, Sequence[int], list[tuple[int, BadMessage]]]:
+        """We are its first manifold: the same with our stamp, and the places of what is left."""
+        rows, places, faults = [], [], []
+        meanings = strictjson.objects(put.bodies)
+        for place, (body, fields) in enumerate(zip(put.bodies, meanings, strict=True)):
+            try:
+                body = bodies.admitted(body, fields)
+                assert fields is not None
+                rows.append((body, *bodies.check_key(fields), bodies.check_time(fields)))
+                places.append(place)
+            except BadMessage as fault:
+                faults.append((place, fault))
+        if not rows:
+            return put, places, faults
+        texts, users, ids, at = zip(*rows, strict=True)
+        n = range(self.n + 1, self.n + 1 + len(rows))
+        return (
+            put.select(places)._replace(
+                bodies=texts, origin=self.epoch, n=n, users=users, ids=ids, at=at
+            ),
+            places,
+            faults,
+        )
+
+    def _judge(self, put: Put) -> str | None:
+        """The origin whose counters tell whether it is known; None: its keys alone do.
+
+        What is handed over may be older than any window, and what had no stamp had no counter.
+        """
+        return None if put.old or put.origin == self.epoch else put.origin
+
+    def _unknown_of(self, put: Put, keys: Sequence[tuple[str, str]]) -> Accepted | None:
+        """What we had not before: some of the entries, for some of their addresses."""
+        origin, numbers = self._judge(put), put.n or ()
+        places: list[int] = []
+        to: list[str] = []
+        late: list[bool] = []
+        # By what stands before it in this line: who has it then, and the highest counter.
+        had: dict[tuple[str, str], set[str]] = {}
+        highest = -1
+        for place, (entry, key, n) in enumerate(zip(put.entries(), keys, numbers, strict=True)):
+            fresh, is_late = self._duplicates.fresh(key, origin, n, addresses_in(entry))
+            if key in had:
+                fresh = [address for address in fresh if address not in had[key]]
+            if fresh:
+                had.setdefault(key, set()).update(fresh)
+                places.append(place)
+                to.append(" ".join(fresh))
+                late.append(is_late or (origin is not None and n <= highest))
+                highest = max(highest, n)
+        if not places:
+            return None
+        return Accepted(put.select(places)._replace(to=to), list(map(self._store.group, to)), late)
+
+    def accept(self, accepted: Accepted) -> None:
+        """The journal has it: what comes again is known from now on."""
+        put, groups, late = accepted
+        keys, origin, numbers = _keys(put), self._judge(put), put.n or ()
+        addresses = [group.addresses for group in groups]
+        if late is None:
+            self._duplicates.add_all(keys, origin, numbers, addresses)
+        else:
+            for key, n, own in zip(keys, numbers, addresses, strict=True):
+                self._duplicates.add(key, origin, n, own)
+        if put.origin == self.epoch and numbers:
+            self.n = max(self.n, numbers[-1])
+
+    def withdraw(self, key: Key, address: str) -> None:
+        """This timeline has not had it after all."""
+        self._duplicates.withdraw(key, [address])
+
+    # --- what the journal had ---
+
+    def recover(self, put: Put) -> None:
+        """It had this put."""
+        keys, origin, numbers = _keys(put), self._judge(put), put.n or ()
+        addresses = list(map(addresses_in, put.entries()))
+        if self._duplicates.are_new(keys, origin, numbers):
+            self._duplicates.add_all(keys, origin, numbers, addresses)
+        else:
+            for key, n, own in zip(keys, numbers, addresses, strict=True):
+                self._recover(key, origin, n, own)
+
+    def recover_entry(self, key: Key, address: str) -> None:
+        """It had this in the record of a whole timeline."""
+        self._recover(key, None, 0, [address])
+
+    def recover_counters(self, header: Segment) -> None:
+        """It had the header of a segment."""
+        self._duplicates.remember(header.highest)
+        self.n = max(self.n, header.n)
+
+    def _recover(self, key: Key, origin: str | None, n: int, addresses: Sequence[str]) -> None:
+        fresh, _ = self._duplicates.fresh(key, origin, n, addresses)
+        self._duplicates.add(key, origin, n, fresh)

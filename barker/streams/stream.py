@@ -1,0 +1,67 @@
+"""A stream: entries with serials (1, 2, 3, ...), of which the last so many are retained."""
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+# Twitter's home timelines held about 800 entries a user; no reader scrolls further.
+DEFAULT_KEEP = 800
+# The most that `--keep` takes; a larger number is a usage error. After a restart all of a timeline
+# comes again, so a reader has to remember the keys of all of it: at this limit up to 45 MB for each
+# instance that has served the inbox.
+MAX_KEEP = 50_000
+
+
+class Stream(Generic[Item]):
+    """Entries of one address, numbered from 1, of which the last `keep` are retained."""
+
+    __slots__ = ("_entries", "_keep", "last")
+
+    def __init__(self, keep: int = DEFAULT_KEEP) -> None:
+        self._entries: deque[Item] = deque(maxlen=2 * keep)
+        self._keep = keep
+        self.last = 0
+
+    def append(self, entry: Item, is_old: bool = False) -> int:
+        """Returns the entry's serial.
+
+        What `is_old` was written elsewhere long ago and is only new here. It does not take the
+        place of what is really new, up to twice the number that is retained otherwise.
+        """
+        entries = self._entries
+        entries.append(entry)
+        if not is_old and len(entries) > self._keep:
+            entries.popleft()
+            if len(entries) > self._keep:  # what was old goes sooner than it came
+                entries.popleft()
+        last = self.last = self.last + 1
+        return last
+
+    @property
+    def lost(self) -> int:
+        """The serial of the newest entry that is no longer retained; 0 if all are."""
+        return self.last - len(self._entries)
+
+    @property
+    def entries(self) -> Sequence[Item]:
+        """What is retained, oldest first."""
+        return self._entries
+
+    def restore(self, last: int, entries: Sequence[Item]) -> None:
+        """Be a stream whose newest entry has the serial `last`, and which retains `entries`."""
+        self._entries = deque(entries, self._entries.maxlen)
+        self.last = last
+
+    def read(self, after: int, count: int) -> tuple[int, list[Item]]:
+        """Up to `count` retained entries behind serial `after`: (serial of the first, entries)."""
+        start = max(after, self.lost)
+        skip = start - self.lost
+        behind = len(self._entries) - skip
+        if behind <= skip:  # who keeps up reads at the new end: come from there
+            entries = list(islice(reversed(self._entries), max(behind, 0)))
+            entries.reverse()
+            return start + 1, entries[:count]
+        return start + 1, list(islice(self._entries, skip, skip + count))
