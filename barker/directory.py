@@ -92,7 +92,7 @@ class Directory(Service):
 
     @property
     def identity(self) -> Identity:
-        return Identity(self.name, self.secret, self.epoch)
+        return Identity(self.name, self.key, self.epoch, self.role)
 
     def thawed(self) -> None:
         self._begin()

@@ -62,21 +62,21 @@ const Link = (() => {
   // Names this page in the services' logs.
   const PAGE_NAME = `page-${randomHex(4)}`;
 
-  /** What shows that we know the secret without saying it: see barker/links/greeting.py. */
-  async function proof(secret, role, openerNonce, acceptorNonce) {
+  /** What shows that we know the clients' key without saying it: see barker/links/greeting.py. */
+  async function proof(key, end, openerNonce, acceptorNonce) {
     if (!crypto.subtle) {
       // Browsers have it only in a "secure context": file://, https:// and localhost are such.
       throw new Fault("settings", "this browser has no crypto.subtle for pages from here: "
         + "open the page from disk (file://), from localhost or over https");
     }
-    if (!secret) {
-      throw new Fault("settings", "there is no secret in webui/barker_host.js");
+    if (!key) {
+      throw new Fault("settings", "there is no key in webui/barker_host.js");
     }
     const utf8 = new TextEncoder();
     const hmac = { name: "HMAC", hash: "SHA-256" };
-    const key = await crypto.subtle.importKey("raw", utf8.encode(secret), hmac, false, ["sign"]);
-    const text = `barker 1 ${role} ${openerNonce} ${acceptorNonce}`;
-    return hex(new Uint8Array(await crypto.subtle.sign("HMAC", key, utf8.encode(text))));
+    const imported = await crypto.subtle.importKey("raw", utf8.encode(key), hmac, false, ["sign"]);
+    const text = `barker 1 ${end} client ${openerNonce} ${acceptorNonce}`;
+    return hex(new Uint8Array(await crypto.subtle.sign("HMAC", imported, utf8.encode(text))));
   }
 
   /** One connection. Calls `on.up()` once greeted, `on.message(m)` for each message, `on.down(fault)`
@@ -84,7 +84,7 @@ const Link = (() => {
   class Connection {
     constructor(place, identity, expect, on) {
       this.on = on;
-      this.peer = null; // the other side's hello, once its proof holds
+      this.peer = null; // the other side's proof, once it holds
       this.closed = false;
       this.early = []; // what has come before we were up
       this.wake = () => {};
@@ -118,18 +118,19 @@ const Link = (() => {
     /** Nothing but hello and proof is said before the other side has shown that it is one of us. */
     async greet(identity, expect) {
       const nonce = randomHex(16);
-      this.send({ op: "hello", v: 1, name: identity.name, nonce });
+      const { name, key } = identity;
+      this.send({ op: "hello", v: 1, role: "client", nonce });
       const hello = await this.next("hello");
-      this.send({ op: "proof", mac: await proof(identity.secret, "opener", nonce, hello.nonce) });
+      this.send({ op: "proof", mac: await proof(key, "opener", nonce, hello.nonce), name });
       const theirs = await this.next("proof");
-      if (theirs.mac !== await proof(identity.secret, "acceptor", nonce, hello.nonce)) {
-        throw new Fault("bad-proof", "the service there does not know the secret");
+      if (theirs.mac !== await proof(key, "acceptor", nonce, hello.nonce)) {
+        throw new Fault("bad-proof", "the service there does not know the key");
       }
-      if (expect && hello.name !== expect) { // after a restart, a port may belong to somebody else
-        throw new Fault("moved", `${hello.name} answers there, not ${expect}`);
+      if (expect && theirs.name !== expect) { // after a restart, a port may belong to another service
+        throw new Fault("moved", `${theirs.name} answers there, not ${expect}`);
       }
       if (!this.closed) {
-        this.peer = hello;
+        this.peer = theirs;
         this.on.up();
         for (const message of this.early.splice(0)) this.dispatch(message);
       }

@@ -16,6 +16,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from barker.disk.files import make_folder
 from barker.wire import protocol, strictjson
 
 log = logging.getLogger("barker.disk.deadletters")
@@ -89,7 +90,7 @@ class DeadLetters:
 
     @staticmethod
     def _write(path: pathlib.Path, line: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
         file = os.open(path, flags, 0o600)
         try:

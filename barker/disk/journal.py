@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from barker.disk import segments
-from barker.disk.files import StateError, unwritable
+from barker.disk.files import StateError, make_folder, unwritable
 from barker.disk.locks import Lock, inode_of, look_for
 from barker.disk.segments import End, Header, Stray
 
@@ -77,7 +77,7 @@ class Journal:
             try:
                 if folder.exists():
                     segments.survey(folder)
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
                 self._lock = Lock(folder)
                 undo.callback(self._lock.close)
                 self._found = segments.survey(folder)

@@ -13,7 +13,7 @@ and sends what it is given at the end of the loop's turn.
 Read in this order:
 
 * ``life``: the states of a connection, and the table that it follows. Pure.
-* ``greeting``: how both ends prove that they know the secret. Pure.
+* ``greeting``: how both ends prove that they know a key, and as what one comes. Pure.
 * ``framing``: newlines, HTTP or WebSocket frames, told apart by the first bytes. Pure.
 * ``connection``: a socket as lines, its greeting, and how it ends.
 * ``connecting``, ``accepting``: both ways to a connection that is up, and the limits of the second.

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 
 from barker.links.arrivals import read_directly
 from barker.links.framing import Framing, LineFraming
-from barker.links.greeting import Greeting
+from barker.links.greeting import Greeting, Peer
 from barker.links.life import Event, Life
 from barker.wire import messages
-from barker.wire.ops import Error, Hello
+from barker.wire.ops import Error
 from barker.wire.protocol import BarkerError
 
 log = logging.getLogger("barker.links.link")
@@ -33,7 +33,7 @@ LINGER_BYTES = 1024 * 1024
 
 
 class Connection:
-    """One socket. `peer` is the other side's `hello`, once it has proved itself."""
+    """One socket. `peer` is the other side, once it has proved itself."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, life: Life
@@ -47,7 +47,7 @@ class Connection:
         self.drained = writer.drain  # waits until the peer has read most of what was written
         self._max_waiting_bytes = STRANGER_BYTES
         self._early: list[bytes] = []  # lines that came with the bytes before them
-        self.peer: Hello | None = None
+        self.peer: Peer | None = None
         self.name = ""  # the peer's, once it has greeted us
 
     def __repr__(self) -> str:

@@ -23,7 +23,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
-from barker.disk import files
+from barker.disk import files, keys
 from barker.links import hosts, tls
 from barker.links.connection import Connection
 from barker.links.greeting import Identity
@@ -35,6 +35,7 @@ from barker.process.faults import Ticker, contained
 from barker.routing.routes import RouteTable, Target, matches
 from barker.wire import messages
 from barker.wire.ops import Routes, Watch
+from barker.wire.rights import CLIENT
 
 log = logging.getLogger("barker.process.node")
 
@@ -59,6 +60,7 @@ class Node:
     kind: ClassVar[str] = "node"
     is_directory: ClassVar[bool] = False
     is_service: ClassVar[bool] = False
+    role: ClassVar[str] = CLIENT  # whose key it has
     # Services without which it does nothing, and the commands that start them.
     needs: ClassVar[dict[str, str]] = {}
     # It ends after a time, and prints then what was missing; so it logs nothing of it before.
@@ -67,7 +69,7 @@ class Node:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = argparse.Namespace(**{**vars(args), "directory": directory_place(args)})
         self.heartbeat_s: float = args.heartbeat
-        self.secret = files.secret(args.state, args.secret_file)
+        self.key = b"" if self.is_service else keys.clients_key(args.state, args.secret_file)
         self.tls = tls.contexts(args, is_service=self.is_service)
         self.name = f"{self.kind}-{os.getpid()}"
         self.routes = RouteTable()
@@ -122,10 +124,7 @@ class Node:
             log.debug("%s: %r", hosts.spell(*dialer.place), fault)
 
     def lacks(self) -> str:
-        """What is missing for us to do anything, and what to do about it; "" if nothing is.
-
-        As long as there are routes, a directory that is away is not missed.
-        """
+        """What is missing for us to do anything; with routes, no directory is. "" if nothing is."""
         if self._talk and self.directory_epoch is None:
             return waiting.no_directory(hosts.spell(*self.args.directory), self.trouble)
         for service, kind in self.needs.items():
@@ -137,7 +136,7 @@ class Node:
 
     @property
     def identity(self) -> Identity:
-        return Identity(self.name, self.secret, self.directory_epoch)
+        return Identity(self.name, self.key, self.directory_epoch, self.role)
 
     @staticmethod
     def now() -> float:

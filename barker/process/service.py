@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from barker.disk import files
+from barker.disk import files, keys
 from barker.links import hosts
 from barker.links.accepting import Acceptor
 from barker.links.connection import Connection
@@ -26,6 +26,7 @@ from barker.process.node import Node, run_node
 from barker.routing.routes import ORDERED, split
 from barker.wire import messages, protocol
 from barker.wire.ops import Register, Subscribe, Unreadable, Unregister
+from barker.wire.rights import SERVICE
 
 log = logging.getLogger("barker.process.service")
 
@@ -38,6 +39,7 @@ class Service(Node, Conversation):
 
     default_port: ClassVar[int] = 0
     is_service = True
+    role = SERVICE
 
     def __init__(self, args: argparse.Namespace) -> None:
         Node.__init__(self, args)
@@ -105,6 +107,7 @@ class Service(Node, Conversation):
             if why:
                 self.give_up(why, status=2)
                 return False
+            self.key = keys.secret(self.args.state, self.args.secret_file)
             sockets = hosts.bind(at)
             names = {*hosts.OWN_NAMES, host.lower(), (advertise or host).lower()}
             await self.acceptor.bind(sockets, names)

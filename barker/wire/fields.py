@@ -101,6 +101,10 @@ def is_hex(value: Any) -> bool:
     return type(value) is str and _is_hex(value) is not None
 
 
+def is_role(value: Any) -> bool:
+    return value in ("client", "service")
+
+
 def is_true(value: Any) -> bool:
     return value is True
 
@@ -275,6 +279,7 @@ Host = Annotated[str, is_host]
 Port = Annotated[int, is_port]
 Policy = Annotated[str, is_policy]
 Hex = Annotated[str, is_hex]
+Role = Annotated[str, is_role]
 Yes = Annotated[bool, is_true]
 Body = Annotated[bytes, is_raw]
 Bodies = Annotated[Sequence[bytes], is_raws]

@@ -30,6 +30,7 @@ from barker.wire.fields import (
     Policy,
     Port,
     Prefix,
+    Role,
     Text,
     To,
     Traces,
@@ -42,21 +43,25 @@ from barker.wire.table import table
 
 
 class Hello(NamedTuple):
-    """The first message of either side, the opener's first.
+    """The first message of either side, the opener's first. It tells a stranger nothing else.
+
+    The opener's `role` chooses the key with which both sides prove themselves.
+    """
+
+    v: Count
+    role: Role
+    nonce: Hex
+
+
+class Proof(NamedTuple):
+    """The second message of either side: the sender knows the key, and gives its name.
 
     `epoch` is a directory's own, or the last directory's that the sender knew.
     """
 
-    v: Count
-    name: Name
-    nonce: Hex
-    epoch: Hex | None = None
-
-
-class Proof(NamedTuple):
-    """The second message of either side: the sender knows the secret."""
-
     mac: Hex
+    name: Name
+    epoch: Hex | None = None
 
 
 class Ping(NamedTuple):

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-from barker.disk import files
+from barker.disk import files, keys
 from barker.wire import protocol
 from tests.system.test_launch import ProjectTest
 from tests.tools.fleet import DEADLINE_S, GOOD, SLOW, Fleet, Process, until
@@ -48,7 +48,7 @@ class MachineTest(unittest.IsolatedAsyncioTestCase):
 
     def setUp(self) -> None:
         self.fleet = self.enterContext(Fleet())
-        self.secret = files.secret(self.fleet.state)
+        self.secret = keys.secret(self.fleet.state)
 
     def tearDown(self) -> None:
         for process in self.fleet.processes:

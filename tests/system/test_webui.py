@@ -5,7 +5,7 @@ import re
 import unittest
 from urllib.parse import urlencode
 
-from barker.disk import files
+from barker.disk import keys
 from tests.tools.browser import ENTER, SHIFT, TAB
 from tests.tools.chromium import Chromium
 from tests.tools.fleet import SLOW, Fleet, free_port
@@ -552,14 +552,14 @@ class FailureTest(PageTestCase):
 
 class TrustTest(PageTestCase):
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: starts systems of its own")
-    def test_with_a_wrong_secret_nothing_is_shown_until_the_settings_are_right(self) -> None:
+    def test_with_a_wrong_key_nothing_is_shown_until_the_settings_are_right(self) -> None:
         text = self.new_text()
         self.say_elsewhere("rdl", text)
-        self.write_settings(secret="f" * 64)
+        self.write_settings(key="f" * 64)
         try:
             self.open()
             self.assertState("offline")
-            self.assertIn("another secret", self.browser.text("#trouble"))
+            self.assertIn("another key", self.browser.text("#trouble"))
             self.assertEqual(self.shown(), [])
             self.assertEqual(self.browser.execute("return Barker.client.reader.target"), None)
         finally:
@@ -569,8 +569,8 @@ class TrustTest(PageTestCase):
         self.assertShownOnce(text)
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: starts systems of its own")
-    def test_another_host_learns_no_secret_and_is_not_believed(self) -> None:
-        secret = files.secret(self.fleet.state).decode()
+    def test_another_host_learns_no_key_and_is_not_believed(self) -> None:
+        key = keys.clients_key(self.fleet.state).decode()
         with Fleet() as stranger:
             stranger.directory()
             stranger.inbox()
@@ -584,17 +584,17 @@ class TrustTest(PageTestCase):
                   return send.call(this, data);
                 };
                 history.pushState(null, "", "?host=127.0.0.1:" + port);
-                Barker.client.settle(Address.directoryPlace(), window.BARKER.secret);""",
+                Barker.client.settle(Address.directoryPlace(), window.BARKER.key);""",
                 str(stranger.port),
             )
             self.browser.wait_until("window.sent.length >= 2", "hello and proof")
             condition = "Barker.client.services[0].fault?.code === 'bad-proof'"
             self.browser.wait_until(condition, "the stranger has said no")
             sent = self.browser.execute("return window.sent")
-        self.assertNotIn(secret, "".join(sent))
+        self.assertNotIn(key, "".join(sent))
         self.assertEqual({json.loads(line)["op"] for line in sent}, {"hello", "proof"})
 
-    def test_who_cannot_prove_the_secret_is_told_nothing_and_not_believed(self) -> None:
+    def test_who_cannot_prove_the_key_is_told_nothing_and_not_believed(self) -> None:
         """The other side's half of the handshake, played by a false WebSocket."""
         self.open_connected()
         self.browser.execute(

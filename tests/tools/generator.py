@@ -51,7 +51,7 @@ POOL: tuple[Any, ...] = (
     *(None, True, False, -1, 0, 1, 2, 5000, 65535, 65536, 2**53 - 1, 2**53),
     *(1.5, -0.0, 1e300, 10**400, "", "\x00", "\ud800", "a/b/c", "x" * 1000, "é", "because"),
     *("ab" * 8, "cd" * 32, "AB" * 8, "ab" * 33, "x", "inbox-1", "127.0.0.1", "nowhere.invalid"),
-    *("consistent", "ordered", "full", "moved", "what", *ADDRESSES),
+    *("consistent", "ordered", "client", "full", "moved", "what", *ADDRESSES),
     *([], [1], ["x/y"], ["x/y", "x/y"], ["a"] * 1001, ADDRESSES, [[]], [{}], {}, {"a": 1}, [None]),
     *([1, 2], [1, -1], [2, 1], [0, True], [["x/y"]], ["a/b/c"], ["a  b"], [" a"], ["a b a"]),
     *(["x/" + "y" * 90], [" ".join(["x"] * 501)], ["A"], ["ark3", 1], ["ark3 "], ["é"], ["a" * 65]),

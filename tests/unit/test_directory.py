@@ -278,7 +278,7 @@ class SettlingTest(DirectoryTest):
 
     async def test_each_life_has_an_epoch_of_its_own(self) -> None:
         watcher = await self.link()
-        self.assertEqual(watcher.hello["epoch"], self.directory.epoch)
+        self.assertEqual(watcher.proof["epoch"], self.directory.epoch)
         other = await self.serve(Directory)
         self.assertNotEqual(other.epoch, self.directory.epoch)
 

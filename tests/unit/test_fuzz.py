@@ -237,7 +237,7 @@ class FuzzTest(WireTest):
                 if isinstance(connection, WebSocketWire):
                     await connection.upgrade()
                 if stage != "stranger":
-                    connection.say_hello("attacker")
+                    connection.say_hello()
                     hello = await connection.expect("hello")
                     if stage == "trusted":
                         connection.prove(self.secret, NONCE, hello["nonce"])
@@ -479,7 +479,7 @@ class MessageTest(FuzzTest):
                     async with await framing.connect(service.port) as connection:
                         if isinstance(connection, WebSocketWire):
                             await connection.upgrade()
-                        connection.say_hello("stranger")
+                        connection.say_hello()
                         hello = await connection.expect("hello")
                         connection.prove(WRONG_SECRET, NONCE, hello["nonce"])
                         (error,) = await connection.rest()
@@ -496,7 +496,7 @@ class MessageTest(FuzzTest):
                 (greeting.OPENER, (NONCE, NONCE)),
             ):
                 async with await Wire.connect(service.port) as connection:
-                    connection.say_hello("reflected")
+                    connection.say_hello()
                     hello = await connection.expect("hello")
                     opener, acceptor = (nonce or hello["nonce"] for nonce in nonces)
                     connection.prove(self.secret, opener, acceptor, role)

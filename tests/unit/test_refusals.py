@@ -55,7 +55,7 @@ class ControlFramesTest(LinkTest):
     async def test_a_hello_is_answered_before_the_close_frame_behind_it(self) -> None:
         page = await self.page()
         await page.upgrade()
-        hello = {"op": "hello", "v": 1, "name": "page", "nonce": "ab" * 16}
+        hello = {"op": "hello", "v": 1, "role": "client", "nonce": "ab" * 16}
         page.write(page.pack([hello]) + page.frame(b"\x03\xe8", CLOSE))
         await page.expect("hello")
         await self.assertEnds(page)
@@ -221,7 +221,7 @@ class CodeTest(LinkTest):
             b'{"op":"ping","x":"\xff"}': protocol.PROTOCOL,
             b'{"op":"ping","x":' + b"[" * 100 + b"]" * 100 + b"}": protocol.PROTOCOL,
             b'{"x":"' + b"y" * protocol.MAX_LINE_BYTES + b'"}': protocol.TOO_LARGE,
-            json.dumps({"op": "hello", "v": 99, "name": "x", "nonce": "ab" * 8}).encode(): (
+            json.dumps({"op": "hello", "v": 99, "role": "client", "nonce": "ab" * 8}).encode(): (
                 protocol.BAD_VERSION
             ),
         }
