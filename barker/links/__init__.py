@@ -16,10 +16,12 @@ Read in this order:
 * ``greeting``: how both ends prove that they know a key, and as what one comes. Pure.
 * ``framing``: newlines, HTTP or WebSocket frames, told apart by the first bytes. Pure.
 * ``connection``: a socket as lines, its greeting, and how it ends.
-* ``connecting``, ``accepting``: both ways to a connection that is up, and the limits of the second.
+* ``connecting``, ``accepting``: both ways to a connection that is up.
+* ``stranger``: a connection at our port before its proof. Pure. ``porch``: all of them together,
+  and what they may cost.
 * ``link``: batches, sending; what a conversation is.
 * ``arrivals``: how a link reads.
-* ``hosts``, ``tls``: addresses behind a name; certificates.
+* ``hosts``, ``tls``, ``sealed``: addresses behind a name; certificates; TLS below a stream.
 
 Left out: what happens after a break. A `barker.process.dialing.Dialer` opens the next link, and a
 `barker.delivery.window.Window` has what was on its way.

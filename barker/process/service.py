@@ -90,7 +90,7 @@ class Service(Node, Conversation):
         if self._stop.is_set():
             return
         try:
-            await self.acceptor.listen()
+            self.acceptor.listen()
         except OSError as fault:  # two have bound one port before either of them listened
             self.give_up(self._why_not(fault))
             return
@@ -110,7 +110,7 @@ class Service(Node, Conversation):
             self.key = keys.secret(self.args.state, self.args.secret_file)
             sockets = hosts.bind(at)
             names = {*hosts.OWN_NAMES, host.lower(), (advertise or host).lower()}
-            await self.acceptor.bind(sockets, names)
+            self.acceptor.bind(sockets, names)
         except (OSError, UnicodeError) as fault:  # the latter: a host that can't be a name
             self.give_up(self._why_not(fault))
             return False
@@ -167,7 +167,7 @@ class Service(Node, Conversation):
     async def stopping(self) -> None:
         """A last sample, and no new links; a subclass goes on from here."""
         self._agent.stop()
-        await self.acceptor.stop()
+        self.acceptor.close()
 
     def _why_not(self, fault: Exception) -> str:
         place = hosts.spell(self.args.host, self.args.port)
