@@ -38,8 +38,8 @@ const Link = (() => {
   // A link that lived for less than this was no success: the back-off goes on where it was.
   const STABLE_MS = 2000;
 
-  /** Why a link ended: `code` is one of the wire's, or one of ours (closed, silent, settings, and
-   *  untrusted: then `url` is where a person can tell the browser to trust a certificate). */
+  /** Why a link ended: `code` is one of the wire's, or one of ours (closed, silent, settings, refused,
+   *  origin, and untrusted: then `url` is where a person can tell the browser to trust a certificate). */
   class Fault extends Error {
     constructor(code, reason, url = "") {
       super(reason);
@@ -47,6 +47,8 @@ const Link = (() => {
       this.url = url;
     }
   }
+
+  const POLICY_VIOLATION = 1008; // RFC 6455, 7.4.1
 
   // Every try has a path of its own, and services do not look at it. Firefox delays a connect to a host,
   // port and path that has failed before, by half as much again each time, up to a minute; and while one
@@ -103,10 +105,15 @@ const Link = (() => {
         this.greet(identity, expect).catch((fault) => this.end(fault));
       };
       this.socket.onmessage = (event) => this.receive(event.data);
-      this.socket.onclose = () => {
-        // No page is told why: nobody there, or a certificate that the browser does not trust. Nor
-        // does a browser ask anybody whether to, unless it is shown the place as a page.
-        if (identity.tls && !opened) {
+      this.socket.onclose = (event) => {
+        // No page is told why: nothing there, an Origin that is refused, or a certificate that the
+        // browser does not trust. Nor does a browser ask a person whether to, unless it is shown the
+        // place as a page.
+        if (!opened && location.protocol !== "file:") {
+          this.end(new Fault("origin", `services take pages from disk only, and this one is from ${location.origin}: open its index.html as a file`));
+        } else if (event.code === POLICY_VIOLATION) { // it was opened to be told this
+          this.end(new Fault("refused", event.reason));
+        } else if (identity.tls && !opened) {
           const reason = "nobody answers, or this browser does not trust the certificate yet";
           this.end(new Fault("untrusted", reason, `https:${at}`));
         } else {

@@ -11,7 +11,7 @@ const Feed = (() => {
   const ACK_AFTER_MS = 50;
 
   // Faults that another try does not mend: a person has to know at once, and in one or two words.
-  const REFUSALS = { "bad-proof": "Wrong key", "bad-version": "Wrong version", settings: "Wrong settings" };
+  const REFUSALS = { "bad-proof": "Wrong key", "bad-version": "Wrong version", settings: "Wrong settings", origin: "Refused", refused: "Refused" };
   // Of a link that is up: what the page shows, by kinds of Moment.View.
   const LOOKING = { empty: "Live", live: "Live", old: "No news", paused: "Paused", back: "Looking back" };
 
@@ -94,6 +94,8 @@ const Feed = (() => {
       }
       if (code === "bad-version") return `${monitor} speaks another version of the protocol.`;
       if (code === "settings") return message;
+      if (code === "origin") return `This page is refused: ${message}.`;
+      if (code === "refused") return `${monitor} refuses this page: ${message}`;
       if (code === "silent" || code === "timeout") return `${monitor} is silent: it is frozen, or cut off.`;
       return `No monitor answers at ${host}:${port}. “python monitoring/launch.py” starts one; the graphs go on then.`;
     }
