@@ -14,6 +14,7 @@ from barker.links.greeting import Identity
 from barker.links.hosts import Address, addresses, bind, is_loopback, spell, why_closed
 from barker.process import terminal
 from barker.process.arguments import place
+from barker.websocket.frames import Opcode
 from tests.tools.fleet import DEADLINE_S, free_port, until
 from tests.tools.wireclient import WebSocketWire, WireTest, serving
 from tests.unit.test_link import Sink

@@ -388,7 +388,7 @@ class ConversationTest(LinkTest):
         for spoil in (Wire.abort, Wire.end, lambda w: w.write(b"what?\n")):
             before = len(self.sink.ups)
             connection = await self.open(self.port)
-            await until(lambda before=before: len(self.sink.ups) > before, "the link is up")
+            await until(lambda: len(self.sink.ups) > before, "the link is up")  # noqa: B023
             spoil(connection)
             await until(lambda: self.sink.downs == self.sink.ups, "the link is down")
         self.assertEqual(len(self.sink.downs), 3)
