@@ -160,7 +160,7 @@ class Journal:
         """Cut off what was never acked, at the end of the last segment."""
         if whole < self.segments[self.current]:
             with contextlib.suppress(OSError):  # then the next recovery will say it again
-                os.truncate(path, whole)
+                segments.cut(path, whole)
             self.segments[self.current] = whole
 
     def report_damage(self) -> None:
@@ -338,7 +338,7 @@ class NoJournal:
 
 def forget(folder: pathlib.Path) -> None:
     """Delete all journals below `folder`. If one is in use: StateError, and all are still there."""
-    folders = [path for path in folder.glob("*") if path.is_dir()]
+    folders = [p for p in folder.glob("*") if p.is_dir() and not p.is_symlink()]
     with contextlib.ExitStack() as ours:
         for path in folders:
             ours.callback(Lock(path).close)
@@ -348,7 +348,8 @@ def forget(folder: pathlib.Path) -> None:
 
 def _sync(path: pathlib.Path) -> None:
     """Have a file on the disk, whoever wrote it and however long ago."""
-    descriptor = os.open(path, os.O_RDWR)  # Windows syncs nothing that it may not write
+    # Windows syncs nothing that it may not write.
+    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     try:
         os.fsync(descriptor)
     finally:

@@ -20,6 +20,7 @@ from barker.wire.protocol import (
     MAX_ADDRESS_CHARS,
     MAX_ADDRESSES,
     MAX_COUNT,
+    MAX_NUMBER,
     REMEMBERED_CHARS,
     REMEMBERED_NAMES,
     USER_NAME,
@@ -42,6 +43,10 @@ _SURROGATES = re.compile(r"[\ud800-\udfff]")
 
 def is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MAX_COUNT
+
+
+def is_number(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_NUMBER
 
 
 def is_text(value: Any) -> bool:
@@ -192,6 +197,10 @@ def is_counts(value: Any) -> bool:
     )
 
 
+def is_numbers(value: Any) -> bool:
+    return is_counts(value) and max(value) <= MAX_NUMBER
+
+
 def is_users(value: Any) -> bool:
     if type(value) is list and len(value) == 1:
         return type(value[0]) is str and len(value[0]) <= 20 and is_user(value[0])
@@ -264,6 +273,7 @@ WRITTEN: Mapping[Check, tuple[str, Callable[[Any], str] | None]] = {
     is_ids: ('["%s"]', _as_strings),
     is_named: ('["%s"]', _as_strings),
     is_counts: ("[%s]", _as_numbers),
+    is_numbers: ("[%s]", _as_numbers),
     is_places: ("[%s]", _as_numbers),
 }
 
@@ -285,6 +295,8 @@ Body = Annotated[bytes, is_raw]
 Bodies = Annotated[Sequence[bytes], is_raws]
 To = Annotated[Sequence[str], Column(is_to, or_one=True)]
 Counts = Annotated[Sequence[int], Column(is_counts)]
+Number = Annotated[int, is_number]
+Numbers = Annotated[Sequence[int], Column(is_numbers)]
 Users = Annotated[Sequence[str], Column(is_users)]
 Ids = Annotated[Sequence[str], Column(is_ids)]
 Named = Annotated[Sequence[str], Column(is_named)]

@@ -26,6 +26,7 @@ from barker.wire.fields import (
     Ids,
     Name,
     Named,
+    Numbers,
     Places,
     Policy,
     Port,
@@ -196,7 +197,7 @@ class Put(NamedTuple):
     bodies: Bodies
     origin: Hex | None = None
     old: Yes = False  # a former owner hands them over
-    n: Counts | None = None
+    n: Numbers | None = None
     users: Users | None = None
     ids: Ids | None = None
     at: Counts | None = None

@@ -71,6 +71,8 @@ NO_LIMITS = {
     "barker/disk/segments.py FORMAT",
     "barker/disk/segments.py _READ",
     "barker/disk/keys.py _READ",
+    "barker/disk/segments.py _NO_LINK",
+    "barker/disk/deadletters.py _NO_LINK",
     "barker/disk/keys.py _OTHERS",
     "barker/disk/files.py _FOLDER_MODE",
     "barker/websocket/frames.py FIN",

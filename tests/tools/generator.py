@@ -68,6 +68,7 @@ def _to(dice: random.Random) -> str:
 _ONE: dict[Callable[[Any], bool], Callable[[random.Random], Any]] = {
     fields.is_to: _to,
     fields.is_counts: lambda dice: dice.choice((0, 1, 5000, protocol.MAX_COUNT)),
+    fields.is_numbers: lambda dice: dice.choice((0, 1, 5000, protocol.MAX_NUMBER)),
     fields.is_users: lambda dice: dice.choice(("ark3", "a", "a_9" + "z" * 17)),
     fields.is_ids: lambda dice: dice.choice(("1", "A-b_9", "i" * 64)),
     fields.is_named: lambda dice: dice.choice(("", "", "rdl", "rdl ark3")),

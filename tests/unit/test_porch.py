@@ -145,12 +145,21 @@ class TurnTest(LinkTest):
 
     async def test_who_has_waited_longest_comes_first(self) -> None:
         """Else those that say much would keep out one that says a word."""
+        order: list[int] = []
+        receive = stranger.Stranger.receive
+
+        def noted(one: stranger.Stranger, data: bytes) -> bytes:
+            order.append(id(one))
+            return receive(one, data)
+
         self.patch(porch, "READS", 1)
-        loud = [await self.connect() for _ in range(20)]
+        self.patch(stranger.Stranger, "receive", noted)
+        loud = [await self.connect() for _ in range(10)]
+        await until(lambda: self.sink.acceptor.greeting == 10, "all are here")
         for wire in loud:
-            wire.write(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000)
-        friend = await self.open(self.port)
-        await friend.before_pong()
+            wire.write(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 500)
+        await until(lambda: len(order) >= 20, "each has had two turns")
+        self.assertEqual((len(set(order[:10])), len(set(order[10:20]))), (10, 10))
 
 
 class RoomTest(LinkTest):

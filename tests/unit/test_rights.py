@@ -84,11 +84,20 @@ class CheckTest(WireTest):
 
     async def test_it_may_not_empty_an_inbox_with_the_stamp_of_an_outbox(self) -> None:
         inbox = await self.serve(Inbox)
-        stamp = {"origin": "ab" * 8, "n": protocol.MAX_COUNT}
+        stamp = {"origin": "ab" * 8, "n": protocol.MAX_NUMBER}
         await self.assertForbidden(inbox, put(1, ["inbox/ark3"], bark("rdl", "1"), **stamp))
         await self.assertForbidden(inbox, put(1, ["inbox/ark3"], bark("rdl", "1")))
         outbox = await self.serve(Outbox)
         await self.assertForbidden(outbox, put(1, ["outbox/ark3"], bark("ark3", "1"), **stamp))
+
+    async def test_a_counter_that_was_never_counted_is_refused_from_a_service_too(self) -> None:
+        inbox = await self.serve(Inbox)
+        service = await self.open(inbox.port)
+        stamp = {"origin": "ab" * 8, "n": protocol.MAX_NUMBER + 1}
+        service.send(put(1, ["inbox/ark3"], bark("rdl", "1"), **stamp))
+        with self.assertLogs("barker", "WARNING"):
+            heard = await service.rest()
+        self.assertEqual([m.get("reason") for m in heard], ["put: bad n"])
 
     async def test_it_may_not_take_a_service_out_of_the_routes(self) -> None:
         directory = await self.serve(Directory)
