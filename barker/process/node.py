@@ -341,9 +341,9 @@ class DirectoryTalk(Conversation):
         self.link = link
         self._node.trouble = ""
         self._node.directory_epoch = link.peer.epoch
+        self.announce()  # first, so that the routes of what we serve have us in them
         for service in self._watched:
             link.send(messages.encode(Watch(service)))
-        self.announce()
 
     def announce(self) -> None:
         if self.link:
@@ -357,9 +357,9 @@ class DirectoryTalk(Conversation):
         if changed or service not in self._node.told:
             self._node.told.add(service)
             log.debug("%s is served by %s", service, [t.name for t in targets])
-            for watched, callbacks in self._watched.items():
+            for watched, callbacks in list(self._watched.items()):
                 if matches(watched, service):
-                    for callback in callbacks:
+                    for callback in list(callbacks):
                         with contained(callback):
                             callback()
 

@@ -25,7 +25,7 @@ from barker.process.arguments import DEFAULT_HOST, common_arguments, port_number
 from barker.process.node import Node, run_node
 from barker.routing.routes import ORDERED, split
 from barker.wire import messages, protocol
-from barker.wire.ops import Register, Subscribe, Unreadable, Unregister
+from barker.wire.ops import Register, Subscribe, Unreadable, Unregister, Watch
 from barker.wire.rights import SERVICE
 
 log = logging.getLogger("barker.process.service")
@@ -54,6 +54,7 @@ class Service(Node, Conversation):
             serve=self._serve,
         )
         self._serves: list[tuple[str, str]] = []
+        self._looked_for: set[str] = set()  # addresses of ours whose routes we look at
         self._agent = Agent(self)
         self.traces: deque[tuple[str, int]] = deque(maxlen=MAX_TRACES)
 
@@ -62,9 +63,26 @@ class Service(Node, Conversation):
         """Flags of this service alone."""
 
     def serve(self, address: str, policy: str) -> None:
-        """Have the directory tell that this instance serves `address`, once it can."""
+        """Have the directory tell that this instance serves `address`, once it can.
+
+        What the directory tells of that address is looked at, too: a service that is missing there
+        registers again.
+        """
         self._serves.append((address, policy))
         self.announce()
+        # All services serve an agent: that list is long, and changes often.
+        if address != agent.ADDRESS and address not in self._looked_for:
+            self._looked_for.add(address)
+            self.watch(address, lambda: self._look_for_us(address))
+            self.tell_directory(messages.encode(Watch(address)))
+
+    def _look_for_us(self, address: str) -> None:
+        """Called when the routes of an address of ours have changed."""
+        is_served = any(served == address for served, _ in self._serves)
+        names = [target.name for target in self.routes.route(address).targets]
+        if is_served and self.name not in names:
+            log.info("the directory does not know that we serve %s; registering again", address)
+            self.announce()
 
     def unserve(self, address: str) -> None:
         """Have the directory tell that this instance serves `address` no longer."""

@@ -88,7 +88,7 @@ def is_name(value: Any) -> bool:
 
 
 def is_host(value: Any) -> bool:
-    return type(value) is str and 0 < len(value) <= 255 and value.isprintable()
+    return type(value) is str and 0 < len(value) <= 255 and value.isprintable() and " " not in value
 
 
 def is_port(value: Any) -> bool:

@@ -66,7 +66,7 @@ KINDS: dict[Any, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     ),
     fields.is_host: (
         ("h", "::1", "bücher.example", "h" * 255),
-        (None, 1, "", "h" * 256, "a\nb", "\x7f", "\ud800", []),
+        (None, 1, "", " ", "a b", "h" * 256, "a\nb", "\x7f", "\ud800", []),
     ),
     fields.is_port: ((1, 65535), (None, 0, 65536, "1", [])),
     fields.is_policy: (
