@@ -60,36 +60,48 @@ class Sealed:
 
 
 class SealedTransport(asyncio.Transport, asyncio.Protocol):
-    """A transport for a stream, and the protocol of the transport below it."""
+    """A transport for a stream, and the protocol of the transport below it.
+
+    `up` is done after the handshake, which is when the stream is told of its transport.
+    """
 
     def __init__(self, sealed: Sealed, upper: asyncio.BaseProtocol) -> None:
         super().__init__()
         self._sealed: Sealed | None = sealed
         self._upper: Any = upper
         self._below: Any = None
+        self.up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     # --- the protocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._below = transport
-        self._upper.connection_made(self)
+        self.data_received(b"")
 
     def data_received(self, data: bytes) -> None:
         if self._sealed is None:
             return
         try:
             plain = self._sealed.receive(data)
-        except ssl.SSLError:  # of the bytes that came before, nothing is missing
+        except ssl.SSLError as fault:  # of the bytes that came before, nothing is missing
             self._flush()  # TLS has words for it
-            self.abort()
+            self._fail(fault)
+            self._below.close()
             return
         self._flush()
-        self.deliver(plain)
+        if self._sealed.is_up and not self.up.done():
+            self.up.set_result(None)
+            self._upper.connection_made(self)
+        self._deliver(plain)
         if self._sealed and self._sealed.ended:
             self._upper.eof_received()
             self.close()
 
-    def deliver(self, plain: bytes) -> None:
+    def _fail(self, fault: Exception) -> None:
+        if not self.up.done():
+            self.up.set_exception(fault)
+
+    def _deliver(self, plain: bytes) -> None:
         """Hand over what was said, as the protocol above wants it."""
         while plain and self._upper is not None:
             if not isinstance(self._upper, asyncio.BufferedProtocol):
@@ -102,19 +114,22 @@ class SealedTransport(asyncio.Transport, asyncio.Protocol):
             plain = plain[size:]
 
     def eof_received(self) -> None:
-        if self._upper is not None:
+        if self._upper is not None and self.up.done():
             self._upper.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         upper, self._upper, self._sealed = self._upper, None, None
-        if upper is not None:
+        if self.up.done() and upper is not None:
             upper.connection_lost(exc)
+        self._fail(exc or EOFError())
 
     def pause_writing(self) -> None:
-        self._upper.pause_writing()
+        if self.up.done():
+            self._upper.pause_writing()
 
     def resume_writing(self) -> None:
-        self._upper.resume_writing()
+        if self.up.done():
+            self._upper.resume_writing()
 
     # --- the transport ---
 

@@ -13,6 +13,12 @@ import ssl
 from typing import NamedTuple
 
 from barker.disk.files import StateError, UsageError
+from barker.links.sealed import Sealed
+
+# More than a handshake takes.
+ROUND_TRIPS = 4
+# What OpenSSL calls a certificate that is not valid yet, and one that is not valid any more.
+_OUT_OF_DATE = {9, 10}
 
 log = logging.getLogger("barker.links.tls")
 
@@ -48,7 +54,22 @@ def contexts(args: argparse.Namespace, *, is_service: bool) -> Contexts:
                 context.load_cert_chain(cert, key, password="")
             except OSError as fault:
                 raise _unusable(key if cert.exists() else cert, fault) from None
+        _check_dates(cert, accepting, authority)
     return Contexts(accepting, opening)
+
+
+def _check_dates(cert: pathlib.Path, accepting: ssl.SSLContext, authority: pathlib.Path) -> None:
+    """Raises StateError if our own certificate is not valid today: no peer would talk to us."""
+    asking = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=authority)
+    asking.check_hostname = False  # it has names of its own, and the peers check those
+    us, peer = Sealed(accepting), Sealed(asking, "us")
+    try:
+        for _ in range(ROUND_TRIPS):
+            peer.receive(us.take_output())
+            us.receive(peer.take_output())
+    except ssl.SSLCertVerificationError as fault:
+        if fault.verify_code in _OUT_OF_DATE:
+            raise StateError(f"{cert}: {fault.verify_message}; no peer would trust it") from None
 
 
 def _unusable(path: pathlib.Path, fault: OSError) -> StateError:
