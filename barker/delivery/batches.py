@@ -100,15 +100,16 @@ class Batch(NamedTuple, Generic[J]):
         return iter(self.jobs) if len(self.jobs) == self.size else repeat(self.jobs[0], self.size)
 
 
-def fitting(put: Put, jobs: Sequence[J], tail: bytes = b"") -> Iterator[Batch[J]]:
+def fitting(put: Put, jobs: Sequence[J], tail: bytes = b"") -> list[Batch[J]]:
     """The entries of a put in as few batches as have lines that are not too long."""
     batch = Batch.of(put, jobs, tail)
     length = len(batch.tail) + sum(map(len, batch.to)) + len('"",') * len(batch.to)
     is_long = length > MAX_BATCH_BYTES or batch.size > MAX_BATCH
-    if is_long and batch.size > 1:
-        half = batch.size // 2
-        for places in (range(half), range(half, batch.size)):
-            some = jobs if len(jobs) == 1 else [jobs[i] for i in places]
-            yield from fitting(put.select(places), some)
-    else:
-        yield batch
+    if not is_long or batch.size == 1:
+        return [batch]
+    batches: list[Batch[J]] = []
+    half = batch.size // 2
+    for places in (range(half), range(half, batch.size)):
+        some = jobs if len(jobs) == 1 else [jobs[i] for i in places]
+        batches += fitting(put.select(places), some)
+    return batches

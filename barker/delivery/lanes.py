@@ -46,13 +46,13 @@ class Lane(Generic[J]):
         """Send what may be sent now, in one piece."""
         if self.rows:
             self.seal()
-        link = self.link
-        if link is None:
-            return  # another one will come
+        link, window = self.link, self.window
+        if link is None or not window.waiting:
+            return  # another link will come, or another batch
         # The window takes for sent what a fault may have kept here; the next link sends it again.
         with contained(link, link.abort):
-            while not link.busy:
-                batches = self.window.send(SEND_CHUNK)
+            while window.waiting and not link.busy:
+                batches = window.send(SEND_CHUNK)
                 if not batches:
                     break
                 link.write([batch.line(seq) for seq, batch in batches])

@@ -20,7 +20,6 @@ happens when links and routes change:
 The links are `barker.process.peers`'.
 """
 
-import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
@@ -160,7 +159,11 @@ class Sender(Peers, Generic[J]):
 
     def add(self, batch: Batch[J]) -> None:
         """A batch that is one already, to the addresses that it has."""
-        self._place(batch)
+        lane = self._whole.get(batch.to[0]) if len(batch.to) == 1 else None
+        if lane is not None:
+            lane.add(batch)
+        else:
+            self._place(batch)
 
     def pump(self) -> None:
         """Send all that was put since the last time, as far as windows allow."""
@@ -226,7 +229,10 @@ class Sender(Peers, Generic[J]):
     def _only_lane(self, to: Sequence[str]) -> Lane[J] | None:
         """The lane that all of them belong to; None if there are several."""
         if not self._is_split:
-            return self._lane("")
+            lane = self._lane("")
+            if len(to) == 1:
+                self._whole[to[0]] = lane
+            return lane
         lanes = {id(lane): lane for entry in {*to} for lane, _ in self._pieces_of(entry)}
         return lanes.popitem()[1] if len(lanes) == 1 else None
 
@@ -329,8 +335,7 @@ class Sender(Peers, Generic[J]):
                 raise ProtocolError(protocol.PROTOCOL, str(fault)) from None
             for batch in acked:
                 self.reached += batch.reach
-            with self._settling():
-                self._on_done(acked)
+            self._settle(lambda: self._on_done(acked))
             lane.pump()
 
     def on_refuse(self, link: Link, refusal: Refuse) -> None:
@@ -356,14 +361,12 @@ class Sender(Peers, Generic[J]):
         if refusal.code in protocol.RETRYABLE:
             self._deferred.append(one)
             return
-        with self._settling():
-            self._on_refused(one, refusal)
+        self._settle(lambda: self._on_refused(one, refusal))
 
-    @contextlib.contextmanager
-    def _settling(self) -> Iterator[None]:
-        """Entries have left their window: if the owner does not know it, it waits for ever."""
+    def _settle(self, tell: Callable[[], None]) -> None:
+        """Entries have left their window: an owner that does not know it would wait for ever."""
         try:
-            yield
+            tell()
         except Exception:
             self.node.fail("entries are settled, and their owner does not know it")
 

@@ -78,7 +78,7 @@ class Window(Generic[J]):
         self._limit = limit
         self._first = self._next = 1  # the numbers of the oldest unacked entry, and of a new one
         self._unacked: deque[_Sent[J]] = deque()
-        self._waiting: deque[Batch[J]] = deque()
+        self.waiting: deque[Batch[J]] = deque()  # not sent on this connection; read only
         self._passed: list[Batch[J]] = []  # put off, and an ack has passed them
         self._size = 0  # entries that no receiver has taken over or refused
         self._put_off = 0  # of the unacked: entries that are to go again
@@ -100,16 +100,16 @@ class Window(Generic[J]):
     def head(self, count: int) -> Iterator[Batch[J]]:
         """The first `count` batches that are not settled, in the order in which they go out."""
         sent = filter(None, (sent.left() for sent in self._unacked))
-        return islice(chain(self._passed, sent, self._waiting), count)
+        return islice(chain(self._passed, sent, self.waiting), count)
 
     def add(self, batch: Batch[J]) -> None:
         """Have it wait behind all others. Its size is at most `limit`."""
-        self._waiting.append(batch)
+        self.waiting.append(batch)
         self._size += batch.size
 
     def add_first(self, batch: Batch[J]) -> None:
         """Have it wait before all others."""
-        self._waiting.appendleft(batch)
+        self.waiting.appendleft(batch)
         self._size += batch.size
 
     def send(self, most: int) -> list[tuple[int, Batch[J]]]:
@@ -118,7 +118,7 @@ class Window(Generic[J]):
         That is as many batches as have up to `most` entries together, and at least one.
         """
         batches: list[tuple[int, Batch[J]]] = []
-        waiting = self._waiting
+        waiting = self.waiting
         if self._put_off or self._passed:
             return batches
         end = self._next + most
@@ -216,8 +216,8 @@ class Window(Generic[J]):
         """
         count = self.unacked - self._put_off - sum(len(sent.refused) for sent in self._unacked)
         left = [sent.left() if sent.refused else sent.batch for sent in self._unacked]
-        self._waiting.extendleft(batch for batch in reversed(left) if batch)
-        self._waiting.extendleft(reversed(self._passed))
+        self.waiting.extendleft(batch for batch in reversed(left) if batch)
+        self.waiting.extendleft(reversed(self._passed))
         self._unacked.clear()
         self._passed.clear()
         self._put_off = 0
@@ -227,8 +227,8 @@ class Window(Generic[J]):
     def discard_waiting(self, unwanted: Callable[[Batch[J]], bool]) -> None:
         """Drop what is `unwanted`, but for what is on its way (on this connection)."""
         self._passed = self._kept(self._passed, unwanted)
-        if any(map(unwanted, self._waiting)):
-            self._waiting = deque(self._kept(self._waiting, unwanted))
+        if any(map(unwanted, self.waiting)):
+            self.waiting = deque(self._kept(self.waiting, unwanted))
 
     def _kept(
         self, batches: Iterable[Batch[J]], unwanted: Callable[[Batch[J]], bool]
@@ -243,7 +243,7 @@ class Window(Generic[J]):
 
     def take_waiting(self) -> list[Batch[J]]:
         """Give up what has not been sent (on this connection), in order: to be placed elsewhere."""
-        batches = list(self._waiting)
-        self._waiting.clear()
+        batches = list(self.waiting)
+        self.waiting.clear()
         self._size -= _size(batches)
         return batches

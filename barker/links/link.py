@@ -200,9 +200,9 @@ class Link:
         """One read's bytes; says whether there may be more. Raises what the conversation raises."""
         self.heard = now = self._loop.time()
         self._before_read(now)  # which may have to close it
-        if not self.closed:
+        if not self._life.over:
             self._work(self._framing.feed(data))
-        return not self.closed
+        return not self._life.over
 
     def _work(self, lines: list[bytes]) -> None:
         if lines:
@@ -227,7 +227,8 @@ class Link:
             raise
         finally:
             self._handling = False
-            self.flush()
+            if self._out:
+                self.flush()
         if fault:
             try:
                 raise fault
@@ -251,7 +252,7 @@ class Link:
                     log.warning("%r said: %s (%s)", self, message.reason, message.code)
                 else:
                     raise ProtocolError(protocol.PROTOCOL, f"{op_of(message)} has no meaning here")
-                if self.closed:
+                if self._life.over:
                     break
         except BarkerError as fault:
             return fault

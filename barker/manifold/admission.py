@@ -38,12 +38,13 @@ class Columns(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """What is to be kept of one line: barks and events, their keys, and users who exist by it."""
+    """What is to be kept of one line: barks and events, and their keys."""
 
     barks: Columns | None
     events: Columns | None
     keys: set[Key]
-    joins: set[str]
+    authors: set[str]  # but for those that are known to have said something here
+    joins: set[str]  # users who exist by it
 
 
 class _Row(NamedTuple):
@@ -66,7 +67,8 @@ class _Taken:
 
     def admitted(self) -> Admitted | None:
         barks, events = _columns(self.barks), _columns(self.events)
-        return Admitted(barks, events, self.keys, self.joins) if barks or events else None
+        authors = {user for user, _ in self.keys}
+        return Admitted(barks, events, self.keys, authors, self.joins) if barks or events else None
 
 
 def _columns(rows: Sequence[_Row]) -> Columns | None:
@@ -98,7 +100,8 @@ class Admission:
     def accept(self, admitted: Admitted) -> None:
         """The journal has it: what comes again is known from now on."""
         self._known.add(admitted.keys)
-        self._have_spoken(user for user, _ in admitted.keys)
+        if admitted.authors:
+            self._have_spoken(admitted.authors)
         for user in admitted.joins:
             self._people.add(user)
 
@@ -148,7 +151,7 @@ class Admission:
         if "@" in "".join(contents):
             named = [" ".join(bodies.mentions(content)) for content in contents]
         barks = Columns(put.bodies, users, ids, at, named, put.trace)
-        return Admitted(barks, None, keys, set())
+        return Admitted(barks, None, keys, set(), set())
 
     def _check_each(
         self, put: Put, meanings: Sequence[dict[str, Any] | None], latest: int

@@ -105,10 +105,11 @@ def _form(spec: Spec, absent: tuple[bool, ...]) -> _Form:
 
 
 def _getter(places: Sequence[int]) -> Callable[[Any], Sequence[Any]]:
-    """What returns these places of a sequence."""
+    """What returns these places of a sequence, as a sequence."""
     if len(places) > 1:
         return operator.itemgetter(*places)
-    return lambda values: [values[i] for i in places]
+    (place,) = places or (0,)
+    return operator.itemgetter(slice(place, place + len(places)))
 
 
 def _as_json(value: Any) -> str:
@@ -206,7 +207,7 @@ def _remember_shape(spec: Spec, found: dict[str, Any]) -> None:
     for at, row in enumerate(rows, 1):
         places[row.place] = at
     spec.shapes[names] = _Shape(
-        (lambda _: True, *(row.check for row in rows)),
+        (bool, *(row.check for row in rows)),  # of the op, that it is there
         [at for at, column in columns if not column.or_one],
         [at for at, column in columns if column.or_one],
         _getter(places),

@@ -74,8 +74,7 @@ def may(role: str, message: Op) -> bool:
     kind: Any = type(message)
     if isinstance(message, Put):
         stamped = message.origin is not None
-        forms = {form_of(one) for entry in message.to for one in entry.split(" ")}
-        forms = {"stamped"} if stamped else forms
+        forms = {"stamped"} if stamped else {*map(form_of, " ".join(message.to).split(" "))}
     elif isinstance(message, Subscribe):
         forms = {form_of(message.address)}
     else:

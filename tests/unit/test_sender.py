@@ -595,7 +595,7 @@ class LinesTest(SenderCase):
         def largest(body: bytes, old: bool) -> Item:
             names = " ".join([f"u{i:02}" for i in range(70)])  # of a bark with nothing but names
             who = ("u" * 20, "i" * 64, protocol.MAX_COUNT)
-            return Item(body, "f" * 64, protocol.MAX_COUNT, *who, names, old)
+            return Item(body, "f" * 64, protocol.MAX_NUMBER, *who, names, old)
 
         large = strictjson.dumps({"a": "x" * (protocol.MAX_BODY_BYTES - 8)})
         self.assertEqual(len(large), protocol.MAX_BODY_BYTES)
