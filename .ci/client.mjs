@@ -1,16 +1,16 @@
 // A client in another language, written from docs/protocol.rst and nothing else: it puts one bark to
 // its author's outbox, and reads the author's inbox until the bark is there.
 //
-//     node .ci/client.mjs PORT SECRET_FILE USER TEXT
+//     node .ci/client.mjs PORT KEY_FILE USER TEXT
 //
-// PORT is the directory's. Prints "acked ID", and "shown TEXT" for each bark up to its own.
+// PORT is the directory's, and KEY_FILE has the clients' key. Prints "acked ID", and "shown TEXT" for each bark up to its own.
 
 import { createHmac, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 
-const [port, secretFile, user, text] = process.argv.slice(2);
-const secret = readFileSync(secretFile, "utf8").trim(); // its hex digits are not decoded
+const [port, keyFile, user, text] = process.argv.slice(2);
+const key = readFileSync(keyFile, "utf8").trim(); // its hex digits are not decoded
 
 /** One connection, greeted: `say` sends a message, `hear` gives the next one but for pings. */
 async function open(host, port) {
@@ -30,14 +30,14 @@ async function open(host, port) {
   });
   const say = (message) => socket.write(JSON.stringify(message) + "\n");
   const hear = () => new Promise((got) => lines.length ? got(lines.shift()) : waiting.push(got));
-  const mac = (role, opener, acceptor) =>
-    createHmac("sha256", secret).update(`barker 1 ${role} ${opener} ${acceptor}`).digest("hex");
+  const mac = (end, opener, acceptor) =>
+    createHmac("sha256", key).update(`barker 1 ${end} client ${opener} ${acceptor}`).digest("hex");
   const nonce = randomBytes(16).toString("hex");
-  say({ op: "hello", v: 1, name: "another-language", nonce });
+  say({ op: "hello", v: 1, role: "client", nonce });
   const hello = await hear();
-  say({ op: "proof", mac: mac("opener", nonce, hello.nonce) });
+  say({ op: "proof", mac: mac("opener", nonce, hello.nonce), name: "another-language" });
   const proof = await hear();
-  if (proof.mac !== mac("acceptor", nonce, hello.nonce)) throw new Error("it lacks the secret");
+  if (proof.mac !== mac("acceptor", nonce, hello.nonce)) throw new Error("it lacks the key");
   return { say, hear, end: () => socket.destroy() };
 }
 

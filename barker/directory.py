@@ -92,7 +92,7 @@ class Directory(Service):
 
     @property
     def identity(self) -> Identity:
-        return Identity(self.name, self.secret, self.epoch)
+        return Identity(self.name, self.key, self.epoch, self.role)
 
     def thawed(self) -> None:
         self._begin()
@@ -148,7 +148,7 @@ class Directory(Service):
         if policy != new.policy:
             raise ProtocolError(protocol.PROTOCOL, f"the policy of {address} is {policy}")
         old = members.get(name)
-        if old and old.link is not link and old.target[:3] != target[:3]:
+        if old and old.link is not link:  # be it of the same place: it would end with that link
             raise ProtocolError(protocol.NAME_TAKEN, f"{name} is at {_place(old.target)}")
         if name not in members and len(members) >= MAX_INSTANCES:
             raise ProtocolError(

@@ -125,7 +125,7 @@ def trial(wish: Wish) -> int:
 
 def _finding(found: Finding) -> str:
     text = f"{found.number:<5}{found.promise:<30}{found.state:<11}{found.text}"
-    return textwrap.fill(text, HELP_COLUMNS, subsequent_indent=" " * 46)
+    return textwrap.fill(terminal.printable(text), HELP_COLUMNS, subsequent_indent=" " * 46)
 
 
 def conformance(role: str, command: Sequence[str]) -> int:
@@ -163,7 +163,9 @@ def _result(result: Result) -> str:
     text = f"{result.state:<11}{case.name:<22}{case.rule} ({place})"
     if result.why:
         text += f": {result.why}"
-    return textwrap.fill(text, HELP_COLUMNS, subsequent_indent=" " * 33, break_long_words=False)
+    return textwrap.fill(
+        terminal.printable(text), HELP_COLUMNS, subsequent_indent=" " * 33, break_long_words=False
+    )
 
 
 def watched(

@@ -60,7 +60,7 @@ class Listener(Node):
             return
         if self.args.json:
             shown = {"reader": reader, **fields, **({"late": True} if late else {})}
-            line = json.dumps(shown, ensure_ascii=False)
+            line = terminal.printable_json(json.dumps(shown, ensure_ascii=False))
         else:
             line = self.line(reader, fields)
         if not terminal.say(self.kind, line):  # whoever read our output has gone
@@ -76,7 +76,7 @@ class Listener(Node):
             clock = time.strftime("%H:%M:%S", time.localtime(at / 1000))
         except (TypeError, ValueError, OverflowError, OSError):  # no time, or none that has a clock
             clock = "--:--:--"
-        author = f"{fields['user']}:"
+        author = terminal.printable(f"{fields['user']}:")
         text = terminal.printable(str(fields.get("content", "")))
         return f"{clock} {reader:<{self._reader_width}} <-- {author:<{self._width + 1}} {text}"
 

@@ -34,7 +34,8 @@ class Link {
     socket.on("close", () => this.ended());
     if (isOpener) socket.on("connect", () => this.hello());
   }
-  hello() { this.send("hello", { v: 1, name, nonce: this.nonce, epoch: directory.epoch }); }
+  hello() { this.send("hello", { v: 1, role: "service", nonce: this.nonce }); }
+  proof(end) { this.send("proof", { mac: this.mac(end), name, epoch: directory.epoch }); }
   send(op, fields = {}) {
     if (!this.over) this.socket.write(JSON.stringify({ op, ...fields }) + "\n");
   }
@@ -65,10 +66,10 @@ class Link {
     else if (this.isUp) this.party.take(message);
     else this.greet(message);
   }
-  mac(role) {
+  mac(end) {
     const [opener, acceptor] = this.isOpener ? [this.nonce, this.theirs.nonce]
       : [this.theirs.nonce, this.nonce];
-    const text = `barker 1 ${role} ${opener} ${acceptor}`;
+    const text = `barker 1 ${end} service ${opener} ${acceptor}`;
     return createHmac("sha256", secret).update(text).digest("hex");
   }
   greet(message) {
@@ -77,7 +78,7 @@ class Link {
       check(message.op === "hello", "say hello first");
       if (message.v !== 1) throw new Wrong("bad-version", "this is version 1");
       this.theirs = message;
-      if (this.isOpener) this.send("proof", { mac: this.mac(us) });
+      if (this.isOpener) this.proof(us);
       else this.hello();
       return;
     }
@@ -86,10 +87,10 @@ class Link {
     if (claim.length !== right.length || !timingSafeEqual(claim, right)) {
       throw new Wrong("bad-proof", "you don't know the secret");
     }
-    if (!this.isOpener) this.send("proof", { mac: this.mac(us) });
+    if (!this.isOpener) this.proof(us);
     clearTimeout(this.greeting);
     this.isUp = true;
-    this.party.up(this, this.theirs);
+    this.party.up(this, message);
   }
   fail(fault) {
     const reason = String(fault.message).slice(0, 500);
@@ -159,8 +160,8 @@ class Inbox {
     Object.assign(this, { name, host, port });
     keep(host, port, this);
   }
-  up(link, hello) {
-    check(hello.name === this.name, `you are not ${this.name}`);
+  up(link, proof) {
+    check(proof.name === this.name, `you are not ${this.name}`);
     Object.assign(this, { link, seq: 0, acked: 0 });
     this.pump();
   }
@@ -271,8 +272,8 @@ class Directory {
   inboxes = new Map();
   points = [];
   homeless = [];
-  up(link, hello) {
-    [this.link, this.epoch] = [link, hello.epoch];
+  up(link, proof) {
+    [this.link, this.epoch] = [link, proof.epoch];
     for (const prefix of ["inbox", "graph"]) link.send("watch", { prefix });
     if (graph.users.size) this.register();
   }

@@ -2,7 +2,7 @@
 
     python docs/bizlogic.py --port 5680 --directory 127.0.0.1:5672 --state var
 
-Left out: an agent (the monitor does not see it), WebSocket, TLS, many entries in one put.
+Left out: an agent (the monitor does not see it), clients, WebSocket, TLS, many entries in one put.
 """
 
 import asyncio
@@ -68,8 +68,8 @@ class Link:
             raise Wrong("protocol", "no message of this protocol") from None
 
     async def greet(self, messages, is_opener, epoch=None):
-        def mac(role):
-            text = f"barker 1 {role} {nonces[is_opener]} {nonces[not is_opener]}"
+        def mac(end):
+            text = f"barker 1 {end} service {nonces[is_opener]} {nonces[not is_opener]}"
             return hmac.new(SECRET, text.encode(), "sha256").hexdigest()
 
         async def expect(op):
@@ -80,7 +80,8 @@ class Link:
 
         us, them = ("opener", "acceptor") if is_opener else ("acceptor", "opener")
         nonces = {False: "", True: secrets.token_hex(16)}  # by: is it ours?
-        hello = {"v": 1, "name": NAME, "nonce": nonces[True], **({"epoch": epoch} if epoch else {})}
+        hello = {"v": 1, "role": "service", "nonce": nonces[True]}
+        who = {"name": NAME, **({"epoch": epoch} if epoch else {})}
         if is_opener:
             self.send("hello", **hello)
         theirs = await expect("hello")
@@ -88,15 +89,16 @@ class Link:
         if theirs["v"] != 1:
             raise Wrong("bad-version", "this is version 1")
         if is_opener:
-            self.send("proof", mac=mac(us))
+            self.send("proof", mac=mac(us), **who)
         else:
             self.send("hello", **hello)
-        if not hmac.compare_digest((await expect("proof"))["mac"], mac(them)):
+        proof = await expect("proof")
+        if not hmac.compare_digest(proof["mac"], mac(them)):
             raise Wrong("bad-proof", "you don't know the secret")
         if not is_opener:
-            self.send("proof", mac=mac(us))
+            self.send("proof", mac=mac(us), **who)
         self.is_up = True
-        return theirs
+        return proof
 
 
 async def talk(reader, writer, party, is_opener, epoch=None):
@@ -105,8 +107,8 @@ async def talk(reader, writer, party, is_opener, epoch=None):
     try:
         messages = link.read()
         async with asyncio.timeout(5):
-            hello = await link.greet(messages, is_opener, epoch)
-        party.up(link, hello)
+            proof = await link.greet(messages, is_opener, epoch)
+        party.up(link, proof)
         async for message in messages:
             party.take(message)
     except (Wrong, LookupError, TypeError, ValueError) as fault:
@@ -134,7 +136,7 @@ async def keep(host, port, party):
 class Outbox:
     """Whoever puts to us. An entry is acked when every inbox has acked it, and all before it."""
 
-    def up(self, link, hello):
+    def up(self, link, proof):
         self.link, self.received, self.jobs = link, 0, deque()  # jobs: [seq, pending]
 
     def take(self, put):
@@ -180,8 +182,8 @@ class Inbox:
         self.place = (host, port)
         self.task = asyncio.create_task(keep(host, port, self))
 
-    def up(self, link, hello):
-        if hello["name"] != self.name:
+    def up(self, link, proof):
+        if proof["name"] != self.name:
             raise Wrong("protocol", f"you are not {self.name}")
         self.link, self.seq, self.acked = link, 0, 0
         self.pump()
@@ -234,7 +236,7 @@ class Graph:
         self.words, self.users, self.followers = {}, set(), {}
         self.epoch, self.serial, self.next, self.task, self.place = None, 0, None, None, None
 
-    def up(self, link, hello):
+    def up(self, link, proof):
         self.link = link
         link.send("subscribe", address="graph", **self.had())
 
@@ -292,8 +294,8 @@ class Directory:
     def __init__(self):
         self.inboxes, self.points, self.homeless = {}, [], []
 
-    def up(self, link, hello):
-        self.link, self.epoch = link, hello.get("epoch")
+    def up(self, link, proof):
+        self.link, self.epoch = link, proof.get("epoch")
         for prefix in ("inbox", "graph"):
             link.send("watch", prefix=prefix)
         if graph.users:

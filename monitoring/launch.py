@@ -10,7 +10,7 @@ else.
 import shlex
 import sys
 
-from barker.disk import files
+from barker.disk import files, keys
 from barker.launching.fleet import Command
 from barker.launching.launcher import (
     common_flags,
@@ -22,6 +22,7 @@ from barker.launching.launcher import (
 )
 from barker.process import terminal
 from barker.process.arguments import DEFAULT_HOST
+from barker.wire.rights import clients_key
 
 FOLDER = files.ROOT / "monitoring"
 MONITOR_PORT = 5700
@@ -45,9 +46,11 @@ def main(argv: list[str] | None = None) -> int:
     program = "monitoring/launch.py"
     args = launcher_arguments(launcher_parser(program, ABOUT, EXAMPLES), argv)
     is_moved = args.shift_ports or reached_by(args) != DEFAULT_HOST
-    flags = common_flags(args, is_found=not is_moved)
+    flags = common_flags(args, is_service=False, is_found=not is_moved)
+    service_flags = common_flags(args, is_service=True, is_found=not is_moved)
     port = MONITOR_PORT + args.shift_ports
-    words = ["-m", "monitoring.monitor", "--port", str(port), *listening_flags(args), *flags]
+    words = ["-m", "monitoring.monitor", "--port", str(port), *listening_flags(args)]
+    words += service_flags
     short = f"monitoring.monitor --port {port}"
     monitor = Command(f"monitor-{port}", words, args.host, port, short)
 
@@ -56,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
             FOLDER / "monitor_host.js",
             host=reached_by(args),
             port=port,
-            secret=files.secret(args.state, args.secret_file).decode(),
+            key=clients_key(keys.secret(args.state, args.secret_file)).decode(),
             tls=args.tls_cert is not None,
         )
 

@@ -1,6 +1,8 @@
 "use strict";
 
-/* What the page's address and its settings say: whose view it is, and where the directory is.
+/* What the page's address says: whose view it is; and what its settings say: where the directory is.
+ *
+ * An address that named a directory would have the page prove its key to a service of anyone's choice.
  *
  * Global: Address. Uses: Settings.
  */
@@ -22,13 +24,9 @@ const Address = (() => {
     return query().get("user") || (users.length && !users.includes(FIRST_USER) ? users[0] : FIRST_USER);
   }
 
-  /** Where the directory is: the settings say so, unless the address does (?host=H or ?host=H:P). */
   function directoryPlace() {
     const { host = "127.0.0.1", port = 5672 } = Settings.current() ?? {};
-    const wish = query().get("host");
-    if (!wish) return { host, port };
-    const [, name, number] = wish.match(/^(\[[^\]]*\]|[^:]*|.*:.*:.*?)(?::(\d+))?$/) ?? [null, wish];
-    return { host: name.replace(/^\[|\]$/g, ""), port: Number(number ?? port) };
+    return { host, port };
   }
 
   /** Make a user's view the address, in such a way that the browser's Back leads here again. Returns

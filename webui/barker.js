@@ -51,7 +51,7 @@ const Barker = (() => {
 
   const readSettingsAgain = Settings.reader(
     "barker_host.js",
-    () => [Address.directoryPlace(), Settings.current()?.secret, Settings.current()?.tls],
+    () => [Address.directoryPlace(), Settings.current()?.key, Settings.current()?.tls],
     () => {
       fillUsers();
       client.settle(Address.directoryPlace(), Settings.current());

@@ -18,9 +18,9 @@ const Client = (() => {
    *  suggestion(body), gap(missed), settled(bark), refused(bark, reason), noSuchUser(reason). What is said
    *  may be an event, too. */
   class PageClient {
-    constructor(place, { secret, tls }, on) {
+    constructor(place, { key, tls }, on) {
       this.on = on;
-      this.identity = { name: Link.PAGE_NAME, secret, tls };
+      this.identity = { name: Link.PAGE_NAME, key, tls };
       this.directory = new Peers.Directory(place, this.identity, on.changed);
       this.reader = null;
       this.following = null; // follow.js
@@ -72,8 +72,8 @@ const Client = (() => {
     }
 
     /** The settings are others than before: perhaps the system was started anew elsewhere. */
-    settle(place, { secret, tls }) {
-      Object.assign(this.identity, { secret, tls });
+    settle(place, { key, tls }) {
+      Object.assign(this.identity, { key, tls });
       this.directory.moveTo(place);
     }
 

@@ -38,8 +38,8 @@ const Link = (() => {
   // A link that lived for less than this was no success: the back-off goes on where it was.
   const STABLE_MS = 2000;
 
-  /** Why a link ended: `code` is one of the wire's, or one of ours (closed, silent, settings, and
-   *  untrusted: then `url` is where a person can tell the browser to trust a certificate). */
+  /** Why a link ended: `code` is one of the wire's, or one of ours (closed, silent, settings, refused,
+   *  origin, and untrusted: then `url` is where a person can tell the browser to trust a certificate). */
   class Fault extends Error {
     constructor(code, reason, url = "") {
       super(reason);
@@ -47,6 +47,8 @@ const Link = (() => {
       this.url = url;
     }
   }
+
+  const POLICY_VIOLATION = 1008; // RFC 6455, 7.4.1
 
   // Every try has a path of its own, and services do not look at it. Firefox delays a connect to a host,
   // port and path that has failed before, by half as much again each time, up to a minute; and while one
@@ -62,21 +64,21 @@ const Link = (() => {
   // Names this page in the services' logs.
   const PAGE_NAME = `page-${randomHex(4)}`;
 
-  /** What shows that we know the secret without saying it: see barker/links/greeting.py. */
-  async function proof(secret, role, openerNonce, acceptorNonce) {
+  /** What shows that we know the clients' key without saying it: see barker/links/greeting.py. */
+  async function proof(key, end, openerNonce, acceptorNonce) {
     if (!crypto.subtle) {
       // Browsers have it only in a "secure context": file://, https:// and localhost are such.
       throw new Fault("settings", "this browser has no crypto.subtle for pages from here: "
         + "open the page from disk (file://), from localhost or over https");
     }
-    if (!secret) {
-      throw new Fault("settings", "there is no secret in webui/barker_host.js");
+    if (!key) {
+      throw new Fault("settings", "there is no key in webui/barker_host.js");
     }
     const utf8 = new TextEncoder();
     const hmac = { name: "HMAC", hash: "SHA-256" };
-    const key = await crypto.subtle.importKey("raw", utf8.encode(secret), hmac, false, ["sign"]);
-    const text = `barker 1 ${role} ${openerNonce} ${acceptorNonce}`;
-    return hex(new Uint8Array(await crypto.subtle.sign("HMAC", key, utf8.encode(text))));
+    const imported = await crypto.subtle.importKey("raw", utf8.encode(key), hmac, false, ["sign"]);
+    const text = `barker 1 ${end} client ${openerNonce} ${acceptorNonce}`;
+    return hex(new Uint8Array(await crypto.subtle.sign("HMAC", imported, utf8.encode(text))));
   }
 
   /** One connection. Calls `on.up()` once greeted, `on.message(m)` for each message, `on.down(fault)`
@@ -84,7 +86,7 @@ const Link = (() => {
   class Connection {
     constructor(place, identity, expect, on) {
       this.on = on;
-      this.peer = null; // the other side's hello, once its proof holds
+      this.peer = null; // the other side's proof, once it holds
       this.closed = false;
       this.early = []; // what has come before we were up
       this.wake = () => {};
@@ -103,10 +105,15 @@ const Link = (() => {
         this.greet(identity, expect).catch((fault) => this.end(fault));
       };
       this.socket.onmessage = (event) => this.receive(event.data);
-      this.socket.onclose = () => {
-        // No page is told why: nobody there, or a certificate that the browser does not trust. Nor
-        // does a browser ask anybody whether to, unless it is shown the place as a page.
-        if (identity.tls && !opened) {
+      this.socket.onclose = (event) => {
+        // No page is told why: nothing there, an Origin that is refused, or a certificate that the
+        // browser does not trust. Nor does a browser ask a person whether to, unless it is shown the
+        // place as a page.
+        if (!opened && location.protocol !== "file:") {
+          this.end(new Fault("origin", `services take pages from disk only, and this one is from ${location.origin}: open its index.html as a file`));
+        } else if (event.code === POLICY_VIOLATION) { // it was opened to be told this
+          this.end(new Fault("refused", event.reason));
+        } else if (identity.tls && !opened) {
           const reason = "nobody answers, or this browser does not trust the certificate yet";
           this.end(new Fault("untrusted", reason, `https:${at}`));
         } else {
@@ -118,18 +125,19 @@ const Link = (() => {
     /** Nothing but hello and proof is said before the other side has shown that it is one of us. */
     async greet(identity, expect) {
       const nonce = randomHex(16);
-      this.send({ op: "hello", v: 1, name: identity.name, nonce });
+      const { name, key } = identity;
+      this.send({ op: "hello", v: 1, role: "client", nonce });
       const hello = await this.next("hello");
-      this.send({ op: "proof", mac: await proof(identity.secret, "opener", nonce, hello.nonce) });
+      this.send({ op: "proof", mac: await proof(key, "opener", nonce, hello.nonce), name });
       const theirs = await this.next("proof");
-      if (theirs.mac !== await proof(identity.secret, "acceptor", nonce, hello.nonce)) {
-        throw new Fault("bad-proof", "the service there does not know the secret");
+      if (theirs.mac !== await proof(key, "acceptor", nonce, hello.nonce)) {
+        throw new Fault("bad-proof", "the service there does not know the key");
       }
-      if (expect && hello.name !== expect) { // after a restart, a port may belong to somebody else
-        throw new Fault("moved", `${hello.name} answers there, not ${expect}`);
+      if (expect && theirs.name !== expect) { // after a restart, a port may belong to another service
+        throw new Fault("moved", `${theirs.name} answers there, not ${expect}`);
       }
       if (!this.closed) {
-        this.peer = hello;
+        this.peer = theirs;
         this.on.up();
         for (const message of this.early.splice(0)) this.dispatch(message);
       }

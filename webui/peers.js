@@ -16,7 +16,7 @@ const Peers = (() => {
   // After `moved`, a retry comes so much later: about as long as a change of routes takes to get round.
   const RETRY_MS = 200;
   // Faults that waiting does not mend: a person has to do something.
-  const LASTING = new Set(["bad-proof", "bad-version", "settings"]);
+  const LASTING = new Set(["bad-proof", "bad-version", "settings", "origin", "refused"]);
 
   /** The link to the directory; its place is the only one that has to be known beforehand. */
   class Directory {

@@ -3,13 +3,13 @@
 /* Settings: what a launcher has written for a page, in a script that sets window.BARKER.
  *
  * A page from disk can't read files. It can load scripts, and it can load one again: the system may
- * have been started anew, elsewhere or with another secret. Both pages use this file.
+ * have been started anew, elsewhere or with another key. Both pages use this file.
  *
  * Global: Settings. Uses: nothing.
  */
 
 const Settings = (() => {
-  /** {host, port, secret, tls, users}; undefined without the script. */
+  /** {host, port, key, tls, users}; undefined without the script. */
   const current = () => window.BARKER;
 
   /** Returns a function that runs the script once more, and then calls `changed` if what `summary`

@@ -60,8 +60,10 @@ const Status = (() => {
       const { directory, inbox, outbox, graph, bizlogic } = this.services();
       const at = `directory at ${directory.place}`;
       const code = directory.fault?.code;
-      if (code === "bad-proof") return `The ${at} has another secret than webui/barker_host.js. Nothing is shown.`;
+      if (code === "bad-proof") return `The ${at} has another key than webui/barker_host.js. Nothing is shown.`;
       if (code === "bad-version") return `The ${at} speaks another version of the protocol.`;
+      if (code === "origin") return `This page is refused: ${sentence(directory.fault.message)}`;
+      if (code === "refused") return `The ${at} refuses this page: ${sentence(directory.fault.message)}`;
       if (code === "settings") return `The ${at} can't be asked: ${sentence(directory.fault.message)}`;
       if (!client.reader) return `“${client.user}” is no user name. ${Client.NAME_RULES}`;
       if (directory.state !== "up" && inbox.state !== "up") {

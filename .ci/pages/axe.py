@@ -32,7 +32,7 @@ SYSTEM = """
     Monitor.feed.show();
   };
   window.linkDown = (code) => {
-    window.BARKER = { secret: "x" };
+    window.BARKER = { key: "x" };
     Monitor.feed.dialer = { up: false, offline: true, fault: { code }, send() {}, close() {},
       hurry() {},
       place: { host: "127.0.0.1", port: 5700 } };
@@ -70,7 +70,7 @@ MONITOR_STATES = {
     "monitor_line_hidden": """twoMinutes(); drawNow();
         document.querySelector('.legend button').click()""",
     "monitor_offline": "twoMinutes(); linkDown('closed')",
-    "monitor_wrong_secret": "linkDown('bad-proof')",
+    "monitor_wrong_key": "linkDown('bad-proof')",
 }
 COLOURS: dict[str, dict[str, str]] = {
     "light": {"prefers-color-scheme": "light"},

@@ -1,6 +1,7 @@
 """Disk: what lies in ``var/``, and in what order it is written.
 
-    var/secret                     the key that all processes of one system share
+    var/secret                     the key that all services of one system share
+    var/secret.clients             the key of its clients, which is made of the secret
     var/users.json                 the first users and who follows whom, made once
     var/journal/outbox-5801/       what a service has acked: segments of records
     var/dead-letters/NAME.jsonl    what was acked and then refused for good
@@ -12,7 +13,8 @@ Read in this order:
 * ``segments``: the files of a journal, what is in them, and what lies beside them.
 * ``locks``: one process has a folder, and the next one finds what it noted there.
 * ``deadletters``: bodies that a person has to look at.
-* ``files``: the secret, the users, the settings of the pages; ten processes may start at once.
+* ``files``: the users, the settings of the pages; ten processes may start at once.
+* ``keys``: the secret, and the clients' key.
 * ``claims``: what one process has for as long as it lives; where the launcher's directory is.
 * ``users``: the first users, made from a seed. Pure.
 

@@ -10,7 +10,7 @@ import os
 import pathlib
 import time
 
-from barker.disk.files import take_lock, unwritable
+from barker.disk.files import make_folder, take_lock, unwritable
 from barker.disk.locks import Taken, locked
 
 # A command that looks whether a launcher lives has its lock for a moment. So a launcher tries more
@@ -29,7 +29,7 @@ class Claim:
         """
         self._path = _file(state, name)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             self._lock = _locked_soon(_lock(self._path))
             self._path.write_text(f"{place}\n", encoding="utf-8")
         except OSError as fault:

@@ -13,9 +13,11 @@ same text under a new id; under the old one the outbox knows it, and acks it for
 import logging
 import os
 import pathlib
+import stat
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from barker.disk.files import make_folder
 from barker.wire import protocol, strictjson
 
 log = logging.getLogger("barker.disk.deadletters")
@@ -23,6 +25,7 @@ log = logging.getLogger("barker.disk.deadletters")
 # Some 30,000 letters. Beyond it nothing is parked, so what is refused stays in its queue: a person
 # has to look at the file then, and move it away.
 MAX_BYTES = 16 * 1024 * 1024
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 # What a sample says of the latest one.
 MAX_WORDS = 300
 
@@ -46,7 +49,7 @@ class DeadLetters:
         self.latest: str | None = None
         self._known: set[tuple[Any, ...]] = set()
         try:
-            lines = path.read_bytes().split(b"\n") if path else []
+            lines = _read(path).split(b"\n") if path else []
         except FileNotFoundError:
             return
         except OSError as fault:
@@ -89,9 +92,8 @@ class DeadLetters:
 
     @staticmethod
     def _write(path: pathlib.Path, line: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        file = os.open(path, flags, 0o600)
+        make_folder(path.parent)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_LINK, 0o600)
         try:
             size = os.fstat(file).st_size
             if size + len(line) > MAX_BYTES:
@@ -109,6 +111,17 @@ class DeadLetters:
                 raise
         finally:
             os.close(file)
+
+
+def _read(path: pathlib.Path) -> bytes:
+    file = os.open(path, os.O_RDONLY | _NO_LINK)
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(22, "this is no plain file")
+        with open(file, "rb", closefd=False) as letters:
+            return letters.read()
+    finally:
+        os.close(file)
 
 
 def _key(fields: dict[str, Any], addresses: Sequence[str]) -> tuple[Any, ...]:

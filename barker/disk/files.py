@@ -1,4 +1,4 @@
-"""What processes on one machine share: the folder ``var/`` with the secret and the users.
+"""What processes on one machine share: the folder ``var/``, whose keys are in `barker.disk.keys`.
 
 Whoever starts first makes a file, and ten that start at once agree on one: each writes its own
 under another name, and the one whose link to the final name comes first has made it. On a disk
@@ -6,6 +6,7 @@ without hard links (FAT, some network shares) they give the name one after the o
 """
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -22,9 +23,7 @@ except ImportError:  # Windows
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEFAULT_STATE = ROOT / "var"
-
-# 256 bits, so that nobody guesses it however often a `hello` may be tried.
-SECRET_BYTES = 32
+_FOLDER_MODE = 0o700
 
 
 class StateError(Exception):
@@ -38,6 +37,19 @@ class UsageError(StateError):
 def unwritable(path: pathlib.Path, fault: OSError, flag: str = "--state DIR") -> StateError:
     """What to raise if `path` can't be made; `flag` is the one that moves it."""
     return StateError(f"{path}: {fault.strerror or fault}; {flag} takes another")
+
+
+def make_folder(path: pathlib.Path) -> None:
+    """Make a folder, and those above it, for our eyes only whatever the umask. Raises OSError."""
+    if path.is_dir():
+        return
+    if path.parent != path:
+        make_folder(path.parent)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(_FOLDER_MODE)
+        path.chmod(_FOLDER_MODE)
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
 
 
 def make_once(
@@ -60,7 +72,7 @@ def make_once(
 
 
 def _make(path: pathlib.Path, make: Callable[[], bytes], mode: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     mine = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
@@ -103,17 +115,6 @@ def take_lock(descriptor: int, *, wait: bool = False, shared: bool = False) -> N
         msvcrt.locking(descriptor, getattr(msvcrt, mode), 1)  # type: ignore[attr-defined]
 
 
-def secret(state: pathlib.Path, file: pathlib.Path | None = None) -> bytes:
-    """The secret that all of one system share, as it is keyed with: printable bytes."""
-    path = file or state / "secret"
-    flag = "--secret-file FILE" if file else "--state DIR"
-    content = make_once(path, lambda: secrets.token_hex(SECRET_BYTES).encode() + b"\n", 0o600, flag)
-    key = content.strip()
-    if len(key) < SECRET_BYTES:
-        raise StateError(f"{path}: a secret of under {SECRET_BYTES} bytes is too easy to guess")
-    return key
-
-
 def world(state: pathlib.Path) -> World:
     """The users, generated the first time and read from ``users.json`` ever after."""
     path = state / "users.json"
@@ -129,15 +130,15 @@ def write_page_settings(
     *,
     host: str,
     port: int,
-    secret: str,
+    key: str,
     users: Sequence[str] = (),
     tls: bool = False,
 ) -> None:
     """What a page opened from disk has to know, as a script that it loads; for our eyes only.
 
-    A page can't read files, so the secret comes to it this way. Raises StateError.
+    A page can't read files, so the clients' key comes to it this way. Raises StateError.
     """
-    settings = {"host": host, "port": port, "tls": tls, "secret": secret, "users": list(users)}
+    settings = {"host": host, "port": port, "tls": tls, "key": key, "users": list(users)}
     text = f"window.BARKER = {json.dumps(settings)};\n"
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
@@ -159,7 +160,7 @@ def leave_mark(state: pathlib.Path, name: str) -> bool:
     if path.exists():
         return True
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         path.touch()
     return False
 

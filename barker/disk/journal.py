@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from barker.disk import segments
-from barker.disk.files import StateError, unwritable
+from barker.disk.files import StateError, make_folder, unwritable
 from barker.disk.locks import Lock, inode_of, look_for
 from barker.disk.segments import End, Header, Stray
 
@@ -77,7 +77,7 @@ class Journal:
             try:
                 if folder.exists():
                     segments.survey(folder)
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
                 self._lock = Lock(folder)
                 undo.callback(self._lock.close)
                 self._found = segments.survey(folder)
@@ -160,7 +160,7 @@ class Journal:
         """Cut off what was never acked, at the end of the last segment."""
         if whole < self.segments[self.current]:
             with contextlib.suppress(OSError):  # then the next recovery will say it again
-                os.truncate(path, whole)
+                segments.cut(path, whole)
             self.segments[self.current] = whole
 
     def report_damage(self) -> None:
@@ -337,7 +337,7 @@ class NoJournal:
 
 def forget(folder: pathlib.Path) -> None:
     """Delete all journals below `folder`. If one is in use: StateError, and all are still there."""
-    folders = [path for path in folder.glob("*") if path.is_dir()]
+    folders = [p for p in folder.glob("*") if p.is_dir() and not p.is_symlink()]
     with contextlib.ExitStack() as ours:
         for path in folders:
             ours.callback(Lock(path).close)
@@ -347,7 +347,8 @@ def forget(folder: pathlib.Path) -> None:
 
 def _sync(path: pathlib.Path) -> None:
     """Have a file on the disk, whoever wrote it and however long ago."""
-    descriptor = os.open(path, os.O_RDWR)  # Windows syncs nothing that it may not write
+    # Windows syncs nothing that it may not write.
+    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     try:
         os.fsync(descriptor)
     finally:

@@ -14,6 +14,7 @@ Left out: what to do about it. That is the journal's part (`barker.disk.journal`
 """
 
 import contextlib
+import errno
 import os
 import pathlib
 import shlex
@@ -24,7 +25,7 @@ from zlib import crc32
 
 from barker.disk.files import StateError
 from barker.wire import strictjson
-from barker.wire.protocol import BAD_MESSAGE, BadMessage
+from barker.wire.protocol import BAD_MESSAGE, MAX_NUMBER, BadMessage
 
 # Of the layout of a segment and of all records in it. Another number is refused.
 FORMAT = 1
@@ -41,12 +42,12 @@ HOLE_BYTES = 64 * 1024 * 1024
 _HEADER = b' {"op":"segment","format":%d,' % FORMAT
 _HEADER_OF_ANY = b' {"op":"segment",'
 _HEX = frozenset(b"0123456789abcdef")
-_READ = (
-    os.O_RDONLY
-    | getattr(os, "O_NOFOLLOW", 0)  # Windows has neither this ...
+_NO_LINK = (
+    getattr(os, "O_NOFOLLOW", 0)  # Windows has neither this ...
     | getattr(os, "O_NONBLOCK", 0)  # ... nor this: a fifo would have us wait for its writer
     | getattr(os, "O_BINARY", 0)
 )
+_READ = os.O_RDONLY | _NO_LINK
 
 
 class Stray(Exception):
@@ -128,15 +129,15 @@ def _fields(end: End) -> dict[str, Any]:
 
 
 def _end(fields: Any) -> End:
-    checksum = fields.get("checksum")
-    if type(checksum) is not str:
+    checksum = fields.get("checksum") if type(fields) is dict else None
+    if type(checksum) is not str or not _HEX.issuperset(checksum.encode(errors="replace")):
         raise BadMessage(BAD_MESSAGE, "no checksum")
     return End(_natural(fields, "before"), _natural(fields, "bytes"), checksum.encode())
 
 
 def _natural(fields: dict[str, Any], name: str) -> int:
     value = fields.get(name)
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= MAX_NUMBER:
         raise BadMessage(BAD_MESSAGE, f"{name} is no number")
     return value
 
@@ -251,6 +252,17 @@ def read(path: pathlib.Path) -> Iterator[tuple[int, bytes, bytes | None]]:
                     return
             else:
                 begun.append(block)
+
+
+def cut(path: pathlib.Path, size: int) -> None:
+    """Leave so many bytes of a segment. Raises OSError, also if there is a link in its place."""
+    descriptor = os.open(path, os.O_WRONLY | _NO_LINK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "this is no plain file")
+        os.ftruncate(descriptor, size)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from barker.laboratory.strangers import NONSENSE, WRONG_SECRET
 from barker.links import greeting
 from barker.wire import protocol
 from barker.wire.ops import Hello, Proof, Routes, Sample, Subscribe, Watch
+from barker.wire.rights import SERVICE
 
 # Until a ping comes after a heartbeat's silence, and until a link is closed after two and a half.
 PING_S = 2.0
@@ -27,7 +28,7 @@ async def greets(stand: Stand) -> None:
     await stand.begin(waits=False)
     peer = await stand.open()
     if peer.name != stand.name:
-        raise Broken(f"its hello has the name {peer.name}, and it was given --name {stand.name}")
+        raise Broken(f"its proof has the name {peer.name}, and it was given --name {stand.name}")
     other = await stand.open()
     assert peer.hello and other.hello
     if peer.hello.nonce == other.hello.nonce:
@@ -45,22 +46,25 @@ async def registers(stand: Stand) -> None:
 async def refuses_a_wrong_proof(stand: Stand) -> None:
     await stand.begin(waits=False)
     peer = await stand.connect()
-    peer.send(Hello(protocol.VERSION, "stranger", NONCE))
+    peer.send(Hello(protocol.VERSION, SERVICE, NONCE))
     hello = await peer.expect(Hello)
-    peer.send(Proof(greeting.mac(WRONG_SECRET, greeting.OPENER, NONCE, hello.nonce)))
+    nonces = NONCE, hello.nonce
+    wrong = greeting.mac(WRONG_SECRET, greeting.OPENER, SERVICE, *nonces)
+    peer.send(Proof(wrong, "stranger"))
     await peer.is_over(protocol.BAD_PROOF)
     # Its own proof, sent back to it, is worth nothing.
     peer = await stand.connect()
-    peer.send(Hello(protocol.VERSION, "stranger", NONCE))
+    peer.send(Hello(protocol.VERSION, SERVICE, NONCE))
     hello = await peer.expect(Hello)
-    peer.send(Proof(greeting.mac(stand.secret, greeting.ACCEPTOR, NONCE, hello.nonce)))
+    own = greeting.mac(stand.secret, greeting.ACCEPTOR, SERVICE, NONCE, hello.nonce)
+    peer.send(Proof(own, "stranger"))
     await peer.is_over(protocol.BAD_PROOF)
 
 
 async def refuses_another_version(stand: Stand) -> None:
     await stand.begin(waits=False)
     peer = await stand.connect()
-    peer.send(Hello(protocol.VERSION + 1, "judge", NONCE))
+    peer.send(Hello(protocol.VERSION + 1, SERVICE, NONCE))
     await peer.is_over(protocol.BAD_VERSION)
 
 
@@ -72,7 +76,7 @@ async def is_none_the_worse_for_strangers(stand: Stand) -> None:
         peer.write(nonsense)
         await peer.is_over("")
     before_proof = await stand.connect()
-    before_proof.send(Hello(protocol.VERSION, "stranger", NONCE), Watch("bizlogic"))
+    before_proof.send(Hello(protocol.VERSION, SERVICE, NONCE), Watch("bizlogic"))
     await before_proof.is_over(protocol.PROTOCOL)
     good.write(b'{"op":"ping"}\n')
     await good.until_pongs(1)

@@ -160,14 +160,14 @@ async def begins_an_epoch(stand: Stand) -> None:
     await stand.begin()
     first = await stand.open("one")
     other = await stand.open("other")
-    assert first.hello and other.hello
-    epoch = first.hello.epoch
-    if not epoch or epoch != other.hello.epoch:
-        raise Broken("its hello has no epoch, or two in one life")
+    assert first.proof and other.proof
+    epoch = first.proof.epoch
+    if not epoch or epoch != other.proof.epoch:
+        raise Broken("its proof has no epoch, or two in one life")
     stand.end()
     await stand.start()
     again = await stand.open("one")
-    if again.hello and again.hello.epoch == epoch:
+    if again.proof and again.proof.epoch == epoch:
         raise Broken("after a start its epoch is the one before")
 
 
@@ -176,7 +176,7 @@ async def settles(stand: Stand) -> None:
     one, two = await stand.open("parrot-1"), await stand.open("parrot-2")
     one.send(register("parrot-1"))
     two.send(register("parrot-2"))
-    epoch = one.hello.epoch if one.hello else None
+    epoch = one.proof.epoch if one.proof else None
     await one.silence()
     stand.end()
     await stand.start()

@@ -16,6 +16,7 @@ from barker.process.arguments import DEFAULT_HOST
 from barker.wire import messages, protocol
 from barker.wire.ops import Hello, Item, Op, Ping, Pong, Proof, Put, op_of
 from barker.wire.protocol import ProtocolError
+from barker.wire.rights import SERVICE
 
 # What any answer may take. A slow machine takes a tenth of a second.
 ANSWER_S = 5.0
@@ -48,6 +49,7 @@ class Peer:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.name = ""
         self.hello: Hello | None = None
+        self.proof: Proof | None = None
         self._mute = False
         self.pings = 0
         self.pongs = 0
@@ -70,24 +72,28 @@ class Peer:
 
     async def greet(self, secret: bytes, name: str = "judge", epoch: str | None = None) -> Self:
         """As the one who has connected. Raises Broken if the other side does it wrong."""
-        self.send(Hello(protocol.VERSION, name, NONCE, epoch))
+        self.send(Hello(protocol.VERSION, SERVICE, NONCE))
         self.hello = await self.expect(Hello)
-        self.name = self.hello.name
-        self.send(Proof(greeting.mac(secret, greeting.OPENER, NONCE, self.hello.nonce)))
-        proof = await self.expect(Proof)
-        if not greeting.holds(proof.mac, secret, greeting.ACCEPTOR, NONCE, self.hello.nonce):
+        nonces = NONCE, self.hello.nonce
+        self.send(Proof(greeting.mac(secret, greeting.OPENER, SERVICE, *nonces), name, epoch))
+        self.proof = await self.expect(Proof)
+        if not greeting.holds(self.proof.mac, secret, greeting.ACCEPTOR, SERVICE, *nonces):
             raise Broken("the mac of its proof is wrong")
+        self.name = self.proof.name
         return self
 
     async def greet_back(self, secret: bytes, name: str) -> Self:
         """As the one who was connected to."""
         self.hello = await self.expect(Hello)
-        self.name = self.hello.name
-        self.send(Hello(protocol.VERSION, name, NONCE))
-        proof = await self.expect(Proof)
-        if not greeting.holds(proof.mac, secret, greeting.OPENER, self.hello.nonce, NONCE):
+        if self.hello.role != SERVICE:
+            raise Broken("its hello has the role of a client")
+        nonces = self.hello.nonce, NONCE
+        self.send(Hello(protocol.VERSION, SERVICE, NONCE))
+        self.proof = await self.expect(Proof)
+        if not greeting.holds(self.proof.mac, secret, greeting.OPENER, SERVICE, *nonces):
             raise Broken("the mac of its proof is wrong")
-        self.send(Proof(greeting.mac(secret, greeting.ACCEPTOR, self.hello.nonce, NONCE)))
+        self.name = self.proof.name
+        self.send(Proof(greeting.mac(secret, greeting.ACCEPTOR, SERVICE, *nonces), name))
         return self
 
     def fall_silent(self) -> None:

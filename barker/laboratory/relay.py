@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeVar
 from barker.laboratory.lab import SHOWN_CHARS
 from barker.process.arguments import DEFAULT_HOST
 from barker.wire import messages, protocol, strictjson
-from barker.wire.ops import Ack, Error, Hello, Instance, Put, Refuse, Register, Routes, Target
+from barker.wire.ops import Ack, Error, Instance, Proof, Put, Refuse, Register, Routes, Target
 from barker.wire.protocol import BadMessage, ProtocolError
 
 READ_BYTES = 64 * 1024
@@ -160,7 +160,7 @@ class _Pair:
                 shown = line[:SHOWN_CHARS].decode(errors="replace")
                 self._relay.complain(f"says to {self._peer} what is no message: {shown} ({fault})")
             return line
-        if isinstance(message, Hello):
+        if isinstance(message, Proof):
             self._peer = message.name if to_program else self._peer
         elif isinstance(message, Put | Ack | Refuse):
             self._note(message, to_program)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from barker.disk import files
+from barker.disk import files, keys
 from barker.laboratory.lab import Broken, Lab
 from barker.laboratory.peer import ANSWER_S, Peer
 from barker.laboratory.program import Output, Program
@@ -191,7 +191,7 @@ class Stand:
     def __init__(self, lab: Lab, role: str, command: Sequence[str], output: Output) -> None:
         self.lab = lab
         self.role = role
-        self.secret = files.secret(lab.state)
+        self.secret = keys.secret(lab.state)
         self.complaints: list[str] = []
         self.program: Program | None = None
         self.port = 0
@@ -320,7 +320,7 @@ class Stand:
 
 def prepare(lab: Lab) -> None:
     """Have the users of the cases be the first users."""
-    lab.state.mkdir(parents=True, exist_ok=True)
+    files.make_folder(lab.state)
     (lab.state / "users.json").write_text(json.dumps(USERS), encoding="utf-8")
 
 

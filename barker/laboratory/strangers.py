@@ -7,7 +7,8 @@ import random
 from barker.links import greeting
 from barker.process.arguments import DEFAULT_HOST
 from barker.wire import messages, protocol
-from barker.wire.ops import Hello
+from barker.wire.ops import Hello, Proof
+from barker.wire.rights import SERVICE
 
 # In which a service has to be rid of a stranger; it gives him five seconds for his first word.
 PATIENCE_S = 10.0
@@ -35,10 +36,11 @@ async def visit(port: int, dice: random.Random) -> str:
             if nonsense:
                 writer.write(nonsense)
             else:
-                writer.write(messages.encode(Hello(protocol.VERSION, "stranger", NONCE)) + b"\n")
+                writer.write(messages.encode(Hello(protocol.VERSION, SERVICE, NONCE)) + b"\n")
                 answer = json.loads(await reader.readline() or b"{}")
-                mac = greeting.mac(WRONG_SECRET, greeting.OPENER, NONCE, str(answer.get("nonce")))
-                writer.write(b'{"op":"proof","mac":"%b"}\n' % mac.encode())
+                nonces = NONCE, str(answer.get("nonce"))
+                mac = greeting.mac(WRONG_SECRET, greeting.OPENER, SERVICE, *nonces)
+                writer.write(messages.encode(Proof(mac, "stranger")) + b"\n")
             heard = await reader.read(-1)
             if b'"proof"' in heard:
                 return "proves itself to a stranger that does not know the secret"

@@ -202,7 +202,7 @@ class Fleet:
     def _said(self, name: str, label: str, line: str) -> None:
         """A thread has read that line of a child."""
         if not (line.startswith("READY ") and self._started(name, ready=1)):
-            self.say(label + line)
+            self.say(label + terminal.printable(line))
 
     def _ended(self, child: ChildProcess) -> None:
         """A thread has read the last line of that child."""

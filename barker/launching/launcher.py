@@ -9,7 +9,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
-from barker.disk import files
+from barker.disk import files, keys
 from barker.disk.claims import Claim, place_of
 from barker.disk.files import DEFAULT_STATE, remove_mark
 from barker.disk.locks import Taken
@@ -64,7 +64,7 @@ def launcher_parser(
         "--secret-file",
         type=pathlib.Path,
         metavar="FILE",
-        help="the secret, if it is not the state folder's",
+        help="the secret, if it is not the state folder's; the clients' key is beside it",
     )
     tls_arguments(result)
     return result
@@ -97,8 +97,10 @@ def directory_of(args: argparse.Namespace) -> str:
     return hosts.spell(reached_by(args), DIRECTORY_PORT + args.shift_ports)
 
 
-def common_flags(args: argparse.Namespace, *, is_found: bool = False) -> list[str]:
-    """The flags by which a process finds this system.
+def common_flags(
+    args: argparse.Namespace, *, is_service: bool, is_found: bool = False
+) -> list[str]:
+    """The flags by which a process finds this system. A client's key is not a service's.
 
     `is_found` leaves out the place of its directory, which the state folder has.
     """
@@ -107,6 +109,8 @@ def common_flags(args: argparse.Namespace, *, is_found: bool = False) -> list[st
         flags += ["--state", str(args.state)]
     for flag in ("--secret-file", "--tls-cert", "--tls-key", "--tls-ca"):
         path = getattr(args, flag[2:].replace("-", "_"))
+        if path and flag == "--secret-file" and not is_service:
+            path = keys.beside(path)
         if path:  # the children's folder is the project's, and not where this was typed
             flags += [flag, str(path.resolve())]
     return flags
@@ -135,8 +139,6 @@ def run_fleet(
         complain(program, CLOSED)
         return 1
     tls.contexts(args, is_service=True)
-    files.secret(args.state, args.secret_file)
-    files.world(args.state)
     for command in commands:
         if command.port and command.port > MAX_PORT:
             complain(
@@ -163,6 +165,8 @@ def run_fleet(
             if refusal:
                 complain(program, refusal)
                 return 2
+            keys.secret(args.state, args.secret_file)
+            files.world(args.state)
             busy = busy_ports(commands)
         except (OSError, UnicodeError) as fault:
             why = getattr(fault, "strerror", None) or fault

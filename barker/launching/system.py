@@ -7,7 +7,7 @@ import argparse
 import shlex
 from collections.abc import Sequence
 
-from barker.disk import files
+from barker.disk import files, keys
 from barker.disk.journal import forget
 from barker.launching.fleet import Command
 from barker.launching.launcher import (
@@ -20,6 +20,7 @@ from barker.launching.launcher import (
 )
 from barker.process import terminal
 from barker.process.arguments import DIRECTORY_PORT, port_number
+from barker.wire.rights import clients_key
 
 PROGRAM = "launch.py"
 WEBUI = files.ROOT / "webui"
@@ -35,7 +36,7 @@ Barks scroll by below; Ctrl-C stops everything. Try in another terminal:
   {python} -m barker.bark ark3 This is my first manual bark.{flags}
   {python} -m barker.listen rdl{flags}
   {python} -m monitoring.monitor --once{flags}    all services, and their numbers
-  {python} -m barker.bizlogic --port {spare_port}{flags}  a spare: kill -9 the first
+  {python} -m barker.bizlogic --port {spare_port}{service_flags}  a spare: kill -9 the first
 {page}"""
 
 
@@ -103,7 +104,7 @@ def write_settings(args: argparse.Namespace) -> None:
         WEBUI / "barker_host.js",
         host=reached_by(args),
         port=DIRECTORY_PORT + args.shift_ports,
-        secret=files.secret(args.state, args.secret_file).decode(),
+        key=clients_key(keys.secret(args.state, args.secret_file)).decode(),
         users=files.world(args.state).names,
         tls=args.tls_cert is not None,
     )
@@ -111,11 +112,18 @@ def write_settings(args: argparse.Namespace) -> None:
 
 def announcement(args: argparse.Namespace, pageless: str, is_found: bool) -> str:
     """What to try next; see `run_fleet` for its arguments."""
-    flags = common_flags(args, is_found=is_found)
+    flags, services = (
+        " " + shlex.join(words) if words else ""
+        for words in (
+            common_flags(args, is_service=False, is_found=is_found),
+            common_flags(args, is_service=True, is_found=is_found),
+        )
+    )
     page = f"or open this file in a browser:\n  {(WEBUI / 'index.html').as_uri()}"
     return TRY_NEXT.format(
         python=terminal.python(),
-        flags=" " + shlex.join(flags) if flags else "",
+        flags=flags,
+        service_flags=services,
         page=f"(no page: {pageless})" if pageless else page,
         spare_port=5681 + args.shift_ports,
     )
@@ -187,6 +195,7 @@ def _command(words: Sequence[str], nth: int, args: argparse.Namespace) -> Comman
         own[at] = str(port)
         listens = True
     label = f"{label}-{port}" if port else f"{label}-{nth}" if nth else label
-    flags = [*(listening_flags(args) if listens else []), *common_flags(args)]
+    common = common_flags(args, is_service=listens)
+    flags = [*(listening_flags(args) if listens else []), *common]
     argv = ["-m", f"barker.{program}", *own, *flags]
     return Command(label, argv, args.host, port, shlex.join([program, *own]))

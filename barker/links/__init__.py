@@ -13,13 +13,15 @@ and sends what it is given at the end of the loop's turn.
 Read in this order:
 
 * ``life``: the states of a connection, and the table that it follows. Pure.
-* ``greeting``: how both ends prove that they know the secret. Pure.
+* ``greeting``: how both ends prove that they know a key, and as what one comes. Pure.
 * ``framing``: newlines, HTTP or WebSocket frames, told apart by the first bytes. Pure.
 * ``connection``: a socket as lines, its greeting, and how it ends.
-* ``connecting``, ``accepting``: both ways to a connection that is up, and the limits of the second.
+* ``connecting``, ``accepting``: both ways to a connection that is up.
+* ``stranger``: a connection at our port before its proof. Pure. ``porch``: all of them together,
+  and what they may cost.
 * ``link``: batches, sending; what a conversation is.
 * ``arrivals``: how a link reads.
-* ``hosts``, ``tls``: addresses behind a name; certificates.
+* ``hosts``, ``tls``, ``sealed``: addresses behind a name; certificates; TLS below a stream.
 
 Left out: what happens after a break. A `barker.process.dialing.Dialer` opens the next link, and a
 `barker.delivery.window.Window` has what was on its way.

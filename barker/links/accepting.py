@@ -1,8 +1,9 @@
-"""Accepting: how a stranger at our port becomes a link, or does not, and how many may try.
+"""Accepting: how a connection to our port becomes a link, and how many there may be.
 
 A connection takes the same way as in `barker.links.connecting`, from the other side: TLS if the
-system has it, the framing, the greeting. All of it has one deadline, because a stranger costs us
-something until it has proved itself. Whatever goes wrong ends that connection and nothing else.
+system has it, the framing, the greeting. That is the porch's work (`barker.links.porch`). What has
+proved itself there gets streams and a task of its own here. Whatever goes wrong ends that
+connection and nothing else.
 """
 
 import asyncio
@@ -14,13 +15,13 @@ import ssl
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import Any
 
-from barker.links import tls
 from barker.links.connection import READ_BYTES, Connection
-from barker.links.framing import HttpFraming, WebSocketFraming, framing_of
 from barker.links.greeting import ACCEPTOR, NONCE_BYTES, Greeting, Identity
-from barker.links.life import Life, State
+from barker.links.porch import Guest, Porch
+from barker.links.sealed import SealedTransport
+from barker.links.stranger import Stranger
 from barker.wire import protocol
-from barker.wire.protocol import BarkerError, ProtocolError
+from barker.wire.protocol import BarkerError
 
 try:
     import resource
@@ -31,18 +32,10 @@ log = logging.getLogger("barker.links.accepting")
 
 # Links at once, if the machine lets us have as many files; a page has two, a listener one.
 MAX_LINKS = 4096
-# Files that are no links: journals, the loop's own, what the interpreter opens.
+# Strangers at once, or a quarter of the files that we may have. Links do not need their room.
+MAX_STRANGERS = 1024
+# Files that are neither: journals, the loop's own, what the interpreter opens.
 OTHER_FILES = 64
-# Connections over the limit that are told so; more of them are closed without a word.
-MAX_SURPLUS = 32
-# How long one of these has to show which language it is to be told in.
-SURPLUS_S = 1.0
-# Connections the kernel holds for us while we are busy.
-BACKLOG = 1024
-# Turns of asyncio's loop between accepting a connection and handing it to us.
-TURNS_TO_ACCEPT = 3
-# Two round trips and one HMAC take a millisecond; a stranger that takes this long is not one of us.
-HELLO_TIMEOUT_S = 5.0
 # A peer with another secret is logged once in this time, however often it dials.
 AGAIN_AFTER_S = 60.0
 WRONG_SECRET = "a process with another secret is refused; its --state or --secret-file is not ours"
@@ -66,155 +59,111 @@ class Acceptor:
         """
         self._identity = identity
         self._allowed_hosts: set[str] = set()
-        self._context = context
         self._start = start
         self._links = links
         self._serve = serve
-        self._servers: list[asyncio.Server] = []
-        self.max_links = max(1, min(MAX_LINKS, _files_allowed() - OTHER_FILES))
-        self.greeting = 0  # connections that are no links yet
-        self._surplus = 0
+        self._sockets: list[socket.socket] = []
+        self._admitted = 0  # have proved themselves, and are no links yet
+        room = max(4, _files_allowed() - OTHER_FILES)
+        strangers = min(MAX_STRANGERS, room // 4)
+        self.max_links = min(MAX_LINKS, room - strangers)
+        self._porch = Porch(
+            most=strangers,
+            context=context,
+            meet=self._meet,
+            admit=self._admit,
+            refused=_log_refusal,
+        )
+
+    @property
+    def greeting(self) -> int:
+        """Connections that are no links yet, or will be none."""
+        return len(self._porch) + self._admitted
 
     # --- listening ---
 
-    async def bind(self, channels: Iterable[socket.socket], names: Collection[str]) -> None:
+    def bind(self, channels: Iterable[socket.socket], names: Collection[str]) -> None:
         """Take these sockets; nothing can connect yet. `names` is what a browser may call us."""
         self._allowed_hosts.update(names)
-        for channel in channels:
-            self._servers.append(
-                await asyncio.start_server(
-                    self._accepted,
-                    sock=channel,
-                    backlog=BACKLOG,
-                    limit=READ_BYTES,
-                    start_serving=False,
-                )
-            )
+        self._sockets += channels
 
-    async def listen(self) -> None:
+    def listen(self) -> None:
         """Raises OSError if another process has bound a port, too, and listened first."""
-        for server in self._servers:
-            await server.start_serving()
-
-    async def stop(self) -> None:
-        """Take no new connections, but those that the loop has accepted already."""
-        # Such a one is handed to us some turns of the loop later, if its server is still open then;
-        # else asyncio drops it, and 3.13 with a traceback.
-        for server in self._servers:
-            for listening in server.sockets:
-                with contextlib.suppress(NotImplementedError):  # Windows
-                    asyncio.get_running_loop().remove_reader(listening.fileno())
-        for _ in range(TURNS_TO_ACCEPT):
-            await asyncio.sleep(0)
-        self.close()
+        self._porch.open(self._sockets)
 
     def close(self) -> None:
-        """The same at once."""
-        for server in self._servers:
-            server.close()
+        """Take no new connections, and drop those that are no links yet."""
+        self._porch.close()
+        for channel in self._sockets:
+            channel.close()
 
     # --- accepting ---
 
-    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = self._start(self._work(reader, writer), "link")
-        # Also if we stop before it has begun: nobody else would close the connection.
-        task.add_done_callback(lambda _: writer.transport.abort())
+    def _meet(self, dialled_host: str) -> Stranger:
+        # The address that was dialled is ours, too, also if we listen at all there are.
+        greeting = Greeting(ACCEPTOR, self._identity(), secrets.token_hex(NONCE_BYTES))
+        return Stranger(greeting, {*self._allowed_hosts, dialled_host})
 
-    async def _work(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _admit(self, guest: Guest) -> None:
+        self._admitted += 1
+        task = self._start(self._work(guest), "link")
+        # Also if we stop before it has begun: nothing else would close the connection.
+        task.add_done_callback(lambda _: guest.channel.close())
+
+    async def _work(self, guest: Guest) -> None:
         connection = None
         try:
-            connection = await self._greet(reader, writer)
-            if connection:
-                await self._serve(connection)
+            try:
+                connection = await _connection(guest)
+                if self._links() >= self.max_links:
+                    fault = BarkerError(protocol.TOO_MANY, f"more than {self.max_links} links")
+                    connection.close(fault)
+                    await connection.let_go()
+                    return
+            finally:
+                self._admitted -= 1
+            await self._serve(connection)
+        except OSError as fault:
+            log.debug("%r ended before it was up: %r", connection, fault)
         except Exception:
             # One link's trouble is not the others': the fault is ours, so it is logged whole.
-            log.exception("%r", connection or writer.get_extra_info("peername"))
-
-    async def _greet(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> Connection | None:
-        """What a connection has become: a link to be, or None if it is closed already."""
-        self.greeting += 1
-        try:
-            if self._links() + self.greeting > self.max_links:
-                await self._refuse_surplus(reader, writer)
-                return None
-            deadline = asyncio.get_running_loop().time() + HELLO_TIMEOUT_S
-            if self._context:
-                try:
-                    async with asyncio.timeout_at(deadline):
-                        reader, writer = await tls.accept(writer, self._context, limit=READ_BYTES)
-                except OSError as fault:  # there is no language to say it in
-                    log.info("a stranger was refused: it does not speak TLS: %r", fault)
-                    return None
-            connection = Connection(reader, writer, Life(State.GREETING))
-            return connection if await self._prove(connection, deadline) else None
+            log.exception("%r", connection or guest.stranger.peer)
         finally:
-            self.greeting -= 1
+            if connection:
+                connection.abort()
 
-    async def _prove(self, connection: Connection, deadline: float) -> bool:
-        """Has it proved that it knows the secret? If not, it is closed."""
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._choose_framing(connection)
-                nonce = secrets.token_hex(NONCE_BYTES)
-                await connection.greet(Greeting(ACCEPTOR, self._identity(), nonce))
-                return True
-        except ProtocolError as fault:
-            if fault.code == protocol.BAD_PROOF:  # it dials again each second
-                log.info(WRONG_SECRET, extra={"again_after_s": AGAIN_AFTER_S})
-            else:
-                log.info("%r refused: %s", connection, fault)
-            connection.close(fault)
-        except TimeoutError:
-            connection.close(BarkerError(protocol.TIMEOUT, "no hello in time"))
-        except (OSError, EOFError, BarkerError) as fault:
-            log.debug("%r ended in the handshake: %r", connection, fault)
-        except BaseException:
-            connection.abort()
-            raise
-        await connection.let_go()
-        return False
 
-    async def _choose_framing(self, connection: Connection) -> None:
-        """Tell the framing by the first bytes. Raises EOFError after a refusal in HTTP."""
-        data = await connection.read()
-        # The address that was dialled is ours, too, also if we listen at all there are.
-        framing = framing_of(data, {*self._allowed_hosts, connection.dialled_host})
-        connection.begin(framing, data)
-        if isinstance(framing, HttpFraming):
-            while not framing.upgraded:
-                await connection.hear_more()
-            connection.answer()
-            connection.begin(WebSocketFraming(), framing.rest)
+async def _connection(guest: Guest) -> Connection:
+    """Streams over the socket of a stranger that has proved itself."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=READ_BYTES)
+    stream = asyncio.StreamReaderProtocol(reader)
+    sealed = SealedTransport(guest.sealed, stream) if guest.sealed else None
+    below, _ = await loop.connect_accepted_socket(lambda: sealed or stream, guest.channel)
+    if guest.unsent:
+        below.write(guest.unsent)
+    writer = asyncio.StreamWriter(sealed or below, stream, reader, loop)
+    connection = Connection(reader, writer, guest.stranger.life)
+    connection.take_over(guest.stranger)
+    return connection
 
-    async def _refuse_surplus(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        """Say that there are too many, in the language of the first bytes."""
-        if self._context or self._surplus >= MAX_SURPLUS:
-            return  # a handshake of TLS is what there is no room for
-        connection = Connection(reader, writer, Life(State.GREETING))
-        fault = BarkerError(protocol.TOO_MANY, f"more than {self.max_links} links")
-        self._surplus += 1
-        try:
-            with contextlib.suppress(TimeoutError, OSError, EOFError, ProtocolError):
-                async with asyncio.timeout(SURPLUS_S):
-                    data = await connection.read()
-                    # So much of it tells a HEAD, and no request is accepted.
-                    connection.begin(framing_of(data), data[: len(b"HEAD ")])
-            connection.close(fault)
-            await connection.let_go()
-        finally:
-            self._surplus -= 1
+
+def _log_refusal(stranger: Stranger) -> None:
+    fault = stranger.fault
+    if fault is None:
+        return  # it was told in HTTP, which is what most that come by mistake speak
+    if fault.code == protocol.BAD_PROOF:  # it dials again each second
+        log.info(WRONG_SECRET, extra={"again_after_s": AGAIN_AFTER_S})
+    else:
+        log.info("a stranger was refused (%s): %s", stranger.framing.name, fault)
 
 
 def _files_allowed() -> int:
     """How many files this process may have open, after asking for as many as it may ask for."""
+    wanted = MAX_LINKS + MAX_STRANGERS + OTHER_FILES
     if resource is None:
-        return MAX_LINKS + OTHER_FILES
+        return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_LINKS + OTHER_FILES
     if soft < wanted:
         with contextlib.suppress(ValueError, OSError):  # macOS has limits that it doesn't tell
             soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)

@@ -12,6 +12,7 @@ from barker.links import hosts, tls
 from barker.links.connection import READ_BYTES, Connection
 from barker.links.greeting import NONCE_BYTES, OPENER, Greeting, Identity
 from barker.links.life import Event, Life, State
+from barker.links.sealed import Sealed, SealedTransport
 from barker.wire import protocol
 from barker.wire.protocol import BarkerError
 
@@ -68,15 +69,31 @@ async def _connect(
     names = hosts.alternatives(host)
     for name in names:
         try:
-            return await asyncio.open_connection(
-                name,
-                port,
-                limit=READ_BYTES,
-                ssl=context,
-                server_hostname=host if context else None,
-                happy_eyeballs_delay=None if hosts.is_number(name) else NEXT_ADDRESS_S,
-            )
+            return await _open(name, port, context, host)
         except OSError as fault:
             if name == names[-1] or isinstance(fault, ssl.SSLError):
                 raise
     raise AssertionError("a host has at least one name")
+
+
+async def _open(
+    name: str, port: int, context: ssl.SSLContext | None, host: str
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Streams, over TLS if there is a context. Raises OSError or EOFError."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=READ_BYTES)
+    stream = asyncio.StreamReaderProtocol(reader)
+    sealed = SealedTransport(Sealed(context, host), stream) if context else None
+    below, _ = await loop.create_connection(
+        lambda: sealed or stream,
+        name,
+        port,
+        happy_eyeballs_delay=None if hosts.is_number(name) else NEXT_ADDRESS_S,
+    )
+    if sealed:
+        try:
+            await sealed.up
+        except BaseException:
+            below.abort()
+            raise
+    return reader, asyncio.StreamWriter(sealed or below, stream, reader, loop)

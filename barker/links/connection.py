@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 
 from barker.links.arrivals import read_directly
 from barker.links.framing import Framing, LineFraming
-from barker.links.greeting import Greeting
+from barker.links.greeting import Greeting, Peer
 from barker.links.life import Event, Life
+from barker.links.stranger import Stranger
 from barker.wire import messages
-from barker.wire.ops import Error, Hello
+from barker.wire.ops import Error
 from barker.wire.protocol import BarkerError
 
 log = logging.getLogger("barker.links.link")
@@ -33,7 +34,7 @@ LINGER_BYTES = 1024 * 1024
 
 
 class Connection:
-    """One socket. `peer` is the other side's `hello`, once it has proved itself."""
+    """One socket. `peer` is the other side, once it has proved itself."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, life: Life
@@ -42,12 +43,12 @@ class Connection:
         self._writer = writer
         self._transport = writer.transport
         self.life = life
-        self.framing: Framing = LineFraming()  # to refuse in, as long as nothing else is known
+        self.framing: Framing = LineFraming()
         self.waiting_bytes = self._transport.get_write_buffer_size  # has not left this process yet
         self.drained = writer.drain  # waits until the peer has read most of what was written
         self._max_waiting_bytes = STRANGER_BYTES
         self._early: list[bytes] = []  # lines that came with the bytes before them
-        self.peer: Hello | None = None
+        self.peer: Peer | None = None
         self.name = ""  # the peer's, once it has greeted us
 
     def __repr__(self) -> str:
@@ -55,22 +56,15 @@ class Connection:
 
     # --- beginning ---
 
-    @property
-    def dialled_host(self) -> str:
-        """The address of ours that the peer has connected to."""
-        return str((self._writer.get_extra_info("sockname") or ("",))[0])
+    def take_over(self, stranger: Stranger) -> None:
+        """Go on where a stranger has proved itself."""
+        assert stranger.peer
+        self.framing, self._early = stranger.framing, stranger.early
+        self._know(stranger.peer)
 
-    async def read(self) -> bytes:
-        """Some bytes. Raises EOFError at the end, and OSError."""
-        data = await self._reader.read(READ_BYTES)
-        if not data:
-            raise EOFError
-        return data
-
-    def begin(self, framing: Framing, data: bytes = b"") -> None:
-        """Go on with the framing that the first bytes have asked for; `data` came after them."""
-        self.framing = framing
-        self._early = framing.feed(data)
+    def _know(self, peer: Peer) -> None:
+        self.peer, self.name = peer, peer.name
+        self._max_waiting_bytes = MAX_WAITING_BYTES
 
     async def greet(self, greeting: Greeting) -> None:
         """Both sides prove themselves; then it is up.
@@ -83,21 +77,19 @@ class Connection:
             if greeting.peer:
                 break
             while not self._early:
-                await self.hear_more()
+                await self._hear_more()
             said = greeting.receive(messages.decode(self._early.pop(0)))
-        self.peer, self.name = greeting.peer, greeting.peer.name
-        self._max_waiting_bytes = MAX_WAITING_BYTES
+        self._know(greeting.peer)
         self.life.step(Event.PROVED)
 
-    async def hear_more(self) -> None:
-        """The next lines. All that came before them was answered, so the framing has its turn."""
+    async def _hear_more(self) -> None:
+        """The next lines. Raises EOFError at the end, and OSError."""
         if self.framing.error:
             raise self.framing.error
-        if self.framing.ended:
-            self.close()
+        data = await self._reader.read(READ_BYTES)
+        if not data:
             raise EOFError
-        self.answer()
-        self._early = self.framing.feed(await self.read())
+        self._early = self.framing.feed(data)
 
     def take_early(self) -> list[bytes]:
         """The lines that came with the greeting's last one."""

@@ -50,6 +50,10 @@ class Framing(Protocol):
     def feed(self, data: bytes) -> list[bytes]: ...
     def pack(self, messages: Iterable[bytes]) -> bytes: ...
     def take_output(self) -> bytes: ...
+    def widen(self) -> None:
+        """The peer has proved itself: from now on a message may be as long as any."""
+        ...
+
     def close(self, fault: BarkerError | None = None) -> None: ...
 
 
@@ -87,6 +91,9 @@ class LineFraming:
         """What the framing itself has to say (nothing: lines have no control frames)."""
         return b""
 
+    def widen(self) -> None:
+        self._max = MAX_LINE_BYTES
+
     def close(self, fault: BarkerError | None = None) -> None:
         """Say goodbye in the framing's own way (lines have none: the socket is closed)."""
 
@@ -96,8 +103,8 @@ class WebSocketFraming:
 
     name = "websocket"
 
-    def __init__(self) -> None:
-        self._socket = WebSocket(protocol.MAX_LINE_BYTES)
+    def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+        self._socket = WebSocket(max_line_bytes)
         self.error: ProtocolError | None = None
         self.pack = self._socket.pack
         self.take_output = self._socket.take_output
@@ -118,6 +125,9 @@ class WebSocketFraming:
             code = TOO_LARGE if fault.code is CloseCode.TOO_BIG else protocol.PROTOCOL
             self.error = ProtocolError(code, fault.reason)
         return lines
+
+    def widen(self) -> None:
+        self._socket.widen(MAX_LINE_BYTES)
 
     def close(self, fault: BarkerError | None = None) -> None:
         if fault is None:
@@ -166,6 +176,9 @@ class HttpFraming:
         output, self._output = self._output, b""
         return output
 
+    def widen(self) -> None:
+        pass
+
     def close(self, fault: BarkerError | None = None) -> None:
         if fault and not (self.ended or self.upgraded):
             status = _STATUS.get(fault.code, HTTPStatus.BAD_REQUEST)
@@ -177,7 +190,11 @@ class HttpFraming:
         self.ended = True
 
 
-def framing_of(data: bytes, allowed_hosts: Collection[str] | None = None) -> Framing:
+def framing_of(
+    data: bytes,
+    allowed_hosts: Collection[str] | None = None,
+    max_line_bytes: int = MAX_LINE_BYTES,
+) -> Framing:
     """What a connection speaks whose first bytes are `data`, which it is to be fed then.
 
     Raises ProtocolError for what is neither HTTP nor a line: nothing that still comes can mend it.
@@ -186,4 +203,4 @@ def framing_of(data: bytes, allowed_hosts: Collection[str] | None = None) -> Fra
         return HttpFraming(allowed_hosts)
     if data.lstrip(b" \t\r\n")[:1] not in (b"{", b""):
         raise ProtocolError(protocol.PROTOCOL, "not a JSON object")
-    return LineFraming()
+    return LineFraming(max_line_bytes)

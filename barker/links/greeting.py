@@ -1,10 +1,14 @@
-"""The greeting: how both ends of a connection prove that they know the secret, and neither says it.
+"""The greeting: how both ends of a connection prove that they know a key, and neither says it.
 
     opener                                  acceptor
-      hello  (version, name, nonce)  ----->
-             <-----  hello (the same of the acceptor)
-      proof  (HMAC over both nonces)  ---->          the opener proves first, so that a stranger
-             <-----  proof                           learns nothing but a name and a nonce
+      hello  (version, role, nonce)  ----->
+             <-----  hello (version, role, nonce)
+      proof  (HMAC, name)  --------------->          the opener proves first, so that a stranger
+             <-----  proof (HMAC, name)              learns nothing but a version and a nonce
+
+There are two keys, and the opener's role says which of them both sides use. A service proves itself
+with the services' key. A client proves itself with the clients' key, which is derived from the
+other one; the acceptor answers with the same key, so that a client needs no other.
 
 Pure: messages go in; messages to send and a verdict come out. Left out: encryption and sessions. A
 program on the way that can read a connection reads barks, and one that can change it changes barks
@@ -18,6 +22,7 @@ from typing import NamedTuple, TypeVar
 from barker.wire import protocol
 from barker.wire.ops import Error, Hello, Op, Proof
 from barker.wire.protocol import BarkerError, ProtocolError
+from barker.wire.rights import SERVICE, clients_key
 
 OPENER, ACCEPTOR = "opener", "acceptor"
 # A nonce is never to come twice, however many links there ever are.
@@ -25,52 +30,72 @@ NONCE_BYTES = 16
 
 
 class Identity(NamedTuple):
-    """Who we are in a `hello`; `epoch` is a directory's own, or the last directory's we knew."""
+    """Who we are: our name, and the key of our role.
+
+    `epoch` is a directory's own, or the last directory's that we knew.
+    """
 
     name: str
-    secret: bytes
+    key: bytes
+    epoch: str | None = None
+    role: str = SERVICE
+
+    def key_for(self, role: str) -> bytes:
+        """The key by which an opener in that role is known."""
+        return self.key if role == self.role else clients_key(self.key)
+
+
+class Peer(NamedTuple):
+    """The other side, once it has proved itself."""
+
+    name: str
+    role: str
     epoch: str | None = None
 
 
 class Greeting:
-    """One side of it: `peer` is the verdict, the other side's `hello` once it has proved itself."""
+    """One end of it: `peer` is the verdict, the other end once it has proved itself."""
 
-    def __init__(self, role: str, identity: Identity, nonce: str) -> None:
-        self.peer: Hello | None = None
-        self._is_opener = role == OPENER
+    def __init__(self, end: str, identity: Identity, nonce: str) -> None:
+        self.peer: Peer | None = None
+        self._is_opener = end == OPENER
         self._identity = identity
         self._nonce = nonce
-        self._hello: Hello | None = None  # the other side's
+        self._hello: Hello | None = None  # the other end's
 
     def begin(self) -> list[Op]:
         """What to send before anything has come."""
         return [self._our_hello()] if self._is_opener else []
 
     def receive(self, message: Op) -> list[Op]:
-        """What to send in answer to the other side's next message; nothing follows the verdict.
+        """What to send in answer to the other end's next message; nothing follows the verdict.
 
-        Raises ProtocolError if the other side lacks the secret, BarkerError if it says no.
+        Raises ProtocolError if the other end lacks the key, BarkerError if it says no.
         """
         if self._hello is None:
             self._hello = hello = _expect(Hello, message)
             return [self._proof(OPENER, hello)] if self._is_opener else [self._our_hello()]
-        role = ACCEPTOR if self._is_opener else OPENER
-        claim = _expect(Proof, message).mac
-        if not holds(claim, self._identity.secret, role, *self._nonces(self._hello)):
+        proof, hello = _expect(Proof, message), self._hello
+        end = ACCEPTOR if self._is_opener else OPENER
+        if not holds(proof.mac, *self._mac_of(end, hello)):
             raise ProtocolError(protocol.BAD_PROOF, "you don't know the secret of this system")
-        self.peer = self._hello
-        return [] if self._is_opener else [self._proof(ACCEPTOR, self._hello)]
+        self.peer = Peer(proof.name, hello.role, proof.epoch)
+        return [] if self._is_opener else [self._proof(ACCEPTOR, hello)]
 
     def _our_hello(self) -> Hello:
-        return Hello(protocol.VERSION, self._identity.name, self._nonce, self._identity.epoch)
+        return Hello(protocol.VERSION, self._identity.role, self._nonce)
 
-    def _proof(self, role: str, theirs: Hello) -> Proof:
-        return Proof(mac(self._identity.secret, role, *self._nonces(theirs)))
+    def _proof(self, end: str, theirs: Hello) -> Proof:
+        return Proof(mac(*self._mac_of(end, theirs)), self._identity.name, self._identity.epoch)
 
-    def _nonces(self, theirs: Hello) -> tuple[str, str]:
-        """The opener's, then the acceptor's."""
-        ours = self._nonce
-        return (ours, theirs.nonce) if self._is_opener else (theirs.nonce, ours)
+    def _opener_role(self, theirs: Hello) -> str:
+        return self._identity.role if self._is_opener else theirs.role
+
+    def _mac_of(self, end: str, theirs: Hello) -> tuple[bytes, str, str, str, str]:
+        """What the proof of that end is made of."""
+        role, ours = self._opener_role(theirs), self._nonce
+        nonces = (ours, theirs.nonce) if self._is_opener else (theirs.nonce, ours)
+        return self._identity.key_for(role), end, role, *nonces
 
 
 Expected = TypeVar("Expected", Hello, Proof)
@@ -88,16 +113,18 @@ def _expect(kind: type[Expected], message: Op) -> Expected:
     return message
 
 
-def mac(secret: bytes, role: str, opener_nonce: str, acceptor_nonce: str) -> str:
-    """HMAC-SHA-256 (RFC 2104) in hex over role and both nonces.
+def mac(key: bytes, end: str, role: str, opener_nonce: str, acceptor_nonce: str) -> str:
+    """HMAC-SHA-256 (RFC 2104) in hex over version, end, the opener's role, and both nonces.
 
-    Fresh nonces of both sides make a recorded proof worthless; the role in it makes our own proof,
+    Fresh nonces of both sides make a recorded proof worthless; the end in it makes our own proof,
     sent back to us, worthless too.
     """
-    text = f"barker {protocol.VERSION} {role} {opener_nonce} {acceptor_nonce}"
-    return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
+    text = f"barker {protocol.VERSION} {end} {role} {opener_nonce} {acceptor_nonce}"
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
 
-def holds(claim: str, secret: bytes, role: str, opener_nonce: str, acceptor_nonce: str) -> bool:
+def holds(
+    claim: str, key: bytes, end: str, role: str, opener_nonce: str, acceptor_nonce: str
+) -> bool:
     """Compare in constant time, so that a wrong guess doesn't tell how far it was right."""
-    return hmac.compare_digest(claim, mac(secret, role, opener_nonce, acceptor_nonce))
+    return hmac.compare_digest(claim, mac(key, end, role, opener_nonce, acceptor_nonce))

@@ -35,7 +35,7 @@ class Step(NamedTuple):
 LIFE = {
     (State.CONNECTING, Event.CONNECTED): Step(State.GREETING, "connected"),
     (State.CONNECTING, Event.GONE): Step(State.CLOSED, "refused, or nobody answers in time"),
-    (State.GREETING, Event.PROVED): Step(State.UP, "both have proved that they know the secret"),
+    (State.GREETING, Event.PROVED): Step(State.UP, "both have proved that they know the key"),
     (State.GREETING, Event.CLOSE): Step(State.CLOSING, "wrong version or proof: error"),
     (State.GREETING, Event.GONE): Step(State.CLOSED, "the peer has gone"),
     (State.UP, Event.CLOSE): Step(State.CLOSING, "we are done, or it talks nonsense: error"),

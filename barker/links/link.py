@@ -29,7 +29,7 @@ from barker.links.connection import Connection
 from barker.wire import messages, protocol
 from barker.wire.ops import Ack, Error, Op, Ping, Pong, op_of
 from barker.wire.protocol import BarkerError, ProtocolError
-from barker.wire.rights import SERVICE, require
+from barker.wire.rights import require
 
 log = logging.getLogger("barker.links.link")
 
@@ -73,7 +73,7 @@ class Conversation:
 
 
 class Link:
-    """One connection. `peer` is the other side's `hello`, `heard` the time of its last bytes."""
+    """One connection. `peer` is the other side, `heard` the time of its last bytes."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self.waiting_bytes = connection.waiting_bytes
         self.peer, self.name = connection.peer, connection.name
-        self.role = SERVICE  # as all who know the secret
+        self.role = connection.peer.role
         self._out: list[bytes] = []
         self._queued_bytes = 0
         self._handling = False  # what was read just now; when that is done, we flush anyway

@@ -7,12 +7,20 @@ reads or changes what is said after that. Left out: letting peers in by certific
 """
 
 import argparse
-import asyncio
+import logging
 import pathlib
 import ssl
 from typing import NamedTuple
 
 from barker.disk.files import StateError, UsageError
+from barker.links.sealed import Sealed
+
+# More than a handshake takes.
+ROUND_TRIPS = 4
+# What OpenSSL calls a certificate that is not valid yet, and one that is not valid any more.
+_OUT_OF_DATE = {9, 10}
+
+log = logging.getLogger("barker.links.tls")
 
 
 class Contexts(NamedTuple):
@@ -46,7 +54,22 @@ def contexts(args: argparse.Namespace, *, is_service: bool) -> Contexts:
                 context.load_cert_chain(cert, key, password="")
             except OSError as fault:
                 raise _unusable(key if cert.exists() else cert, fault) from None
+        _check_dates(cert, accepting, authority)
     return Contexts(accepting, opening)
+
+
+def _check_dates(cert: pathlib.Path, accepting: ssl.SSLContext, authority: pathlib.Path) -> None:
+    """Raises StateError if our own certificate is not valid today: no peer would talk to us."""
+    asking = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=authority)
+    asking.check_hostname = False  # it has names of its own, and the peers check those
+    us, peer = Sealed(accepting), Sealed(asking, "us")
+    try:
+        for _ in range(ROUND_TRIPS):
+            peer.receive(us.take_output())
+            us.receive(peer.take_output())
+    except ssl.SSLCertVerificationError as fault:
+        if fault.verify_code in _OUT_OF_DATE:
+            raise StateError(f"{cert}: {fault.verify_message}; no peer would trust it") from None
 
 
 def _unusable(path: pathlib.Path, fault: OSError) -> StateError:
@@ -55,36 +78,20 @@ def _unusable(path: pathlib.Path, fault: OSError) -> StateError:
     return StateError(f"{path}: not a certificate and its key that TLS can use ({fault.reason})")
 
 
-class _Upper(asyncio.StreamReaderProtocol):
-    """Holds on to the writer below it, which would close the connection when it is forgotten."""
-
-    def __init__(self, reader: asyncio.StreamReader, below: asyncio.StreamWriter) -> None:
-        super().__init__(reader)
-        self._below: asyncio.StreamWriter | None = below
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._below = None
+# What OpenSSL calls it if the other end has hung up on our certificate.
+_DISTRUST = {
+    "TLSV1_ALERT_UNKNOWN_CA",
+    "SSLV3_ALERT_BAD_CERTIFICATE",
+    "TLSV1_ALERT_CERTIFICATE_UNKNOWN",
+}
 
 
-async def accept(
-    writer: asyncio.StreamWriter, context: ssl.SSLContext, *, limit: int
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """The acceptor's half of TLS's own handshake, on a connection of which nothing was read yet.
-
-    That is so in the first step of the task that looks after it; later, the reader that came with
-    `writer` may have taken the first bytes. The caller sets the deadline; raises OSError.
-    `start_server` could do this before it calls us; then nobody would count those who connect and
-    say nothing, and they would have a minute.
-    """
-    reader = asyncio.StreamReader(limit=limit)
-    protocol = _Upper(reader, writer)
-    loop = asyncio.get_running_loop()
-    transport = await loop.start_tls(writer.transport, protocol, context, server_side=True)
-    if transport is None:  # the peer hung up just then
-        raise ConnectionResetError
-    protocol.connection_made(transport)
-    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+def log_refusal(fault: ssl.SSLError) -> None:
+    """A handshake at our port has failed: because of authorities, or was it no handshake?"""
+    if fault.reason in _DISTRUST:
+        log.warning("a peer does not trust our certificate: its --tls-ca is not who signed it")
+    else:
+        log.info("a stranger was refused: it does not speak TLS as we do (%s)", fault.reason)
 
 
 def explain(fault: ssl.SSLError) -> str:

@@ -102,13 +102,14 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
         type=pathlib.Path,
         default=files.DEFAULT_STATE,
         metavar="DIR",
-        help="folder of the secret, the users and the journals (default: var/ of the project)",
+        help="folder of the keys, the users and the journals (default: var/ of the project)",
     )
     group.add_argument(
         "--secret-file",
         type=pathlib.Path,
         metavar="FILE",
-        help="the secret, if it is not the state folder's",
+        help="our key, if it is not the state folder's: of a service the secret, of a client "
+        "the clients' key",
     )
     tls_arguments(group)
     group.add_argument(

@@ -58,6 +58,9 @@ class _OneLine(logging.Formatter):
         record.message = terminal.printable(record.message)
         return super().formatMessage(record)
 
+    def formatException(self, fault: Any) -> str:
+        return "\n".join(map(terminal.printable, super().formatException(fault).split("\n")))
+
 
 class QueuedHandler(logging.Handler):
     """Queues log lines, and other text for standard output or error, for a thread of its own.

@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
-from barker.disk import files
+from barker.disk import keys
 from barker.links import hosts, tls
 from barker.links.connection import Connection
 from barker.links.greeting import Identity
@@ -32,6 +32,7 @@ from barker.process.faults import Ticker, contained
 from barker.routing.routes import RouteTable, Target, matches
 from barker.wire import messages
 from barker.wire.ops import Routes, Watch
+from barker.wire.rights import CLIENT
 
 log = logging.getLogger("barker.process.node")
 
@@ -51,6 +52,7 @@ class Node:
     kind: ClassVar[str] = "node"
     is_directory: ClassVar[bool] = False
     is_service: ClassVar[bool] = False
+    role: ClassVar[str] = CLIENT  # whose key it has
     # Services without which it does nothing, and the commands that start them.
     needs: ClassVar[dict[str, str]] = {}
     # It ends after a time, and prints then what was missing; so it logs nothing of it before.
@@ -59,7 +61,7 @@ class Node:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = argparse.Namespace(**{**vars(args), "directory": directory_place(args)})
         self.heartbeat_s: float = args.heartbeat
-        self.secret = files.secret(args.state, args.secret_file)
+        self.key = b"" if self.is_service else keys.clients_key(args.state, args.secret_file)
         self.tls = tls.contexts(args, is_service=self.is_service)
         self.name = f"{self.kind}-{os.getpid()}"
         self.routes = RouteTable()
@@ -114,10 +116,7 @@ class Node:
             log.debug("%s: %r", hosts.spell(*dialer.place), fault)
 
     def lacks(self) -> str:
-        """What is missing for us to do anything, and what to do about it; "" if nothing is.
-
-        As long as there are routes, a directory that is away is not missed.
-        """
+        """What is missing for us to do anything; with routes, no directory is. "" if nothing is."""
         if self._talk and self.directory_epoch is None:
             return waiting.no_directory(hosts.spell(*self.args.directory), self.trouble)
         for service, kind in self.needs.items():
@@ -129,7 +128,7 @@ class Node:
 
     @property
     def identity(self) -> Identity:
-        return Identity(self.name, self.secret, self.directory_epoch)
+        return Identity(self.name, self.key, self.directory_epoch, self.role)
 
     @staticmethod
     def now() -> float:
@@ -339,9 +338,9 @@ class DirectoryTalk(Conversation):
         self.link = link
         self._node.trouble = ""
         self._node.directory_epoch = link.peer.epoch
+        self.announce()  # first, so that the routes of what we serve have us in them
         for service in self._watched:
             link.send(messages.encode(Watch(service)))
-        self.announce()
 
     def announce(self) -> None:
         if self.link:
@@ -355,9 +354,9 @@ class DirectoryTalk(Conversation):
         if changed or service not in self._node.told:
             self._node.told.add(service)
             log.debug("%s is served by %s", service, [t.name for t in targets])
-            for watched, callbacks in self._watched.items():
+            for watched, callbacks in list(self._watched.items()):
                 if matches(watched, service):
-                    for callback in callbacks:
+                    for callback in list(callbacks):
                         with contained(callback):
                             callback()
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from barker.disk import files
+from barker.disk import files, keys
 from barker.links import hosts
 from barker.links.accepting import Acceptor
 from barker.links.connection import Connection
@@ -26,7 +26,8 @@ from barker.process.node import Node
 from barker.process.running import run_node
 from barker.routing.routes import ORDERED, split
 from barker.wire import messages, protocol
-from barker.wire.ops import Register, Subscribe, Unreadable, Unregister
+from barker.wire.ops import Register, Subscribe, Unreadable, Unregister, Watch
+from barker.wire.rights import SERVICE
 
 log = logging.getLogger("barker.process.service")
 
@@ -39,6 +40,7 @@ class Service(Node, Conversation):
 
     default_port: ClassVar[int] = 0
     is_service = True
+    role = SERVICE
 
     def __init__(self, args: argparse.Namespace) -> None:
         Node.__init__(self, args)
@@ -53,6 +55,7 @@ class Service(Node, Conversation):
             serve=self._serve,
         )
         self._serves: list[tuple[str, str]] = []
+        self._looked_for: set[str] = set()  # addresses of ours whose routes we look at
         self._agent = Agent(self)
         self.traces: deque[tuple[str, int]] = deque(maxlen=MAX_TRACES)
 
@@ -61,9 +64,26 @@ class Service(Node, Conversation):
         """Flags of this service alone."""
 
     def serve(self, address: str, policy: str) -> None:
-        """Have the directory tell that this instance serves `address`, once it can."""
+        """Have the directory tell that this instance serves `address`, once it can.
+
+        What the directory tells of that address is looked at, too: a service that is missing there
+        registers again.
+        """
         self._serves.append((address, policy))
         self.announce()
+        # All services serve an agent: that list is long, and changes often.
+        if address != agent.ADDRESS and address not in self._looked_for:
+            self._looked_for.add(address)
+            self.watch(address, lambda: self._look_for_us(address))
+            self.tell_directory(messages.encode(Watch(address)))
+
+    def _look_for_us(self, address: str) -> None:
+        """Called when the routes of an address of ours have changed."""
+        is_served = any(served == address for served, _ in self._serves)
+        names = [target.name for target in self.routes.route(address).targets]
+        if is_served and self.name not in names:
+            log.info("the directory does not know that we serve %s; registering again", address)
+            self.announce()
 
     def unserve(self, address: str) -> None:
         """Have the directory tell that this instance serves `address` no longer."""
@@ -89,7 +109,7 @@ class Service(Node, Conversation):
         if self._stop.is_set():
             return
         try:
-            await self.acceptor.listen()
+            self.acceptor.listen()
         except OSError as fault:  # two have bound one port before either of them listened
             self.give_up(self._why_not(fault))
             return
@@ -106,9 +126,10 @@ class Service(Node, Conversation):
             if why:
                 self.give_up(why, status=2)
                 return False
+            self.key = keys.secret(self.args.state, self.args.secret_file)
             sockets = hosts.bind(at)
             names = {*hosts.OWN_NAMES, host.lower(), (advertise or host).lower()}
-            await self.acceptor.bind(sockets, names)
+            self.acceptor.bind(sockets, names)
         except (OSError, UnicodeError) as fault:  # the latter: a host that can't be a name
             self.give_up(self._why_not(fault))
             return False
@@ -165,7 +186,7 @@ class Service(Node, Conversation):
     async def stopping(self) -> None:
         """A last sample, and no new links; a subclass goes on from here."""
         self._agent.stop()
-        await self.acceptor.stop()
+        self.acceptor.close()
 
     def _why_not(self, fault: Exception) -> str:
         place = hosts.spell(self.args.host, self.args.port)

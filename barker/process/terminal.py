@@ -9,6 +9,7 @@ Left out: log lines, which go through a thread of their own (`barker.process.log
 import contextlib
 import errno
 import io
+import json
 import logging
 import os
 import pathlib
@@ -30,8 +31,13 @@ def tolerate_any_text() -> None:
 
 
 def printable(text: str) -> str:
-    """Text of others as it may go to a terminal: it has no business moving the cursor there."""
+    """Text of others as it may go to a terminal, where it must move no cursor and turn no text."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def printable_json(text: str) -> str:
+    """JSON in which such characters are escapes, as JSON spells them."""
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def python() -> str:

@@ -37,9 +37,13 @@ MAX_CONTROL_BYTES = 125
 # What Barker's messages need at most (a line of `wire`); beyond it: close code 1009, from the
 # header alone, so that nobody makes us hold the bytes first.
 MAX_MESSAGE_BYTES = 64 * 1024
-# A message of empty fragments costs no memory, but it could go on for ever and stay below every
-# other limit. Beyond it: 1008. Nobody honest needs any.
-MAX_EMPTY_FRAGMENTS = 65536
+# A frame takes as long to read as some hundred bytes, and one without content costs its sender six.
+# So a control frame, or a data frame of under so many bytes, is charged one; the content of others
+# pays that back. A peer may owe one for every so many bytes of the largest message: 1,024, or 16
+# before it has proved anything. Beyond it: 1008.
+LIGHT_BYTES = 6
+BYTES_FOR_ONE = 64
+LEAST_LIGHT = 16
 
 
 class Opcode(IntEnum):
@@ -191,9 +195,13 @@ class WebSocket:
         self._opcode = _CONTINUATION
         self._message = bytearray()  # grows in place: a list would hold an object per fragment
         self._half_character = b""
-        self._empty_fragments = 0
+        self._light_frames = 0  # that no content has paid for
 
     # --- receiving ---
+
+    def widen(self, max_message_bytes: int) -> None:
+        """Take messages of this size from now on."""
+        self._max = max_message_bytes
 
     def feed(self, data: bytes) -> list[Message]:
         """Every message that `data` completes. Never raises: see `error` and `state` afterwards.
@@ -246,6 +254,7 @@ class WebSocket:
                 raise FrameError("5.5: control frames have at most 125 bytes")
             if end < payload + size:
                 return start
+            self._charge(0)
             mask = data[payload - 4 : payload]
             self._control(opcode, unmask(data[payload : payload + size], mask))
             return payload + size
@@ -275,10 +284,7 @@ class WebSocket:
         self._fin = first >= FIN
         self._missing = size
         self._mask = data[payload - 4 : payload]
-        if not size and not self._fin:
-            self._empty_fragments += 1
-            if self._empty_fragments > MAX_EMPTY_FRAGMENTS:
-                raise FrameError("too many empty fragments", CloseCode.POLICY_VIOLATION)
+        self._charge(size)
         return self._read_payload(data, payload, messages)
 
     def _read_payload(self, data: bytes, start: int, messages: list[Message]) -> int:
@@ -310,8 +316,13 @@ class WebSocket:
         if self.state is State.OPEN:  # 1.4: what comes after our close frame is not delivered
             messages.append(Message(self._opcode, piece))
         self._opcode = _CONTINUATION
-        self._empty_fragments = 0
         return end
+
+    def _charge(self, size: int) -> None:
+        """Count one frame with so much content."""
+        self._light_frames = max(0, self._light_frames + 1 - size // LIGHT_BYTES)
+        if self._light_frames > max(LEAST_LIGHT, self._max // BYTES_FOR_ONE):
+            raise FrameError("too many frames without content", CloseCode.POLICY_VIOLATION)
 
     def _control(self, opcode: Opcode, payload: bytes) -> None:
         if opcode is Opcode.PING:

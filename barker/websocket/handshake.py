@@ -15,6 +15,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from barker.websocket.frames import CloseCode, encode_close
+
 HEAD_END = b"\r\n\r\n"
 # A browser's request is some 500 bytes, cookies of other services on localhost may add a few KiB.
 # Beyond it: status 431.
@@ -33,6 +35,7 @@ _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2: a t
 _NOT_IN_VALUE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")  # RFC 9110, 5.5
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~%!$&'()*+,;=-]*)(?::[0-9]{0,5})?")
 _KEY = re.compile(r"[0-9A-Za-z+/]{22}==")  # 4.1: 16 bytes in base64
+_NOT_OURS = "This service does not go by the name in the Host header."
 # 11.3 and RFC 9112, 3.2: two of these would be two answers to one question.
 _ONCE = frozenset({"host", "origin", "sec-websocket-key", "sec-websocket-version"})
 
@@ -148,23 +151,30 @@ def answer(
     `allowed_hosts` are names or addresses without port, in lower case; None allows all. Given,
     they stop a page whose own name was made to resolve to this machine (DNS rebinding).
     `allowed_origins` are those of pages, besides the local ones.
+
+    No browser tells a page why a handshake was refused. So a page from disk that calls us by a name
+    which is not ours is told it in a close frame, in which nothing else can come any more.
     """
     try:
-        _check_upgrade(request, allowed_hosts, allowed_origins or ())
+        _check_upgrade(request, allowed_origins or ())
     except HandshakeError as refusal:
         return refusal.response(body=request.method != "HEAD"), False
-    return (
+    switching = (
         "HTTP/1.1 101 Switching Protocols\r\n"
         "Upgrade: websocket\r\n"
         "Connection: Upgrade\r\n"
         f"Sec-WebSocket-Accept: {accept_key(request.headers['sec-websocket-key'])}\r\n\r\n"
-    ).encode(), True
+    ).encode()
+    host = re.sub(r":[0-9]*$", "", request.headers["host"]).lower().strip("[]")
+    if allowed_hosts is None or host in {name.strip("[]") for name in allowed_hosts}:
+        return switching, True
+    if request.headers.get("origin") in LOCAL_ORIGINS:
+        return switching + encode_close(CloseCode.POLICY_VIOLATION, _NOT_OURS), False
+    return HandshakeError(403, _NOT_OURS).response(), False
 
 
-def _check_upgrade(
-    request: Request, allowed_hosts: Collection[str] | None, allowed_origins: Collection[str]
-) -> None:
-    """4.2.1, item by item. Raises HandshakeError."""
+def _check_upgrade(request: Request, allowed_origins: Collection[str]) -> None:
+    """4.2.1, item by item, but for the host. Raises HandshakeError."""
     headers = request.headers
     if (
         request.method != "GET"
@@ -178,9 +188,6 @@ def _check_upgrade(
             "To use Barker in a browser, open the file webui/index.html.\n"
             "If you came to accept our certificate: that is done. Go back to the page.",
         )
-    host = re.sub(r":[0-9]*$", "", headers["host"]).lower().strip("[]")
-    if allowed_hosts is not None and host not in {name.strip("[]") for name in allowed_hosts}:
-        raise HandshakeError(403, "This service does not go by the name in the Host header.")
     # 10.2: browsers cannot be made to lie about a page's origin; everybody else can.
     origin = headers.get("origin")
     if origin is not None and origin not in LOCAL_ORIGINS and origin not in allowed_origins:

@@ -15,6 +15,7 @@ kind           fields besides `id`, `user`, `at`      goes from a client to ...
 
 import operator
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -34,6 +35,24 @@ from barker.wire.strictjson import NOT_FLAT, canonical, dumps, is_flat, loads
 MAX_CONTENT_CHARS = 280
 
 MENTION = re.compile(r"(?<![A-Za-z0-9_@])@([a-z][a-z0-9_]{0,19})(?![A-Za-z0-9_])")
+
+
+# Nearly every text has one of these, and no other has to be looked at character by character.
+_VISIBLE = re.compile(r"[!-~]")
+# Letters and signs in all else, which every font draws as nothing: fillers of Hangul, the Braille
+# pattern without dots, the musical null notehead.
+_BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800\U0001d159")
+
+
+def looks_blank(text: str) -> bool:
+    """Is there nothing to be seen: white space, signs of control or direction, marks on nothing?"""
+    return not any(
+        c.isprintable()
+        and not c.isspace()
+        and c not in _BLANK
+        and unicodedata.category(c) not in ("Mn", "Me")
+        for c in text
+    )
 
 
 class Bark(NamedTuple):
@@ -107,7 +126,7 @@ def check_bark(fields: dict[str, Any]) -> tuple[str, str]:
     content, at = fields.get("content"), fields.get("at")
     if type(at) is not int or not 0 <= at <= MAX_COUNT:
         raise BadMessage(BAD_MESSAGE, "bad at")
-    if type(content) is not str or not content or content.isspace():
+    if type(content) is not str or (not _VISIBLE.search(content) and looks_blank(content)):
         raise BadMessage(BAD_MESSAGE, "there is no text")
     if len(content) > MAX_CONTENT_CHARS:
         raise BadMessage(

@@ -20,6 +20,7 @@ from barker.wire.protocol import (
     MAX_ADDRESS_CHARS,
     MAX_ADDRESSES,
     MAX_COUNT,
+    MAX_NUMBER,
     REMEMBERED_CHARS,
     REMEMBERED_NAMES,
     USER_NAME,
@@ -42,6 +43,10 @@ _SURROGATES = re.compile(r"[\ud800-\udfff]")
 
 def is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MAX_COUNT
+
+
+def is_number(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_NUMBER
 
 
 def is_text(value: Any) -> bool:
@@ -83,7 +88,7 @@ def is_name(value: Any) -> bool:
 
 
 def is_host(value: Any) -> bool:
-    return type(value) is str and 0 < len(value) <= 255 and value.isprintable()
+    return type(value) is str and 0 < len(value) <= 255 and value.isprintable() and " " not in value
 
 
 def is_port(value: Any) -> bool:
@@ -105,6 +110,10 @@ def _hex_ok(value: str) -> bool:
 
 def is_hex(value: Any) -> bool:
     return type(value) is str and len(value) <= 64 and _hex_ok(value)
+
+
+def is_role(value: Any) -> bool:
+    return value in ("client", "service")
 
 
 def is_true(value: Any) -> bool:
@@ -194,6 +203,10 @@ def is_counts(value: Any) -> bool:
     )
 
 
+def is_numbers(value: Any) -> bool:
+    return is_counts(value) and max(value) <= MAX_NUMBER
+
+
 def is_users(value: Any) -> bool:
     if type(value) is list and len(value) == 1:
         return type(value[0]) is str and len(value[0]) <= 20 and is_user(value[0])
@@ -269,6 +282,7 @@ WRITTEN: Mapping[Check, tuple[str, Callable[[Any], str]]] = {
     is_ids: ('["%s"]', _as_strings),
     is_named: ('["%s"]', _as_strings),
     is_counts: ("[%s]", _as_numbers),
+    is_numbers: ("[%s]", _as_numbers),
     is_places: ("[%s]", _as_numbers),
 }
 
@@ -284,11 +298,14 @@ Host = Annotated[str, is_host]
 Port = Annotated[int, is_port]
 Policy = Annotated[str, is_policy]
 Hex = Annotated[str, is_hex]
+Role = Annotated[str, is_role]
 Yes = Annotated[bool, is_true]
 Body = Annotated[bytes, is_raw]
 Bodies = Annotated[Sequence[bytes], is_raws]
 To = Annotated[Sequence[str], Column(is_to, or_one=True)]
 Counts = Annotated[Sequence[int], Column(is_counts)]
+Number = Annotated[int, is_number]
+Numbers = Annotated[Sequence[int], Column(is_numbers)]
 Users = Annotated[Sequence[str], Column(is_users)]
 Ids = Annotated[Sequence[str], Column(is_ids)]
 Named = Annotated[Sequence[str], Column(is_named)]

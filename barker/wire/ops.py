@@ -26,10 +26,12 @@ from barker.wire.fields import (
     Ids,
     Name,
     Named,
+    Numbers,
     Places,
     Policy,
     Port,
     Prefix,
+    Role,
     Text,
     To,
     Traces,
@@ -42,21 +44,25 @@ from barker.wire.table import table
 
 
 class Hello(NamedTuple):
-    """The first message of either side, the opener's first.
+    """The first message of either side, the opener's first. It tells a stranger nothing else.
+
+    The opener's `role` chooses the key with which both sides prove themselves.
+    """
+
+    v: Count
+    role: Role
+    nonce: Hex
+
+
+class Proof(NamedTuple):
+    """The second message of either side: the sender knows the key, and gives its name.
 
     `epoch` is a directory's own, or the last directory's that the sender knew.
     """
 
-    v: Count
-    name: Name
-    nonce: Hex
-    epoch: Hex | None = None
-
-
-class Proof(NamedTuple):
-    """The second message of either side: the sender knows the secret."""
-
     mac: Hex
+    name: Name
+    epoch: Hex | None = None
 
 
 class Ping(NamedTuple):
@@ -191,7 +197,7 @@ class Put(NamedTuple):
     bodies: Bodies
     origin: Hex | None = None
     old: Yes = False  # a former owner hands them over
-    n: Counts | None = None
+    n: Numbers | None = None
     users: Users | None = None
     ids: Ids | None = None
     at: Counts | None = None

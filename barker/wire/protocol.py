@@ -27,6 +27,10 @@ MAX_BODY_BYTES = 8 * 1024
 MAX_NESTING = 16
 # Counters travel through browsers, whose numbers are exact up to here (Number.MAX_SAFE_INTEGER).
 MAX_COUNT = 2**53 - 1
+# A number that one process gives away, one after the other, stays below this: at a million a second
+# it would take eight years. A larger one is none that was counted, and is refused: kept, it would
+# leave no room for those that come after it.
+MAX_NUMBER = 2**48
 # A put is unacked on one link at most this many times. It is part of the protocol because a
 # receiver of stamped puts relies on it: whatever lies further back than this was settled long ago.
 UNACKED_WINDOW = 4096

@@ -12,13 +12,13 @@ from barker.wire.fields import (
     Bodies,
     Body,
     Column,
-    Count,
-    Counts,
     Hex,
+    Number,
+    Numbers,
     Places,
     is_address,
-    is_count,
     is_hex,
+    is_number,
 )
 from barker.wire.ops import Put
 from barker.wire.table import table
@@ -26,12 +26,12 @@ from barker.wire.table import table
 
 def _is_serials(value: Any) -> bool:
     return (
-        type(value) is dict and all(map(is_address, value)) and all(map(is_count, value.values()))
+        type(value) is dict and all(map(is_address, value)) and all(map(is_number, value.values()))
     )
 
 
 def _is_highest(value: Any) -> bool:
-    return type(value) is dict and all(map(is_hex, value)) and all(map(is_count, value.values()))
+    return type(value) is dict and all(map(is_hex, value)) and all(map(is_number, value.values()))
 
 
 def _are_hex(value: Any) -> bool:
@@ -46,19 +46,19 @@ class Segment(NamedTuple):
     """
 
     epoch: Hex
-    n: Count = 0
-    settled: Count = 0
-    n_events: Count = 0
-    settled_events: Count = 0
+    n: Number = 0
+    settled: Number = 0
+    n_events: Number = 0
+    settled_events: Number = 0
     highest: Annotated[Mapping[str, int], _is_highest] = {}
-    serial: Count = 0
+    serial: Number = 0
 
 
 class Settled(NamedTuple):
     """Of an outbox: the service behind has all of its queue up to this counter."""
 
     to: Address
-    n: Count
+    n: Number
 
 
 class Serials(NamedTuple):
@@ -74,10 +74,10 @@ class Timeline(NamedTuple):
     """
 
     address: Address
-    last: Count
+    last: Number
     bodies: Bodies = ()
     origins: Annotated[Sequence[str], Column(_are_hex)] = ()
-    n: Counts = ()
+    n: Numbers = ()
     late: Places = ()
     old: Places = ()
 
@@ -89,7 +89,7 @@ class Timeline(NamedTuple):
 class Change(NamedTuple):
     """Of a followers service: an event, or a piece of a snapshot, and its serial."""
 
-    serial: Count
+    serial: Number
     body: Body
 
 

@@ -1,37 +1,59 @@
 """Rights: which role may send what, and about which addresses.
 
-One table, and `require` is the only check. A link calls it before it hands a message to a
-handler. What the table does not have is for the receiver to refuse. Left out: how a peer shows
-which role it has. As long as all know the same secret, each is a service, and every role may send
-all.
+A peer shows its role by the key with which it proves itself (`barker.links.greeting`). A service
+may send everything; what a client may send is in one table, and the rest is refused. `require` is
+the only check. A link calls it before it hands a message to a handler.
 """
 
 import functools
+import hashlib
+import hmac
 from collections.abc import Mapping
 from typing import Any
 
-from barker.wire.ops import Op, Put, Register, Subscribe, Unregister
+from barker.wire.ops import (
+    Credit,
+    Error,
+    Op,
+    Ping,
+    Pong,
+    Put,
+    Resolve,
+    Subscribe,
+    Watch,
+)
 from barker.wire.protocol import FORBIDDEN, ProtocolError
 
-# Services put, stamp, register and keep copies; clients put to outboxes and read.
+# Services register, stamp, put to all manifolds and keep copies; clients put to outboxes and read.
 CLIENT, SERVICE = "client", "service"
-ALL = frozenset({CLIENT, SERVICE})
+ANY = frozenset({CLIENT, SERVICE})
+_SERVICES = frozenset({SERVICE})
+# What the clients' key is the HMAC of. The key begins with a word, so that no file of one key is
+# taken for a file of the other.
+CLIENTS_LABEL = b"barker clients' key"
+CLIENTS_PREFIX = b"clients-"
 
-# (op, form of address) -> roles. A form is an address with a star for its key.
+# (op, form of address) -> roles. A form is an address with a star for its key. What has no row, a
+# service alone may send.
 RIGHTS: Mapping[tuple[type, str], frozenset[str]] = {
-    (Put, "outbox/*"): ALL,
-    (Put, "inbox/*"): ALL,
-    (Put, "bizlogic"): ALL,
-    (Put, "followers"): ALL,
-    (Subscribe, "inbox/*"): ALL,
-    (Subscribe, "graph/*"): ALL,
-    (Subscribe, "graph"): ALL,
-    (Subscribe, "followers"): ALL,
-    (Subscribe, "monitor"): ALL,
-    (Subscribe, "agent/*"): ALL,
-    (Register, "*"): ALL,
-    (Unregister, "*"): ALL,
+    (Ping, "*"): ANY,
+    (Pong, "*"): ANY,
+    (Error, "*"): ANY,
+    (Watch, "*"): ANY,
+    (Resolve, "*"): ANY,
+    (Put, "outbox/*"): ANY,
+    (Subscribe, "inbox/*"): ANY,
+    (Subscribe, "graph/*"): ANY,
+    (Subscribe, "monitor"): ANY,
+    (Subscribe, "agent/*"): ANY,
+    (Credit, "*"): ANY,
 }
+
+
+@functools.lru_cache(maxsize=4)
+def clients_key(secret: bytes) -> bytes:
+    """The clients' key, which does not give away the services' key that it is made of."""
+    return CLIENTS_PREFIX + hmac.new(secret, CLIENTS_LABEL, hashlib.sha256).hexdigest().encode()
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -43,17 +65,19 @@ def form_of(address: str) -> str:
 
 def require(role: str, message: Op) -> None:
     """Raises ProtocolError if a peer in this role may not send that."""
-    if not may(role, message):
+    if role != SERVICE and not may(role, message):
         raise ProtocolError(FORBIDDEN, f"a {role} may not send that")
 
 
 def may(role: str, message: Op) -> bool:
-    """May a peer in this role send that? Of a put, the first address tells its form."""
+    """May a peer in this role send that? Of a put, every address counts, and a stamp is no form."""
     kind: Any = type(message)
     if isinstance(message, Put):
-        form = form_of(message.to[0].partition(" ")[0])
+        stamped = message.origin is not None
+        forms = {form_of(one) for entry in message.to for one in entry.split(" ")}
+        forms = {"stamped"} if stamped else forms
     elif isinstance(message, Subscribe):
-        form = form_of(message.address)
+        forms = {form_of(message.address)}
     else:
-        form = "*"
-    return role in RIGHTS.get((kind, form), ALL)
+        forms = {"*"}
+    return all(role in RIGHTS.get((kind, form), _SERVICES) for form in forms)

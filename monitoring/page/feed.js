@@ -11,7 +11,7 @@ const Feed = (() => {
   const ACK_AFTER_MS = 50;
 
   // Faults that another try does not mend: a person has to know at once, and in one or two words.
-  const REFUSALS = { "bad-proof": "Wrong secret", "bad-version": "Wrong version", settings: "Wrong settings" };
+  const REFUSALS = { "bad-proof": "Wrong key", "bad-version": "Wrong version", settings: "Wrong settings", origin: "Refused", refused: "Refused" };
   // Of a link that is up: what the page shows, by kinds of Moment.View.
   const LOOKING = { empty: "Live", live: "Live", old: "No news", paused: "Paused", back: "Looking back" };
 
@@ -34,9 +34,9 @@ const Feed = (() => {
     connect() {
       this.dialer?.close();
       this.dialer = null;
-      if (!Settings.current()?.secret) return;
-      const { host, port, secret, tls } = Settings.current();
-      const identity = { name: Link.PAGE_NAME, secret, tls };
+      if (!Settings.current()?.key) return;
+      const { host, port, key, tls } = Settings.current();
+      const identity = { name: Link.PAGE_NAME, key, tls };
       this.dialer = new Link.Dialer({ host, port }, identity, null, {
         up: () => {
           const { epoch, serial } = this;
@@ -83,17 +83,19 @@ const Feed = (() => {
     }
 
     trouble() {
-      if (!Settings.current()?.secret) {
+      if (!Settings.current()?.key) {
         return "The settings are missing: monitoring/monitor_host.js, which “python monitoring/launch.py” writes.";
       }
       const { code, message } = this.dialer.fault ?? {};
       const { host, port } = this.dialer.place;
       const monitor = `The monitor at ${host}:${port}`;
       if (code === "bad-proof") {
-        return `${monitor} has another secret than monitoring/monitor_host.js. “python monitoring/launch.py” writes the file anew, and this page then reads it.`;
+        return `${monitor} has another key than monitoring/monitor_host.js. “python monitoring/launch.py” writes the file anew, and this page then reads it.`;
       }
       if (code === "bad-version") return `${monitor} speaks another version of the protocol.`;
       if (code === "settings") return message;
+      if (code === "origin") return `This page is refused: ${message}.`;
+      if (code === "refused") return `${monitor} refuses this page: ${message}`;
       if (code === "silent" || code === "timeout") return `${monitor} is silent: it is frozen, or cut off.`;
       return `No monitor answers at ${host}:${port}. “python monitoring/launch.py” starts one; the graphs go on then.`;
     }

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from barker.disk import files, users
+from barker.disk import files, keys, users
 from barker.disk.users import World
 from barker.process.arguments import LEASH
 from barker.streams.stream import DEFAULT_KEEP
@@ -130,7 +130,7 @@ class System(Children):
         super().__init__(profile)
         self.state = pathlib.Path(folder.name)
         (self.state / "users.json").write_text(users.dump(world), encoding="utf-8")
-        self.secret = files.secret(self.state)
+        self.secret = keys.secret(self.state)
         self.port = free_port()
         self._folder = folder
 

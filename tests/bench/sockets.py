@@ -13,7 +13,7 @@ import pathlib
 import sys
 import time
 
-from barker.disk import files
+from barker.disk import keys
 from tests.bench import load
 from tests.tools.wireclient import WebSocketWire
 
@@ -78,7 +78,7 @@ class Socket(WebSocketWire):
 
 
 async def read(args: argparse.Namespace) -> None:
-    secret = files.secret(args.state)
+    secret = keys.secret(args.state)
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     load.obey(lambda: loop.call_soon_threadsafe(told.set))
     turns = asyncio.Semaphore(AT_ONCE)

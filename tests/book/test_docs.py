@@ -54,6 +54,7 @@ from barker.links import greeting
 from barker.process.arguments import LEASH, Parser
 from barker.wire import messages, protocol
 from barker.wire.ops import OPS, Hello, Proof
+from barker.wire.rights import SERVICE
 from tests.tools.fleet import DEADLINE_S, SLOW, Fleet, Process, copy_of_the_project, free_shift
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -69,6 +70,11 @@ NO_LIMITS = {
     "barker/wire/protocol.py VERSION",
     "barker/disk/segments.py FORMAT",
     "barker/disk/segments.py _READ",
+    "barker/disk/keys.py _READ",
+    "barker/disk/segments.py _NO_LINK",
+    "barker/disk/deadletters.py _NO_LINK",
+    "barker/disk/keys.py _OTHERS",
+    "barker/disk/files.py _FOLDER_MODE",
     "barker/websocket/frames.py FIN",
     "barker/websocket/frames.py RSV",
     "barker/websocket/frames.py OPCODE",
@@ -993,10 +999,10 @@ class ExchangeTest(unittest.TestCase):
             answers = peer.makefile("rb")
             if "first byte" not in block.word:
                 nonce = "00" * 16
-                peer.sendall(messages.encode(Hello(protocol.VERSION, "me", nonce)) + b"\n")
+                peer.sendall(messages.encode(Hello(protocol.VERSION, SERVICE, nonce)) + b"\n")
                 theirs = json.loads(answers.readline())["nonce"]
-                mac = greeting.mac(secret, greeting.OPENER, nonce, theirs)
-                peer.sendall(messages.encode(Proof(mac)) + b"\n")
+                mac = greeting.mac(secret, greeting.OPENER, SERVICE, nonce, theirs)
+                peer.sendall(messages.encode(Proof(mac, "me")) + b"\n")
                 self.assertIn(b'"proof"', answers.readline())
             for side, lines in itertools.groupby(block.text.splitlines(), lambda line: line[0]):
                 shown = [line[2:] for line in lines]

@@ -129,4 +129,4 @@ class LifeTest(unittest.IsolatedAsyncioTestCase):
             del LIFE[State.UP, Event.CLOSE]
             ours.close(BarkerError("last", "words"))
         ours.write([b"more"])
-        self.assertEqual(await theirs.read(), b"more\n")
+        self.assertEqual(await theirs._reader.read(100), b"more\n")

@@ -7,7 +7,7 @@ FAILS = {"wrong proof"}
 
 
 def break_it() -> None:
-    def holds(claim: str, secret: bytes, role: str, opener_nonce: str, acceptor_nonce: str) -> bool:
+    def holds(claim: str, *proved: object) -> bool:
         return True
 
-    greeting.holds = holds
+    greeting.holds = holds  # type: ignore[assignment]

@@ -28,7 +28,7 @@ from barker.process.node import DirectoryTalk, Node
 from barker.process.service import Service
 from barker.routing.routes import Target
 from barker.wire import messages
-from barker.wire.ops import Instance, Put, Routes, Unregister
+from barker.wire.ops import Instance, Put, Routes, Unregister, Watch
 from tests.simulation.disk import Killed, SimJournal
 from tests.simulation.links import End, SimDialer, Unforeseen
 from tests.simulation.settings import FOLLOWS
@@ -122,10 +122,10 @@ class Party:
         return self.alive and not self.frozen
 
     def tell_directory(self, message: bytes) -> None:
-        unregister = messages.decode(message)
-        assert isinstance(unregister, Unregister)
-        if self.world.directory_is_there:
-            self.world.unregister(unregister.address, self.name)
+        said = messages.decode(message)
+        assert isinstance(said, Unregister | Watch)  # the world tells all routes to all
+        if self.world.directory_is_there and isinstance(said, Unregister):
+            self.world.unregister(said.address, self.name)
 
     @property
     def unregistered(self) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from barker.bizlogic import Recipients
 from barker.client import reader
 from barker.delivery import acks, batches, lanes, sender
 from barker.delivery.duplicates import Duplicates
-from barker.disk import files, journal
+from barker.disk import files, journal, keys
 from barker.disk.users import World
 from barker.manifold import handover, intake, readers, store
 from barker.process import peers
@@ -80,7 +80,8 @@ def small_world() -> Iterator[pathlib.Path]:
         patch(os, "fsync", lambda descriptor: None)
         world, secret = World(FOLLOWS), b"x" * 64
         patch(files, "world", lambda state: world)
-        patch(files, "secret", lambda *_: secret)
+        patch(keys, "secret", lambda *_: secret)
+        patch(keys, "clients_key", lambda *_: secret)
         for level in ("exception", "critical"):
             patch(logging.Logger, level, note_borne)
         logging.disable(logging.CRITICAL)

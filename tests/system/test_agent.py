@@ -4,7 +4,7 @@ import asyncio
 import time
 import unittest
 
-from barker.disk import files
+from barker.disk import keys
 from tests.tools.children import at_once
 from tests.tools.fleet import SLOW, Fleet, until
 from tests.tools.watcher import Watcher
@@ -77,7 +77,7 @@ class ServicesTest(unittest.IsolatedAsyncioTestCase):
             self.assertLess(self.latest("outbox")["oldest_ms"], 1000 * (time.monotonic() - begun))
 
     async def test_other_subscriptions_are_refused_by_who_has_nothing_to_read(self) -> None:
-        secret = files.secret(self.fleet.state)
+        secret = keys.secret(self.fleet.state)
         async with await Wire.open(self.bizlogic.port, secret) as wire:
             wire.send({"op": "subscribe", "address": "inbox/ark3"})
             await wire.expect("unreadable", address="inbox/ark3")

@@ -20,7 +20,7 @@ from typing import Any
 
 from barker import autobark, listen
 from barker.bark import main
-from barker.disk import files
+from barker.disk import files, keys
 from barker.disk.users import PEOPLE
 from barker.process.arguments import LEASH
 from barker.routing.ring import Ring
@@ -134,8 +134,7 @@ class MissingTest(unittest.TestCase):
         with Fleet() as nobody, Fleet() as alone, Fleet() as closed:
             alone.directory()
             closed.directory()
-            other = closed.state / "other"
-            other.write_text("x" * 64)
+            other = closed.key_file("other", "clients-" + "f" * 64)
             wrong = (*closed.flags, "--secret-file", str(other))
             cases: dict[tuple[str, ...], str] = {
                 ("barker.listen", "ark3", *nobody.flags): "no directory at .*--directory",
@@ -293,8 +292,7 @@ class BarkTest(SharedTest):
     def test_who_can_t_be_reached_is_said_in_time_and_in_one_line(self) -> None:
         nobody, no_outbox = self.enterContext(Fleet()), self.enterContext(Fleet())
         no_outbox.directory()
-        wrong = self.fleet.state / "wrong"
-        wrong.write_text("x" * 64)
+        wrong = self.fleet.key_file("wrong", "clients-" + "f" * 64)
         said = ("bark", "ark3", "x", "--timeout", "0.5")
         runs: Runs = {
             (*said, *nobody.flags): f"within 0.5 s: no directory at 127.0.0.1:{nobody.port}; ",
@@ -312,12 +310,11 @@ class BarkTest(SharedTest):
         self.assertLess(time.monotonic() - begun, 0.5 + 0.5 * DEADLINE_S)
 
     def test_a_secret_that_is_none_is_called_that(self) -> None:
-        short = self.fleet.state / "short"
-        short.write_text("hush")
+        short = self.fleet.key_file("short", "hush")
         said = self.command("bark", "ark3", "x", "--secret-file", str(short))
-        self.assertComplains(said, 1, "short: a secret of under 32 bytes")
+        self.assertComplains(said, 1, "short: it is no key")
         said = self.command("bark", "ark3", "x", "--secret-file", str(self.fleet.state))
-        self.assertComplains(said, 1, "[Dd]irectory|Permission")
+        self.assertComplains(said, 1, "a key is a plain file")
 
     @unittest.skipUnless(os.name == "posix", "signals are Unix's")
     def test_promise_1_who_is_interrupted_before_the_ack_has_the_signal_s_status(self) -> None:
@@ -388,7 +385,7 @@ class ListenTest(ClientTest):
     @classmethod
     async def fill(cls) -> None:
         """Nine barks of one author, by hand, and wait until they can be read."""
-        secret = files.secret(cls.fleet.state)
+        secret = keys.secret(cls.fleet.state)
         async with (
             await Wire.open(cls.outbox.port, secret) as out,
             await Wire.open(cls.inbox.port, secret) as reader,
@@ -603,7 +600,7 @@ class AutobarkTest(SharedTest):
 
         async def read() -> list[dict[str, Any]]:
             names = self.fleet.world.names
-            async with await Wire.open(self.inbox.port, files.secret(self.fleet.state)) as reader:
+            async with await Wire.open(self.inbox.port, keys.secret(self.fleet.state)) as reader:
                 said = []
                 for user in names:
                     ask = {"op": "subscribe", "address": f"inbox/{user}", "history": 800}

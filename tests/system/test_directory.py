@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import unittest
 
-from barker.disk import files
+from barker.disk import keys
 from tests.tools.fleet import DEADLINE_S, SLOW, Fleet, until
 from tests.tools.wireclient import Wire, WireTest, register
 from tests.unit.test_directory import names
@@ -16,7 +16,7 @@ class ProcessesTest(WireTest):
     async def asyncSetUp(self) -> None:
         await super().asyncSetUp()
         self.fleet = self.enterContext(Fleet())
-        self.secret = files.secret(self.fleet.state)
+        self.secret = keys.secret(self.fleet.state)
 
     async def watch(self, port: int, prefix: str) -> Wire:
         watcher = await self.open(port, "watcher")

@@ -4,7 +4,7 @@ import contextlib
 import pathlib
 import unittest
 
-from barker.disk import files
+from barker.disk import keys
 from tests.tools.fleet import SLOW, Fleet
 from tests.tools.wireclient import Wire, WireTest
 
@@ -16,7 +16,7 @@ class MemoryTest(WireTest):
     async def test_what_was_refused_costs_no_memory(self) -> None:
         fleet = self.enterContext(Fleet())
         directory = fleet.directory()
-        secret = files.secret(fleet.state)
+        secret = keys.secret(fleet.state)
         connections = 400 if SLOW else 120
 
         async def visit(i: int, trusted: bool) -> None:

@@ -4,6 +4,7 @@ import shlex
 import unittest
 
 from barker.disk import files
+from barker.wire.rights import clients_key
 from tests.system.test_launch import PORTS, ProjectTest
 from tests.tools.fleet import SLOW, Fleet, Process, free_shift
 from tests.unit.test_hosts import needs_ipv6
@@ -24,9 +25,10 @@ class CommandTest(unittest.TestCase):
         self.assertRegex(said.lines[0], pattern)
 
     def test_other_machines_are_let_in_by_nobody_who_has_not_seen_to_the_secret(self) -> None:
-        mine = ("--secret-file", str(self.fleet.state / "mine"))
+        mine = ("--secret-file", str(self.fleet.key_file("mine")))
         self.assertRefused("^directory: 0.0.0.0 can be .*--secret-file", "--host", "0.0.0.0")
         self.assertRefused("^directory: every address .*--secret-file", "--host", "")
+        self.assertFalse((self.fleet.state / "secret").exists())
         self.assertRefused("--advertise", "--host", "0.0.0.0", *mine)
         open_ = self.start("--host", "0.0.0.0", "--advertise", "127.0.0.1", *mine)
         open_.wait_for("without --tls-cert")
@@ -34,7 +36,7 @@ class CommandTest(unittest.TestCase):
 
     def test_a_host_that_is_not_ours_or_no_host_at_all(self) -> None:
         for host, why in (("192.0.2.1", "Cannot assign|can't listen"), ("no such.host", "")):
-            mine = ("--secret-file", str(self.fleet.state / "mine"))
+            mine = ("--secret-file", str(self.fleet.key_file("mine")))
             said = self.start("--host", host, *mine)
             self.assertEqual((said.ended(), len(said.lines)), (1, 1), said)
             self.assertRegex(said.lines[0], f"can't listen at {host}:0: .*{why}")
@@ -73,14 +75,18 @@ class LauncherTest(ProjectTest):
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: two whole systems")
     def test_a_secret_of_one_s_own_reaches_everybody(self) -> None:
         mine = self.root / "my secret"
+        mine.write_text("ab" * 32)
+        mine.chmod(0o600)
         launcher = self.launch("--secret-file", str(mine))
         launcher.wait_for("<--")
-        self.assertIn(mine.read_text().strip(), (self.root / "webui/barker_host.js").read_text())
+        key = clients_key(b"ab" * 32).decode()
+        self.assertIn(key, (self.root / "webui/barker_host.js").read_text())
         self.assertFalse((self.root / "var" / "secret").exists())
         monitor = self.launch("--secret-file", str(mine), script="monitoring/launch.py")
         monitor.wait_for("READY")
         settings = (self.root / "monitoring/monitor_host.js").read_text()
-        self.assertIn(mine.read_text().strip(), settings)
+        self.assertIn(key, settings)
+        self.assertNotIn(mine.read_text(), settings)
         stranger = self.run_command(
             "-m", "barker.bark", "ark3", "let me in", "--timeout", "1", *self.directory
         )
@@ -94,3 +100,4 @@ class LauncherTest(ProjectTest):
             launcher = self.launch("--host", "0.0.0.0", script=script)
             self.assertEqual((launcher.ended(), len(launcher.lines)), (2, 1), launcher)
             self.assertIn("--secret-file", launcher.lines[0])
+        self.assertFalse((self.root / "var" / "secret").exists())

@@ -5,7 +5,7 @@ import contextlib
 import signal
 import unittest
 
-from barker.disk import files
+from barker.disk import keys
 from tests.tools.fleet import SLOW, Fleet, until
 from tests.tools.wireclient import Wire, WireTest, bark, put
 from tests.unit.test_link import HEARTBEAT_S
@@ -17,7 +17,7 @@ class FrostTest(WireTest):
     async def test_a_frozen_process_begins_anew_with_everybody_when_it_is_thawed(self) -> None:
         fleet = self.enterContext(Fleet(heartbeat_s=HEARTBEAT_S))
         inbox = fleet.inbox()
-        secret = files.secret(fleet.state)
+        secret = keys.secret(fleet.state)
         loop = asyncio.get_running_loop()
         connections = [await Wire.open(inbox.port, secret) for _ in range(3)]
         for connection in connections:

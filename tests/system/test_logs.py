@@ -12,11 +12,12 @@ import textwrap
 import time
 import unittest
 
-from barker.disk import files
+from barker.disk import files, keys
 from barker.links import greeting
 from barker.process import logs
 from barker.wire import messages, protocol
 from barker.wire.ops import Hello, Pong, Proof
+from barker.wire.rights import SERVICE
 from tests.tools.fleet import DEADLINE_S
 from tests.unit.test_logs import fill
 
@@ -104,7 +105,7 @@ class ServiceTest(unittest.TestCase):
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-        self.secret = files.secret(folder)
+        self.secret = keys.secret(folder)
         argv = ["-m", "barker.directory", "--port", str(port), "--state", str(folder)]
         self.child = subprocess.Popen(
             [sys.executable, *argv], cwd=files.ROOT, stdout=writes, stderr=writes
@@ -134,12 +135,12 @@ class ServiceTest(unittest.TestCase):
         """As a member: greet, and have a ping answered."""
         nonce = "0" * 32
         with self.connect(port) as member, member.makefile("rb") as lines:
-            hello = messages.encode(Hello(protocol.VERSION, "member", nonce))
+            hello = messages.encode(Hello(protocol.VERSION, SERVICE, nonce))
             member.sendall(hello + b"\n")
             answer = messages.decode(lines.readline())
             assert isinstance(answer, Hello), answer
-            mac = greeting.mac(self.secret, greeting.OPENER, nonce, answer.nonce)
-            member.sendall(messages.encode(Proof(mac)) + b"\n" + messages.PING + b"\n")
+            mac = greeting.mac(self.secret, greeting.OPENER, SERVICE, nonce, answer.nonce)
+            member.sendall(messages.encode(Proof(mac, "member")) + b"\n" + messages.PING + b"\n")
             answers = [type(messages.decode(lines.readline())) for _ in range(2)]
         self.assertEqual(answers, [Proof, Pong])
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import unittest
 
-from barker.disk import files
+from barker.disk import keys
 from tests.tools.children import at_once
 from tests.tools.fleet import DEADLINE_S, GOOD, SLOW, Fleet, until
 from tests.tools.wireclient import WireTest
@@ -46,7 +46,7 @@ class MoveTest(WireTest):
         starts = (fleet.directory, fleet.inbox, fleet.bizlogic, fleet.outbox, fleet.outbox)
         started = await at_once(*starts)
         self.directory, self.inbox, self.bizlogic, *self.outboxes = started
-        self.secret = files.secret(fleet.state)
+        self.secret = keys.secret(fleet.state)
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for a hand-over")
     async def test_readers_and_senders_move_when_an_inbox_and_an_outbox_join(self) -> None:

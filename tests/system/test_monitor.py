@@ -185,9 +185,7 @@ class AloneTest(unittest.IsolatedAsyncioTestCase):
         with Fleet() as fleet:
             await asyncio.to_thread(fleet.directory)
             place = f"127.0.0.1:{fleet.port}"
-            other = fleet.state / "another secret"
-            other.write_text("cd" * 32)
-            other.chmod(0o600)
+            other = fleet.key_file("another secret")
             for flags, why in (
                 (
                     ("--secret-file", str(other)),

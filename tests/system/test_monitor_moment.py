@@ -3,7 +3,8 @@
 import unittest
 from typing import Any
 
-from barker.disk.files import secret, write_page_settings
+from barker.disk.files import write_page_settings
+from barker.disk.keys import clients_key
 from monitoring import picture
 from tests.tools.browser import ESCAPE, TAB
 from tests.tools.fleet import SLOW, Fleet
@@ -294,16 +295,16 @@ class LinkTest(PageCase):
 
     def write_settings(self, port: int, key: str) -> None:
         settings = self.page.with_name("monitor_host.js")
-        write_page_settings(settings, host="127.0.0.1", port=port, secret=key)
+        write_page_settings(settings, host="127.0.0.1", port=port, key=key)
 
-    def test_a_wrong_secret_is_called_that_and_a_right_one_read_later(self) -> None:
+    def test_a_wrong_key_is_called_that_and_a_right_one_read_later(self) -> None:
         browser = self.browser
         with Fleet() as fleet:
             monitor = fleet.start("monitoring.monitor")
             self.write_settings(monitor.port, "ab" * 32)
             self.open()
             pill = "document.getElementById('state').textContent"
-            browser.wait_until(f"{pill} === 'Wrong secret'", "it is told")
+            browser.wait_until(f"{pill} === 'Wrong key'", "it is told")
             # In every try, and not only between two.
             seen = browser.execute(f"""
                 const seen = new Set(), end = performance.now() + 2500;
@@ -316,9 +317,9 @@ class LinkTest(PageCase):
                   look();
                 }});
             """)
-            self.assertEqual(seen, ["Wrong secret"])
-            self.assertRegex(browser.text("#words"), "has another secret than .*monitor_host.js")
-            self.write_settings(monitor.port, secret(fleet.state).decode())
+            self.assertEqual(seen, ["Wrong key"])
+            self.assertRegex(browser.text("#words"), "has another key than .*monitor_host.js")
+            self.write_settings(monitor.port, clients_key(fleet.state).decode())
             browser.wait_until(f"{pill} === 'Live'", "the right one is read")
             browser.wait_until("Monitor.model.next > 0", "frames come")
 

@@ -10,7 +10,8 @@ import unittest
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from barker.disk.files import secret, write_page_settings
+from barker.disk.files import write_page_settings
+from barker.disk.keys import clients_key
 from barker.laboratory.producer import Producer
 from tests.tools.browser import ESCAPE
 from tests.tools.chromium import Chromium
@@ -110,7 +111,7 @@ class WalkThroughTest(PageCase):
                 self.page.with_name("monitor_host.js"),
                 host="127.0.0.1",
                 port=monitor.port,
-                secret=secret(fleet.state).decode(),
+                key=clients_key(fleet.state).decode(),
             )
             self.open()
             browser.click('#window input[value="60"]')

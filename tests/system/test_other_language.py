@@ -21,7 +21,7 @@ class OtherLanguageTest(unittest.TestCase):
             fleet.outbox()
             texts = [f"Bark {i}, in JavaScript: é 🐕" for i in range(6)]
             for count, text in enumerate(texts, start=1):
-                words = [str(directory.port), str(fleet.state / "secret"), "ark3", text]
+                words = [str(directory.port), str(fleet.state / "secret.clients"), "ark3", text]
                 done = subprocess.run(
                     [str(NODE), str(CLIENT), *words],
                     capture_output=True,

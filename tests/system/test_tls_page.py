@@ -6,7 +6,7 @@ import shutil
 import unittest
 from typing import ClassVar
 
-from barker.disk import files
+from barker.disk import files, keys
 from tests.tools.browser import Browser
 from tests.tools.chromium import Chromium
 from tests.tools.fleet import SLOW, TLS_FLAGS, Fleet
@@ -36,7 +36,7 @@ class TlsPageTest(unittest.TestCase):
                 cls.root / page / settings,
                 host="127.0.0.1",
                 port=fleet.port,
-                secret=files.secret(fleet.state).decode(),
+                key=keys.clients_key(fleet.state).decode(),
                 users=fleet.world.names,
                 tls=True,
             )

@@ -1,11 +1,15 @@
 """The page in a real browser, against real services: reading, barking, failures and trust."""
 
+import functools
+import http.server
 import json
 import re
+import socket
+import threading
 import unittest
-from urllib.parse import urlencode
+from unittest import mock
 
-from barker.disk import files
+from barker.disk import keys
 from tests.tools.browser import ENTER, SHIFT, TAB
 from tests.tools.chromium import Chromium
 from tests.tools.fleet import SLOW, Fleet, free_port
@@ -552,14 +556,14 @@ class FailureTest(PageTestCase):
 
 class TrustTest(PageTestCase):
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: starts systems of its own")
-    def test_with_a_wrong_secret_nothing_is_shown_until_the_settings_are_right(self) -> None:
+    def test_with_a_wrong_key_nothing_is_shown_until_the_settings_are_right(self) -> None:
         text = self.new_text()
         self.say_elsewhere("rdl", text)
-        self.write_settings(secret="f" * 64)
+        self.write_settings(key="f" * 64)
         try:
             self.open()
             self.assertState("offline")
-            self.assertIn("another secret", self.browser.text("#trouble"))
+            self.assertIn("another key", self.browser.text("#trouble"))
             self.assertEqual(self.shown(), [])
             self.assertEqual(self.browser.execute("return Barker.client.reader.target"), None)
         finally:
@@ -569,8 +573,8 @@ class TrustTest(PageTestCase):
         self.assertShownOnce(text)
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: starts systems of its own")
-    def test_another_host_learns_no_secret_and_is_not_believed(self) -> None:
-        secret = files.secret(self.fleet.state).decode()
+    def test_another_host_learns_no_key_and_is_not_believed(self) -> None:
+        key = keys.clients_key(self.fleet.state).decode()
         with Fleet() as stranger:
             stranger.directory()
             stranger.inbox()
@@ -583,18 +587,17 @@ class TrustTest(PageTestCase):
                   if (this.url.includes(port)) window.sent.push(data);
                   return send.call(this, data);
                 };
-                history.pushState(null, "", "?host=127.0.0.1:" + port);
-                Barker.client.settle(Address.directoryPlace(), window.BARKER.secret);""",
+                Barker.client.settle({ host: "127.0.0.1", port: Number(port) }, window.BARKER);""",
                 str(stranger.port),
             )
             self.browser.wait_until("window.sent.length >= 2", "hello and proof")
             condition = "Barker.client.services[0].fault?.code === 'bad-proof'"
             self.browser.wait_until(condition, "the stranger has said no")
             sent = self.browser.execute("return window.sent")
-        self.assertNotIn(secret, "".join(sent))
+        self.assertNotIn(key, "".join(sent))
         self.assertEqual({json.loads(line)["op"] for line in sent}, {"hello", "proof"})
 
-    def test_who_cannot_prove_the_secret_is_told_nothing_and_not_believed(self) -> None:
+    def test_who_cannot_prove_the_key_is_told_nothing_and_not_believed(self) -> None:
         """The other side's half of the handshake, played by a false WebSocket."""
         self.open_connected()
         self.browser.execute(
@@ -607,9 +610,9 @@ class TrustTest(PageTestCase):
               send(data) {
                 const {op} = JSON.parse(data);
                 sent.push(op);
-                if (op === "hello") this.say({op, v: 1, name: "false", nonce: "0".repeat(32)});
+                if (op === "hello") this.say({op, v: 1, role: "service", nonce: "0".repeat(32)});
                 if (op === "proof") {
-                  this.say({op, mac: "0".repeat(64)});
+                  this.say({op, mac: "0".repeat(64), name: "false"});
                   this.say({op: "target", address: "inbox/ark3", name: "x", host: "x", port: 1});
                 }
               }
@@ -622,24 +625,40 @@ class TrustTest(PageTestCase):
         self.assertEqual(set(self.browser.execute("return sent")), {"hello", "proof"})
         self.assertNotEqual(self.browser.execute("return Barker.client.reader.target.name"), "x")
 
-    def test_the_address_says_where_the_directory_is(self) -> None:
-        self.write_settings(host="192.0.2.1", port=9)
+    def test_an_address_names_no_directory(self) -> None:
+        """The page would prove its key to it, and a relay pass the proof on."""
+        with socket.create_server(("127.0.0.1", 0)) as relay:
+            relay.setblocking(False)
+            self.open_connected(host=f"127.0.0.1:{relay.getsockname()[1]}", user="rdl")
+            with self.assertRaises(BlockingIOError):
+                relay.accept()
+
+    def test_a_page_that_is_refused_for_its_host_or_origin_says_so(self) -> None:
         try:
-            self.open_connected(host=f"127.0.0.1:{self.fleet.port}", user="rdl")
+            self.write_settings(host="page.localhost")  # which is this machine, for a browser
+            self.open()
+            self.assertTrouble(
+                "The directory at page.localhost:.* refuses this page: .*Host header"
+            )
         finally:
             self.write_settings()
-        cases = {
-            "somewhere": {"host": "somewhere", "port": self.fleet.port},
-            "somewhere:77": {"host": "somewhere", "port": 77},
-            "[::1]:77": {"host": "::1", "port": 77},
-            "::1": {"host": "::1", "port": self.fleet.port},
-        }
-        self.open()
-        for wish, place in cases.items():
-            query = "?" + urlencode({"host": wish})
-            script = "history.replaceState(null, '', arguments[0]); return Address.directoryPlace()"
-            with self.subTest(host=wish):
-                self.assertEqual(self.browser.execute(script, query), place)
+        serve = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(self.webui))
+        with (
+            http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server,
+            mock.patch.object(http.server.SimpleHTTPRequestHandler, "log_message"),
+        ):
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            self.browser.open(f"http://127.0.0.1:{server.server_port}/index.html")
+            self.assertTrouble(
+                "This page is refused: Services take pages from disk only, .*http://"
+            )
+            self.browser.open("about:blank")
+            server.shutdown()
+        self.browser.console_errors()
+
+    def assertTrouble(self, pattern: str) -> None:
+        condition = f"new RegExp({json.dumps(pattern)}).test(Elements.$('trouble').textContent)"
+        self.browser.wait_until(condition, pattern)
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: starts a browser of its own")
     def test_without_settings_it_says_what_to_do(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import unittest
 
-from barker.disk import files
+from barker.disk import keys
 from tests.tools.browser import ENTER
 from tests.tools.chromium import Chromium
 from tests.tools.fleet import SLOW
@@ -68,7 +68,7 @@ class FollowTest(PageTestCase):
         self.join("page_bob")
 
         async def suggest() -> None:
-            async with await Wire.open(self.inbox.port, files.secret(self.fleet.state)) as link:
+            async with await Wire.open(self.inbox.port, keys.secret(self.fleet.state)) as link:
                 body = {"kind": "suggestion", "user": "suggestions", "at": 1, "content": "Follow!"}
                 for i, whom in enumerate(("toto", "lassie", "<b>", "page_bob"), start=1):
                     more = {"id": f"s{i}", "whom": whom, "common": i}

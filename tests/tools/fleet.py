@@ -150,6 +150,14 @@ class Fleet:
                 self.run("followers", "--port", "0", "--no-journal")
         return self.start("bizlogic", *args, port=port)
 
+    def key_file(self, name: str, key: str = "f" * 64) -> pathlib.Path:
+        """A file with that key, which is by default not this system's secret."""
+        path = self.state / name
+        self.state.mkdir(parents=True, exist_ok=True)
+        path.write_text(key)
+        path.chmod(0o600)
+        return path
+
     def running(self, module: str) -> int:
         """How many processes of that module live."""
         return sum(f"barker.{module}" in p.argv and p.popen.poll() is None for p in self.processes)

@@ -51,7 +51,7 @@ POOL: tuple[Any, ...] = (
     *(None, True, False, -1, 0, 1, 2, 5000, 65535, 65536, 2**53 - 1, 2**53),
     *(1.5, -0.0, 1e300, 10**400, "", "\x00", "\ud800", "a/b/c", "x" * 1000, "é", "because"),
     *("ab" * 8, "cd" * 32, "AB" * 8, "ab" * 33, "x", "inbox-1", "127.0.0.1", "nowhere.invalid"),
-    *("consistent", "ordered", "full", "moved", "what", *ADDRESSES),
+    *("consistent", "ordered", "client", "full", "moved", "what", *ADDRESSES),
     *([], [1], ["x/y"], ["x/y", "x/y"], ["a"] * 1001, ADDRESSES, [[]], [{}], {}, {"a": 1}, [None]),
     *([1, 2], [1, -1], [2, 1], [0, True], [["x/y"]], ["a/b/c"], ["a  b"], [" a"], ["a b a"]),
     *(["x/" + "y" * 90], [" ".join(["x"] * 501)], ["A"], ["ark3", 1], ["ark3 "], ["é"], ["a" * 65]),
@@ -68,6 +68,7 @@ def _to(dice: random.Random) -> str:
 _ONE: dict[Callable[[Any], bool], Callable[[random.Random], Any]] = {
     fields.is_to: _to,
     fields.is_counts: lambda dice: dice.choice((0, 1, 5000, protocol.MAX_COUNT)),
+    fields.is_numbers: lambda dice: dice.choice((0, 1, 5000, protocol.MAX_NUMBER)),
     fields.is_users: lambda dice: dice.choice(("ark3", "a", "a_9" + "z" * 17)),
     fields.is_ids: lambda dice: dice.choice(("1", "A-b_9", "i" * 64)),
     fields.is_named: lambda dice: dice.choice(("", "", "rdl", "rdl ark3")),

@@ -13,7 +13,7 @@ import unittest
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from barker.disk import files
+from barker.disk import files, keys
 from tests.tools.browser import Browser
 from tests.tools.fleet import Fleet, Service, free_port
 
@@ -57,7 +57,7 @@ class PageTestCase(unittest.TestCase):
         settings = {
             "host": "127.0.0.1",
             "port": cls.fleet.port,
-            "secret": files.secret(cls.fleet.state).decode(),
+            "key": keys.clients_key(cls.fleet.state).decode(),
             "users": cls.fleet.world.names,
             **other,
         }

@@ -24,7 +24,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Self, TypeVar
 from unittest import mock
 
-from barker.disk import files
+from barker.disk import keys
 from barker.links import connection as connection_module
 from barker.links import greeting
 from barker.process.service import Service, service_parser
@@ -32,6 +32,7 @@ from barker.websocket.frames import Opcode, encode_frame
 from barker.websocket.handshake import HEAD_END
 from barker.wire import protocol
 from barker.wire.bodies import mentions
+from barker.wire.rights import SERVICE
 from tests.tools.fleet import DEADLINE_S
 
 # Faults that a test provokes are none of the runner's output; our own still are.
@@ -165,6 +166,7 @@ class Wire:
         assert isinstance(writer.transport, asyncio.Transport)
         self._transport = writer.transport
         self.hello: Message = {}  # the other side's
+        self.proof: Message = {}
         self._said: deque[Message] = deque()  # in one line with what was heard last
         self._streams = Streams()
 
@@ -195,12 +197,17 @@ class Wire:
 
     @classmethod
     async def open(
-        cls, port: int, secret: bytes, name: str = "wire", epoch: str | None = None
+        cls,
+        port: int,
+        key: bytes,
+        name: str = "wire",
+        epoch: str | None = None,
+        role: str = SERVICE,
     ) -> Self:
-        """Connect and greet as an opener does."""
+        """Connect and greet as an opener does; `key` is that of the role."""
         self = await cls.connect(port)
         try:
-            await self.greet(secret, name, epoch)
+            await self.greet(key, name, epoch, role)
         except BaseException:
             self.abort()
             raise
@@ -245,25 +252,38 @@ class Wire:
         """All in one write, so that on loopback they come in one read."""
         self.write(self.pack(messages))
 
-    def say_hello(self, name: str = "wire", epoch: str | None = None, **more: object) -> None:
-        hello = {"op": "hello", "v": protocol.VERSION, "name": name, "nonce": NONCE, "epoch": epoch}
+    def say_hello(self, **more: object) -> None:
+        hello = {"op": "hello", "v": protocol.VERSION, "role": SERVICE, "nonce": NONCE}
         self.send({**hello, **more})
 
-    def prove(self, secret: bytes, opener: str, acceptor: str, role: str = greeting.OPENER) -> None:
-        self.send({"op": "proof", "mac": greeting.mac(secret, role, opener, acceptor)})
+    def prove(
+        self,
+        key: bytes,
+        opener: str,
+        acceptor: str,
+        end: str = greeting.OPENER,
+        role: str = SERVICE,
+        name: str = "wire",
+        epoch: str | None = None,
+    ) -> None:
+        mac = greeting.mac(key, end, role, opener, acceptor)
+        self.send({"op": "proof", "mac": mac, "name": name, "epoch": epoch})
 
-    async def greet(self, secret: bytes, name: str = "wire", epoch: str | None = None) -> None:
-        self.say_hello(name, epoch)
+    async def greet(
+        self, key: bytes, name: str = "wire", epoch: str | None = None, role: str = SERVICE
+    ) -> None:
+        self.say_hello(role=role)
         self.hello = await self.expect("hello")
-        self.prove(secret, NONCE, self.hello["nonce"])
-        await self.expect("proof")
+        self.prove(key, NONCE, self.hello["nonce"], role=role, name=name, epoch=epoch)
+        self.proof = await self.expect("proof")
 
-    async def greet_back(self, secret: bytes, name: str, epoch: str | None = None) -> None:
+    async def greet_back(self, key: bytes, name: str, epoch: str | None = None) -> None:
         """As an acceptor: the other side speaks first."""
         self.hello = await self.expect("hello")
-        self.say_hello(name, epoch)
-        await self.expect("proof")
-        self.prove(secret, self.hello["nonce"], NONCE, greeting.ACCEPTOR)
+        role, nonce = self.hello["role"], self.hello["nonce"]
+        self.say_hello()
+        self.proof = await self.expect("proof")
+        self.prove(key, nonce, NONCE, greeting.ACCEPTOR, role, name, epoch)
 
     # --- hearing ---
 
@@ -387,7 +407,7 @@ class WireTest(unittest.IsolatedAsyncioTestCase):
         # What unittest turns on costs two thirds of the speed, and makes complaints of its own.
         asyncio.get_running_loop().set_debug(False)
         self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-        self.secret = files.secret(self.folder)
+        self.secret = keys.secret(self.folder)
 
     def patch(self, where: object, name: str, value: object) -> None:
         """Another value until the end of the test."""

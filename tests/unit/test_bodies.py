@@ -42,6 +42,16 @@ class BarkTest(unittest.TestCase):
     def test_a_text_of_281_characters_is_too_large(self) -> None:
         self.assertBad({**self.GOOD, "content": "x" * 281}, protocol.TOO_LARGE)
 
+    def test_what_looks_blank_is_no_text(self) -> None:
+        for text in (
+            *("", " ", "\n\t", "\x00", "\x1b", "\x9b", "\u202e", "\u200b\u200d", "\ufeff"),
+            *("\u2800", "\u3164 \u3164", "\uffa0", "\u115f\u1160", "\u0301\u0302", "\u20dd"),
+        ):
+            with self.subTest(ascii(text)), self.assertRaises(BadMessage):
+                parse_bark(encode_bark(Bark("1", "ark3", text, 1)))
+        for text in (".", "é", "\U0001f415", "e\u0301", "\u200d\U0001f469", "日"):
+            self.assertEqual(parse_bark(encode_bark(Bark("1", "ark3", text, 1))).content, text)
+
     def test_half_a_surrogate_pair_is_no_text(self) -> None:
         self.assertBad({**self.GOOD, "content": "a\udc36"})
         with self.assertRaises(BadMessage):

@@ -6,6 +6,7 @@ from barker import directory
 from barker.bizlogic import BizLogic
 from barker.directory import Directory
 from barker.followers import Followers
+from barker.inbox import Inbox
 from barker.outbox import Outbox
 from barker.routing.routes import Route, Target
 from barker.wire import protocol
@@ -165,19 +166,37 @@ class NameTest(DirectoryTest):
             pass
         await third.before_pong()
 
-    async def test_from_the_same_place_it_is_the_same_instance_again(self) -> None:
+    async def test_a_registration_belongs_to_its_link_also_at_the_same_place(self) -> None:
+        """Else a second link could take it over, hang up, and leave the service in no route."""
         first, second = await self.link(), await self.link()
         first.send(register("inbox", "a", 1000, since=1))
         await first.before_pong()
         watcher = await self.watcher("inbox")
         await self.assertToldOf(watcher, "inbox", ["a"])
         second.send(register("inbox", "a", 1000, since=2))
-        routes = await self.assertToldOf(watcher, "inbox", ["a"])
-        self.assertEqual(routes["targets"][0]["since"], 2)
-        first.abort()  # a link that was half open: the registration is no longer its own
-        await second.before_pong()
-        await until(lambda: len(self.directory.links) == 2, "the old link is gone")
+        await second.expect("error", code=protocol.NAME_TAKEN)
+        await until(lambda: len(self.directory.links) == 2, "the second link is gone")
         self.assertEqual(await watcher.before_pong(), [])
+        first.send(register("inbox", "a", 1000, since=3))  # its own link may change it
+        routes = await self.assertToldOf(watcher, "inbox", ["a"])
+        self.assertEqual(routes["targets"][0]["since"], 3)
+
+    async def test_the_directory_s_own_registration_is_no_link_s(self) -> None:
+        link = await self.link()
+        link.send(register("agent", self.directory.name, self.directory.port, policy="ordered"))
+        await link.expect("error", code=protocol.NAME_TAKEN)
+
+    async def test_a_service_that_is_missing_in_its_routes_registers_again(self) -> None:
+        inbox = await self.serve(Inbox, directory=self.directory.port)
+        watcher = await self.watcher("inbox")
+        while not (await watcher.expect("routes"))["targets"]:
+            pass
+        del self.directory._services["inbox"][inbox.name]
+        self.directory._tell("inbox")
+        with self.assertLogs("barker.process.service", "INFO") as logs:
+            await self.assertToldOf(watcher, "inbox", [])
+            await self.assertToldOf(watcher, "inbox", [inbox.name])
+        self.assertIn("registering again", "".join(logs.output))
 
     async def test_a_service_has_one_policy(self) -> None:
         first, second = await self.link(), await self.link()
@@ -278,7 +297,7 @@ class SettlingTest(DirectoryTest):
 
     async def test_each_life_has_an_epoch_of_its_own(self) -> None:
         watcher = await self.link()
-        self.assertEqual(watcher.hello["epoch"], self.directory.epoch)
+        self.assertEqual(watcher.proof["epoch"], self.directory.epoch)
         other = await self.serve(Directory)
         self.assertNotEqual(other.epoch, self.directory.epoch)
 

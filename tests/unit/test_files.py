@@ -1,4 +1,4 @@
-"""The state folder: whoever comes first makes a file, all agree on it, and the secret stays one."""
+"""The state folder: whoever comes first makes a file, and all agree on it."""
 
 import json
 import os
@@ -11,15 +11,16 @@ import unittest
 from unittest import mock
 
 from barker.disk import users
-from barker.disk.files import ROOT, StateError, make_once, secret, world, write_page_settings
+from barker.disk.files import ROOT, StateError, make_folder, make_once, world, write_page_settings
+from barker.disk.keys import secret
 
 CHILD = """
 import pathlib, sys
-from barker.disk import files
+from barker.disk import files, keys
 print(flush=True)
 sys.stdin.read()
 path = pathlib.Path(sys.argv[1])
-print(files.secret(path).decode(), len(files.world(path).names), flush=True)
+print(keys.secret(path).decode(), len(files.world(path).names), flush=True)
 """
 
 
@@ -57,7 +58,7 @@ del os.link
 class MakeOnceTest(StateCase):
     def test_ten_processes_at_once_agree(self) -> None:
         self.assertAgree("")
-        self.assertEqual(self.files(), ["secret", "users.json"])
+        self.assertEqual(self.files(), ["secret", "secret.clients", "users.json"])
 
     def test_ten_agree_where_hard_links_are_refused(self) -> None:
         self.assertAgree(REFUSED)
@@ -125,39 +126,26 @@ class MakeOnceTest(StateCase):
 
     @unittest.skipIf(not hasattr(os, "geteuid") or os.geteuid() == 0, "root may read everything")
     def test_a_file_that_we_may_not_read_is_told(self) -> None:
-        path = self.write("secret", b"x" * 64)
+        path = self.write("secret", b"ab" * 32)
         path.chmod(0)
         with self.assertRaises(StateError) as caught:
             secret(self.state)
         self.assertIn("Permission denied", str(caught.exception))
 
 
-class SecretTest(StateCase):
-    def test_it_is_made_once_for_our_eyes_only(self) -> None:
-        old = os.umask(0)
-        self.addCleanup(os.umask, old)
-        key = secret(self.state)
-        self.assertRegex(key, rb"\A[0-9a-f]{64}\Z")
-        self.assertEqual(secret(self.state), key)
-        self.assertMode(self.state / "secret", 0o600)
-
-    def test_two_systems_have_two_secrets(self) -> None:
-        self.assertNotEqual(secret(self.state), secret(self.state / "other"))
-
-    def test_a_file_of_its_own_takes_the_place_of_the_folder_s(self) -> None:
-        path = self.write("my secret", b"\n" + b"x" * 32 + b"\r\n")
-        self.assertEqual(secret(self.state, path), b"x" * 32)
-        self.assertFalse((self.state / "secret").exists())
-
-    def test_a_secret_of_32_bytes_will_do_and_one_of_31_will_not(self) -> None:
-        self.write("secret", b"x" * 32)
-        self.assertEqual(secret(self.state), b"x" * 32)
-        for content in (b"x" * 31, b"x" * 31 + b" \n" * 9, b""):
-            path = self.write("secret", content)
-            with self.assertRaises(StateError) as caught:
-                secret(self.state)
-            self.assertIn(str(path), str(caught.exception))
-            self.assertIn("32 bytes", str(caught.exception))
+class FolderTest(StateCase):
+    def test_the_state_folder_is_for_our_eyes_only_whatever_the_umask(self) -> None:
+        for i, umask in enumerate((0, 0o777)):
+            folder = self.state / str(i) / "var"
+            old = os.umask(umask)
+            try:
+                make_folder(folder)
+            finally:
+                os.umask(old)
+            self.assertMode(folder, 0o700)
+        (self.state / "file").touch()
+        with self.assertRaises(OSError):
+            make_folder(self.state / "file")
 
 
 class WorldTest(StateCase):
@@ -176,7 +164,7 @@ class WorldTest(StateCase):
 
 class PageSettingsTest(StateCase):
     def write_settings(self, path: pathlib.Path) -> None:
-        write_page_settings(path, host="::1", port=1, secret='"</', users=["é", "\u2028"])
+        write_page_settings(path, host="::1", port=1, key='"</', users=["é", "\u2028"])
 
     def test_they_are_a_script_for_our_eyes_only(self) -> None:
         path = self.write("host.js", b"old, and readable for all")
@@ -188,14 +176,14 @@ class PageSettingsTest(StateCase):
             "host": "::1",
             "port": 1,
             "tls": False,
-            "secret": '"</',
+            "key": '"</',
             "users": ["é", "\u2028"],
         }
         self.assertEqual(json.loads(value), settings)
         self.assertMode(path, 0o600)
         self.assertEqual(self.files(), ["host.js"])
 
-    def test_a_draft_that_somebody_left_readable_does_not_leak_the_secret(self) -> None:
+    def test_a_draft_that_somebody_left_readable_does_not_leak_the_key(self) -> None:
         draft = self.write(f"host.js.{os.getpid()}", b"left behind by an earlier process")
         draft.chmod(0o644)
         self.write_settings(self.state / "host.js")

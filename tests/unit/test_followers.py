@@ -1,5 +1,6 @@
 """The followers service: what is acked, who is told what, and that two instances are as one."""
 
+import argparse
 import contextlib
 import copy
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from unittest import mock
 
 from barker import directory, followers
 from barker.directory import Directory
-from barker.disk import users
+from barker.disk import keys, users
 from barker.disk.journal import Journal
 from barker.disk.users import World
 from barker.followers import Followers
@@ -19,6 +20,7 @@ from barker.process.service import Service
 from barker.wire import bodies, ops, protocol, strictjson
 from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW, Event
 from barker.wire.ops import Subscribed
+from barker.wire.rights import SERVICE
 from tests.tools.fleet import Guest, until
 from tests.tools.inside import journal_of, segment_of
 from tests.tools.wireclient import Message, Wire, WireTest, put, register, serving
@@ -460,6 +462,12 @@ class Reader(Feed[Graph]):
 
 class Manifold(Guest):
     """A node that keeps a copy."""
+
+    role = SERVICE
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args)
+        self.key = keys.secret(args.state)
 
     async def started(self) -> None:
         self.feed = Reader(self)

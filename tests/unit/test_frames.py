@@ -5,7 +5,9 @@ import time
 import unittest
 
 from barker.websocket.frames import (
-    MAX_EMPTY_FRAGMENTS,
+    BYTES_FOR_ONE,
+    LIGHT_BYTES,
+    MAX_MESSAGE_BYTES,
     CloseCode,
     FrameError,
     Message,
@@ -258,17 +260,37 @@ class Fragmentation(Codec):
                 )
                 self.check(data, [Message(TEXT, b"".join(parts))])
 
-    def test_empty_fragments_have_a_limit_per_message(self) -> None:
-        start = client(TEXT, fin=False)
-        full = start + client(CONTINUATION, fin=False) * (MAX_EMPTY_FRAGMENTS - 1)
-        socket = WebSocket()
-        end = client(CONTINUATION, b"x")
-        self.assertEqual(socket.feed((full + end) * 2), [Message(TEXT, b"x")] * 2)
-        self.assertEqual(socket.feed(full), [])
-        self.assertIsNone(socket.error)
-        socket.feed(client(CONTINUATION, fin=False))
-        assert socket.error
-        self.assertEqual(socket.error.code, CloseCode.POLICY_VIOLATION)
+    def test_frames_without_content_have_a_budget_that_content_pays_back(self) -> None:
+        many = MAX_MESSAGE_BYTES // BYTES_FOR_ONE
+        content = client(TEXT, b"x" * (LIGHT_BYTES * (many + 1)))
+        for light in (client(PING), client(PONG, b"x" * 125), client(TEXT, b"x")):
+            with self.subTest(light):
+                server = WebSocket()
+                server.feed((light * many + content) * 3 + light * many)
+                self.assertIsNone(server.error)
+                server.feed(light)
+                assert server.error
+                self.assertEqual(server.error.code, CloseCode.POLICY_VIOLATION)
+        server = WebSocket()
+        server.feed(client(TEXT, b"x" * 100, fin=False) + client(CONTINUATION, fin=False) * many)
+        self.assertIsNone(server.error)
+        server.feed(client(CONTINUATION, fin=False) * 20)
+        self.assertIsNotNone(server.error)
+
+    def test_a_heartbeat_pays_for_a_ping(self) -> None:
+        server = WebSocket()
+        server.feed((client(PING) + client(TEXT, b'{"op":"pong"}')) * 5000)
+        self.assertIsNone(server.error)
+
+    def test_a_small_limit_has_a_small_budget_until_it_is_widened(self) -> None:
+        server = WebSocket(1024)
+        server.feed(client(PING) * 17)
+        self.assertIsNotNone(server.error)
+        server = WebSocket(1024)
+        server.feed(client(PING) * 16)
+        server.widen(MAX_MESSAGE_BYTES)
+        server.feed(client(PING) * 1000 + client(TEXT, b"x" * 60_000))
+        self.assertIsNone(server.error)
 
     def test_continuation_needs_a_start(self) -> None:
         for fin in (True, False):
@@ -285,19 +307,21 @@ class Fragmentation(Codec):
                     start = client(TEXT, b"a", fin=False)
                     self.check_fails(start + client(opcode, b"b", fin=fin), 1002)
 
-    def test_a_message_in_fragments_of_one_byte_takes_linear_time_and_any_number_of_them(
-        self,
-    ) -> None:
+    def test_a_message_in_small_fragments_takes_linear_time_and_any_number_of_them(self) -> None:
+        piece = b"y" * LIGHT_BYTES
+
         def seconds(count: int) -> float:
-            middle = client(CONTINUATION, b"y", fin=False) * (count - 2)
-            data = client(TEXT, b"x", fin=False) + middle + client(CONTINUATION, b"z")
-            socket, began = WebSocket(count), time.process_time()
-            self.assertEqual(len(in_pieces(socket, data, 65536)[0].data), count)
+            middle = client(CONTINUATION, piece, fin=False) * (count - 2)
+            data = client(TEXT, piece, fin=False) + middle + client(CONTINUATION, piece)
+            server, began = WebSocket(count * LIGHT_BYTES), time.process_time()
+            self.assertEqual(
+                len(in_pieces(server, data, 65536)[0].data), count * LIGHT_BYTES, server.error
+            )
             return time.process_time() - began
 
         # 16 times the fragments. If each cost as much as there are before it: 256 times the time.
         small = min(seconds(8192) for _ in range(3))
-        self.assertLess(seconds(2 * MAX_EMPTY_FRAGMENTS), 100 * small)
+        self.assertLess(seconds(16 * 8192), 100 * small)
 
     def test_a_large_frame_in_small_reads_takes_linear_time(self) -> None:
         def seconds(size: int) -> float:

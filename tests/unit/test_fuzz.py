@@ -26,8 +26,8 @@ from typing import ClassVar
 
 from barker.disk import files
 from barker.inbox import Inbox
-from barker.links import accepting, greeting
 from barker.links import connection as connection_module
+from barker.links import greeting, porch
 from barker.process.service import Service
 from barker.wire import messages, protocol, strictjson
 from barker.wire.fields import is_raw
@@ -237,7 +237,7 @@ class FuzzTest(WireTest):
                 if isinstance(connection, WebSocketWire):
                     await connection.upgrade()
                 if stage != "stranger":
-                    connection.say_hello("attacker")
+                    connection.say_hello()
                     hello = await connection.expect("hello")
                     if stage == "trusted":
                         connection.prove(self.secret, NONCE, hello["nonce"])
@@ -479,7 +479,7 @@ class MessageTest(FuzzTest):
                     async with await framing.connect(service.port) as connection:
                         if isinstance(connection, WebSocketWire):
                             await connection.upgrade()
-                        connection.say_hello("stranger")
+                        connection.say_hello()
                         hello = await connection.expect("hello")
                         connection.prove(WRONG_SECRET, NONCE, hello["nonce"])
                         (error,) = await connection.rest()
@@ -496,7 +496,7 @@ class MessageTest(FuzzTest):
                 (greeting.OPENER, (NONCE, NONCE)),
             ):
                 async with await Wire.connect(service.port) as connection:
-                    connection.say_hello("reflected")
+                    connection.say_hello()
                     hello = await connection.expect("hello")
                     opener, acceptor = (nonce or hello["nonce"] for nonce in nonces)
                     connection.prove(self.secret, opener, acceptor, role)
@@ -525,7 +525,7 @@ class TimeTest(FuzzTest):
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for a time-out")
     async def test_a_byte_now_and_then_does_not_keep_a_stranger_in(self) -> None:
-        self.patch(accepting, "HELLO_TIMEOUT_S", 0.4)
+        self.patch(porch, "HELLO_TIMEOUT_S", 0.4)
         hello = line({"op": "hello", "v": 1, "name": "slow" * 10, "nonce": NONCE})
         greetings = (hello, b"GET /" + b"x" * 500, b"\x00" * 500)
 
@@ -563,7 +563,7 @@ class TimeTest(FuzzTest):
         await self.attack_all(say, 1, endings=("reset",))
 
     async def test_connections_that_say_nothing(self) -> None:
-        self.patch(accepting, "HELLO_TIMEOUT_S", 1.0)
+        self.patch(porch, "HELLO_TIMEOUT_S", 1.0)
         each = (1000 if SLOW and open_files() > 12_000 else 30) // len(self.services) + 1
         async with self.attacking():
             silent = await asyncio.gather(

@@ -14,6 +14,7 @@ from barker.links.greeting import Identity
 from barker.links.hosts import Address, addresses, bind, is_loopback, spell, why_closed
 from barker.process import terminal
 from barker.process.arguments import place
+from barker.websocket.frames import Opcode
 from tests.tools.fleet import DEADLINE_S, free_port, until
 from tests.tools.wireclient import WebSocketWire, WireTest, serving
 from tests.unit.test_link import Sink
@@ -192,10 +193,12 @@ class ServiceTest(WireTest):
         directory = await self.serve(Directory, "--advertise", "here.test")
         self.assertEqual(directory._choose("agent").host, "here.test")  # type: ignore[union-attr]
 
-    async def asks(self, port: int, host: str, at: str = "127.0.0.1") -> bytes:
+    async def asks(
+        self, port: int, host: str, at: str = "127.0.0.1", origin: str = "null"
+    ) -> bytes:
         """The first line of the answer to a browser that calls us `host`."""
         async with await WebSocketWire.connect(port, host=at) as page:
-            return (await page.upgrade(host)).partition(b"\r\n")[0]
+            return (await page.upgrade(host, origin)).partition(b"\r\n")[0]
 
     async def test_a_name_that_is_not_ours_is_refused(self) -> None:
         """DNS rebinding: a page's own name is made to resolve to this machine."""
@@ -205,14 +208,26 @@ class ServiceTest(WireTest):
             for port in ("", ":80", f":{sink.port}"):
                 self.assertIn(b" 101 ", await self.asks(sink.port, host + port), host + port)
         for host in ("evil.example", "evil.example:80", "10.0.0.1", "127.0.0.1.evil.example", ""):
-            self.assertIn(b" 403 ", await self.asks(sink.port, host), host)
-        self.assertIn(b" 403 ", await self.asks(sink.port, "localhost.evil.example:1"))
+            await self.assertNotOurs(sink.port, host)
+        await self.assertNotOurs(sink.port, "localhost.evil.example:1")
+
+    async def assertNotOurs(self, port: int, host: str) -> None:
+        """No WebSocket; a page from disk is told in a close frame, since no browser tells it."""
+        line = await self.asks(port, host, origin=f"http://{host}")
+        self.assertIn(b" 403 ", line, host)
+        async with await WebSocketWire.connect(port) as page:
+            self.assertIn(b" 101 ", await page.upgrade(host))
+            page.say_hello()
+            opcode, payload = await page.frame_received()
+            self.assertEqual((opcode, payload[:2]), (Opcode.CLOSE, b"\x03\xf0"), host)
+            self.assertIn(b"does not go by the name", payload)
+            self.assertEqual(await page.frame_received(), (0, b""))
 
     async def test_the_address_that_was_dialled_is_ours(self) -> None:
         flags = ("--secret-file", str(self.folder / "secret"), "--advertise", "here.test")
         sink = await self.serve(Sink, "--host", "0.0.0.0", *flags)
         self.assertIn(b" 101 ", await self.asks(sink.port, "127.0.0.2", at="127.0.0.2"))
-        self.assertIn(b" 403 ", await self.asks(sink.port, "127.0.0.2"))
+        await self.assertNotOurs(sink.port, "127.0.0.2")
 
     async def test_two_that_bind_at_once_do_not_both_listen(self) -> None:
         """Each has bound the port before the other listened; the kernel tells the second then."""

@@ -8,18 +8,19 @@ from typing import Any
 from unittest import mock
 
 from barker.inbox import Inbox
-from barker.links import accepting, greeting
 from barker.links import connection as connection_module
+from barker.links import greeting, porch
 from barker.links.connecting import connect
 from barker.links.connection import MAX_WAITING_BYTES, READ_BYTES, Connection
-from barker.links.greeting import Identity
+from barker.links.greeting import Identity, Peer
 from barker.links.life import Life, State
 from barker.links.link import Conversation, Link
 from barker.process.service import Service
 from barker.websocket import frames, handshake
 from barker.wire import protocol
 from barker.wire.messages import PING, encode
-from barker.wire.ops import Ack, Error, Hello, Put
+from barker.wire.ops import Ack, Error, Put
+from barker.wire.rights import SERVICE
 from tests.tools.fleet import DEADLINE_S, until
 from tests.tools.wireclient import (
     NONCE,
@@ -115,7 +116,7 @@ class ArrivalTest(LinkTest):
         count = 3 * READ_BYTES // 10
         sent = b"".join(b'{"op":"ack","seq":%d}\n' % i for i in range(1, count + 1))
         ours = await accepted.get()
-        ours.peer = Hello(1, "opener", "ab" * 8)
+        ours.peer = Peer("opener", SERVICE)
         writer.write(sent)
         await until(lambda: len(ours._reader._buffer) > READ_BYTES, "much has come")  # type: ignore[attr-defined]
         heard: list[int] = []
@@ -179,7 +180,10 @@ class HandshakeTest(LinkTest):
     async def test_what_is_no_hello_gets_one_error_also_if_much_more_follows(self) -> None:
         refusals = {
             b'{"op":"ping"}\n': (protocol.PROTOCOL, "say hello first"),
-            b'{"op":"proof","mac":"%b"}\n' % (b"0" * 64): (protocol.PROTOCOL, "say hello first"),
+            b'{"op":"proof","mac":"%b","name":"x"}\n' % (b"0" * 64): (
+                protocol.PROTOCOL,
+                "say hello first",
+            ),
             b"what?\n": (protocol.PROTOCOL, "JSON"),
             b"\xff\xfe\n": (protocol.PROTOCOL, "JSON"),
             b"\n": (protocol.PROTOCOL, "JSON"),
@@ -200,8 +204,8 @@ class HandshakeTest(LinkTest):
         self.assertEqual(self.sink.ups, [])
 
     async def test_whoever_says_nothing_or_half_of_it_is_told_so_in_time(self) -> None:
-        self.patch(accepting, "HELLO_TIMEOUT_S", 0.1)
-        hello = Wire.pack([{"op": "hello", "v": 1, "name": "x", "nonce": NONCE}])
+        self.patch(porch, "HELLO_TIMEOUT_S", 0.1)
+        hello = Wire.pack([{"op": "hello", "v": 1, "role": SERVICE, "nonce": NONCE}])
         begun = (b"", b'{"op":"hel', b" ", hello)
         connections = [await self.connect() for _ in begun]
         for connection, data in zip(connections, begun, strict=True):
@@ -211,7 +215,7 @@ class HandshakeTest(LinkTest):
                 await self.assertRefused(connection, protocol.TIMEOUT, "in time")
 
     async def test_other_protocols_are_closed_before_their_line_ends(self) -> None:
-        self.patch(accepting, "HELLO_TIMEOUT_S", 3600.0)
+        self.patch(porch, "HELLO_TIMEOUT_S", 3600.0)
         for data in (b"EHLO", b"GE\n", b"\x16\x03\x01\x02", b"\xff", b"  POST", b"1"):
             with self.subTest(data):
                 connection = await self.connect()
@@ -220,7 +224,7 @@ class HandshakeTest(LinkTest):
 
     async def test_a_handshake_may_come_byte_by_byte(self) -> None:
         connection = await self.connect()
-        for byte in Wire.pack([{"op": "hello", "v": 1, "name": "slow", "nonce": NONCE}]):
+        for byte in Wire.pack([{"op": "hello", "v": 1, "role": SERVICE, "nonce": NONCE}]):
             connection.write(bytes([byte]))
             await connection.drain()
         self.assertEqual((await connection.expect("hello"))["v"], 1)
@@ -229,18 +233,19 @@ class HandshakeTest(LinkTest):
         connection = await self.connect()
         connection.say_hello()
         hello = await connection.expect("hello")
-        mac = greeting.mac(self.secret, greeting.OPENER, NONCE, hello["nonce"])
-        connection.send({"op": "proof", "mac": mac}, *(put(i, ["a/b"], {}) for i in range(1, 100)))
+        mac = greeting.mac(self.secret, greeting.OPENER, SERVICE, NONCE, hello["nonce"])
+        proof = {"op": "proof", "mac": mac, "name": "wire"}
+        connection.send(proof, *(put(i, ["a/b"], {}) for i in range(1, 100)))
         await connection.expect("proof")
-        await connection.expect("ack", seq=99)
+        self.assertEqual(await connection.up_to_ack(99), [])
 
     async def test_a_recorded_proof_is_worthless(self) -> None:
         recorded = await self.open(self.port)
-        mac = greeting.mac(self.secret, greeting.OPENER, NONCE, recorded.hello["nonce"])
+        mac = greeting.mac(self.secret, greeting.OPENER, SERVICE, NONCE, recorded.hello["nonce"])
         connection = await self.connect()
         connection.say_hello()
         await connection.expect("hello")
-        connection.send({"op": "proof", "mac": mac})
+        connection.send({"op": "proof", "mac": mac, "name": "wire"})
         await self.assertRefused(connection, protocol.BAD_PROOF, "secret")
 
     async def test_our_own_proof_sent_back_to_us_is_worthless(self) -> None:
@@ -334,7 +339,7 @@ class ConversationTest(LinkTest):
             b"what?\n": "JSON",
             b'{"op":"what"}\n': "unknown op",
             b'{"op":"put","seq":-1,"to":["a/b"],"body":{}}\n': "put: bad seq",
-            b'{"op":"hello","v":1,"name":"again","nonce":"%b"}\n' % NONCE.encode(): "no meaning",
+            b'{"op":"hello","v":1,"role":"client","nonce":"%b"}\n' % NONCE.encode(): "no meaning",
             b'{"op":"register"}\n': "missing",
             b'{"op":"moved","address":"a/b"}\n': "no meaning here",
             b"z" * (protocol.MAX_LINE_BYTES + 1) + b"\n": "line",
@@ -381,7 +386,9 @@ class ConversationTest(LinkTest):
     async def test_each_link_that_was_up_goes_down_once(self) -> None:
         self.patch(connection_module, "LINGER_S", 0.1)
         for spoil in (Wire.abort, Wire.end, lambda w: w.write(b"what?\n")):
+            before = len(self.sink.ups)
             connection = await self.open(self.port)
+            await until(lambda: len(self.sink.ups) > before, "the link is up")  # noqa: B023
             spoil(connection)
             await until(lambda: self.sink.downs == self.sink.ups, "the link is down")
         self.assertEqual(len(self.sink.downs), 3)
@@ -539,12 +546,12 @@ class PressureTest(LinkTest):
         self.patch(connection_module, "LINGER_S", 0.1)
         self.sink.acceptor.max_links = 3
         connections = [await self.open(self.port) for _ in range(3)]
-        stranger = await self.connect()
-        await self.assertRefused(stranger, protocol.TOO_MANY, "more than 3 links")
+        surplus = await self.open(self.port)
+        await self.assertRefused(surplus, protocol.TOO_MANY, "more than 3 links")
         await connections[0].before_pong()
         connections[0].abort()
         await until(lambda: len(self.sink.links) == 2, "there is room again")
-        await until(lambda: not self.sink.acceptor.greeting, "the stranger is gone")
+        await until(lambda: not self.sink.acceptor.greeting, "the surplus is gone")
         await self.open(self.port)
 
     async def test_a_thousand_silent_strangers_keep_nobody_out(self) -> None:
@@ -585,6 +592,7 @@ class PressureTest(LinkTest):
             connection = await Wire.connect(self.port)
             visits(connection, i)
             connection.abort()
+        await until(lambda: not self.sink.acceptor.greeting, "the strangers are gone")
         await until(lambda: left() <= before, f"nothing is left but {before}")
         self.assertEqual((self.sink.links, self.sink.acceptor.greeting), (set(), 0))
         self.assertEqual(self.sink.downs, self.sink.ups)

@@ -66,13 +66,14 @@ KINDS: dict[Any, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     ),
     fields.is_host: (
         ("h", "::1", "bücher.example", "h" * 255),
-        (None, 1, "", "h" * 256, "a\nb", "\x7f", "\ud800", []),
+        (None, 1, "", " ", "a b", "h" * 256, "a\nb", "\x7f", "\ud800", []),
     ),
     fields.is_port: ((1, 65535), (None, 0, 65536, "1", [])),
     fields.is_policy: (
         ("consistent", "ordered"),
         (None, 1, "", "Ordered", "ordered\n", ["ordered"], []),
     ),
+    fields.is_role: (("client", "service"), (None, 1, "", "Client", "agent", "client\n", [])),
     fields.is_text: (("", "é" * 500, "a\nb"), (None, 1, "x" * 501, "a\ud800", [])),
     fields.is_prefix: (("", "inbox", "inbox/ark3"), (None, 1, "inbox/", "Inbox", [])),
     fields.is_true: ((True,), (None, 1, "true", "", [])),
@@ -86,6 +87,7 @@ KINDS: dict[Any, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
         ),
     ),
     fields.is_counts: (([0, 2**53 - 1], [7, 7]), COUNTS),
+    fields.is_numbers: (([0, 2**48], [7, 7]), (*COUNTS, [0, 2**48 + 1], [2**53 - 1, 0])),
     fields.is_users: (
         (["ark3", "a_9" + "z" * 17], ["a", "a"]),
         (*STRINGS, ["a", ""], ["a", "b" * 21], ["a", "A"], ["a", "9a"], ["a", "a\n"], ["a", "a b"]),
@@ -112,8 +114,8 @@ TARGETS: tuple[tuple[Any, ...], tuple[Any, ...]] = (
 )
 # The protocol, written a second time: `?` may be absent, `~` may be null.
 TABLE = {
-    "hello": "v name nonce epoch?~",
-    "proof": "mac",
+    "hello": "v role nonce",
+    "proof": "mac name epoch?~",
     "register": "address name host port policy kind since",
     "unregister": "address name",
     "watch": "prefix",
@@ -613,8 +615,8 @@ class EncodeTest(unittest.TestCase):
     def test_text_stays_text_and_nothing_is_wasted_on_spaces(self) -> None:
         self.assertEqual(encode(Sample(b"{ }")), b'{"op":"sample","body":{ }}')
         self.assertEqual(
-            encode(Hello(1, "a", EPOCH)),
-            b'{"op":"hello","v":1,"name":"a","nonce":"%b"}' % EPOCH.encode(),
+            encode(Hello(1, "client", EPOCH)),
+            b'{"op":"hello","v":1,"role":"client","nonce":"%b"}' % EPOCH.encode(),
         )
         put = Put.of(7, ["a b", "c"], [Item(b'{"x":"\xc3\xa9"}'), Item(b"{}")])
         line_ = b'{"op":"put","seq":7,"to":["a b","c"],"bodies":[{"x":"\xc3\xa9"},\t{}]}'

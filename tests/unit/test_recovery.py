@@ -44,7 +44,7 @@ from barker.wire.records import Record, Serials
 from tests.tools.fakes import FakeDialer, FakeLink
 from tests.tools.fleet import SLOW, run_to_its_end
 from tests.tools.inside import Manifold, barks_of, epoch_of, journal_of, timelines_of
-from tests.tools.wireclient import Wire, bark, put
+from tests.tools.wireclient import Wire, bark, put, puts
 
 try:
     import resource
@@ -1012,3 +1012,64 @@ class Speed(RecoveryTest):
                     f"{kind.__name__}: 1,000,000 barks recovered in {took:.1f} s of processor time"
                 )
                 self.assertLess(took, 60)
+
+
+class NonsenseTest(RecoveryTest):
+    """A record is sound, and its content is not: it is reported, skipped, and never fatal later."""
+
+    GOOD: Sequence[Message] = (
+        {"op": "segment", "epoch": ORIGIN, "n": 3, "highest": {OTHER: 3}, "serial": 3},
+        {"op": "settled", "to": "bizlogic", "n": 1},
+        {"op": "serials", "serials": {"inbox/ark3": 3}},
+        {
+            "op": "timeline",
+            "address": "inbox/ark3",
+            "last": 3,
+            "origins": [OTHER],
+            "n": [3],
+            "bodies": [bark("rdl", "old")],
+        },
+        {"op": "change", "serial": 3, "body": {"kind": "join", "user": "x"}},
+        puts(1, [["inbox/ark3"]], [bark("rdl", "old")], origin=OTHER, n=[3]),
+        puts(1, [["bizlogic"]], [bark("rdl", "old")], origin=OTHER, n=[3]),
+    )
+    WRONG: tuple[Any, ...] = (None, -1, 2**53 - 1, "x", [], {OTHER: 2**53 - 1})
+
+    def assertHarmless(self, kind: type[AnyManifold], said: Message) -> None:
+        root = self.new_folder()
+        journal = Journal(root / "journal" / kind.__name__.lower())
+        list(journal.recover())
+        journal.begin(dict)
+        journal.append([Wire.pack([said])[:-1]])
+        journal.close()
+        manifold = self.begin(kind, root)
+        peer = self.links[manifold]
+        to = "inbox/ark3" if kind is Inbox else "outbox/rdl"
+        stamp = {"origin": ORIGIN, "n": 5} if kind is Inbox else {}
+        self.assertAcked(self.say(manifold, put(0, [to], bark("rdl", "new"), **stamp)))
+        if kind is Inbox:
+            manifold.subscribe(peer, Subscribe("inbox/ark3", history=9))  # type: ignore[arg-type]
+            told = [m for m in peer.take() if m["op"] == "message"]
+            self.assertEqual(told[-1]["body"]["id"], "new", said)
+        self.fire()
+        manifold.gauges()
+        journal_of(manifold).close()
+        journal_of(self.begin(kind, root)).close()
+
+    def test_a_wrong_value_in_any_field_of_any_record(self) -> None:
+        logging.disable(logging.CRITICAL)
+        self.addCleanup(logging.disable, logging.NOTSET)
+        for kind in (Inbox, Outbox):
+            for good in self.GOOD:
+                for name in good:
+                    for value in self.WRONG:
+                        with self.subTest(
+                            kind=kind.__name__, op=good["op"], field=name, value=value
+                        ):
+                            self.assertHarmless(kind, {**good, name: value})
+
+    def test_it_is_reported(self) -> None:
+        for wrong in ({"last": None}, {"last": 2**53 - 1}, {"n": [2**53 - 1]}):
+            with self.assertLogs("barker", "WARNING") as logs:
+                self.assertHarmless(Inbox, {**self.GOOD[3], **wrong})
+            self.assertIn("makes no sense", "".join(logs.output))

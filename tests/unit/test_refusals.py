@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from barker.inbox import Inbox
-from barker.links import accepting, connection
+from barker.links import connection, porch
 from barker.websocket.frames import Opcode
 from barker.wire import protocol
 from tests.tools.fleet import DEADLINE_S, until
@@ -25,7 +25,7 @@ class ControlFramesTest(LinkTest):
 
     async def asyncSetUp(self) -> None:
         await super().asyncSetUp()
-        self.patch(accepting, "HELLO_TIMEOUT_S", NEVER_S)
+        self.patch(porch, "HELLO_TIMEOUT_S", NEVER_S)
         self.patch(connection, "LINGER_S", NEVER_S)
 
     async def page(self) -> WebSocketWire:
@@ -55,7 +55,7 @@ class ControlFramesTest(LinkTest):
     async def test_a_hello_is_answered_before_the_close_frame_behind_it(self) -> None:
         page = await self.page()
         await page.upgrade()
-        hello = {"op": "hello", "v": 1, "name": "page", "nonce": "ab" * 16}
+        hello = {"op": "hello", "v": 1, "role": "client", "nonce": "ab" * 16}
         page.write(page.pack([hello]) + page.frame(b"\x03\xe8", CLOSE))
         await page.expect("hello")
         await self.assertEnds(page)
@@ -107,7 +107,7 @@ class HttpTest(LinkTest):
         self.assertNotIn('"op"', body)
 
     async def test_a_malformed_head_is_refused_in_http_and_a_head_has_no_body(self) -> None:
-        self.patch(accepting, "HELLO_TIMEOUT_S", NEVER_S)
+        self.patch(porch, "HELLO_TIMEOUT_S", NEVER_S)
         host = b"Host: 127.0.0.1\r\n"
         malformed = (
             b"/ HTTP/1.1\r\n\r\n",  # no Host
@@ -130,7 +130,7 @@ class HttpTest(LinkTest):
             await self.assertAnswers(method + b"/ HTTP/1.1\r\n" + host + b"\r\n", 426, "WebSocket")
 
     async def test_other_methods_are_refused_before_their_line_ends(self) -> None:
-        self.patch(accepting, "HELLO_TIMEOUT_S", NEVER_S)
+        self.patch(porch, "HELLO_TIMEOUT_S", NEVER_S)
         for data in (b"P", b"OPTIONS", b"DELETE /", b"PATCH / HTTP/1.1\r\n", b"GEX"):
             with self.subTest(data):
                 if data == b"GEX":  # the beginning of no method
@@ -145,46 +145,24 @@ class HttpTest(LinkTest):
         await self.assertAnswers(b"POST / HTTP/1.1\r\nHost: x\r\n\r\n" + body, 405, "GET")
 
     async def test_a_request_that_takes_too_long_is_told_so(self) -> None:
-        self.patch(accepting, "HELLO_TIMEOUT_S", 0.1)
+        self.patch(porch, "HELLO_TIMEOUT_S", 0.1)
         for begun in (b"G", b"GET / HT", b"HEAD / HTTP/1.1\r\nHos"):
             await self.assertAnswers(begun, 408, protocol.TIMEOUT)
 
 
 class SurplusTest(LinkTest):
-    """Beyond the limit of links."""
+    """Beyond the limit of links a member is told so, in its framing."""
 
-    async def asyncSetUp(self) -> None:
-        await super().asyncSetUp()
+    async def test_each_is_told_in_its_language(self) -> None:
         self.patch(connection, "LINGER_S", 0.1)
         self.sink.acceptor.max_links = 1
         await self.open(self.port)
-
-    async def test_each_is_told_in_its_language(self) -> None:
-        async with await Wire.connect(self.port) as stranger:
-            stranger.say_hello()
-            await self.assertRefused(stranger, protocol.TOO_MANY, "more than 1 links")
-        for request in (REQUEST, REQUEST.replace(b"GET", b"HEAD"), b"GET /"):
-            async with await Wire.connect(self.port) as page:
-                page.write(request)
-                head, _, body = (await page.http_answer()).partition(b"\r\n\r\n")
-            self.assertIn(b"HTTP/1.1 503 ", head)
-            self.assertEqual(protocol.TOO_MANY.encode() in body, request.startswith(b"GET"))
-
-    async def test_silence_is_told_after_a_while(self) -> None:
-        self.patch(accepting, "SURPLUS_S", 0.1)
-        async with await Wire.connect(self.port) as stranger:
-            await self.assertRefused(stranger, protocol.TOO_MANY, "more than 1 links")
-
-    async def test_promise_5_so_many_are_told_and_the_rest_is_closed(self) -> None:
-        self.patch(accepting, "SURPLUS_S", NEVER_S)
-        self.patch(accepting, "MAX_SURPLUS", 2)
-        strangers = [await self.connect() for _ in range(2)]
-        await until(lambda: self.sink.acceptor.greeting == 2, "both may say something")
-        async with await Wire.connect(self.port) as third:
-            self.assertEqual(await third.http_answer(), b"")
-        for stranger in strangers:
-            stranger.say_hello()
-            await self.assertRefused(stranger, protocol.TOO_MANY, "more than 1 links")
+        surplus = await self.open(self.port)
+        await self.assertRefused(surplus, protocol.TOO_MANY, "more than 1 links")
+        async with await WebSocketWire.connect(self.port) as page:
+            await page.upgrade()
+            await page.greet(self.secret)
+            await self.assertRefused(page, protocol.TOO_MANY, "more than 1 links")
 
 
 class CodeTest(LinkTest):
@@ -211,7 +189,7 @@ class CodeTest(LinkTest):
         return [(message["op"], message["code"]) for message in codes]
 
     async def test_a_fault_of_a_message_has_one_code(self) -> None:
-        self.patch(accepting, "HELLO_TIMEOUT_S", NEVER_S)
+        self.patch(porch, "HELLO_TIMEOUT_S", NEVER_S)
         faults = {
             b"what?": protocol.PROTOCOL,
             b'{"op":"what"}': protocol.PROTOCOL,
@@ -221,7 +199,7 @@ class CodeTest(LinkTest):
             b'{"op":"ping","x":"\xff"}': protocol.PROTOCOL,
             b'{"op":"ping","x":' + b"[" * 100 + b"]" * 100 + b"}": protocol.PROTOCOL,
             b'{"x":"' + b"y" * protocol.MAX_LINE_BYTES + b'"}': protocol.TOO_LARGE,
-            json.dumps({"op": "hello", "v": 99, "name": "x", "nonce": "ab" * 8}).encode(): (
+            json.dumps({"op": "hello", "v": 99, "role": "client", "nonce": "ab" * 8}).encode(): (
                 protocol.BAD_VERSION
             ),
         }

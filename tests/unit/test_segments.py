@@ -346,6 +346,20 @@ class StrayTest(SegmentsTest):
         with self.assertRaisesRegex(StateError, "no plain file"):
             list(journal.recover())
 
+    def test_what_has_taken_the_place_of_a_segment_is_not_cut(self) -> None:
+        """Between reading a segment and cutting its torn end, a link takes its place."""
+        victim = self.root / "victim"
+        victim.write_bytes(b"not ours" * 1000)
+        last = max(self.folder.glob("*.log"))
+        with last.open("ab") as file:
+            file.write(b"half a record")
+        for number, _ in self.open().recover():
+            if self.path(number) == last and not last.is_symlink():
+                last.unlink()
+                last.symlink_to(victim)
+        self.assertTrue(last.is_symlink())
+        self.assertEqual(victim.stat().st_size, 8000)
+
     def test_files_that_are_no_segments_are_neither_read_whole_nor_cut(self) -> None:
         begun = time.monotonic()
         for size, content in (
@@ -414,6 +428,20 @@ class StrayTest(SegmentsTest):
             damaged[at] ^= 0x04
             lock.write_bytes(damaged)
             self.assertReported([1, 2, 3])
+
+    def test_a_note_that_is_sound_and_makes_no_sense_says_nothing(self) -> None:
+        lock = self.folder / "lock"
+        for line in (
+            b"[1]",
+            b"7",
+            b'{"before":null,"bytes":0,"checksum":""}',
+            b'{"before":%d,"bytes":0,"checksum":""}' % 2**53,
+            b'{"before":1,"bytes":0,"checksum":"\\ud800"}',
+            b'{"before":1,"bytes":0,"checksum":[]}',
+        ):
+            with self.subTest(line):
+                lock.write_bytes(segments.record(line))
+                self.assertReported([1, 2, 3])
 
 
 class GoneTest(SegmentsTest):

@@ -1,14 +1,20 @@
 """What a command prints on its terminal."""
 
+import argparse
 import contextlib
 import errno
 import io
+import json
+import logging
 import os
 import sys
+import tempfile
 import unittest
 from unittest import mock
 
-from barker.process import terminal
+from barker import follow, listen
+from barker.launching import fleet
+from barker.process import logs, terminal
 
 
 class Screen(io.StringIO):
@@ -125,3 +131,54 @@ class PythonTest(unittest.TestCase):
             self.assertEqual(
                 self.typed("/opt/my py/bin/python3", found), "'/opt/my py/bin/python3'"
             )
+
+
+class OthersTextTest(unittest.TestCase):
+    """No control, C1 or bidirectional override character of anybody's comes to a terminal."""
+
+    HOSTILE = "\x1b[2J\x9b2K\r\x00\x7f\u202e\u2066\u200f\u2028end"
+
+    def assertHarmless(self, text: str) -> None:
+        self.assertTrue(text.isprintable(), ascii(text))
+        self.assertIn("end", text)
+
+    def args(self, command: argparse.ArgumentParser, *argv: str) -> argparse.Namespace:
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        return command.parse_args([*argv, "--state", folder])
+
+    def test_text_and_json(self) -> None:
+        self.assertHarmless(terminal.printable(self.HOSTILE))
+        line = terminal.printable_json(json.dumps({"a": self.HOSTILE + "é"}, ensure_ascii=False))
+        self.assertHarmless(line)
+        self.assertIn("é", line)
+        self.assertEqual(json.loads(line), {"a": self.HOSTILE + "é"})
+
+    def test_listen_in_both_forms(self) -> None:
+        fields = {"user": self.HOSTILE, "content": self.HOSTILE, "at": 1}
+        for flags in ((), ("--json",)):
+            listener = listen.Listener(self.args(listen.parser(), "ark3", *flags))
+            with mock.patch.object(terminal, "say", return_value=True) as say:
+                listener._show("ark3", fields, False)
+            self.assertHarmless(say.call_args[0][1])
+
+    def test_follow_list(self) -> None:
+        lister = follow.Lister(self.args(follow.parser(), "ark3", "--list"))
+        answer = {"user": "ark3", "exists": True, "following": 1, "followed_by": 0}
+        with mock.patch.object(terminal, "say", return_value=True) as say:
+            lister._show({**answer, "follows": [self.HOSTILE], "followers": []})
+        self.assertHarmless(say.call_args_list[0][0][1])
+
+    def test_labels_of_a_launcher(self) -> None:
+        fleet_ = fleet.Fleet("launch.py")
+        with mock.patch.object(terminal, "say", return_value=True) as say:
+            fleet_._said("x", "x | ", self.HOSTILE)
+        self.assertHarmless(say.call_args[0][1])
+
+    def test_a_traceback_in_a_log(self) -> None:
+        handler = logs.QueuedHandler()
+        try:
+            raise ValueError(self.HOSTILE)
+        except ValueError:
+            record = logging.LogRecord("x", logging.ERROR, "", 0, "x", (), sys.exc_info())
+        for line in handler.format(record).split("\n"):
+            self.assertTrue(line.isprintable(), ascii(line))

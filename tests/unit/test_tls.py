@@ -8,8 +8,8 @@ import unittest
 from typing import Any
 
 from barker.disk import files
-from barker.links import accepting, tls
 from barker.links import connection as connection_module
+from barker.links import porch, tls
 from barker.links.connecting import connect
 from barker.links.connection import Connection
 from barker.links.greeting import Identity
@@ -171,7 +171,7 @@ class StrangerTest(TlsTest):
 
     async def test_silence_ends_in_time_and_counts_as_a_connection_meanwhile(self) -> None:
         """`start_server` would give it a minute, and tell nobody that it is there."""
-        self.patch(accepting, "HELLO_TIMEOUT_S", 0.3)
+        self.patch(porch, "HELLO_TIMEOUT_S", 0.3)
         begun = b"\x16\x03\x01\x02\x00\x01"  # half of a ClientHello
         strangers = [await Wire.connect(self.port) for _ in (b"", begun)]
         for stranger, data in zip(strangers, (b"", begun), strict=True):
@@ -184,16 +184,16 @@ class StrangerTest(TlsTest):
         await until(lambda: not self.sink.acceptor.greeting, "both are gone")
 
     async def test_silence_after_the_handshake_is_told_so(self) -> None:
-        self.patch(accepting, "HELLO_TIMEOUT_S", 0.5)
+        self.patch(porch, "HELLO_TIMEOUT_S", 0.5)
         connection = await Wire.connect(self.port, context=self.context)
         await self.enterAsyncContext(connection)
         self.assertEqual([m["code"] for m in await connection.rest()], [protocol.TIMEOUT])
 
-    async def test_beyond_the_limit_of_links_there_is_no_handshake(self) -> None:
+    async def test_the_limit_of_links_is_told(self) -> None:
         self.sink.acceptor.max_links = 1
         bystander = await self.tls_wire()
-        with self.assertRaises((OSError, EOFError)):
-            await Wire.connect(self.port, context=self.context)
+        surplus = await self.tls_wire()
+        self.assertEqual([m["code"] for m in await surplus.rest()], [protocol.TOO_MANY])
         bystander.abort()
         await until(lambda: not self.sink.links, "there is room again")
         await self.tls_wire()

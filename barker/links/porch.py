@@ -1,0 +1,377 @@
+"""The porch: where strangers wait, all together, until each has proved itself.
+
+No stranger has a task, a stream or a buffer of its own here, and together they have a share of the
+loop that does not grow with them:
+
+* In one turn, at most `READS` of them are read from, at most `READ_BYTES` each, and at most
+  `ACCEPTS` connections are accepted; and a turn is over after `TURN_S`.
+* After its turns the porch pauses, so that it has `SHARE` of the time, however many knock. In the
+  pauses the loop belongs to members.
+* There are at most so many strangers. For one more, the oldest is dropped: first of those that were
+  refused and have only to read our last words, then of those that have proved nothing yet.
+
+A stranger that has proved itself leaves with its socket, and is a link from then on
+(`barker.links.accepting`).
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import selectors
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from barker.links import connection, tls
+from barker.links.sealed import Sealed
+from barker.links.stranger import Stranger
+from barker.wire import protocol
+from barker.wire.protocol import BarkerError
+
+log = logging.getLogger("barker.links.porch")
+
+# Of one stranger in one turn. A hello has 100 bytes, a browser's request 500.
+READ_BYTES = 1024
+# Of all strangers in one turn, and new ones; and the time after which the rest is for the next one.
+READS = 64
+ACCEPTS = 64
+TURN_S = 0.002
+# Of the loop's time, what strangers may take together; and how much they may take in advance.
+SHARE = 0.25
+ADVANCE_S = 0.002
+# Bytes of a stranger before its proof: of a TLS handshake, of a request, of a hello and a proof.
+STRANGER_BYTES = 32 * 1024
+# Connections the kernel holds for us while we are busy.
+BACKLOG = 1024
+# Two round trips and one HMAC take a millisecond; a stranger that takes this long is not one of us.
+HELLO_TIMEOUT_S = 5.0
+# The pause after a connection that could not be accepted, for want of a file.
+NO_FILE_S = 1.0
+# Where no loop waits for other selectors (Windows), we look this often.
+LOOK_S = 0.01
+
+_GONE = (BlockingIOError, InterruptedError)
+_BUG = "a stranger is dropped for a fault of ours"
+
+
+class Guest(NamedTuple):
+    """A stranger that has proved itself, and all that was left of its time here."""
+
+    channel: socket.socket
+    stranger: Stranger
+    sealed: Sealed | None
+    unsent: bytes
+
+
+class _Visitor:
+    """One stranger and its socket."""
+
+    __slots__ = ("bytes_left", "channel", "deadline", "sealed", "served", "stranger")
+
+    def __init__(
+        self, channel: socket.socket, stranger: Stranger, sealed: Sealed | None, served: int
+    ) -> None:
+        self.channel = channel
+        self.stranger = stranger
+        self.sealed = sealed
+        self.served = served  # in which turn, the last time
+        self.bytes_left = STRANGER_BYTES
+        self.deadline = 0.0
+
+
+class Porch:
+    """All strangers of one service."""
+
+    def __init__(
+        self,
+        *,
+        most: int,
+        context: ssl.SSLContext | None,
+        meet: Callable[[str], Stranger],
+        admit: Callable[[Guest], None],
+        refused: Callable[[Stranger], None],
+    ) -> None:
+        """`meet` makes a stranger of one that has dialled that address of ours.
+
+        `admit` is called with each that has proved itself, `refused` with each that has not. With a
+        `context`, nothing but TLS is taken.
+        """
+        self._most = most
+        self._context = context
+        self._meet = meet
+        self._admit = admit
+        self._refused = refused
+        self._selector = selectors.DefaultSelector()
+        self._doors: list[socket.socket] = []
+        # By age, the oldest first: those that may prove themselves, and those that were refused.
+        self._waiting: dict[_Visitor, None] = {}
+        self._leaving: dict[_Visitor, None] = {}
+        self._turns = 0
+        self._debt_s = self._paid_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._discarded = memoryview(bytearray(connection.READ_BYTES))
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._leaving)
+
+    # --- the doors ---
+
+    def open(self, doors: Iterable[socket.socket]) -> None:
+        """Listen at these sockets, which are bound. Raises OSError."""
+        self._loop = asyncio.get_running_loop()
+        self._paid_at = self._loop.time()
+        for door in doors:
+            door.listen(BACKLOG)
+            door.setblocking(False)
+            self._doors.append(door)
+        self._watch_doors()
+        self._wait()
+
+    def close(self) -> None:
+        """Take nobody in, and drop all that are here."""
+        for door in self._doors:
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(door)
+            door.close()
+        self._doors.clear()
+        for visitor in [*self._waiting, *self._leaving]:
+            self._drop(visitor)
+        if self._timer:
+            self._timer.cancel()
+        with contextlib.suppress(NotImplementedError, AttributeError, RuntimeError, ValueError):
+            self._loop.remove_reader(self._selector.fileno())
+        self._selector.close()
+
+    def _watch_doors(self) -> None:
+        for door in self._doors:
+            with contextlib.suppress(KeyError):  # it is watched already
+                self._selector.register(door, selectors.EVENT_READ)
+
+    # --- turns ---
+
+    def _wait(self) -> None:
+        """Have the next turn when there is something to do."""
+        if not self._doors:
+            return
+        try:
+            self._loop.add_reader(self._selector.fileno(), self._turn)
+        except (NotImplementedError, AttributeError):
+            self._loop.call_later(LOOK_S, self._turn)
+
+    def _turn(self) -> None:
+        if not self._doors:
+            return
+        begun = self._loop.time()
+        self._turns += 1
+        events = [key for key, _ in self._selector.select(0)]
+        for key in events:
+            if key.data is None:
+                self._accept(key.fileobj, begun + TURN_S)
+        # Who has waited longest comes first.
+        visitors = sorted((key.data for key in events if key.data), key=_served)
+        for visitor in visitors[:READS]:
+            visitor.served = self._turns
+            try:
+                self._serve(visitor)
+            except Exception:
+                log.exception(_BUG)  # that one of them has found is not the others'
+                self._drop(visitor)
+            if self._loop.time() > begun + TURN_S:
+                break
+        self._pay(begun)
+
+    def _pay(self, begun: float) -> None:
+        """Pause, if strangers have had more than their share."""
+        now = self._loop.time()
+        self._debt_s = max(0.0, self._debt_s - SHARE * (begun - self._paid_at)) + now - begun
+        self._paid_at = now
+        try:
+            self._loop.remove_reader(self._selector.fileno())
+        except (NotImplementedError, AttributeError):
+            pass
+        if self._debt_s > ADVANCE_S:
+            self._loop.call_later(self._debt_s / SHARE, self._wait)
+        else:
+            self._wait()
+
+    # --- coming ---
+
+    def _accept(self, door: Any, end: float) -> None:
+        for _ in range(ACCEPTS):
+            try:
+                channel, _ = door.accept()
+            except _GONE:
+                return
+            except OSError as fault:
+                if fault.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._lack_files(fault)
+                    return
+                continue  # that one has gone already
+            self._take_in(channel)
+            if self._loop.time() > end:
+                return
+
+    def _take_in(self, channel: socket.socket) -> None:
+        if len(self) >= self._most:
+            self._drop_oldest()
+        try:
+            channel.setblocking(False)
+            stranger = self._meet(str(channel.getsockname()[0]))
+        except Exception as fault:
+            channel.close()
+            if not isinstance(fault, OSError):
+                log.exception(_BUG)
+            return
+        sealed = Sealed(self._context) if self._context else None
+        visitor = _Visitor(channel, stranger, sealed, self._turns)
+        self._selector.register(channel, selectors.EVENT_READ, visitor)
+        self._wait_until(self._waiting, visitor, HELLO_TIMEOUT_S)
+
+    def _lack_files(self, fault: OSError) -> None:
+        """One of the oldest gives its file; and what still knocks waits a while."""
+        log.warning("no free file for another connection; it waits: %s", fault.strerror)
+        self._drop_oldest()
+        for door in self._doors:
+            self._selector.unregister(door)
+        self._loop.call_later(NO_FILE_S, self._watch_doors)
+
+    # --- staying ---
+
+    def _serve(self, visitor: _Visitor) -> None:
+        if visitor in self._leaving:
+            self._discard(visitor)
+            return
+        try:
+            data = visitor.channel.recv(READ_BYTES)
+        except _GONE:
+            return
+        except OSError:
+            data = b""
+        visitor.bytes_left -= len(data)
+        if not data or visitor.bytes_left < 0:
+            self._drop(visitor)
+            return
+        stranger, sealed = visitor.stranger, visitor.sealed
+        if sealed:
+            try:
+                data = sealed.receive(data)
+            except ssl.SSLError as fault:
+                tls.log_refusal(fault)
+                self._leave(visitor, b"")
+                return
+        answer = stranger.receive(data) if data else b""
+        if stranger.peer:
+            self._let_in(visitor, answer)
+        elif stranger.life.over:
+            self._refused(stranger)
+            self._leave(visitor, answer)
+        elif sealed and sealed.ended:
+            self._drop(visitor)
+        elif (answer or sealed) and self._send(visitor, answer):
+            self._drop(visitor)  # it does not read what it asks for
+
+    def _let_in(self, visitor: _Visitor, answer: bytes) -> None:
+        unsent = self._send(visitor, answer)
+        self._forget(visitor)
+        self._admit(Guest(visitor.channel, visitor.stranger, visitor.sealed, unsent))
+
+    def _send(self, visitor: _Visitor, words: bytes) -> bytes:
+        """What of it has not left."""
+        if visitor.sealed:
+            if words:
+                visitor.sealed.send(words)
+            words = visitor.sealed.take_output()
+        if not words:
+            return b""
+        try:
+            return words[visitor.channel.send(words) :]
+        except OSError:
+            return words
+
+    # --- leaving ---
+
+    def _leave(self, visitor: _Visitor, words: bytes) -> None:
+        """Say the last words, and see that they get through.
+
+        Closing a socket with unread input resets the connection, and a reset overtakes our words.
+        So what still comes is read for a moment, and not looked at.
+        """
+        if visitor.sealed:
+            if words and visitor.sealed.is_up:
+                visitor.sealed.send(words)
+            visitor.sealed.close()
+            words = b""
+        self._send(visitor, words)
+        with contextlib.suppress(OSError):
+            visitor.channel.shutdown(socket.SHUT_WR)
+        self._waiting.pop(visitor, None)
+        visitor.sealed = None
+        visitor.bytes_left = connection.LINGER_BYTES
+        self._wait_until(self._leaving, visitor, connection.LINGER_S)
+
+    def _discard(self, visitor: _Visitor) -> None:
+        try:
+            size = visitor.channel.recv_into(self._discarded)
+        except _GONE:
+            return
+        except OSError:
+            size = 0
+        visitor.bytes_left -= size
+        if not size or visitor.bytes_left < 0:
+            self._drop(visitor)
+
+    def _drop_oldest(self) -> None:
+        for some in (self._leaving, self._waiting):
+            for visitor in some:
+                self._drop(visitor)
+                return
+
+    def _drop(self, visitor: _Visitor) -> None:
+        self._forget(visitor)
+        visitor.channel.close()
+
+    def _forget(self, visitor: _Visitor) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(visitor.channel)
+        self._waiting.pop(visitor, None)
+        self._leaving.pop(visitor, None)
+
+    # --- deadlines ---
+
+    def _wait_until(self, some: dict[_Visitor, None], visitor: _Visitor, delay_s: float) -> None:
+        visitor.deadline = self._loop.time() + delay_s
+        some[visitor] = None
+        if self._timer is None or visitor.deadline < self._timer.when():
+            if self._timer:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(visitor.deadline, self._look_at_clock)
+
+    def _look_at_clock(self) -> None:
+        """End what has taken too long: the oldest, as many as fit a turn."""
+        self._timer = None
+        now = self._loop.time()
+        late = [
+            visitor
+            for some in (self._leaving, self._waiting)
+            for visitor in _first(some, READS)
+            if visitor.deadline <= now
+        ]
+        for visitor in late:
+            if visitor in self._leaving:
+                self._drop(visitor)
+            else:
+                fault = BarkerError(protocol.TIMEOUT, "no hello in time")
+                self._leave(visitor, visitor.stranger.refuse(fault))
+        firsts = [v.deadline for some in (self._leaving, self._waiting) for v in _first(some, 1)]
+        if firsts and self._timer is None:
+            self._timer = self._loop.call_at(max(min(firsts), now + TURN_S), self._look_at_clock)
+
+
+def _first(some: dict[_Visitor, None], count: int) -> list[_Visitor]:
+    return [visitor for visitor, _ in zip(some, range(count), strict=False)]
+
+
+def _served(visitor: _Visitor) -> int:
+    return visitor.served
