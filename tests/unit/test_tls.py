@@ -3,6 +3,8 @@
 import argparse
 import asyncio
 import contextlib
+import gc
+import socket
 import ssl
 import unittest
 from typing import Any
@@ -13,9 +15,10 @@ from barker.links import porch, tls
 from barker.links.connecting import connect
 from barker.links.connection import Connection
 from barker.links.greeting import Identity
+from barker.process.agent import resident_bytes
 from barker.wire import messages, protocol
 from barker.wire.ops import Error
-from tests.tools.fleet import CERTIFICATES, DEADLINE_S, TLS_FLAGS, until
+from tests.tools.fleet import CERTIFICATES, DEADLINE_S, SLOW, TLS_FLAGS, until
 from tests.tools.wireclient import WebSocketWire, Wire, WireTest, put
 from tests.unit.test_link import Sink
 
@@ -199,6 +202,67 @@ class StrangerTest(TlsTest):
         await self.tls_wire()
 
 
+class LogTest(TlsTest):
+    """What a log says of a handshake that has failed."""
+
+    async def test_another_authority_is_told_from_no_tls(self) -> None:
+        context = ssl.create_default_context()  # the machine's own authorities
+        with self.assertLogs("barker.links.tls", "WARNING") as logs:
+            with self.assertRaises(protocol.BarkerError):
+                await self.dial(context=context)
+            await until(lambda: logs.output, "it is logged")
+        self.assertIn("does not trust our certificate", logs.output[0])
+        with self.assertLogs("barker.links.tls", "INFO") as logs:
+            async with await Wire.connect(self.port) as stranger:
+                stranger.say_hello()
+                with contextlib.suppress(ConnectionError):
+                    await stranger.http_answer()
+        self.assertIn("does not speak TLS", logs.output[0])
+
+
+class MemoryTest(TlsTest):
+    """Closed connections give their memory back at once, and not when the collector looks."""
+
+    COUNT = 6000 if SLOW else 150
+
+    async def asyncSetUp(self) -> None:
+        await super().asyncSetUp()
+        gc.disable()
+        self.addCleanup(gc.enable)
+
+    def half_a_handshake(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.port)) as channel:
+            channel.sendall(self.hello)
+            channel.recv(1)
+
+    async def test_strangers_and_members_leave_nothing_behind(self) -> None:
+        context = self.context
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        self.hello = outgoing.read()
+
+        async def visit(count: int) -> None:
+            for _ in range(count):
+                await asyncio.to_thread(self.half_a_handshake)
+            for _ in range(count // 2):
+                me = Identity("opener", self.secret)
+                made = await connect(
+                    "127.0.0.1", self.port, me, expect=None, timeout_s=DEADLINE_S, context=context
+                )
+                made.abort()
+            await until(
+                lambda: not (self.sink.links or self.sink.acceptor.greeting), "all are gone"
+            )
+
+        await visit(50)
+        before = resident_bytes() or 0
+        await visit(self.COUNT)
+        grown = (resident_bytes() or 0) - before
+        self.assertLess(grown, 20 * 1024 * 1024)
+
+
 class TrustTest(TlsTest):
     """A client says nothing to whoever is not the one it wants to talk to."""
 
@@ -235,6 +299,9 @@ class DowngradeTest(WireTest):
 
 
 class ArgumentsTest(unittest.TestCase):
+    def test_a_certificate_of_ours_that_has_expired_is_told_at_the_start(self) -> None:
+        self.assertNot(flags("expired", "past-authority"), "expired.pem: .*expired")
+
     def assertNot(self, args: argparse.Namespace, reason: str, **more: Any) -> None:
         with self.assertRaisesRegex(files.StateError, reason):
             tls.contexts(args, **{"is_service": True, **more})

@@ -1,0 +1,110 @@
+"""Very many strangers that do their worst, and what a member notices of them.
+
+The control is the same attacker on a port of a process that only accepts and reads: so what the
+attacker costs the machine is told from what it costs the service.
+"""
+
+import asyncio
+import re
+import subprocess
+import sys
+import time
+import unittest
+
+from barker.disk import keys
+from barker.disk.files import ROOT
+from tests.tools.fleet import SLOW, Fleet
+from tests.tools.wireclient import Wire
+
+STRANGERS, SECONDS = (4000, 8.0) if SLOW else (300, 2.0)
+# Between two pings of the member; a service whose turns are long answers some of them late.
+BETWEEN_S = 0.004
+
+# Accepts and reads, and nothing else, as cheaply as Python can.
+DUMMY = """
+import selectors, socket, sys
+door = socket.create_server(("127.0.0.1", 0), backlog=1024)
+door.setblocking(False)
+print(door.getsockname()[1], flush=True)
+events = selectors.DefaultSelector()
+events.register(door, selectors.EVENT_READ)
+while True:
+    for key, _ in events.select():
+        try:
+            if key.fileobj is door:
+                channel, _ = door.accept()
+                channel.setblocking(False)
+                events.register(channel, selectors.EVENT_READ)
+            elif not key.fileobj.recv(65536):
+                raise OSError
+        except BlockingIOError:
+            pass
+        except OSError:
+            if key.fileobj is not door:
+                events.unregister(key.fileobj)
+                key.fileobj.close()
+"""
+
+
+class Member:
+    """Pings a service all the while, and remembers how long each answer took."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._took: list[float] = []
+        self.task = asyncio.create_task(self._ping())
+
+    async def _ping(self) -> None:
+        while True:
+            begun = time.perf_counter()
+            await self._wire.before_pong()
+            self._took.append(time.perf_counter() - begun)
+            await asyncio.sleep(BETWEEN_S)
+
+    async def p99_ms(self, seconds: float) -> float:
+        """Of all answers from now on, for so long."""
+        self._took.clear()
+        await asyncio.wait({self.task}, timeout=seconds)
+        return 1000 * sorted(self._took)[int(0.99 * len(self._took))]
+
+
+class StrangersTest(unittest.IsolatedAsyncioTestCase):
+    async def attacked(self, member: Member, port: int) -> tuple[float, str]:
+        """The member's p99 meanwhile, and the attacker's rate."""
+        argv = ["-m", "tests.tools.attacker", str(port), str(STRANGERS), str(SECONDS + 2)]
+        attacker = await asyncio.create_subprocess_exec(
+            sys.executable, *argv, cwd=ROOT, stdout=subprocess.PIPE
+        )
+        await asyncio.sleep(1.0)  # until most are there
+        p99_ms = await member.p99_ms(SECONDS)
+        rate, _ = await attacker.communicate()
+        return p99_ms, rate.decode().strip()
+
+    async def test_promise_7_a_member_hardly_notices_thousands_that_do_their_worst(self) -> None:
+        asyncio.get_running_loop().set_debug(False)
+        dummy = subprocess.Popen([sys.executable, "-c", DUMMY], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(dummy.wait)
+        self.addCleanup(dummy.kill)
+        assert dummy.stdout
+        self.addCleanup(dummy.stdout.close)
+        elsewhere = int(dummy.stdout.readline())
+        with Fleet() as fleet:
+            directory = await asyncio.to_thread(fleet.directory)
+            async with await Wire.open(directory.port, keys.secret(fleet.state)) as wire:
+                member = Member(wire)
+                before = await member.p99_ms(SECONDS / 2)
+                control, rate_there = await self.attacked(member, elsewhere)
+                during, rate_here = await self.attacked(member, directory.port)
+                after = await member.p99_ms(SECONDS / 2)
+                self.assertFalse(member.task.done(), directory)
+                member.task.cancel()
+            said = (
+                f"{STRANGERS} strangers: p99 of a ping {before:.2f} ms before, {control:.2f} ms "
+                f"with {rate_there} connects a second elsewhere, {during:.2f} ms with {rate_here} "
+                f"here, {after:.2f} ms after"
+            )
+            if SLOW:
+                print(f"\n{said}")
+                self.assertLess(during, 2 * control, said)
+            lost = [line for line in directory.lines if re.search("silent|does not read", line)]
+            self.assertEqual(lost, [])
