@@ -171,6 +171,7 @@ class Publisher:
             if missed:  # it was too slow
                 self._begin(copying, None, 0)
                 self._send(copying)
+                return
             for body in bodies:
                 link.send(messages.encode(Message([copying.address], [body])))
             if not bodies:

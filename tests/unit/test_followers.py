@@ -174,6 +174,7 @@ class ReadTest(FollowersTest):
         await reader.expect("subscribed", serial=first["serial"] + 5)
         message = await reader.expect("message", serial=first["serial"] + 5)
         self.assertIn("u5", message["body"]["users"])
+        self.assertEqual(await reader.before_pong(), [], "the snapshot has all of it")
 
     async def test_a_list_says_what_all_copies_know(self) -> None:
         service = await self.followers()
