@@ -175,12 +175,15 @@ class Followers(Service):
         self._upstreams[link] = deque()
 
     def on_put(self, link: Link, put: Put) -> None:
-        if put.seq + len(put.bodies) - 1 - link.acked > protocol.UNACKED_WINDOW:
+        room = protocol.UNACKED_WINDOW - (put.seq - 1 - link.acked)
+        over = len(put.bodies) - room
+        if room > 0:
+            self._intake.take(link, put if over <= 0 else put.select(range(room)))
+            self._upstreams[link].append((link.received, self._publisher.last))
+        if over > 0:
             raise ProtocolError(
                 protocol.PROTOCOL, f"over {protocol.UNACKED_WINDOW} puts are unacked"
             )
-        self._intake.take(link, put)
-        self._upstreams[link].append((link.received, self._publisher.last))
 
     def _check(self, put: Put) -> tuple[list[News] | None, Faults]:
         news: list[News] = []

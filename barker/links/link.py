@@ -22,12 +22,12 @@ Left out: anything after a break. Whoever wants the link back has a ``Dialer``
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias, TypeVar
 
 from barker.links.connection import Connection
 from barker.wire import messages, protocol
-from barker.wire.ops import Ack, Error, Op, Ping, Pong, op_of
+from barker.wire.ops import Ack, Error, Op, Ping, Pong, Put, op_of
 from barker.wire.protocol import BarkerError, ProtocolError
 from barker.wire.rights import require
 
@@ -35,6 +35,8 @@ log = logging.getLogger("barker.links.link")
 
 # Senders with a window pause here, so that little is lost when a link breaks.
 BUSY_BYTES = 1024 * 1024
+# Bodies of puts that are joined to one batch, at least: about a line of the largest size.
+MAX_JOINED_BYTES = protocol.MAX_LINE_BYTES // 2
 # Heartbeats without a byte from the peer after which it counts as frozen. A ticker that looks four
 # times a heartbeat then closes the link before the third one is over.
 SILENT_HEARTBEATS = 2.5
@@ -70,6 +72,37 @@ class Conversation:
 
     def link_down(self, link: "Link") -> None:
         """The link is closed; called once for each `link_up`, also if that has raised."""
+
+
+def _batches(arrived: Iterable[Op]) -> Iterator[Op]:
+    """The same messages, with puts that follow one another as one put.
+
+    So what came in one read is checked, kept and handed on together, however many lines it has. A
+    fault comes behind the messages before it.
+    """
+    puts: list[Put] = []
+    size = 0
+    try:
+        for message in arrived:
+            if isinstance(message, Put) and (
+                not puts or (size < MAX_JOINED_BYTES and puts[-1].is_followed_by(message))
+            ):
+                puts.append(message)
+                size += sum(map(len, message.bodies))
+                continue
+            if puts:
+                yield Put.joined(puts)
+            puts, size = [], 0
+            if isinstance(message, Put):
+                puts.append(message)
+            else:
+                yield message
+    except BarkerError:
+        if puts:
+            yield Put.joined(puts)
+        raise
+    if puts:
+        yield Put.joined(puts)
 
 
 class Link:
@@ -238,9 +271,8 @@ class Link:
     def _hand_over(self, lines: list[bytes], handlers: Handlers) -> BarkerError | None:
         """All messages, up to one that is at fault; the messages before that one count."""
         try:
-            for line in lines:
-                message = messages.decode(line)
-                require(self.role, message)
+            arrived: Iterator[Op] = map(self._decode, lines)
+            for message in _batches(arrived) if len(lines) > 1 else arrived:
                 handler = handlers.get(type(message))
                 if handler is not None:
                     handler(self, message)
@@ -257,6 +289,11 @@ class Link:
         except BarkerError as fault:
             return fault
         return None
+
+    def _decode(self, line: bytes) -> Op:
+        message = messages.decode(line)
+        require(self.role, message)
+        return message
 
     # --- closing ---
 

@@ -223,6 +223,29 @@ class Put(NamedTuple):
         names = named if any(named) else None
         return cls(seq, to, bodies, origin, old, n, users, ids, at, names, traced)
 
+    def is_followed_by(self, other: "Put") -> bool:
+        """Are these two one put, cut in two?"""
+        source = self.origin, self.old, self.seq + len(self.bodies)
+        return source == (other.origin, other.old, other.seq)
+
+    @classmethod
+    def joined(cls, puts: "Sequence[Put]") -> "Put":
+        """All entries of puts of which each is followed by the next."""
+        first = puts[0]
+        if len(puts) == 1:
+            return first
+
+        def whole(column: str) -> Any:
+            parts = [getattr(put, column) for put in puts]
+            if not any(parts):
+                return None
+            gaps = ([""] * len(put.bodies) for put in puts)
+            return [one for part, gap in zip(parts, gaps, strict=True) for one in part or gap]
+
+        to = [entry for put in puts for entry in put.entries()]
+        columns = map(whole, ("n", "users", "ids", "at", "named", "trace"))
+        return cls(first.seq, to, whole("bodies"), first.origin, first.old, *columns)
+
     def items(self) -> Iterator[Item]:
         """Its entries, one by one."""
         if self.origin is None:

@@ -13,14 +13,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from unittest import mock
 
-from barker import inbox
 from barker.bizlogic import Recipients
 from barker.client import reader
 from barker.delivery import acks, batches, lanes, sender
 from barker.delivery.duplicates import Duplicates
 from barker.disk import files, journal, keys
 from barker.disk.users import World
-from barker.manifold import handover, intake, readers, store
+from barker.manifold import handover, intake, readers, reception, store
 from barker.process import peers
 from barker.process.node import Node
 from barker.process.service import Service
@@ -59,7 +58,7 @@ def small_world() -> Iterator[pathlib.Path]:
         duplicates = functools.partial(Duplicates, window=2 * WINDOW)
         patch(protocol, "UNACKED_WINDOW", WINDOW)
         patch(acks, "AT_ONCE", WINDOW // 2)
-        patch(inbox, "Duplicates", duplicates)
+        patch(reception, "Duplicates", duplicates)
         patch(reader, "WINDOW", READER_WINDOW)
         patch(lanes, "SEND_CHUNK", HANDFUL)
         patch(batches, "MAX_BATCH", HANDFUL)

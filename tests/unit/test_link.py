@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import pathlib
 from typing import Any
@@ -46,6 +47,7 @@ class Sink(Service):
         self.add_handler(Put, self.on_put)
         self.taken: list[int] = []
         self.batches: list[int] = []
+        self.puts: list[Put] = []
         self.ups: list[Link] = []
         self.downs: list[Link] = []
 
@@ -53,8 +55,9 @@ class Sink(Service):
         self.ups.append(link)
 
     def on_put(self, link: Link, put: Put) -> None:
-        self.taken.append(put.seq)
-        link.received = put.seq
+        self.puts.append(put)
+        link.received = put.seq + len(put.bodies) - 1
+        self.taken += range(put.seq, link.received + 1)
 
     def batch_end(self, link: Link) -> None:
         self.batches.append(len(self.taken))
@@ -327,6 +330,37 @@ class ConversationTest(LinkTest):
         await connection.expect("ack", seq=1000)
         self.assertEqual(await connection.before_pong(), [])
         self.assertEqual(self.sink.batches[before], 1000)
+
+    async def test_puts_of_one_read_that_follow_one_another_are_one_put(self) -> None:
+        stamp = {"origin": "ab" * 8, "users": ["ark3"], "ids": ["x"], "at": [1]}
+        said = [
+            put(1, ["a/b"], {"i": 1}),
+            put(2, ["a/c"], {"i": 2}, trace=["t"]),
+            *(put(i, ["a/b"], {"i": i}, n=i, **stamp) for i in (3, 4)),
+            {"op": "ping"},
+            put(5, ["a/b"], {"i": 5}, n=5, **stamp),
+            put(6, ["a/b"], {"i": 6}, n=6, **stamp, old=True),
+        ]
+        connection = await self.open(self.port)
+        connection.write(connection.pack(said))
+        await connection.expect("pong")
+        await connection.expect("ack", seq=6)
+        got = [(p.seq, p.to, p.n, p.old, p.trace) for p in self.sink.puts]
+        expected = [
+            (1, ["a/b", "a/c"], None, False, ["", "t"]),
+            (3, ["a/b", "a/b"], [3, 4], False, None),
+            (5, ["a/b"], [5], False, None),
+            (6, ["a/b"], [6], True, None),
+        ]
+        self.assertEqual(got, expected)
+        bodies = [json.loads(body)["i"] for p in self.sink.puts for body in p.bodies]
+        self.assertEqual(bodies, [1, 2, 3, 4, 5, 6])
+
+    async def test_a_put_that_does_not_follow_is_a_fault_behind_those_that_do(self) -> None:
+        connection = await self.open(self.port)
+        connection.send(*(put(i, ["a/b"], {}) for i in (1, 2, 4)))
+        await connection.expect("ack", seq=4)  # the sink does not count; see `count_puts`
+        self.assertEqual([(p.seq, len(p.bodies)) for p in self.sink.puts], [(1, 2), (4, 1)])
 
     async def test_a_ping_is_answered_in_the_middle_of_a_batch(self) -> None:
         connection = await self.open(self.port)
