@@ -58,7 +58,7 @@ PERMITS = {"disk.users": {"random"}}  # seeded
 
 # What others may set: a job counts its own puts and a sender counts them up (`Job.pending`); the
 # command line's namespace and a log record are of the standard library.
-SETTABLE = {"pending", "id", "prog", "message"}
+SETTABLE = {"pending", "id", "prog", "message", "check_hostname"}
 # Of named tuples, these are public in all but name.
 PUBLIC = {"_asdict", "_make", "_replace", "_fields", "_field_defaults"}
 FOREIGN = {"argparse._ArgumentGroup"}
