@@ -36,6 +36,10 @@ _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
+class Unwritten(StateError):
+    """The clients' key can't be written beside the secret."""
+
+
 def secret(state: pathlib.Path, file: pathlib.Path | None = None) -> bytes:
     """The services' key, as it is keyed with. Raises StateError.
 
@@ -49,7 +53,11 @@ def secret(state: pathlib.Path, file: pathlib.Path | None = None) -> bytes:
     if _CLIENTS_KEY.fullmatch(key):
         raise StateError(f"{path}: this is a clients' key, and a service needs the secret")
     _check(path, key, _SECRET)
-    _leave_clients_key(path, key)
+    try:
+        _leave_clients_key(path, key)
+    except Unwritten:
+        if file is None:
+            raise  # else clients have their key from somewhere else
     return key
 
 
@@ -87,7 +95,10 @@ def _leave_clients_key(path: pathlib.Path, key: bytes) -> None:
     """Write it beside the secret if it is not there; refuse one of another secret."""
     derived, at = rights.clients_key(key), beside(path)
     if not os.path.lexists(at):
-        make_once(at, lambda: derived + b"\n", 0o600)
+        try:
+            make_once(at, lambda: derived + b"\n", 0o600)
+        except StateError as fault:
+            raise Unwritten(str(fault)) from None
     if _read(at) != derived:
         raise StateError(f"{at}: it is not made of {path}; delete it, and it is made anew")
 

@@ -260,8 +260,7 @@ class Link:
             raise
         finally:
             self._handling = False
-            if self._out:
-                self.flush()
+            self.flush()
         if fault:
             try:
                 raise fault
@@ -284,7 +283,7 @@ class Link:
                     log.warning("%r said: %s (%s)", self, message.reason, message.code)
                 else:
                     raise ProtocolError(protocol.PROTOCOL, f"{op_of(message)} has no meaning here")
-                if self._life.over:
+                if self.closed:
                     break
         except BarkerError as fault:
             return fault

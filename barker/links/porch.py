@@ -70,12 +70,10 @@ class _Visitor:
 
     __slots__ = ("bytes_left", "channel", "deadline", "sealed", "served", "stranger")
 
-    def __init__(
-        self, channel: socket.socket, stranger: Stranger, sealed: Sealed | None, served: int
-    ) -> None:
+    def __init__(self, channel: socket.socket, stranger: Stranger, served: int) -> None:
         self.channel = channel
         self.stranger = stranger
-        self.sealed = sealed
+        self.sealed: Sealed | None = None  # from its first bytes on, with TLS
         self.served = served  # in which turn, the last time
         self.bytes_left = STRANGER_BYTES
         self.deadline = 0.0
@@ -224,8 +222,7 @@ class Porch:
             if not isinstance(fault, OSError):
                 log.exception(_BUG)
             return
-        sealed = Sealed(self._context) if self._context else None
-        visitor = _Visitor(channel, stranger, sealed, self._turns)
+        visitor = _Visitor(channel, stranger, self._turns)
         self._selector.register(channel, selectors.EVENT_READ, visitor)
         self._wait_until(self._waiting, visitor, HELLO_TIMEOUT_S)
 
@@ -253,6 +250,8 @@ class Porch:
         if not data or visitor.bytes_left < 0:
             self._drop(visitor)
             return
+        if self._context and visitor.sealed is None:
+            visitor.sealed = Sealed(self._context)
         stranger, sealed = visitor.stranger, visitor.sealed
         if sealed:
             try:
@@ -303,7 +302,8 @@ class Porch:
                 visitor.sealed.send(words)
             visitor.sealed.close()
             words = b""
-        self._send(visitor, words)
+        if visitor.sealed or not self._context:
+            self._send(visitor, words)
         with contextlib.suppress(OSError):
             visitor.channel.shutdown(socket.SHUT_WR)
         self._waiting.pop(visitor, None)

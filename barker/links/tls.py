@@ -15,8 +15,6 @@ from typing import NamedTuple
 from barker.disk.files import StateError, UsageError
 from barker.links.sealed import Sealed
 
-# More than a handshake takes.
-ROUND_TRIPS = 4
 # What OpenSSL calls a certificate that is not valid yet, and one that is not valid any more.
 _OUT_OF_DATE = {9, 10}
 
@@ -64,7 +62,7 @@ def _check_dates(cert: pathlib.Path, accepting: ssl.SSLContext, authority: pathl
     asking.check_hostname = False  # it has names of its own, and the peers check those
     us, peer = Sealed(accepting), Sealed(asking, "us")
     try:
-        for _ in range(ROUND_TRIPS):
+        for _ in range(4):  # which is more than a handshake takes
             peer.receive(us.take_output())
             us.receive(peer.take_output())
     except ssl.SSLCertVerificationError as fault:

@@ -39,7 +39,7 @@ class End:
 
     count_puts, commit, ack = Link.count_puts, Link.commit, Link.ack
     _handle = Link._handle
-    _hand_over = Link._hand_over
+    _hand_over, _decode = Link._hand_over, Link._decode
 
     def __init__(self, party: "Party", conversation: Conversation) -> None:
         self.party = party

@@ -170,7 +170,7 @@ class ServiceTest(unittest.TestCase):
         """Strangers of which a whole line speaks, alone or together."""
         lines = text[: text.rfind(b"\n") + 1]
         more = re.findall(rb" (\d+) more lines like this one: ", lines)
-        return len(re.findall(rb"INFO    link with a stranger", lines)) + sum(map(int, more))
+        return len(re.findall(rb"INFO    a stranger was refused", lines)) + sum(map(int, more))
 
     def test_an_unread_pipe_and_hundreds_of_strangers(self) -> None:
         lines = self.check(full=False)

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from unittest import mock
 
 from barker.disk.files import StateError
 from barker.disk.keys import beside, clients_key, secret
@@ -45,6 +46,14 @@ class SecretTest(KeysCase):
         self.assertEqual(secret(self.state, path), SECRET)
         self.assertEqual(clients_key(self.state, beside(path)), rights.clients_key(SECRET))
         self.assertEqual(self.files(), ["my secret", "my secret.clients"])
+
+    def test_a_secret_in_a_folder_that_is_for_reading_is_good_for_a_service(self) -> None:
+        path = self.key("my secret", SECRET)
+        with mock.patch("barker.disk.keys.make_once", side_effect=StateError("read-only")):
+            self.assertEqual(secret(self.state, path), SECRET)
+        path = self.key("secret", SECRET)
+        with mock.patch("barker.disk.keys.make_once", side_effect=StateError("read-only")):
+            self.assertRaises(StateError, secret, self.state)
 
     def test_a_mistyped_name_makes_no_secret(self) -> None:
         self.state.mkdir(parents=True)

@@ -57,8 +57,9 @@ IMPURE = frozenset(
 )
 PERMITS = {"disk.users": {"random"}}  # seeded
 
-# What others may set: the command line's namespace and a log record are of the standard library.
-SETTABLE = {"id", "prog", "message"}
+# What others may set: the command line's namespace, a log record and a TLS context are of the
+# standard library.
+SETTABLE = {"id", "prog", "message", "check_hostname"}
 # Of named tuples, these are public in all but name.
 PUBLIC = {"_asdict", "_make", "_replace", "_fields", "_field_defaults"}
 FOREIGN = {"argparse._ArgumentGroup"}

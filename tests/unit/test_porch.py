@@ -236,4 +236,4 @@ class RoomTest(LinkTest):
         cost = (tracemalloc.get_traced_memory()[0] - before) / 500
         for channel in channels:
             channel.close()
-        self.assertLess(cost, 6000)
+        self.assertLess(cost, 4096)
