@@ -260,7 +260,7 @@ class BizLogic(Service):
         where, *more = refusal.addresses
         where += f" and {len(more)} more" if more else ""
         ours = refusal._replace(
-            seq=job.seq_of((one.put().n or ())[0]),
+            seq=job.seq_of(one.first_n),
             reason=f"{where}: {refusal.reason}"[:500],
             addresses=["bizlogic"],
         )

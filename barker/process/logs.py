@@ -58,8 +58,8 @@ class _OneLine(logging.Formatter):
         record.message = terminal.printable(record.message)
         return super().formatMessage(record)
 
-    def formatException(self, fault: Any) -> str:
-        return "\n".join(map(terminal.printable, super().formatException(fault).split("\n")))
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(map(terminal.printable, super().formatException(ei).split("\n")))
 
 
 class QueuedHandler(logging.Handler):

@@ -40,6 +40,7 @@ MAX_GROUP_BYTES = 32 * 1024
 
 _SPECS = {spec.type: spec for spec in (*OPS.values(), *RECORDS.values())}
 _CUT = b',"bodies":['
+_called: Any = operator.call
 
 
 # --- a message as a line ---
@@ -68,7 +69,7 @@ def _fields_of(message: Op | Record, spec: Spec) -> bytes:
     """The rest of a line, from the comma before its first field on."""
     absent = tuple(map(operator.eq, message, spec.defaults))
     form = spec.forms.get(absent) or _form(spec, absent)
-    head = (form.text % tuple(map(operator.call, form.writers, form.values(message)))).encode()
+    head = (form.text % tuple(map(_called, form.writers, form.values(message)))).encode()
     if spec.bodies is not None and (bodies := message[spec.bodies]):
         return b"%b%b%b]}" % (head, _CUT, BETWEEN.join(bodies))  # type: ignore[arg-type]
     if spec.body is not None:
@@ -217,7 +218,7 @@ def _remember_shape(spec: Spec, found: dict[str, Any]) -> None:
 def _of_shape(shape: _Shape, spec: Spec, found: dict[str, Any], count: int) -> Any:
     """The message, if nothing is wrong with it. None: `_checked` is to say what."""
     values = (*found.values(), *spec.absent)
-    if not all(map(operator.call, shape.checks, values)):
+    if not all(map(_called, shape.checks, values)):
         return None
     for at in shape.columns:
         if len(values[at]) != count:
