@@ -232,8 +232,9 @@ class WireCase(unittest.TestCase):
             reference = json.loads(data.decode(), parse_constant=lambda name: self.fail(name))
             self.assertEqual(meaning(first), wanted(reference), data)
             if isinstance(first, Put) and first.origin:
-                for body in bodies:
-                    strictjson.flat_object(body)
+                for body in bodies:  # a key may be there twice: no hop but the first looks for that
+                    values = [value for _, value in json.loads(body, object_pairs_hook=tuple)]
+                    self.assertFalse({tuple, list} & {*map(type, values)}, data)
         else:
             self.assertIsNone(second, data)
         return first is not None
