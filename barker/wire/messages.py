@@ -169,10 +169,10 @@ def _decode(line: bytes, table: Mapping[str, Spec]) -> Any:
     message = shape and _of_shape(shape, spec, found, count)
     if message is None:
         message = _checked(spec, found, count)
-        if spec.bodies is not None and (fault := message.fault()):
-            raise ProtocolError(PROTOCOL, f"{op}: {fault}")
         if shape is None:
             _remember_shape(spec, found)
+    if spec.bodies is not None and (fault := message.fault()):
+        raise ProtocolError(PROTOCOL, f"{op}: {fault}")
     if spec.type is Put and message.origin is not None:
         _check_promise(message.bodies, is_flat)
     return message
@@ -181,7 +181,6 @@ def _decode(line: bytes, table: Mapping[str, Spec]) -> Any:
 class _Shape(NamedTuple):
     """Lines of one op with the same keys in the same order, as our own encoder writes them.
 
-    Whether such a message is at fault as a whole depends on its keys alone: no shape is.
     For each key the check of its value; the columns that have a value for each body, and those that
     may have one for all; and the order of the fields in the message.
     """

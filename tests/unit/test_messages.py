@@ -283,6 +283,12 @@ class DecodeTest(WireCase):
     def half(self, data: bytes, said: dict[str, Any]) -> None:
         self.assertRefused(data)
 
+    def test_what_came_in_this_shape_before_does_not_make_the_next_line_good(self) -> None:
+        line_of = b'{"op":"message","to":["a"],"late":[%d],"bodies":[{},\t{}]}'
+        for _ in range(2):
+            decode(line_of % 1)
+            self.assertRefused(line_of % 2)
+
     def test_every_bad_value_of_every_field_is_refused(self) -> None:
         for op, spec in OPS.items():
             for field in spec.fields:
