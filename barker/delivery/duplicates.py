@@ -89,6 +89,11 @@ class Duplicates:
         """For each origin the highest counter that was added; to be kept beyond this process."""
         return {name: of.highest for name, of in self._origins.items() if of.highest >= 0}
 
+    def highest_of(self, origin: str) -> int | None:
+        """The highest counter that was added of this one; None if it is unknown."""
+        of = self._origins.get(origin)
+        return None if of is None or of.highest < 0 else of.highest
+
     def remember(self, highest: Mapping[str, int]) -> None:
         """Take up what an earlier process has seen."""
         for name, n in highest.items():

@@ -13,8 +13,12 @@ from barker.manifold.store import Group, TimelineStore
 from barker.wire import bodies, strictjson
 from barker.wire.fields import addresses_in
 from barker.wire.ops import Put
-from barker.wire.protocol import BadMessage
+from barker.wire.protocol import BAD_MESSAGE, BadMessage
 from barker.wire.records import Segment
+
+# Counters of one origin between two of its barks here, at most: those of barks for other inboxes.
+# An outbox that gives away a million a second needs most of a day for so many.
+MAX_LEAP = 2**36
 
 Key = tuple[str, str]
 
@@ -63,6 +67,7 @@ class Reception:
         if not places:
             return None, faults
         try:
+            self._check_leap(put)
             groups = {entry: self._store.group(entry) for entry in dict.fromkeys(put.to)}
         except BadMessage as fault:  # it is said of all: what follows must not overtake it
             return None, [*faults, *((place, fault) for place in places)]
@@ -94,6 +99,13 @@ class Reception:
             places,
             faults,
         )
+
+    def _check_leap(self, put: Put) -> None:
+        """Raises BadMessage for a counter after which all that its origin says would come late."""
+        origin = self._judge(put)
+        highest = None if origin is None else self._duplicates.highest_of(origin)
+        if highest is not None and max(put.n or ()) > highest + MAX_LEAP:
+            raise BadMessage(BAD_MESSAGE, f"a counter that leaps by over {MAX_LEAP}")
 
     def _judge(self, put: Put) -> str | None:
         """The origin whose counters tell whether it is known; None: its keys alone do.

@@ -588,6 +588,18 @@ class InboxRecovery(RecoveryTest):
         self.fill(after, [10])
         self.assertEqual(self.ids(after, epoch=epoch_of(after), after=serials[-1]), [10])
 
+    def test_a_counter_that_leaps_is_refused_and_makes_nothing_late(self) -> None:
+        manifold = self.inbox()
+        self.fill(manifold, [5])
+        leap = 5 + reception.MAX_LEAP
+        said = self.say(manifold, *self.numbered([leap + 1]))
+        self.assertEqual([m["op"] for m in said], ["refuse", "ack"])
+        self.assertEqual(said[0]["code"], protocol.BAD_MESSAGE)
+        self.fill(manifold, [6])
+        self.assertEqual(self.ids(manifold), [5, 6])
+        self.assertEqual(manifold.late, 0)
+        self.fill(manifold, [leap])  # it may be that all between went to others
+
     def test_unstamped_barks_keep_their_order_of_counters(self) -> None:
         before = self.inbox()
         one, two, three = (put(0, ["inbox/ark3"], bark("rdl", id_)) for id_ in "123")
