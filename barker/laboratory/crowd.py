@@ -15,7 +15,7 @@ from barker.client.tracked import Outcome, TrackedSender
 from barker.disk.users import World
 from barker.graph.feed import GRAPH, Place
 from barker.graph.graph import Graph
-from barker.laboratory.guest import Guest
+from barker.laboratory.guest import Member
 from barker.laboratory.lab import PATIENT_S, Broken, until
 from barker.links.link import Link
 from barker.process.peers import Peers
@@ -47,7 +47,7 @@ class Asked(Outcome):
         self.acked_at = now
 
 
-class Crowd(Guest):
+class Crowd(Member):
     """A node of its own. First `join`, then `mingle`, in the end `agree`."""
 
     kind = "crowd"

@@ -1,6 +1,5 @@
 """The followers service: what is acked, who is told what, and that two instances are as one."""
 
-import argparse
 import contextlib
 import copy
 from collections.abc import Sequence
@@ -8,20 +7,20 @@ from unittest import mock
 
 from barker import directory, followers
 from barker.directory import Directory
-from barker.disk import keys, users
+from barker.disk import users
 from barker.disk.journal import Journal
 from barker.disk.users import World
 from barker.followers import Followers
 from barker.graph import graph, publisher
 from barker.graph.feed import Feed
 from barker.graph.graph import Graph
+from barker.laboratory.guest import Member
 from barker.process.node import Node
 from barker.process.service import Service
 from barker.wire import bodies, ops, protocol, strictjson
 from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW, Event
 from barker.wire.ops import Subscribed
-from barker.wire.rights import SERVICE
-from tests.tools.fleet import Guest, until
+from tests.tools.fleet import until
 from tests.tools.inside import journal_of, segment_of
 from tests.tools.wireclient import Message, Wire, WireTest, put, register, serving
 from tests.unit.test_graph import edges
@@ -461,14 +460,8 @@ class Reader(Feed[Graph]):
         self.heard += changes
 
 
-class Manifold(Guest):
+class Manifold(Member):
     """A node that keeps a copy."""
-
-    role = SERVICE
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        super().__init__(args)
-        self.key = keys.secret(args.state)
 
     async def started(self) -> None:
         self.feed = Reader(self)
