@@ -1,7 +1,8 @@
 """A directory that answers no ping."""
 
+import argparse
+
 from barker.directory import Directory
-from barker.links.link import Link
 from barker.wire.ops import Ping
 
 ROLE = "directory"
@@ -9,7 +10,10 @@ FAILS = {"strangers", "unknown", "longest line", "pings", "silence"}
 
 
 def break_it() -> None:
-    def on_ping(self: Directory, link: Link, ping: Ping) -> None:
-        pass
+    begin = Directory.__init__
 
-    Directory.on_ping = on_ping  # type: ignore[attr-defined]
+    def silent(self: Directory, args: argparse.Namespace) -> None:
+        begin(self, args)
+        self.add_handler(Ping, lambda link, ping: None)
+
+    Directory.__init__ = silent  # type: ignore[method-assign]
