@@ -216,6 +216,7 @@ class BizLogic(Service):
     def _check_each(self, put: Put) -> tuple[Sequence[str], dict[int, BadMessage]]:
         """The addresses of each entry, or why it is refused, by its place."""
         to, refused = [], {}
+        unforeseen: Exception | None = None
         rows = zip(put.bodies, put.users or repeat(""), put.named or repeat(""), strict=False)
         for place, (body, author, named) in enumerate(rows):
             addresses = ""
@@ -227,10 +228,12 @@ class BizLogic(Service):
                 addresses = self.recipients.of(author, named)
             except BadMessage as fault:
                 refused[place] = fault
-            except Exception as fault:
+            except Exception as fault:  # the others are looked at, too: each is to be known by then
                 self._suspects.blame(body, fault)
-                raise
+                unforeseen = fault
             to.append(addresses)
+        if unforeseen:
+            raise unforeseen
         return to, refused
 
     def batch_end(self, link: Link) -> None:
