@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from barker.process import terminal
+from barker.process import starting, terminal
 
 # Between two lines where they stay, as in a file.
 EVERY_S = 10.0
@@ -17,6 +17,7 @@ EVERY_S = 10.0
 
 def status_of(program: str, main: Callable[[], int]) -> int:
     """Run a command; its exit status, which is 130 if Ctrl-C comes before its end."""
+    starting.take_ctrl_c_back()
     try:
         return main()
     except KeyboardInterrupt:

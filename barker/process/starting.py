@@ -20,6 +20,12 @@ def leave_ctrl_c_to_the_system() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def take_ctrl_c_back() -> None:
+    """For a command that has loaded, and that ends its work by KeyboardInterrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def _is_our_command() -> bool:
     """Was Python started with a command of ours, by its module or by its file?"""
     file = getattr(sys.modules["__main__"], "__file__", None)
