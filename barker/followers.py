@@ -222,18 +222,15 @@ class Followers(Service):
             touched = {name for change in changes for name in change[:2] if name}
             self._publisher.add(serial, body, touched)
         self._taken += len(news)
+        self._publisher.publish()
         self._clean()
 
     def _replicate(self, events: Sequence[News]) -> bool:
         """Another instance has these; False if our disk has no room for what is news."""
         news = [(body, fields) for body, fields in events if self.graph.is_news(fields)]
-        if news and self._intake.keep(news):
-            return False
-        self._publisher.publish()
-        return True
+        return not news or self._intake.keep(news) is None
 
     def batch_end(self, link: Link) -> None:
-        self._publisher.publish()
         self._ack_upstreams()
 
     def _ack_upstreams(self) -> None:

@@ -181,7 +181,7 @@ class Publisher:
         """A subscriber has taken over everything up to a serial."""
         copying = self._copying.get(link, {}).get(credit.address)
         if copying:
-            if not copying.pieces:
+            if credit.serial <= copying.cursor.sent and not copying.pieces:
                 copying.cursor.ack(credit.serial)
             self._send(copying)
             self._tell_lists()
