@@ -49,6 +49,8 @@ def attack(port: int, count: int, seconds: float) -> float:
                 break
         for key, events in selector.select(0.005):
             _go_on(selector, key, events)
+    for key in list(selector.get_map().values()):
+        _hang_up(selector, key.fileobj)
     selector.close()
     return came / seconds
 
@@ -79,8 +81,13 @@ def _go_on(selector: selectors.BaseSelector, key: selectors.SelectorKey, events:
     except BlockingIOError:
         pass
     except OSError:
-        selector.unregister(channel)
-        channel.close()
+        _hang_up(selector, channel)
+
+
+def _hang_up(selector: selectors.BaseSelector, channel: object) -> None:
+    assert isinstance(channel, socket.socket)
+    selector.unregister(channel)
+    channel.close()
 
 
 if __name__ == "__main__":
