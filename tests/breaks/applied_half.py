@@ -7,7 +7,7 @@ other half; they would see it after a restart, which nobody has a reason for.
 from tests.breaks import Change
 
 SETTING = "faults"
-KINDS = ("lost", "unsettled", "restless")
+KINDS = ("lost", "unsettled", "restless", "graph")  # the last one if the other half is an event
 CHANGES = (
     Change(
         "barker/manifold/intake.py",
