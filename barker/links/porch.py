@@ -37,10 +37,10 @@ READ_BYTES = 1024
 # Of all strangers in one turn, and new ones; and the time after which the rest is for the next one.
 READS = 64
 ACCEPTS = 64
-TURN_S = 0.002
+TURN_S = 0.0005
 # Of the loop's time, what strangers may take together; and how much they may take in advance.
 SHARE = 0.25
-ADVANCE_S = 0.002
+ADVANCE_S = 0.0005
 # Bytes of a stranger before its proof: of a TLS handshake, of a request, of a hello and a proof.
 STRANGER_BYTES = 32 * 1024
 # Connections the kernel holds for us while we are busy.

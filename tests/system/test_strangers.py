@@ -1,7 +1,8 @@
 """Very many strangers that do their worst, and what a member notices of them.
 
 The control is the same attacker on a port of a process that only accepts and reads: so what the
-attacker costs the machine is told from what it costs the service.
+attacker costs the machine is told from what it costs the service. It runs before and after, for
+thousands of connections that have ended make each call of a socket slower for a while.
 """
 
 import asyncio
@@ -95,16 +96,17 @@ class StrangersTest(unittest.IsolatedAsyncioTestCase):
                 before = await member.p99_ms(SECONDS / 2)
                 control, rate_there = await self.attacked(member, elsewhere)
                 during, rate_here = await self.attacked(member, directory.port)
+                again, _ = await self.attacked(member, elsewhere)
                 after = await member.p99_ms(SECONDS / 2)
                 self.assertFalse(member.task.done(), directory)
                 member.task.cancel()
             said = (
                 f"{STRANGERS} strangers: p99 of a ping {before:.2f} ms before, {control:.2f} ms "
                 f"with {rate_there} connects a second elsewhere, {during:.2f} ms with {rate_here} "
-                f"here, {after:.2f} ms after"
+                f"here, {again:.2f} ms with those elsewhere again, {after:.2f} ms after"
             )
             if SLOW:
                 print(f"\n{said}")
-                self.assertLess(during, 2 * control, said)
+                self.assertLess(during, 2 * max(control, again), said)
             lost = [line for line in directory.lines if re.search("silent|does not read", line)]
             self.assertEqual(lost, [])
