@@ -157,8 +157,8 @@ class Connection:
             pass
         finally:
             self.abort()
-            # How it ended is kept for whoever asks. If nobody does, and the collector is the one to
-            # find it, it is logged as a fault that was forgotten.
+            # The stream keeps the fault by which it ended. If that is never asked for, asyncio logs
+            # it as forgotten.
             with contextlib.suppress(OSError):
                 await self._writer.wait_closed()
 

@@ -128,7 +128,7 @@ class Porch:
         self._wait()
 
     def close(self) -> None:
-        """Take nobody in, and drop all that are here."""
+        """Accept no more, and drop all that are here."""
         for door in self._doors:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(door)

@@ -9,8 +9,8 @@ Read in this order:
 
 * ``intake``: that sentence as code, and refusals.
 * ``share``: which part of the ring is ours. ``recovery``: the journal is played back at the start.
-* ``admission``: what an outbox takes. ``push``: its queue towards the service behind it.
-  ``ages``: since when its oldest waits.
+* ``admission``: what an outbox takes. ``push``: its queue towards the service behind it,
+  and since when the oldest in it waits.
 * ``parking``: what was refused for good behind us is kept as a dead letter.
 * ``reception``: what an inbox takes. ``timelines``: what it holds for one reader; ``store``: for
   all of them.

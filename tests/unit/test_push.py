@@ -6,8 +6,7 @@ from collections import deque
 from unittest import mock
 
 from barker.delivery.batches import Batch
-from barker.manifold.ages import Ages
-from barker.manifold.push import Push
+from barker.manifold.push import Ages, Push
 from barker.wire.ops import Put
 from tests.tools.fakes import FakeNode, stamped
 
