@@ -14,7 +14,7 @@ import unittest
 
 from barker.disk import keys
 from barker.disk.files import ROOT
-from tests.tools.fleet import SLOW, Fleet
+from tests.tools.fleet import DEADLINE_S, SLOW, Fleet
 from tests.tools.wireclient import Wire
 
 STRANGERS, SECONDS = (4000, 8.0) if SLOW else (300, 2.0)
@@ -76,7 +76,9 @@ class StrangersTest(unittest.IsolatedAsyncioTestCase):
         attacker = await asyncio.create_subprocess_exec(
             sys.executable, *argv, cwd=ROOT, stdout=subprocess.PIPE
         )
-        await asyncio.sleep(1.0)  # until most are there
+        assert attacker.stdout
+        async with asyncio.timeout(DEADLINE_S):
+            self.assertEqual(await attacker.stdout.readline(), b"knocking\n")
         p99_ms = await member.p99_ms(SECONDS)
         rate, _ = await attacker.communicate()
         return p99_ms, rate.decode().strip()

@@ -36,6 +36,10 @@ WORST = (
 )
 
 
+# So many connections are an attack that has begun.
+MANY = 500
+
+
 def attack(port: int, count: int, seconds: float) -> float:
     """Connections a second."""
     came = 0
@@ -45,6 +49,8 @@ def attack(port: int, count: int, seconds: float) -> float:
     while time.monotonic() < begun + seconds:
         while len(selector.get_map()) < count and _come(selector, port, words):
             came += 1
+            if came == min(count, MANY):
+                print("knocking", flush=True)
             if came % 20 == 0:
                 break
         for key, events in selector.select(0.005):
