@@ -18,7 +18,7 @@ Read in this order:
 * ``connection``: a socket as lines, its greeting, and how it ends.
 * ``connecting``, ``accepting``: both ways to a connection that is up.
 * ``stranger``: a connection at our port before its proof. Pure. ``porch``: all of them together,
-  and what they may cost.
+  and what they may cost. ``benches``: their sockets, of which a look finds a few.
 * ``link``: batches, sending; what a conversation is.
 * ``arrivals``: how a link reads.
 * ``hosts``, ``tls``, ``sealed``: addresses behind a name; certificates; TLS below a stream.

@@ -4,7 +4,8 @@ No stranger has a task, a stream or a buffer of its own here, and together they 
 loop that does not grow with them:
 
 * In one turn, at most `READS` of them are read from, at most `READ_BYTES` each, and at most
-  `ACCEPTS` connections are accepted; and a turn is over after `TURN_S`.
+  `ACCEPTS` connections are accepted; and a turn is over after `TURN_S`. What is left comes first
+  in the next one (`barker.links.benches`).
 * After its turns the porch pauses, so that it has `SHARE` of the time, however many knock. In the
   pauses the loop belongs to members.
 * There are at most so many strangers. For one more, the oldest is dropped: first of those that were
@@ -18,13 +19,13 @@ import asyncio
 import contextlib
 import errno
 import logging
-import selectors
 import socket
 import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from barker.links import connection, tls
+from barker.links.benches import Benches
 from barker.links.sealed import Sealed
 from barker.links.stranger import Stranger
 from barker.wire import protocol
@@ -68,13 +69,12 @@ class Guest(NamedTuple):
 class _Visitor:
     """One stranger and its socket."""
 
-    __slots__ = ("bytes_left", "channel", "deadline", "sealed", "served", "stranger")
+    __slots__ = ("bytes_left", "channel", "deadline", "sealed", "stranger")
 
-    def __init__(self, channel: socket.socket, stranger: Stranger, served: int) -> None:
+    def __init__(self, channel: socket.socket, stranger: Stranger) -> None:
         self.channel = channel
         self.stranger = stranger
         self.sealed: Sealed | None = None  # from its first bytes on, with TLS
-        self.served = served  # in which turn, the last time
         self.bytes_left = STRANGER_BYTES
         self.deadline = 0.0
 
@@ -101,12 +101,11 @@ class Porch:
         self._meet = meet
         self._admit = admit
         self._refused = refused
-        self._selector = selectors.DefaultSelector()
+        self._benches = Benches[_Visitor]()
         self._doors: list[socket.socket] = []
         # By age, the oldest first: those that may prove themselves, and those that were refused.
         self._waiting: dict[_Visitor, None] = {}
         self._leaving: dict[_Visitor, None] = {}
-        self._turns = 0
         self._debt_s = self._paid_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._discarded = memoryview(bytearray(connection.READ_BYTES))
@@ -130,8 +129,7 @@ class Porch:
     def close(self) -> None:
         """Accept no more, and drop all that are here."""
         for door in self._doors:
-            with contextlib.suppress(KeyError):
-                self._selector.unregister(door)
+            self._benches.ignore_door(door)
             door.close()
         self._doors.clear()
         for visitor in [*self._waiting, *self._leaving]:
@@ -139,13 +137,12 @@ class Porch:
         if self._timer:
             self._timer.cancel()
         with contextlib.suppress(NotImplementedError, AttributeError, RuntimeError, ValueError):
-            self._loop.remove_reader(self._selector.fileno())
-        self._selector.close()
+            self._loop.remove_reader(self._benches.fileno())
+        self._benches.close()
 
     def _watch_doors(self) -> None:
         for door in self._doors:
-            with contextlib.suppress(KeyError):  # it is watched already
-                self._selector.register(door, selectors.EVENT_READ)
+            self._benches.watch_door(door)
 
     # --- turns ---
 
@@ -154,7 +151,7 @@ class Porch:
         if not self._doors:
             return
         try:
-            self._loop.add_reader(self._selector.fileno(), self._turn)
+            self._loop.add_reader(self._benches.fileno(), self._turn)
         except (NotImplementedError, AttributeError):
             self._loop.call_later(LOOK_S, self._turn)
 
@@ -162,15 +159,12 @@ class Porch:
         if not self._doors:
             return
         begun = self._loop.time()
-        self._turns += 1
-        events = [key for key, _ in self._selector.select(0)]
-        for key in events:
-            if key.data is None:
-                self._accept(key.fileobj, begun + TURN_S)
-        # Who has waited longest comes first.
-        visitors = sorted((key.data for key in events if key.data), key=_served)
-        for visitor in visitors[:READS]:
-            visitor.served = self._turns
+        for door in self._benches.look():
+            self._accept(door, begun + TURN_S / 2)
+        for _ in range(READS):
+            visitor = self._benches.next()
+            if visitor is None:
+                break
             try:
                 self._serve(visitor)
             except Exception:
@@ -182,17 +176,21 @@ class Porch:
 
     def _pay(self, begun: float) -> None:
         """Pause, if strangers have had more than their share."""
-        now = self._loop.time()
-        self._debt_s = max(0.0, self._debt_s - SHARE * (begun - self._paid_at)) + now - begun
-        self._paid_at = now
+        self._charge(begun)
         try:
-            self._loop.remove_reader(self._selector.fileno())
+            self._loop.remove_reader(self._benches.fileno())
         except (NotImplementedError, AttributeError):
             pass
         if self._debt_s > ADVANCE_S:
             self._loop.call_later(self._debt_s / SHARE, self._wait)
         else:
             self._wait()
+
+    def _charge(self, begun: float) -> None:
+        """The time since then was the strangers'."""
+        now = self._loop.time()
+        self._debt_s = max(0.0, self._debt_s - SHARE * (begun - self._paid_at)) + now - begun
+        self._paid_at = now
 
     # --- coming ---
 
@@ -222,8 +220,8 @@ class Porch:
             if not isinstance(fault, OSError):
                 log.exception(_BUG)
             return
-        visitor = _Visitor(channel, stranger, self._turns)
-        self._selector.register(channel, selectors.EVENT_READ, visitor)
+        visitor = _Visitor(channel, stranger)
+        self._benches.seat(channel, visitor)
         self._wait_until(self._waiting, visitor, HELLO_TIMEOUT_S)
 
     def _lack_files(self, fault: OSError) -> None:
@@ -231,7 +229,7 @@ class Porch:
         log.warning("no free file for another connection; it waits: %s", fault.strerror)
         self._drop_oldest()
         for door in self._doors:
-            self._selector.unregister(door)
+            self._benches.ignore_door(door)
         self._loop.call_later(NO_FILE_S, self._watch_doors)
 
     # --- staying ---
@@ -333,8 +331,7 @@ class Porch:
         visitor.channel.close()
 
     def _forget(self, visitor: _Visitor) -> None:
-        with contextlib.suppress(KeyError, ValueError):
-            self._selector.unregister(visitor.channel)
+        self._benches.unseat(visitor.channel)
         self._waiting.pop(visitor, None)
         self._leaving.pop(visitor, None)
 
@@ -359,19 +356,19 @@ class Porch:
             if visitor.deadline <= now
         ]
         for visitor in late:
+            if self._loop.time() > now + TURN_S:
+                break
             if visitor in self._leaving:
                 self._drop(visitor)
             else:
                 fault = BarkerError(protocol.TIMEOUT, "no hello in time")
                 self._leave(visitor, visitor.stranger.refuse(fault))
+        self._charge(now)
         firsts = [v.deadline for some in (self._leaving, self._waiting) for v in _first(some, 1)]
         if firsts and self._timer is None:
-            self._timer = self._loop.call_at(max(min(firsts), now + TURN_S), self._look_at_clock)
+            soonest = self._loop.time() + self._debt_s / SHARE
+            self._timer = self._loop.call_at(max(min(firsts), soonest), self._look_at_clock)
 
 
 def _first(some: dict[_Visitor, None], count: int) -> list[_Visitor]:
     return [visitor for visitor, _ in zip(some, range(count), strict=False)]
-
-
-def _served(visitor: _Visitor) -> int:
-    return visitor.served

@@ -55,6 +55,7 @@ class Agent:
     def __init__(self, service: Sampled) -> None:
         self._service = service
         self._watchers: set[Link] = set()
+        self._stops = False
         self._ticker = Ticker(service.later, self._delay_s, self._tick)
 
     def subscribe(self, link: Link, wish: Subscribe) -> None:
@@ -89,18 +90,20 @@ class Agent:
                         link.send(line)
 
     def stop(self) -> None:
-        """Send the watchers a last sample, marked as such: they can tell a stop from a death.
+        """Send the watchers a sample that is marked: they can tell a stop from a death.
 
-        Called by the service when it begins to stop, while its links are open.
+        So are all that come later, for a service may take some seconds to stop. Called when it
+        begins to, while its links are open.
         """
+        self._stops = True
         if self._watchers:
-            line = self._line(stopping=True)
+            line = self._line()
             for link in self._watchers:
                 with contained(link, link.abort):
                     link.send(line)
 
-    def _line(self, **more: Any) -> bytes:
-        return messages.encode(Sample(strictjson.dumps({**self.sample(), **more})))
+    def _line(self) -> bytes:
+        return messages.encode(Sample(strictjson.dumps(self.sample())))
 
     def sample(self) -> dict[str, Any]:
         """How things are at this moment; the fields are explained in docs/10-monitoring.rst.
@@ -119,6 +122,7 @@ class Agent:
             **process_figures(),
             "links": len(service.links),
             **service.gauges(),
+            **({"stopping": True} if self._stops else {}),
             **({"traces": list(service.traces)} if service.traces else {}),
         }
 

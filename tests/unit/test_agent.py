@@ -79,7 +79,6 @@ class AgentTest(unittest.TestCase):
 
     def test_a_service_that_stops_says_goodbye_to_its_watchers(self) -> None:
         links = [FakeLink(), FakeLink()]
-        self.agent.stop()  # nobody watches
         for link in links:
             self.subscribe(link)
         self.agent.stop()
@@ -88,6 +87,16 @@ class AgentTest(unittest.TestCase):
             self.assertNotIn("stopping", first)
             self.assertIs(last["stopping"], True)
             self.assertEqual(last["in"], 5)
+
+    def test_all_later_samples_of_a_service_that_stops_say_so(self) -> None:
+        """It may take seconds to stop; one that does not say so would make a death of it."""
+        link, late = FakeLink(), FakeLink()
+        self.agent.stop()  # nobody watches
+        self.subscribe(link)
+        self.agent.stop()
+        self.service.fire()
+        self.subscribe(late)
+        self.assertEqual([m["body"]["stopping"] for m in link.sent + late.sent], 4 * [True])
 
     def test_another_name_is_answered_with_moved(self) -> None:
         link = FakeLink()
