@@ -84,8 +84,11 @@ class Batch(NamedTuple, Generic[J]):
     def divided(self, place: int, addresses: Collection[str]) -> tuple[list[str], list[str]]:
         """The addresses of one entry: those that are among `addresses` (or all), and the others."""
         own = self.to[place if len(self.to) > 1 else 0].split(" ")
-        among = [address for address in own if address in addresses] or own
-        return among, [address for address in own if address not in among]
+        chosen = set(addresses)
+        among = [address for address in own if address in chosen]
+        if not among:
+            return own, []
+        return among, [address for address in own if address not in chosen]
 
     def readdressed(self, place: int, addresses: Sequence[str]) -> "Batch[J]":
         """The same, with one entry for these addresses."""

@@ -52,6 +52,7 @@ POLICIES = {
     REPLICA: ORDERED,
 }
 ROUNDS = 100  # in which everything has to come to rest
+SLICES = 500  # of long work in one of them, at most
 
 
 class Simulation:
@@ -514,6 +515,9 @@ class Simulation:
             if party.timers:
                 active = True
                 self.play(("fire", party.name))
+            for _ in range(SLICES):  # a step of long work each
+                if party.node.slices:
+                    self.play(("fire", party.name))
             for dialer in list(party.dialers):
                 if dialer.end is None or dialer.end.down:
                     active = True
@@ -533,7 +537,7 @@ class Simulation:
             elif isinstance(some, BizLogic):
                 found[name] = len(some._inboxes)
             elif isinstance(some, Inbox):
-                found[name] = len(some._hand_over) + len(some._hand_over._queue)
+                found[name] = some._hand_over.left
                 found[name] += len(some._parking._waiting)
             elif isinstance(some, Followers):
                 found[name] = sum(map(len, some._upstreams.values()))

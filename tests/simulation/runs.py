@@ -20,7 +20,7 @@ from barker.delivery.duplicates import Duplicates
 from barker.disk import files, journal, keys
 from barker.disk.users import World
 from barker.manifold import handover, intake, readers, reception, store
-from barker.process import peers
+from barker.process import peers, slices
 from barker.process.node import Node
 from barker.process.service import Service
 from barker.routing import routes
@@ -68,6 +68,7 @@ def small_world() -> Iterator[pathlib.Path]:
         patch(store, "REMEMBERED_ADDRESSES", REMEMBERED)
         patch(lanes, "_source", client.source)
         patch(Recipients, "of", _poisoned)
+        patch(slices, "SLICE_S", 0.0)
         patch(handover, "HANDED_OVER_AT_ONCE", 4)
         patch(peers, "Dialer", SimDialer)
         patch(routes, "Ring", lambda names: _ring(tuple(names)))
