@@ -139,9 +139,11 @@ class Duplicates:
         self, key: tuple[str, str], of: _Origin | None, n: int
     ) -> tuple[Addresses | None, bool]:
         """For which addresses it was accepted, if that is known; and whether it comes late."""
-        record, late = None, of is not None and n <= of.highest
-        if of is not None and late and n > of.highest - self._window:
-            record = of.stamped.get(n)
+        record, late = None, False
+        if of is not None:
+            late = n < of.highest
+            if of.highest - self._window < n <= of.highest:
+                record = of.stamped.get(n)
         if record is None:  # who has had it by another way?
             record = self._young.get(key)
             if record is None:

@@ -130,7 +130,7 @@ class Reception:
                 had.setdefault(key, set()).update(fresh)
                 places.append(place)
                 to.append(" ".join(fresh))
-                late.append(is_late or (origin is not None and n <= highest))
+                late.append(is_late or (origin is not None and n < highest))
                 highest = max(highest, n)
         if not places:
             return None

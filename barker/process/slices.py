@@ -7,7 +7,7 @@ through while it rests: so it takes nothing for granted that it saw before a `yi
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from barker.process.faults import contained
 
@@ -64,3 +64,10 @@ class Slices:
                 if time.perf_counter() >= end:
                     return False
         return True
+
+
+def drain(held: dict[Any, Any]) -> Steps:
+    """Free what it holds: to free very many objects takes long, too."""
+    while held:
+        held.popitem()
+        yield

@@ -51,7 +51,7 @@ POLICIES = {
     GRAPH: ORDERED,
     REPLICA: ORDERED,
 }
-ROUNDS = 100  # in which everything has to come to rest
+ROUNDS = 300  # in which everything has to come to rest
 SLICES = 500  # of long work in one of them, at most
 
 
@@ -551,5 +551,10 @@ class Simulation:
 
 def _bodies(push: Push) -> list[bytes]:
     sender = push.sender
-    batches = [b for lane in sender._lanes.values() for b in lane.window.head(10**6)]
-    return [body for batch in (*batches, *sender._deferred) for body in batch.put().bodies]
+    placing = sender._placing
+    batches = [b for lane in placing.lanes.values() for b in lane.window.head(10**6)]
+    return [
+        body
+        for batch in (*batches, *placing.waiting, *sender._deferred)
+        for body in batch.put().bodies
+    ]

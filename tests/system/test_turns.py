@@ -4,18 +4,22 @@ import asyncio
 import contextlib
 import json
 import unittest
+from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
+from barker.bizlogic import BizLogic
 from barker.directory import MAX_ASKED, MAX_INSTANCES, Directory
+from barker.graph.graph import Graph
 from barker.graph.people import People
 from barker.inbox import Inbox
 from barker.manifold.readers import MAX_SUBSCRIPTIONS
 from barker.manifold.timelines import Entry
 from barker.process.slices import Steps
-from tests.tools.fleet import SLOW, Fleet
+from barker.wire import protocol
+from tests.tools.fleet import SLOW, Fleet, until
 from tests.tools.turns import Running, running
-from tests.tools.wireclient import Wire, register
+from tests.tools.wireclient import Wire, bark, puts, register
 
 # Of the thread's own time; what the machine does besides is not ours.
 MOST_MS = 50.0
@@ -80,6 +84,57 @@ class TurnsTest(unittest.TestCase):
             self.say(inbox, *wishes)
             inbox.until(lambda: not node.slices and not node._readers.links, "it has gone")
             self.assertShort(inbox, "very many readers of one link")
+
+    # --- bizlogic ---
+
+    def logic_with(self, words: Iterator[tuple[str, str]]) -> Running[BizLogic]:
+        """A bizlogic that knows who follows whom by these."""
+        logic = self.enterContext(running(self.fleet, BizLogic))
+        graph = Graph()
+
+        def fill() -> Steps:
+            for user, whom in words:
+                graph.apply({"kind": "follow", "user": user, "whom": whom, "at": 1})
+                yield
+
+        logic.fill(fill())
+        logic.call(lambda: logic.node.graph_came(graph))
+        return logic
+
+    def test_a_bizlogic_and_barks_of_a_celebrity(self) -> None:
+        self.fleet.directory()
+        logic = self.logic_with((f"user{i}", "celeb") for i in range(50_000))
+        for _ in range(2):
+            self.fleet.inbox("--no-journal")
+        logic.until(lambda: len(logic.node._inboxes.peers) == 2, "there are inboxes")
+        barks = [bark("celeb", f"b{i}") for i in range(3)]
+        stamp = {"origin": "a" * 16, "n": [1, 2, 3]}
+        self.say(logic, line(puts(1, [["bizlogic"]], barks, **stamp)))
+        logic.until(lambda: not len(logic.node._inboxes), "all has arrived")
+        self.assertShort(logic, "a celebrity")
+
+    def test_a_bizlogic_whose_barks_have_waited_for_an_inbox(self) -> None:
+        self.fleet.directory()
+        edges = ((f"user{j * 7 + i}", f"user{i}") for i in range(1000) for j in range(20))
+        logic = self.logic_with(edges)
+        asyncio.run(self._wait_for_an_inbox(logic))
+        self.assertShort(logic, "barks that have waited")
+
+    async def _wait_for_an_inbox(self, logic: Running[BizLogic]) -> None:
+        node, full = logic.node, protocol.UNACKED_WINDOW
+        async with contextlib.AsyncExitStack() as stack:
+            for k in range(3):
+                opened = Wire.open(node.port, node.key, f"outbox-{k}")
+                wire = await stack.enter_async_context(await opened)
+                for first in range(1, full + 1, 128):
+                    n = list(range(first, first + 128))
+                    barks = [bark(f"user{i % 1000}", f"b{k}-{i}") for i in n]
+                    wire.write(line(puts(first, [["bizlogic"]], barks, origin=str(k) * 16, n=n)))
+            await until(lambda: len(node._inboxes) == 3 * full, "all have come")
+            await asyncio.to_thread(logic.begin)
+            for _ in range(2):
+                await asyncio.to_thread(self.fleet.inbox, "--no-journal")
+            await until(lambda: not len(node._inboxes), "all has arrived")
 
     # --- the directory ---
 
