@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from barker import inbox
 from barker.directory import Directory
 from barker.disk.users import DOGS, PEOPLE
-from barker.graph import people
 from barker.inbox import Inbox
 from barker.links import connection as connection_module
 from barker.links import link
-from barker.manifold import store
+from barker.manifold import newcomers, store
 from barker.process.service import service_parser
 from barker.streams.stream import DEFAULT_KEEP, MAX_KEEP
 from barker.wire import protocol
@@ -165,7 +164,7 @@ class ReadTest(InboxTest):
 
     async def test_who_can_t_be_read_is_said_without_a_number(self) -> None:
         people_of(self.inbox).complete = True  # as if a followers service had told it who exists
-        self.patch(people, "NEWS_WITHIN_S", 0)
+        self.patch(newcomers, "NEWS_WITHIN_S", 0)
         reader = await self.open(self.inbox.port)
         refusals = {
             "inbox/nobody": (protocol.UNKNOWN_USER, "there is no user nobody"),
@@ -177,6 +176,22 @@ class ReadTest(InboxTest):
             answer = await reader.expect("unreadable", code=code, address=address)
             self.assertIn(reason, answer["reason"])
         await self.subscribe(reader)
+
+
+    async def test_who_asks_for_a_newcomer_is_answered_with_the_news_of_the_join(self) -> None:
+        known = people_of(self.inbox)
+        known.complete = True
+        self.patch(newcomers, "NEWS_WITHIN_S", 600)
+        reader, gone = [await self.open(self.inbox.port) for _ in range(2)]
+        for wire in (reader, gone):
+            wire.send({"op": "subscribe", "address": "inbox/eve"})
+            self.assertEqual(await wire.before_pong(), [])
+        waiting = self.inbox._newcomers
+        self.assertEqual(len(waiting), 2)
+        gone.abort()
+        await until(lambda: len(waiting) == 1, "a link that has gone waits for nothing")
+        known.changed(known.held.apply({"kind": "join", "user": "eve"}))
+        await reader.expect("subscribed", address="inbox/eve")
 
 
 class GapTest(InboxTest):
