@@ -95,13 +95,37 @@ class TakeTest(FollowersTest):
         self.assertIn("y", service.graph)
         self.assertNotIn("x", service.graph)
 
-    async def test_too_many_edges_wait(self) -> None:
-        self.patch(followers, "MAX_EDGES", 3)
+    async def test_promise_5_what_would_be_one_edge_too_many_waits(self) -> None:
         service = await self.followers()
+        self.patch(followers, "MAX_EDGES", service.graph.edges + 1)
         outbox = await self.open(service.port, "outbox")
-        outbox.send(event(1, FOLLOW, "ann", "cid"), event(2, UNFOLLOW, "ann", "bob"))
-        await outbox.expect("refuse", seq=1, code=protocol.FULL)
-        await outbox.expect("ack", seq=2)
+        outbox.send(
+            event(1, UNFOLLOW, "ann", "bob"),  # an edge becomes a tombstone: it is no more
+            event(2, UNFOLLOW, "bob", "ann"),  # a tombstone where nothing was
+            event(3, FOLLOW, "bob", "cid"),
+            event(4, UNFOLLOW, "bob", "cid"),
+            event(5, FOLLOW, "ann", "bob", at=2),
+        )
+        await outbox.expect("refuse", seq=3, code=protocol.FULL)
+        await outbox.expect("refuse", seq=4, code=protocol.FULL)
+        await outbox.expect("ack", seq=5)
+        self.assertEqual(service.graph.edges + service.graph.tombstones, followers.MAX_EDGES)
+
+    async def test_promise_5_what_would_be_one_user_too_many_waits(self) -> None:
+        service = await self.followers()
+        self.patch(followers, "MAX_USERS", len(service.graph) + 1)
+        outbox = await self.open(service.port, "outbox")
+        outbox.send(
+            event(1, JOIN, "dora"),
+            event(2, JOIN, "eric"),
+            event(3, FOLLOW, "ann", "eric"),  # nobody: it would be another one, too
+        )
+        await outbox.expect("refuse", seq=2, code=protocol.FULL)
+        await outbox.expect("refuse", seq=3, code=protocol.FULL)
+        await outbox.expect("ack", seq=3)
+        outbox.send(event(4, JOIN, "ann"), event(5, FOLLOW, "ann", "dora"))
+        await outbox.expect("ack", seq=5)
+        self.assertEqual(len(service.graph), followers.MAX_USERS)
 
     async def test_a_full_disk_refuses_and_changes_nothing(self) -> None:
         service = await self.followers()
