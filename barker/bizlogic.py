@@ -38,7 +38,6 @@ from barker.wire.fields import addresses_in
 from barker.wire.ops import Put, Refuse
 from barker.wire.protocol import BAD_MESSAGE, BadMessage, ProtocolError
 
-
 # Characters of followers' addresses that are remembered, for the authors that have barked; beyond
 # it, start over.
 REMEMBERED_CHARS = 100_000_000

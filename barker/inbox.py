@@ -248,7 +248,7 @@ class Inbox(Service):
     def _replay(self, segment: int, record: Record) -> None:
         if isinstance(record, Put):
             self._reception.recover(record)
-            groups = list(map(self._store.group, record.entries()))
+            groups = self._store.groups(record.entries())
             for _ in self._store.append(record._replace(trace=None), groups, None, segment):
                 pass
         elif isinstance(record, Serials):

@@ -68,12 +68,12 @@ class Reception:
             return None, faults
         try:
             self._check_leap(put)
-            groups = {entry: self._store.group(entry) for entry in dict.fromkeys(put.to)}
+            groups = self._store.groups(put.entries())
         except BadMessage as fault:  # it is said of all: what follows must not overtake it
             return None, [*faults, *((place, fault) for place in places)]
         keys = _keys(put)
         if self._duplicates.are_new(keys, self._judge(put), put.n or ()):
-            return Accepted(put, list(map(groups.__getitem__, put.entries())), None), faults
+            return Accepted(put, groups, None), faults
         return self._unknown_of(put, keys), faults
 
     def _stamped(self, put: Put) -> tuple[Put, Sequence[int], list[tuple[int, BadMessage]]]:
@@ -135,7 +135,7 @@ class Reception:
                 highest = max(highest, n)
         if not places:
             return None
-        return Accepted(put.select(places)._replace(to=to), list(map(self._store.group, to)), late)
+        return Accepted(put.select(places)._replace(to=to), self._store.groups(to), late)
 
     def accept(self, accepted: Accepted) -> None:
         """The journal has it: what comes again is known from now on."""

@@ -37,8 +37,8 @@ UNACKED_WINDOW = 4096
 
 # Names and addresses that are remembered to be good. One costs some 200 bytes.
 REMEMBERED_NAMES = 150_000
-# The same of entries of ``to``, in characters: with their addresses some four bytes for each.
-REMEMBERED_CHARS = 10_000_000
+# The same of entries of ``to``, in bytes that they and their addresses take.
+REMEMBERED_BYTES = 100_000_000
 
 USER_NAME = re.compile(r"[a-z][a-z0-9_]{0,19}")
 INSTANCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

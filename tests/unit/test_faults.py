@@ -17,7 +17,7 @@ from barker.process.agent import Agent
 from barker.process.faults import Ticker, contained
 from barker.process.service import Service
 from barker.suggestions import Suggestions
-from barker.wire import messages, protocol
+from barker.wire import messages
 from barker.wire.ops import Routes, Subscribe
 from barker.wire.rights import CLIENT
 from monitoring.monitor import Monitor

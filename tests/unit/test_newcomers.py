@@ -15,7 +15,8 @@ from tests.tools.fakes import FakeLink, FakeNode
 
 class NewcomersTest(unittest.TestCase):
     def setUp(self) -> None:
-        self.node: Any = FakeNode()
+        node: Any = FakeNode()
+        self.node = node
         self.begun: list[tuple[Any, str]] = []
         self.people = People(
             self.node,
