@@ -62,6 +62,8 @@ TIMEOUT = "timeout"
 FORBIDDEN = "forbidden"
 
 RETRYABLE = frozenset({FULL, MOVED})
+# The same for an `unreadable`: what can't be read now may be read later.
+READABLE_LATER = frozenset({FULL, TOO_MANY})
 
 
 class BarkerError(Exception):
