@@ -40,8 +40,9 @@ SETTLE_S = BACKOFF_MAX_S + 0.5 * CONNECT_TIMEOUT_S
 # Instances of one service, and of all together, since each is an agent, too. Their list is one
 # message, and has to fit a line.
 MAX_INSTANCES = 300
-# Different addresses that are served; ours are a handful.
-MAX_SERVICES = 1000
+# Different addresses that are served; ours are a handful. A watcher of everything asks for each of
+# them by its name after a restart of the directory.
+MAX_SERVICES = 900
 # What one link may watch, and what it may have resolved: a page asks for two addresses a user.
 MAX_ASKED = 1000
 

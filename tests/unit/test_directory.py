@@ -1,5 +1,6 @@
 """The directory: who is told what, at once; and how it comes back."""
 
+import functools
 from unittest import mock
 
 from barker import directory
@@ -8,8 +9,11 @@ from barker.directory import Directory
 from barker.followers import Followers
 from barker.inbox import Inbox
 from barker.outbox import Outbox
+from barker.process import node
+from barker.routing import routes
 from barker.routing.routes import Route, Target
 from barker.wire import protocol
+from monitoring.monitor import Monitor
 from tests.tools.fleet import until
 from tests.tools.wireclient import Message, Wire, WireTest, register, serving
 
@@ -414,3 +418,27 @@ class NodeTest(DirectoryTest):
         self.assertIs(bizlogic.routes.route("inbox"), route)
         # The inbox did not come back: that is an answer too, when the time is over.
         await until(lambda: not bizlogic.routes.route("inbox").targets, "the inbox is gone")
+
+    async def test_a_watcher_of_everything_keeps_no_route_that_ended_with_a_directory(self) -> None:
+        self.patch(directory, "SETTLE_S", 0.3)
+        monitor = await self.serve(Monitor, directory=self.directory.port)
+        service = await self.link()
+        service.send(register("sheep", "a", 9), register("sheep", "b", 9))
+        await until(lambda: monitor.routes.route("sheep").targets, "it is told of the sheep")
+        with self.assertLogs("barker.process.node", "WARNING"):
+            self.directory._last_tick -= 3 * self.directory.heartbeat_s
+            self.directory._tick()
+        await until(lambda: not monitor.routes.route("sheep").targets, "the sheep are gone")
+
+    async def test_promise_5_what_a_node_was_told_has_an_end(self) -> None:
+        self.patch(routes, "MAX_ROUTES", 10)
+        self.patch(node, "MAX_ROUTES", 10)
+        monitor = await self.serve(Monitor, directory=self.directory.port)
+        for i in range(30):
+            service = await self.link()
+            service.send(register(f"sheep{i}", "a", 9))
+            await until(functools.partial(monitor.told.__contains__, f"sheep{i}"), "it is told")
+            service.abort()
+            await until(lambda: "sheep" not in " ".join(monitor.routes.served), "it is gone")
+            self.assertLessEqual(len(monitor.told), 10)
+            self.assertLessEqual(len(monitor.routes.services), 10)
