@@ -41,24 +41,31 @@ MAX_LISTED = 50
 
 
 class Keys:
-    """The last so many keys, of which at least `min_keys` are remembered."""
+    """The last so many keys, of which at least `min_keys` are remembered, each with what was said.
+
+    What was said is a hash, which tells a repetition from another text under the same key.
+    """
 
     def __init__(self, min_keys: int = MIN_REMEMBERED_KEYS) -> None:
         self._min_keys = min_keys
         # Two generations: when the young one is full it becomes the old one, which is forgotten.
         # That bounds the memory without paying for an eviction per key.
-        self._young: set[tuple[str, str]] = set()
-        self._old: set[tuple[str, str]] = set()
+        self._young: dict[tuple[str, str], int] = {}
+        self._old: dict[tuple[str, str], int] = {}
 
-    def are_new(self, keys: set[tuple[str, str]]) -> bool:
+    def are_new(self, keys: Iterable[tuple[str, str]]) -> bool:
         """Is none of them known?"""
-        return self._young.isdisjoint(keys) and self._old.isdisjoint(keys)
+        return self._young.keys().isdisjoint(keys) and self._old.keys().isdisjoint(keys)
 
-    def add(self, keys: Iterable[tuple[str, str]]) -> None:
+    def said(self, key: tuple[str, str]) -> int | None:
+        """What was said under this key; None if it is unknown."""
+        return self._young.get(key, self._old.get(key))
+
+    def add(self, keys: Mapping[tuple[str, str], int]) -> None:
         """These are kept: remember them."""
         self._young.update(keys)
         if len(self._young) >= self._min_keys:
-            self._old, self._young = self._young, set()
+            self._old, self._young = self._young, {}
 
 
 class _Origin:

@@ -42,7 +42,7 @@ class Admitted(NamedTuple):
 
     barks: Columns | None
     events: Columns | None
-    keys: set[Key]
+    keys: dict[Key, int]  # with what was said
     authors: set[str]  # but for those that are known to have said something here
     joins: set[str]  # users who exist by it
 
@@ -62,7 +62,7 @@ class _Taken:
     def __init__(self) -> None:
         self.barks: list[_Row] = []
         self.events: list[_Row] = []
-        self.keys: set[Key] = set()
+        self.keys: dict[Key, int] = {}
         self.joins: set[str] = set()
 
     def admitted(self) -> Admitted | None:
@@ -77,6 +77,13 @@ def _columns(rows: Sequence[_Row]) -> Columns | None:
     texts, users, ids, at, named, trace = zip(*rows, strict=True)
     rest = (column if any(column) else None for column in (named, trace))
     return Columns(texts, users, ids, at, *rest)
+
+
+def _said(fields: dict[str, Any]) -> int:
+    """What a bark or an event says, whatever its time: its text, or what it changes."""
+    if "kind" in fields:
+        return hash((fields["kind"], fields.get("whom")))
+    return hash(fields.get("content"))
 
 
 class Admission:
@@ -108,11 +115,13 @@ class Admission:
     def recover(self, put: Put, *, joins: bool) -> None:
         """The journal had this put; `joins`: there may be joins in it."""
         users = put.users or ()
-        self._known.add(zip(users, put.ids or (), strict=True))
+        meanings = [fields or {} for fields in strictjson.objects(put.bodies)]
+        keys = zip(users, put.ids or (), strict=True)
+        self._known.add(dict(zip(keys, map(_said, meanings), strict=True)))
         self._have_spoken(users)  # also if there is no such user any more: it was acked
         if joins:
-            for user, body in zip(users, put.bodies, strict=True):
-                if strictjson.loads(body).get("kind") == JOIN:
+            for user, fields in zip(users, meanings, strict=True):
+                if fields.get("kind") == JOIN:
                     self._people.add(user)
 
     def _have_spoken(self, users: Iterable[str]) -> None:
@@ -138,7 +147,7 @@ class Admission:
         if columns is None:
             return None
         ids, users, contents, at = columns
-        keys = {*zip(users, ids, strict=True)}
+        keys = dict(zip(zip(users, ids, strict=True), map(hash, contents), strict=True))
         if (
             [*map(self._authors.get, put.entries())] != users
             or max(at) > latest
@@ -193,13 +202,18 @@ class Admission:
             raise BadMessage(BAD_MESSAGE, f"{address} takes no barks of {key[0]}")
         if why := self._barks_full(len(taken.barks) + 1):
             raise BadMessage(FULL, why)
-        if self._is_new(key, taken):
-            taken.keys.add(key)
+        said = _said(fields)
+        if self._is_new(key, said, taken):
+            taken.keys[key] = said
             named = " ".join(bodies.mentions(fields["content"]))
             taken.barks.append(_Row(body, *key, fields["at"], named, trace))
 
-    def _is_new(self, key: Key, taken: _Taken) -> bool:
-        return key not in taken.keys and self._known.are_new({key})
+    def _is_new(self, key: Key, said: int, taken: _Taken) -> bool:
+        """Is the key unknown? Raises BadMessage if something else was said under it."""
+        known = taken.keys.get(key, self._known.said(key))
+        if known not in (None, said):
+            raise BadMessage(BAD_MESSAGE, f"{key[0]} has said something else with the id {key[1]}")
+        return known is None
 
     def _check_exists(self, user: str, taken: _Taken) -> None:
         if user not in self._people and user not in taken.joins:
@@ -222,12 +236,12 @@ class Admission:
             self._check_exists(event.whom, taken)
         elif event.user not in self._people and not self._people.complete:
             raise BadMessage(FULL, "whether the name is free is not known here yet")
-        key = (event.user, event.id)
-        if not self._is_new(key, taken):
+        key, said = (event.user, event.id), _said(fields)
+        if not self._is_new(key, said, taken):
             return
         if joins:
             if event.user in self._people or event.user in taken.joins:
                 raise BadMessage(protocol.NAME_TAKEN, f"there is a user {event.user} already")
             taken.joins.add(event.user)  # what the same line brings besides may be theirs
-        taken.keys.add(key)
+        taken.keys[key] = said
         taken.events.append(_Row(body, *key, event.at, "", trace))

@@ -262,7 +262,9 @@ class KeysTest(unittest.TestCase):
         keys, some = Keys(), [("ark3", "x"), ("rdl", "x"), ("ark3", "y")]
         for i, key in enumerate(some):
             self.assertEqual([keys.are_new({key}) for key in some], [j >= i for j in range(3)])
-            keys.add([key])
+            self.assertIsNone(keys.said(key))
+            keys.add({key: i})
+            self.assertEqual(keys.said(key), i)
         self.assertFalse(any(keys.are_new({key}) for key in some))
         self.assertFalse(keys.are_new({("rdl", "y"), some[0]}))
 
@@ -270,7 +272,7 @@ class KeysTest(unittest.TestCase):
         keys = Keys(10)
         for n in range(100):
             self.assertTrue(keys.are_new({("ark3", str(n))}))
-            keys.add([("ark3", str(n))])
+            keys.add({("ark3", str(n)): n})
             for back in range(max(0, n - 9), n + 1):
                 self.assertFalse(keys.are_new({("ark3", str(back))}), (n, back))
             self.assertLessEqual(size([*vars(keys).values()]), 20)

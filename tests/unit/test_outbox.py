@@ -13,7 +13,7 @@ from barker.websocket.frames import Opcode
 from barker.wire import protocol
 from barker.wire.messages import PING
 from tests.tools.fleet import until
-from tests.tools.inside import barks_of, epoch_of, journal_of, people_of
+from tests.tools.inside import barks_of, epoch_of, events_of, journal_of, people_of
 from tests.tools.wireclient import (
     Acceptor,
     Message,
@@ -24,6 +24,7 @@ from tests.tools.wireclient import (
     put,
     puts,
     register,
+    serving,
 )
 from tests.unit.test_inbox import USERS
 
@@ -164,6 +165,44 @@ class TakeTest(OutboxTest):
         puts = await self.puts(pushed, 2)
         self.assertEqual([p["body"]["user"] for p in puts], ["ark3", "rdl"])
         self.assertEqual(await pushed.before_pong(), [])
+
+    async def test_one_id_for_two_texts_is_refused_the_second_time_also_after_a_restart(
+        self,
+    ) -> None:
+        ark3 = ["outbox/ark3"]
+        follow = {"kind": "follow", "id": "f", "user": "ark3", "at": 1, "whom": "rdl"}
+        for life in range(2):
+            async with serving(
+                Outbox, self.folder, "--name", "o", directory=self.directory.port
+            ) as outbox:
+                client = await self.open(outbox.port)
+                client.send(
+                    put(
+                        1, ark3, bark("ark3", "x", "one", at=life)
+                    ),  # another time is no other text
+                    put(2, ark3, follow),
+                )
+                await client.expect("ack", seq=2)
+                others = [
+                    bark("ark3", "x", "two"),
+                    bark("ark3", "f", "one"),
+                    {**follow, "id": "x"},
+                    {**follow, "whom": "toto"},
+                    {**follow, "kind": "unfollow"},
+                ]
+                client.send(*(put(i, ark3, other) for i, other in enumerate(others, 3)))
+                for seq in range(3, 3 + len(others)):
+                    refusal = await client.expect("refuse", seq=seq, code=protocol.BAD_MESSAGE)
+                    self.assertIn("said something else with the id", refusal["reason"])
+                await client.expect("ack", seq=7)
+                client.send(
+                    puts(
+                        8, [ark3], [bark("ark3", f"y{life}", "one"), bark("ark3", f"y{life}", "2")]
+                    )
+                )
+                await client.expect("refuse", seq=9, code=protocol.BAD_MESSAGE)
+                await client.expect("ack", seq=9)
+                self.assertEqual((len(barks_of(outbox)), len(events_of(outbox))), (2 + life, 1))
 
 
 class FullTest(OutboxTest):
