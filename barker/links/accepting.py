@@ -34,8 +34,8 @@ log = logging.getLogger("barker.links.accepting")
 MAX_LINKS = 4096
 # Strangers at once, or a quarter of the files that we may have. Links do not need their room.
 MAX_STRANGERS = 1024
-# Files that are neither: journals, the loop's own, what the interpreter opens. Or half of the files,
-# if those are few.
+# Files that are neither: journals, the loop's own, what the interpreter opens. Half of all, if that
+# is less.
 OTHER_FILES = 64
 # A process that may open fewer says so, and how many links it takes.
 FEW_FILES = 1024

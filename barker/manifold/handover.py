@@ -52,6 +52,7 @@ class HandOver:
         self._moved = done
         self._park = park
         self._queue: deque[Moving] = deque()
+        self._unparked = 0
         self._sender: Sender[Moving] = Sender(
             node,
             service,
@@ -63,8 +64,8 @@ class HandOver:
         )
 
     def __len__(self) -> int:
-        """Entries that are on their way."""
-        return len(self._sender)
+        """Entries that are on their way, or are refused for good and in no file yet."""
+        return len(self._sender) + self._unparked
 
     def _wanted(self, target: Target) -> bool:
         return bool(self._queue or len(self)) and target.name != self._node.name
@@ -117,7 +118,12 @@ class HandOver:
     def _refused(self, one: Batch[Moving], refusal: Refuse) -> None:
         _, code, reason, addresses = refusal
         letter = Letter(one.put().bodies[0], addresses, code, reason)
-        self._park(letter, lambda: self._done([one]))
+        self._unparked += 1
+        self._park(letter, lambda: self._parked(one))
+
+    def _parked(self, one: Batch[Moving]) -> None:
+        self._unparked -= 1
+        self._done([one])
 
     def _done(self, batches: Sequence[Batch[Moving]]) -> None:
         for batch in batches:

@@ -166,6 +166,22 @@ class TakeTest(OutboxTest):
         self.assertEqual([p["body"]["user"] for p in puts], ["ark3", "rdl"])
         self.assertEqual(await pushed.before_pong(), [])
 
+    async def test_an_outbox_for_another_address_takes_what_is_below_that(self) -> None:
+        class Kennel(Outbox):
+            ADDRESS = "kennel"
+
+        kennel = await self.serve(Kennel, directory=self.directory.port)
+        client = await self.open(kennel.port)
+        kennel_ark3, body = ["kennel/ark3"], bark("ark3", "x")
+        client.send(put(1, kennel_ark3, body), put(2, kennel_ark3, bark("ark3", "y")))
+        client.send(put(3, ["outbox/ark3"], bark("ark3", "z")))
+        refusal = await client.expect("refuse", seq=3, code=protocol.BAD_MESSAGE)
+        self.assertIn("not below kennel/", refusal["reason"])
+        await client.expect("ack", seq=3)
+        self.assertEqual(len(barks_of(kennel)), 2)
+        self.assertEqual(kennel.gauges()["deepest"], [("kennel/ark3", 2)])
+        await until(lambda: self.directory._services.get("kennel"), "it serves that address")
+
     async def test_one_id_for_two_texts_is_refused_the_second_time_also_after_a_restart(
         self,
     ) -> None:

@@ -6,6 +6,7 @@ from collections import deque
 from unittest import mock
 
 from barker.delivery.batches import Batch
+from barker.manifold import push
 from barker.manifold.push import Ages, Push
 from barker.wire.ops import Put
 from tests.tools.fakes import FakeNode, stamped
@@ -84,3 +85,16 @@ class PushTest(unittest.TestCase):
             push.add(Put.of(0, ["bizlogic"], items), 1, b"")
         with mock.patch.object(Batch, "put", side_effect=AssertionError):
             self.assertEqual(push.oldest_n(99), 7)
+
+    def test_promise_5_authors_of_whom_nothing_waits_are_forgotten(self) -> None:
+        queue = Push(FakeNode(), "bizlogic", mock.Mock(), mock.Mock())  # type: ignore[arg-type]
+        waits = Batch.of(Put.of(0, ["bizlogic"], [stamped("a", 1)]), ["ark3"])
+        queue._add(waits)
+        with mock.patch.object(push, "MAX_DONE_AUTHORS", 10):
+            for i in range(100):
+                one = waits._replace(jobs=[f"dog{i % 30}"])
+                queue._add(one)
+                queue._done([one])
+                self.assertLessEqual(len(queue._done_by_author), 10)
+                self.assertLessEqual(len(queue._put_by_author), 10 + 2)
+        self.assertEqual(queue.by_author, {"ark3": 1})
