@@ -33,6 +33,10 @@ MAX_ORIGINS = 100
 # ... and of so many, those heard of last, every counter of the window: some 2 MiB each. Beyond it,
 # what an origin sends again is known by its keys alone. Every kill of a manifold makes an origin.
 MAX_TABLES = 16
+# Addresses in the records of a generation of keys, and in those of all counters, of 8 to 40 bytes
+# each. Beyond it less is remembered: a generation ends sooner, and counters that were not heard of
+# for longest are forgotten.
+MAX_REMEMBERED_ADDRESSES = 5_000_000
 # For which addresses a bark was accepted. Most have a few, and a list is the smallest thing for
 # that; a celebrity's are a hundred thousand, in hundreds of puts, and to look through a list for
 # each of them would take longer than all the rest.
@@ -89,6 +93,8 @@ class Duplicates:
         self._young: dict[tuple[str, str], Addresses] = {}
         self._old: dict[tuple[str, str], Addresses] = {}
         self._origins: dict[str, _Origin] = {}
+        self._keyed = 0  # addresses that were added in the young generation
+        self._stamped = 0  # addresses in the tables of all origins
         self._now = 0  # counts how often an origin was used
 
     @property
@@ -159,14 +165,16 @@ class Duplicates:
         else:
             record = self._as_set(key, record)
             record.update(addresses)
-        if len(self._young) >= self._min_keys and key not in self._young:
-            self._old, self._young = self._young, {}
+        if key not in self._young:
+            self._make_room()
+        self._keyed += len(addresses)
         self._young[key] = record  # first of all tables: `withdraw` looks here
         if of is not None:
             if not late:
                 of.highest = n
             if n > of.highest - self._window:
                 of.stamped[n] = record
+                self._stamped += len(addresses)
                 self._trim(of)
 
     # --- many ---
@@ -197,20 +205,49 @@ class Duplicates:
     ) -> None:
         """Add many that `are_new`, with the addresses of each."""
         records = [list(a) if len(a) <= MAX_LISTED else set(a) for a in addresses]
-        if len(self._young) >= self._min_keys:
-            self._old, self._young = self._young, {}
+        self._make_room()
+        count = sum(map(len, addresses))
+        self._keyed += count
         self._young.update(zip(keys, records, strict=True))
         if origin is not None:
             of = self._origin(origin)
             of.stamped.update(zip(numbers, records, strict=True))
             of.highest = numbers[-1]
+            self._stamped += count
             self._trim(of)
+
+    def _make_room(self) -> None:
+        if len(self._young) >= self._min_keys or self._keyed > MAX_REMEMBERED_ADDRESSES:
+            self._old, self._young = self._young, {}
+            self._keyed = 0
 
     def _trim(self, of: _Origin) -> None:
         """Forget the counters that are out of the window, now and then."""
         if len(of.stamped) > self._window + self._window // 2:
             oldest = of.highest - self._window
+            self._stamped -= sum(len(r) for m, r in of.stamped.items() if m <= oldest)
             of.stamped = {m: r for m, r in of.stamped.items() if m > oldest}
+        if self._stamped > MAX_REMEMBERED_ADDRESSES:
+            self._forget_counters()
+
+    def _count_stamped(self) -> int:
+        return sum(sum(map(len, of.stamped.values())) for of in self._origins.values())
+
+    def _forget_counters(self) -> None:
+        """If that is what they are: keep the newest, up to half of what there may be."""
+        self._stamped = self._count_stamped()  # without what was withdrawn or dropped meanwhile
+        if self._stamped <= MAX_REMEMBERED_ADDRESSES:
+            return
+        room = MAX_REMEMBERED_ADDRESSES // 2
+        for of in sorted(self._origins.values(), key=lambda of: of.heard, reverse=True):
+            kept: dict[int, Addresses] = {}
+            for n in sorted(of.stamped, reverse=True):
+                room -= len(of.stamped[n])
+                if room < 0:
+                    break
+                kept[n] = of.stamped[n]
+            of.stamped = kept
+        self._stamped = self._count_stamped()
 
     def _as_set(self, key: tuple[str, str], record: list[str]) -> set[str]:
         """The record as a set from now on, wherever it is."""
