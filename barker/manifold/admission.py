@@ -23,6 +23,10 @@ from barker.wire.protocol import BAD_MESSAGE, FULL, BadMessage
 # counts, and one from the future would stand for as long as it takes that future to come.
 MAX_AHEAD_S = 60
 
+# Authors that are known to have said something here, of some 230 bytes. Beyond it, start over: then
+# it is looked up again whether they exist.
+REMEMBERED_AUTHORS = 500_000
+
 Key = tuple[str, str]
 
 
@@ -102,7 +106,7 @@ class Admission:
         self._barks_full = barks_full
         self._events_full = events_full
         self._known = Keys()
-        self._authors: dict[str, str] = {}  # by address, all who have said something here
+        self._authors: dict[str, str] = {}  # by address, who has said something here
 
     def accept(self, admitted: Admitted) -> None:
         """The journal has it: what comes again is known from now on."""
@@ -125,6 +129,8 @@ class Admission:
                     self._people.add(user)
 
     def _have_spoken(self, users: Iterable[str]) -> None:
+        if len(self._authors) >= REMEMBERED_AUTHORS:
+            self._authors.clear()
         self._authors.update((f"{self._service}/{user}", user) for user in {*users})
 
     @property

@@ -13,6 +13,8 @@ from barker.wire.protocol import FULL, BadMessage
 MAX_STREAMS = 2_000_000
 # Addresses of entries of `to` whose timelines are remembered; beyond it, start over.
 REMEMBERED_ADDRESSES = 500_000
+# Authors whose newest `at` is known, of some 200 bytes; beyond it, start over.
+REMEMBERED_AUTHORS = 500_000
 # What an entry takes in a copy of its timeline, besides its body.
 ENTRY_OVERHEAD = 100
 
@@ -117,7 +119,7 @@ class TimelineStore:
             if at < before:
                 is_late = True
             else:
-                if before < 0 and len(latest) >= MAX_STREAMS:
+                if before < 0 and len(latest) >= REMEMBERED_AUTHORS:
                     latest.clear()
                 latest[user] = at
             entry = Entry(body, origin, n, is_late, old, segment, trace)
