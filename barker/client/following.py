@@ -31,6 +31,7 @@ class List(Peers):
         self._user = user
         self._show = show
         self._asked: Link | None = None
+        self.why_waiting = ""  # the service's reason, if it has no room for us
 
     def peers_changed(self) -> None:
         first = self.route.first(lambda t: t.name in self.peers)
@@ -48,7 +49,7 @@ class List(Peers):
     def on_unreadable(self, link: Link, answer: Unreadable) -> None:
         if answer.code not in protocol.READABLE_LATER:
             raise ProtocolError(protocol.PROTOCOL, answer.reason)
-        self.node.trouble = answer.reason
+        self.why_waiting = answer.reason
         self._asked = None
         self.node.later(READ_AGAIN_S, self.peers_changed)
 

@@ -22,6 +22,7 @@ from barker.wire.protocol import (
     MAX_COUNT,
     MAX_NUMBER,
     REMEMBERED_BYTES,
+    REMEMBERED_EPOCHS,
     REMEMBERED_NAMES,
     USER_NAME,
 )
@@ -103,7 +104,7 @@ _HEX = re.compile(r"[0-9a-f]{16,64}")
 
 
 # Few of them are there again and again: the epochs of manifolds.
-@functools.lru_cache(maxsize=1000)
+@functools.lru_cache(maxsize=REMEMBERED_EPOCHS)
 def _hex_ok(value: str) -> bool:
     return _HEX.fullmatch(value) is not None
 

@@ -37,6 +37,8 @@ UNACKED_WINDOW = 4096
 
 # Names and addresses that are remembered to be good. One costs some 200 bytes.
 REMEMBERED_NAMES = 150_000
+# The same for epochs, of which a few are there again and again.
+REMEMBERED_EPOCHS = 1000
 # The same of entries of ``to``, in bytes that they and their addresses take.
 REMEMBERED_BYTES = 100_000_000
 

@@ -193,7 +193,7 @@ class ListTest(unittest.TestCase):
         link: Any = FakeLink("f")
         one.link_up(link)
         one.on_unreadable(link, Unreadable("graph/ark3", protocol.TOO_MANY, "it is so"))
-        self.assertEqual(node.trouble, "it is so")
+        self.assertEqual(one.why_waiting, "it is so")
         node.pass_time(peers.READ_AGAIN_S)
         self.assertEqual([m["op"] for m in link.take()], ["subscribe"] * 2)
         with self.assertRaises(protocol.ProtocolError):
