@@ -201,6 +201,7 @@ class Inbox(Service):
         self._readers.move(self._share.is_ours)
         if self._leaving or self.name in self.routes.route(self.ADDRESS).by_name:
             # Else we are not in the ring yet, and what is ours is not for it to say.
+            self._hand_over.forget_void()
             for timeline in self._store.timelines.values():
                 if self._share.is_ours(timeline.address):
                     timeline.stay()

@@ -75,6 +75,10 @@ class HandOver:
         if timeline.entries:
             self._queue.append(timeline.begin_to_move())
 
+    def forget_void(self) -> None:
+        """Drop those that wait and have come back meanwhile; before others are added."""
+        self._queue = deque(moving for moving in self._queue if not moving.void)
+
     def go_on(self) -> None:
         """Put the next timelines on their way, if there is room on it."""
         if self._queue:
