@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 
@@ -35,12 +35,12 @@ class Stream(Generic[Item]):
         What `is_old` was written elsewhere long ago and is only new here. It does not take the
         place of what is really new, up to twice the number that is retained otherwise.
         """
-        entries = self._entries
+        entries: Any = self._entries
         entries.append(entry)
         if len(entries) > self._room:
-            if isinstance(entries, list):
-                entries = self._grown_up()
-            if not is_old and len(entries) > self._keep:
+            if type(entries) is list:
+                self._grow_up(is_old)
+            elif not is_old:
                 entries.popleft()
                 if len(entries) > self._keep:  # what was old goes sooner than it came
                     entries.popleft()
@@ -62,14 +62,15 @@ class Stream(Generic[Item]):
         self._room = min(FEW, self._keep)
         self._entries = list(entries)
         if len(self._entries) > self._room:
-            self._grown_up()
+            self._grow_up(is_old=True)
         self.last = last
 
-    def _grown_up(self) -> deque[Item]:
+    def _grow_up(self, is_old: bool) -> None:
         """From now on its entries are a deque."""
         self._room = self._keep
         entries = self._entries = deque(self._entries, 2 * self._keep)
-        return entries
+        if not is_old and len(entries) > self._keep:
+            entries.popleft()
 
     def read(self, after: int, count: int) -> tuple[int, list[Item]]:
         """Up to `count` retained entries behind serial `after`: (serial of the first, entries)."""
