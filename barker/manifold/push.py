@@ -100,6 +100,7 @@ class Push:
         self.noted = 0  # the journal knows that everything of this queue up to this one is settled
         self._given = 0  # the last counter of `numbers`
         self._node = node
+        self._bytes = 0  # of the lines that wait
         self._count = self._done_count = 0  # all entries that were ever put, and that are done
         self._put_by_author: Counter[str] = Counter()  # of those that were put,
         self._done_by_author: Counter[str] = Counter()  # ... and of those of them that are done
@@ -140,11 +141,17 @@ class Push:
         self.sender.add(batch)
         self._put_by_author.update(batch.jobs)
         self._count += batch.size
+        self._bytes += len(batch.tail)
 
     def pump(self) -> None:
         """Send what may be sent."""
         self.sender.pump()
         self.ages.added(self._count, self._node.now())
+
+    @property
+    def waiting_bytes(self) -> int:
+        """About what the entries that wait take."""
+        return max(0, self._bytes)
 
     @property
     def by_author(self) -> Counter[str]:
@@ -217,6 +224,9 @@ class Push:
         for batch in batches:
             self._done_by_author.update(batch.jobs)
             self._done_count += batch.size
+            self._bytes -= len(batch.tail)  # of a line that was cut, a little too much
+        if self._done_count == self._count:
+            self._bytes = 0
         if len(self._done_by_author) > MAX_DONE_AUTHORS:
             self._forget_done()
         self.ages.settled(self._done_count)

@@ -211,11 +211,8 @@ class TakeTest(OutboxTest):
                     refusal = await client.expect("refuse", seq=seq, code=protocol.BAD_MESSAGE)
                     self.assertIn("said something else with the id", refusal["reason"])
                 await client.expect("ack", seq=7)
-                client.send(
-                    puts(
-                        8, [ark3], [bark("ark3", f"y{life}", "one"), bark("ark3", f"y{life}", "2")]
-                    )
-                )
+                both = [bark("ark3", f"y{life}", text) for text in ("one", "two")]
+                client.send(puts(8, [ark3], both))
                 await client.expect("refuse", seq=9, code=protocol.BAD_MESSAGE)
                 await client.expect("ack", seq=9)
                 self.assertEqual((len(barks_of(outbox)), len(events_of(outbox))), (2 + life, 1))
@@ -292,6 +289,15 @@ class FullTest(OutboxTest):
         self.client.send(PONG)
         self.put("c", "d")
         self.assertEqual(await self.answer(), ["ack 6"])
+
+    async def test_promise_5_large_barks_fill_it_sooner(self) -> None:
+        large = [{**bark("ark3", f"{i}"), "more": "x" * 8000} for i in range(2)]
+        self.client.send(put(1, ["outbox/ark3"], large[0]))
+        await self.client.expect("ack", seq=1)
+        self.client.send(put(2, ["outbox/ark3"], large[1]))
+        refusal = await self.client.expect("refuse", seq=2, code=protocol.FULL)
+        self.assertRegex(refusal["reason"], r"^\d{4} bytes of barks are waiting$")
+        self.assertEqual(len(barks_of(self.full)), 1)
 
     async def test_others_are_none_the_worse(self) -> None:
         self.put("a", "b", "c")
