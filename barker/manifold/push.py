@@ -21,6 +21,9 @@ GRAIN_S = 0.1
 # Marks at most; beyond it every other one goes and the grain doubles. So the age of a queue that
 # stands still for a day is known to within half a minute, and costs no more than one of an hour.
 MAX_MARKS = 4096
+# Authors of whom something is done; beyond it, what is done is taken off what was put, in a few
+# milliseconds, and authors of whom nothing waits are forgotten.
+MAX_DONE_AUTHORS = 10_000
 
 
 class Ages:
@@ -97,19 +100,20 @@ class Push:
         self.noted = 0  # the journal knows that everything of this queue up to this one is settled
         self._given = 0  # the last counter of `numbers`
         self._node = node
+        self._bytes = 0  # of the lines that wait
         self._count = self._done_count = 0  # all entries that were ever put, and that are done
-        self._put_by_author: Counter[str] = Counter()  # of all that were put,
-        self._done_by_author: Counter[str] = Counter()  # ... and of those that are done
+        self._put_by_author: Counter[str] = Counter()  # of those that were put,
+        self._done_by_author: Counter[str] = Counter()  # ... and of those of them that are done
         self._last_in: dict[int, int] = {}  # by segment of the journal, the last counter in it
         # What the journal has, and up to which counter.
         self._recovered: deque[tuple[Batch[str], int]] = deque()
-        self._unparked: list[int] = []  # counters of what is refused for good and in no file yet
+        self._unparked: dict[int, None] = {}  # counters of what is refused for good, in no file yet
         self._settled = settled
         self._park = park
 
     def __len__(self) -> int:
-        """Entries that wait, or are on their way."""
-        return len(self.sender)
+        """Entries that wait, are on their way, or are refused for good and in no file yet."""
+        return len(self.sender) + len(self._unparked)
 
     def numbers(self, count: int, *, undone: bool) -> range:
         """Counters for so many entries. They count when `add` says that the journal has them.
@@ -137,11 +141,17 @@ class Push:
         self.sender.add(batch)
         self._put_by_author.update(batch.jobs)
         self._count += batch.size
+        self._bytes += len(batch.tail)
 
     def pump(self) -> None:
         """Send what may be sent."""
         self.sender.pump()
         self.ages.added(self._count, self._node.now())
+
+    @property
+    def waiting_bytes(self) -> int:
+        """About what the entries that wait take."""
+        return max(0, self._bytes)
 
     @property
     def by_author(self) -> Counter[str]:
@@ -214,8 +224,22 @@ class Push:
         for batch in batches:
             self._done_by_author.update(batch.jobs)
             self._done_count += batch.size
+            self._bytes -= len(batch.tail)  # of a line that was cut, a little too much
+        if self._done_count == self._count:
+            self._bytes = 0
+        if len(self._done_by_author) > MAX_DONE_AUTHORS:
+            self._forget_done()
         self.ages.settled(self._done_count)
         self._settled()
+
+    def _forget_done(self) -> None:
+        put = self._put_by_author
+        for author, count in self._done_by_author.items():
+            if put[author] > count:
+                put[author] -= count
+            else:
+                del put[author]
+        self._done_by_author.clear()
 
     def _refused(self, one: Batch[str], refusal: Refuse) -> None:
         """We have acked it, so it is not given up: it becomes a dead letter."""
@@ -224,8 +248,8 @@ class Push:
         n = put.n[0]
 
         def parked() -> None:
-            self._unparked.remove(n)
+            del self._unparked[n]
             self._done([one])
 
-        self._unparked.append(n)
+        self._unparked[n] = None
         self._park(Letter(put.bodies[0], refusal.addresses, refusal.code, refusal.reason), parked)
