@@ -25,6 +25,7 @@ class Then(enum.Enum):
 
 
 Arrived = Callable[[bytes], Then]
+Wait = Callable[[Callable[[], None]], None]
 
 
 async def read_directly(
@@ -32,9 +33,10 @@ async def read_directly(
     transport: asyncio.BaseTransport,
     most: int,
     arrived: Arrived,
+    wait: Wait,
 ) -> None:
     """Call `arrived` with what the stream still holds, `most` bytes at a time, and with all that
-    comes, until it returns STOP or nothing comes any more.
+    comes, until it returns STOP or nothing comes any more. What is left has `wait` call it.
 
     Raises what `arrived` raises, or OSError if the connection broke.
     """
@@ -49,7 +51,7 @@ async def read_directly(
     stream = transport.get_protocol()
     assert isinstance(stream, asyncio.Protocol)
     assert isinstance(transport, asyncio.Transport)
-    arrivals = _Arrivals(stream, transport, arrived, most)
+    arrivals = _Arrivals(stream, transport, arrived, wait, most)
     transport.set_protocol(arrivals)
     try:
         arrivals.handle(data)
@@ -85,11 +87,17 @@ _shared = _Shared()
 
 class _Arrivals(asyncio.BufferedProtocol):
     def __init__(
-        self, stream: asyncio.Protocol, transport: asyncio.Transport, arrived: Arrived, most: int
+        self,
+        stream: asyncio.Protocol,
+        transport: asyncio.Transport,
+        arrived: Arrived,
+        wait: Wait,
+        most: int,
     ) -> None:
         self._stream = stream
         self._transport = transport
         self._arrived = arrived
+        self._wait = wait
         self._buffer = _shared.of(most)
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.fault: Exception | None = None
@@ -117,9 +125,12 @@ class _Arrivals(asyncio.BufferedProtocol):
             self._end()
         elif then is Then.AGAIN:
             self._transport.pause_reading()
-            asyncio.get_running_loop().call_soon(self.handle, b"")
+            self._wait(self._go_on)
         elif not data:
             self.read_on()
+
+    def _go_on(self) -> None:
+        self.handle(b"")
 
     def read_on(self) -> None:
         """All that had arrived was handled."""

@@ -34,16 +34,23 @@ async def connect(
 ) -> Connection:
     """Connect and greet. Raises OSError, TimeoutError, EOFError or BarkerError.
 
+    Each step, of which there are four at most, has `timeout_s`: a peer may be far away.
     `expect` is the name that must answer: after a restart a port may belong to somebody else. With
     a `context` it is TLS, and the peer's certificate has to be for `host`.
     """
     life, connection = Life(State.CONNECTING), None
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(timeout_s) as limit:
+
+            def next_step() -> None:
+                limit.reschedule(asyncio.get_running_loop().time() + timeout_s)
+
             reader, writer = await _connect(host, port, context)
+            next_step()
             life.step(Event.CONNECTED)
             connection = Connection(reader, writer, life)
-            await connection.greet(Greeting(OPENER, identity, secrets.token_hex(NONCE_BYTES)))
+            greeting = Greeting(OPENER, identity, secrets.token_hex(NONCE_BYTES))
+            await connection.greet(greeting, next_step)
             if expect is not None and connection.name != expect:
                 raise BarkerError(
                     protocol.MOVED,

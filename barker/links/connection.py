@@ -9,9 +9,9 @@ connection is up (`barker.links.link`), and how it came about (`barker.links.con
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from barker.links.arrivals import Arrived, read_directly
+from barker.links.arrivals import Arrived, Wait, read_directly
 from barker.links.framing import Framing, LineFraming
 from barker.links.greeting import Greeting, Peer
 from barker.links.life import Event, Life
@@ -66,8 +66,8 @@ class Connection:
         self.peer, self.name = peer, peer.name
         self._max_waiting_bytes = MAX_WAITING_BYTES
 
-    async def greet(self, greeting: Greeting) -> None:
-        """Both sides prove themselves; then it is up.
+    async def greet(self, greeting: Greeting, heard: Callable[[], None]) -> None:
+        """Both sides prove themselves; then it is up. `heard` is called after each message.
 
         Raises what `greeting` raises, and EOFError if the peer ends it before that.
         """
@@ -79,6 +79,7 @@ class Connection:
             while not self._early:
                 await self._hear_more()
             said = greeting.receive(messages.decode(self._early.pop(0)))
+            heard()
         self._know(greeting.peer)
         self.life.step(Event.PROVED)
 
@@ -98,9 +99,9 @@ class Connection:
 
     # --- working ---
 
-    async def read_directly(self, arrived: Arrived) -> None:
+    async def read_directly(self, arrived: Arrived, wait: Wait) -> None:
         """See `barker.links.arrivals`."""
-        await read_directly(self._reader, self._transport, READ_BYTES, arrived)
+        await read_directly(self._reader, self._transport, READ_BYTES, arrived, wait)
 
     def write(self, lines: Sequence[bytes]) -> bool:
         """Write these now, in one piece; False if nothing is written any more."""

@@ -13,7 +13,8 @@ Theory of operation:
 * *Sending never waits.* ``send`` appends to a list, which is written at the end of the loop's turn.
   Memory is bounded because every sender has a window: nothing more is sent until the peer acks.
   A peer that makes us answer and never reads the answers is cut off at ``MAX_WAITING_BYTES``.
-* *Heartbeats.* A link that was silent for one heartbeat gets a ping; one that was silent for
+* *Heartbeats.* Each side says something in every heartbeat: a ping, if there is nothing else. So a
+  peer hears of us even while it sends us a line that takes long. A link that was silent for
   ``SILENT_HEARTBEATS`` is closed. The node's ticker does this for all its links at once.
 
 Left out: anything after a break. Whoever wants the link back has a ``Dialer``
@@ -136,7 +137,8 @@ class Link:
         self._queued_bytes = 0
         self._handling = False  # what was read just now; when that is done, we flush anyway
         self.cleared = False  # `link_down` has done all that it does
-        self.heard, self.pinged = self._loop.time(), 0.0
+        self.heard = self.said = self._loop.time()
+        self.pinged = 0.0
         self.messages_in = self.messages_out = 0
         # Of puts: the last number received; the last one kept or refused; the last one acked.
         self.received = self.committed = self.acked = 0
@@ -170,6 +172,7 @@ class Link:
         if out := self._out:
             if self._connection.write(out):
                 self.messages_out += len(out)
+                self.said = self._loop.time()
             out.clear()
             self._queued_bytes = 0
 
@@ -225,7 +228,7 @@ class Link:
                 await asyncio.sleep(0)
                 self._work([])
             if not self.closed:
-                await self._connection.read_directly(self._arrived)
+                await self._connection.read_directly(self._arrived, self._turns.wait)
         except BarkerError as fault:
             log.warning("%r: %s", self, fault)
             self.close(fault)
@@ -254,7 +257,9 @@ class Link:
     def _work(self, lines: list[bytes]) -> None:
         if lines:
             self._take_in(lines)
-        if self._rest is not None and not self._turns.over:
+            if self._turns.taken:
+                return
+        if self._rest is not None:
             self._handle()
         if self._rest is not None:
             return

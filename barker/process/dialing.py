@@ -25,6 +25,7 @@ BACKOFF_FIRST_S = 0.02
 BACKOFF_MAX_S = 1.0
 # A link that lived for less than this was no success: the back-off goes on where it was.
 STABLE_S = 2.0
+# Without an answer; each step of connecting and greeting has so long, as a peer may be far away.
 CONNECT_TIMEOUT_S = 2.0
 # What it means if a peer accepts the connection, and then closes it without a word.
 WANTS_TLS = "it hangs up without a word; does it want TLS (--tls-ca)?"
@@ -62,9 +63,11 @@ class Dialer:
         self._task.cancel()
 
     def why(self, fault: Exception) -> str:
-        """The reason in such a fault; "" if it is only that no answer came."""
+        """The reason in such a fault; "" if it is only that nothing is there."""
         if isinstance(fault, BarkerError):
             return str(fault)
+        if isinstance(fault, TimeoutError):
+            return f"no answer within {CONNECT_TIMEOUT_S:g} s"
         # Once, it may have been stopping.
         return WANTS_TLS if self._hang_ups > 1 and not self._node.tls.opening else ""
 

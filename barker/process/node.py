@@ -296,7 +296,7 @@ class Node:
                 self.thawed()
 
     def _tick(self) -> None:
-        """Four times a heartbeat: ping who is silent, close who was silent for too long."""
+        """Four times a heartbeat: ping where all is quiet, close what was silent for too long."""
         now = self.now()
         self._look_at_clock(now)
         self._last_tick = now
@@ -308,7 +308,7 @@ class Node:
                 silent_s = now - link.heard
                 if silent_s > SILENT_HEARTBEATS * self.heartbeat_s:
                     link.abort(f"was silent for {silent_s:.1f} s")
-                elif silent_s > self.heartbeat_s and now - link.pinged > self.heartbeat_s:
+                elif now - max(min(link.heard, link.said), link.pinged) > self.heartbeat_s:
                     link.ping()
 
     def thawed(self) -> None:

@@ -91,7 +91,7 @@ class LifeTest(unittest.IsolatedAsyncioTestCase):
     async def _greet_back(self) -> Connection:
         theirs = await self.accepted.get()
         try:
-            await theirs.greet(Greeting(ACCEPTOR, self.they, "b" * 32))
+            await theirs.greet(Greeting(ACCEPTOR, self.they, "b" * 32), lambda: None)
         except ProtocolError as fault:
             theirs.close(fault)
             await theirs.let_go()

@@ -1,6 +1,7 @@
 """Long work in slices; and what arrives, in turns."""
 
 import asyncio
+import functools
 import logging
 import unittest
 from collections.abc import Iterator
@@ -91,6 +92,23 @@ class TurnsTest(unittest.IsolatedAsyncioTestCase):
         with mock.patch.object(turns, "TURN_S", 60.0):
             turn = Turns()
             self.assertEqual([turn.over for _ in range(100)], 100 * [False])
+
+    async def test_those_that_wait_have_their_turns_one_after_the_other(self) -> None:
+        with mock.patch.object(turns, "TURN_S", 0.0):
+            turn, order = Turns(), ""
+
+            def work(name: str, left: int) -> None:
+                nonlocal order
+                order += name
+                if left:
+                    turn.wait(lambda: work(name, left - 1))
+
+            for name in "abc":
+                turn.wait(functools.partial(work, name, 2))
+            self.assertTrue(turn.taken)
+            while turn.taken:
+                await asyncio.sleep(0)
+            self.assertEqual(order, "abcabcabc")
 
 
 if __name__ == "__main__":
