@@ -123,6 +123,9 @@ class CommandTest(unittest.IsolatedAsyncioTestCase):
             self.assertLess(sorted(took)[2], 1.0, took)  # the median, on a machine that may be busy
 
 
+WAITING = "waiting for followers"
+
+
 class Applicants:
     """People of whom each wants one of these names, under an id that is theirs alone."""
 
@@ -183,7 +186,7 @@ class NamesTest(unittest.IsolatedAsyncioTestCase):
 
                 followers.kill()
                 first.ask()
-                await until(lambda: first.is_answered or "waits" in first.why, "they say so")
+                await until(lambda: first.is_answered or WAITING in first.why, "they say so")
                 killed = max(outboxes, key=lambda box: owns(f"outbox-{box.port}"))
                 killed.kill()
                 await until(lambda: len(route("outbox").targets) == 1, "the other has all")
