@@ -52,7 +52,7 @@ POLICIES = {
     REPLICA: ORDERED,
 }
 # People who want the same name.
-RIVALS = 3
+RIVALS = 8
 ROUNDS = 100  # in which everything has to come to rest
 
 
