@@ -161,6 +161,21 @@ class NamesTest(FollowersTest):
         self.assertEqual(await self.answer(second, "a"), "yes")
         self.assertEqual(second.lacks(), "")
 
+    async def test_an_instance_does_not_ack_what_it_knows_to_be_another_s(self) -> None:
+        service = await self.followers()
+        await self.decides(service)
+        self.assertEqual(await self.answer(service, "a"), "yes")
+        for fields, holds in (
+            (claim("dora", "a", 0), True),
+            (claim("dora", "b", 0), False),
+            (claim("eric", "b", 0), True),
+            (ruled(1, "g", "g"), False),
+        ):
+            why = service._replicate([(strictjson.dumps(fields), fields)])
+            self.assertEqual(why == "", holds, fields)
+        self.assertEqual(service.claims.id_of("dora"), "a")
+        self.assertEqual(service.claims.id_of("eric"), "b")
+
     async def test_nothing_is_told_while_a_replica_has_lost_its_link(self) -> None:
         first, _ = await self.two()
         with mock.patch.object(Followers, "subscribe", lambda *_: None):
@@ -195,6 +210,8 @@ class NamesTest(FollowersTest):
             if link.name == "f2":
                 link.abort()
         await until(lambda: first.claims.id_of("dora") == "b", "it hears who has the name", 10)
+        await outbox.expect("refuse", seq=1, code=protocol.NAME_TAKEN)
+        await outbox.expect("ack", seq=1)
 
         def rulers() -> list[Followers]:
             return [service for service in (first, second) if not service._decider.why_not()]
