@@ -3,7 +3,8 @@
 A join is put to ``followers`` without being kept: nothing is promised yet. Until the answer, its
 client is told ``undecided``, which holds up nothing behind it, and sends it again. Then it is
 refused, or taken like any other event. The event's id is the claim: whoever asks again under it,
-after whatever has died, gets the same answer.
+after whatever has died, gets the same answer. A join that its client no longer sends, and that
+followers has not been asked about, is dropped: else the name would go to one that has gone.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from barker.wire.protocol import UNDECIDED, BadMessage
 # bytes. Beyond it, further joins are not put yet, and the oldest answers are forgotten: a client
 # that is still there has them asked for again.
 MAX_ASKED = 10_000
+# A client that waits sends its join again sooner than this.
+GIVEN_UP_S = 5.0
 
 Key = tuple[str, str]
 
@@ -27,13 +30,21 @@ class Joining:
     """The joins that wait for followers."""
 
     def __init__(self, node: Node) -> None:
-        self._sender: Sender[Key] = Sender(node, FOLLOWERS, self._given, self._refused)
-        self._asked: set[Key] = set()
+        self._node = node
+        self._sender: Sender[Key] = Sender(
+            node, FOLLOWERS, self._given, self._refused, is_void=self._is_given_up
+        )
+        self._asked: dict[Key, float] = {}  # when its client sent it last; the oldest first
         self._answers: dict[Key, BadMessage | None] = {}  # None: the name is theirs
 
     def __len__(self) -> int:
         """How many have no answer yet."""
+        while self._asked and self._is_given_up(oldest := next(iter(self._asked))):
+            del self._asked[oldest]
         return len(self._asked)
+
+    def _is_given_up(self, key: Key) -> bool:
+        return self._node.now() - self._asked.get(key, -GIVEN_UP_S) > GIVEN_UP_S
 
     def check(self, key: Key, body: bytes) -> None:
         """Returns if followers has given the name to this join; else it is asked, if it is not yet.
@@ -44,10 +55,13 @@ class Joining:
             if answer := self._answers[key]:
                 raise answer
             return
-        if key not in self._asked and len(self) < MAX_ASKED:
-            self._asked.add(key)
-            self._sender.put(FOLLOWERS, Item(body), key)
-            self._sender.pump()
+        has_room, is_new = len(self) < MAX_ASKED, key not in self._asked
+        if has_room or not is_new:
+            self._asked.pop(key, None)
+            self._asked[key] = self._node.now()
+            if is_new:
+                self._sender.put(FOLLOWERS, Item(body), key)
+                self._sender.pump()
         raise BadMessage(UNDECIDED, self.why)
 
     @property
@@ -65,7 +79,7 @@ class Joining:
         self._answer(one.job(0), BadMessage(refusal.code, refusal.reason))
 
     def _answer(self, key: Key, answer: BadMessage | None) -> None:
-        self._asked.discard(key)
+        self._asked.pop(key, None)
         self._answers[key] = answer
         if len(self._answers) > MAX_ASKED:
             del self._answers[next(iter(self._answers))]

@@ -140,6 +140,19 @@ class EventsInAnOutbox(RecoveryTest):
         self.assertEqual([m["op"] for m in said], ["refuse", "ack"])
         self.assertEqual(self.pushed(self.bizlogic(manifold)), [(1, "b"), (2, "c")])
 
+    def test_a_join_whose_client_has_gone_takes_no_name(self) -> None:
+        manifold = self.told()
+        gone, there = (event(JOIN, id_, user="newcomer") for id_ in ("a", "b"))
+        self.assertUndecided(manifold, gone)
+        for _ in range(10):
+            self.assertUndecided(manifold, there)
+            self.clock += joining.GIVEN_UP_S / 5
+        self.assertEqual(len(joining_of(manifold)), 1)
+        link = self.deciders(manifold)
+        self.assertEqual([json.loads(sent.item.body)["id"] for sent in link.take_puts()], ["b"])
+        self.assertUndecided(manifold, gone)  # it is there again
+        self.assertEqual([json.loads(sent.item.body)["id"] for sent in link.take_puts()], ["a"])
+
     def test_joins_that_wait_have_a_limit(self) -> None:
         self.patch(joining, "MAX_ASKED", 2)
         manifold = self.told()
