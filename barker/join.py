@@ -2,10 +2,10 @@
 
     python -m barker.join fifi_2
 
-A name is 1 to 20 of a-z, 0-9 and _, and begins with a letter; nobody else may have it. A followers
+A name is 1 to 20 of a-z, 0-9 and _, and begins with a letter, and is one user's alone. A followers
 service decides; as long as none does, that is told. Prints the id of the message, once the outbox
 that is to have this user's barks has acked it. From then on the user may bark; with ``--wait`` it
-is also known to everybody else.
+is also known to every service.
 """
 
 import argparse

@@ -191,7 +191,7 @@ const Follow = (() => {
       }
     }
 
-    /** Nobody has decided about the name yet. It is asked for again until somebody has. */
+    /** No followers service has decided about the name yet. It is asked for again until one has. */
     waits({ user }, reason) {
       const { joining } = this;
       if (joining?.user !== user || joining.why === reason || performance.now() - joining.since < DECIDED_MS) return;

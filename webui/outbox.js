@@ -18,7 +18,7 @@ const Outbox = (() => {
    * A number belongs to one connection. After a break everything unacked goes out again, in order and
    * before anything new, and no reader sees it twice, because a bark keeps its id. What is refused for the
    * moment goes out again, too, and until then nothing goes that was said after it; but for a join that
-   * nobody has decided about, which holds up nothing. */
+   * is not decided yet, which holds up nothing. */
   class Writer extends Peers.Peer {
     constructor(user, directory, on) {
       super("outbox", user, directory, on);

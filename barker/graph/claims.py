@@ -5,10 +5,10 @@ One instance of the followers service gives names away at a time, under its *rei
 rises, its own name, and the names of all instances that have every claim of it.
 
 * About one name, the claim of the later reign counts; of one reign, that with the greater id.
-* Of two reigns with one number, neither counts: nobody gives names away until another begins.
+* Of two reigns with one number, neither counts: no instance gives names away until another begins.
 
-So claims and reigns depend on what has come, and not on its order, as the graph does. Who may begin
-a reign is in `barker.graph.deciding`.
+So claims and reigns depend on what has come, and not on its order, as the graph does. Which
+instance may begin a reign is in `barker.graph.deciding`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ Claim = tuple[int, str]
 
 class Reign(NamedTuple):
     n: int
-    by: str  # "" if nobody rules
+    by: str  # "" if no instance rules
     names: tuple[str, ...]
 
     def body(self) -> bytes:

@@ -5,12 +5,12 @@
   a record in its stream, which every instance that the directory knows has to ack.
 * It begins one when it has had all that the others have, and if each member of the last reign is
   there. One may be missing if it has left before our eyes: it was known, as we were, and the
-  directory has told us of its end over the same link. Who was away cannot know what the others
-  gave away meanwhile, and waits for one that does.
+  directory has told us of its end over the same link. One that was away cannot know what the
+  others gave away meanwhile, and waits for one that does.
 * A claim is told yes when all have acked it, in a reign with just these members.
 
-Whoever rules next, then, has every claim that was told yes, or waits. A replica that holds another
-claim does not ack. So no two that take themselves for the ruler both give a name away.
+So the next ruler has every claim that was told yes, or waits. A replica that holds another claim
+does not ack. So of two instances that take themselves for the ruler, one at most gives a name away.
 """
 
 from barker.graph.claims import Claims, Reign
@@ -33,7 +33,7 @@ class Decider:
         self._claims = claims
         # By name, the directory's link over which we were told of one that was in sync with us.
         self._seen: dict[str, Link] = {}
-        self._begun_at = 0  # the serial that everybody has to have before our reign counts
+        self._begun_at = 0  # the serial that all replicas have to have before our reign counts
 
     def began(self, serial: int) -> None:
         """Our reign has that serial, or a smaller one."""

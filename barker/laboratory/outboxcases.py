@@ -218,7 +218,7 @@ async def sends_events_another_way(stand: Stand) -> None:
 
 
 async def gives_no_name_away(stand: Stand) -> None:
-    """It asks followers; nobody waits for that but who joins."""
+    """It asks followers, and no bark waits for the answer."""
     there = await scene(stand)
     client, bizlogic = await there.begin()
     followers = await there.links_to_followers()

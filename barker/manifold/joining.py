@@ -2,9 +2,9 @@
 
 A join is put to ``followers`` without being kept: nothing is promised yet. Until the answer, its
 client is told ``undecided``, which holds up nothing behind it, and sends it again. Then it is
-refused, or taken like any other event. The event's id is the claim: whoever asks again under it,
-after whatever has died, gets the same answer. A join that its client no longer sends, and that
-followers has not been asked about, is dropped: else the name would go to one that has gone.
+refused, or taken like any other event. The event's id is the claim: under the same id there is the
+same answer, whatever has died meanwhile. A join that its client no longer sends, and that followers
+has not been asked about, is dropped: else the name would go to one that has gone.
 """
 
 from collections.abc import Sequence

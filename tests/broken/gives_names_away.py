@@ -1,4 +1,4 @@
-"""An outbox that gives names away itself, and asks nobody."""
+"""An outbox that gives names away itself, and does not ask followers."""
 
 from barker.manifold.joining import Joining
 

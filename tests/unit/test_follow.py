@@ -113,7 +113,7 @@ class EventsInAnOutbox(RecoveryTest):
         after = self.again(manifold)
         self.assertAcked(self.say(after, put(0, ["outbox/newcomer"], bark("newcomer", "d"))))
 
-    def test_followers_gives_names_and_nobody_else(self) -> None:
+    def test_followers_alone_gives_names_away(self) -> None:
         manifold = self.told()
         first, second = (event(JOIN, id_, user="newcomer") for id_ in ("a", "b"))
         for join_ in (first, first, second):

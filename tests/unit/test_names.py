@@ -1,6 +1,7 @@
-"""Names: two people are never told yes for one of them, whoever dies or is cut off."""
+"""Names: two people are never told yes for one of them, whatever dies or is cut off."""
 
 import random
+import shutil
 import unittest
 from typing import Any
 from unittest import mock
@@ -86,7 +87,7 @@ class ClaimsTest(unittest.TestCase):
 
 
 class NamesTest(FollowersTest):
-    """Two instances, `f1` the older one. Whoever asks has an id."""
+    """Two instances, `f1` the older one. Each join has an id."""
 
     async def two(self) -> tuple[Followers, Followers]:
         first = await self.followers("--name", "f1")
@@ -160,6 +161,22 @@ class NamesTest(FollowersTest):
         self.assertEqual(await self.answer(second, "b"), protocol.NAME_TAKEN)
         self.assertEqual(await self.answer(second, "a"), "yes")
         self.assertEqual(second.lacks(), "")
+
+    async def test_an_empty_one_of_the_same_name_takes_the_place_of_a_disk_that_is_lost(
+        self,
+    ) -> None:
+        flags: dict[str, Any] = {"directory": self.directory.port}
+        async with serving(Followers, self.folder, "--name", "f1", **flags):
+            await self.registered(1)
+            async with serving(Followers, self.folder, "--name", "f2", **flags) as second:
+                await until(lambda: second.claims.reign.names == ("f1", "f2"), "both are in it")
+                second.stop()
+        second = await self.followers("--name", "f2")
+        await until(lambda: second._decider.missing == ["f1"], "it waits")
+        shutil.rmtree(self.folder / "journal" / "f1")
+        await self.followers("--name", "f1")
+        await self.decides(second)
+        self.assertEqual(await self.answer(second, "a"), "yes")
 
     async def test_an_instance_does_not_ack_what_it_knows_to_be_another_s(self) -> None:
         service = await self.followers()
