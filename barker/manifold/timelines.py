@@ -4,7 +4,7 @@ A bark is kept once, however many timelines it is in: they hold references to on
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from barker.streams.stream import Stream
 from barker.wire import bodies, messages, records
@@ -51,11 +51,12 @@ class Entry:
 class Timeline(Stream[Entry]):
     """One reader's inbox."""
 
-    __slots__ = ("address", "handed_over", "live_until", "moving", "recorded_in")
+    __slots__ = ("address", "handed_over", "live_until", "mark", "moving", "recorded_in")
 
     def __init__(self, address: str, keep: int) -> None:
         super().__init__(keep)
         self.address = address
+        self.mark = address  # by which duplicates know it
         self.recorded_in = 0  # the last segment of the journal that has something of it
         self.handed_over = 0  # up to this serial all is another's: not here, and not lost either
         self.moving: Moving | None = None
@@ -88,9 +89,13 @@ class Timeline(Stream[Entry]):
         self.moving = None
 
     def let_go(self) -> None:
-        """All of it is another's: not here, and not lost either."""
+        """All of it is another's: not here, and not lost either.
+
+        If that other one gives it back, all of it is new here. So it has another mark from now on.
+        """
         self.restore(self.last, ())
         self.handed_over = self.last
+        self.mark = f"{self.address} {self.last}"
 
     def record(self) -> bytes:
         """The whole of it as one record of the journal."""
@@ -124,13 +129,16 @@ class Moving:
         self.last = timeline.last
         self._left = 0
 
-    def begin(self, entries: int) -> None:
-        """All that is in the timeline at this moment is put: so many entries."""
+    def begin(self) -> Sequence[Entry]:
+        """What is in the timeline at this moment: `one_has_gone` for each of them, and once more
+        when all were put."""
         self.last = self.timeline.last
-        self._left = entries
+        entries = tuple(self.timeline.entries)
+        self._left = len(entries) + 1
+        return entries
 
     def one_has_gone(self) -> bool:
-        """The new owner has one more; was it the last?"""
+        """The new owner has one more, or all were put; was it the last?"""
         self._left -= 1
         return not self._left
 

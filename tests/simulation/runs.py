@@ -15,12 +15,12 @@ from unittest import mock
 
 from barker.bizlogic import Recipients
 from barker.client import reader
-from barker.delivery import acks, batches, lanes, sender
+from barker.delivery import acks, batches, lanes, placing
 from barker.delivery.duplicates import Duplicates
 from barker.disk import files, journal, keys
 from barker.disk.users import World
 from barker.manifold import handover, intake, readers, reception, store
-from barker.process import peers
+from barker.process import peers, slices
 from barker.process.node import Node
 from barker.process.service import Service
 from barker.routing import routes
@@ -64,10 +64,14 @@ def small_world() -> Iterator[pathlib.Path]:
         patch(batches, "MAX_BATCH", HANDFUL)
         patch(intake, "RECORD_CHUNK", HANDFUL)
         patch(readers, "HANDFUL", HANDFUL)
-        patch(sender, "REMEMBERED_ADDRESSES", REMEMBERED)
+        patch(placing, "REMEMBERED_ADDRESSES", REMEMBERED)
         patch(store, "REMEMBERED_ADDRESSES", REMEMBERED)
         patch(lanes, "_source", client.source)
         patch(Recipients, "of", _poisoned)
+        patch(slices, "SLICE_S", 0.0)
+        patch(placing, "PLACED_AT_ONCE_CHARS", 4 * len("inbox/ann "))
+        patch(placing, "ADDRESSES_AT_ONCE", 2)
+        patch(placing, "FIRST_AT_ONCE", 2)
         patch(handover, "HANDED_OVER_AT_ONCE", 4)
         patch(peers, "Dialer", SimDialer)
         patch(routes, "Ring", lambda names: _ring(tuple(names)))
