@@ -11,6 +11,7 @@ all that keep a copy. With several instances, each replicates all others
   knows. One that the directory knows and that does not replicate us, for whatever reason, is waited
   for (`full`: ask again), until it does, or until the directory has given it up.
 * An instance serves when it has had everything that those before it have.
+* A name is given to one event, by the one instance that may (`barker.graph.deciding`).
 
 The journal is the stream: its records are the messages that subscribers get (*event sourcing*). Now
 and then it gets a snapshot of the graph, piece by piece between other records, and what came before
@@ -19,17 +20,20 @@ added to the file later join at the next start.
 """
 
 import argparse
+import itertools
 import sys
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from barker.disk import files
 from barker.disk.journal import SEGMENT_BYTES, Journal
+from barker.graph.claims import Claims
+from barker.graph.deciding import Decider
 from barker.graph.feed import FOLLOWERS, GRAPH
 from barker.graph.graph import Graph
 from barker.graph.publisher import Publisher
 from barker.graph.replicas import REPLICA, Replicas
+from barker.graph.upstreams import Upstreams
 from barker.links.link import Link
 from barker.manifold.intake import Faults, Intake
 from barker.manifold.recovery import recover
@@ -38,6 +42,7 @@ from barker.process.arguments import journal_arguments
 from barker.process.service import Service, log, run_service
 from barker.routing.routes import ORDERED
 from barker.wire import bodies, messages, protocol, strictjson
+from barker.wire.bodies import FOLLOW, JOIN
 from barker.wire.ops import Credit, Put, Subscribe
 from barker.wire.protocol import BAD_MESSAGE, FULL, BadMessage, ProtocolError
 from barker.wire.records import Change, Record, Segment
@@ -84,13 +89,16 @@ class Followers(Service):
         self.add_handler(Put, self.on_put)
         self.add_handler(Credit, self.on_credit)
         self.graph = Graph()
-        self._publisher = Publisher(self.graph)
+        self.claims = Claims()
+        self._publisher = Publisher(self.graph, self._pieces)
         self._replicas = Replicas(self, self._replicate, self._sync_changed)
+        self._decider = Decider(self, self._replicas, self._publisher, self.claims)
+        self.watch(FOLLOWERS, self._sync_changed)
         # An event may overtake another: of two about one edge, the later `at` counts.
         self._intake = Intake(self, self._check, self._record, self._apply, in_order=False)
         self._serving = False
-        # By link: number and serial of what is to be acked, in order.
-        self._upstreams: dict[Link, deque[tuple[int, int]]] = {}
+        self._upstreams = Upstreams(self._has_name, self._check_join)
+        self._settled = 0  # every replica that the directory knows has had everything up to there
         self._taken = 0
         self._checked_segment = 0
         self._snapshot: Iterator[tuple[bytes, bool]] | None = None
@@ -116,6 +124,7 @@ class Followers(Service):
             self._publisher.start_at(1)
         else:
             self._sow_more()
+        self._decider.began(self._publisher.last)
 
     def _sow_more(self) -> None:
         """Let users join that were added to ``users.json`` by hand, and follow as it has them.
@@ -126,9 +135,9 @@ class Followers(Service):
         new = {user for user in world.names if user not in self.graph}
         if not new:
             return
-        events = [bodies.Event(bodies.JOIN, f"users-json-{user}", user, 0) for user in sorted(new)]
+        events = [bodies.Event(JOIN, f"users-json-{user}", user, 0) for user in sorted(new)]
         events += [
-            bodies.Event(bodies.FOLLOW, f"users-json-{user}-{whom}", user, 0, whom)
+            bodies.Event(FOLLOW, f"users-json-{user}-{whom}", user, 0, whom)
             for user, followed in world.follows.items()
             for whom in followed
             if user in new or whom in new
@@ -142,7 +151,9 @@ class Followers(Service):
 
     def _replay(self, segment: int, record: Record) -> None:
         if isinstance(record, Change):
-            self.graph.apply(strictjson.loads(record.body))
+            fields = strictjson.loads(record.body)
+            self.graph.apply(fields)
+            self.claims.apply(fields)
             if record.serial > self._publisher.last:  # else it is a piece of a snapshot
                 self._publisher.add(record.serial, record.body, set())
         elif isinstance(record, Segment) and record.serial > self._publisher.last:
@@ -162,6 +173,17 @@ class Followers(Service):
             self._serving = True
             self.serve(FOLLOWERS, ORDERED)
             self.serve(GRAPH, ORDERED)
+        if self._serving and (reign := self._decider.look()):
+            body = reign.body()
+            if self._intake.keep([(body, strictjson.loads(body))]) is None:
+                log.info("decides about names: reign %d, of %s", reign.n, ", ".join(reign.names))
+        self._ack_upstreams()
+
+    def lacks(self) -> str:
+        lacks, missing = super().lacks(), self._decider.missing
+        if not lacks and missing and self._serving:
+            lacks = f"joins wait for {', '.join(missing)}, which may have given names away"
+        return lacks
 
     def thawed(self) -> None:
         """Others have gone on without us: be as one that has just started."""
@@ -173,21 +195,38 @@ class Followers(Service):
     # --- events ---
 
     def link_up(self, link: Link) -> None:
-        self._upstreams[link] = deque()
+        self._upstreams.link_up(link)
 
     def on_put(self, link: Link, put: Put) -> None:
         room = protocol.UNACKED_WINDOW - (put.seq - 1 - link.acked)
         over = len(put.bodies) - room
         if room > 0:
-            self._intake.take(link, put if over <= 0 else put.select(range(room)))
-            self._upstreams[link].append((link.received, self._publisher.last))
+            some = put if over <= 0 else put.select(range(room))
+            self._intake.take(link, some)
+            self._upstreams.add(link, some, self._publisher.last)
         if over > 0:
             raise ProtocolError(
                 protocol.PROTOCOL, f"over {protocol.UNACKED_WINDOW} puts are unacked"
             )
 
+    def _has_name(self, event: bodies.Event) -> bool:
+        return self.claims.id_of(event.user) == event.id
+
+    def _check_join(self, event: bodies.Event, *, given: str | None = None) -> None:
+        """Has this event the name, or may it have it? `given`: the same put gives it to that one.
+
+        Raises BadMessage.
+        """
+        user = event.user
+        held = given or self.claims.id_of(user)
+        if held != event.id and (held or user in self.graph):
+            raise BadMessage(protocol.NAME_TAKEN, f"there is a user {user} already")
+        if why := self._decider.why_not():
+            raise BadMessage(protocol.UNDECIDED, why)
+
     def _check(self, put: Put) -> tuple[list[News] | None, Faults]:
         news: list[News] = []
+        given: dict[str, str] = {}
         faults: list[tuple[int, BadMessage]] = []
         waited_for = {*self._replicas.others} - self._publisher.replicas
         users, words = len(self.graph), self.graph.edges + self.graph.tombstones
@@ -199,7 +238,7 @@ class Followers(Service):
                     raise BadMessage(BAD_MESSAGE, f"this is {FOLLOWERS}")
                 body = bodies.admitted(body, fields)
                 assert fields is not None
-                bodies.check_event(fields)
+                event = bodies.check_event(fields)
                 if waited_for:
                     names = ", ".join(sorted(waited_for))
                     raise BadMessage(FULL, f"{names} does not replicate us yet")
@@ -208,8 +247,13 @@ class Followers(Service):
                     raise BadMessage(FULL, f"{words} edges are all that we hold")
                 if more_users and users + more_users > MAX_USERS:
                     raise BadMessage(FULL, f"{users} users are all that we hold")
+                if event.kind == JOIN:
+                    self._check_join(event, given=given.get(event.user))
+                    given[event.user] = event.id
+                    fields = {**fields, "reign": self.claims.reign.n}
+                    body = strictjson.dumps(fields)
                 users, words = users + more_users, words + more_words
-                if self.graph.is_news(fields):
+                if self._is_news(fields):
                     news.append((body, fields))
             except BadMessage as fault:
                 faults.append((place, fault))
@@ -224,29 +268,40 @@ class Followers(Service):
     def _apply(self, news: Sequence[tuple[int, News]], segment: int) -> None:
         for serial, (body, fields) in news:
             changes = self.graph.apply(fields)
+            self.claims.apply(fields)
+            if "reign" in fields and self.claims.reign.by == self.name:
+                self._decider.began(serial)
             touched = {name for change in changes for name in change[:2] if name}
             self._publisher.add(serial, body, touched)
         self._taken += len(news)
         self._publisher.publish()
         self._clean()
 
-    def _replicate(self, events: Sequence[News]) -> bool:
-        """Another instance has these; False if our disk has no room for what is news."""
-        news = [(body, fields) for body, fields in events if self.graph.is_news(fields)]
-        return not news or self._intake.keep(news) is None
+    def _replicate(self, events: Sequence[News]) -> str:
+        """Another instance has these; why not all of it holds here, or ""."""
+        why = ""
+        if any(self.claims.contradict(fields) for _, fields in events):
+            why = "gave away what we know to be another's"
+        news = [(body, fields) for body, fields in events if self._is_news(fields)]
+        if news and self._intake.keep(news) is not None:
+            why = "brought what our disk has no room for"
+        return why
+
+    def _is_news(self, fields: dict[str, Any]) -> bool:
+        return self.graph.is_news(fields) or self.claims.is_news(fields)
+
+    def _pieces(self) -> Iterator[tuple[bytes, bool]]:
+        """Of the claims and of the graph, with which the snapshot ends."""
+        return itertools.chain(self.claims.pieces(), self.graph.pieces())
 
     def batch_end(self, link: Link) -> None:
         self._ack_upstreams()
 
     def _ack_upstreams(self) -> None:
-        """Ack what every replica has: one ack for each link, for the last of it."""
-        settled = self._publisher.settled
-        for link, jobs in self._upstreams.items():
-            done = 0
-            while jobs and jobs[0][1] <= settled:
-                done = jobs.popleft()[0]
-            if done:
-                link.ack(done)
+        """Ack what every replica has."""
+        if self._publisher.replicas.issuperset(self._replicas.others):
+            self._settled = self._publisher.settled  # else one is there that has lost its link
+        self._upstreams.ack(self._settled)
 
     # --- subscribers ---
 
@@ -258,7 +313,7 @@ class Followers(Service):
         self._ack_upstreams()
 
     def link_down(self, link: Link) -> None:
-        self._upstreams.pop(link, None)
+        self._upstreams.link_down(link)
         self._intake.link_down(link)
         self._publisher.link_down(link)
         self._ack_upstreams()
@@ -276,7 +331,7 @@ class Followers(Service):
             if journal.size <= ROOM_BYTES + JOURNAL_FACTOR * EDGE_BYTES * words:
                 return
             self.graph.forget(self.graph.newest - TOMBSTONE_DAYS * 24 * 3600 * 1000)
-            self._snapshot, self._snapshot_from = self.graph.pieces(), journal.current
+            self._snapshot, self._snapshot_from = self._pieces(), journal.current
         try:
             for _ in range(PIECES_AT_ONCE):
                 piece, more = next(self._snapshot)
@@ -295,7 +350,7 @@ class Followers(Service):
     # --- being watched ---
 
     def gauges(self) -> dict[str, Any]:
-        waiting = [(link.name, len(jobs)) for link, jobs in self._upstreams.items() if jobs]
+        waiting = self._upstreams.waiting()
         return {
             **super().gauges(),
             "in": self._taken,

@@ -2,9 +2,10 @@
 
     python -m barker.join fifi_2
 
-A name is 1 to 20 of a-z, 0-9 and _, and begins with a letter; nobody else may have it. Prints the
-id of the message, once the outbox that is to have this user's barks has acked it. From then on
-the user may bark; with ``--wait`` it is also known to everybody else.
+A name is 1 to 20 of a-z, 0-9 and _, and begins with a letter, and is one user's alone. A followers
+service decides; as long as none does, that is told. Prints the id of the message, once the outbox
+that is to have this user's barks has acked it. From then on the user may bark; with ``--wait`` it
+is also known to every service.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from typing import Any
 
 from barker.client.following import Follower, say
 from barker.client.speaker import new_id, now_ms, speaker_arguments
+from barker.process import terminal
 from barker.process.arguments import quick_parser
 from barker.wire.bodies import JOIN, Event
 
@@ -26,8 +28,20 @@ EXAMPLES = (
 )
 
 
+# A followers service decides about a name sooner than this; if not, we say what we wait for.
+DECIDED_S = 1.0
+
+
 class Joiner(Follower):
     kind = "join"
+
+    async def started(self) -> None:
+        await super().started()
+        self.later(DECIDED_S, self._say_why)
+
+    def _say_why(self) -> None:
+        if why := self.why_deferred:
+            terminal.complain(self.kind, f"{why} ...")
 
     def in_force(self, fields: dict[str, Any]) -> bool:
         return bool(fields["exists"])

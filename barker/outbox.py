@@ -9,7 +9,8 @@ A full queue refuses.
 
 What changes the graph (`barker.wire.bodies`) is taken, stamped, journaled and acked like a bark.
 Then it goes another way, to ``followers``, in a queue of its own with counters of its own: so
-neither waits for the other, and a receiver of barks finds no holes in their counters.
+neither waits for the other, and a receiver of barks finds no holes in their counters. A join is
+taken when followers has given the name to it (`barker.manifold.joining`).
 
 The journal holds the stamped puts, and now and then how far they are settled, for each queue:
 everything up to that counter may be forgotten. What is not settled is pushed again after a restart,
@@ -32,6 +33,7 @@ from barker.graph.people import People
 from barker.links.link import Link
 from barker.manifold.admission import Admission, Admitted
 from barker.manifold.intake import KEPT_BYTES, Intake
+from barker.manifold.joining import Joining
 from barker.manifold.parking import Parking
 from barker.manifold.push import Push
 from barker.manifold.recovery import recover
@@ -105,7 +107,9 @@ class Outbox(Service):
         self._events = Push(self, FOLLOWERS, self._note_settled, self._parking.park)
         self._pushes = (self._barks, self._events)
         self._share = Share(self, self.ADDRESS, lambda: None)
-        self._admission = Admission(self.ADDRESS, self._people, self._barks_full, self._events_full)
+        self._joining = Joining(self)
+        full = self._barks_full, self._events_full
+        self._admission = Admission(self.ADDRESS, self._people, *full, self._joining.check)
         check = self._admission.check
         self._intake = Intake(self, check, self._record, self._apply, self._share.of)
         self._epoch = ""  # in all our stamps
@@ -250,6 +254,8 @@ class Outbox(Service):
             if not missing and len(push) and not push.sender.route.targets:
                 kind = push.service
                 missing = f"what is kept waits for {kind}; `{python()} -m barker.{kind}` starts one"
+        if not missing and len(self._joining):
+            missing = f"joins are {self._joining.why}"
         return missing
 
     async def stopping(self) -> None:
@@ -269,7 +275,7 @@ class Outbox(Service):
         waiting: Counter[str] = self._barks.by_author + self._events.by_author
         return {
             **{name: barks[name] + events[name] for name in barks},
-            "events": len(self._events),
+            "events": len(self._events) + len(self._joining),
             "in": self._taken,
             "peak": self._barks.ages.peak,
             "oldest_ms": None if oldest is None else round(1000 * (self.now() - oldest)),

@@ -32,6 +32,7 @@ const Barker = (() => {
     gap: missed,
     settled,
     refused,
+    waits: (join, reason) => panel.waits(join, reason),
     noSuchUser: (reason) => { status.noSuchUser = reason; status.show(); },
   });
   const status = new Status.Panel(client);

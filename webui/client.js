@@ -15,8 +15,8 @@ const Client = (() => {
   const NAME_RULES = "A name is 1 to 20 of a–z, 0–9 and _, and begins with a letter.";
 
   /** Reads for one user and writes for any. `on`: changed(), bark(bark, isPast), caughtUp(),
-   *  suggestion(body), gap(missed), settled(bark), refused(bark, reason), noSuchUser(reason). What is said
-   *  may be an event, too. */
+   *  suggestion(body), gap(missed), settled(bark), refused(bark, reason), waits(join, reason),
+   *  noSuchUser(reason). What is said may be an event, too. */
   class PageClient {
     constructor(place, { key, tls }, on) {
       this.on = on;
@@ -48,6 +48,7 @@ const Client = (() => {
           changed: this.on.changed,
           settled: (bark) => { this.on.settled(bark); this.letGo(user); },
           refused: (bark, reason) => { this.on.refused(bark, reason); this.letGo(user); },
+          waits: this.on.waits,
         }));
       }
       return this.writers.get(user);

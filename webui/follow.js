@@ -24,6 +24,8 @@ const Follow = (() => {
   const MAX_SUGGESTED = 3;
   // A person who has joined still waits for it after this long; later the page asks before it moves on.
   const PATIENCE_MS = 5000;
+  // A followers service decides about a name sooner than this; if not, a person is told what is waited for.
+  const DECIDED_MS = 1000;
 
   /** Reads one user's list. `on`: changed(), list(body). */
   class Following extends Peers.Peer {
@@ -158,7 +160,7 @@ const Follow = (() => {
     join() {
       const user = $("newcomer").value.trim();
       if (!USER_NAME.test(user)) return this.newcomer.tell(`“${user}” is no user name.`, true);
-      this.newcomer.tell(`Asking for the name ${user}. An outbox has to answer.`);
+      this.newcomer.tell(`Asking for the name ${user}. A followers service has to answer.`);
       this.joining = { user, since: performance.now() };
       this.client.say(this.event("join", user));
     }
@@ -188,6 +190,14 @@ const Follow = (() => {
         this.on.known(user);
         this.newcomer.tell(`${user} has joined. `, false, Stream.userLink("go", user, `Show ${user}’s stream`));
       }
+    }
+
+    /** No followers service has decided about the name yet. It is asked for again until one has. */
+    waits({ user }, reason) {
+      const { joining } = this;
+      if (joining?.user !== user || joining.why === reason || performance.now() - joining.since < DECIDED_MS) return;
+      joining.why = reason;
+      this.newcomer.tell(`${sentence(reason)} It has to say whether ${user} is free.`);
     }
 
     refused({ kind, user, whom }, reason) {

@@ -11,13 +11,14 @@ const Outbox = (() => {
   // Barks of one user that wait for an outbox. A person types no more while it is away; a loop might.
   const MAX_UNSENT = 100;
 
-  /** Hands a user's barks to the outbox. `on`: settled(bark), refused(bark, reason).
+  /** Hands a user's barks to the outbox. `on`: settled(bark), refused(bark, reason), waits(bark, reason).
    *
    *     waiting: not sent on this link | unacked: numbers `first`, first + 1, ... of this link
    *
    * A number belongs to one connection. After a break everything unacked goes out again, in order and
    * before anything new, and no reader sees it twice, because a bark keeps its id. What is refused for the
-   * moment goes out again, too, and until then nothing goes that was said after it. */
+   * moment goes out again, too, and until then nothing goes that was said after it; but for a join that
+   * is not decided yet, which holds up nothing. */
   class Writer extends Peers.Peer {
     constructor(user, directory, on) {
       super("outbox", user, directory, on);
@@ -25,11 +26,12 @@ const Outbox = (() => {
       this.unacked = []; // null where one was refused: settled, but its number is still to be passed
       this.waiting = [];
       this.later = []; // refused for the moment
+      this.undecided = []; // joins
     }
 
     /** Everything that no outbox has acked yet. */
     get barks() {
-      return [...this.later, ...this.unacked.filter(Boolean), ...this.waiting];
+      return [...this.later, ...this.undecided, ...this.unacked.filter(Boolean), ...this.waiting];
     }
 
     say(bark) {
@@ -72,9 +74,18 @@ const Outbox = (() => {
       if (code === "moved" || code === "full") {
         this.later.push(bark);
         if (this.later.length === 1) setTimeout(() => this.sayAgain(), Peers.RETRY_MS);
+      } else if (code === "undecided") {
+        this.undecided.push(bark);
+        if (this.undecided.length === 1) setTimeout(() => this.askAgain(), Peers.RETRY_MS);
+        this.on.waits(bark, reason);
       } else {
         this.on.refused(bark, reason);
       }
+    }
+
+    askAgain() {
+      this.waiting.push(...this.undecided.splice(0));
+      this.pump();
     }
 
     sayAgain() {

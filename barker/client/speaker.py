@@ -72,12 +72,17 @@ class Speaker(Node):
             terminal.say(self.kind, self.id)
             self.stop()
 
+    @property
+    def why_deferred(self) -> str:
+        """Why an outbox has refused it for the moment, if it has no other answer yet."""
+        return self._sender.sender.why_deferred if self._sender.unanswered else ""
+
     def too_late(self, acked: bool) -> str:
         """What to say when the time is over."""
         time_s = f"{self.args.timeout:g} s"
         if not self._sender.sender.had_link:
             return f"not within {time_s}: {self.lacks() or self.trouble or 'no outbox answers'}"
-        why = f" ({self._sender.sender.why_deferred})" if self._sender.sender.why_deferred else ""
+        why = f" ({self.why_deferred})" if self.why_deferred else ""
         return (
             f"no ack within {time_s}{why}; it may have been taken:"
             f" with --id {self.id} it can be said again, and counts once"

@@ -12,7 +12,7 @@ A subscriber whose place is unknown here, or too far back, gets a snapshot of th
 changes. Of a snapshot in the making only the end is acked with a serial that counts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from barker.graph.feed import FOLLOWERS, GRAPH
@@ -66,8 +66,12 @@ class Copying:
 class Publisher:
     """Publishes one graph; the service says which change has which serial."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(
+        self, graph: Graph, all_pieces: Callable[[], Iterator[tuple[bytes, bool]]]
+    ) -> None:
+        """`all_pieces` makes the snapshot that a replica gets; a copy gets the graph alone."""
         self.graph = graph
+        self._all_pieces = all_pieces
         self.epoch = ""
         self._changes: Stream[bytes] = Stream(CHANGES_KEPT)
         self._copying: dict[Link, dict[str, Copying]] = {}
@@ -155,7 +159,9 @@ class Publisher:
         if epoch == self.epoch and self._changes.lost <= after <= self.last:
             copying.begin(after)
         else:
-            copying.begin_with(self.graph.pieces(), self.last)
+            is_replica = copying.address == FOLLOWERS
+            pieces = self._all_pieces() if is_replica else self.graph.pieces()
+            copying.begin_with(pieces, self.last)
         sent = copying.cursor.sent
         answer = Subscribed(copying.address, self.epoch, sent, self.last, history=0)
         copying.link.send(messages.encode(answer))

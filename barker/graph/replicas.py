@@ -32,11 +32,11 @@ class Replicas(Peers):
     def __init__(
         self,
         node: Node,
-        keep: Callable[[Sequence[tuple[bytes, dict[str, Any]]]], bool],
+        keep: Callable[[Sequence[tuple[bytes, dict[str, Any]]]], str],
         changed: Callable[[], None],
     ) -> None:
-        """`keep` is called with what another has sent, bodies and what they mean; it says whether
-        all of it is kept. `changed` is called when `in_sync` may have changed."""
+        """`keep` is called with what another has sent, bodies and what they mean; it says why not
+        all of it holds here, or "". `changed` is called when `in_sync` may have changed."""
         super().__init__(node, REPLICA)
         self.add_handler(Subscribed, self.on_subscribed)
         self.add_handler(Message, self.on_message)
@@ -76,8 +76,8 @@ class Replicas(Peers):
 
     def on_message(self, link: Link, message: Message) -> None:
         place = self._places[link.name]
-        if not self._keep([(body, place.take(body)) for body in message.bodies]):
-            link.abort("brought what our disk has no room for")  # and brings it again later
+        if why := self._keep([(body, place.take(body)) for body in message.bodies]):
+            link.abort(why)  # without an ack; it is asked again later, from a snapshot on
             place.forget()
 
     def batch_end(self, link: Link) -> None:

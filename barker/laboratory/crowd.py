@@ -19,7 +19,7 @@ from barker.laboratory.guest import Member
 from barker.laboratory.lab import PATIENT_S, Broken, until
 from barker.links.link import Link
 from barker.process.peers import Peers
-from barker.wire import bodies, messages, protocol, strictjson
+from barker.wire import bodies, messages, strictjson
 from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW, Event
 from barker.wire.ops import Item, Message, Subscribe, Subscribed
 
@@ -42,10 +42,6 @@ class Asked(Outcome):
         self.event = event
         self.excused = False  # acked, and perhaps taken away by an old journal put back
 
-    def counts_as_acked(self, now: float) -> None:
-        self.refused = self.reason = ""
-        self.acked_at = now
-
 
 class Crowd(Member):
     """A node of its own. First `join`, then `mingle`, in the end `agree`."""
@@ -67,7 +63,7 @@ class Crowd(Member):
         self._world = world
         self._dice = random.Random(seed)
         self._latest: dict[tuple[str, str], int] = {}  # by user and whom, the last `at`
-        self._sender = TrackedSender(self, on_refused=self._refused)
+        self._sender = TrackedSender(self)
         self.graphs = Graphs(self)
         self.lists = Lists(self)
 
@@ -81,13 +77,6 @@ class Crowd(Member):
         end = Item(bodies.encode_event(asked.event))
         self._sender.track(f"outbox/{user}", end, asked)
         return asked
-
-    def _refused(self, asked: Asked) -> None:
-        """Nobody else takes these names. So a name that is taken is ours: the outbox that took the
-        join went away before its answer came, and the one that was asked next knows the name. The
-        join counts as acked, and `agree` looks whether it holds."""
-        if asked.event.kind == JOIN and asked.refused == protocol.NAME_TAKEN:
-            asked.counts_as_acked(self.now())
 
     def pump(self) -> None:
         self._sender.pump()

@@ -1,5 +1,7 @@
 """Cases for an outbox: what it takes, how it stamps it, and that it keeps what it has acked."""
 
+import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Sequence
@@ -7,7 +9,7 @@ from typing import Any
 
 from barker.laboratory.conformance import Case
 from barker.laboratory.lab import Broken
-from barker.laboratory.peer import Peer
+from barker.laboratory.peer import QUIET_S, Entry, Peer
 from barker.laboratory.stand import Played, Stand, bark
 from barker.wire import protocol
 from barker.wire.ops import Ack, Put, Refuse
@@ -17,11 +19,14 @@ from barker.wire.protocol import (
     MOVED,
     NAME_TAKEN,
     TOO_LARGE,
+    UNDECIDED,
     UNKNOWN_USER,
 )
 
 AUTHOR = "ark3"
 TO = [f"outbox/{AUTHOR}"]
+# A join is put again so often, with this between two attempts.
+ATTEMPTS, ASK_AGAIN_S = 100, 0.05
 # Of an author's clock, so much is too far ahead.
 AHEAD_MS = 3_600_000
 
@@ -33,6 +38,13 @@ class Scene:
         self.stand = stand
         self.bizlogic = bizlogic
         self.followers = followers
+
+    async def links_to_followers(self) -> list[Peer]:
+        """One, or one more for joins."""
+        links = [await self.followers.link()]
+        with contextlib.suppress(Broken):
+            links.append(await self.followers.link(QUIET_S))
+        return links
 
     async def begin(self) -> tuple[Peer, Peer]:
         """Links that are new: a client's, and to bizlogic."""
@@ -189,25 +201,73 @@ async def has_a_share(stand: Stand) -> None:
 async def sends_events_another_way(stand: Stand) -> None:
     there = await scene(stand)
     client, bizlogic = await there.begin()
-    followers = await there.followers.link()
-
-    def event(kind: str, id_: str, user: str, **more: Any) -> bytes:
-        return json.dumps({"kind": kind, "id": id_, "user": user, "at": 5, **more}).encode()
-
+    followers = await there.links_to_followers()
     client.send(said(1, ["a1", "a2"]))
     client.send(Put(3, TO, [event("follow", "e1", AUTHOR, whom="ella")]))
-    client.send(Put(4, ["outbox/newcomer"], [event("join", "e2", "newcomer")]))
-    client.send(Put(5, ["outbox/newcomer"], [bark("newcomer", "b1")]))
+    client.send(said(4, ["a3"]))
+    client.send(Put(5, TO, [event("unfollow", "e2", AUTHOR, whom="ella")]))
     await taken(client, 5)
-    first, second = await followers.entries(2)
+    (first, _), (second, _) = await next_at(followers), await next_at(followers)
     if (first.item.id, second.item.id, second.item.n) != ("e1", "e2", first.item.n + 1):
         raise Broken("followers get other events than were put, or no counters of their own")
     if list(first.addresses) != ["followers"]:
         raise Broken(f"an event is put to {' '.join(first.addresses)}, and followers is right")
-    if [entry.item.id for entry in await bizlogic.entries(3)] != ["a1", "a2", "b1"]:
+    if [entry.item.id for entry in await bizlogic.entries(3)] != ["a1", "a2", "a3"]:
         raise Broken("barks around an event do not come to bizlogic in their order")
-    await refused(client, 6, Put(6, ["outbox/rdl"], [event("join", "e3", "rdl")]), NAME_TAKEN)
-    await refused(client, 7, Put(7, TO, [event("follow", "e4", AUTHOR, whom=AUTHOR)]), BAD_MESSAGE)
+    await refused(client, 6, Put(6, TO, [event("follow", "e4", AUTHOR, whom=AUTHOR)]), BAD_MESSAGE)
+
+
+async def gives_no_name_away(stand: Stand) -> None:
+    """It asks followers, and no bark waits for the answer."""
+    there = await scene(stand)
+    client, bizlogic = await there.begin()
+    followers = await there.links_to_followers()
+    seq = 0
+    for user, taken_by_another in (("newcomer", False), ("rdl", True)):
+        join = Put(seq + 1, [f"outbox/{user}"], [event("join", f"j-{user}", user)])
+        await refused(client, seq + 1, join, UNDECIDED)
+        client.send(said(seq + 2, [f"a-{user}"]))
+        await taken(client, seq + 2)
+        await bizlogic.entries(1)
+        entry, link = await next_at(followers)
+        if entry.item.id and entry.item.id != f"j-{user}":
+            raise Broken(f"followers get {entry.item.id}, and the join is right")
+        if taken_by_another:
+            link.send(Refuse(entry.seq, NAME_TAKEN, "it is", ["followers"]))
+        link.send(Ack(entry.seq))
+        seq, code = await answer(client, seq + 3, join)
+        if code != (NAME_TAKEN if taken_by_another else ""):
+            raise Broken(f"followers have decided, and a join is refused as {code or 'nothing'}")
+    client.send(Put(seq + 1, ["outbox/newcomer"], [bark("newcomer", "b1")]))
+    await taken(client, seq + 1)
+
+
+def event(kind: str, id_: str, user: str, **more: Any) -> bytes:
+    return json.dumps({"kind": kind, "id": id_, "user": user, "at": 5, **more}).encode()
+
+
+async def next_at(links: Sequence[Peer]) -> tuple[Entry, Peer]:
+    """The next entry that comes over any of these, and over which."""
+    tasks = {asyncio.create_task(link.entries(1)): link for link in links}
+    done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for other in others:
+        other.cancel()
+    first = done.pop()
+    return first.result()[0], tasks[first]
+
+
+async def answer(client: Peer, seq: int, put: Put) -> tuple[int, str]:
+    """Put it again until the answer is another than `undecided`; the last number, and the code."""
+    for last in range(seq, seq + ATTEMPTS):
+        client.send(put._replace(seq=last))
+        message = await client.next()
+        code = message.code if isinstance(message, Refuse) else ""
+        if code:
+            await taken(client, last)
+        if code != UNDECIDED:
+            return last, code
+        await asyncio.sleep(ASK_AGAIN_S)
+    raise Broken("followers have decided, and a join stays undecided")
 
 
 async def pongs_in_a_long_batch(stand: Stand) -> None:
@@ -236,6 +296,7 @@ OUTBOX = [
         "12",
         sends_events_another_way,
     ),
+    Case("joins", "followers gives names away", "12", gives_no_name_away),
     Case(
         "long batch",
         "pongs in the middle of 2000 entries",

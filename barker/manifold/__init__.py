@@ -11,6 +11,7 @@ Read in this order:
 * ``share``: which part of the ring is ours. ``recovery``: the journal is played back at the start.
 * ``admission``: what an outbox takes. ``push``: its queue towards the service behind it,
   and since when the oldest in it waits.
+* ``joining``: an outbox asks followers before it takes a join.
 * ``parking``: what was refused for good behind us is kept as a dead letter.
 * ``reception``: what an inbox takes. ``timelines``: what it holds for one reader; ``store``: for
   all of them.

@@ -99,12 +99,17 @@ class Admission:
         people: People,
         barks_full: Callable[[int], str],
         events_full: Callable[[int], str],
+        check_join: Callable[[Key, bytes], None],
     ) -> None:
-        """`barks_full` and `events_full` say why there is no room for so many more, or ""."""
+        """`barks_full` and `events_full` say why there is no room for so many more, or "".
+
+        `check_join` raises BadMessage unless a new join may be taken.
+        """
         self._service = service
         self._people = people
         self._barks_full = barks_full
         self._events_full = events_full
+        self._check_join = check_join
         self._known = Keys()
         self._authors: dict[str, str] = {}  # by address, who has said something here
 
@@ -240,14 +245,11 @@ class Admission:
         if not joins:
             self._check_exists(event.user, taken)
             self._check_exists(event.whom, taken)
-        elif event.user not in self._people and not self._people.complete:
-            raise BadMessage(FULL, "whether the name is free is not known here yet")
         key, said = (event.user, event.id), _said(fields)
         if not self._is_new(key, said, taken):
             return
         if joins:
-            if event.user in self._people or event.user in taken.joins:
-                raise BadMessage(protocol.NAME_TAKEN, f"there is a user {event.user} already")
+            self._check_join(key, body)
             taken.joins.add(event.user)  # what the same line brings besides may be theirs
         taken.keys[key] = said
         taken.events.append(_Row(body, *key, event.at, "", trace))

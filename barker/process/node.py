@@ -256,6 +256,10 @@ class Node:
         """Is the link to the directory up?"""
         return self._talk is not None and self._talk.link is not None
 
+    def told_by(self, service: str) -> Link | None:
+        """The link to the directory, if that has told us of the service over this very link."""
+        return self._talk.link if self._talk and service in self._talk.told else None
+
     def catch_signals(self) -> None:
         """Have signals stop us. A guest in another program's process leaves them to that."""
         for number in STOP_SIGNALS:
@@ -341,9 +345,11 @@ class DirectoryTalk(Conversation):
         self._node = node
         self._watched = watched
         self.link: Link | None = None  # while it is up
+        self.told: set[str] = set()  # services whose routes came over it
 
     def link_up(self, link: Link) -> None:
         self.link = link
+        self.told.clear()
         self._node.trouble = ""
         self._node.directory_epoch = link.peer.epoch
         self.announce()  # first, so that the routes of what we serve have us in them
@@ -364,6 +370,7 @@ class DirectoryTalk(Conversation):
         service = routes.address
         targets = [Target(*instance[:4]) for instance in routes.targets]
         changed = self._node.routes.update(service, routes.policy, targets)
+        self.told.add(service)
         if changed or service not in self._node.told:
             if len(self._node.told) >= MAX_ROUTES:
                 self._node.told.intersection_update(self._node.routes.services)

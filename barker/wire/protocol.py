@@ -50,6 +50,7 @@ ADDRESS = re.compile(r"[a-z][a-z0-9-]{0,19}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,63})?
 # Reasons for a `refuse` (one put) ...
 FULL = "full"  # ask again later: the queue or the disk has no room
 MOVED = "moved"  # ask again elsewhere: the ring says that this share is another's
+UNDECIDED = "undecided"  # ask again later: followers has not decided about the name
 UNKNOWN_USER = "unknown-user"
 TOO_LARGE = "too-large"
 BAD_MESSAGE = "bad-message"
@@ -63,7 +64,7 @@ NAME_TAKEN = "name-taken"
 TIMEOUT = "timeout"
 FORBIDDEN = "forbidden"
 
-RETRYABLE = frozenset({FULL, MOVED})
+RETRYABLE = frozenset({FULL, MOVED, UNDECIDED})
 # The same for an `unreadable`: what can't be read now may be read later.
 READABLE_LATER = frozenset({FULL, TOO_MANY})
 

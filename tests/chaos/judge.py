@@ -30,6 +30,7 @@ class Record(NamedTuple):
     early: Collection[str]  # ids of what newcomers said before any outbox but one knew them
     alone: bool  # a followers service was away that alone had all events
     damages: Sequence[str] = ()  # what services logged about their journals
+    given_twice: Sequence[tuple[str, str, str]] = ()  # names, and the ids of two joins
 
     def may_be_unknown(self, id_: str) -> bool:
         """May this be refused because its author, or another whom it names, has just joined?
@@ -51,6 +52,7 @@ def faults(record: Record) -> dict[str, list[Any]]:
         "twice": verdict.twice,
         "out of order": verdict.out_of_order,
         "unexpected": verdict.unexpected,
+        "given twice": list(record.given_twice),
     }
     if any(event.kind != PEOPLE and KINDS[event.kind].on_ring for event in record.events):
         result["out of order"] = not_moved(

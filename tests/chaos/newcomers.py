@@ -13,8 +13,12 @@ from collections.abc import Callable, Collection, Sequence
 from barker.laboratory.crowd import Asked, Crowd
 from barker.laboratory.producer import SaidBark
 from barker.wire.bodies import FOLLOW, JOIN, mentions
+from barker.wire.protocol import NAME_TAKEN
 from tests.tools.fleet import People, until
 
+# People who want one name, each under an id of their own, and the time between them at most.
+RIVALS = 2
+RIVAL_AFTER_S = 1.0
 # From one bark of a newcomer, or to one, to the next.
 CHAT_EVERY_S = 0.05
 
@@ -27,6 +31,7 @@ class Newcomers:
         self.joined = 0
         self.known: list[str] = []  # whose join holds
         self.undone: set[str] = set()  # whose join an old journal has taken away
+        self.claims: dict[str, list[Asked]] = {}  # by name, all joins
         # Ids of what was said on the strength of a join that an outbox had acked, and that no other
         # knew yet. If that outbox goes away meanwhile, another one refuses it.
         self.early: set[str] = set()
@@ -47,12 +52,32 @@ class Newcomers:
         """Who may have been shown a bark, whenever it was put to inboxes."""
         return self._asked.get(said.bark.user, set()) | set(mentions(said.bark.content))
 
+    def given_twice(self) -> list[tuple[str, str, str]]:
+        """Names that two were told yes for, with the ids of these two."""
+        given = {
+            name: [asked.event.id for asked in claims if asked.acked]
+            for name, claims in self.claims.items()
+            if not any(asked.excused for asked in claims)
+        }
+        return [(name, ids[0], ids[1]) for name, ids in given.items() if len(ids) > 1]
+
+    def has_lost(self, asked: Asked) -> bool:
+        """Has another one the name that this join asks for?"""
+        rivals = self.claims.get(asked.event.user, []) if asked.event.kind == JOIN else []
+        return asked.refused == NAME_TAKEN and any(rival.acked for rival in rivals)
+
     async def wave(self, count: int, deadline_s: float) -> None:
         """So many join. AssertionError if it does not come to hold before the deadline."""
         names = [f"new{self.joined + i}" for i in range(count)]
         self.joined += count
-        joins = {name: self._crowd.ask(JOIN, name) for name in names}
-        await self._answered(joins.values(), deadline_s)
+        for _ in range(RIVALS):
+            for name in names:
+                self.claims.setdefault(name, []).append(self._crowd.ask(JOIN, name))
+            self._crowd.pump()
+            await asyncio.sleep(self._dice.uniform(0, RIVAL_AFTER_S))
+        claims = [asked for name in names for asked in self.claims[name]]
+        await self._answered(claims, deadline_s)
+        joins = {n: next((c for c in self.claims[n] if c.acked), claims[0]) for n in names}
         # An outbox has acked it, and nobody else need have heard of it yet.
         said = self._people.producer.say(names)
         follows = [self._follow(name, self._dice.choice(self._old)) for name in names]

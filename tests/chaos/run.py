@@ -124,6 +124,7 @@ class Run:
             f"{a.event}: {a.refused}"
             for a in scene.crowd.asked
             if a.refused
+            and not newcomers.has_lost(a)
             and a.event.user not in newcomers.undone
             and not (UNKNOWN_USER in a.refused and record.may_be_unknown(a.event.id))
         ]
@@ -140,6 +141,7 @@ class Run:
             possible=newcomers.possible,
             undone=newcomers.undone,
             early=newcomers.early,
+            given_twice=newcomers.given_twice(),
             alone=scene.alone,
             damages=[x for p in scene.fleet.processes for x in p.lines if reports_damage(x)],
         )

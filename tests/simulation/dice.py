@@ -19,7 +19,7 @@ def _client(simulation: Simulation, dice: random.Random) -> Event | None:
     """What users do, and not every one of them in every setting."""
     setting = simulation.setting
     if setting.events and dice.random() < setting.events:
-        if dice.random() < 0.15:
+        if dice.random() < setting.joins:
             return ("join", dice.choice(NEWCOMERS))
         users = [*FOLLOWS, *simulation.social.newcomers]
         user, whom = dice.sample(users, 2)

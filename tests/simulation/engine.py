@@ -51,6 +51,8 @@ POLICIES = {
     GRAPH: ORDERED,
     REPLICA: ORDERED,
 }
+# People who want the same name.
+RIVALS = 8
 ROUNDS = 300  # in which everything has to come to rest
 SLICES = 500  # of long work in one of them, at most
 
@@ -148,7 +150,9 @@ class Simulation:
 
     def may_refuse(self, saying: Saying, code: str) -> bool:
         """An outbox may not have heard of a newcomer yet; and a fault may meet one body thrice."""
-        if code in (protocol.UNKNOWN_USER, protocol.NAME_TAKEN):
+        if code == protocol.NAME_TAKEN:
+            return self.social.has_rival(saying)
+        if code == protocol.UNKNOWN_USER:
             return saying.user in NEWCOMERS or saying.fields.get("whom") in NEWCOMERS
         return code == "failed" and self.setting.faults
 
@@ -205,9 +209,12 @@ class Simulation:
             self.put(client.event(kind, id_, user, self.clock, self.step, whom))
 
     def _join(self, user: str) -> None:
-        if not self.social.is_joining(user):
+        """Several people want the same name, each under an id of their own."""
+        rivals = self.social.joins[user]
+        if len(rivals) < RIVALS:
             self.clock += 1
-            self.put(client.event(JOIN, f"j{user}", user, self.clock, self.step))
+            id_ = f"j{user}{len(rivals)}"
+            self.put(client.event(JOIN, id_, user, self.clock, self.step))
 
     def put(self, saying: Saying) -> None:
         self.social.said(saying)
@@ -335,7 +342,7 @@ class Simulation:
             for address, members in self.registered.items():
                 if party.name in members and address not in serves:
                     self.unregister(address, party.name)
-            party.told.clear()
+            party.new_talk()
             self.tell_all(party)
 
     def _register(self, name: str) -> None:
@@ -375,7 +382,7 @@ class Simulation:
             for members in self.registered.values():
                 members.clear()
             for party in self.parties.values():
-                party.told.clear()
+                party.new_talk()
         elif not self.directory_is_there:
             self.directory_is_there = True
             for party in self.parties.values():
@@ -534,13 +541,14 @@ class Simulation:
             some: Any = party.node
             if isinstance(some, Outbox):
                 found[name] = sum(map(len, some._pushes)) + len(some._parking._waiting)
+                found[name] += len(some._joining)
             elif isinstance(some, BizLogic):
                 found[name] = len(some._inboxes)
             elif isinstance(some, Inbox):
                 found[name] = some._hand_over.left
                 found[name] += len(some._parking._waiting)
             elif isinstance(some, Followers):
-                found[name] = sum(map(len, some._upstreams.values()))
+                found[name] = sum(count for _, count in some._upstreams.waiting())
         return {name: count for name, count in found.items() if count}
 
     def waiting(self, name: str) -> list[bytes]:

@@ -65,6 +65,7 @@ class Losses:
         if isinstance(node, Outbox):
             self.lose_queue(name, backup)
         else:
+            self.world.social.names_restored |= isinstance(node, Followers)
             lost = self.held_by(name) - backup.held
             for other, party in self.world.parties.items():
                 if other != name and type(party.node) is type(node):

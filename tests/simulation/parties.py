@@ -51,6 +51,12 @@ PARTS = (
 )
 
 
+class ToDirectory:
+    """A link with the directory. What counts is which one it is; the world knows what is said."""
+
+    def send(self, message: bytes) -> None: ...
+
+
 class Party:
     """One process: a real node, without its loop."""
 
@@ -69,6 +75,8 @@ class Party:
         self.spots: list[str] = []
         self.node: Node = self.make()
         self.talk = DirectoryTalk(self.node, self.node._watched)
+        self.node._talk = self.talk
+        self.new_talk()
         if world.setting.faults:
             self.find_spots()
         if isinstance(self.node, Service):
@@ -105,6 +113,12 @@ class Party:
         if self.kind == "bizlogic" and "followers" not in self.world.kinds:
             made.graph_came(Graph.of(World(FOLLOWS)))
         return made  # type: ignore[no-any-return]
+
+    def new_talk(self) -> None:
+        """It has a new link with the directory, which has told it nothing over that yet."""
+        self.told.clear()
+        self.talk.told.clear()
+        self.talk.link = ToDirectory()  # type: ignore[assignment]
 
     def watch_decisions(self, logic: Any) -> None:
         """What bizlogic decides is seen by the judge."""

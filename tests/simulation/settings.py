@@ -41,6 +41,7 @@ class Setting(NamedTuple):
     ordered: bool = True  # owners never change: every author's order holds
     punctual: bool = False  # and nothing is ever late
     events: float = 0.0  # how often users join, follow and unfollow
+    joins: float = 0.15  # ... and how much of that is joining
     directory: bool = False  # the directory is started anew
     backups: bool = False  # journals are copied, and copies are used
     faults: bool = False  # exceptions at any step
@@ -92,6 +93,14 @@ SETTINGS = {
     ),
     "directory": _EVENTS._replace(
         names=(*GRAPHS, *LINE, "inbox-c"), at_first=(*GRAPHS, *LINE), mortal=ALL, directory=True
+    ),
+    # Many want the same few names, while those who give them away come and go.
+    "names": _EVENTS._replace(
+        names=(*GRAPHS, *OUTBOXES, "bizlogic-a", "inbox-a"),
+        at_first=(*GRAPHS, *OUTBOXES, "bizlogic-a", "inbox-a"),
+        mortal=("followers", "outbox"),
+        events=0.15,
+        joins=0.8,
     ),
     # Old copies are put back, and there is only one owner, ever.
     "restored": _ALONE._replace(backups=True, punctual=False, ordered=False),

@@ -27,7 +27,8 @@ class Social:
     def __init__(self, world: "Simulation") -> None:
         self.world = world
         self.seed = World(FOLLOWS)
-        self.joins: dict[str, Saying] = {}
+        self.joins: defaultdict[str, list[Saying]] = defaultdict(list)
+        self.names_restored = False  # who has which name went with a journal that was put back
         self.events: list[Saying] = []
         self.edges: defaultdict[Edge, list[Saying]] = defaultdict(list)
         # When an edge was last not the same for all who decide by it.
@@ -45,17 +46,17 @@ class Social:
             self.barks[saying.user, saying.content] = saying
             self.bodies[saying.id] = fields
         elif fields["kind"] == JOIN:
-            self.joins[saying.user] = saying
+            self.joins[saying.user].append(saying)
         else:
             self.edges[saying.user, fields["whom"]].append(saying)
         if "kind" in fields:
             self.events.append(saying)
 
-    def is_joining(self, user: str) -> bool:
-        return user in self.joins
+    def has_rival(self, saying: Saying) -> bool:
+        return saying in self.joins[saying.user] and len(self.joins[saying.user]) > 1
 
     def has_joined(self, user: str) -> bool:
-        return user in self.joins and self.joins[user].acked
+        return any(saying.acked for saying in self.joins[user])
 
     def meant(self, user: str, whom: str) -> bool:
         """Does `user` follow `whom`, by the last word about it, acked or not?"""
@@ -73,7 +74,11 @@ class Social:
     # --- what has come of it ---
 
     def look(self) -> None:
-        """Note which edges are not in force just now."""
+        """Note which edges are not in force just now; and is no name given away twice?"""
+        for user, rivals in self.joins.items():
+            given = [saying.id for saying in rivals if saying.acked]
+            if len(given) > 1 and not self.names_restored:
+                self.world.fault(f"twice: {user} was given to {given}")
         graphs = [p.node.graph for p in self.world.alive(Followers)]  # type: ignore[attr-defined]
         for party in self.world.alive(BizLogic):
             logic: Any = party.node
@@ -124,7 +129,7 @@ class Social:
     @property
     def newcomers(self) -> list[str]:
         """Who has joined for sure."""
-        return [u for u, s in self.joins.items() if s.acked and (u, "") not in self.forgiven]
+        return [u for u in self.joins if self.has_joined(u) and (u, "") not in self.forgiven]
 
     def judge(self) -> None:
         """At rest, every graph is what was acked."""

@@ -1,16 +1,18 @@
 """Follow, unfollow, join: from the command line to every service that acts by them."""
 
+import asyncio
 import json
 import signal
 import time
 import unittest
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from barker.client import following
 from barker.client.speaker import now_ms
 from barker.client.tracked import Outcome, TrackedSender
-from barker.wire import bodies
-from barker.wire.bodies import FOLLOW, Event
+from barker.wire import bodies, protocol
+from barker.wire.bodies import FOLLOW, JOIN, Event
 from barker.wire.ops import Item
 from tests.tools.fleet import DEADLINE_S, SLOW, Fleet, Guest, Process, until
 
@@ -119,6 +121,89 @@ class CommandTest(unittest.IsolatedAsyncioTestCase):
                 await until(lambda w=whom: w in listed["follows"], "it holds")  # type: ignore[misc]
                 took.append(time.monotonic() - begun)
             self.assertLess(sorted(took)[2], 1.0, took)  # the median, on a machine that may be busy
+
+
+WAITING = "waiting for followers"
+
+
+class Applicants:
+    """People of whom each wants one of these names, under an id that is theirs alone."""
+
+    def __init__(self, guest: Guest, prefix: str, names: Sequence[str]) -> None:
+        self._sender = TrackedSender(guest)
+        self._prefix = prefix
+        self._outcomes = {name: Outcome() for name in names}
+
+    def ask(self) -> None:
+        for name, outcome in self._outcomes.items():
+            body = bodies.encode_event(Event(JOIN, f"{self._prefix}-{name}", name, now_ms()))
+            self._sender.track(f"outbox/{name}", Item(body), outcome)
+        self._sender.pump()
+
+    @property
+    def is_answered(self) -> bool:
+        return not self._sender.unanswered
+
+    async def answered(self) -> None:
+        await until(lambda: self.is_answered, f"an answer to all of {self._prefix}")
+
+    @property
+    def why(self) -> str:
+        return self._sender.sender.why_deferred
+
+    @property
+    def told_yes(self) -> set[str]:
+        return {name for name, outcome in self._outcomes.items() if outcome.acked}
+
+    @property
+    def told_no(self) -> set[str]:
+        return {n for n, o in self._outcomes.items() if o.refused == protocol.NAME_TAKEN}
+
+
+class NamesTest(unittest.IsolatedAsyncioTestCase):
+    """Never are two people told yes for one name."""
+
+    names = tuple(f"name{i}" for i in range(12))
+
+    async def test_no_name_is_given_away_twice_while_followers_are_away(self) -> None:
+        with Fleet(heartbeat_s=0.5, own_followers=True) as fleet:
+            fleet.directory()
+            followers = fleet.followers()
+            outboxes = [fleet.outbox(), fleet.outbox()]
+            fleet.bizlogic()
+            guest = Guest(fleet.args())
+            old = Applicants(guest, "old", ["before"])
+            first, second = (Applicants(guest, word, self.names) for word in ("a", "b"))
+            async with guest.running():
+                route = guest.routes.route
+                await until(lambda: len(route("outbox").targets) == 2, "both are known")
+                old.ask()
+                await old.answered()
+
+                def owns(outbox: str) -> int:
+                    ring = route("outbox").ring
+                    return sum(ring.owner(name) == outbox for name in self.names)
+
+                followers.kill()
+                first.ask()
+                await until(lambda: first.is_answered or WAITING in first.why, "they say so")
+                killed = max(outboxes, key=lambda box: owns(f"outbox-{box.port}"))
+                killed.kill()
+                await until(lambda: len(route("outbox").targets) == 1, "the other has all")
+                second.ask()
+                # Barks go on behind them.
+                bark = fleet.run("bark", "rdl", "wuff")
+                self.assertEqual(await asyncio.to_thread(bark.ended), 0)
+                await asyncio.to_thread(fleet.outbox, port=killed.port)
+                await asyncio.to_thread(fleet.followers, port=followers.port)
+                await first.answered()
+                await second.answered()
+                self.assertEqual(first.told_yes & second.told_yes, set())
+                self.assertEqual(first.told_yes | second.told_yes, {*self.names})
+                yes, no = first.told_yes, second.told_yes
+                first.ask()  # once more, under the same ids
+                await first.answered()
+                self.assertEqual((first.told_yes, first.told_no), (yes, no))
 
 
 class FailoverTest(unittest.TestCase):

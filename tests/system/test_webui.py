@@ -428,7 +428,8 @@ class BarkingTest(PageTestCase):
             """window.sent = [];
             window.settled = [];
             window.writer = Object.assign(Object.create(Outbox.Writer.prototype), {
-                address: "outbox/ark3", first: 1, unacked: [], waiting: [], later: [],
+                address: "outbox/ark3", first: 1,
+                unacked: [], waiting: [], later: [], undecided: [],
                 on: { settled: (bark) => settled.push(bark) },
                 dialer: { up: true, send: (message) => sent.push(message.bodies[0]) },
             });

@@ -98,6 +98,28 @@ class FollowTest(PageTestCase):
             "Elements.$('suggestions').childElementCount === 1", "one is suggested"
         )
 
+    def test_a_join_says_that_it_waits_for_followers_and_holds_up_no_bark(self) -> None:
+        self.open_connected()
+        self.browser.execute(
+            """const { on } = Barker.client;
+            window.sent = [];
+            window.writer = Object.assign(Object.create(Outbox.Writer.prototype), {
+                address: "outbox/page_dan", first: 1, on,
+                unacked: [], waiting: [], later: [], undecided: [],
+                dialer: { up: true, send: (message) => sent.push(message.bodies[0].id) },
+            });
+            const { panel } = Barker;
+            panel.joining = { user: "page_dan", since: performance.now() - 2000 };
+            window.writer.say(panel.event("join", "page_dan"));
+            const refusal = { op: "refuse", seq: 1, code: "undecided" };
+            window.writer.message({ ...refusal, reason: "waiting for followers" });
+            window.writer.say({ id: "behind", user: "page_dan" });"""
+        )
+        told = "Waiting for followers. It has to say whether page_dan is free."
+        self.browser.wait_until(f"Elements.$('jointold').textContent === '{told}'", "it says so")
+        self.browser.wait_until("sent.length === 3 && sent[1] === 'behind'", "it is asked again")
+        self.assertIs(self.browser.execute("return sent[0] === sent[2]"), True)
+
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, with another refusal")
     def test_refusals_are_clear(self) -> None:
         self.open_connected()

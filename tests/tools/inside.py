@@ -2,10 +2,12 @@
 
 import pathlib
 
+from barker.delivery.sender import Sender
 from barker.disk.journal import Journal, NoJournal
 from barker.followers import Followers
 from barker.graph.people import People
 from barker.inbox import Inbox
+from barker.manifold.joining import Joining
 from barker.manifold.parking import Parking
 from barker.manifold.push import Push
 from barker.manifold.readers import Readers
@@ -43,6 +45,15 @@ def barks_of(outbox: Outbox) -> Push:
 def events_of(outbox: Outbox) -> Push:
     """Its queue of events."""
     return outbox._events
+
+
+def joining_of(outbox: Outbox) -> Joining:
+    return outbox._joining
+
+
+def deciders_of(joining: Joining) -> Sender[tuple[str, str]]:
+    """How it asks followers."""
+    return joining._sender
 
 
 def parking_of(manifold: Manifold) -> Parking:

@@ -14,7 +14,7 @@ class AdmissionTest(unittest.TestCase):
     def test_promise_5_the_memory_of_authors_has_an_end_and_forgets_no_bark(self) -> None:
         people: Any = mock.MagicMock(complete=True)
         people.__contains__.return_value = True
-        checks = Admission("outbox", people, lambda more: "", lambda more: "")
+        checks = Admission("outbox", people, lambda more: "", lambda more: "", mock.Mock())
         with mock.patch.object(admission, "REMEMBERED_AUTHORS", 10):
             for i in [*range(100), *range(100)]:
                 body = encode_bark(Bark(f"id{i}", f"author{i}", "wuff", 1))

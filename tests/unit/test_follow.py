@@ -11,14 +11,15 @@ from unittest import mock
 from barker import follow, join, outbox
 from barker.client import following
 from barker.graph.feed import FOLLOWERS, GRAPH
+from barker.manifold import joining
 from barker.outbox import Outbox
 from barker.process import peers
 from barker.routing.routes import ORDERED, Target
 from barker.wire import bodies, protocol, strictjson
 from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW, Event
-from barker.wire.ops import Ack, Unreadable
+from barker.wire.ops import Ack, Refuse, Unreadable
 from tests.tools.fakes import FakeDialer, FakeLink, FakeNode
-from tests.tools.inside import events_of, journal_of, people_of
+from tests.tools.inside import deciders_of, events_of, joining_of, journal_of, people_of
 from tests.tools.wireclient import Message, bark, put
 from tests.unit.test_recovery import RecoveryTest
 
@@ -41,6 +42,16 @@ class EventsInAnOutbox(RecoveryTest):
         link = FakeLink("f")
         events_of(manifold).sender.link_up(link)  # type: ignore[arg-type]
         return link
+
+    def deciders(self, manifold: Outbox) -> FakeLink:
+        """As `followers`, for joins that are not kept yet."""
+        self.served(manifold, FOLLOWERS, ORDERED, "f")
+        link = FakeLink("f")
+        deciders_of(joining_of(manifold)).link_up(link)  # type: ignore[arg-type]
+        return link
+
+    def assertUndecided(self, manifold: Outbox, *said: Message) -> None:
+        self.assertRefused(self.say(manifold, *said), protocol.UNDECIDED, "waiting for followers")
 
     def assertRefused(self, said: list[Message], code: str, reason: str) -> None:
         self.assertEqual([m["op"] for m in said], ["refuse", "ack"])
@@ -99,22 +110,66 @@ class EventsInAnOutbox(RecoveryTest):
             put(0, ["outbox/newcomer"], bark("newcomer", "b")),
             event(FOLLOW, "c", "rdl", user="newcomer"),
         ]
+        link = self.deciders(manifold)
+        self.assertUndecided(manifold, said[0])
+        deciders_of(joining_of(manifold)).on_ack(link, Ack(1))  # type: ignore[arg-type]
         self.assertAcked(self.say(manifold, *said))
         after = self.again(manifold)
         self.assertAcked(self.say(after, put(0, ["outbox/newcomer"], bark("newcomer", "d"))))
 
-    def test_a_name_is_given_once(self) -> None:
+    def test_followers_alone_gives_names_away(self) -> None:
         manifold = self.told()
-        self.assertRefused(
-            self.say(manifold, event(JOIN, "a", user="rdl")),
-            protocol.NAME_TAKEN,
-            "a user rdl already",
-        )
-        self.assertAcked(self.say(manifold, event(JOIN, "a", user="newcomer")))
-        self.assertAcked(self.say(manifold, event(JOIN, "a", user="newcomer")))  # said again
-        self.assertRefused(
-            self.say(manifold, event(JOIN, "b", user="newcomer")), protocol.NAME_TAKEN, "already"
-        )
+        first, second = (event(JOIN, id_, user="newcomer") for id_ in ("a", "b"))
+        for join_ in (first, first, second):
+            self.assertUndecided(manifold, join_)
+        self.assertIn("joins are waiting for followers", manifold.lacks())
+        link, sender = self.deciders(manifold), deciders_of(joining_of(manifold))
+        self.assertEqual([sent.item.origin for sent in link.take_puts()], [None, None])
+        self.assertUndecided(manifold, first)
+        self.assertEqual(link.take_puts(), [], "it is asked once")
+        self.assertEqual(self.pushed(self.followers(manifold)), [], "nothing is kept yet")
+        sender.on_refuse(link, Refuse(2, protocol.NAME_TAKEN, "it is", []))  # type: ignore[arg-type]
+        sender.on_ack(link, Ack(2))  # type: ignore[arg-type]
+        for _ in range(2):
+            self.assertRefused(self.say(manifold, second), protocol.NAME_TAKEN, "it is")
+            self.assertAcked(self.say(manifold, first))
+        self.assertEqual(self.pushed(self.followers(manifold)), [(1, "a")])
+        after = self.again(manifold)
+        self.assertAcked(self.say(after, first))
+        self.assertUndecided(after, second)
+
+    def test_a_join_that_waits_holds_up_no_bark(self) -> None:
+        manifold = self.told()
+        said = self.say(manifold, event(JOIN, "a", user="newcomer"), *self.barks("b", "c"))
+        self.assertEqual([m["op"] for m in said], ["refuse", "ack"])
+        self.assertEqual(self.pushed(self.bizlogic(manifold)), [(1, "b"), (2, "c")])
+
+    def test_a_join_whose_client_has_gone_takes_no_name(self) -> None:
+        manifold = self.told()
+        gone, there = (event(JOIN, id_, user="newcomer") for id_ in ("a", "b"))
+        self.assertUndecided(manifold, gone)
+        for _ in range(10):
+            self.assertUndecided(manifold, there)
+            self.clock += joining.GIVEN_UP_S / 5
+        self.assertEqual(len(joining_of(manifold)), 1)
+        link = self.deciders(manifold)
+        self.assertEqual([json.loads(sent.item.body)["id"] for sent in link.take_puts()], ["b"])
+        self.assertUndecided(manifold, gone)  # it is there again
+        self.assertEqual([json.loads(sent.item.body)["id"] for sent in link.take_puts()], ["a"])
+
+    def test_joins_that_wait_have_a_limit(self) -> None:
+        self.patch(joining, "MAX_ASKED", 2)
+        manifold = self.told()
+        for user in ("ann", "bob", "cid"):
+            self.assertUndecided(manifold, event(JOIN, "a", user=user))
+        self.assertEqual(len(joining_of(manifold)), 2)
+        link = self.deciders(manifold)
+        for last in (2, 3, 4):
+            deciders_of(joining_of(manifold)).on_ack(link, Ack(last))  # type: ignore[arg-type]
+            self.assertUndecided(manifold, event(JOIN, "a", user=f"user{last}"))
+        # The oldest answers are forgotten, and asked for again.
+        self.assertUndecided(manifold, event(JOIN, "a", user="ann"))
+        self.assertAcked(self.say(manifold, event(JOIN, "a", user="user3")))
 
     def test_what_an_outbox_refuses(self) -> None:
         manifold = self.told()
@@ -156,7 +211,6 @@ class EventsInAnOutbox(RecoveryTest):
         manifold = self.outbox()
         for message in (
             event(FOLLOW, "a", "somebody"),
-            event(JOIN, "a", user="somebody"),
             put(0, ["outbox/somebody"], bark("somebody", "b")),
         ):
             self.assertRefused(self.say(manifold, message), protocol.FULL, "not known here yet")

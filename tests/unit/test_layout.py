@@ -46,7 +46,7 @@ PURE = """
     links.life links.greeting links.framing
     streams.stream streams.cursor
     delivery.batches delivery.window delivery.duplicates delivery.poison
-    graph.graph graph.friends
+    graph.claims graph.graph graph.friends
     laboratory.verdict
 """.split()
 IMPURE = frozenset(

@@ -1,0 +1,76 @@
+"""Upstreams: the outboxes that wait for acks of what a followers service has kept.
+
+An ack goes out when every replica has what was put, and is for all before it. A join is looked at
+once more then: what was to have the name may have lost it to another claim meanwhile
+(`barker.graph.claims`), and is refused.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from barker.graph.feed import FOLLOWERS
+from barker.links.link import Link
+from barker.wire import bodies, messages
+from barker.wire.bodies import JOIN, Event
+from barker.wire.ops import Put, Refuse
+from barker.wire.protocol import BadMessage
+
+
+class Kept(NamedTuple):
+    """Up to number `seq` all is kept; it may be acked when all replicas have that serial."""
+
+    seq: int
+    serial: int
+    joins: Sequence[tuple[int, Event]]  # each with its number
+
+
+class Upstreams:
+    """What is to be acked, by link, in order."""
+
+    def __init__(
+        self, has_name: Callable[[Event], bool], check_join: Callable[[Event], None]
+    ) -> None:
+        """`has_name`: is it this event that has the name? `check_join` raises BadMessage if its
+        outbox may not be told yes."""
+        self._has_name = has_name
+        self._check_join = check_join
+        self._kept: dict[Link, deque[Kept]] = {}
+
+    def link_up(self, link: Link) -> None:
+        self._kept[link] = deque()
+
+    def link_down(self, link: Link) -> None:
+        self._kept.pop(link, None)
+
+    def add(self, link: Link, put: Put, serial: int) -> None:
+        """What of this put was not refused is kept, with that serial at most."""
+        self._kept[link].append(Kept(link.received, serial, list(self._joins_in(put))))
+
+    def _joins_in(self, put: Put) -> Iterator[tuple[int, Event]]:
+        for seq, body in enumerate(put.bodies, put.seq):
+            if b'"join"' in body:
+                with contextlib.suppress(BadMessage):
+                    event = bodies.check_event(bodies.check_object(body))
+                    if event.kind == JOIN and self._has_name(event):
+                        yield seq, event
+
+    def ack(self, settled: int) -> None:
+        """All replicas have everything up to there: one ack for each link, for the last of it."""
+        for link, jobs in self._kept.items():
+            done = 0
+            while jobs and jobs[0].serial <= settled:
+                done, _, joins = jobs.popleft()
+                for seq, event in joins:
+                    try:
+                        self._check_join(event)
+                    except BadMessage as fault:
+                        refusal = Refuse(seq, fault.code, fault.reason, [FOLLOWERS])
+                        link.send(messages.encode(refusal))
+            if done:
+                link.ack(done)
+
+    def waiting(self) -> list[tuple[str, int]]:
+        """Of each that waits, its name, and for how many acks."""
+        return [(link.name, len(jobs)) for link, jobs in self._kept.items() if jobs]
