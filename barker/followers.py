@@ -21,16 +21,18 @@ added to the file later join at the next start.
 import argparse
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 from barker.disk import files
 from barker.disk.journal import SEGMENT_BYTES, Journal
+from barker.disk.nojournal import AnyJournal
 from barker.graph.feed import FOLLOWERS, GRAPH
 from barker.graph.graph import Graph
 from barker.graph.publisher import Publisher
 from barker.graph.replicas import REPLICA, Replicas
 from barker.links.link import Link
+from barker.manifold.cleaning import Cleaner, Needed, clean_up
 from barker.manifold.intake import Faults, Intake
 from barker.manifold.recovery import recover
 from barker.process.agent import deepest
@@ -45,14 +47,13 @@ from barker.wire.records import Change, Record, Segment
 # Edges with their tombstones; at some 150 bytes they are 1.5 GB. Beyond it, follows are refused as
 # full, and wait in the outboxes.
 MAX_EDGES = 10_000_000
-# The journal may be larger than a snapshot by this factor and these bytes. More costs disk, and
-# time at a start; less has snapshots written more often.
-JOURNAL_FACTOR = 2
-ROOM_BYTES = 2 * SEGMENT_BYTES
+# The journal may be larger than two snapshots by these bytes. More costs disk, and time at a start;
+# less has snapshots written more often.
+ROOM_BYTES = SEGMENT_BYTES
 # About what an edge takes in a snapshot.
 EDGE_BYTES = 26
-# Pieces of a snapshot that are written for each batch, so that none takes much longer than others.
-PIECES_AT_ONCE = 3
+# The work of a piece of a snapshot, and of a slice of what is before it: a few for each batch.
+PIECE_WORK = 300
 # Tombstones are dropped when they are older than this, by the newest word we know: what an outbox
 # brings that was away for longer may bring an edge back that was cut since.
 TOMBSTONE_DAYS = 30
@@ -91,9 +92,7 @@ class Followers(Service):
         # By link: number and serial of what is to be acked, in order.
         self._upstreams: dict[Link, deque[tuple[int, int]]] = {}
         self._taken = 0
-        self._checked_segment = 0
-        self._snapshot: Iterator[tuple[bytes, bool]] | None = None
-        self._snapshot_from = 0
+        self._cleaner = Cleaner(self, ROOM_BYTES, whole=True)
 
     # --- life ---
 
@@ -115,6 +114,7 @@ class Followers(Service):
             self._publisher.start_at(1)
         else:
             self._sow_more()
+        await clean_up(self, self._cleaner, journal)
 
     def _sow_more(self) -> None:
         """Let users join that were added to ``users.json`` by hand, and follow as it has them.
@@ -223,15 +223,17 @@ class Followers(Service):
             self._publisher.add(serial, body, touched)
         self._taken += len(news)
         self._publisher.publish()
-        self._clean()
 
     def _replicate(self, events: Sequence[News]) -> bool:
         """Another instance has these; False if our disk has no room for what is news."""
         news = [(body, fields) for body, fields in events if self.graph.is_news(fields)]
-        return not news or self._intake.keep(news) is None
+        kept = not news or self._intake.keep(news) is None
+        self._cleaner.clean(self._intake.journal)
+        return kept
 
     def batch_end(self, link: Link) -> None:
         self._ack_upstreams()
+        self._cleaner.clean(self._intake.journal)
 
     def _ack_upstreams(self) -> None:
         """Ack what every replica has: one ack for each link, for the last of it."""
@@ -260,32 +262,19 @@ class Followers(Service):
 
     # --- the journal ---
 
-    def _clean(self) -> None:
-        """If the journal is long, write some pieces of a snapshot, and drop what is before it."""
-        journal = self._intake.journal
-        if self._snapshot is None:
-            if journal.current == self._checked_segment:
-                return  # nothing is dropped but when a segment is full
-            self._checked_segment = journal.current
-            words = self.graph.edges + self.graph.tombstones + len(self.graph)
-            if journal.size <= ROOM_BYTES + JOURNAL_FACTOR * EDGE_BYTES * words:
-                return
-            self.graph.forget(self.graph.newest - TOMBSTONE_DAYS * 24 * 3600 * 1000)
-            self._snapshot, self._snapshot_from = self.graph.pieces(), journal.current
-        try:
-            for _ in range(PIECES_AT_ONCE):
-                piece, more = next(self._snapshot)
-                journal.append([messages.encode(Change(self._publisher.last, piece))])
-                if not more:
-                    break
-            else:
-                return
-        except OSError:
-            pass  # the journal has logged why; another turn comes with the next segment
-        else:
-            for number in [n for n in journal.segments if n < self._snapshot_from]:
-                journal.drop(number)
-        self._snapshot = None
+    def needed(self, journal: AnyJournal) -> Generator[int, None, Needed]:
+        """For the cleaner: what a snapshot takes. Until there is one, all of the journal counts."""
+        yield 0
+        words = self.graph.edges + self.graph.tombstones + len(self.graph)
+        return Needed(EDGE_BYTES * words, 0)
+
+    def rewrite(self, journal: AnyJournal, last: int) -> Iterator[int]:
+        """For the cleaner: write a snapshot, piece by piece."""
+        for _ in self.graph.forget(self.graph.newest - TOMBSTONE_DAYS * 24 * 3600 * 1000):
+            yield PIECE_WORK
+        for piece, _ in self.graph.pieces():
+            journal.copy([messages.encode(Change(self._publisher.last, piece))])
+            yield PIECE_WORK
 
     # --- being watched ---
 

@@ -16,7 +16,8 @@ Read in this order:
   all of them.
 * ``readers``: what is sent to readers, and when.
 * ``handover``: a timeline goes to its new owner when the ring changes.
-* ``cleaning``: an inbox's journal is kept small.
+* ``cleaning``: a journal is kept small. What of it is needed, ``owed`` says for an outbox, and
+  ``retained`` for an inbox.
 
 The two services are ``barker/outbox.py`` and ``barker/inbox.py``.
 """

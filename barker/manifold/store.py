@@ -30,6 +30,7 @@ class TimelineStore:
 
     def __init__(self, keep: int) -> None:
         self.timelines: dict[str, Timeline] = {}
+        self.ordered: list[Timeline] = []  # the same, to be looked through while there come more
         self._keep = keep
         self._groups: dict[str, Group] = {}  # by entries of `to`
         self._remembered = 0  # addresses in `_groups`
@@ -44,6 +45,7 @@ class TimelineStore:
             if len(self.timelines) >= MAX_STREAMS:
                 raise BadMessage(FULL, f"{MAX_STREAMS} streams are all that one manifold has")
             timeline = self.timelines[address] = Timeline(address, self._keep)
+            self.ordered.append(timeline)
         return timeline
 
     def group(self, entry: str) -> Group:
@@ -102,7 +104,6 @@ class TimelineStore:
         self._bytes += size
 
     @property
-    def retained_bytes(self) -> int:
-        """About what a fresh copy of all timelines would take."""
-        entries = sum(len(timeline.entries) for timeline in self.timelines.values())
-        return entries * self._bytes // self._entries
+    def mean_bytes(self) -> float:
+        """About what an entry takes in a fresh copy of its timeline."""
+        return self._bytes / self._entries
