@@ -23,7 +23,7 @@ from collections.abc import Collection, Sequence
 from itertools import repeat
 from typing import Any, ClassVar
 
-from barker.delivery.batches import Batch
+from barker.delivery.batches import Batch, reach_of
 from barker.delivery.poison import Suspects
 from barker.delivery.sender import Sender
 from barker.graph.feed import GRAPH, Feed
@@ -109,7 +109,7 @@ class Recipients:
         if addresses is None:
             # Whom the graph lacks has joined a moment ago: the outbox has seen to that.
             readers = dict.fromkeys((author, *graph.followers(author)))
-            addresses = self._followers[author] = " ".join(f"inbox/{r}" for r in readers)
+            addresses = self._followers[author] = "inbox/" + " inbox/".join(readers)
         if named:
             exist = [f"inbox/{user}" for user in named.split(" ") if user in graph]
             addresses = " ".join(dict.fromkeys((*addresses.split(" "), *exist)))
@@ -210,7 +210,7 @@ class BizLogic(Service):
             if not places:
                 return
             put, to = put.select(places), [to[place] for place in places]
-        job.pending = " ".join(to).count(" ") + 1
+        job.pending = reach_of(to)
         self._inboxes.put_all(put, to, job)
 
     def _check_each(self, put: Put) -> tuple[Sequence[str], dict[int, BadMessage]]:

@@ -103,7 +103,7 @@ class Inbox(Service):
         self._reception = Reception(self._store)
         check = self._reception.check
         self._intake = Intake(self, check, self._record, self._apply, self._share.of)
-        self._readers = Readers()
+        self._readers = Readers(self.slices)
         self._hand_over = HandOver(self, self.ADDRESS, self._handed_over, self._parking.park)
         self._cleaner = Cleaner(RetainedTimelines(self._store), KEPT_BYTES)
         self._parts = Parts()
@@ -139,7 +139,7 @@ class Inbox(Service):
         for entry, group, full in self._store.append(put, groups, late, segment):
             grown(entry, group, full)
             self.late += entry.late
-        self._taken += sum(len(group.addresses) for group in groups)
+        self._taken += sum(len(group.timelines) for group in groups)
         self._readers.flush()
 
     # --- a stop in good order ---
@@ -191,15 +191,10 @@ class Inbox(Service):
     # --- changes of the ring ---
 
     def _ring_changed(self) -> None:
-        self._readers.move(self._share.is_ours)
+        self.slices.add(self._readers.move(self._share.is_ours))
         if self._leaving or self.name in self.routes.route(self.ADDRESS).by_name:
             # Else we are not in the ring yet, and what is ours is not for it to say.
-            for timeline in self._store.timelines.values():
-                if self._share.is_ours(timeline.address):
-                    timeline.stay()
-                elif timeline.moving is None:
-                    self._hand_over.add(timeline)
-            self._hand_over.go_on()
+            self._hand_over.look_at(list(self._store.timelines.values()), self._share.is_ours)
 
     def _handed_over(self, moving: Moving) -> None:
         """The new owner has all that was in the timeline when it began to move."""
@@ -207,6 +202,8 @@ class Inbox(Service):
         if timeline.moving is not moving:
             return  # it came back to us meanwhile
         timeline.stay()
+        if self._share.is_ours(timeline.address):
+            return  # so it does, and it is not its turn yet to be looked at
         if timeline.last != moving.last:
             self._hand_over.add(timeline)  # it was still growing: all of it again
             return
@@ -219,10 +216,7 @@ class Inbox(Service):
 
     def _let_go(self, timeline: Timeline) -> None:
         """It is another's now. If that one leaves, all of it comes back, and is new here then."""
-        for entry in timeline.entries:
-            with contextlib.suppress(BadMessage):
-                self._reception.withdraw(entry.item().key, timeline.address)
-        timeline.let_go()
+        self._store.let_go(timeline)
 
     # --- the journal ---
 
@@ -264,7 +258,7 @@ class Inbox(Service):
             self._let_go(timeline)
         for entry in entries:
             with contextlib.suppress(BadMessage):
-                self._reception.recover_entry(entry.item().key, timeline.address)
+                self._reception.recover_entry(entry.item().key, timeline.mark)
         if record.at:
             timeline.replace(record.last, entries)
         else:

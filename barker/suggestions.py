@@ -54,7 +54,7 @@ class Suggestions(Service):
         self._copy = Copy(self)
         self._inboxes: Sender[str] = Sender(self, "inbox", lambda batches: None, report_refusal)
         self._suggester = Suggester(self._copy.held)
-        self._turns: deque[tuple[float, str]] = deque()  # when whose turn is, in order
+        self._due: deque[tuple[float, str]] = deque()  # when whose turn is, in order
         self._waiting: set[str] = set()
         self._made = 0
         self._ticker = Ticker(self.later, self._delay_s, self._work)
@@ -76,16 +76,16 @@ class Suggestions(Service):
         for user in users:
             if user not in self._waiting:
                 self._waiting.add(user)
-                self._turns.append((due, user))
+                self._due.append((due, user))
         self._ticker.start()
 
     def _delay_s(self) -> float | None:
         """Until the next turn; None if no user waits for one."""
-        return max(PAUSE_S, self._turns[0][0] - self.now()) if self._turns else None
+        return max(PAUSE_S, self._due[0][0] - self.now()) if self._due else None
 
     def _work(self) -> None:
         """Look at those whose turn it is, for a moment."""
-        turns, now = self._turns, self.now()
+        turns, now = self._due, self.now()
         try:
             while turns and turns[0][0] <= now and self.now() - now < WORK_S:
                 if len(self._inboxes) >= MAX_ON_THEIR_WAY:

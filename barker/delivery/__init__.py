@@ -13,7 +13,7 @@ Read in this order:
 * ``batches``: entries that travel together, as a line. Pure.
 * ``window``: what was sent and is not acked, and what waits behind it. Pure.
 * ``lanes``: a window and the link that it uses.
-* ``sender``: lanes by target; what happens when links and routes change.
+* ``placing``: which lane an entry goes to. ``sender``: what happens when links and routes change.
 * ``duplicates``: has this been here before? Pure.
 * ``acks``: when a receiver acks. ``poison``: a body that no attempt gets past.
 

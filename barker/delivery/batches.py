@@ -9,6 +9,7 @@ Only when one entry is refused, moves elsewhere, or was known to the receiver is
 and cut into two batches.
 """
 
+import functools
 import re
 from collections.abc import Collection, Iterator, Sequence
 from itertools import repeat
@@ -25,6 +26,8 @@ J = TypeVar("J")
 MAX_BATCH_BYTES = protocol.MAX_LINE_BYTES * 3 // 4
 # The same for entries: a window has to have room for a whole batch.
 MAX_BATCH = 512
+# Characters of addresses from which on those of an entry are not counted anew for each bark.
+LONG_CHARS = 64 * 1024
 # Before it a tail has an epoch at most, so this is the column.
 _FIRST_N = re.compile(rb'"n":\[(\d+)')
 
@@ -46,7 +49,7 @@ class Batch(NamedTuple, Generic[J]):
     def of(cls, put: Put, jobs: Sequence[J], tail: bytes = b"") -> "Batch[J]":
         """The entries of a put; `tail` is its `put_tail`, if that is known."""
         size = len(put.bodies)
-        reach = " ".join(put.to).count(" ") + 1
+        reach = reach_of(put.to)
         if len(put.to) < size:
             reach *= size
         return cls(put.to, tail or put_tail(put), size, reach, jobs)
@@ -57,9 +60,10 @@ class Batch(NamedTuple, Generic[J]):
 
     def put(self) -> Put:
         """The entries as columns."""
-        put = decode(self.line(0))
+        # `to` is looked at where it is sent: until then, an entry may have any number of addresses.
+        put = decode(put_line(0, ["x"], self.tail))
         assert isinstance(put, Put)
-        return put
+        return put._replace(to=self.to)
 
     @property
     def first_n(self) -> int:
@@ -84,8 +88,11 @@ class Batch(NamedTuple, Generic[J]):
     def divided(self, place: int, addresses: Collection[str]) -> tuple[list[str], list[str]]:
         """The addresses of one entry: those that are among `addresses` (or all), and the others."""
         own = self.to[place if len(self.to) > 1 else 0].split(" ")
-        among = [address for address in own if address in addresses] or own
-        return among, [address for address in own if address not in among]
+        chosen = set(addresses)
+        among = [address for address in own if address in chosen]
+        if not among:
+            return own, []
+        return among, [address for address in own if address not in chosen]
 
     def readdressed(self, place: int, addresses: Sequence[str]) -> "Batch[J]":
         """The same, with one entry for these addresses."""
@@ -98,6 +105,19 @@ class Batch(NamedTuple, Generic[J]):
     def all_jobs(self) -> Iterator[J]:
         """The job of each entry."""
         return iter(self.jobs) if len(self.jobs) == self.size else repeat(self.jobs[0], self.size)
+
+
+def reach_of(to: Sequence[str]) -> int:
+    """How many addresses there are in these entries."""
+    if sum(map(len, to)) < LONG_CHARS:
+        return " ".join(to).count(" ") + 1
+    return sum(map(_count, to))
+
+
+# A celebrity barks more than once.
+@functools.lru_cache(maxsize=16)
+def _count(entry: str) -> int:
+    return entry.count(" ") + 1
 
 
 def fitting(put: Put, jobs: Sequence[J], tail: bytes = b"") -> list[Batch[J]]:

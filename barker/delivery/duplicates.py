@@ -18,7 +18,7 @@ Idempotent receivers: whatever comes again is recognised and acked again. The ru
 """
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from barker.wire.protocol import UNACKED_WINDOW
 
@@ -35,9 +35,28 @@ MAX_ORIGINS = 100
 MAX_TABLES = 16
 # For which addresses a bark was accepted. Most have a few, and a list is the smallest thing for
 # that; a celebrity's are a hundred thousand, in hundreds of puts, and to look through a list for
-# each of them would take longer than all the rest.
-Addresses = list[str] | set[str]
+# each of them would take longer than all the rest. So a list of more than a few is one set. It is
+# the same list all the while, for it is in several tables.
+Addresses = list[str | set[str]]
 MAX_LISTED = 50
+
+
+def _addresses(some: Sequence[str]) -> Addresses:
+    return [*some] if len(some) <= MAX_LISTED else [set(some)]
+
+
+def _among(record: Addresses) -> Collection[object]:
+    """What `in` is asked of."""
+    return record[0] if record and isinstance(record[0], set) else record
+
+
+def _extend(record: Addresses, more: Sequence[str]) -> None:
+    if record and isinstance(record[0], set):
+        record[0].update(more)
+    else:
+        record += more
+        if len(record) > MAX_LISTED:
+            record[:] = [{address for address in record if isinstance(address, str)}]
 
 
 class Keys:
@@ -100,15 +119,6 @@ class Duplicates:
             origin = self._origin(name)
             origin.highest = max(n, origin.highest)
 
-    def withdraw(self, key: tuple[str, str], addresses: Sequence[str]) -> None:
-        """These addresses have not had it after all."""
-        record = self._young.get(key) or self._old.get(key)
-        if record:
-            if isinstance(record, list):
-                record[:] = [a for a in record if a not in addresses]
-            else:
-                record.difference_update(addresses)
-
     # --- one ---
 
     def fresh(
@@ -120,17 +130,21 @@ class Duplicates:
         origin only the key is asked about.
         """
         record, late = self._look_up(key, self._origins.get(origin or ""), n)
-        fresh = addresses if record is None else [a for a in addresses if a not in record]
-        return fresh, late
+        if record is None:
+            return addresses, late
+        had = _among(record)
+        return [address for address in addresses if address not in had], late
 
     def _look_up(
         self, key: tuple[str, str], of: _Origin | None, n: int
     ) -> tuple[Addresses | None, bool]:
         """For which addresses it was accepted, if that is known; and whether it comes late."""
-        record, late = None, of is not None and n <= of.highest
-        if of is not None and late and n > of.highest - self._window:
-            record = of.stamped.get(n)
-        if not record:  # never, or withdrawn since: who has had it by another way?
+        record, late = None, False
+        if of is not None:
+            late = n < of.highest
+            if of.highest - self._window < n <= of.highest:
+                record = of.stamped.get(n)
+        if record is None:  # who has had it by another way?
             record = self._young.get(key)
             if record is None:
                 record = self._old.get(key)
@@ -143,18 +157,12 @@ class Duplicates:
         of = self._origin(origin) if origin is not None else None
         record, late = self._look_up(key, of, n)
         if record is None:
-            record = list(addresses) if len(addresses) <= MAX_LISTED else set(addresses)
-        # From here on, the same object is in several tables, and all of them have to know.
-        elif isinstance(record, set):
-            record.update(addresses)
-        elif len(record) + len(addresses) <= MAX_LISTED:
-            record += addresses
+            record = _addresses(addresses)
         else:
-            record = self._as_set(key, record)
-            record.update(addresses)
+            _extend(record, addresses)
         if len(self._young) >= self._min_keys and key not in self._young:
             self._old, self._young = self._young, {}
-        self._young[key] = record  # first of all tables: `withdraw` looks here
+        self._young[key] = record
         if of is not None:
             if not late:
                 of.highest = n
@@ -189,7 +197,7 @@ class Duplicates:
         addresses: Sequence[Sequence[str]],
     ) -> None:
         """Add many that `are_new`, with the addresses of each."""
-        records = [list(a) if len(a) <= MAX_LISTED else set(a) for a in addresses]
+        records = [*map(_addresses, addresses)]
         if len(self._young) >= self._min_keys:
             self._old, self._young = self._young, {}
         self._young.update(zip(keys, records, strict=True))
@@ -204,17 +212,6 @@ class Duplicates:
         if len(of.stamped) > self._window + self._window // 2:
             oldest = of.highest - self._window
             of.stamped = {m: r for m, r in of.stamped.items() if m > oldest}
-
-    def _as_set(self, key: tuple[str, str], record: list[str]) -> set[str]:
-        """The record as a set from now on, wherever it is."""
-        grown = set(record)
-        for keys in (self._young, self._old):
-            if keys.get(key) is record:
-                keys[key] = grown
-        for of in self._origins.values():
-            for n in [n for n, some in of.stamped.items() if some is record]:
-                of.stamped[n] = grown
-        return grown
 
     def _origin(self, name: str) -> _Origin:
         """The origin, new if need be; then the one unheard of for longest makes room."""

@@ -20,25 +20,21 @@ happens when links and routes change:
 The links are `barker.process.peers`'.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-from barker.delivery.batches import Batch, fitting
+from barker.delivery.batches import Batch
 from barker.delivery.lanes import Lane
+from barker.delivery.placing import Placing
 from barker.links.link import Link
 from barker.process.node import Node, log
 from barker.process.peers import ASK_AGAIN_S, Peers
-from barker.routing.routes import CONSISTENT, Route, Target, split
+from barker.routing.routes import CONSISTENT, Route, Target
 from barker.wire import protocol
 from barker.wire.ops import Ack, Item, Put, Refuse
 from barker.wire.protocol import ProtocolError
 
 J = TypeVar("J")
-
-# Addresses in entries of `to` whose lanes are remembered, so as not to split a busy one again; each
-# costs some 80 bytes, and so does an entry. Beyond it, start over.
-REMEMBERED_ADDRESSES = 500_000
 
 
 def report_refusal(one: Batch[J], refusal: Refuse) -> None:
@@ -47,17 +43,8 @@ def report_refusal(one: Batch[J], refusal: Refuse) -> None:
     log.error("refused for good by %s: %s (%s)", where, refusal.reason, refusal.code)
 
 
-def _never(_: object) -> bool:
-    return False
-
-
 def _any_target(_: Target) -> bool:
     return True
-
-
-def _once(to: Sequence[str]) -> Sequence[str]:
-    """One entry for all, if they are the same."""
-    return to[:1] if to.count(to[0]) == len(to) else to
 
 
 class Sender(Peers, Generic[J]):
@@ -77,7 +64,7 @@ class Sender(Peers, Generic[J]):
         done: Callable[[Sequence[Batch[J]]], None],
         refused: Callable[[Batch[J], Refuse], None],
         *,
-        is_void: Callable[[J], bool] = _never,
+        is_void: Callable[[J], bool] | None = None,
         wanted: Callable[[Target], bool] = _any_target,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
@@ -87,14 +74,13 @@ class Sender(Peers, Generic[J]):
         self.add_handler(Refuse, self.on_refuse)
         self._on_done = done
         self._on_refused = refused
-        self._is_void = is_void
         self._wanted = wanted
         self._changed = changed
-        self._lanes: dict[str, Lane[J]] = {}
+        self._placing: Placing[J] = Placing(
+            node, service, self._link_for, is_void, self._retry_soon
+        )
+        self._is_void = is_void
         self._deferred: list[Batch[J]] = []  # refused as another's: to be placed anew
-        self._pieces: dict[str, list[tuple[Lane[J], str]]] = {}
-        self._whole: dict[str, Lane[J]] = {}  # ... of the same, those that go to one lane
-        self._remembered = 0  # addresses in `_pieces`
         self._retrying = False
         self._disordered = False  # something has moved: lanes are not in order of age any more
         self._placed: Route | None = None  # the route under which lanes were last filled
@@ -107,11 +93,11 @@ class Sender(Peers, Generic[J]):
 
     def __len__(self) -> int:
         """Entries that no receiver has taken over yet."""
-        return sum(map(len, self._lanes.values())) + sum(batch.size for batch in self._deferred)
+        return len(self._placing) + sum(batch.size for batch in self._deferred)
 
     @property
     def unacked(self) -> int:
-        return sum(lane.window.unacked for lane in self._lanes.values())
+        return sum(lane.window.unacked for lane in self._placing.lanes.values())
 
     def gauges(self) -> dict[str, int]:
         """For the service's agent."""
@@ -127,149 +113,34 @@ class Sender(Peers, Generic[J]):
         self._disordered = self._disordered and bool(len(self))
         # What has moved has gone behind newer ones, but no further than a window.
         count = 2 * protocol.UNACKED_WINDOW if self._disordered else 1
-        for lane in self._lanes.values():
+        for lane in self._placing.lanes.values():
             yield from lane.window.head(count)
+        yield from self._placing.waiting
         yield from self._deferred
 
     def put(self, to: str, item: Item, job: J) -> None:
         """One entry, to addresses with spaces between them. It leaves with the next `pump`."""
-        for lane, some in self._pieces.get(to) or self._split(to):
-            lane.rows.append((some, item, job))
+        self._placing.put(to, item, job)
 
     def put_all(self, put: Put, to: Sequence[str], job: J, tail: bytes = b"") -> None:
         """All entries of a put; `to` has the new addresses of each. `tail` is as for `Batch.of`."""
-        only = {*map(self._whole.get, to)}
-        if len(only) == 1 and (one := only.pop()) is not None:
-            self._add(one, put._replace(to=_once(to)), [job], tail)
-            return
-        lanes: dict[Lane[J], tuple[list[int], list[str]]] = {}
-        pieces_of = self._pieces.get
-        for place, entry in enumerate(to):
-            for lane, some in pieces_of(entry) or self._split(entry):
-                found = lanes.get(lane)
-                if found is None:
-                    found = lanes[lane] = ([], [])
-                found[0].append(place)
-                found[1].append(some)
-        for lane, (places, entries) in lanes.items():
-            if places == [*range(len(to))]:
-                self._add(lane, put._replace(to=_once(entries)), [job], tail)
-            else:
-                self._add(lane, put.select(places)._replace(to=_once(entries)), [job])
+        self._placing.put_all(put, to, job, tail)
 
     def add(self, batch: Batch[J]) -> None:
         """A batch that is one already, to the addresses that it has."""
-        lane = self._whole.get(batch.to[0]) if len(batch.to) == 1 else None
-        if lane is not None:
-            lane.add(batch)
-        else:
-            self._place(batch)
+        self._placing.add(batch)
 
     def pump(self) -> None:
         """Send all that was put since the last time, as far as windows allow."""
-        for lane in self._lanes.values():
+        for lane in self._placing.lanes.values():
             lane.pump()
 
     def forget_void(self) -> None:
         """Drop what has not been sent and is void by now."""
-        for lane in self._lanes.values():
-            self._discard_void(lane)
-        self._deferred = [batch for batch in self._deferred if not self._all_void(batch)]
-
-    def _discard_void(self, lane: Lane[J]) -> None:
-        if self._is_void is not _never:  # else, that would take long for a long queue
-            lane.window.discard_waiting(self._all_void)
-
-    def _all_void(self, batch: Batch[J]) -> bool:
-        return all(map(self._is_void, batch.jobs))
-
-    @staticmethod
-    def _add(lane: Lane[J], put: Put, jobs: Sequence[J], tail: bytes = b"") -> None:
-        for batch in fitting(put, jobs, tail):
-            lane.add(batch)
-
-    # --- placing ---
-
-    @property
-    def _is_split(self) -> bool:
-        """Is there more than one lane, for each owner one?"""
-        return self.route.policy == CONSISTENT and bool(self.route.targets)
-
-    def _lane(self, name: str) -> Lane[J]:
-        lane = self._lanes.get(name)
-        if lane is None:
-            lane = self._lanes[name] = Lane()
-            lane.use(self._link_for(name))
-        return lane
-
-    def _split(self, to: str) -> list[tuple[Lane[J], str]]:
-        """By lane, which of the addresses it takes."""
-        groups: dict[str, list[str]] = {}
-        for address in to.split(" "):  # they may be more than a put has
-            owner = self.route.owner(split(address)[1]) if self._is_split else None
-            groups.setdefault(owner.name if owner else "", []).append(address)
-        pieces = [
-            (self._lane(name), " ".join(group[i : i + protocol.MAX_ADDRESSES]))
-            for name, group in groups.items()
-            for i in range(0, len(group), protocol.MAX_ADDRESSES)
-        ]
-        self._remembered += sum(map(len, groups.values())) + 1
-        if self._remembered > REMEMBERED_ADDRESSES:
-            self._forget_places()
-        self._pieces[to] = pieces
-        if len(pieces) == 1:
-            self._whole[to] = pieces[0][0]
-        return pieces
-
-    def _forget_places(self) -> None:
-        self._pieces.clear()
-        self._whole.clear()
-        self._remembered = 0
-
-    def _only_lane(self, to: Sequence[str]) -> Lane[J] | None:
-        """The lane that all of them belong to; None if there are several."""
-        if not self._is_split:
-            lane = self._lane("")
-            if len(to) == 1:
-                self._whole[to[0]] = lane
-            return lane
-        lanes = {id(lane): lane for entry in {*to} for lane, _ in self._pieces_of(entry)}
-        return lanes.popitem()[1] if len(lanes) == 1 else None
-
-    def _pieces_of(self, to: str) -> list[tuple[Lane[J], str]]:
-        return self._pieces.get(to) or self._split(to)
-
-    def _place(self, batch: Batch[J], *, first: bool = False) -> None:
-        lane = self._only_lane(batch.to)
-        if lane is not None:
-            lane.window.add_first(batch) if first else lane.add(batch)
-            return
-        put, to = batch.put(), batch.to
-        lanes: dict[Lane[J], list[Batch[J]]] = {}
-        for place in range(batch.size):
-            if self._is_void(batch.job(place)):
-                continue
-            for lane, some in self._pieces_of(to[place if len(to) > 1 else 0]):
-                one = put.select([place])._replace(to=[some])
-                lanes.setdefault(lane, []).append(Batch.of(one, [batch.job(place)]))
-        for lane, some_batches in lanes.items():
-            for one_batch in reversed(some_batches) if first else some_batches:
-                lane.window.add_first(one_batch) if first else lane.add(one_batch)
-
-    def _place_again(self, waiting: deque[Batch[J]], *, first: bool = False) -> None:
-        """Place batches that were placed before.
-
-        None is forgotten by an exception: what is left over then is tried again in a moment.
-        """
-        try:
-            while waiting:
-                if not self._all_void(waiting[0]):
-                    self._place(waiting[0], first=first)
-                waiting.popleft()
-        except Exception:
-            self._deferred[:0] = reversed(waiting) if first else waiting
-            self._retry_soon()
-            raise
+        is_void = self._is_void
+        if is_void is not None:
+            self._placing.forget_void()
+            self._deferred = [b for b in self._deferred if not all(map(is_void, b.jobs))]
 
     def _link_for(self, lane_name: str) -> Link | None:
         if self.route.policy == CONSISTENT:
@@ -287,7 +158,8 @@ class Sender(Peers, Generic[J]):
         super().link_up(link)
 
     def peers_changed(self) -> None:
-        for name, lane in self._lanes.items():
+        rewound = False
+        for name, lane in self._placing.lanes.items():
             link = self._link_for(name)
             if link is not lane.link:
                 if lane.link:
@@ -296,32 +168,19 @@ class Sender(Peers, Generic[J]):
                     lane.link.abort()
                 lane.use(link)
                 self.again += lane.window.rewind()
-                self._discard_void(lane)
+                rewound = True
+        if rewound:
+            self.forget_void()
         if self._placed is not self.route:
-            self._place_all()
+            self._placed = self.route
+            self.again += self._placing.route_changed()
         self.pump()
         self._changed()
-
-    def _place_all(self) -> None:
-        """The route is another one: what has not been sent, and moves by that, moves."""
-        self._placed = self.route
-        self._forget_places()
-        waiting: deque[Batch[J]] = deque()
-        for name, lane in list(self._lanes.items()):
-            lane.seal()
-            if not self._is_split and not name:
-                continue  # one queue, with a link or without
-            if not self._is_split or name not in self.route.by_name:
-                self.again += lane.window.rewind()
-                del self._lanes[name]
-            # All of it: where a part of a batch moves, nothing may overtake its other part.
-            waiting += lane.window.take_waiting()
-        self._place_again(waiting)
 
     # --- what receivers answer ---
 
     def _lane_of(self, link: Link) -> Lane[J] | None:
-        for lane in self._lanes.values():
+        for lane in self._placing.lanes.values():
             if lane.link is link:
                 return lane
         return None  # it was ours before a failover; what it says now was settled otherwise
@@ -378,13 +237,15 @@ class Sender(Peers, Generic[J]):
     def _retry(self) -> None:
         """All that was deferred goes before all that was not sent yet, since it is older."""
         self._retrying = False
-        is_moved = self._is_split or bool(self._deferred)
-        for lane in self._lanes.values():
+        is_moved = self._placing.is_split or bool(self._deferred)
+        for lane in self._placing.lanes.values():
             self._deferred += lane.window.take_put_off()
             if lane.window.holds_back:  # something that was sent has no answer yet
                 self._retry_soon()
         self._disordered = self._disordered or is_moved
-        deferred, self._deferred = deque(reversed(self._deferred)), []
-        self._place_again(deferred, first=True)
+        deferred, self._deferred = self._deferred, []
+        if deferred:
+            self._placing.put_first(deferred)
+        self._placing.go_on()
         self.pump()
         self._changed()

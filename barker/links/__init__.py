@@ -6,7 +6,7 @@ Once a connection is up, a link hands every message that arrives to a *conversat
 and sends what it is given at the end of the loop's turn.
 
     connection = await connecting.connect(host, port, identity, expect=None, timeout_s=2.0)
-    link = Link(connection, conversation, before_read)
+    link = Link(connection, conversation, before_read, turns)
     link.send(messages.PING)
     await link.run()
 
@@ -20,7 +20,7 @@ Read in this order:
 * ``stranger``: a connection at our port before its proof. Pure. ``porch``: all of them together,
   and what they may cost. ``benches``: their sockets, of which a look finds a few.
 * ``link``: batches, sending; what a conversation is.
-* ``arrivals``: how a link reads.
+* ``arrivals``: how a link reads. ``turns``: how long it may handle that at a time.
 * ``hosts``, ``tls``, ``sealed``: addresses behind a name; certificates; TLS below a stream.
 
 Left out: what happens after a break. A `barker.process.dialing.Dialer` opens the next link, and a

@@ -11,34 +11,51 @@ goes back to it, and that takes longer than the reading.
 """
 
 import asyncio
+import enum
 import threading
 from collections.abc import Callable
+
+
+class Then(enum.Enum):
+    """What follows when some of what arrived was handled."""
+
+    READ = enum.auto()  # all of it was: read on
+    AGAIN = enum.auto()  # the rest is to be handled in one of the next turns, with no new bytes
+    STOP = enum.auto()  # nothing more is read
+
+
+Arrived = Callable[[bytes], Then]
 
 
 async def read_directly(
     reader: asyncio.StreamReader,
     transport: asyncio.BaseTransport,
     most: int,
-    arrived: Callable[[bytes], bool],
+    arrived: Arrived,
 ) -> None:
     """Call `arrived` with what the stream still holds, `most` bytes at a time, and with all that
-    comes, until it returns False or nothing comes any more.
+    comes, until it returns STOP or nothing comes any more.
 
     Raises what `arrived` raises, or OSError if the connection broke.
     """
     while len(data := await reader.read(most)) == most:
-        if not arrived(data):
+        while (then := arrived(data)) is Then.AGAIN:
+            data = b""
+            await asyncio.sleep(0)
+        if then is Then.STOP:
             return
     if not data:
         return
     stream = transport.get_protocol()
     assert isinstance(stream, asyncio.Protocol)
-    arrivals = _Arrivals(stream, arrived, most)
+    assert isinstance(transport, asyncio.Transport)
+    arrivals = _Arrivals(stream, transport, arrived, most)
     transport.set_protocol(arrivals)
     try:
         arrivals.handle(data)
         await arrivals.ended
     finally:
+        arrivals.read_on()
         if not transport.is_closing():  # else nothing more is read; and TLS may be gone already
             transport.set_protocol(stream)
     fault, arrivals.fault = arrivals.fault, None
@@ -68,9 +85,10 @@ _shared = _Shared()
 
 class _Arrivals(asyncio.BufferedProtocol):
     def __init__(
-        self, stream: asyncio.Protocol, arrived: Callable[[bytes], bool], most: int
+        self, stream: asyncio.Protocol, transport: asyncio.Transport, arrived: Arrived, most: int
     ) -> None:
         self._stream = stream
+        self._transport = transport
         self._arrived = arrived
         self._buffer = _shared.of(most)
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -91,10 +109,22 @@ class _Arrivals(asyncio.BufferedProtocol):
         if self.ended.done():
             return  # the task that waits for that has not had its turn yet
         try:
-            if not self._arrived(data):
-                self._end()
+            then = self._arrived(data)
         except Exception as fault:
             self._end(fault)
+            return
+        if then is Then.STOP:
+            self._end()
+        elif then is Then.AGAIN:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self.handle, b"")
+        elif not data:
+            self.read_on()
+
+    def read_on(self) -> None:
+        """All that had arrived was handled."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def eof_received(self) -> bool | None:
         self._end()

@@ -9,9 +9,9 @@ connection is up (`barker.links.link`), and how it came about (`barker.links.con
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from barker.links.arrivals import read_directly
+from barker.links.arrivals import Arrived, read_directly
 from barker.links.framing import Framing, LineFraming
 from barker.links.greeting import Greeting, Peer
 from barker.links.life import Event, Life
@@ -98,7 +98,7 @@ class Connection:
 
     # --- working ---
 
-    async def read_directly(self, arrived: Callable[[bytes], bool]) -> None:
+    async def read_directly(self, arrived: Arrived) -> None:
         """See `barker.links.arrivals`."""
         await read_directly(self._reader, self._transport, READ_BYTES, arrived)
 

@@ -6,6 +6,8 @@ Theory of operation:
   ``batch_end`` once, and writes once. Whatever costs a system call or a task switch is paid per
   batch and not per message; under load batches grow, and the cost per message falls. (This is what
   the LMAX people call the batching effect.)
+* *Turns.* What was read is handled in several turns if it takes long (`barker.links.turns`). Each
+  of them is a batch.
 * *Faults.* An exception that no check foresaw closes the link, and the conversation drops what the
   batch had begun (``batch_failed``). Nothing of it is acked, so the peer sends it again.
 * *Sending never waits.* ``send`` appends to a list, which is written at the end of the loop's turn.
@@ -25,7 +27,9 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias, TypeVar
 
+from barker.links.arrivals import Then
 from barker.links.connection import Connection
+from barker.links.turns import Turns
 from barker.wire import messages, protocol
 from barker.wire.ops import Ack, Error, Op, Ping, Pong, Put, op_of
 from barker.wire.protocol import BarkerError, ProtocolError
@@ -113,6 +117,7 @@ class Link:
         connection: Connection,
         conversation: Conversation,
         before_read: Callable[[float], None],
+        turns: Turns,
     ) -> None:
         """`before_read` is called with the time before anything that was read is handled."""
         assert connection.peer, "it is up"
@@ -121,6 +126,8 @@ class Link:
         self._life = connection.life
         self._conversation = conversation
         self._before_read = before_read
+        self._turns = turns
+        self._rest: Iterator[Op] | None = None  # what was read, and waits for its turn
         self._loop = asyncio.get_running_loop()
         self.waiting_bytes = connection.waiting_bytes
         self.peer, self.name = connection.peer, connection.name
@@ -214,6 +221,9 @@ class Link:
         try:
             conversation.link_up(self)
             self._work(self._connection.take_early())
+            while self._rest is not None and not self.closed:
+                await asyncio.sleep(0)
+                self._work([])
             if not self.closed:
                 await self._connection.read_directly(self._arrived)
         except BarkerError as fault:
@@ -229,17 +239,25 @@ class Link:
             finally:
                 await self._connection.let_go()
 
-    def _arrived(self, data: bytes) -> bool:
-        """One read's bytes; says whether there may be more. Raises what the conversation raises."""
-        self.heard = now = self._loop.time()
+    def _arrived(self, data: bytes) -> Then:
+        """One read's bytes, or none: then the rest. Raises what the conversation raises."""
+        now = self._loop.time()
+        if data:
+            self.heard = now
         self._before_read(now)  # which may have to close it
         if not self._life.over:
-            self._work(self._framing.feed(data))
-        return not self._life.over
+            self._work(self._framing.feed(data) if data else [])
+        if self._life.over:
+            return Then.STOP
+        return Then.READ if self._rest is None else Then.AGAIN
 
     def _work(self, lines: list[bytes]) -> None:
         if lines:
-            self._handle(lines)
+            self._take_in(lines)
+        if self._rest is not None and not self._turns.over:
+            self._handle()
+        if self._rest is not None:
+            return
         if self._framing.error:
             raise self._framing.error
         if self._framing.ended:
@@ -247,12 +265,17 @@ class Link:
         else:
             self._connection.answer()
 
-    def _handle(self, lines: list[bytes]) -> None:
-        conversation = self._conversation
+    def _take_in(self, lines: list[bytes]) -> None:
+        """They are handled from now on."""
         self.messages_in += len(lines)
+        arrived: Iterator[Op] = map(self._decode, lines)
+        self._rest = _batches(arrived) if len(lines) > 1 else arrived
+
+    def _handle(self) -> None:
+        conversation = self._conversation
         self._handling = True
         try:
-            fault = self._hand_over(lines, conversation.handlers)
+            fault = self._hand_over(conversation.handlers)
             conversation.batch_end(self)
         except BaseException:
             self.abort()
@@ -267,11 +290,10 @@ class Link:
             finally:
                 del fault  # it holds on to this frame, and to all that was read
 
-    def _hand_over(self, lines: list[bytes], handlers: Handlers) -> BarkerError | None:
-        """All messages, up to one that is at fault; the messages before that one count."""
+    def _hand_over(self, handlers: Handlers) -> BarkerError | None:
+        """The messages of this turn, up to one that is at fault; those before that one count."""
         try:
-            arrived: Iterator[Op] = map(self._decode, lines)
-            for message in _batches(arrived) if len(lines) > 1 else arrived:
+            for message in self._rest or ():
                 handler = handlers.get(type(message))
                 if handler is not None:
                     handler(self, message)
@@ -285,8 +307,12 @@ class Link:
                     raise ProtocolError(protocol.PROTOCOL, f"{op_of(message)} has no meaning here")
                 if self.closed:
                     break
+                if self._turns.over:
+                    return None
         except BarkerError as fault:
+            self._rest = None
             return fault
+        self._rest = None
         return None
 
     def _decode(self, line: bytes) -> Op:

@@ -10,16 +10,17 @@ up. What is left then stays in its journal and comes when it is back, as after a
 """
 
 import asyncio
-import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from barker.delivery.batches import Batch
+from barker.delivery.lanes import SEND_CHUNK
 from barker.delivery.sender import Sender
 from barker.disk.deadletters import Letter
-from barker.manifold.timelines import Moving, Timeline
+from barker.manifold.timelines import Entry, Moving, Timeline
 from barker.process.node import Node
 from barker.process.service import log
+from barker.process.slices import Steps
 from barker.routing.routes import Target
 from barker.wire import protocol
 from barker.wire.ops import Refuse
@@ -52,6 +53,10 @@ class HandOver:
         self._moved = done
         self._park = park
         self._queue: deque[Moving] = deque()
+        self._unseen = 0  # timelines to look at, since the ring is another one
+        self._looking = object()
+        self._current: tuple[Moving, Iterator[Entry]] | None = None  # what is left to be put of it
+        self._placing = False
         self._sender: Sender[Moving] = Sender(
             node,
             service,
@@ -67,7 +72,30 @@ class HandOver:
         return len(self._sender)
 
     def _wanted(self, target: Target) -> bool:
-        return bool(self._queue or len(self)) and target.name != self._node.name
+        return bool(self.left) and target.name != self._node.name
+
+    @property
+    def left(self) -> int:
+        """0 if there is nothing to be looked at or handed over, and nothing on its way."""
+        return self._unseen + len(self._queue) + (self._current is not None) + len(self)
+
+    def look_at(self, timelines: Sequence[Timeline], is_ours: Callable[[str], bool]) -> None:
+        """The ring has changed: which of them are to be handed over now?"""
+        self._node.slices.add(self._look_at(timelines, is_ours))
+
+    def _look_at(self, timelines: Sequence[Timeline], is_ours: Callable[[str], bool]) -> Steps:
+        self._unseen = len(timelines)
+        self._looking = looking = object()
+        for timeline in timelines:
+            if self._looking is not looking:
+                return  # the ring has changed once more, and all are looked at again
+            if is_ours(timeline.address):
+                timeline.stay()
+            elif timeline.moving is None:
+                self.add(timeline)
+            self._unseen -= 1
+            yield
+        self.go_on()
 
     def add(self, timeline: Timeline) -> None:
         """Hand this one over when its turn comes; see `go_on`."""
@@ -75,24 +103,44 @@ class HandOver:
             self._queue.append(timeline.begin_to_move())
 
     def go_on(self) -> None:
-        """Put the next timelines on their way, if there is room on it."""
-        if self._queue:
+        """Put the next timelines on their way, as soon as there is room on it."""
+        if self._queue or self._current:
             self._sender.dial()
-        while self._queue and len(self) < HANDED_OVER_AT_ONCE:
+            if not self._placing:
+                self._placing = True
+                self._node.slices.add(self._place())
+
+    def _place(self) -> Steps:
+        placed = 0
+        try:
+            while len(self) < HANDED_OVER_AT_ONCE and (self._current or self._queue):
+                self._place_one()
+                placed += 1
+                if placed % SEND_CHUNK == 0:
+                    self._sender.pump()
+                yield
+        finally:
+            self._placing = False
+            self._sender.pump()
+
+    def _place_one(self) -> None:
+        if self._current is None:
             moving = self._queue.popleft()
-            timeline = moving.timeline
-            if moving.void:
-                continue
-            items = []
-            for entry in timeline.entries:
-                with contextlib.suppress(BadMessage):  # no reader could read it there, either
-                    items.append(entry.item())
-            moving.begin(len(items))
-            for item in items:
-                self._sender.put(timeline.address, item, moving)
-            if not items:
-                self._moved(moving)
-        self._sender.pump()
+            self._current = moving, iter(moving.begin())
+        moving, entries = self._current
+        entry = None if moving.void else next(entries, None)
+        if entry is None:
+            self._current = None
+            self._one_has_gone(moving)
+            return
+        try:
+            self._sender.put(moving.timeline.address, entry.item(), moving)
+        except BadMessage:  # no reader could read it there, either
+            self._one_has_gone(moving)
+
+    def _one_has_gone(self, moving: Moving) -> None:
+        if moving.one_has_gone():
+            self._moved(moving)
 
     async def leave(self) -> None:
         """Wait for all that has to be waited for, for `LEAVE_S` at most; we are `unserve`d."""
@@ -112,7 +160,7 @@ class HandOver:
         if node.name in route.by_name:
             return not node.has_directory  # or else it will tell all others that we are leaving
         # Neither a directory nor any other inbox: all are being stopped, and none waits.
-        return not (self._queue or len(self)) or not (self._sender.peers or node.has_directory)
+        return not self.left or not (self._sender.peers or node.has_directory)
 
     def _refused(self, one: Batch[Moving], refusal: Refuse) -> None:
         _, code, reason, addresses = refusal
@@ -122,6 +170,5 @@ class HandOver:
     def _done(self, batches: Sequence[Batch[Moving]]) -> None:
         for batch in batches:
             for moving in batch.all_jobs:
-                if moving.one_has_gone():
-                    self._moved(moving)
+                self._one_has_gone(moving)
         self.go_on()

@@ -19,6 +19,7 @@ from barker.links.link import Link
 from barker.manifold.store import Group
 from barker.manifold.timelines import Entry, Timeline
 from barker.process.faults import contained
+from barker.process.slices import Slices, Steps
 from barker.streams.cursor import Cursor
 from barker.wire import messages, protocol
 from barker.wire.ops import Credit, Gap, Message, Moved
@@ -136,7 +137,8 @@ class Readers:
     `sent` counts the entries that they were sent, `held` has those whose link is too busy.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, slices: Slices) -> None:
+        self._slices = slices
         self.sent = 0
         self.links: dict[Link, dict[str, Subscription]] = {}
         self.timelines: dict[Timeline, dict[Link, Subscription]] = {}
@@ -196,7 +198,7 @@ class Readers:
         streams: dict[Parcel, list[str]] = {}
         for timeline in group.timelines:
             for link, subscription in self.timelines.get(timeline, {}).items():
-                if not subscription.is_live:
+                if not subscription.is_live or link not in self.links:
                     continue
                 if link in self.held:
                     subscription.fall_behind()
@@ -239,19 +241,26 @@ class Readers:
         else:
             self.send(subscription)
 
-    def move(self, is_ours: Callable[[str], bool]) -> None:
+    def move(self, is_ours: Callable[[str], bool]) -> Steps:
         """Tell those whose timeline is another's now."""
-        for link, subscriptions in self.links.items():
-            for address in [a for a in subscriptions if not is_ours(a)]:
-                self._forget(subscriptions.pop(address))
-                link.send(messages.encode(Moved(address)))
+        for link, subscriptions in list(self.links.items()):
+            for address in list(subscriptions):
+                if address in subscriptions and not is_ours(address):
+                    self._forget(subscriptions.pop(address))
+                    link.send(messages.encode(Moved(address)))
+                yield
 
     def gone(self, link: Link) -> None:
         """The link is down."""
-        for subscription in self.links.pop(link, {}).values():
-            self._forget(subscription)
         self.held.pop(link, None)
         self._parcels.pop(link, None)
+        self._audiences.clear()
+        self._slices.add(self._forget_all(self.links.pop(link, {})))
+
+    def _forget_all(self, subscriptions: dict[str, Subscription]) -> Steps:
+        for subscription in subscriptions.values():
+            self._forget(subscription)
+            yield
 
     def gauges(self) -> dict[str, int]:
         """For the inbox's agent."""
@@ -275,10 +284,22 @@ class Readers:
         if held is None:
             held = self.held[link] = set()
             self._audiences.clear()  # its live readers fall behind with the next entry
-            link.when_free(lambda: self._send_held(link))
+            self._wait_for(link)
         return held
 
-    def _send_held(self, link: Link) -> None:
-        for subscription in self.held.pop(link, ()):
-            self.send(subscription)
-        link.flush()
+    def _wait_for(self, link: Link) -> None:
+        link.when_free(lambda: self._slices.add(self._catch_up(link)))
+
+    def _catch_up(self, link: Link) -> Steps:
+        """Send what could not be sent, until the link is too busy once more."""
+        held = self.held.get(link)
+        while held and not link.busy:
+            with contained(link, link.abort):
+                self.send(held.pop())
+            yield
+        if self.held.get(link) is held:  # else the link has gone
+            link.flush()
+            if held:
+                self._wait_for(link)
+            else:
+                del self.held[link]

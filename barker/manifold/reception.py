@@ -11,7 +11,6 @@ from barker.delivery.duplicates import Duplicates
 from barker.manifold.intake import Faults
 from barker.manifold.store import Group, TimelineStore
 from barker.wire import bodies, strictjson
-from barker.wire.fields import addresses_in
 from barker.wire.ops import Put
 from barker.wire.protocol import BAD_MESSAGE, BadMessage
 from barker.wire.records import Segment
@@ -124,57 +123,63 @@ class Reception:
         had: dict[tuple[str, str], set[str]] = {}
         highest = -1
         for place, (entry, key, n) in enumerate(zip(put.entries(), keys, numbers, strict=True)):
-            fresh, is_late = self._duplicates.fresh(key, origin, n, addresses_in(entry))
+            fresh, is_late = self._fresh(key, origin, n, self._store.group(entry))
             if key in had:
                 fresh = [address for address in fresh if address not in had[key]]
             if fresh:
                 had.setdefault(key, set()).update(fresh)
                 places.append(place)
                 to.append(" ".join(fresh))
-                late.append(is_late or (origin is not None and n <= highest))
+                late.append(is_late or (origin is not None and n < highest))
                 highest = max(highest, n)
         if not places:
             return None
         return Accepted(put.select(places)._replace(to=to), list(map(self._store.group, to)), late)
 
+    def _fresh(
+        self, key: Key, origin: str | None, n: int, group: Group
+    ) -> tuple[Sequence[str], bool]:
+        """The addresses of those timelines that have not had it, and whether it comes late."""
+        fresh, is_late = self._duplicates.fresh(key, origin, n, group.marks)
+        if fresh is group.marks:
+            return [timeline.address for timeline in group.timelines], is_late
+        lacking = set(fresh)
+        return [t.address for t in group.timelines if t.mark in lacking], is_late
+
     def accept(self, accepted: Accepted) -> None:
         """The journal has it: what comes again is known from now on."""
         put, groups, late = accepted
         keys, origin, numbers = _keys(put), self._judge(put), put.n or ()
-        addresses = [group.addresses for group in groups]
+        marks = [group.marks for group in groups]
         if late is None:
-            self._duplicates.add_all(keys, origin, numbers, addresses)
+            self._duplicates.add_all(keys, origin, numbers, marks)
         else:
-            for key, n, own in zip(keys, numbers, addresses, strict=True):
+            for key, n, own in zip(keys, numbers, marks, strict=True):
                 self._duplicates.add(key, origin, n, own)
         if put.origin == self.epoch and numbers:
             self.n = max(self.n, numbers[-1])
-
-    def withdraw(self, key: Key, address: str) -> None:
-        """This timeline has not had it after all."""
-        self._duplicates.withdraw(key, [address])
 
     # --- what the journal had ---
 
     def recover(self, put: Put) -> None:
         """It had this put."""
         keys, origin, numbers = _keys(put), self._judge(put), put.n or ()
-        addresses = list(map(addresses_in, put.entries()))
+        marks = [self._store.group(entry).marks for entry in put.entries()]
         if self._duplicates.are_new(keys, origin, numbers):
-            self._duplicates.add_all(keys, origin, numbers, addresses)
+            self._duplicates.add_all(keys, origin, numbers, marks)
         else:
-            for key, n, own in zip(keys, numbers, addresses, strict=True):
+            for key, n, own in zip(keys, numbers, marks, strict=True):
                 self._recover(key, origin, n, own)
 
-    def recover_entry(self, key: Key, address: str) -> None:
-        """It had this in the record of a whole timeline."""
-        self._recover(key, None, 0, [address])
+    def recover_entry(self, key: Key, mark: str) -> None:
+        """It had this in the record of a whole timeline, which has that mark."""
+        self._recover(key, None, 0, [mark])
 
     def recover_counters(self, header: Segment) -> None:
         """It had the header of a segment."""
         self._duplicates.remember(header.highest)
         self.n = max(self.n, header.n)
 
-    def _recover(self, key: Key, origin: str | None, n: int, addresses: Sequence[str]) -> None:
-        fresh, _ = self._duplicates.fresh(key, origin, n, addresses)
+    def _recover(self, key: Key, origin: str | None, n: int, marks: Sequence[str]) -> None:
+        fresh, _ = self._duplicates.fresh(key, origin, n, marks)
         self._duplicates.add(key, origin, n, fresh)

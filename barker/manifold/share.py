@@ -14,6 +14,9 @@ from barker.wire.protocol import BAD_MESSAGE, BadMessage
 
 # Streams of one manifold; one costs about 300 bytes. Beyond it, new addresses are refused as full.
 MAX_STREAMS = 2_000_000
+# Addresses that are known to be ours until the ring changes, which forgets them in one turn; of
+# others the ring is asked.
+REMEMBERED_OURS = 150_000
 
 
 class Ours(NamedTuple):
@@ -51,7 +54,7 @@ class Share:
         # As long as no directory has told us of a ring, the sender knows better than we do.
         ours = owner is None or owner.name == self._node.name
         if ours:
-            if len(self._ours) > MAX_STREAMS:
+            if len(self._ours) >= REMEMBERED_OURS:
                 self._ours.clear()
             self._ours.add(address)
         return ours
@@ -76,7 +79,7 @@ class Share:
                 moved[place] = others
             if len(others) < len(addresses):
                 places.append(place)
-                to.append(" ".join(a for a in addresses if a not in others))
+                to.append(" ".join(filter(self.is_ours, addresses)) if others else entry)
         if len(places) == len(put.bodies):
             return Ours(put._replace(to=to), None, moved, faults)
         ours = put.select(places)._replace(to=to) if places else None

@@ -18,11 +18,11 @@ ENTRY_OVERHEAD = 100
 class Group:
     """The timelines of one entry of `to`."""
 
-    __slots__ = ("addresses", "timelines")
+    __slots__ = ("marks", "timelines")
 
     def __init__(self, timelines: Sequence[Timeline]) -> None:
         self.timelines = timelines
-        self.addresses = [timeline.address for timeline in timelines]
+        self.marks = [timeline.mark for timeline in timelines]
 
 
 class TimelineStore:
@@ -53,12 +53,18 @@ class TimelineStore:
         group = self._groups.get(entry)
         if group is None:
             group = Group(list(map(self.timeline, addresses_in(entry))))
-            self._remembered += len(group.addresses)
+            self._remembered += len(group.timelines)
             if self._remembered > REMEMBERED_ADDRESSES:
                 self._groups.clear()
-                self._remembered = len(group.addresses)
+                self._remembered = len(group.timelines)
             self._groups[entry] = group
         return group
+
+    def let_go(self, timeline: Timeline) -> None:
+        """It is another's now."""
+        timeline.let_go()
+        self._groups.clear()  # one of them may have its old mark
+        self._remembered = 0
 
     def serials_before(self, segment: int, groups: Sequence[Group]) -> dict[str, int]:
         """The last serials of those timelines that this segment has nothing of yet."""

@@ -51,11 +51,12 @@ class Entry:
 class Timeline(Stream[Entry]):
     """One reader's inbox."""
 
-    __slots__ = ("address", "handed_over", "live_until", "moving", "recorded_in")
+    __slots__ = ("address", "handed_over", "live_until", "mark", "moving", "recorded_in")
 
     def __init__(self, address: str, keep: int) -> None:
         super().__init__(keep)
         self.address = address
+        self.mark = address  # by which duplicates know it
         self.recorded_in = 0  # the last segment of the journal that has something of it
         self.handed_over = 0  # up to this serial all is another's: not here, and not lost either
         self.moving: Moving | None = None
@@ -88,9 +89,13 @@ class Timeline(Stream[Entry]):
         self.moving = None
 
     def let_go(self) -> None:
-        """All of it is another's: not here, and not lost either."""
+        """All of it is another's: not here, and not lost either.
+
+        If that other one gives it back, all of it is new here. So it has another mark from now on.
+        """
         self.restore(self.last, ())
         self.handed_over = self.last
+        self.mark = f"{self.address} {self.last}"
 
     def replace(self, last: int, entries: Sequence[Entry]) -> None:
         """Up to that serial it is these entries; what has come behind it stays behind them."""
@@ -135,13 +140,16 @@ class Moving:
         self.last = timeline.last
         self._left = 0
 
-    def begin(self, entries: int) -> None:
-        """All that is in the timeline at this moment is put: so many entries."""
+    def begin(self) -> Sequence[Entry]:
+        """What is in the timeline at this moment: `one_has_gone` for each of them, and once more
+        when all were put."""
         self.last = self.timeline.last
-        self._left = entries
+        entries = tuple(self.timeline.entries)
+        self._left = len(entries) + 1
+        return entries
 
     def one_has_gone(self) -> bool:
-        """The new owner has one more; was it the last?"""
+        """The new owner has one more, or all were put; was it the last?"""
         self._left -= 1
         return not self._left
 

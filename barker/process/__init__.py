@@ -21,6 +21,7 @@ Read in this order:
 * ``arguments``: the flags that commands share. ``terminal``: what they print. ``listing``: which
   commands there are.
 * ``logs``: log lines, through a thread that may wait. ``faults``: an exception stays where it was.
+* ``slices``: long work, a little in each turn of the loop. ``garbage``: the collector's turns.
 
 Left out: what a service is for. That is in the programs directly in ``barker/``.
 """

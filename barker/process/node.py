@@ -25,10 +25,12 @@ from barker.links import hosts, tls
 from barker.links.connection import Connection
 from barker.links.greeting import Identity
 from barker.links.link import SILENT_HEARTBEATS, Conversation, Link
-from barker.process import logs, terminal, waiting
+from barker.links.turns import Turns
+from barker.process import garbage, logs, terminal, waiting
 from barker.process.arguments import LEASH, directory_place
 from barker.process.dialing import Dialer
 from barker.process.faults import Ticker, contained
+from barker.process.slices import Slices
 from barker.routing.routes import RouteTable, Target, matches
 from barker.wire import messages
 from barker.wire.ops import Routes, Watch
@@ -68,6 +70,7 @@ class Node:
         self.told: set[str] = set()  # services whose routes the directory has told us
         self.links: set[Link] = set()
         self.messages_in = self.messages_out = 0  # of links that have gone
+        self._links_ended = 0
         self.exit_status = 0
         self.failed = False  # what we have in memory is not what our journal has
         self.directory_epoch: str | None = None
@@ -75,6 +78,7 @@ class Node:
         self._notice = waiting.Waiting(bool(os.environ.get(LEASH)))
         self._watched: dict[str, list[Callable[[], None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.slices = Slices(self)
         self._stop = asyncio.Event()
         self._last_tick = 0.0
         self._talk: DirectoryTalk | None = None
@@ -187,7 +191,7 @@ class Node:
 
     async def attend(self, connection: Connection, conversation: Conversation) -> None:
         """Talk until the link is down; meanwhile the ticker looks after it."""
-        link = Link(connection, conversation, self._look_at_clock)
+        link = Link(connection, conversation, self._look_at_clock, self._turns)
         self.links.add(link)
         try:
             await link.run()
@@ -197,6 +201,9 @@ class Node:
                 # Others may wait for what this link was to bring, and it will never come.
                 self.fail(f"{link!r} has gone, and not all that it was part of knows it")
             self.links.discard(link)
+            self._links_ended += 1
+            if self._links_ended % garbage.LINKS_BETWEEN == 0:
+                garbage.look_at_all()
             self.messages_in += link.messages_in
             self.messages_out += link.messages_out
 
@@ -205,6 +212,7 @@ class Node:
     async def run(self) -> int:
         """From start to stop; the process's exit status."""
         self._loop = asyncio.get_running_loop()
+        self._turns = Turns()
         self._loop.set_exception_handler(_report)
         self.catch_signals()
         self._last_tick = self.now()

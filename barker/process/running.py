@@ -3,30 +3,21 @@
 import argparse
 import asyncio
 import contextlib
-import gc
 import pathlib
 import signal
 import sys
 from collections.abc import Callable
 
 from barker.disk import files
-from barker.process import logs, terminal
+from barker.process import garbage, logs, terminal
 from barker.process.node import STOP_SIGNALS, Node
-
-# New objects between two looks of the garbage collector at the young ones; Python's own is 700, or
-# 2000. No bark makes anything cyclic, so it finds nothing, and it looks several times in a batch of
-# a thousand barks. Measured: a fifth of an inbox's time. What has survived that is looked at with
-# every fifth time: with more it takes so long that it can be seen in a latency.
-YOUNG_OBJECTS = 50_000
-YOUNG_LOOKS = 5
 
 
 def run_node(make: Callable[[argparse.Namespace], Node], args: argparse.Namespace) -> int:
     """Run a node until it stops; its exit status. What can't be used is told in one line."""
     logs.setup_logging(args.verbose)
     terminal.tolerate_any_text()
-    gc.freeze()  # modules and classes: they stay
-    gc.set_threshold(YOUNG_OBJECTS, YOUNG_LOOKS)
+    garbage.begin()
     program = pathlib.Path(sys.argv[0]).stem
     try:
         return asyncio.run(_run(make(args)))

@@ -16,6 +16,7 @@ from barker.links.connection import Connection
 from barker.links.greeting import ACCEPTOR, Greeting, Identity
 from barker.links.life import LIFE, Event, Life, State
 from barker.links.link import Conversation, Link
+from barker.links.turns import Turns
 from barker.wire import protocol
 from barker.wire.protocol import BarkerError, ProtocolError
 from tests.tools.fleet import DEADLINE_S, free_port, until
@@ -108,7 +109,7 @@ class LifeTest(unittest.IsolatedAsyncioTestCase):
         self.assertIn((State.GREETING, Event.GONE), self.taken)
 
         ours, theirs = await self.meet()  # nonsense
-        talk = asyncio.create_task(Link(ours, Conversation(), lambda now: None).run())
+        talk = asyncio.create_task(Link(ours, Conversation(), lambda now: None, Turns()).run())
         theirs.write([b"nonsense"])
         with self.assertLogs("barker.links.link", "WARNING"):
             await talk
@@ -116,7 +117,7 @@ class LifeTest(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(self.taken, set(LIFE) - {(State.UP, Event.GONE)})
 
         ours, theirs = await self.meet()  # gone
-        talk = asyncio.create_task(Link(ours, Conversation(), lambda now: None).run())
+        talk = asyncio.create_task(Link(ours, Conversation(), lambda now: None, Turns()).run())
         theirs.abort()
         await talk
         self.assertIs(ours.life.state, State.CLOSED)

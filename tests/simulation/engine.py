@@ -51,7 +51,8 @@ POLICIES = {
     GRAPH: ORDERED,
     REPLICA: ORDERED,
 }
-ROUNDS = 100  # in which everything has to come to rest
+ROUNDS = 300  # in which everything has to come to rest
+SLICES = 500  # of long work in one of them, at most
 
 
 class Simulation:
@@ -518,6 +519,9 @@ class Simulation:
             if party.timers:
                 active = True
                 self.play(("fire", party.name))
+            for _ in range(SLICES):  # a step of long work each
+                if party.node.slices:
+                    self.play(("fire", party.name))
             for dialer in list(party.dialers):
                 if dialer.end is None or dialer.end.down:
                     active = True
@@ -537,7 +541,7 @@ class Simulation:
             elif isinstance(some, BizLogic):
                 found[name] = len(some._inboxes)
             elif isinstance(some, Inbox):
-                found[name] = len(some._hand_over) + len(some._hand_over._queue)
+                found[name] = some._hand_over.left
                 found[name] += len(some._parking._waiting)
             elif isinstance(some, Followers):
                 found[name] = sum(map(len, some._upstreams.values()))
@@ -551,5 +555,10 @@ class Simulation:
 
 def _bodies(push: Push) -> list[bytes]:
     sender = push.sender
-    batches = [b for lane in sender._lanes.values() for b in lane.window.head(10**6)]
-    return [body for batch in (*batches, *sender._deferred) for body in batch.put().bodies]
+    placing = sender._placing
+    batches = [b for lane in placing.lanes.values() for b in lane.window.head(10**6)]
+    return [
+        body
+        for batch in (*batches, *placing.waiting, *sender._deferred)
+        for body in batch.put().bodies
+    ]

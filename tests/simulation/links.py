@@ -2,11 +2,12 @@
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from barker.links.link import Conversation, Link
 from barker.wire.messages import PING
+from barker.wire.ops import Op
 from barker.wire.protocol import BarkerError
 from barker.wire.rights import SERVICE
 from barker.wire.strictjson import BETWEEN
@@ -31,6 +32,12 @@ def note_borne(*_: object, **__: object) -> None:
         BORNE.append(fault)
 
 
+class Turn:
+    """What is heard at a time, the dice say; all of that is handled at once."""
+
+    over = False
+
+
 class End:
     """One side's end of a connection: what a party takes for a `Link`.
 
@@ -38,7 +45,7 @@ class End:
     """
 
     count_puts, commit, ack = Link.count_puts, Link.commit, Link.ack
-    _handle = Link._handle
+    _take_in, _handle = Link._take_in, Link._handle
     _hand_over, _decode = Link._hand_over, Link._decode
 
     def __init__(self, party: "Party", conversation: Conversation) -> None:
@@ -54,6 +61,8 @@ class End:
         self.broken = False  # nothing more gets from here to the other end
         self.out: list[bytes] = []
         self._handling = False
+        self._rest: Iterator[Op] | None = None
+        self._turns = Turn()
         self.received = self.committed = self.acked = 0
         self.pings = self.pongs = 0
         self.messages_in = self.messages_out = 0
@@ -129,7 +138,8 @@ class End:
             self.go_down()
             return
         try:
-            self._handle(lines)  # type: ignore[misc]
+            self._take_in(lines)  # type: ignore[misc]
+            self._handle()  # type: ignore[misc]
         except BarkerError as fault:
             self.close(fault)
         except Unforeseen:

@@ -16,7 +16,7 @@ from unittest import mock
 from barker import followers, inbox, outbox
 from barker.bizlogic import Recipients
 from barker.client import reader
-from barker.delivery import acks, batches, lanes, sender
+from barker.delivery import acks, batches, lanes, placing
 from barker.delivery.duplicates import Duplicates
 from barker.disk import files, journal, keys
 from barker.disk.users import World
@@ -30,7 +30,7 @@ from barker.manifold import (
     retained,
     store,
 )
-from barker.process import peers
+from barker.process import peers, slices
 from barker.process.node import Node
 from barker.process.service import Service
 from barker.routing import routes
@@ -83,10 +83,14 @@ def small_world() -> Iterator[pathlib.Path]:
             patch(copied, "COPIED_AT_ONCE", HANDFUL)
         patch(retained, "LOOKED_AT_ONCE", HANDFUL)
         patch(readers, "HANDFUL", HANDFUL)
-        patch(sender, "REMEMBERED_ADDRESSES", REMEMBERED)
+        patch(placing, "REMEMBERED_ADDRESSES", REMEMBERED)
         patch(store, "REMEMBERED_ADDRESSES", REMEMBERED)
         patch(lanes, "_source", client.source)
         patch(Recipients, "of", _poisoned)
+        patch(slices, "SLICE_S", 0.0)
+        patch(placing, "PLACED_AT_ONCE_CHARS", 4 * len("inbox/ann "))
+        patch(placing, "ADDRESSES_AT_ONCE", 2)
+        patch(placing, "FIRST_AT_ONCE", 2)
         patch(handover, "HANDED_OVER_AT_ONCE", 4)
         patch(peers, "Dialer", SimDialer)
         patch(routes, "Ring", lambda names: _ring(tuple(names)))

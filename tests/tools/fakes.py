@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from barker.links.link import Link
+from barker.process.slices import Slices
 from barker.routing.routes import RouteTable, Target
 from barker.wire import messages, protocol
 from barker.wire.fields import addresses_in
@@ -121,6 +122,7 @@ class FakeNode:
         self.clock = 100.0
         self.timers: list[tuple[float, Work]] = []  # when, and what
         self._watchers: dict[str, Work] = {}
+        self.slices = Slices(self)
 
     def watch(self, service: str, changed: Work) -> None:
         self._watchers[service] = changed

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -10,12 +11,13 @@ from unittest import mock
 
 from barker.inbox import Inbox
 from barker.links import connection as connection_module
-from barker.links import greeting, porch
+from barker.links import greeting, porch, turns
 from barker.links.connecting import connect
 from barker.links.connection import MAX_WAITING_BYTES, READ_BYTES, Connection
 from barker.links.greeting import Identity, Peer
 from barker.links.life import Life, State
 from barker.links.link import Conversation, Link
+from barker.links.turns import Turns
 from barker.process.service import Service
 from barker.websocket import frames, handshake
 from barker.wire import protocol
@@ -126,7 +128,7 @@ class ArrivalTest(LinkTest):
 
         hearing = Conversation()
         hearing.add_handler(Ack, lambda link, ack: heard.append(ack.seq))
-        run = asyncio.create_task(Link(ours, hearing, lambda now: None).run())
+        run = asyncio.create_task(Link(ours, hearing, lambda now: None, Turns()).run())
         await until(lambda: len(heard) == count, "all of it was handled")
         self.assertEqual(heard, list(range(1, count + 1)))
         writer.write(b'{"op":"ack","seq":7}\n')
@@ -322,7 +324,7 @@ class HttpTest(LinkTest):
         self.assertRegex(head, r"^HTTP/1.1 4\d\d ")
 
 
-class ConversationTest(LinkTest):
+class BatchTest(LinkTest):
     async def test_a_batch_of_puts_gets_one_ack(self) -> None:
         connection = await self.open(self.port)
         before = len(self.sink.batches)
@@ -368,6 +370,8 @@ class ConversationTest(LinkTest):
         await connection.expect("pong")
         await connection.expect("ack", seq=2)
 
+
+class ConversationTest(LinkTest):
     async def test_what_comes_before_a_bad_line_counts_and_what_follows_does_not(self) -> None:
         bad_lines = {
             b"what?\n": "JSON",
@@ -427,6 +431,31 @@ class ConversationTest(LinkTest):
             await until(lambda: self.sink.downs == self.sink.ups, "the link is down")
         self.assertEqual(len(self.sink.downs), 3)
         await until(lambda: not self.sink.links, "nobody looks after it any more")
+
+
+class TurnByTurnTest(ConversationTest):
+    """The same, where each message of a read has a turn of its own, and each read waits for one."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(turns, "TURN_S", 0.0)
+
+    async def test_other_links_have_their_turns_between(self) -> None:
+        order: list[str] = []
+        self.patch(self.sink, "batch_end", lambda link: order.append(link.name))
+        slow = [await self.open(self.port, name=name) for name in "ab"]
+        for wire in slow:
+            await wire.before_pong()
+        order.clear()
+        pings = b'{"op":"ping"}\n' * 100
+        for wire in slow:
+            wire.write(pings)
+        for wire in slow:
+            for _ in range(100):
+                await wire.expect("pong")
+        self.assertGreaterEqual(min(order.count(name) for name in "ab"), 100)
+        changes = sum(x != y for x, y in itertools.pairwise(order))
+        self.assertGreater(changes, 20, order)
 
 
 class HeartbeatTest(LinkTest):

@@ -4,14 +4,16 @@ import math
 import random
 import unittest
 from collections.abc import Callable, Sequence
+from unittest import mock
 
 from barker.manifold.readers import HANDFUL, Parcel, Readers, Subscription
 from barker.manifold.store import Group
 from barker.manifold.timelines import Entry, Timeline
+from barker.process import slices
 from barker.streams.cursor import Cursor
 from barker.wire import messages, protocol, strictjson
 from barker.wire.ops import Credit, Message, Moved
-from tests.tools.fakes import FakeLink
+from tests.tools.fakes import FakeLink, FakeNode
 
 EPOCH = "0123456789abcdef"
 LARGE = strictjson.dumps({"a": "x" * (protocol.MAX_BODY_BYTES - 8)})
@@ -109,7 +111,9 @@ class ParcelTest(unittest.TestCase):
 
 class ReadersTest(unittest.TestCase):
     def setUp(self) -> None:
-        self.readers = Readers()
+        self.enterContext(mock.patch.object(slices, "SLICE_S", math.inf))
+        self.node = FakeNode()
+        self.readers = Readers(self.node.slices)
         self.timelines = {name: Timeline(f"inbox/{name}", 20) for name in ("ann", "bob", "cid")}
         self.groups: dict[tuple[str, ...], Group] = {}
         self.shown: dict[tuple[FakeLink, str], int] = {}

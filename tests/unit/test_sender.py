@@ -13,13 +13,13 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from unittest import mock
 
-from barker.delivery import batches, lanes, sender
+from barker.delivery import batches, lanes, placing
 from barker.delivery.batches import MAX_BATCH_BYTES, Batch
 from barker.delivery.lanes import SEND_CHUNK
 from barker.delivery.sender import Sender, report_refusal
 from barker.delivery.window import Window
 from barker.manifold.push import Push
-from barker.process import peers
+from barker.process import peers, slices
 from barker.routing.routes import CONSISTENT, ORDERED, Target
 from barker.wire import protocol, strictjson
 from barker.wire.fields import addresses_in
@@ -69,6 +69,7 @@ class SenderCase(unittest.TestCase):
         self.begin()
 
     def begin(self) -> None:
+        self.enterContext(mock.patch.object(slices, "SLICE_S", math.inf))
         self.node = FakeNode()
         self.links: dict[str, FakeLink] = {}
         self.jobs: list[FakeJob] = []
@@ -371,10 +372,10 @@ class ConsistentTest(ConsistentCase):
         self.play("ack a 2; done")
 
     def test_promise_5_the_ways_of_so_many_addresses_are_remembered(self) -> None:
-        with mock.patch.object(sender, "REMEMBERED_ADDRESSES", 20):
+        with mock.patch.object(placing, "REMEMBERED_ADDRESSES", 20):
             for i in range(100):
                 self.put(f"inbox/x{i}", f"inbox/y{i}")
-                self.assertLess(len(self.sender._pieces), 10)
+                self.assertLess(len(self.sender._placing._pieces), 10)
 
     def test_a_dead_owner_is_waited_for_and_nobody_else_is_asked(self) -> None:
         self.play("put a1 1; down a; put a1 2; up a; gets a at 1 1 2; gets b; ack a 2; done")

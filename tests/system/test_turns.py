@@ -1,0 +1,168 @@
+"""Promise 5: at the documented limits no turn of any service takes long."""
+
+import asyncio
+import contextlib
+import json
+import unittest
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+from barker.bizlogic import BizLogic
+from barker.directory import MAX_ASKED, MAX_INSTANCES, Directory
+from barker.graph.graph import Graph
+from barker.graph.people import People
+from barker.inbox import Inbox
+from barker.manifold.readers import MAX_SUBSCRIPTIONS
+from barker.manifold.timelines import Entry
+from barker.process.slices import Steps
+from barker.wire import protocol
+from tests.tools.fleet import SLOW, Fleet, until
+from tests.tools.turns import Running, running
+from tests.tools.wireclient import Wire, bark, puts, register
+
+# Of the thread's own time; what the machine does besides is not ours.
+MOST_MS = 50.0
+# What comes in one read of a link.
+READ_BYTES = 256 * 1024
+
+
+class TurnsTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.fleet = self.enterContext(Fleet(own_followers=True))
+
+    def assertShort(self, service: Running[Any], what: str) -> None:
+        said = f"{what}: {service.turns} turns, the longest {service.cpu_ms:.0f} ms of CPU"
+        said += f" ({service.wall_ms:.0f} ms)"
+        print(said)
+        self.assertLess(service.cpu_ms, MOST_MS, said)
+
+    def say(self, service: Running[Any], *lines: bytes) -> None:
+        """Have a member say all that, in one piece; it comes to an end when a pong comes."""
+        asyncio.run(self._say(service, lines))
+
+    async def _say(self, service: Running[Any], lines: tuple[bytes, ...]) -> None:
+        async with await Wire.open(service.node.port, service.node.key) as wire:
+            service.begin()
+            for line in lines:
+                wire.write(line)
+            with contextlib.suppress(AssertionError, ConnectionError):
+                await wire.before_pong()
+
+    # --- the inbox ---
+
+    def test_an_inbox_whose_ring_changes(self) -> None:
+        streams = 1_000_000 if SLOW else 100_000
+        self.fleet.directory()
+        with running(self.fleet, Inbox, "--no-journal") as inbox:
+            node = inbox.node
+            body = b'{"id":"1","user":"ark3","content":"wuff","at":1}'
+            entry = Entry(body, "a" * 16, 1, False, False)
+
+            def fill() -> Steps:
+                for i in range(streams):
+                    node._store.timeline(f"inbox/u{i}").take(entry)
+                    yield
+
+            inbox.fill(fill())
+            inbox.begin()
+            self.fleet.inbox("--no-journal")
+            inbox.until(lambda: len(node.routes.route("inbox").targets) == 2, "there are two")
+            self.assertShort(inbox, "a ring change, at once")
+            inbox.until(lambda: not node.slices and not node._hand_over.left, "all has gone")
+            self.assertShort(inbox, "a ring change")
+
+    def test_an_inbox_with_a_link_of_very_many_readers(self) -> None:
+        self.fleet.directory()
+        self.enterContext(mock.patch.object(People, "__contains__", lambda here, user: True))
+        with running(self.fleet, Inbox, "--no-journal") as inbox:
+            node = inbox.node
+            wishes = [
+                line({"op": "subscribe", "address": f"inbox/u{i}", "after": 0})
+                for i in range(MAX_SUBSCRIPTIONS)
+            ]
+            self.say(inbox, *wishes)
+            inbox.until(lambda: not node.slices and not node._readers.links, "it has gone")
+            self.assertShort(inbox, "very many readers of one link")
+
+    # --- bizlogic ---
+
+    def logic_with(self, words: Iterator[tuple[str, str]]) -> Running[BizLogic]:
+        """A bizlogic that knows who follows whom by these."""
+        logic = self.enterContext(running(self.fleet, BizLogic))
+        graph = Graph()
+
+        def fill() -> Steps:
+            for user, whom in words:
+                graph.apply({"kind": "follow", "user": user, "whom": whom, "at": 1})
+                yield
+
+        logic.fill(fill())
+        logic.call(lambda: logic.node.graph_came(graph))
+        return logic
+
+    def test_a_bizlogic_and_barks_of_a_celebrity(self) -> None:
+        self.fleet.directory()
+        logic = self.logic_with((f"user{i}", "celeb") for i in range(50_000))
+        for _ in range(2):
+            self.fleet.inbox("--no-journal")
+        logic.until(lambda: len(logic.node._inboxes.peers) == 2, "there are inboxes")
+        barks = [bark("celeb", f"b{i}") for i in range(3)]
+        stamp = {"origin": "a" * 16, "n": [1, 2, 3]}
+        self.say(logic, line(puts(1, [["bizlogic"]], barks, **stamp)))
+        logic.until(lambda: not len(logic.node._inboxes), "all has arrived")
+        self.assertShort(logic, "a celebrity")
+
+    def test_a_bizlogic_whose_barks_have_waited_for_an_inbox(self) -> None:
+        self.fleet.directory()
+        edges = ((f"user{j * 7 + i}", f"user{i}") for i in range(1000) for j in range(20))
+        logic = self.logic_with(edges)
+        asyncio.run(self._wait_for_an_inbox(logic))
+        self.assertShort(logic, "barks that have waited")
+
+    async def _wait_for_an_inbox(self, logic: Running[BizLogic]) -> None:
+        node, full = logic.node, protocol.UNACKED_WINDOW
+        async with contextlib.AsyncExitStack() as stack:
+            for k in range(3):
+                opened = Wire.open(node.port, node.key, f"outbox-{k}")
+                wire = await stack.enter_async_context(await opened)
+                for first in range(1, full + 1, 128):
+                    n = list(range(first, first + 128))
+                    barks = [bark(f"user{i % 1000}", f"b{k}-{i}") for i in n]
+                    wire.write(line(puts(first, [["bizlogic"]], barks, origin=str(k) * 16, n=n)))
+            await until(lambda: len(node._inboxes) == 3 * full, "all have come")
+            await asyncio.to_thread(logic.begin)
+            for _ in range(2):
+                await asyncio.to_thread(self.fleet.inbox, "--no-journal")
+            await until(lambda: not len(node._inboxes), "all has arrived")
+
+    # --- the directory ---
+
+    def test_a_directory_and_a_read_of_registrations(self) -> None:
+        with running(self.fleet, Directory) as directory:
+            one = line(register("inbox", "x" * 60, host="h" * 60))
+            self.say(directory, *[one] * (READ_BYTES // len(one)))
+            self.assertShort(directory, "the same registration again and again")
+            many = [
+                line(register(f"s{i % 5}", f"n{i:05}" + "x" * 50, host="h" * 60))
+                for i in range(MAX_INSTANCES * 5)
+            ]
+            self.say(directory, *many)
+            self.assertShort(directory, "as many registrations as there may be")
+
+    def test_a_directory_and_very_many_watches(self) -> None:
+        with running(self.fleet, Directory) as directory:
+            watches = [line({"op": "watch", "prefix": f"s{i}"}) for i in range(MAX_ASKED)]
+            self.say(directory, *watches * 4)
+            self.assertShort(directory, "watches")
+            asked = [line({"op": "resolve", "address": f"s{i}/x"}) for i in range(MAX_ASKED)]
+            self.say(directory, *asked * 4)
+            self.assertShort(directory, "questions")
+
+
+def line(message: object) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+if __name__ == "__main__":
+    unittest.main()
