@@ -38,6 +38,10 @@ from barker.wire.fields import addresses_in
 from barker.wire.ops import Put, Refuse
 from barker.wire.protocol import BAD_MESSAGE, BadMessage, ProtocolError
 
+# Characters of followers' addresses that are remembered, for the authors that have barked; beyond
+# it, start over.
+REMEMBERED_CHARS = 100_000_000
+
 
 class Upstream:
     """One outbox's link, and its lines in the order in which they are to be acked."""
@@ -98,6 +102,7 @@ class Recipients:
         """Without a graph, every bark is refused as ``full``: its outbox tries again."""
         self._graph = graph
         self._followers: dict[str, str] = {}
+        self._chars = 0  # of addresses in it
 
     def of(self, author: str, named: str = "") -> str:
         """Addresses, each once, with spaces between them: of the author, all followers, and the
@@ -109,11 +114,19 @@ class Recipients:
         if addresses is None:
             # Whom the graph lacks has joined a moment ago: the outbox has seen to that.
             readers = dict.fromkeys((author, *graph.followers(author)))
-            addresses = self._followers[author] = "inbox/" + " inbox/".join(readers)
+            addresses = "inbox/" + " inbox/".join(readers)
+            self._remember(author, addresses)
         if named:
             exist = [f"inbox/{user}" for user in named.split(" ") if user in graph]
             addresses = " ".join(dict.fromkeys((*addresses.split(" "), *exist)))
         return addresses
+
+    def _remember(self, author: str, addresses: str) -> None:
+        self._chars += len(addresses)
+        if self._chars > REMEMBERED_CHARS:
+            self._followers.clear()
+            self._chars = len(addresses)
+        self._followers[author] = addresses
 
     def known(self, authors: Sequence[str]) -> Sequence[str] | None:
         """The same for many, without any that are named; None: each has to be asked for."""
@@ -122,7 +135,7 @@ class Recipients:
 
     def forget(self, author: str) -> None:
         """The followers of this author have changed."""
-        self._followers.pop(author, None)
+        self._chars -= len(self._followers.pop(author, ""))
 
 
 class Copy(Feed[Graph]):

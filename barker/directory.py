@@ -19,6 +19,7 @@ that starts while it is away waits.
 import argparse
 import secrets
 import sys
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from barker.disk import files
@@ -40,10 +41,13 @@ SETTLE_S = BACKOFF_MAX_S + 0.5 * CONNECT_TIMEOUT_S
 # Instances of one service, and of all together, since each is an agent, too. Their list is one
 # message, and has to fit a line.
 MAX_INSTANCES = 300
-# Different addresses that are served; ours are a handful.
-MAX_SERVICES = 1000
+# Different addresses that are served; ours are a handful. A watcher of everything asks for each of
+# them by its name after a restart of the directory.
+MAX_SERVICES = 900
 # What one link may watch, and what it may have resolved: a page asks for two addresses a user.
 MAX_ASKED = 1000
+# The same of all links, of some 115 bytes.
+MAX_ASKED_IN_ALL = 500_000
 
 
 class Registration(NamedTuple):
@@ -88,6 +92,7 @@ class Directory(Service):
         self._routes: dict[str, Route] = {}  # made of the two above when somebody asks
         self._watchers: dict[Link, set[str]] = {}
         self._resolvers: dict[Link, dict[str, Target | None]] = {}
+        self._asked = 0  # addresses that watchers and resolvers have asked for
         self._changed: set[str] = set()
 
     @property
@@ -181,9 +186,8 @@ class Directory(Service):
     def on_watch(self, link: Link, watch: Watch) -> None:
         prefix = watch.prefix
         prefixes = self._watchers.setdefault(link, set())
+        self._count(prefix, prefixes)
         prefixes.add(prefix)
-        if len(prefixes) > MAX_ASKED:
-            raise ProtocolError(protocol.TOO_MANY, f"over {MAX_ASKED} watches on one link")
         if not self._settling:
             # Also about a service that nobody serves: "none" is an answer.
             known = {a for a in self._services if matches(prefix, a)}
@@ -193,17 +197,27 @@ class Directory(Service):
     def on_resolve(self, link: Link, resolve: Resolve) -> None:
         address = resolve.address
         wanted = self._resolvers.setdefault(link, {})
-        if len(wanted) >= MAX_ASKED and address not in wanted:
-            raise ProtocolError(protocol.TOO_MANY, f"over {MAX_ASKED} addresses on one link")
+        self._count(address, wanted)
         if not self._settling:
             wanted[address] = self._choose(address)
             link.send(_target(address, wanted[address]))
         else:
             wanted[address] = None
 
+    def _count(self, address: str, asked: Collection[str]) -> None:
+        """One more may be `asked` for. Raises ProtocolError if there are too many."""
+        if address in asked:
+            return
+        if len(asked) >= MAX_ASKED:
+            raise ProtocolError(protocol.TOO_MANY, f"over {MAX_ASKED} addresses on one link")
+        if self._asked >= MAX_ASKED_IN_ALL:
+            raise ProtocolError(
+                protocol.TOO_MANY, f"over {MAX_ASKED_IN_ALL} addresses of all links"
+            )
+        self._asked += 1
+
     def link_down(self, link: Link) -> None:
-        self._watchers.pop(link, None)
-        self._resolvers.pop(link, None)
+        self._asked -= len(self._watchers.pop(link, ())) + len(self._resolvers.pop(link, ()))
         for address, members in self._services.items():
             gone = [name for name, r in members.items() if r.link is link]
             for name in gone:

@@ -67,7 +67,7 @@ class Lister(Node):
         self.stop()
 
     def _too_late(self) -> None:
-        missing = self.lacks() or "no followers service has answered"
+        missing = self.lacks() or self._list.why_waiting or "no followers service has answered"
         terminal.complain(self.kind, f"not within {self.args.timeout:g} s: {missing}")
         self.stop(1)
 

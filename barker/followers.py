@@ -44,9 +44,10 @@ from barker.wire.ops import Credit, Put, Subscribe
 from barker.wire.protocol import BAD_MESSAGE, FULL, BadMessage, ProtocolError
 from barker.wire.records import Change, Record, Segment
 
-# Edges with their tombstones; at some 150 bytes they are 1.5 GB. Beyond it, follows are refused as
-# full, and wait in the outboxes.
+# Edges with their tombstones, of some 90 bytes, and users, of some 290: 1.5 GB together. Beyond
+# them, what would add another one is refused as full, and waits in the outboxes.
 MAX_EDGES = 10_000_000
+MAX_USERS = 2_000_000
 # The journal may be larger than two snapshots by these bytes. More costs disk, and time at a start;
 # less has snapshots written more often.
 ROOM_BYTES = SEGMENT_BYTES
@@ -189,6 +190,7 @@ class Followers(Service):
         news: list[News] = []
         faults: list[tuple[int, BadMessage]] = []
         waited_for = {*self._replicas.others} - self._publisher.replicas
+        users, words = len(self.graph), self.graph.edges + self.graph.tombstones
         meanings = strictjson.objects(put.bodies)
         rows = zip(put.entries(), put.bodies, meanings, strict=True)
         for place, (entry, body, fields) in enumerate(rows):
@@ -197,13 +199,16 @@ class Followers(Service):
                     raise BadMessage(BAD_MESSAGE, f"this is {FOLLOWERS}")
                 body = bodies.admitted(body, fields)
                 assert fields is not None
-                event = bodies.check_event(fields)
+                bodies.check_event(fields)
                 if waited_for:
                     names = ", ".join(sorted(waited_for))
                     raise BadMessage(FULL, f"{names} does not replicate us yet")
-                words = self.graph.edges + self.graph.tombstones
-                if words >= MAX_EDGES and event.kind == bodies.FOLLOW:
+                more_users, more_words = self.graph.growth(fields)
+                if more_words and words + more_words > MAX_EDGES:
                     raise BadMessage(FULL, f"{words} edges are all that we hold")
+                if more_users and users + more_users > MAX_USERS:
+                    raise BadMessage(FULL, f"{users} users are all that we hold")
+                users, words = users + more_users, words + more_words
                 if self.graph.is_news(fields):
                     news.append((body, fields))
             except BadMessage as fault:

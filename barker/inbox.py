@@ -29,6 +29,7 @@ from barker.links.link import Link
 from barker.manifold.cleaning import KEPT_BYTES, Cleaner, clean_up
 from barker.manifold.handover import HandOver
 from barker.manifold.intake import Intake
+from barker.manifold.newcomers import Newcomers
 from barker.manifold.parking import Parking
 from barker.manifold.readers import DEFAULT_READER_WINDOW, MAX_READER_WINDOW, Readers
 from barker.manifold.reception import Accepted, Reception
@@ -95,7 +96,13 @@ class Inbox(Service):
         super().__init__(args)
         self.add_handler(Put, self.on_put)
         self.add_handler(Credit, self.on_credit)
-        self._people = People(self, files.world(args.state).names)
+        self._people = People(
+            self,
+            files.world(args.state).names,
+            lambda users: self._newcomers.known(users),
+            lambda: self._newcomers.all_known(),
+        )
+        self._newcomers = Newcomers(self, self._people, self.subscribe)
         self._acks = Acks(self)
         self._parking = Parking(self)
         self._share = Share(self, self.ADDRESS, self._ring_changed)
@@ -126,6 +133,7 @@ class Inbox(Service):
         self._acks.link_down(link)
         self._intake.link_down(link)
         self._readers.gone(link)
+        self._newcomers.link_down(link)
 
     def _record(self, accepted: Accepted, segment: int) -> tuple[Sequence[bytes], Accepted]:
         serials = self._store.serials_before(segment, accepted.groups)
@@ -165,7 +173,7 @@ class Inbox(Service):
                 return
             user = split(address)[1]
             if user not in self._people:
-                self._people.ask_later(user, link, wish, self.subscribe)
+                self._newcomers.wait(link, user, wish)
                 return
             timeline = self._store.timeline(address)
             cursor = Cursor.start(
@@ -237,7 +245,7 @@ class Inbox(Service):
     def _replay(self, segment: int, record: Record) -> None:
         if isinstance(record, Put):
             self._reception.recover(record)
-            groups = list(map(self._store.group, record.entries()))
+            groups = self._store.groups(record.entries())
             for _ in self._store.append(record._replace(trace=None), groups, None, segment):
                 pass
         elif isinstance(record, Serials):

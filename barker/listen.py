@@ -85,7 +85,8 @@ class Listener(Node):
             self.stop()
 
     def _too_late(self) -> None:
-        missing = self.lacks() or self.trouble or "no inbox has answered"
+        missing = self.lacks() or self.trouble or self.reader.why_waiting
+        missing = missing or "no inbox has answered"
         terminal.complain("listen", f"not all within {self.args.timeout:g} s: {missing}")
         self.stop(1)
 

@@ -54,6 +54,8 @@ SETTLE_NOTE_S = 0.05
 MAX_EVENTS_WAITING = 100_000
 # A bark waiting in an outbox costs some 600 bytes; this many fit a small machine. Beyond it, full.
 DEFAULT_BACKLOG = 1_200_000
+# What each of them may take on average; beyond it, fewer may wait.
+BARK_BYTES = 900
 ABOUT = """\
 Run an outbox. It takes barks from clients, keeps them in its journal, and pushes them on to the
 business logic. Of several outboxes, each has its share of the authors.
@@ -130,8 +132,11 @@ class Outbox(Service):
         self._intake.link_down(link)
 
     def _barks_full(self, more: int) -> str:
-        waiting = len(self._barks)
-        return f"{waiting} barks are waiting" if waiting + more > self.args.max_backlog else ""
+        waiting, size = len(self._barks), self._barks.waiting_bytes
+        if waiting + more > self.args.max_backlog:
+            return f"{waiting} barks are waiting"
+        is_large = size > self.args.max_backlog * BARK_BYTES
+        return f"{size} bytes of barks are waiting" if is_large else ""
 
     def _events_full(self, more: int) -> str:
         waiting = len(self._events)

@@ -171,8 +171,9 @@ class Monitor(Service):
             where = hosts.spell(*self.args.directory)
             frame["alone"] = f"{where}: {self._why_alone or 'it does not answer'}"
         body = strictjson.dumps(frame)
-        if len(body) > protocol.MAX_LINE_BYTES - 200:  # long names, many services
-            body = strictjson.dumps(without_details(frame))
+        most = protocol.MAX_LINE_BYTES - 200
+        if len(body) > most:  # long names, many services
+            body = strictjson.dumps(without_details(frame, most))
         self._frames.append(body)
         for link, cursor in self._pages.items():
             with contained(link, link.abort):

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from barker.process.terminal import printable
 from barker.routing.routes import CONSISTENT, ORDERED, Route, RouteTable, Target
+from barker.wire.strictjson import dumps
 from monitoring.rates import Meter, Rates, Run
 
 # Services in a frame, the gone ones included. So many rows fit a line of the wire (64 KiB).
@@ -141,6 +142,8 @@ class Picture:
             if not self._begun or known.name == self._own_name:
                 known.expect(now_ms)
         self._begun = self._begun or "agent" in self._routes.services
+        if len(self._known) > 2 * MAX_SERVICES:
+            self._forget(now_ms)  # else once for each frame
         self._look_for_failovers(now_ms)
 
     def sampled(self, name: str, sample: Any, now_ms: int) -> None:
@@ -272,6 +275,8 @@ class Picture:
 
     def _forget(self, now_ms: int) -> None:
         """Drop who went long ago or, if there are too many, who went first."""
+        services = {*self._routes.services}
+        self._firsts = {name: first for name, first in self._firsts.items() if name in services}
         served = self._routes.route("agent").by_name
         gone = [k for k in self._known.values() if not k.up and k.name not in served]
         gone.sort(key=lambda k: k.gone_ms or 0)
@@ -281,13 +286,21 @@ class Picture:
                 del self._known[known.name]
 
 
-def without_details(frame: dict[str, Any]) -> dict[str, Any]:
-    """The same frame, so small that it fits a line whatever the services are called and say."""
+def without_details(frame: dict[str, Any], most: int) -> dict[str, Any]:
+    """The same frame, of at most so many bytes, whatever the services are called and say."""
     for row in frame["services"]:
         row.pop("deepest", None)
         row.pop("dead_letter", None)
     for event in frame["events"]:
         event.pop("latest", None)
+    over = len(dumps(frame)) - most
+    if over > 0:  # many services, or long lists of instances: those that the table lacks go first
+        shown = {row["role"] for row in frame["services"]}
+        sizes = {name: len(dumps({name: route})) for name, route in frame["routes"].items()}
+        for name in sorted(sizes, key=lambda name: (name in shown, -sizes[name])):
+            if over > 0:
+                over -= sizes[name] - 1
+                del frame["routes"][name]
     return frame
 
 

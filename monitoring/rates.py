@@ -25,6 +25,9 @@ WINDOW_MS = 10_000
 # Timers are late by some milliseconds now and by others then; this still takes a second for one.
 MIN_SPAN_MS = 900
 
+# Samples that are compared at most; one comes in a second. With more, the window is shorter.
+MAX_SAMPLES = 100
+
 Rates = tuple[float | None, ...]
 
 
@@ -41,7 +44,7 @@ class Meter:
     def __init__(self, window_ms: int = WINDOW_MS) -> None:
         self._window_ms = window_ms
         self._run: Run | None = None
-        self._samples: deque[tuple[int, Sequence[float]]] = deque()
+        self._samples: deque[tuple[int, Sequence[float]]] = deque(maxlen=MAX_SAMPLES)
 
     def add(self, run: Run, at_ms: int, counters: Sequence[float]) -> Rates:
         """The rates as of this sample; None where there is none yet."""

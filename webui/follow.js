@@ -33,6 +33,7 @@ const Follow = (() => {
 
     message(message) {
       if (message.op === "message") for (const body of message.bodies) this.on.list(body);
+      else if (message.op === "unreadable" && Peers.LATER.has(message.code)) this.askAgain(Peers.LATER_MS);
     }
   }
 

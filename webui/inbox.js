@@ -64,6 +64,7 @@ const Inbox = (() => {
       this.epoch = place?.epoch ?? null; // whose serials these are: with another manifold we begin anew
       this.serial = place?.serial ?? 0;
       this.unacked = 0;
+      this.noRoom = ""; // the inbox's reason, while it has none for us
       this.seen = place?.seen ?? new Seen();
       // Of the first answer: what there was before we came, up to the serial `last`. We show the end
       // of it, but know all of it, since another manifold would send all of it again.
@@ -94,13 +95,14 @@ const Inbox = (() => {
       if (message.op === "message") this.readMany(message);
       else if (message.op === "subscribed" && message.address === this.address) this.begin(message);
       else if (message.op === "gap") this.skip(message.missed);
-      else if (message.op === "unreadable") this.on.refused(message.reason);
-      else if (message.op === "moved") this.askAgain();
+      else if (message.op === "unreadable") this.unreadable(message);
+      else if (message.op === "moved") this.askAgain(Peers.RETRY_MS);
     }
 
     /** Where the answer begins. Even if nothing was barked yet: the next instance that holds the inbox
      *  is to send what comes after this place, not what a new reader would get. */
     begin({ epoch, serial, last, retained }) {
+      this.noRoom = "";
       this.seen.servedBy(this.target.name, retained ?? 0);
       const changed = this.epoch !== null && this.epoch !== epoch;
       if (this.epoch === null) {
@@ -148,10 +150,12 @@ const Inbox = (() => {
       if (this.past && serial >= this.last) this.showPast();
     }
 
-    /** Another instance holds our inbox now, and the directory will tell which. If that was a false
-     *  alarm, or if we know it before this instance does, this one is still the right one. */
-    askAgain() {
-      setTimeout(() => { if (!this.closed && this.dialer.up) this.up(); }, Peers.RETRY_MS);
+    /** There is no such user; or there is, and the inbox has no room for one more reader. */
+    unreadable({ code, reason }) {
+      if (!Peers.LATER.has(code)) return this.on.refused(reason);
+      this.noRoom = reason;
+      this.on.changed();
+      this.askAgain(Peers.LATER_MS);
     }
   }
 

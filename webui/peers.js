@@ -15,6 +15,9 @@
 const Peers = (() => {
   // After `moved`, a retry comes so much later: about as long as a change of routes takes to get round.
   const RETRY_MS = 200;
+  // What can't be read for lack of room is tried again after this. Any other reason is for good.
+  const LATER = new Set(["full", "too-many"]);
+  const LATER_MS = 1000;
   // Faults that waiting does not mend: a person has to do something.
   const LASTING = new Set(["bad-proof", "bad-version", "settings", "origin", "refused"]);
 
@@ -99,6 +102,11 @@ const Peers = (() => {
       this.on.changed();
     }
 
+    /** Ask again in a moment, unless another instance is asked by then. */
+    askAgain(delay) {
+      setTimeout(() => { if (!this.closed && this.dialer.up) this.up(); }, delay);
+    }
+
     close() {
       this.directory.forget(this.address);
       this.dialer?.close();
@@ -131,5 +139,5 @@ const Peers = (() => {
     }
   }
 
-  return { Directory, LASTING, Peer, Presence, RETRY_MS };
+  return { Directory, LASTING, LATER, LATER_MS, Peer, Presence, RETRY_MS };
 })();

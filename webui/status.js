@@ -74,6 +74,9 @@ const Status = (() => {
       if (this.noSuchUser) return `${sentence(this.noSuchUser)} You can join under this name, or choose another.`;
       const said = [];
       if (inbox.state !== "up") said.push(absent(inbox), "The stream goes on as soon as one answers.");
+      if (client.reader.noRoom) {
+        said.push(`The inbox ${inbox.name} has no room: ${sentence(client.reader.noRoom)} It is asked again.`);
+      }
       if (outbox.state !== "up") {
         const full = client.unsent.length >= MAX_UNSENT;
         said.push(absent(outbox), full ? `${MAX_UNSENT} barks wait to be sent: no more fit in.`

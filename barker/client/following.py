@@ -10,12 +10,12 @@ from barker.graph.feed import GRAPH
 from barker.links.link import Link
 from barker.process import terminal
 from barker.process.node import Node
-from barker.process.peers import Peers
+from barker.process.peers import READ_AGAIN_S, Peers
 from barker.process.running import run_node
-from barker.wire import bodies, messages, strictjson
+from barker.wire import bodies, messages, protocol, strictjson
 from barker.wire.bodies import FOLLOW, Event
-from barker.wire.ops import Message, Subscribe
-from barker.wire.protocol import BarkerError
+from barker.wire.ops import Message, Subscribe, Unreadable
+from barker.wire.protocol import BarkerError, ProtocolError
 
 
 class List(Peers):
@@ -27,9 +27,11 @@ class List(Peers):
     def __init__(self, node: Node, user: str, show: Callable[[dict[str, Any]], None]) -> None:
         super().__init__(node, GRAPH)
         self.add_handler(Message, self.on_message)
+        self.add_handler(Unreadable, self.on_unreadable)
         self._user = user
         self._show = show
         self._asked: Link | None = None
+        self.why_waiting = ""  # the service's reason, if it has no room for us
 
     def peers_changed(self) -> None:
         first = self.route.first(lambda t: t.name in self.peers)
@@ -43,6 +45,13 @@ class List(Peers):
         if link is self._asked:
             for body in message.bodies:
                 self._show(strictjson.loads(body))
+
+    def on_unreadable(self, link: Link, answer: Unreadable) -> None:
+        if answer.code not in protocol.READABLE_LATER:
+            raise ProtocolError(protocol.PROTOCOL, answer.reason)
+        self.why_waiting = answer.reason
+        self._asked = None
+        self.node.later(READ_AGAIN_S, self.peers_changed)
 
 
 class Follower(Speaker):

@@ -10,13 +10,14 @@ What comes late is marked by the inbox, as far as it can know. An owner that was
 sends when it is back is in order there, and older than what others have shown us meanwhile.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from barker.links.link import Link
 from barker.process import terminal
 from barker.process.node import Node
-from barker.process.peers import ASK_AGAIN_S, Peers
+from barker.process.peers import ASK_AGAIN_S, READ_AGAIN_S, Peers
 from barker.routing.routes import Target
 from barker.streams.stream import DEFAULT_KEEP, MAX_KEEP
 from barker.wire import messages, protocol, strictjson
@@ -29,6 +30,8 @@ from barker.wire.ops import Credit, Gap, Message, Moved, Subscribe, Subscribed, 
 REMEMBERED_IDS = 10 * DEFAULT_KEEP
 # No inbox retains more. A service that claims to does not get more of a reader's memory.
 MAX_REMEMBERED_IDS = 2 * MAX_KEEP
+# Entries of the past that are shown, whatever was asked for; no inbox retains more.
+MAX_PAST = 2 * MAX_KEEP
 # Instances that have served an inbox, for each of which so much is remembered. An instance that was
 # dead for a day still has what it retained, however much others have sent since. On a ring an inbox
 # moves between two or three instances. Beyond the limit, the one that served it longest ago is
@@ -116,8 +119,8 @@ class Place:
         self.asked: Link | None = None
         self.answered = False  # by `subscribed`, to the last time that we asked there
         self.acked = 0
-        # Of the first answer: what there was before we came, up to the serial `last`.
-        self.past: list[tuple[dict[str, Any], bool]] | None = None
+        # Of the first answer: the end of what was there before we came, up to the serial `last`.
+        self.past: deque[tuple[dict[str, Any], bool]] | None = None
         self.last = 0
         self.wanted = 0  # how much of the past
 
@@ -164,6 +167,7 @@ class Reader(Peers):
         self._history = history
         self._caught_up = caught_up
         self._behind = set(users)  # whose past has not been shown yet
+        self._no_room: dict[str, str] = {}  # by address, why it can't be read at the moment
         self.gaps = 0
 
     @property
@@ -171,6 +175,11 @@ class Reader(Peers):
         """Has each inbox answered, and was its past shown? What comes from now on is new."""
         places = self._places.values()
         return all(place.epoch is not None and place.past is None for place in places)
+
+    @property
+    def why_waiting(self) -> str:
+        """Why an inbox has no room for this reader at the moment; "" if each has."""
+        return next(iter(self._no_room.values()), "")
 
     def served_by(self, user: str) -> str:
         """The instance that this inbox is read from, once it has answered; "" until then."""
@@ -202,10 +211,12 @@ class Reader(Peers):
         if place is None or place.asked is not link:
             return
         place.answered = True
+        self._no_room.pop(answer.address, None)
         place.seen.served_by(link.name, answer.retained or 0)
         if place.epoch is None:
             place.wanted = answer.history if self._history is None else self._history
-            place.past, place.last = [], answer.last
+            place.past = deque(maxlen=min(place.wanted, MAX_PAST))
+            place.last = answer.last
         # Also before the first bark: whoever holds the inbox next is to send what comes after
         # this place, not what a new reader would get.
         changed = place.epoch not in (None, answer.epoch)
@@ -215,8 +226,8 @@ class Reader(Peers):
             self._show_past(place)
 
     def _show_past(self, place: Place) -> None:
-        past, place.past = place.past or [], None
-        for fields, late in past[max(0, len(past) - place.wanted) :]:
+        past, place.past = place.past or (), None
+        for fields, late in past:
             self._show(place.user, fields, late)
         if place.user in self._behind:
             self._behind.discard(place.user)
@@ -266,4 +277,18 @@ class Reader(Peers):
             self.node.later(ASK_AGAIN_S, self.peers_changed)
 
     def on_unreadable(self, link: Link, answer: Unreadable) -> None:
-        self._refused(answer.address.partition("/")[2], answer.reason)
+        address, code, reason = answer
+        place = self._places.get(address)
+        if code not in protocol.READABLE_LATER:
+            self._refused(address.partition("/")[2], reason)
+        elif place and place.asked is link:
+            place.asked = None
+            if not self._no_room:
+                terminal.complain("listen", f"{link.name} has no room: {reason}; trying again")
+                self.node.later(READ_AGAIN_S, self._read_again)
+            self._no_room[address] = reason
+
+    def _read_again(self) -> None:
+        self.peers_changed()
+        if self._no_room:
+            self.node.later(READ_AGAIN_S, self._read_again)

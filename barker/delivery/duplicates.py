@@ -33,6 +33,10 @@ MAX_ORIGINS = 100
 # ... and of so many, those heard of last, every counter of the window: some 2 MiB each. Beyond it,
 # what an origin sends again is known by its keys alone. Every kill of a manifold makes an origin.
 MAX_TABLES = 16
+# Addresses in the records of a generation of keys, and in those of all counters, of 8 to 40 bytes
+# each. Beyond it less is remembered: a generation ends sooner, and counters that were not heard of
+# for longest are forgotten.
+MAX_REMEMBERED_ADDRESSES = 5_000_000
 # For which addresses a bark was accepted. Most have a few, and a list is the smallest thing for
 # that; a celebrity's are a hundred thousand, in hundreds of puts, and to look through a list for
 # each of them would take longer than all the rest. So a list of more than a few is one set. It is
@@ -47,7 +51,12 @@ def _addresses(some: Sequence[str]) -> Addresses:
 
 def _among(record: Addresses) -> Collection[object]:
     """What `in` is asked of."""
-    return record[0] if record and isinstance(record[0], set) else record
+    first = record[0] if len(record) == 1 else ""
+    return first if isinstance(first, set) else record
+
+
+def _size(record: Addresses) -> int:
+    return len(_among(record))
 
 
 def _extend(record: Addresses, more: Sequence[str]) -> None:
@@ -60,24 +69,31 @@ def _extend(record: Addresses, more: Sequence[str]) -> None:
 
 
 class Keys:
-    """The last so many keys, of which at least `min_keys` are remembered."""
+    """The last so many keys, of which at least `min_keys` are remembered, each with what was said.
+
+    What was said is a hash, which tells a repetition from another text under the same key.
+    """
 
     def __init__(self, min_keys: int = MIN_REMEMBERED_KEYS) -> None:
         self._min_keys = min_keys
         # Two generations: when the young one is full it becomes the old one, which is forgotten.
         # That bounds the memory without paying for an eviction per key.
-        self._young: set[tuple[str, str]] = set()
-        self._old: set[tuple[str, str]] = set()
+        self._young: dict[tuple[str, str], int] = {}
+        self._old: dict[tuple[str, str], int] = {}
 
-    def are_new(self, keys: set[tuple[str, str]]) -> bool:
+    def are_new(self, keys: Iterable[tuple[str, str]]) -> bool:
         """Is none of them known?"""
-        return self._young.isdisjoint(keys) and self._old.isdisjoint(keys)
+        return self._young.keys().isdisjoint(keys) and self._old.keys().isdisjoint(keys)
 
-    def add(self, keys: Iterable[tuple[str, str]]) -> None:
+    def said(self, key: tuple[str, str]) -> int | None:
+        """What was said under this key; None if it is unknown."""
+        return self._young.get(key, self._old.get(key))
+
+    def add(self, keys: Mapping[tuple[str, str], int]) -> None:
         """These are kept: remember them."""
         self._young.update(keys)
         if len(self._young) >= self._min_keys:
-            self._old, self._young = self._young, set()
+            self._old, self._young = self._young, {}
 
 
 class _Origin:
@@ -101,6 +117,8 @@ class Duplicates:
         self._young: dict[tuple[str, str], Addresses] = {}
         self._old: dict[tuple[str, str], Addresses] = {}
         self._origins: dict[str, _Origin] = {}
+        self._keyed = 0  # addresses that were added in the young generation
+        self._stamped = 0  # addresses in the tables of all origins
         self._now = 0  # counts how often an origin was used
 
     @property
@@ -160,14 +178,16 @@ class Duplicates:
             record = _addresses(addresses)
         else:
             _extend(record, addresses)
-        if len(self._young) >= self._min_keys and key not in self._young:
-            self._old, self._young = self._young, {}
+        if key not in self._young:
+            self._make_room()
+        self._keyed += len(addresses)
         self._young[key] = record
         if of is not None:
             if not late:
                 of.highest = n
             if n > of.highest - self._window:
                 of.stamped[n] = record
+                self._stamped += len(addresses)
                 self._trim(of)
 
     # --- many ---
@@ -198,20 +218,49 @@ class Duplicates:
     ) -> None:
         """Add many that `are_new`, with the addresses of each."""
         records = [*map(_addresses, addresses)]
-        if len(self._young) >= self._min_keys:
-            self._old, self._young = self._young, {}
+        self._make_room()
+        count = sum(map(len, addresses))
+        self._keyed += count
         self._young.update(zip(keys, records, strict=True))
         if origin is not None:
             of = self._origin(origin)
             of.stamped.update(zip(numbers, records, strict=True))
             of.highest = numbers[-1]
+            self._stamped += count
             self._trim(of)
+
+    def _make_room(self) -> None:
+        if len(self._young) >= self._min_keys or self._keyed > MAX_REMEMBERED_ADDRESSES:
+            self._old, self._young = self._young, {}
+            self._keyed = 0
 
     def _trim(self, of: _Origin) -> None:
         """Forget the counters that are out of the window, now and then."""
         if len(of.stamped) > self._window + self._window // 2:
             oldest = of.highest - self._window
+            self._stamped -= sum(_size(r) for m, r in of.stamped.items() if m <= oldest)
             of.stamped = {m: r for m, r in of.stamped.items() if m > oldest}
+        if self._stamped > MAX_REMEMBERED_ADDRESSES:
+            self._forget_counters()
+
+    def _count_stamped(self) -> int:
+        return sum(sum(map(_size, of.stamped.values())) for of in self._origins.values())
+
+    def _forget_counters(self) -> None:
+        """If that is what they are: keep the newest, up to half of what there may be."""
+        self._stamped = self._count_stamped()  # without what was withdrawn or dropped meanwhile
+        if self._stamped <= MAX_REMEMBERED_ADDRESSES:
+            return
+        room = MAX_REMEMBERED_ADDRESSES // 2
+        for of in sorted(self._origins.values(), key=lambda of: of.heard, reverse=True):
+            kept: dict[int, Addresses] = {}
+            for n in sorted(of.stamped, reverse=True):
+                room -= _size(of.stamped[n])
+                if room < 0:
+                    break
+                kept[n] = of.stamped[n]
+            of.stamped = kept
+        self._stamped = self._count_stamped()
 
     def _origin(self, name: str) -> _Origin:
         """The origin, new if need be; then the one unheard of for longest makes room."""

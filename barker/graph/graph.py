@@ -106,6 +106,15 @@ class Graph:
             for user, whom, word in _words_in(fields)
         )
 
+    def growth(self, fields: Mapping[str, Any]) -> tuple[int, int]:
+        """How many more users, and how many more words, `apply` would have this remember."""
+        users: set[str] = set()
+        words = 0
+        for user, whom, _ in _words_in(fields):
+            users |= {name for name in (user, whom) if name and name not in self}
+            words += bool(whom) and whom not in self._words.get(user, {})
+        return len(users), words
+
     def apply(self, fields: Mapping[str, Any]) -> list[Change]:
         """Take over an event or a piece of a snapshot; returns what is different now.
 

@@ -33,8 +33,9 @@ CHANGES_KEPT = 10_000
 CHANGES_AT_ONCE = 64
 # What one has acked that has nothing.
 NOTHING = -1
-# Users whose lists one link may read.
+# Users whose lists one link may read, and all of them, at some 400 bytes each.
 MAX_LISTS = 1000
+MAX_LISTS_IN_ALL = 200_000
 # Names in a list of one user, in each direction: so it fits a line. The counts are of all.
 MAX_LISTED = 1000
 
@@ -72,6 +73,7 @@ class Publisher:
         self._copying: dict[Link, dict[str, Copying]] = {}
         self._listing: dict[str, set[Link]] = {}  # by user, who reads their list
         self._lists: dict[Link, set[str]] = {}
+        self._lists_read = 0  # by all links
         self._touched: dict[str, int] = {}  # whose list has changed, and with which serial
 
     # --- what the service tells ---
@@ -129,7 +131,7 @@ class Publisher:
 
     @property
     def readers(self) -> int:
-        return sum(map(len, self._copying.values())) + sum(map(len, self._lists.values()))
+        return sum(map(len, self._copying.values())) + self._lists_read
 
     # --- subscribers ---
 
@@ -189,9 +191,11 @@ class Publisher:
     def link_down(self, link: Link) -> None:
         self._copying.pop(link, None)
         for user in self._lists.pop(link, ()):
+            self._lists_read -= 1
             self._listing[user].discard(link)
             if not self._listing[user]:
                 del self._listing[user]
+                self._touched.pop(user, None)
         self._tell_lists()  # perhaps this one was all that others waited for
 
     # --- lists ---
@@ -200,8 +204,12 @@ class Publisher:
         if not protocol.USER_NAME.fullmatch(user):
             raise BadMessage(BAD_MESSAGE, f"{user} is no user name")
         mine = self._lists.setdefault(link, set())
-        if len(mine) >= MAX_LISTS and user not in mine:
-            raise BadMessage(TOO_MANY, f"more than {MAX_LISTS} lists on one link")
+        if user not in mine:
+            if len(mine) >= MAX_LISTS:
+                raise BadMessage(TOO_MANY, f"more than {MAX_LISTS} lists on one link")
+            if self._lists_read >= MAX_LISTS_IN_ALL:
+                raise BadMessage(TOO_MANY, f"more than {MAX_LISTS_IN_ALL} lists on all links")
+            self._lists_read += 1
         mine.add(user)
         self._listing.setdefault(user, set()).add(link)
         self._touched[user] = self.last

@@ -64,6 +64,10 @@ class Replicas(Peers):
         self._changed()
 
     def link_up(self, link: Link) -> None:
+        if link.name not in self._places:
+            # Names that have gone for good are not remembered beside this one.
+            known = {*self.peers, *self.route.by_name}
+            self._places = {name: place for name, place in self._places.items() if name in known}
         self._places.setdefault(link.name, Place()).ask(link, FOLLOWERS)
         super().link_up(link)
 

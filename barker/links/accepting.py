@@ -34,8 +34,11 @@ log = logging.getLogger("barker.links.accepting")
 MAX_LINKS = 4096
 # Strangers at once, or a quarter of the files that we may have. Links do not need their room.
 MAX_STRANGERS = 1024
-# Files that are neither: journals, the loop's own, what the interpreter opens.
+# Files that are neither: journals, the loop's own, what the interpreter opens. Half of all, if that
+# is less.
 OTHER_FILES = 64
+# A process that may open fewer says so, and how many links it takes.
+FEW_FILES = 1024
 # A peer with another secret is logged once in this time, however often it dials.
 AGAIN_AFTER_S = 60.0
 WRONG_SECRET = "a process with another secret is refused; its --state or --secret-file is not ours"
@@ -64,9 +67,17 @@ class Acceptor:
         self._serve = serve
         self._sockets: list[socket.socket] = []
         self._admitted = 0  # have proved themselves, and are no links yet
-        room = max(4, _files_allowed() - OTHER_FILES)
+        files = _files_allowed()
+        room = files - min(OTHER_FILES, files // 2)
         strangers = min(MAX_STRANGERS, room // 4)
         self.max_links = min(MAX_LINKS, room - strangers)
+        if files < FEW_FILES:
+            log.warning(
+                "the system allows this process %d files, so it takes %d links at most;"
+                " `ulimit -n` raises that",
+                files,
+                self.max_links,
+            )
         self._porch = Porch(
             most=strangers,
             context=context,

@@ -15,6 +15,7 @@ Read in this order:
 * ``reception``: what an inbox takes. ``timelines``: what it holds for one reader; ``store``: for
   all of them.
 * ``readers``: what is sent to readers, and when.
+* ``newcomers``: subscriptions to users that are unknown here.
 * ``handover``: a timeline goes to its new owner when the ring changes.
 * ``cleaning``: a journal is kept small. What of it is needed, ``owed`` says for an outbox, and
   ``retained`` for an inbox.

@@ -23,6 +23,10 @@ from barker.wire.protocol import BAD_MESSAGE, FULL, BadMessage
 # counts, and one from the future would stand for as long as it takes that future to come.
 MAX_AHEAD_S = 60
 
+# Authors that are known to have said something here, of some 230 bytes. Beyond it, start over: then
+# it is looked up again whether they exist.
+REMEMBERED_AUTHORS = 500_000
+
 Key = tuple[str, str]
 
 
@@ -42,7 +46,7 @@ class Admitted(NamedTuple):
 
     barks: Columns | None
     events: Columns | None
-    keys: set[Key]
+    keys: dict[Key, int]  # with what was said
     authors: set[str]  # but for those that are known to have said something here
     joins: set[str]  # users who exist by it
 
@@ -62,7 +66,7 @@ class _Taken:
     def __init__(self) -> None:
         self.barks: list[_Row] = []
         self.events: list[_Row] = []
-        self.keys: set[Key] = set()
+        self.keys: dict[Key, int] = {}
         self.joins: set[str] = set()
 
     def admitted(self) -> Admitted | None:
@@ -77,6 +81,13 @@ def _columns(rows: Sequence[_Row]) -> Columns | None:
     texts, users, ids, at, named, trace = zip(*rows, strict=True)
     rest = (column if any(column) else None for column in (named, trace))
     return Columns(texts, users, ids, at, *rest)
+
+
+def _said(fields: dict[str, Any]) -> int:
+    """What a bark or an event says, whatever its time: its text, or what it changes."""
+    if "kind" in fields:
+        return hash((fields["kind"], fields.get("whom")))
+    return hash(fields.get("content"))
 
 
 class Admission:
@@ -95,7 +106,7 @@ class Admission:
         self._barks_full = barks_full
         self._events_full = events_full
         self._known = Keys()
-        self._authors: dict[str, str] = {}  # by address, all who have said something here
+        self._authors: dict[str, str] = {}  # by address, who has said something here
 
     def accept(self, admitted: Admitted) -> None:
         """The journal has it: what comes again is known from now on."""
@@ -108,14 +119,18 @@ class Admission:
     def recover(self, put: Put, *, joins: bool) -> None:
         """The journal had this put; `joins`: there may be joins in it."""
         users = put.users or ()
-        self._known.add(zip(users, put.ids or (), strict=True))
+        meanings = [fields or {} for fields in strictjson.objects(put.bodies)]
+        keys = zip(users, put.ids or (), strict=True)
+        self._known.add(dict(zip(keys, map(_said, meanings), strict=True)))
         self._have_spoken(users)  # also if there is no such user any more: it was acked
         if joins:
-            for user, body in zip(users, put.bodies, strict=True):
-                if strictjson.loads(body).get("kind") == JOIN:
+            for user, fields in zip(users, meanings, strict=True):
+                if fields.get("kind") == JOIN:
                     self._people.add(user)
 
     def _have_spoken(self, users: Iterable[str]) -> None:
+        if len(self._authors) >= REMEMBERED_AUTHORS:
+            self._authors.clear()
         self._authors.update((f"{self._service}/{user}", user) for user in {*users})
 
     @property
@@ -138,7 +153,7 @@ class Admission:
         if columns is None:
             return None
         ids, users, contents, at = columns
-        keys = {*zip(users, ids, strict=True)}
+        keys = dict(zip(zip(users, ids, strict=True), map(hash, contents), strict=True))
         if (
             [*map(self._authors.get, put.entries())] != users
             or max(at) > latest
@@ -193,13 +208,18 @@ class Admission:
             raise BadMessage(BAD_MESSAGE, f"{address} takes no barks of {key[0]}")
         if why := self._barks_full(len(taken.barks) + 1):
             raise BadMessage(FULL, why)
-        if self._is_new(key, taken):
-            taken.keys.add(key)
+        said = _said(fields)
+        if self._is_new(key, said, taken):
+            taken.keys[key] = said
             named = " ".join(bodies.mentions(fields["content"]))
             taken.barks.append(_Row(body, *key, fields["at"], named, trace))
 
-    def _is_new(self, key: Key, taken: _Taken) -> bool:
-        return key not in taken.keys and self._known.are_new({key})
+    def _is_new(self, key: Key, said: int, taken: _Taken) -> bool:
+        """Is the key unknown? Raises BadMessage if something else was said under it."""
+        known = taken.keys.get(key, self._known.said(key))
+        if known not in (None, said):
+            raise BadMessage(BAD_MESSAGE, f"{key[0]} has said something else with the id {key[1]}")
+        return known is None
 
     def _check_exists(self, user: str, taken: _Taken) -> None:
         if user not in self._people and user not in taken.joins:
@@ -222,12 +242,12 @@ class Admission:
             self._check_exists(event.whom, taken)
         elif event.user not in self._people and not self._people.complete:
             raise BadMessage(FULL, "whether the name is free is not known here yet")
-        key = (event.user, event.id)
-        if not self._is_new(key, taken):
+        key, said = (event.user, event.id), _said(fields)
+        if not self._is_new(key, said, taken):
             return
         if joins:
             if event.user in self._people or event.user in taken.joins:
                 raise BadMessage(protocol.NAME_TAKEN, f"there is a user {event.user} already")
             taken.joins.add(event.user)  # what the same line brings besides may be theirs
-        taken.keys.add(key)
+        taken.keys[key] = said
         taken.events.append(_Row(body, *key, event.at, "", trace))

@@ -10,7 +10,7 @@ up. What is left then stays in its journal and comes when it is back, as after a
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 
 from barker.delivery.batches import Batch
@@ -52,11 +52,13 @@ class HandOver:
         self._node = node
         self._moved = done
         self._park = park
-        self._queue: deque[Moving] = deque()
+        # One of each, however often the ring changes.
+        self._queue: OrderedDict[Timeline, Moving] = OrderedDict()
         self._unseen = 0  # timelines to look at, since the ring is another one
         self._looking = object()
         self._current: tuple[Moving, Iterator[Entry]] | None = None  # what is left to be put of it
         self._placing = False
+        self._unparked = 0
         self._sender: Sender[Moving] = Sender(
             node,
             service,
@@ -68,8 +70,8 @@ class HandOver:
         )
 
     def __len__(self) -> int:
-        """Entries that are on their way."""
-        return len(self._sender)
+        """Entries that are on their way, or are refused for good and in no file yet."""
+        return len(self._sender) + self._unparked
 
     def _wanted(self, target: Target) -> bool:
         return bool(self.left) and target.name != self._node.name
@@ -100,7 +102,7 @@ class HandOver:
     def add(self, timeline: Timeline) -> None:
         """Hand this one over when its turn comes; see `go_on`."""
         if timeline.entries:
-            self._queue.append(timeline.begin_to_move())
+            self._queue[timeline] = timeline.begin_to_move()
 
     def go_on(self) -> None:
         """Put the next timelines on their way, as soon as there is room on it."""
@@ -125,7 +127,7 @@ class HandOver:
 
     def _place_one(self) -> None:
         if self._current is None:
-            moving = self._queue.popleft()
+            _, moving = self._queue.popitem(last=False)
             self._current = moving, iter(moving.begin())
         moving, entries = self._current
         entry = None if moving.void else next(entries, None)
@@ -165,7 +167,12 @@ class HandOver:
     def _refused(self, one: Batch[Moving], refusal: Refuse) -> None:
         _, code, reason, addresses = refusal
         letter = Letter(one.put().bodies[0], addresses, code, reason)
-        self._park(letter, lambda: self._done([one]))
+        self._unparked += 1
+        self._park(letter, lambda: self._parked(one))
+
+    def _parked(self, one: Batch[Moving]) -> None:
+        self._unparked -= 1
+        self._done([one])
 
     def _done(self, batches: Sequence[Batch[Moving]]) -> None:
         for batch in batches:

@@ -4,11 +4,10 @@ Barks have one such queue and events have another, each with counters of its own
 now and then up to which counter a queue is settled; after a restart the rest goes again, in order.
 """
 
-import bisect
 import heapq
+import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Container, Sequence
-from itertools import count
 
 from barker.delivery.batches import Batch, fitting
 from barker.delivery.sender import Sender
@@ -24,6 +23,9 @@ GRAIN_S = 0.1
 # Marks at most; beyond it every other one goes and the grain doubles. So the age of a queue that
 # stands still for a day is known to within half a minute, and costs no more than one of an hour.
 MAX_MARKS = 4096
+# Authors of whom something is done; beyond it, what is done is taken off what was put, in a few
+# milliseconds, and authors of whom nothing waits are forgotten.
+MAX_DONE_AUTHORS = 10_000
 
 
 class Ages:
@@ -100,21 +102,22 @@ class Push:
         self.noted = 0  # the journal knows that everything of this queue up to this one is settled
         self._given = 0  # the last counter of `numbers`
         self._node = node
+        self._bytes = 0  # of the lines that wait
         self._count = self._done_count = 0  # all entries that were ever put, and that are done
-        self._put_by_author: Counter[str] = Counter()  # of all that were put,
-        self._done_by_author: Counter[str] = Counter()  # ... and of those that are done
+        self._put_by_author: Counter[str] = Counter()  # of those that were put,
+        self._done_by_author: Counter[str] = Counter()  # ... and of those of them that are done
         self.held: dict[int, Held] = {}  # by segment of the journal
         # What the journal has, a heap: the first and the last counter of each batch, how many came
         # before it, its origin. What was written anew comes behind what is newer.
         self._recovered: list[tuple[int, int, int, str, Batch[str]]] = []
-        self._rows = count()
-        self._unparked: list[int] = []  # counters of what is refused for good and in no file yet
+        self._rows = itertools.count()
+        self._unparked: dict[int, None] = {}  # counters of what is refused for good, in no file yet
         self._settled = settled
         self._park = park
 
     def __len__(self) -> int:
-        """Entries that wait, or are on their way."""
-        return len(self.sender)
+        """Entries that wait, are on their way, or are refused for good and in no file yet."""
+        return len(self.sender) + len(self._unparked)
 
     def numbers(self, count: int, *, undone: bool) -> range:
         """Counters for so many entries. They count when `add` says that the journal has them.
@@ -142,11 +145,17 @@ class Push:
         self.sender.add(batch)
         self._put_by_author.update(batch.jobs)
         self._count += batch.size
+        self._bytes += len(batch.tail)
 
     def pump(self) -> None:
         """Send what may be sent."""
         self.sender.pump()
         self.ages.added(self._count, self._node.now())
+
+    @property
+    def waiting_bytes(self) -> int:
+        """About what the entries that wait take."""
+        return max(0, self._bytes)
 
     @property
     def by_author(self) -> Counter[str]:
@@ -165,7 +174,7 @@ class Push:
 
     def owed(self) -> Owed:
         """What of the journal is needed."""
-        return Owed(self._unparked[:], self._oldest_waiting(self.n + 1))
+        return Owed(sorted(self._unparked), self._oldest_waiting(self.n + 1))
 
     def dropped_but(self, segments: Container[int]) -> None:
         """All but these segments are gone."""
@@ -216,7 +225,7 @@ class Push:
 
     def oldest_n(self, default: int) -> int:
         """The counter of the oldest entry that is neither acked nor parked yet."""
-        return min([*self._unparked[:1], self._oldest_waiting(default)])
+        return min([*self._unparked, self._oldest_waiting(default)])
 
     def _oldest_waiting(self, default: int) -> int:
         return min((batch.first_n for batch in self.sender.oldest()), default=default)
@@ -227,8 +236,22 @@ class Push:
         for batch in batches:
             self._done_by_author.update(batch.jobs)
             self._done_count += batch.size
+            self._bytes -= len(batch.tail)  # of a line that was cut, a little too much
+        if self._done_count == self._count:
+            self._bytes = 0
+        if len(self._done_by_author) > MAX_DONE_AUTHORS:
+            self._forget_done()
         self.ages.settled(self._done_count)
         self._settled()
+
+    def _forget_done(self) -> None:
+        put = self._put_by_author
+        for author, count in self._done_by_author.items():
+            if put[author] > count:
+                put[author] -= count
+            else:
+                del put[author]
+        self._done_by_author.clear()
 
     def _refused(self, one: Batch[str], refusal: Refuse) -> None:
         """We have acked it, so it is not given up: it becomes a dead letter."""
@@ -237,8 +260,8 @@ class Push:
         n = put.n[0]
 
         def parked() -> None:
-            self._unparked.remove(n)
+            del self._unparked[n]
             self._done([one])
 
-        bisect.insort(self._unparked, n)
+        self._unparked[n] = None
         self._park(Letter(put.bodies[0], refusal.addresses, refusal.code, refusal.reason), parked)

@@ -28,13 +28,15 @@ from barker.wire.protocol import BadMessage
 # Messages on their way to one reader that it has not acked, whatever it asks for.
 MAX_READER_WINDOW = 4096
 DEFAULT_READER_WINDOW = 256
-MAX_SUBSCRIPTIONS = 100_000  # of one link
+# Subscriptions of one link, and of all, at some 220 bytes each.
+MAX_SUBSCRIPTIONS = 100_000
+MAX_READERS = 1_000_000
 # Messages of one stream that are queued before we look again at how busy the link is.
 HANDFUL = 64
 # Streams of one entry in one message, in characters; if it goes to more, its body is there again.
 MAX_TO_CHARS = 16 * 1024
-# Groups of timelines whose audience is remembered; beyond it, start over.
-MAX_AUDIENCES = 100_000
+# Groups of timelines whose audience is remembered, and streams in these; beyond it, start over.
+MAX_AUDIENCES = 500_000
 
 
 class Subscription:
@@ -145,16 +147,21 @@ class Readers:
         self._parcels: dict[Link, Parcel] = {}
         self._laden: list[Parcel] = []  # with something for their links
         self._audiences: dict[Group, list[Part]] = {}  # until a reader comes, goes, or falls behind
+        self._remembered = 0  # groups, and streams of readers in them
+        self._count = 0  # subscriptions
         self.held: dict[Link, set[Subscription]] = {}
 
     def add(self, link: Link, timeline: Timeline, cursor: Cursor) -> Subscription:
         """A reader of this timeline over this link, from that place on. Call `send` next.
 
-        Raises BadMessage if the link has too many already.
+        Raises BadMessage if the link has too many already, or all links have.
         """
         mine = self.links.setdefault(link, {})
-        if len(mine) >= MAX_SUBSCRIPTIONS:
-            raise BadMessage(protocol.TOO_MANY, f"more than {MAX_SUBSCRIPTIONS} on one link")
+        if timeline.address not in mine:
+            if len(mine) >= MAX_SUBSCRIPTIONS:
+                raise BadMessage(protocol.TOO_MANY, f"more than {MAX_SUBSCRIPTIONS} on one link")
+            if self._count >= MAX_READERS:
+                raise BadMessage(protocol.TOO_MANY, f"more than {MAX_READERS} readers")
         parcel = self._parcels.get(link)
         if parcel is None:
             parcel = self._parcels[link] = Parcel(link)
@@ -162,6 +169,7 @@ class Readers:
             self._forget(mine[timeline.address])
         subscription = Subscription(parcel, timeline, cursor)
         mine[timeline.address] = subscription
+        self._count += 1
         self.timelines.setdefault(timeline, {})[link] = subscription
         return subscription
 
@@ -205,16 +213,22 @@ class Readers:
                     self.held[link].add(subscription)
                 else:
                     streams.setdefault(subscription.parcel, []).append(timeline.address)
-        if len(self._audiences) >= MAX_AUDIENCES:
-            self._audiences.clear()
         audience = [part for parcel, own in streams.items() for part in _parts(parcel, own)]
+        size = 1 + sum(part.readers for part in audience)
+        if self._remembered + size > MAX_AUDIENCES:
+            self._forget_audiences()
+        self._remembered += size
         self._audiences[group] = audience
         return audience
 
     def _readers_changed(self, timeline: Timeline) -> None:
         """One of its readers has come, gone, caught up, or fallen behind."""
         self._limit(timeline)
+        self._forget_audiences()
+
+    def _forget_audiences(self) -> None:
         self._audiences.clear()
+        self._remembered = 0
 
     def _limit(self, timeline: Timeline) -> None:
         readers = self.timelines.get(timeline, {}).values()
@@ -254,7 +268,7 @@ class Readers:
         """The link is down."""
         self.held.pop(link, None)
         self._parcels.pop(link, None)
-        self._audiences.clear()
+        self._forget_audiences()
         self._slices.add(self._forget_all(self.links.pop(link, {})))
 
     def _forget_all(self, subscriptions: dict[str, Subscription]) -> Steps:
@@ -266,11 +280,12 @@ class Readers:
         """For the inbox's agent."""
         return {
             "out": self.sent,
-            "readers": sum(map(len, self.links.values())),
+            "readers": self._count,
             "held": sum(map(len, self.held.values())),
         }
 
     def _forget(self, subscription: Subscription) -> None:
+        self._count -= 1
         readers = self.timelines[subscription.timeline]
         del readers[subscription.link]
         if not readers:
@@ -283,7 +298,7 @@ class Readers:
         held = self.held.get(link)
         if held is None:
             held = self.held[link] = set()
-            self._audiences.clear()  # its live readers fall behind with the next entry
+            self._forget_audiences()  # its live readers fall behind with the next entry
             self._wait_for(link)
         return held
 

@@ -67,13 +67,13 @@ class Reception:
             return None, faults
         try:
             self._check_leap(put)
-            groups = {entry: self._store.group(entry) for entry in dict.fromkeys(put.to)}
+            groups = self._store.groups(put.entries())
         except BadMessage as fault:  # it is said of all: what follows must not overtake it
             return None, [*faults, *((place, fault) for place in places)]
         keys = _keys(put)
         if self._duplicates.are_new(keys, self._judge(put), put.n or ()):
-            return Accepted(put, list(map(groups.__getitem__, put.entries())), None), faults
-        return self._unknown_of(put, keys), faults
+            return Accepted(put, groups, None), faults
+        return self._unknown_of(put, keys, groups), faults
 
     def _stamped(self, put: Put) -> tuple[Put, Sequence[int], list[tuple[int, BadMessage]]]:
         """We are its first manifold: the same with our stamp, and the places of what is left."""
@@ -113,7 +113,9 @@ class Reception:
         """
         return None if put.old or put.origin == self.epoch else put.origin
 
-    def _unknown_of(self, put: Put, keys: Sequence[tuple[str, str]]) -> Accepted | None:
+    def _unknown_of(
+        self, put: Put, keys: Sequence[Key], groups: Sequence[Group]
+    ) -> Accepted | None:
         """What we had not before: some of the entries, for some of their addresses."""
         origin, numbers = self._judge(put), put.n or ()
         places: list[int] = []
@@ -122,8 +124,8 @@ class Reception:
         # By what stands before it in this line: who has it then, and the highest counter.
         had: dict[tuple[str, str], set[str]] = {}
         highest = -1
-        for place, (entry, key, n) in enumerate(zip(put.entries(), keys, numbers, strict=True)):
-            fresh, is_late = self._fresh(key, origin, n, self._store.group(entry))
+        for place, (group, key, n) in enumerate(zip(groups, keys, numbers, strict=True)):
+            fresh, is_late = self._fresh(key, origin, n, group)
             if key in had:
                 fresh = [address for address in fresh if address not in had[key]]
             if fresh:
@@ -134,7 +136,7 @@ class Reception:
                 highest = max(highest, n)
         if not places:
             return None
-        return Accepted(put.select(places)._replace(to=to), list(map(self._store.group, to)), late)
+        return Accepted(put.select(places)._replace(to=to), self._store.groups(to), late)
 
     def _fresh(
         self, key: Key, origin: str | None, n: int, group: Group
@@ -164,7 +166,7 @@ class Reception:
     def recover(self, put: Put) -> None:
         """It had this put."""
         keys, origin, numbers = _keys(put), self._judge(put), put.n or ()
-        marks = [self._store.group(entry).marks for entry in put.entries()]
+        marks = [group.marks for group in self._store.groups(put.entries())]
         if self._duplicates.are_new(keys, origin, numbers):
             self._duplicates.add_all(keys, origin, numbers, marks)
         else:

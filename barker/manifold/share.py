@@ -12,11 +12,9 @@ from barker.wire.fields import addresses_in
 from barker.wire.ops import Put
 from barker.wire.protocol import BAD_MESSAGE, BadMessage
 
-# Streams of one manifold; one costs about 300 bytes. Beyond it, new addresses are refused as full.
-MAX_STREAMS = 2_000_000
-# Addresses that are known to be ours until the ring changes, which forgets them in one turn; of
-# others the ring is asked.
-REMEMBERED_OURS = 150_000
+# Addresses that are known to be ours, be there such a user or not, of some 115 bytes. Beyond it,
+# start over.
+REMEMBERED_ADDRESSES = 500_000
 
 
 class Ours(NamedTuple):
@@ -54,7 +52,7 @@ class Share:
         # As long as no directory has told us of a ring, the sender knows better than we do.
         ours = owner is None or owner.name == self._node.name
         if ours:
-            if len(self._ours) >= REMEMBERED_OURS:
+            if len(self._ours) >= REMEMBERED_ADDRESSES:
                 self._ours.clear()
             self._ours.add(address)
         return ours

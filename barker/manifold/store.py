@@ -3,14 +3,18 @@
 from collections.abc import Iterator, Sequence
 from itertools import repeat
 
-from barker.manifold.share import MAX_STREAMS
 from barker.manifold.timelines import Entry, Timeline
 from barker.wire.fields import addresses_in
 from barker.wire.ops import Put
 from barker.wire.protocol import FULL, BadMessage
 
+# Timelines of one inbox. An empty one costs some 300 bytes, one with a bark 900. Beyond it,
+# new addresses are refused as full.
+MAX_STREAMS = 2_000_000
 # Addresses of entries of `to` whose timelines are remembered; beyond it, start over.
 REMEMBERED_ADDRESSES = 500_000
+# Authors whose newest `at` is known, of some 200 bytes; beyond it, start over.
+REMEMBERED_AUTHORS = 500_000
 # What an entry takes in a copy of its timeline, besides its body.
 ENTRY_OVERHEAD = 100
 
@@ -31,6 +35,8 @@ class TimelineStore:
     def __init__(self, keep: int) -> None:
         self.timelines: dict[str, Timeline] = {}
         self.ordered: list[Timeline] = []  # the same, to be looked through while there come more
+        # Those of the last put that was checked, until `append`.
+        self._new: dict[str, Timeline] = {}
         self._keep = keep
         self._groups: dict[str, Group] = {}  # by entries of `to`
         self._remembered = 0  # addresses in `_groups`
@@ -42,23 +48,44 @@ class TimelineStore:
         """The timeline of that address, new if need be. Raises BadMessage if there are too many."""
         timeline = self.timelines.get(address)
         if timeline is None:
-            if len(self.timelines) >= MAX_STREAMS:
-                raise BadMessage(FULL, f"{MAX_STREAMS} streams are all that one manifold has")
-            timeline = self.timelines[address] = Timeline(address, self._keep)
+            timeline = self.timelines[address] = self._made(address, len(self.timelines))
             self.ordered.append(timeline)
         return timeline
 
-    def group(self, entry: str) -> Group:
-        """The timelines of an entry of `to`. Raises BadMessage if there are too many of them."""
-        group = self._groups.get(entry)
-        if group is None:
-            group = Group(list(map(self.timeline, addresses_in(entry))))
-            self._remembered += len(group.timelines)
-            if self._remembered > REMEMBERED_ADDRESSES:
-                self._groups.clear()
-                self._remembered = len(group.timelines)
-            self._groups[entry] = group
+    def _made(self, address: str, others: int) -> Timeline:
+        if others >= MAX_STREAMS:
+            raise BadMessage(FULL, f"{MAX_STREAMS} streams are all that one manifold has")
+        return Timeline(address, self._keep)
+
+    def groups(self, entries: Sequence[str]) -> Sequence[Group]:
+        """The timelines of each entry of a put's `to`; new ones count when that is `append`ed.
+
+        Raises BadMessage if there are too many of them.
+        """
+        self._new = {}
+        groups = {entry: self._groups.get(entry) or self._group(entry) for entry in {*entries}}
+        return [groups[entry] for entry in entries]
+
+    def _group(self, entry: str) -> Group:
+        timelines = []
+        for address in addresses_in(entry):
+            timeline = self.timelines.get(address) or self._new.get(address)
+            if timeline is None:
+                timeline = self._new[address] = self._made(
+                    address, len(self.timelines) + len(self._new)
+                )
+            timelines.append(timeline)
+        group = Group(timelines)
+        if not self._new or all(t.address not in self._new for t in timelines):
+            self._remember(entry, group)
         return group
+
+    def _remember(self, entry: str, group: Group) -> None:
+        self._remembered += len(group.timelines)
+        if self._remembered > REMEMBERED_ADDRESSES:
+            self._groups.clear()
+            self._remembered = len(group.timelines)
+        self._groups[entry] = group
 
     def let_go(self, timeline: Timeline) -> None:
         """It is another's now."""
@@ -88,6 +115,10 @@ class TimelineStore:
         something that its author said afterwards has been here. Yields each entry with its group,
         and those of its timelines that have live readers without room; all of that has to be used.
         """
+        if self._new:
+            self.timelines |= self._new
+            self.ordered += self._new.values()
+            self._new = {}
         origin, old, latest = put.origin or "", put.old, self._latest
         count = size = 0
         columns = (groups, put.bodies, put.n or (), put.users or (), put.at or ())
@@ -97,7 +128,7 @@ class TimelineStore:
             if at < before:
                 is_late = True
             else:
-                if before < 0 and len(latest) >= MAX_STREAMS:
+                if before < 0 and len(latest) >= REMEMBERED_AUTHORS:
                     latest.clear()
                 latest[user] = at
             entry = Entry(body, origin, n, is_late, old, segment, trace)

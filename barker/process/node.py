@@ -31,7 +31,7 @@ from barker.process.arguments import LEASH, directory_place
 from barker.process.dialing import Dialer
 from barker.process.faults import Ticker, contained
 from barker.process.slices import Slices
-from barker.routing.routes import RouteTable, Target, matches
+from barker.routing.routes import MAX_ROUTES, RouteTable, Target, matches
 from barker.wire import messages
 from barker.wire.ops import Routes, Watch
 from barker.wire.rights import CLIENT
@@ -347,7 +347,12 @@ class DirectoryTalk(Conversation):
         self._node.trouble = ""
         self._node.directory_epoch = link.peer.epoch
         self.announce()  # first, so that the routes of what we serve have us in them
-        for service in self._watched:
+        watched = dict.fromkeys(self._watched)
+        if "" in watched:
+            # A directory tells a watcher of everything what it knows. Of a service that ended with
+            # the directory before, it knows nothing: by its name it says so.
+            watched |= dict.fromkeys(self._node.routes.served)
+        for service in watched:
             link.send(messages.encode(Watch(service)))
 
     def announce(self) -> None:
@@ -360,6 +365,8 @@ class DirectoryTalk(Conversation):
         targets = [Target(*instance[:4]) for instance in routes.targets]
         changed = self._node.routes.update(service, routes.policy, targets)
         if changed or service not in self._node.told:
+            if len(self._node.told) >= MAX_ROUTES:
+                self._node.told.intersection_update(self._node.routes.services)
             self._node.told.add(service)
             log.debug("%s is served by %s", service, [t.name for t in targets])
             for watched, callbacks in list(self._watched.items()):

@@ -13,6 +13,8 @@ from barker.routing.routes import Route, Target
 # What was refused as another's is tried again after this: about as long as a change of routes takes
 # to get round.
 ASK_AGAIN_S = 0.1
+# What can't be read, for lack of room, is tried again after this.
+READ_AGAIN_S = 1.0
 
 
 class Peers(Conversation):

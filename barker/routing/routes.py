@@ -18,6 +18,8 @@ from barker.routing.ring import Ring
 
 CONSISTENT, ORDERED = "consistent", "ordered"
 
+# Routes that are known. Beyond it, those of services that no instance serves are forgotten.
+MAX_ROUTES = 1000
 # Owners that a route remembers so as not to hash a busy key again; beyond it, it starts over.
 _REMEMBERED_OWNERS = 150_000
 
@@ -90,6 +92,8 @@ class RouteTable:
         old = self._routes.get(service)
         if old and (old.policy, old.targets) == (route.policy, route.targets):
             return False
+        if old is None and len(self._routes) >= MAX_ROUTES:
+            self._routes = {name: self._routes[name] for name in self.served}
         self._routes[service] = route
         return True
 
@@ -97,6 +101,11 @@ class RouteTable:
     def services(self) -> list[str]:
         """Every service that the directory told of, by name."""
         return sorted(self._routes)
+
+    @property
+    def served(self) -> list[str]:
+        """Those that some instance serves."""
+        return [name for name, route in self._routes.items() if route.targets]
 
     def route(self, service: str) -> Route:
         """The route of a service; one without targets if nobody told of it."""

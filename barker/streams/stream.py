@@ -3,9 +3,12 @@
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
+
+# Entries of a young stream are a list. A deque of none takes 700 bytes, and most streams are quiet.
+FEW = 32
 
 # Twitter's home timelines held about 800 entries a user; no reader scrolls further.
 DEFAULT_KEEP = 800
@@ -18,11 +21,12 @@ MAX_KEEP = 50_000
 class Stream(Generic[Item]):
     """Entries of one address, numbered from 1, of which the last `keep` are retained."""
 
-    __slots__ = ("_entries", "_keep", "last")
+    __slots__ = ("_entries", "_keep", "_room", "last")
 
     def __init__(self, keep: int = DEFAULT_KEEP) -> None:
-        self._entries: deque[Item] = deque(maxlen=2 * keep)
+        self._entries: list[Item] | deque[Item] = []
         self._keep = keep
+        self._room = min(FEW, keep)  # for entries, as long as they are that list
         self.last = 0
 
     def append(self, entry: Item, is_old: bool = False) -> int:
@@ -31,12 +35,15 @@ class Stream(Generic[Item]):
         What `is_old` was written elsewhere long ago and is only new here. It does not take the
         place of what is really new, up to twice the number that is retained otherwise.
         """
-        entries = self._entries
+        entries: Any = self._entries
         entries.append(entry)
-        if not is_old and len(entries) > self._keep:
-            entries.popleft()
-            if len(entries) > self._keep:  # what was old goes sooner than it came
+        if len(entries) > self._room:
+            if type(entries) is list:
+                self._grow_up(is_old)
+            elif not is_old:
                 entries.popleft()
+                if len(entries) > self._keep:  # what was old goes sooner than it came
+                    entries.popleft()
         last = self.last = self.last + 1
         return last
 
@@ -52,8 +59,18 @@ class Stream(Generic[Item]):
 
     def restore(self, last: int, entries: Sequence[Item]) -> None:
         """Be a stream whose newest entry has the serial `last`, and which retains `entries`."""
-        self._entries = deque(entries, self._entries.maxlen)
+        self._room = min(FEW, self._keep)
+        self._entries = list(entries)
+        if len(self._entries) > self._room:
+            self._grow_up(is_old=True)
         self.last = last
+
+    def _grow_up(self, is_old: bool) -> None:
+        """From now on its entries are a deque."""
+        self._room = self._keep
+        entries = self._entries = deque(self._entries, 2 * self._keep)
+        if not is_old and len(entries) > self._keep:
+            entries.popleft()
 
     def read(self, after: int, count: int) -> tuple[int, list[Item]]:
         """Up to `count` retained entries behind serial `after`: (serial of the first, entries)."""

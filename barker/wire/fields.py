@@ -21,7 +21,8 @@ from barker.wire.protocol import (
     MAX_ADDRESSES,
     MAX_COUNT,
     MAX_NUMBER,
-    REMEMBERED_CHARS,
+    REMEMBERED_BYTES,
+    REMEMBERED_EPOCHS,
     REMEMBERED_NAMES,
     USER_NAME,
 )
@@ -103,7 +104,7 @@ _HEX = re.compile(r"[0-9a-f]{16,64}")
 
 
 # Few of them are there again and again: the epochs of manifolds.
-@functools.lru_cache(maxsize=1000)
+@functools.lru_cache(maxsize=REMEMBERED_EPOCHS)
 def _hex_ok(value: str) -> bool:
     return _HEX.fullmatch(value) is not None
 
@@ -138,13 +139,13 @@ def is_id(value: Any) -> bool:
 class _Entries:
     """What entries of ``to`` mean: ``inbox/ark3 inbox/rdl`` -> two addresses.
 
-    Authors say more than one thing, so entries repeat, and are remembered up to so many characters;
+    Authors say more than one thing, so entries repeat, and are remembered up to so many bytes;
     beyond that it starts over.
     """
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[str, ...]] = {}
-        self._chars = 0
+        self._bytes = 0  # what they take, about
 
     def split(self, entry: str) -> tuple[str, ...]:
         """Its addresses, each once. Raises ValueError if it is no list of addresses."""
@@ -153,10 +154,11 @@ class _Entries:
             addresses = tuple(entry.split(" "))
             if not is_addresses(list(addresses)):
                 raise ValueError("not addresses with a space between them")
-            self._chars += len(entry)
-            if self._chars > REMEMBERED_CHARS:
+            size = 200 + 2 * len(entry) + 60 * len(addresses)
+            self._bytes += size
+            if self._bytes > REMEMBERED_BYTES:
                 self._known.clear()
-                self._chars = len(entry)
+                self._bytes = size
             self._known[entry] = addresses
         return addresses
 

@@ -37,8 +37,10 @@ UNACKED_WINDOW = 4096
 
 # Names and addresses that are remembered to be good. One costs some 200 bytes.
 REMEMBERED_NAMES = 150_000
-# The same of entries of ``to``, in characters: with their addresses some four bytes for each.
-REMEMBERED_CHARS = 10_000_000
+# The same for epochs, of which a few are there again and again.
+REMEMBERED_EPOCHS = 1000
+# The same of entries of ``to``, in bytes that they and their addresses take.
+REMEMBERED_BYTES = 100_000_000
 
 USER_NAME = re.compile(r"[a-z][a-z0-9_]{0,19}")
 INSTANCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -62,6 +64,8 @@ TIMEOUT = "timeout"
 FORBIDDEN = "forbidden"
 
 RETRYABLE = frozenset({FULL, MOVED})
+# The same for an `unreadable`: what can't be read now may be read later.
+READABLE_LATER = frozenset({FULL, TOO_MANY})
 
 
 class BarkerError(Exception):

@@ -33,6 +33,9 @@ _SERVICES = frozenset({SERVICE})
 CLIENTS_LABEL = b"barker clients' key"
 CLIENTS_PREFIX = b"clients-"
 
+# Addresses whose form is remembered, of some 200 bytes.
+REMEMBERED_FORMS = 10_000
+
 # (op, form of address) -> roles. A form is an address with a star for its key. What has no row, a
 # service alone may send.
 RIGHTS: Mapping[tuple[type, str], frozenset[str]] = {
@@ -56,7 +59,7 @@ def clients_key(secret: bytes) -> bytes:
     return CLIENTS_PREFIX + hmac.new(secret, CLIENTS_LABEL, hashlib.sha256).hexdigest().encode()
 
 
-@functools.lru_cache(maxsize=10_000)
+@functools.lru_cache(maxsize=REMEMBERED_FORMS)
 def form_of(address: str) -> str:
     """``inbox/ark3`` -> ``inbox/*``; ``bizlogic`` -> ``bizlogic``."""
     service, slash, _ = address.partition("/")

@@ -8,3 +8,4 @@ FAILS = {"duplicates", "known after kill"}
 
 def break_it() -> None:
     Keys.are_new = lambda self, keys: True  # type: ignore[method-assign]
+    Keys.said = lambda self, key: None  # type: ignore[method-assign]

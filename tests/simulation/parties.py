@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 STEPS = (
     *("take", "keep", "_ours", "_check", "_record", "_apply", "batch_end", "link_up", "link_down"),
     *("pump", "put", "put_all", "add", "peers_changed", "_on_done", "_on_refused", "_changed"),
-    *("fresh", "are_new", "add_all", "group", "append", "numbers", "grown", "flush", "send"),
+    *("fresh", "are_new", "add_all", "groups", "append", "numbers", "grown", "flush", "send"),
     *("move", "publish", "changed", "replaced", "_keep", "go_on", "_moved", "park", "owe", "say"),
+    "said",
 )
 PARTS = (
     *(Conversation, Intake, Share, Push, Parking, Acks, Keys, Duplicates, TimelineStore, HandOver),

@@ -82,6 +82,21 @@ class LimitTest(MachineTest):
             await asyncio.sleep(0.05)
         self.fail("nobody is let in any more")
 
+    async def test_with_few_files_a_process_says_how_many_links_it_takes_and_takes_them(
+        self,
+    ) -> None:
+        directory = self.fleet.start("directory", preexec_fn=limited("RLIMIT_NOFILE", 64))
+        told = "allows this process 64 files, so it takes 24 links at most"
+        self.assertIn(told, "\n".join(directory.lines))
+        async with contextlib.AsyncExitStack() as links:
+            for _ in range(24):
+                link = await links.enter_async_context(await Wire.open(directory.port, self.secret))
+                await link.before_pong()
+            surplus = await Wire.connect(directory.port)
+            await surplus.greet(self.secret)
+            await surplus.expect("error", code=protocol.TOO_MANY)
+            surplus.abort()
+
     async def test_with_few_files_strangers_keep_no_member_out(self) -> None:
         inbox = self.fleet.start("inbox", preexec_fn=limited("RLIMIT_NOFILE", 160))
         async with await Wire.open(inbox.port, self.secret) as friend:

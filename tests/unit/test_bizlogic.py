@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 from unittest import mock
 
+from barker import bizlogic
 from barker.bizlogic import BizLogic, Recipients
 from barker.delivery import sender
 from barker.directory import Directory
@@ -62,6 +63,18 @@ class RecipientsTest(unittest.TestCase):
         graph.apply({"kind": "follow", "user": "eve", "whom": "cleo", "at": 1})
         recipients.forget("cleo")
         self.assertEqual(recipients.of("cleo"), "inbox/cleo inbox/eve")
+
+    def test_promise_5_the_memory_of_followers_has_a_limit(self) -> None:
+        recipients = Recipients(WORLD)
+        ann = recipients.of("ann")
+        with mock.patch.object(bizlogic, "REMEMBERED_CHARS", len(ann) + len("inbox/eve")):
+            for author in ("eve", "eve", "dora", "ann", "dora", "cleo"):
+                recipients.forget("eve")
+                recipients.of(author)
+                remembered = recipients._followers.values()
+                self.assertEqual(recipients._chars, sum(map(len, remembered)))
+                self.assertLessEqual(recipients._chars, bizlogic.REMEMBERED_CHARS)
+            self.assertEqual(recipients.of("ann"), ann)
 
 
 class BizLogicTest(WireTest):

@@ -312,7 +312,8 @@ class Timelines(CleaningTest):
 
     def let_go(self, manifold: Inbox, address: str) -> None:
         timeline = timelines_of(manifold)[address]
-        manifold._handed_over(timeline.begin_to_move())
+        with mock.patch.object(manifold._share, "is_ours", lambda address: False):
+            manifold._handed_over(timeline.begin_to_move())
 
     def test_a_long_timeline_costs_no_long_turn(self) -> None:
         manifold = self.inbox("--keep", "2000")

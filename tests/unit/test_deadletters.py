@@ -20,7 +20,7 @@ from tests.tools.fakes import FakeLink
 from tests.tools.fleet import run_to_its_end
 from tests.tools.inside import barks_of, parking_of
 from tests.tools.wireclient import bark
-from tests.unit.test_recovery import RecoveryTest
+from tests.unit.test_recovery import Peer, RecoveryTest
 
 
 class DeadLetterTest(RecoveryTest):
@@ -73,6 +73,22 @@ class DeadLetterTest(RecoveryTest):
         run_to_its_end(after.stopping())
         last = self.begin(Outbox, after.args.state)
         self.assertEqual((parking_of(last).letters.count, len(barks_of(last))), (1, 0))
+
+    def test_promise_5_what_waits_for_the_file_of_dead_letters_counts_as_waiting(self) -> None:
+        outbox = self.outbox("--max-backlog", "1")
+        with (
+            mock.patch.object(DeadLetters, "park", side_effect=OSError(28, "full")),
+            self.assertLogs("barker", "ERROR"),
+        ):
+            self.assertAcked(self.say(outbox, *self.barks("a")))
+            self.refuse(outbox, self.bizlogic(outbox))
+            self.assertEqual(len(barks_of(outbox)), 1)
+            said = self.say(outbox, *self.barks("b"), link=Peer())
+            self.assertEqual(said[0]["code"], protocol.FULL)
+        with self.assertLogs("barker", "ERROR"):
+            self.fire()
+        self.assertEqual(len(barks_of(outbox)), 0)
+        self.assertAcked(self.say(outbox, *self.barks("b"), link=Peer()))
 
 
 class LettersTest(unittest.TestCase):

@@ -1,5 +1,6 @@
 """The directory: who is told what, at once; and how it comes back."""
 
+import functools
 from unittest import mock
 
 from barker import directory
@@ -8,8 +9,11 @@ from barker.directory import Directory
 from barker.followers import Followers
 from barker.inbox import Inbox
 from barker.outbox import Outbox
+from barker.process import node
+from barker.routing import routes
 from barker.routing.routes import Route, Target
 from barker.wire import protocol
+from monitoring.monitor import Monitor
 from tests.tools.fleet import until
 from tests.tools.wireclient import Message, Wire, WireTest, register, serving
 
@@ -283,6 +287,48 @@ class ResolveTest(DirectoryTest):
         self.assertEqual({m["address"] for m in gone}, {"inbox/ark3", "outbox/ark3"})
 
 
+class LimitTest(DirectoryTest):
+    async def too_many(self, *asked: Message) -> None:
+        """All but the last are taken; that one ends its link."""
+        link = await self.link()
+        link.send(*asked[:-1])
+        await link.before_pong()
+        link.send(asked[-1])
+        while (message := await link.heard()) and message["op"] in ("routes", "target"):
+            pass
+        self.assertEqual((message or {}).get("code"), protocol.TOO_MANY)
+        link.abort()
+
+    async def test_promise_5_what_a_link_asks_for_has_an_end_and_so_has_what_all_do(self) -> None:
+        watches = [{"op": "watch", "prefix": f"s{i}"} for i in range(6)]
+        resolves = [{"op": "resolve", "address": f"s{i}/x"} for i in range(6)]
+        service = self.directory
+        with mock.patch.object(directory, "MAX_ASKED", 5):
+            for asked in (watches, resolves):
+                await self.too_many(*asked[:5], asked[0], asked[5])
+        await until(lambda: not service._watchers and not service._resolvers, "both have gone")
+        self.assertEqual(service._asked, 0)
+        with mock.patch.object(directory, "MAX_ASKED_IN_ALL", 9):
+            other = await self.link()
+            other.send(*watches[:3], *resolves[:3])
+            await other.before_pong()
+            await self.too_many(*watches[:2], *resolves[:2])
+            await until(lambda: service._asked == 6, "what the other has asked for stands")
+
+    async def test_promise_5_services_and_instances_have_an_end(self) -> None:
+        self.patch(directory, "MAX_SERVICES", 4)  # its own agent is one
+        self.patch(directory, "MAX_INSTANCES", 3)
+        await self.too_many(*(register(f"s{i}", "a") for i in range(4)))
+        await self.too_many(*(register("t", f"t{i}") for i in range(4)))
+        for i in range(10):  # those that have gone make room
+            link = await self.link()
+            link.send(register(f"u{i}", "a"))
+            await link.before_pong()
+            link.abort()
+            await until(lambda: sum(map(bool, self.directory._services.values())) == 1, "gone")
+            self.assertLessEqual(len(self.directory._services), 4)
+
+
 class SettlingTest(DirectoryTest):
     """Promise 4: whoever asks too early is not told of half a ring."""
 
@@ -414,3 +460,27 @@ class NodeTest(DirectoryTest):
         self.assertIs(bizlogic.routes.route("inbox"), route)
         # The inbox did not come back: that is an answer too, when the time is over.
         await until(lambda: not bizlogic.routes.route("inbox").targets, "the inbox is gone")
+
+    async def test_a_watcher_of_everything_keeps_no_route_that_ended_with_a_directory(self) -> None:
+        self.patch(directory, "SETTLE_S", 0.3)
+        monitor = await self.serve(Monitor, directory=self.directory.port)
+        service = await self.link()
+        service.send(register("sheep", "a", 9), register("sheep", "b", 9))
+        await until(lambda: monitor.routes.route("sheep").targets, "it is told of the sheep")
+        with self.assertLogs("barker.process.node", "WARNING"):
+            self.directory._last_tick -= 3 * self.directory.heartbeat_s
+            self.directory._tick()
+        await until(lambda: not monitor.routes.route("sheep").targets, "the sheep are gone")
+
+    async def test_promise_5_what_a_node_was_told_has_an_end(self) -> None:
+        self.patch(routes, "MAX_ROUTES", 10)
+        self.patch(node, "MAX_ROUTES", 10)
+        monitor = await self.serve(Monitor, directory=self.directory.port)
+        for i in range(30):
+            service = await self.link()
+            service.send(register(f"sheep{i}", "a", 9))
+            await until(functools.partial(monitor.told.__contains__, f"sheep{i}"), "it is told")
+            service.abort()
+            await until(lambda: "sheep" not in " ".join(monitor.routes.served), "it is gone")
+            self.assertLessEqual(len(monitor.told), 10)
+            self.assertLessEqual(len(monitor.routes.services), 10)

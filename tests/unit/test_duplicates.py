@@ -198,6 +198,27 @@ class DuplicatesTest(unittest.TestCase):
             seen.put(n - 5, "b", origin=None)
             self.assertLessEqual(size(vars(seen.real)), 50)
 
+    def test_promise_5_memory_is_bounded_in_addresses_and_keeps_the_newest(self) -> None:
+        for many in (False, True):  # by way of `add` or of `add_all`
+            with mock.patch.object(duplicates, "MAX_REMEMBERED_ADDRESSES", 1000):
+                seen = Duplicates(window=50, min_keys=100)
+                for n in range(400):
+                    to = [f"inbox/u{i}" for i in range(100 if n < 200 else 300)]
+                    key, origin = ("ark3", str(n)), "ab"[n % 2] * 16
+                    if many:
+                        seen.add_all([key], origin, [n], [to])
+                    else:  # in parts, as the puts of a celebrity's bark come
+                        for first in range(0, len(to), 50):
+                            seen.add(key, origin, n, to[first : first + 50])
+                    self.assertEqual(seen.fresh(key, origin, n, to)[0], [])
+                    records = {
+                        id(r): len(r) for of in seen._origins.values() for r in of.stamped.values()
+                    }
+                    records |= {
+                        id(r): len(r) for keys in (seen._young, seen._old) for r in keys.values()
+                    }
+                    self.assertLessEqual(sum(records.values()), 3 * 1000 + 3 * 300)
+
     def test_memory_is_bounded_in_origins_and_keeps_those_that_live(self) -> None:
         with mock.patch.object(duplicates, "MAX_ORIGINS", 5):
             seen = Memory(window=4)
@@ -233,7 +254,9 @@ class KeysTest(unittest.TestCase):
         keys, some = Keys(), [("ark3", "x"), ("rdl", "x"), ("ark3", "y")]
         for i, key in enumerate(some):
             self.assertEqual([keys.are_new({key}) for key in some], [j >= i for j in range(3)])
-            keys.add([key])
+            self.assertIsNone(keys.said(key))
+            keys.add({key: i})
+            self.assertEqual(keys.said(key), i)
         self.assertFalse(any(keys.are_new({key}) for key in some))
         self.assertFalse(keys.are_new({("rdl", "y"), some[0]}))
 
@@ -241,7 +264,7 @@ class KeysTest(unittest.TestCase):
         keys = Keys(10)
         for n in range(100):
             self.assertTrue(keys.are_new({("ark3", str(n))}))
-            keys.add([("ark3", str(n))])
+            keys.add({("ark3", str(n)): n})
             for back in range(max(0, n - 9), n + 1):
                 self.assertFalse(keys.are_new({("ark3", str(back))}), (n, back))
             self.assertLessEqual(size([*vars(keys).values()]), 20)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import types
 import unittest
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,6 @@ from unittest import mock
 
 from barker.delivery.acks import APART_S, Acks
 from barker.directory import Directory
-from barker.graph.people import People
 from barker.links import accepting, connecting, greeting, stranger
 from barker.links.connection import Connection
 from barker.links.link import Link
@@ -19,7 +17,7 @@ from barker.process.agent import Agent
 from barker.process.faults import Ticker, contained
 from barker.process.service import Service
 from barker.suggestions import Suggestions
-from barker.wire import messages, protocol
+from barker.wire import messages
 from barker.wire.ops import Routes, Subscribe
 from barker.wire.rights import CLIENT
 from monitoring.monitor import Monitor
@@ -164,34 +162,6 @@ class AcksTest(unittest.TestCase):
         self.assertEqual(
             (link.closed, other.closed, [m["seq"] for m in other.sent]), (True, False, [1, 2])
         )
-
-
-class AskLaterTest(unittest.TestCase):
-    """A subscription of somebody who has just joined, whose name we hear a moment later."""
-
-    def setUp(self) -> None:
-        self.timers: list[Callable[[], None]] = []
-        self.people = mock.MagicMock()
-        self.people.ask_later = types.MethodType(People.ask_later, self.people)
-        self.people.__contains__.side_effect = [False, True]
-        self.people.complete = True
-        self.people.node.later = lambda delay_s, work: self.timers.append(work)
-        self.link = mock.Mock(closed=False)
-
-    def ask(self, fault: Exception) -> None:
-        self.people.ask_later("ark9", self.link, {}, mock.Mock(side_effect=fault))
-        self.timers.pop()()
-
-    def test_a_bug_in_it_ends_the_link_that_has_asked(self) -> None:
-        with self.assertLogs("barker.process.faults", "ERROR"):
-            self.ask(ZeroDivisionError())
-        self.link.abort.assert_called_once_with()
-
-    def test_an_error_of_the_peer_is_told_to_it_as_usual(self) -> None:
-        fault = protocol.ProtocolError(protocol.PROTOCOL, "no")
-        with self.assertNoLogs("barker.process.faults"):
-            self.ask(fault)
-        self.link.close.assert_called_once_with(fault)
 
 
 class NodeTest(WireTest):

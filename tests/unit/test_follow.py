@@ -5,15 +5,19 @@ import io
 import json
 import time
 import unittest
+from typing import Any
+from unittest import mock
 
 from barker import follow, join, outbox
-from barker.graph.feed import FOLLOWERS
+from barker.client import following
+from barker.graph.feed import FOLLOWERS, GRAPH
 from barker.outbox import Outbox
-from barker.routing.routes import ORDERED
+from barker.process import peers
+from barker.routing.routes import ORDERED, Target
 from barker.wire import bodies, protocol, strictjson
 from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW, Event
-from barker.wire.ops import Ack
-from tests.tools.fakes import FakeLink
+from barker.wire.ops import Ack, Unreadable
+from tests.tools.fakes import FakeDialer, FakeLink, FakeNode
 from tests.tools.inside import events_of, journal_of, people_of
 from tests.tools.wireclient import Message, bark, put
 from tests.unit.test_recovery import RecoveryTest
@@ -177,3 +181,20 @@ class ParserTest(unittest.TestCase):
             self.assertComplains("join", "R2D2", status=1)
             self.assertComplains("join", "suggestions", status=1)
         self.assertIn("join: a name is 1 to 20 of a-z, 0-9 and _", said.getvalue())
+
+
+class ListTest(unittest.TestCase):
+    def test_a_list_for_which_there_is_no_room_now_is_asked_for_again(self) -> None:
+        self.enterContext(mock.patch.object(peers, "Dialer", FakeDialer))
+        node: Any = FakeNode()
+        shown: list[dict[str, Any]] = []
+        one = following.List(node, "ark3", shown.append)
+        node.told(GRAPH, ORDERED, [Target("f", "127.0.0.1", 1, 1)])
+        link: Any = FakeLink("f")
+        one.link_up(link)
+        one.on_unreadable(link, Unreadable("graph/ark3", protocol.TOO_MANY, "it is so"))
+        self.assertEqual(one.why_waiting, "it is so")
+        node.pass_time(peers.READ_AGAIN_S)
+        self.assertEqual([m["op"] for m in link.take()], ["subscribe"] * 2)
+        with self.assertRaises(protocol.ProtocolError):
+            one.on_unreadable(link, Unreadable("graph/ark3", protocol.BAD_MESSAGE, "no"))

@@ -12,7 +12,7 @@ from barker.disk.journal import Journal
 from barker.disk.users import World
 from barker.followers import Followers
 from barker.graph import graph, publisher
-from barker.graph.feed import Feed
+from barker.graph.feed import Feed, Place
 from barker.graph.graph import Graph
 from barker.laboratory.guest import Member
 from barker.process.node import Node
@@ -95,13 +95,37 @@ class TakeTest(FollowersTest):
         self.assertIn("y", service.graph)
         self.assertNotIn("x", service.graph)
 
-    async def test_too_many_edges_wait(self) -> None:
-        self.patch(followers, "MAX_EDGES", 3)
+    async def test_promise_5_what_would_be_one_edge_too_many_waits(self) -> None:
         service = await self.followers()
+        self.patch(followers, "MAX_EDGES", service.graph.edges + 1)
         outbox = await self.open(service.port, "outbox")
-        outbox.send(event(1, FOLLOW, "ann", "cid"), event(2, UNFOLLOW, "ann", "bob"))
-        await outbox.expect("refuse", seq=1, code=protocol.FULL)
-        await outbox.expect("ack", seq=2)
+        outbox.send(
+            event(1, UNFOLLOW, "ann", "bob"),  # an edge becomes a tombstone: it is no more
+            event(2, UNFOLLOW, "bob", "ann"),  # a tombstone where nothing was
+            event(3, FOLLOW, "bob", "cid"),
+            event(4, UNFOLLOW, "bob", "cid"),
+            event(5, FOLLOW, "ann", "bob", at=2),
+        )
+        await outbox.expect("refuse", seq=3, code=protocol.FULL)
+        await outbox.expect("refuse", seq=4, code=protocol.FULL)
+        await outbox.expect("ack", seq=5)
+        self.assertEqual(service.graph.edges + service.graph.tombstones, followers.MAX_EDGES)
+
+    async def test_promise_5_what_would_be_one_user_too_many_waits(self) -> None:
+        service = await self.followers()
+        self.patch(followers, "MAX_USERS", len(service.graph) + 1)
+        outbox = await self.open(service.port, "outbox")
+        outbox.send(
+            event(1, JOIN, "dora"),
+            event(2, JOIN, "eric"),
+            event(3, FOLLOW, "ann", "eric"),  # nobody: it would be another one, too
+        )
+        await outbox.expect("refuse", seq=2, code=protocol.FULL)
+        await outbox.expect("refuse", seq=3, code=protocol.FULL)
+        await outbox.expect("ack", seq=3)
+        outbox.send(event(4, JOIN, "ann"), event(5, FOLLOW, "ann", "dora"))
+        await outbox.expect("ack", seq=5)
+        self.assertEqual(len(service.graph), followers.MAX_USERS)
 
     async def test_a_full_disk_refuses_and_changes_nothing(self) -> None:
         service = await self.followers()
@@ -227,6 +251,38 @@ class ReadTest(FollowersTest):
         body = strictjson.dumps(service._publisher.list_of("z" * 20))
         self.assertLess(len(body) + 200, protocol.MAX_LINE_BYTES)
 
+    async def test_promise_5_the_lists_of_all_links_have_an_end(self) -> None:
+        self.patch(publisher, "MAX_LISTS_IN_ALL", 3)
+        service = await self.followers()
+        published = service._publisher
+        one, two = [await self.open(service.port, "reader") for _ in range(2)]
+        for wire, asked in ((one, ("ann", "bob", "ann")), (two, ("ann",))):
+            for user in asked:
+                wire.send({"op": "subscribe", "address": f"graph/{user}"})
+                await wire.expect("message", address=f"graph/{user}")
+        two.send({"op": "subscribe", "address": "graph/bob"})
+        await two.expect("unreadable", address="graph/bob", code=protocol.TOO_MANY)
+        one.abort()
+        await until(lambda: published.readers == 1, "there is room again")
+        two.send({"op": "subscribe", "address": "graph/bob"})
+        await two.expect("message", address="graph/bob")
+
+    async def test_promise_5_who_asks_for_lists_and_goes_leaves_nothing_to_tell(self) -> None:
+        service = await self.followers()
+        copy = await self.open(service.port, "copy")  # never acks, so no change holds
+        copy.send({"op": "subscribe", "address": "graph"})
+        await copy.expect("subscribed", address="graph")
+        await self.take(service, event(1, JOIN, "dora"))
+        for i in range(3):
+            reader = await self.open(service.port, "reader")
+            asked = [{"op": "subscribe", "address": f"graph/x{i}x{j}"} for j in range(5)]
+            reader.send(*asked)
+            self.assertEqual(await reader.before_pong(), [])
+            self.assertEqual(len(service._publisher._touched), 5)
+            reader.abort()
+            await until(lambda: not service._publisher._lists, "it has gone")
+            self.assertEqual(service._publisher._touched, {})
+
     async def test_what_can_t_be_read_is_refused(self) -> None:
         self.patch(publisher, "MAX_LISTS", 2)
         service = await self.followers()
@@ -313,6 +369,17 @@ class TwoTest(FollowersTest):
         for service in (first, second):
             await until(lambda s=service: len(s._publisher.replicas) == 1, "they replicate")  # type: ignore[misc]
         return first, second
+
+    async def test_promise_5_of_replicas_that_have_gone_for_good_nothing_is_remembered(
+        self,
+    ) -> None:
+        first, second = await self.two()
+        replicas = first._replicas
+        for i in range(5):
+            replicas._places[f"gone{i}"] = Place()
+        third = await self.followers("--name", "f3")
+        await until(lambda: third.name in replicas.peers, "another one is there")
+        self.assertEqual(replicas._places.keys(), {second.name, third.name})
 
     async def test_what_is_acked_is_in_both_journals(self) -> None:
         first, second = await self.two()

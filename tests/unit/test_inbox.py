@@ -6,20 +6,20 @@ import io
 import socket
 import unittest
 from collections.abc import Sequence
+from unittest import mock
 
 from barker import inbox
 from barker.directory import Directory
 from barker.disk.users import DOGS, PEOPLE
-from barker.graph import people
 from barker.inbox import Inbox
 from barker.links import connection as connection_module
 from barker.links import link
-from barker.manifold import store
+from barker.manifold import newcomers, store
 from barker.process.service import service_parser
 from barker.streams.stream import DEFAULT_KEEP, MAX_KEEP
 from barker.wire import protocol
 from tests.tools.fleet import DEADLINE_S, until
-from tests.tools.inside import epoch_of, people_of, readers_of, timelines_of
+from tests.tools.inside import epoch_of, journal_of, people_of, readers_of, timelines_of
 from tests.tools.wireclient import Acceptor, Message, Wire, WireTest, bark, put, puts, register
 
 ORIGIN = "ab" * 8
@@ -165,7 +165,7 @@ class ReadTest(InboxTest):
 
     async def test_who_can_t_be_read_is_said_without_a_number(self) -> None:
         people_of(self.inbox).complete = True  # as if a followers service had told it who exists
-        self.patch(people, "NEWS_WITHIN_S", 0)
+        self.patch(newcomers, "NEWS_WITHIN_S", 0)
         reader = await self.open(self.inbox.port)
         refusals = {
             "inbox/nobody": (protocol.UNKNOWN_USER, "there is no user nobody"),
@@ -177,6 +177,21 @@ class ReadTest(InboxTest):
             answer = await reader.expect("unreadable", code=code, address=address)
             self.assertIn(reason, answer["reason"])
         await self.subscribe(reader)
+
+    async def test_who_asks_for_a_newcomer_is_answered_with_the_news_of_the_join(self) -> None:
+        known = people_of(self.inbox)
+        known.complete = True
+        self.patch(newcomers, "NEWS_WITHIN_S", 600)
+        reader, gone = [await self.open(self.inbox.port) for _ in range(2)]
+        for wire in (reader, gone):
+            wire.send({"op": "subscribe", "address": "inbox/eve"})
+            self.assertEqual(await wire.before_pong(), [])
+        waiting = self.inbox._newcomers
+        self.assertEqual(len(waiting), 2)
+        gone.abort()
+        await until(lambda: len(waiting) == 1, "a link that has gone waits for nothing")
+        known.changed(known.held.apply({"kind": "join", "user": "eve"}))
+        await reader.expect("subscribed", address="inbox/eve")
 
 
 class GapTest(InboxTest):
@@ -324,6 +339,21 @@ class PutTest(InboxTest):
             self.source.send(put(seq, ["inbox/ark3"], body))
             await self.source.expect("refuse", seq=seq, code=protocol.BAD_MESSAGE)
             await self.source.expect("ack", seq=seq)
+
+    async def test_promise_5_what_is_refused_leaves_no_stream_behind(self) -> None:
+        await self.fill(1, "ark3")
+        known = dict(timelines_of(self.inbox))
+        to = [f"inbox/user{i}" for i in range(100)]
+        body = bark("rdl", "2")
+        with mock.patch.object(journal_of(self.inbox), "append", side_effect=OSError(28, "full")):
+            self.source.send(put(2, ["inbox/ark3", *to], body, origin=ORIGIN, n=2))
+            await self.source.expect("refuse", seq=2, code=protocol.FULL)
+            await self.source.expect("ack", seq=2)
+        self.assertEqual(timelines_of(self.inbox), known)
+        self.source.send({"op": "pong"}, put(3, ["inbox/ark3", *to], body, origin=ORIGIN, n=2))
+        await self.source.expect("ack", seq=3)
+        self.assertEqual(timelines_of(self.inbox).keys(), {"inbox/ark3", *to})
+        await self.assertGets(await self.reader(), [1, 2])
 
     async def test_a_put_that_can_t_be_kept_for_all_is_refused_for_all(self) -> None:
         """One refusal settles a put, so a second one for its other addresses would be lost."""

@@ -3,6 +3,7 @@ that both ways of reading take means the same to both."""
 
 import json
 import random
+import sys
 import unittest
 from typing import Any
 from unittest import mock
@@ -688,10 +689,12 @@ class EncodeTest(unittest.TestCase):
 
     def test_what_is_remembered_of_entries_is_bounded(self) -> None:
         entries = fields._Entries()
-        with mock.patch.object(fields, "REMEMBERED_CHARS", 100):
+        with mock.patch.object(fields, "REMEMBERED_BYTES", 10_000):
             for i in range(500):
                 self.assertEqual(entries.split(f"a/{i} b/{i}"), (f"a/{i}", f"b/{i}"))
-                self.assertLessEqual(sum(map(len, entries._known)), 100)
+                sizes = [sys.getsizeof(one) for to in entries._known.items() for one in to]
+                sizes += [sys.getsizeof(a) for both in entries._known.values() for a in both]
+                self.assertLessEqual(sum(sizes), 10_000)
         with self.assertRaises(ValueError):
             entries.split("a/b  c")
         self.assertNotIn("a/b  c", entries._known)

@@ -7,6 +7,7 @@ import unittest
 from typing import Any
 
 from barker.disk import files
+from barker.routing import routes
 from barker.routing.routes import CONSISTENT, ORDERED, RouteTable, Target
 from barker.wire import protocol, strictjson
 from monitoring import picture
@@ -21,7 +22,7 @@ from monitoring.picture import (
     letters_file,
     without_details,
 )
-from monitoring.rates import Meter, Run
+from monitoring.rates import MAX_SAMPLES, Meter, Run
 from monitoring.table import WIDTH, table
 
 OLD = Run(pid=1, since_ms=0)
@@ -41,6 +42,12 @@ class MeterTest(unittest.TestCase):
         self.feed(meter, OLD, *((NOW + 1000 * i, 0) for i in range(20)))
         rates = self.feed(meter, OLD, *((NOW + 20_000 + 1000 * i, 100) for i in range(12)))
         self.assertEqual(rates, [*([10.0] * 10), 0.0, 0.0])
+
+    def test_promise_5_samples_that_come_too_often_are_not_all_remembered(self) -> None:
+        meter = Meter()
+        rates = self.feed(meter, OLD, *((NOW + 11 * i, 11 * i) for i in range(5000)))
+        self.assertLessEqual(len(meter._samples), MAX_SAMPLES)
+        self.assertEqual({round(rate) for rate in rates if rate is not None}, {1000})
 
     def test_samples_that_are_early_or_late_bend_nothing(self) -> None:
         dice, meter, at = random.Random(1), Meter(), NOW
@@ -398,9 +405,33 @@ class PictureTest(unittest.TestCase):
         frame = self.picture.frame(NOW)
         self.assertEqual(len(frame["events"]), MAX_EVENTS + 1)
         self.assertGreater(len(strictjson.dumps(frame)), protocol.MAX_LINE_BYTES)
-        without_details(frame)
-        self.assertLess(len(strictjson.dumps(frame)), protocol.MAX_LINE_BYTES - 200)
+        most = protocol.MAX_LINE_BYTES - 200
+        without_details(frame, most)
+        self.assertLess(len(strictjson.dumps(frame)), most)
         self.assertEqual({row["dead_letters"] for row in frame["services"]}, {2**40})
+        self.assertEqual(frame["routes"].keys(), {"bizlogic"})
+        for count in range(900):
+            self.route(f"sheep{count}", CONSISTENT, "s" * 60)
+            self.say(names[count % len(names)], deepest=5 * [["x" * 99, 2**40]])
+        role = "outbox" * 9
+        self.route(role, CONSISTENT, *("o" * 60 + str(i) for i in range(40)))
+        frame = without_details(self.picture.frame(NOW), most)
+        self.assertLessEqual(len(strictjson.dumps(frame)), most)
+        self.assertTrue(role in frame["routes"] and len(frame["routes"]) < 900)
+
+    def test_promise_5_names_that_come_and_go_are_not_remembered_until_a_frame(self) -> None:
+        for i in range(5 * MAX_SERVICES):
+            self.route("agent", ORDERED, f"outbox-{i}")
+            self.assertLessEqual(len(self.picture._known), 2 * MAX_SERVICES)
+
+    def test_promise_5_of_services_that_are_known_no_more_nothing_is_remembered(self) -> None:
+        self.route("agent", ORDERED, "a-1")
+        self.say("a-1")
+        for i in range(3 * routes.MAX_ROUTES):
+            self.route(f"sheep{i}", ORDERED, "a-1")
+            self.route(f"sheep{i}", ORDERED)
+        self.picture.frame(NOW)
+        self.assertLessEqual(len(self.picture._firsts), routes.MAX_ROUTES)
 
 
 class TableTest(unittest.TestCase):

@@ -13,7 +13,7 @@ from barker.websocket.frames import Opcode
 from barker.wire import protocol
 from barker.wire.messages import PING
 from tests.tools.fleet import until
-from tests.tools.inside import barks_of, epoch_of, journal_of, people_of
+from tests.tools.inside import barks_of, epoch_of, events_of, journal_of, people_of
 from tests.tools.wireclient import (
     Acceptor,
     Message,
@@ -24,6 +24,7 @@ from tests.tools.wireclient import (
     put,
     puts,
     register,
+    serving,
 )
 from tests.unit.test_inbox import USERS
 
@@ -165,6 +166,57 @@ class TakeTest(OutboxTest):
         self.assertEqual([p["body"]["user"] for p in puts], ["ark3", "rdl"])
         self.assertEqual(await pushed.before_pong(), [])
 
+    async def test_an_outbox_for_another_address_takes_what_is_below_that(self) -> None:
+        class Kennel(Outbox):
+            ADDRESS = "kennel"
+
+        kennel = await self.serve(Kennel, directory=self.directory.port)
+        client = await self.open(kennel.port)
+        kennel_ark3, body = ["kennel/ark3"], bark("ark3", "x")
+        client.send(put(1, kennel_ark3, body), put(2, kennel_ark3, bark("ark3", "y")))
+        client.send(put(3, ["outbox/ark3"], bark("ark3", "z")))
+        refusal = await client.expect("refuse", seq=3, code=protocol.BAD_MESSAGE)
+        self.assertIn("not below kennel/", refusal["reason"])
+        await client.expect("ack", seq=3)
+        self.assertEqual(len(barks_of(kennel)), 2)
+        self.assertEqual(kennel.gauges()["deepest"], [("kennel/ark3", 2)])
+        await until(lambda: self.directory._services.get("kennel"), "it serves that address")
+
+    async def test_one_id_for_two_texts_is_refused_the_second_time_also_after_a_restart(
+        self,
+    ) -> None:
+        ark3 = ["outbox/ark3"]
+        follow = {"kind": "follow", "id": "f", "user": "ark3", "at": 1, "whom": "rdl"}
+        for life in range(2):
+            async with serving(
+                Outbox, self.folder, "--name", "o", directory=self.directory.port
+            ) as outbox:
+                client = await self.open(outbox.port)
+                client.send(
+                    put(
+                        1, ark3, bark("ark3", "x", "one", at=life)
+                    ),  # another time is no other text
+                    put(2, ark3, follow),
+                )
+                await client.expect("ack", seq=2)
+                others = [
+                    bark("ark3", "x", "two"),
+                    bark("ark3", "f", "one"),
+                    {**follow, "id": "x"},
+                    {**follow, "whom": "toto"},
+                    {**follow, "kind": "unfollow"},
+                ]
+                client.send(*(put(i, ark3, other) for i, other in enumerate(others, 3)))
+                for seq in range(3, 3 + len(others)):
+                    refusal = await client.expect("refuse", seq=seq, code=protocol.BAD_MESSAGE)
+                    self.assertIn("said something else with the id", refusal["reason"])
+                await client.expect("ack", seq=7)
+                both = [bark("ark3", f"y{life}", text) for text in ("one", "two")]
+                client.send(puts(8, [ark3], both))
+                await client.expect("refuse", seq=9, code=protocol.BAD_MESSAGE)
+                await client.expect("ack", seq=9)
+                self.assertEqual((len(barks_of(outbox)), len(events_of(outbox))), (2 + life, 1))
+
 
 class FullTest(OutboxTest):
     """After a `full`, all that was sent before its sender can have heard of it is refused, too."""
@@ -237,6 +289,15 @@ class FullTest(OutboxTest):
         self.client.send(PONG)
         self.put("c", "d")
         self.assertEqual(await self.answer(), ["ack 6"])
+
+    async def test_promise_5_large_barks_fill_it_sooner(self) -> None:
+        large = [{**bark("ark3", f"{i}"), "more": "x" * 8000} for i in range(2)]
+        self.client.send(put(1, ["outbox/ark3"], large[0]))
+        await self.client.expect("ack", seq=1)
+        self.client.send(put(2, ["outbox/ark3"], large[1]))
+        refusal = await self.client.expect("refuse", seq=2, code=protocol.FULL)
+        self.assertRegex(refusal["reason"], r"^\d{4} bytes of barks are waiting$")
+        self.assertEqual(len(barks_of(self.full)), 1)
 
     async def test_others_are_none_the_worse(self) -> None:
         self.put("a", "b", "c")

@@ -6,6 +6,7 @@ from collections import deque
 from unittest import mock
 
 from barker.delivery.batches import Batch
+from barker.manifold import push
 from barker.manifold.push import Ages, Push
 from barker.wire.ops import Put
 from tests.tools.fakes import FakeNode, stamped
@@ -84,3 +85,30 @@ class PushTest(unittest.TestCase):
             push.add(Put.of(0, ["bizlogic"], items), 1, b"")
         with mock.patch.object(Batch, "put", side_effect=AssertionError):
             self.assertEqual(push.oldest_n(99), 7)
+
+    def test_promise_5_authors_of_whom_nothing_waits_are_forgotten(self) -> None:
+        queue = Push(FakeNode(), "bizlogic", mock.Mock(), mock.Mock())  # type: ignore[arg-type]
+        waits = Batch.of(Put.of(0, ["bizlogic"], [stamped("a", 1)]), ["ark3"])
+        queue._add(waits)
+        with mock.patch.object(push, "MAX_DONE_AUTHORS", 10):
+            for i in range(100):
+                one = waits._replace(jobs=[f"dog{i % 30}"])
+                queue._add(one)
+                queue._done([one])
+                self.assertLessEqual(len(queue._done_by_author), 10)
+                self.assertLessEqual(len(queue._put_by_author), 10 + 2)
+        self.assertEqual(queue.by_author, {"ark3": 1})
+
+    def test_promise_5_bytes_that_wait_are_counted_also_of_lines_that_are_cut(self) -> None:
+        queue = Push(FakeNode(), "bizlogic", mock.Mock(), mock.Mock())  # type: ignore[arg-type]
+        items = [stamped("ab" * 8, n, b'{"x":"%b"}' % (b"x" * 1000)) for n in range(1, 5)]
+        batch = Batch.of(Put.of(0, ["bizlogic"] * 4, items), ["ark3"] * 4)
+        for _ in range(2):
+            queue._add(batch)
+        self.assertEqual(queue.waiting_bytes, 2 * len(batch.tail))
+        queue._done([batch])
+        self.assertEqual(queue.waiting_bytes, len(batch.tail))
+        queue._done([batch.select([0])])
+        self.assertAlmostEqual(queue.waiting_bytes, 3100, delta=300)
+        queue._done([batch.select([1, 2, 3])])
+        self.assertEqual(queue.waiting_bytes, 0)

@@ -1,5 +1,7 @@
 """Readers: what a client shows of what inboxes send."""
 
+import contextlib
+import io
 import unittest
 from collections.abc import Iterable
 from typing import Any
@@ -9,8 +11,8 @@ from barker.client import reader
 from barker.client.reader import REMEMBERED_OWNERS, Reader
 from barker.process import peers
 from barker.routing.routes import CONSISTENT, Target
-from barker.wire import strictjson
-from barker.wire.ops import Gap, Message, Subscribed
+from barker.wire import protocol, strictjson
+from barker.wire.ops import Gap, Message, Subscribed, Unreadable
 from tests.tools.fakes import FakeDialer, FakeLink, FakeNode
 
 
@@ -21,12 +23,13 @@ class ReaderTest(unittest.TestCase):
         self.enterContext(mock.patch.object(peers, "Dialer", FakeDialer))
         self.node = FakeNode()
         self.shown: list[tuple[str, bool]] = []
+        self.ended: list[tuple[str, str]] = []
         self.caught_up = 0
         self.reader = Reader(
             self.node,  # type: ignore[arg-type]
             ["ark3"],
             self.show,
-            self.fail,  # type: ignore[arg-type]
+            lambda user, reason: self.ended.append((user, reason)),
             caught_up=self.on_caught_up,
         )
 
@@ -171,3 +174,37 @@ class ReaderTest(unittest.TestCase):
             self.assertLessEqual(len(remembered), REMEMBERED_OWNERS)
             self.assertLessEqual(max(remembered), 2 * 20)
         self.assertShownOnce(2000)
+
+    def test_promise_5_of_the_past_no_more_is_held_than_is_to_be_shown(self) -> None:
+        link = self.owner("one")
+        answer = Subscribed("inbox/ark3", "a" * 16, 0, protocol.MAX_COUNT, 3)
+        self.reader.on_subscribed(link, answer)  # type: ignore[arg-type]
+        (place,) = self.reader._places.values()
+        for i in range(1000):
+            self.message(link, f"{i}", i)
+            self.assertLessEqual(len(place.past or ()), 3)
+
+    def refused(self, link: FakeLink, code: str) -> None:
+        answer = Unreadable("inbox/ark3", code, "it is so")
+        self.reader.on_unreadable(link, answer)  # type: ignore[arg-type]
+
+    def test_what_has_no_room_now_is_asked_again_and_does_not_end_it(self) -> None:
+        for code in (protocol.FULL, protocol.TOO_MANY):
+            link = self.owner(code)
+            link.take()
+            with contextlib.redirect_stderr(io.StringIO()) as said:
+                for _ in range(3):
+                    self.refused(link, code)
+                    self.assertEqual(self.reader.why_waiting, "it is so")
+                    self.node.pass_time(peers.READ_AGAIN_S)
+                    self.assertEqual([m["op"] for m in link.take()], ["subscribe"])
+            self.assertEqual(said.getvalue().count("no room"), 1, "one line, however often")
+            self.sends(link, code[0].replace("t", "b").replace("f", "a"), [code])
+            self.assertEqual(self.reader.why_waiting, "")
+            self.assertEqual((self.shown[-1], self.ended), ((code, False), []))
+
+    def test_what_can_never_be_read_ends_it(self) -> None:
+        for code in (protocol.UNKNOWN_USER, protocol.BAD_MESSAGE):
+            self.ended.clear()
+            self.refused(self.owner(code), code)
+            self.assertEqual(self.ended, [("ark3", "it is so")])

@@ -6,6 +6,7 @@ import unittest
 from collections.abc import Callable, Sequence
 from unittest import mock
 
+from barker.manifold import readers
 from barker.manifold.readers import HANDFUL, Parcel, Readers, Subscription
 from barker.manifold.store import Group
 from barker.manifold.timelines import Entry, Timeline
@@ -13,6 +14,7 @@ from barker.process import slices
 from barker.streams.cursor import Cursor
 from barker.wire import messages, protocol, strictjson
 from barker.wire.ops import Credit, Message, Moved
+from barker.wire.protocol import BadMessage
 from tests.tools.fakes import FakeLink, FakeNode
 
 EPOCH = "0123456789abcdef"
@@ -214,6 +216,52 @@ class ReadersTest(unittest.TestCase):
             else:
                 got[message["address"]] = serial + 1, [*entries, message["body"]["n"]]
         return got
+
+
+class LimitTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.readers = Readers(FakeNode().slices)
+        self.timelines = [Timeline(f"inbox/u{i}", 5) for i in range(8)]
+
+    def add(self, link: OpenLink, timeline: Timeline) -> None:
+        one = self.readers.add(link, timeline, Cursor(0))  # type: ignore[arg-type]
+        self.readers.send(one)
+
+    def test_promise_5_subscriptions_of_a_link_and_of_all_have_an_end(self) -> None:
+        one, two = OpenLink("one"), OpenLink("two")
+        with (
+            mock.patch.object(readers, "MAX_SUBSCRIPTIONS", 3),
+            mock.patch.object(readers, "MAX_READERS", 5),
+        ):
+            for link, most in ((one, 3), (two, 2)):
+                for timeline in self.timelines[:most] * 2:  # the same again is no more
+                    self.add(link, timeline)
+                with self.assertRaises(BadMessage) as caught:
+                    self.add(link, self.timelines[-1])
+                self.assertEqual(caught.exception.code, protocol.TOO_MANY)
+            self.readers.gone(one)  # type: ignore[arg-type]
+            self.readers.move(lambda address: address != "inbox/u0")
+            self.assertEqual(self.readers.gauges()["readers"], 1)
+            self.add(two, self.timelines[-1])
+
+    def test_promise_5_the_memory_of_audiences_counts_their_streams(self) -> None:
+        links = [OpenLink(str(i)) for i in range(3)]
+        for link in links:
+            for timeline in self.timelines:
+                self.add(link, timeline)
+        held = self.readers._audiences
+        entry = Entry(b"{}", EPOCH, 1, late=False, old=False)
+        with mock.patch.object(readers, "MAX_AUDIENCES", 60):
+            for i in range(40):
+                some = self.timelines[i % 8 :]
+                for timeline in some:
+                    timeline.take(entry)
+                self.readers.grown(entry, Group(some), [])
+                self.readers.flush()
+                streams = sum(part.readers for parts in held.values() for part in parts)
+                self.assertEqual(len(held) + streams, self.readers._remembered)
+                self.assertLessEqual(len(held) + streams, 60)
+        self.assertEqual(len(links[0].take()), sum(len(self.timelines[i % 8 :]) for i in range(40)))
 
 
 class SubscriptionTest(unittest.TestCase):

@@ -130,3 +130,11 @@ class TableTest(unittest.TestCase):
             other.update("s", policy, dice.sample(targets, len(targets)))
             for key in KEYS:
                 self.assertEqual(one.choose(f"s/{key}"), other.choose(f"s/{key}"))
+
+    def test_promise_5_services_that_came_and_went_are_forgotten(self) -> None:
+        table = RouteTable()
+        for i in range(3 * routes.MAX_ROUTES):
+            table.update(f"s{i}", ORDERED, [A])
+            table.update(f"s{i}", ORDERED, [A] if i < 10 else [])
+            self.assertLessEqual(len(table.services), routes.MAX_ROUTES)
+        self.assertEqual(table.served, [f"s{i}" for i in range(10)])

@@ -1,10 +1,11 @@
 """Streams: serials, cursors and gaps."""
 
 import random
+import sys
 import unittest
 
 from barker.streams.cursor import Cursor
-from barker.streams.stream import Stream
+from barker.streams.stream import FEW, Stream
 
 
 def stream(count: int, keep: int) -> Stream[int]:
@@ -34,6 +35,19 @@ class StreamTest(unittest.TestCase):
                         expected = [e for e in retained if e > after][:count]
                         self.assertEqual(entries, expected, (keep, total, after, count))
                         self.assertEqual(first, max(after, one.lost) + 1)
+
+    def test_promise_5_a_quiet_stream_is_small_and_grows_into_a_large_one(self) -> None:
+        self.assertLess(sys.getsizeof(stream(1, 800).entries), 100)
+        for total in (FEW - 1, FEW, FEW + 1, FEW + 2, 3 * FEW):
+            for keep in (FEW - 1, FEW, FEW + 1, 2 * FEW):
+                one = stream(total, keep)
+                self.assertEqual([*one.entries], [*range(max(0, total - keep) + 1, total + 1)])
+                old: Stream[int] = Stream(keep)
+                for i in range(total):
+                    old.append(i + 1, is_old=True)
+                self.assertEqual([*old.entries], [*range(max(0, total - 2 * keep) + 1, total + 1)])
+                one.restore(one.last, ())
+                self.assertLess(sys.getsizeof(one.entries), 100)
 
     def test_a_restored_stream_goes_on_where_it_was(self) -> None:
         for keep, entries in ((9, [5, 6, 7]), (3, [5, 6, 7]), (1, [6, 7])):
