@@ -22,19 +22,21 @@ added to the file later join at the next start.
 import argparse
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 from barker.disk import files
 from barker.disk.journal import SEGMENT_BYTES, Journal
+from barker.disk.nojournal import AnyJournal
 from barker.graph.claims import Claims
 from barker.graph.deciding import Decider
 from barker.graph.feed import FOLLOWERS, GRAPH
-from barker.graph.graph import Graph
+from barker.graph.graph import PIECE_SIZE, Graph
 from barker.graph.publisher import Publisher
 from barker.graph.replicas import REPLICA, Replicas
 from barker.graph.upstreams import Upstreams
 from barker.links.link import Link
+from barker.manifold.cleaning import Cleaner, Needed, clean_up
 from barker.manifold.intake import Faults, Intake
 from barker.manifold.recovery import recover
 from barker.process.agent import deepest
@@ -51,14 +53,13 @@ from barker.wire.records import Change, Record, Segment
 # them, what would add another one is refused as full, and waits in the outboxes.
 MAX_EDGES = 10_000_000
 MAX_USERS = 2_000_000
-# The journal may be larger than a snapshot by this factor and these bytes. More costs disk, and
-# time at a start; less has snapshots written more often.
-JOURNAL_FACTOR = 2
-ROOM_BYTES = 2 * SEGMENT_BYTES
+# The journal may be larger than two snapshots by these bytes. More costs disk, and time at a start;
+# less has snapshots written more often.
+ROOM_BYTES = SEGMENT_BYTES
 # About what an edge takes in a snapshot.
 EDGE_BYTES = 26
-# Pieces of a snapshot that are written for each batch, so that none takes much longer than others.
-PIECES_AT_ONCE = 3
+# The work of a full piece of a snapshot, and of a slice of what is before it: a few for each batch.
+PIECE_WORK = 300
 # Tombstones are dropped when they are older than this, by the newest word we know: what an outbox
 # brings that was away for longer may bring an edge back that was cut since.
 TOMBSTONE_DAYS = 30
@@ -100,9 +101,7 @@ class Followers(Service):
         self._upstreams = Upstreams(self._has_name, self._check_join)
         self._settled = 0  # every replica that the directory knows has had everything up to there
         self._taken = 0
-        self._checked_segment = 0
-        self._snapshot: Iterator[tuple[bytes, bool]] | None = None
-        self._snapshot_from = 0
+        self._cleaner = Cleaner(self, ROOM_BYTES, whole=True)
 
     # --- life ---
 
@@ -125,6 +124,7 @@ class Followers(Service):
         else:
             self._sow_more()
         self._decider.began(self._publisher.last)
+        await clean_up(self, self._cleaner, journal)
 
     def _sow_more(self) -> None:
         """Let users join that were added to ``users.json`` by hand, and follow as it has them.
@@ -275,7 +275,6 @@ class Followers(Service):
             self._publisher.add(serial, body, touched)
         self._taken += len(news)
         self._publisher.publish()
-        self._clean()
 
     def _replicate(self, events: Sequence[News]) -> str:
         """Another instance has these; why not all of it holds here, or ""."""
@@ -285,6 +284,7 @@ class Followers(Service):
         news = [(body, fields) for body, fields in events if self._is_news(fields)]
         if news and self._intake.keep(news) is not None:
             why = "brought what our disk has no room for"
+        self._cleaner.clean(self._intake.journal)
         return why
 
     def _is_news(self, fields: dict[str, Any]) -> bool:
@@ -296,6 +296,7 @@ class Followers(Service):
 
     def batch_end(self, link: Link) -> None:
         self._ack_upstreams()
+        self._cleaner.clean(self._intake.journal)
 
     def _ack_upstreams(self) -> None:
         """Ack what every replica has."""
@@ -320,32 +321,19 @@ class Followers(Service):
 
     # --- the journal ---
 
-    def _clean(self) -> None:
-        """If the journal is long, write some pieces of a snapshot, and drop what is before it."""
-        journal = self._intake.journal
-        if self._snapshot is None:
-            if journal.current == self._checked_segment:
-                return  # nothing is dropped but when a segment is full
-            self._checked_segment = journal.current
-            words = self.graph.edges + self.graph.tombstones + len(self.graph)
-            if journal.size <= ROOM_BYTES + JOURNAL_FACTOR * EDGE_BYTES * words:
-                return
-            self.graph.forget(self.graph.newest - TOMBSTONE_DAYS * 24 * 3600 * 1000)
-            self._snapshot, self._snapshot_from = self._pieces(), journal.current
-        try:
-            for _ in range(PIECES_AT_ONCE):
-                piece, more = next(self._snapshot)
-                journal.append([messages.encode(Change(self._publisher.last, piece))])
-                if not more:
-                    break
-            else:
-                return
-        except OSError:
-            pass  # the journal has logged why; another turn comes with the next segment
-        else:
-            for number in [n for n in journal.segments if n < self._snapshot_from]:
-                journal.drop(number)
-        self._snapshot = None
+    def needed(self, journal: AnyJournal) -> Generator[int, None, Needed]:
+        """For the cleaner: what a snapshot takes. Until there is one, all of the journal counts."""
+        yield 0
+        words = self.graph.edges + self.graph.tombstones + len(self.graph)
+        return Needed(EDGE_BYTES * words, 0)
+
+    def rewrite(self, journal: AnyJournal, last: int) -> Iterator[int]:
+        """For the cleaner: write a snapshot, piece by piece."""
+        for _ in self.graph.forget(self.graph.newest - TOMBSTONE_DAYS * 24 * 3600 * 1000):
+            yield PIECE_WORK
+        for piece, _ in self._pieces():
+            journal.copy([messages.encode(Change(self._publisher.last, piece))])
+            yield 1 + PIECE_WORK * len(piece) // (PIECE_SIZE * EDGE_BYTES)
 
     # --- being watched ---
 

@@ -10,7 +10,7 @@ themselves are handed over (`barker.manifold.handover`).
 
 The journal holds every put. In each segment, the first record that has something for a timeline
 says after which serial that comes, and from there they can be counted: so every segment can do
-without those before it, and old ones are dropped (`barker.manifold.cleaning`).
+without those before it, and old ones are dropped (`barker.manifold.retained`).
 """
 
 import argparse
@@ -26,7 +26,7 @@ from barker.disk.deadletters import DeadLetters
 from barker.disk.journal import Journal
 from barker.graph.people import People
 from barker.links.link import Link
-from barker.manifold.cleaning import Cleaner
+from barker.manifold.cleaning import KEPT_BYTES, Cleaner, clean_up
 from barker.manifold.handover import HandOver
 from barker.manifold.intake import Intake
 from barker.manifold.newcomers import Newcomers
@@ -34,9 +34,10 @@ from barker.manifold.parking import Parking
 from barker.manifold.readers import DEFAULT_READER_WINDOW, MAX_READER_WINDOW, Readers
 from barker.manifold.reception import Accepted, Reception
 from barker.manifold.recovery import recover
+from barker.manifold.retained import Parts, RetainedTimelines
 from barker.manifold.share import Share
 from barker.manifold.store import TimelineStore
-from barker.manifold.timelines import Moving, Timeline, entries_of
+from barker.manifold.timelines import Entry, Moving, Timeline
 from barker.process.arguments import at_least_0, journal_arguments
 from barker.process.service import Service, run_service
 from barker.routing.routes import CONSISTENT, split
@@ -111,7 +112,8 @@ class Inbox(Service):
         self._intake = Intake(self, check, self._record, self._apply, self._share.of)
         self._readers = Readers(self.slices)
         self._hand_over = HandOver(self, self.ADDRESS, self._handed_over, self._parking.park)
-        self._cleaner = Cleaner(self._store)
+        self._cleaner = Cleaner(RetainedTimelines(self._store), KEPT_BYTES)
+        self._parts = Parts()
         self.late = self._taken = 0
         self._leaving = False
 
@@ -125,7 +127,6 @@ class Inbox(Service):
 
     def batch_end(self, link: Link) -> None:
         self._acks.owe(link)
-        # Only between batches: a timeline's record stands for all that is in the journal before it.
         self._cleaner.clean(self._intake.journal)
 
     def link_down(self, link: Link) -> None:
@@ -234,7 +235,9 @@ class Inbox(Service):
             folder = self.args.state / "journal" / self.name
             self._intake.open(Journal(folder, fsync=self.args.fsync))
         self._reception.begin(self._intake.journal.epoch)
-        await recover(self, self._intake.journal, self._replay, self._header)
+        if await recover(self, self._intake.journal, self._replay, self._header):
+            self._parts.clear()
+            await clean_up(self, self._cleaner, self._intake.journal)
 
     def _header(self) -> dict[str, Any]:
         return {"n": self._reception.n, "highest": self._reception.highest}
@@ -251,15 +254,24 @@ class Inbox(Service):
         elif isinstance(record, Segment):
             self._reception.recover_counters(record)
         elif isinstance(record, records.Timeline):
-            timeline = self._store.timeline(record.address)
-            entries = list(entries_of(record, segment))
-            if not entries:
-                self._let_go(timeline)
-            for entry in entries:
-                with contextlib.suppress(BadMessage):
-                    self._reception.recover_entry(entry.item().key, timeline.mark)
+            entries = self._parts.add(record, segment)
+            if entries is not None:
+                self._recover_timeline(record, entries, segment)
+
+    def _recover_timeline(
+        self, record: records.Timeline, entries: Sequence[Entry], segment: int
+    ) -> None:
+        timeline = self._store.timeline(record.address)
+        if not entries:
+            self._let_go(timeline)
+        for entry in entries:
+            with contextlib.suppress(BadMessage):
+                self._reception.recover_entry(entry.item().key, timeline.mark)
+        if record.at:
+            timeline.replace(record.last, entries)
+        else:
             timeline.restore(record.last, entries)
-            timeline.recorded(segment)
+        timeline.recorded(segment)
 
     async def ready(self) -> None:
         self.serve(self.ADDRESS, CONSISTENT)

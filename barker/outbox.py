@@ -32,8 +32,10 @@ from barker.graph.feed import FOLLOWERS
 from barker.graph.people import People
 from barker.links.link import Link
 from barker.manifold.admission import Admission, Admitted
-from barker.manifold.intake import KEPT_BYTES, Intake
+from barker.manifold.cleaning import KEPT_BYTES, Cleaner, clean_up
+from barker.manifold.intake import Intake
 from barker.manifold.joining import Joining
+from barker.manifold.owed import OwedRecords
 from barker.manifold.parking import Parking
 from barker.manifold.push import Push
 from barker.manifold.recovery import recover
@@ -112,6 +114,7 @@ class Outbox(Service):
         self._admission = Admission(self.ADDRESS, self._people, *full, self._joining.check)
         check = self._admission.check
         self._intake = Intake(self, check, self._record, self._apply, self._share.of)
+        self._cleaner = Cleaner(OwedRecords(self._pushes, self._push_of), KEPT_BYTES)
         self._epoch = ""  # in all our stamps
         self._taken = 0  # barks and events that this process has taken over
         self._noting = False
@@ -126,6 +129,7 @@ class Outbox(Service):
 
     def batch_end(self, link: Link) -> None:
         self._acks.owe(link)
+        self._cleaner.clean(self._intake.journal)
 
     def link_down(self, link: Link) -> None:
         self._acks.link_down(link)
@@ -193,18 +197,8 @@ class Outbox(Service):
                 return  # a lag, no loss
             for push, settled in news:
                 push.note(settled)
-            self._drop_segments()
-
-    def _drop_segments(self) -> None:
-        journal = self._intake.journal
-        for number, size in list(journal.segments.items()):
-            if journal.size - size < KEPT_BYTES or number == journal.current:
-                return
-            if any(push.needs(number) for push in self._pushes):
-                return
-            journal.drop(number)
-            for push in self._pushes:
-                push.dropped(number)
+        if self._cleaner.clean(self._intake.journal):
+            self._note_settled()  # go on with it, also if nothing comes any more
 
     # --- the journal ---
 
@@ -222,6 +216,7 @@ class Outbox(Service):
             push.take_recovered()
             if len(push):
                 log.info("still to be pushed to %s: %d", push.service, len(push))
+        await clean_up(self, self._cleaner, journal)
 
     def _header(self) -> dict[str, Any]:
         return {
@@ -233,7 +228,7 @@ class Outbox(Service):
 
     def _replay(self, segment: int, record: Record) -> None:
         if isinstance(record, Put):
-            push = self._events if record.to[0] == FOLLOWERS else self._barks
+            push = self._push_of(record.to[0])
             self._admission.recover(record, joins=push is self._events)
             push.recover(record, segment)
         elif isinstance(record, Segment):
@@ -244,6 +239,10 @@ class Outbox(Service):
         elif isinstance(record, Settled):
             push = self._events if record.to == FOLLOWERS else self._barks
             push.was_settled(record.n)
+
+    def _push_of(self, service: str) -> Push:
+        """The queue of what the journal has for that service."""
+        return self._events if service == FOLLOWERS else self._barks
 
     async def ready(self) -> None:
         self.serve(self.ADDRESS, CONSISTENT)

@@ -10,6 +10,7 @@
 Read in this order:
 
 * ``journal``: a record is in a file before its ack is on the wire. Most promises rest on it.
+* ``nojournal``: the same of a service that keeps nothing.
 * ``segments``: the files of a journal, what is in them, and what lies beside them.
 * ``locks``: one process has a folder, and the next one finds what it noted there.
 * ``deadletters``: bodies that a person has to look at.

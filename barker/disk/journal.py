@@ -34,6 +34,7 @@ import pathlib
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from barker.disk import segments
@@ -46,6 +47,10 @@ log = logging.getLogger("barker.disk.journal")
 # Small enough to be rid of soon, large enough that there are few: about 25 000 barks. The batch
 # with which a segment becomes as large as this is still in it.
 SEGMENT_BYTES = 8 * 1024 * 1024
+# On a small disk it is this part of what the disk has for the journal.
+SEGMENT_SHARE = 8
+# But not smaller than this. And none counts as less, so that many starts leave no crowd of files.
+MIN_SEGMENT_BYTES = 64 * 1024
 # Numbers that other files may have taken when a segment begins. Beyond it, the disk counts as full.
 MAX_TAKEN = 1000
 
@@ -68,11 +73,12 @@ class Journal:
         self.damages = 0  # what could not be read at the last recovery, or was missing
         self.undone = True  # no write that failed has left anything behind
         self._fsync = fsync
-        self._segment_bytes = segment_bytes
+        self._segment_bytes = self._full_at = segment_bytes
         self._file = -1
         self._file_path, self._inode = "", -1  # where the file is to be found
+        self._syncing = ThreadPoolExecutor(1)
         self._header: Callable[[], dict[str, Any]] | None = None
-        self._trouble = ""  # why nothing can be written now
+        self.trouble = ""  # why nothing can be written now
         with contextlib.ExitStack() as undo:
             try:
                 if folder.exists():
@@ -81,7 +87,7 @@ class Journal:
                 self._lock = Lock(folder)
                 undo.callback(self._lock.close)
                 self._found = segments.survey(folder)
-                mark = segments.parse_end(self._lock.read_note())
+                mark, dropped = segments.parse_note(self._lock.read_note())
             except OSError as fault:
                 raise unwritable(folder, fault) from None
             undo.pop_all()
@@ -89,7 +95,7 @@ class Journal:
         self.segments = dict(self._found.sizes)
         self.current = next(reversed(self.segments), 0)  # the number of the one that is written
         self._newest = max(self.current, mark.number)  # no number is given a second time
-        self._dropped = max((header.dropped for header in headers), default=0)
+        self._dropped = max([dropped, *(header.dropped for header in headers)])
         # Where segments ended, by number, as far as anything says so.
         ends = [mark, *(header.before for header in headers)]
         self._ends = {end.number: end for end in ends}
@@ -97,8 +103,18 @@ class Journal:
 
     @property
     def size(self) -> int:
-        """Bytes on disk."""
-        return sum(self.segments.values())
+        """Bytes on disk, where a small file counts as a larger one."""
+        least = min(MIN_SEGMENT_BYTES, self._segment_bytes // 128)
+        return sum(max(size, least) for size in self.segments.values())
+
+    @property
+    def room(self) -> int:
+        """Bytes that the disk has for it: what it takes, and what is free."""
+        free = 0
+        if not self.trouble:  # it may be a quota, of which the disk says nothing
+            with contextlib.suppress(OSError):
+                free = shutil.disk_usage(self.folder).free
+        return self.size + free
 
     def _path(self, number: int) -> pathlib.Path:
         return segments.path_of(self.folder, number)
@@ -163,6 +179,17 @@ class Journal:
                 segments.cut(path, whole)
             self.segments[self.current] = whole
 
+    def read(self, number: int) -> Iterator[bytes | None]:
+        """The records of one segment, while later ones are written; None for one that is damaged.
+
+        Raises OSError.
+        """
+        try:
+            for _, _, line in segments.read(self._path(number)):
+                yield line
+        except Stray as fault:
+            raise OSError(errno.EINVAL, str(fault)) from None
+
     def report_damage(self) -> None:
         """A record is sound, and its owner can make nothing of it."""
         self.damages += 1
@@ -182,7 +209,7 @@ class Journal:
 
         Raises OSError.
         """
-        if self._file < 0 or self.segments[self.current] >= self._segment_bytes:
+        if self._file < 0 or self.segments[self.current] >= self._full_at:
             self._rotate()
         return self.current
 
@@ -193,6 +220,22 @@ class Journal:
         when it has changed.
         """
         number = self.rotate_if_full()
+        try:
+            self._write(number, lines)
+        except OSError as fault:
+            self._say(fault)
+            raise
+        if self.trouble:
+            self.trouble = ""
+            log.info("%s can be written again", self.folder)
+        return number
+
+    def copy(self, lines: Sequence[bytes]) -> int:
+        """The same for what an older segment has: whether that goes well says nothing of batches.
+
+        On a full disk there may be room for a little.
+        """
+        number = self.rotate_if_full()
         self._write(number, lines)
         return number
 
@@ -200,28 +243,38 @@ class Journal:
         if self._header is None or not self._lock.is_held:
             raise OSError("the journal is closed, or has not begun")
         try:
-            self._lock.check()
-            number, file = self._create()
+            self._begin_segment(self._header)
         except OSError as fault:
             self._say(fault)
             raise
+
+    def _begin_segment(self, header: Callable[[], dict[str, Any]]) -> None:
+        self._lock.check()
+        number, file = self._create()
         self._leave()
         self._file, self._file_path, self._inode = file, str(self._path(number)), inode_of(file)
         self.current = number
         self.segments[number] = 0
         before = self._end
         try:
-            header = Header(number, before, self._dropped)
-            self._write(number, [segments.header_line(header, self.epoch, self._header())])
+            self._full_at = min(
+                self._segment_bytes, max(self.room // SEGMENT_SHARE, MIN_SEGMENT_BYTES)
+            )
+            head = Header(number, before, self._dropped)
+            self._write(number, [segments.header_line(head, self.epoch, header())])
             if self._fsync:
-                _sync_folder(self.folder)
+                segments.sync_folder(self.folder)
         except BaseException:  # as if we had not tried
             self._leave()
             self._end = before
             self._remove(number)
             raise
         self._newest = number
-        self._lock.note(segments.end_line(self._end))
+        self._note()
+
+    def _note(self) -> None:
+        with contextlib.suppress(OSError):
+            self._lock.note(segments.note_line(self._end, self._dropped))
 
     def _create(self) -> tuple[int, int]:
         """A file for the next segment, and its number. What has its name already is left alone."""
@@ -242,7 +295,7 @@ class Journal:
             if self._fsync:
                 os.fsync(self._file)
             look_for(self._file_path, self._inode)
-        except BaseException as fault:
+        except BaseException:
             # Whatever it was: what is not counted must not be in the file.
             try:
                 os.ftruncate(self._file, size)
@@ -250,34 +303,41 @@ class Journal:
                 self.undone = False
                 # Nothing is added to half a record: the next attempt takes a new segment.
                 self._leave()
-            if isinstance(fault, OSError):
-                self._say(fault)
             raise
         self.segments[number] = size + len(blob)
         if records:
             self._end = End(number, size + len(blob), records[-1][:8])
-        if self._trouble:
-            self._trouble = ""
-            log.info("%s can be written again", self.folder)
 
     def _say(self, fault: OSError) -> None:
         """Log why nothing can be written, unless that is known."""
         why = fault.strerror or str(fault)
-        if why != self._trouble:
-            self._trouble = why
+        if why != self.trouble:
+            self.trouble = why
             log.error("%s can't be written, so nothing is acked: %s", self.folder, why)
+
+    def sync_from(self, number: int) -> "Future[None]":
+        """Have the segments from that one on on the disk itself: what is the last copy has to be.
+
+        A thread does it, since that may take longer than a turn of the loop may.
+        """
+        paths = [self._path(n) for n in self.segments if n >= number]
+        return self._syncing.submit(segments.sync_all, paths)
 
     def drop(self, number: int) -> None:
         """Delete a segment that nobody needs any more, the oldest one first.
 
-        A record says so before it is done, so that the segment is not missed.
+        A record says so before it is done, so that the segment is not missed; on a full disk the
+        lock says so. Raises OSError, and then the segment is still there.
         """
-        with contextlib.suppress(OSError):  # it will be dropped after the next start
+        try:
             if self._file < 0:
                 self._rotate()
             self._write(self.current, [segments.dropped_line(number)])
-            self._dropped = max(self._dropped, number)
-            self._path(number).unlink()
+        except OSError:
+            self._lock.check()
+            self._lock.note(segments.note_line(self._end, number))
+        self._dropped = max(self._dropped, number)
+        self._path(number).unlink(missing_ok=True)
         del self.segments[number]
 
     def _remove(self, number: int) -> None:
@@ -296,43 +356,11 @@ class Journal:
         """Give the folder back. What was written is on the disk then."""
         if self._file >= 0:
             with contextlib.suppress(OSError):
-                for number in self.segments:
-                    _sync(self._path(number))
-            self._lock.note(segments.end_line(self._end))
+                segments.sync_all(map(self._path, self.segments))
+            self._note()
         self._leave()
+        self._syncing.shutdown()
         self._lock.close()
-
-
-class NoJournal:
-    """What a manifold has that keeps nothing: the same methods, and no file."""
-
-    damages = size = current = 0
-    undone = True
-
-    def __init__(self) -> None:
-        self.epoch = secrets.token_hex(8)
-        self.segments: dict[int, int] = {}
-
-    def recover(self) -> Iterator[tuple[int, bytes]]:
-        return iter(())
-
-    def report_damage(self) -> None:
-        pass
-
-    def begin(self, header: Callable[[], dict[str, Any]]) -> None:
-        pass
-
-    def rotate_if_full(self) -> int:
-        return 0
-
-    def append(self, lines: Sequence[bytes]) -> int:
-        return 0
-
-    def drop(self, number: int) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 def forget(folder: pathlib.Path) -> None:
@@ -343,24 +371,3 @@ def forget(folder: pathlib.Path) -> None:
             ours.callback(Lock(path).close)
     for path in folders:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _sync(path: pathlib.Path) -> None:
-    """Have a file on the disk, whoever wrote it and however long ago."""
-    # Windows syncs nothing that it may not write.
-    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(path: pathlib.Path) -> None:
-    """Have the names of new files on the disk too: else a power cut leaves bytes without a file."""
-    if os.name != "posix":  # Windows opens no folders
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,7 +7,6 @@ before. kill -9 in the middle of that leaves no note, or the old one.
 Left out: folders on network disks. Their locks may not hold.
 """
 
-import contextlib
 import errno
 import os
 import pathlib
@@ -63,11 +62,12 @@ class Lock:
         return sound(os.read(self._file, _MOST_BYTES).partition(b"\n")[0]) or b""
 
     def note(self, line: bytes) -> None:
-        """Have the next process read this. On a full disk it may read nothing."""
-        note = record(line)
-        with contextlib.suppress(OSError):
-            os.lseek(self._file, 0, os.SEEK_SET)
-            os.write(self._file, note)  # what is left of a longer one is behind its end
+        """Have the next process read this.
+
+        A note takes the place of the one before, so a full disk has room for it. Raises OSError.
+        """
+        os.lseek(self._file, 0, os.SEEK_SET)
+        os.write(self._file, record(line))  # what is left of a longer one is behind its end
 
     def close(self) -> None:
         if self._file >= 0:

@@ -19,7 +19,7 @@ import os
 import pathlib
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 from zlib import crc32
 
@@ -97,16 +97,18 @@ def header_line(header: Header, epoch: str, more: dict[str, Any]) -> bytes:
     return strictjson.dumps(dict(op="segment", **own, dropped=header.dropped, **more))
 
 
-def end_line(end: End) -> bytes:
-    return strictjson.dumps(_fields(end))
+def note_line(end: End, dropped: int) -> bytes:
+    """Where the last segment ends, and up to which one all are dropped."""
+    return strictjson.dumps({**_fields(end), "dropped": dropped})
 
 
-def parse_end(line: bytes) -> End:
-    """What `end_line` made; of any other line, the end of no segment."""
+def parse_note(line: bytes) -> tuple[End, int]:
+    """What `note_line` made; of any other line, the end of no segment."""
     try:
-        return _end(strictjson.loads(line))
+        fields = strictjson.loads(line)
+        return _end(fields), _natural(fields, "dropped")
     except BadMessage:
-        return End(0)
+        return End(0), 0
 
 
 def dropped_line(number: int) -> bytes:
@@ -261,6 +263,28 @@ def cut(path: pathlib.Path, size: int) -> None:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "this is no plain file")
         os.ftruncate(descriptor, size)
+    finally:
+        os.close(descriptor)
+
+
+def sync_all(paths: Iterable[pathlib.Path]) -> None:
+    """Have files on the disk, whoever wrote them and however long ago. Raises OSError."""
+    for path in paths:
+        # Windows syncs nothing that it may not write.
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sync_folder(path: pathlib.Path) -> None:
+    """Have the names of new files on the disk too: else a power cut leaves bytes without a file."""
+    if os.name != "posix":  # Windows opens no folders
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -27,6 +27,8 @@ from barker.wire.strictjson import dumps
 PIECE = "graph"
 # Edges and users in one piece: of 40 bytes at most each, they fit a line.
 PIECE_SIZE = 1000
+# Users and words between two slices of `forget`.
+LOOKED_AT_ONCE = 20_000
 
 _is_name = USER_NAME.fullmatch
 
@@ -156,13 +158,21 @@ class Graph:
                 del self._followers[whom][user]
             changes.append(Change(user, whom, follows))
 
-    def forget(self, before: int) -> None:
-        """Drop the tombstones of what was unfollowed before that time (as `at`)."""
-        for words in self._words.values():
+    def forget(self, before: int) -> Iterator[None]:
+        """Drop the tombstones of what was unfollowed before that time (as `at`), in slices.
+
+        Others may change the graph between two of them.
+        """
+        looked_at = 0
+        for words in list(self._words.values()):
             old = [whom for whom, word in words.items() if word & 1 and word >> 1 < before]
             for whom in old:
                 del words[whom]
             self.tombstones -= len(old)
+            looked_at += 1 + len(words)
+            if looked_at >= LOOKED_AT_ONCE:
+                looked_at = 0
+                yield
 
     # --- in pieces ---
 

@@ -18,7 +18,8 @@ Read in this order:
 * ``readers``: what is sent to readers, and when.
 * ``newcomers``: subscriptions to users that are unknown here.
 * ``handover``: a timeline goes to its new owner when the ring changes.
-* ``cleaning``: an inbox's journal is kept small.
+* ``cleaning``: a journal is kept small. What of it is needed, ``owed`` says for an outbox, and
+  ``retained`` for an inbox.
 
 The two services are ``barker/outbox.py`` and ``barker/inbox.py``.
 """

@@ -1,68 +1,142 @@
-"""Cleaning: an inbox's journal is kept at a multiple of what its timelines retain.
+"""Cleaning: a journal is kept at a multiple of what its owner has to retain.
 
-An old segment can go when no timeline refers to it any more. A quiet timeline would hold on to its
-segment for ever; so when the journal has grown beyond that multiple, such timelines are written
-anew, whole, at its end, a few for each batch. Then the oldest segment is dropped.
+A segment can go when nothing in it is needed any more, and segments go oldest first. A quiet
+timeline, or one event that waits, would hold on to its segment for ever, and so to all behind it:
+
+    oldest  [ . x . . . ]  [ . . . . . ]  [ . . . x . ]  ...  [ . x x ]  newest
+                  |                                                   ^
+                  +---------------- written anew ---------------------+
+
+So when the journal has grown beyond that multiple, its owner writes anew what it needs of the
+oldest segments, at the end, and these are dropped. (The *cleaner* of log-structured file systems:
+Rosenblum and Ousterhout, 1991.) It is done in slices, one for each batch.
+
+* What is kept beyond the multiple is a constant, and on a small disk a part of what the disk has.
+* Segments count by their bytes: small ones, as starts leave them, go together.
+* A segment is dropped when the last copy of what it has is on the disk itself: it may have been
+  acked long ago. A kill before that leaves both, and recovery takes them for one.
+
+Left out: a reserve of the disk for the copies. On a full disk, only what is not needed goes.
 """
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Generator, Iterator
+from typing import NamedTuple, Protocol
 
-from barker.disk.journal import Journal, NoJournal
-from barker.manifold.intake import KEPT_BYTES
-from barker.manifold.store import TimelineStore
-from barker.manifold.timelines import Timeline
+from barker.disk.nojournal import AnyJournal
+from barker.process.node import Node
 
-# The journal may be larger than a fresh copy of all timelines by this factor. A larger one costs
-# disk; a smaller one has timelines written anew more often.
+# What a journal keeps even if nothing of it is needed for its content: by the keys in it we know a
+# bark again that comes a second time, and these are the keys of about 100 000 barks.
+KEPT_BYTES = 32 * 1024 * 1024
+# Of a small disk that is this part of what the disk has for the journal.
+KEPT_SHARE = 4
+# The journal may be larger than what is retained by this factor. A larger one costs disk; a smaller
+# one has more written anew.
 JOURNAL_FACTOR = 2
-# Entries that are written anew for each batch, so that no batch takes much longer than others.
-REWRITTEN_AT_ONCE = 500
+# Work of one slice, in entries that are written anew, so that no batch takes much longer than
+# others; and what it is to delete a file, in that measure.
+WORK_AT_ONCE = 1000
+DROP_WORK = 100
+# Entries that are written anew in one write.
+COPIED_AT_ONCE = 250
+
+
+class Needed(NamedTuple):
+    """What a journal is needed for: `size` in bytes, and the oldest segment that has any of it."""
+
+    size: int
+    oldest: int
+
+
+class Owner(Protocol):
+    """The part of a service that knows what of its journal is needed.
+
+    Both methods tell after each piece how much work it was.
+    """
+
+    def needed(self, journal: AnyJournal) -> Generator[int, None, Needed]:
+        """Look what is needed."""
+
+    def rewrite(self, journal: AnyJournal, last: int) -> Iterator[int]:
+        """Write what is needed of the segments up to that one anew. Raises OSError."""
 
 
 class Cleaner:
-    """Cleans one journal, of which all that is not in the timelines of this store may go."""
+    """Cleans one journal."""
 
-    def __init__(self, store: TimelineStore) -> None:
-        self._store = store
+    def __init__(self, owner: Owner, kept_bytes: int, *, whole: bool = False) -> None:
+        """With `whole`, the owner writes all it has anew, whatever segments that is in."""
+        self._owner = owner
+        self._kept_bytes = kept_bytes
+        self._whole = whole
         self._checked_segment = 0
-        self._rewriting: Iterator[Timeline] | None = None
+        self._cycle: Iterator[int] | None = None
 
-    def clean(self, journal: Journal | NoJournal) -> None:
-        """Drop the oldest segment if the journal is too large, after freeing it from references.
+    def clean(self, journal: AnyJournal) -> bool:
+        """Do a slice of the work, if there is any; is there more?
 
-        Call it between batches only: a timeline's record stands for all that is in the journal
-        before it, and in the middle of a batch the journal is ahead of the timelines.
+        Call it between batches only: what is written anew stands for all that is in the journal
+        before it, and in the middle of a batch the journal is ahead of its owner.
         """
-        if self._rewriting is None:
-            if journal.current == self._checked_segment:
-                return  # nothing is dropped but when a segment is full
+        if self._cycle is None:
+            if journal.current == self._checked_segment and not journal.trouble:
+                return False  # nothing is dropped but when a segment is full, or the disk
             self._checked_segment = journal.current
-            oldest = next(iter(journal.segments), journal.current)
-            most = KEPT_BYTES + JOURNAL_FACTOR * self._store.retained_bytes
-            if journal.size <= most or oldest == journal.current:
-                return
-            timelines = self._store.timelines.values()
-            self._rewriting = iter([t for t in timelines if _needs(t, oldest)])
+            self._cycle = self._clean(journal)
         done = 0
         try:
-            for timeline in self._rewriting:
-                segment = journal.append([timeline.record()])
-                rewritten = [entry.copied_to(segment) for entry in timeline.entries]
-                timeline.restore(timeline.last, rewritten)
-                timeline.recorded(segment)
-                done += len(rewritten) + 1
-                if done > REWRITTEN_AT_ONCE:
-                    return
+            for work in self._cycle:
+                done += work
+                if done >= WORK_AT_ONCE:
+                    return True
         except OSError:
-            pass  # the journal has logged why; another turn comes with the next segment
-        else:
-            journal.drop(next(iter(journal.segments)))
-        self._rewriting = None
+            pass  # another turn comes with the next segment
+        self._cycle = None
+        return False
+
+    def _clean(self, journal: AnyJournal) -> Iterator[int]:
+        newest = journal.current  # nothing is written anew twice in one cycle
+        while True:
+            kept = min(self._kept_bytes, journal.room // KEPT_SHARE)
+            if journal.size <= kept:
+                return
+            size, oldest = yield from self._owner.needed(journal)
+            for number in list(journal.segments):
+                if number >= min(oldest, newest) or journal.size <= kept:
+                    break
+                journal.drop(number)
+                yield DROP_WORK
+            excess = journal.size - kept - JOURNAL_FACTOR * size
+            last = self._last_to_go(journal, excess, newest)
+            if not last:
+                return
+            yield from self._owner.rewrite(journal, last)
+            synced = journal.sync_from(newest)
+            while not synced.done():
+                yield WORK_AT_ONCE
+            synced.result()
+            for number in [n for n in journal.segments if n <= last]:
+                journal.drop(number)
+                yield DROP_WORK
+
+    def _last_to_go(self, journal: AnyJournal, excess: int, newest: int) -> int:
+        """The last of the oldest segments that go together: as much as a large one has, or more.
+
+        It is more if the work has fallen behind: to look what is needed takes its time as well.
+        """
+        if excess <= 0:
+            return 0
+        most, gone, last = max(*journal.segments.values(), excess // 4), 0, 0
+        for number, size in journal.segments.items():
+            if number >= newest or (last and not self._whole and gone + size > most):
+                break
+            gone += size
+            last = number
+        return last
 
 
-def _needs(timeline: Timeline, segment: int) -> bool:
-    entries = timeline.entries
-    # Also of one that is empty: its last serial must not be given away again.
-    return (
-        timeline.last > 0 and (entries[0].segment if entries else timeline.recorded_in) <= segment
-    )
+async def clean_up(node: Node, cleaner: Cleaner, journal: AnyJournal) -> None:
+    """All of the work that a start finds, unless the node is stopped meanwhile."""
+    while cleaner.clean(journal) and not node.is_stopping:
+        await asyncio.sleep(0)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from barker.delivery.poison import Suspects
-from barker.disk.journal import Journal, NoJournal
+from barker.disk.nojournal import AnyJournal, NoJournal
 from barker.links.link import Link
 from barker.manifold.share import Ours
 from barker.process.service import Service
@@ -31,9 +31,6 @@ from barker.wire.fields import addresses_in
 from barker.wire.ops import Put, Refuse
 from barker.wire.protocol import FULL, MOVED, BadMessage
 
-# What a journal keeps even if nothing of it is needed for its content: by the keys in it we know a
-# bark again that comes a second time, and these are the keys of about 100 000 barks.
-KEPT_BYTES = 32 * 1024 * 1024
 # Entries that make one record of the journal: what a record costs is shared by so many, and so many
 # are lost if one is damaged. A line with more is taken in several batches.
 RECORD_CHUNK = 128
@@ -79,11 +76,11 @@ class Intake(Generic[Checked, Kept]):
         self._record = record
         self._apply = apply
         self._ours = ours
-        self.journal: Journal | NoJournal = NoJournal()
+        self.journal: AnyJournal = NoJournal()
         self._full: dict[Link, int] = {}  # how many pongs until it knows that something was full
         self._suspects = Suspects()
 
-    def open(self, journal: Journal | NoJournal) -> None:
+    def open(self, journal: AnyJournal) -> None:
         """Where batches are kept from now on."""
         self.journal = journal
 

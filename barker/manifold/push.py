@@ -4,13 +4,15 @@ Barks have one such queue and events have another, each with counters of its own
 now and then up to which counter a queue is settled; after a restart the rest goes again, in order.
 """
 
+import heapq
+import itertools
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Callable, Container, Sequence
 
 from barker.delivery.batches import Batch, fitting
 from barker.delivery.sender import Sender
 from barker.disk.deadletters import Letter
+from barker.manifold.owed import Held, Owed
 from barker.process.node import Node
 from barker.wire import messages
 from barker.wire.ops import Put, Refuse
@@ -104,9 +106,11 @@ class Push:
         self._count = self._done_count = 0  # all entries that were ever put, and that are done
         self._put_by_author: Counter[str] = Counter()  # of those that were put,
         self._done_by_author: Counter[str] = Counter()  # ... and of those of them that are done
-        self._last_in: dict[int, int] = {}  # by segment of the journal, the last counter in it
-        # What the journal has, and up to which counter.
-        self._recovered: deque[tuple[Batch[str], int]] = deque()
+        self.held: dict[int, Held] = {}  # by segment of the journal
+        # What the journal has, a heap: the first and the last counter of each batch, how many came
+        # before it, its origin. What was written anew comes behind what is newer.
+        self._recovered: list[tuple[int, int, int, str, Batch[str]]] = []
+        self._rows = itertools.count()
         self._unparked: dict[int, None] = {}  # counters of what is refused for good, in no file yet
         self._settled = settled
         self._park = park
@@ -133,7 +137,7 @@ class Push:
         With their stamps, they may need more lines than they came in.
         """
         assert put.n and put.users
-        self.recorded(put.n[-1], segment)
+        self.recorded(put.n, segment)
         for batch in fitting(put, put.users, tail):
             self._add(batch)
 
@@ -160,18 +164,21 @@ class Push:
 
     # --- the journal ---
 
-    def recorded(self, n: int, segment: int) -> None:
-        """That segment has this counter, and those after it have greater ones."""
-        self.n = max(self.n, n)
-        self._last_in[segment] = n
+    def recorded(self, n: Sequence[int], segment: int) -> None:
+        """That segment has these counters, which rise."""
+        self.n = max(self.n, n[-1])
+        held = self.held.get(segment)
+        if held is None:
+            held = self.held[segment] = Held(n[0])
+        held.add(n)
 
-    def needs(self, segment: int) -> bool:
-        """Has that segment something that is not settled, as far as the journal knows?"""
-        return self._last_in.get(segment, 0) > self.noted
+    def owed(self) -> Owed:
+        """What of the journal is needed."""
+        return Owed(sorted(self._unparked), self._oldest_waiting(self.n + 1))
 
-    def dropped(self, segment: int) -> None:
-        """That segment is gone."""
-        self._last_in.pop(segment, None)
+    def dropped_but(self, segments: Container[int]) -> None:
+        """All but these segments are gone."""
+        self.held = {number: held for number, held in self.held.items() if number in segments}
 
     def note(self, settled: int) -> None:
         """The journal knows that everything up to there is settled."""
@@ -188,35 +195,40 @@ class Push:
     def recover(self, put: Put, segment: int) -> None:
         """While the journal is played back: it has these."""
         assert put.n and put.users
-        self.recorded(put.n[-1], segment)
-        count = 0
+        self.recorded(put.n, segment)
+        done, origin = 0, put.origin or ""
         for batch in fitting(put._replace(to=[self.service]), put.users):
-            count += batch.size
-            self._recovered.append((batch, put.n[count - 1]))
+            first, done = put.n[done], done + batch.size
+            row = (first, put.n[done - 1], next(self._rows), origin, batch)
+            heapq.heappush(self._recovered, row)
 
     def was_settled(self, n: int) -> None:
         """The journal says so, while it is played back."""
         self.noted = max(self.noted, n)
         self.n = max(self.n, n)  # its put may be what was damaged
-        waiting = self._recovered
-        while waiting and waiting[0][1] <= self.noted:
-            waiting.popleft()
+        while self._recovered and self._recovered[0][1] <= self.noted:
+            heapq.heappop(self._recovered)
 
     def take_recovered(self) -> None:
-        """Put what the journal had and did not know to be settled."""
-        waiting, self._recovered = self._recovered, deque()
-        for batch, last in waiting:
-            if batch.first_n > self.noted:
+        """Put what the journal had and did not know to be settled, each counter once."""
+        taken: dict[str, int] = {}  # by origin
+        while self._recovered:
+            first, last, _, origin, batch = heapq.heappop(self._recovered)
+            done = taken.get(origin, self.noted)
+            if first > done:
                 self._add(batch)
-            elif last > self.noted:
+            elif last > done:
                 numbers = batch.put().n or ()
-                self._add(batch.select([i for i, n in enumerate(numbers) if n > self.noted]))
+                self._add(batch.select([i for i, n in enumerate(numbers) if n > done]))
+            taken[origin] = max(done, last)
         self.ages.added(self._count, self._node.now())  # older than we can tell
 
     def oldest_n(self, default: int) -> int:
         """The counter of the oldest entry that is neither acked nor parked yet."""
-        waiting = (batch.first_n for batch in self.sender.oldest())
-        return min(chain(self._unparked, waiting), default=default)
+        return min([*self._unparked, self._oldest_waiting(default)])
+
+    def _oldest_waiting(self, default: int) -> int:
+        return min((batch.first_n for batch in self.sender.oldest()), default=default)
 
     # --- what becomes of it ---
 

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from barker.disk.journal import Journal, NoJournal
+from barker.disk.nojournal import AnyJournal
 from barker.process.node import Node, log
 from barker.wire.messages import decode_record
 from barker.wire.protocol import BarkerError
@@ -24,7 +24,7 @@ _NONSENSE = (
 
 async def recover(
     node: Node,
-    journal: Journal | NoJournal,
+    journal: AnyJournal,
     replay: Callable[[int, Record], None],
     header: Callable[[], dict[str, Any]],
 ) -> bool:

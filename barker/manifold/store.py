@@ -34,9 +34,9 @@ class TimelineStore:
 
     def __init__(self, keep: int) -> None:
         self.timelines: dict[str, Timeline] = {}
-        self._new: dict[
-            str, Timeline
-        ] = {}  # those of the last put that was checked, until `append`
+        self.ordered: list[Timeline] = []  # the same, to be looked through while there come more
+        # Those of the last put that was checked, until `append`.
+        self._new: dict[str, Timeline] = {}
         self._keep = keep
         self._groups: dict[str, Group] = {}  # by entries of `to`
         self._remembered = 0  # addresses in `_groups`
@@ -49,6 +49,7 @@ class TimelineStore:
         timeline = self.timelines.get(address)
         if timeline is None:
             timeline = self.timelines[address] = self._made(address, len(self.timelines))
+            self.ordered.append(timeline)
         return timeline
 
     def _made(self, address: str, others: int) -> Timeline:
@@ -114,8 +115,10 @@ class TimelineStore:
         something that its author said afterwards has been here. Yields each entry with its group,
         and those of its timelines that have live readers without room; all of that has to be used.
         """
-        self.timelines |= self._new
-        self._new = {}
+        if self._new:
+            self.timelines |= self._new
+            self.ordered += self._new.values()
+            self._new = {}
         origin, old, latest = put.origin or "", put.old, self._latest
         count = size = 0
         columns = (groups, put.bodies, put.n or (), put.users or (), put.at or ())
@@ -138,7 +141,6 @@ class TimelineStore:
         self._bytes += size
 
     @property
-    def retained_bytes(self) -> int:
-        """About what a fresh copy of all timelines would take."""
-        entries = sum(len(timeline.entries) for timeline in self.timelines.values())
-        return entries * self._bytes // self._entries
+    def mean_bytes(self) -> float:
+        """About what an entry takes in a fresh copy of its timeline."""
+        return self._bytes / self._entries

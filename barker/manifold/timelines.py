@@ -97,24 +97,35 @@ class Timeline(Stream[Entry]):
         self.handed_over = self.last
         self.mark = f"{self.address} {self.last}"
 
-    def record(self) -> bytes:
-        """The whole of it as one record of the journal."""
-        entries = self.entries
-        return messages.encode(
-            records.Timeline(
-                self.address,
-                self.last,
-                tuple(entry.body for entry in entries),
-                tuple(entry.origin for entry in entries),
-                tuple(entry.n for entry in entries),
-                tuple(i for i, entry in enumerate(entries) if entry.late),
-                tuple(i for i, entry in enumerate(entries) if entry.old),
-            )
+    def replace(self, last: int, entries: Sequence[Entry]) -> None:
+        """Up to that serial it is these entries; what has come behind it stays behind them."""
+        newer = self.read(last, max(0, self.last - last))[1]
+        self.restore(max(last, self.last) - len(newer), entries)
+        for entry in newer:
+            self.append(entry, entry.old)
+
+
+def record_of(
+    address: str, last: int, entries: Sequence[Entry], at: int = 0, left: int = 0
+) -> bytes:
+    """A timeline as a record of the journal, or the part of one from place `at` on."""
+    return messages.encode(
+        records.Timeline(
+            address,
+            last,
+            tuple(entry.body for entry in entries),
+            tuple(entry.origin for entry in entries),
+            tuple(entry.n for entry in entries),
+            tuple(i for i, entry in enumerate(entries) if entry.late),
+            tuple(i for i, entry in enumerate(entries) if entry.old),
+            at,
+            left,
         )
+    )
 
 
 def entries_of(record: records.Timeline, segment: int) -> Iterator[Entry]:
-    """What a record of a whole timeline has; that segment of the journal has the record."""
+    """What a record of a timeline has; that segment of the journal has the record."""
     late, old = set(record.late), set(record.old)
     columns = zip(record.bodies, record.origins, record.n, strict=True)
     for i, (body, origin, n) in enumerate(columns):

@@ -70,7 +70,9 @@ class Serials(NamedTuple):
 class Timeline(NamedTuple):
     """Of an inbox: all of one timeline; what stood before it in the journal counts no more.
 
-    `late` and `old` are the places of those entries that came late, or from a former owner.
+    `late` and `old` are the places of those entries that came late, or from a former owner. A long
+    one is in several records: its entries from place `at` on, and `left` are in those to come.
+    Other records may be between them; what these have for the timeline comes behind `last`.
     """
 
     address: Address
@@ -80,6 +82,8 @@ class Timeline(NamedTuple):
     n: Numbers = ()
     late: Places = ()
     old: Places = ()
+    at: Number = 0
+    left: Number = 0
 
     def fault(self) -> str | None:
         """What is wrong with it as a whole."""

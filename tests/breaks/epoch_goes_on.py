@@ -33,8 +33,8 @@ CHANGES = (
     ),
     Change(
         "barker/disk/journal.py",
-        "                    _sync(self._path(number))\n",
-        "                    _sync(self._path(number))\n"
+        "                segments.sync_all(map(self._path, self.segments))\n",
+        "                segments.sync_all(map(self._path, self.segments))\n"
         '                self._write(self.current, [b\'{"op":"closed"}\'])\n',
     ),
     Change(
@@ -44,8 +44,7 @@ CHANGES = (
     ),
     Change(
         "barker/inbox.py",
-        "        await recover(self, self._intake.journal, self._replay, self._header)\n",
-        "        await recover(self, self._intake.journal, self._replay, self._header)\n"
-        "        self._epoch = self._intake.journal.epoch\n",
+        "            self._parts.clear()\n",
+        "            self._parts.clear()\n            self._epoch = self._intake.journal.epoch\n",
     ),
 )

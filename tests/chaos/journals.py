@@ -75,5 +75,8 @@ def retained(folder: pathlib.Path) -> set[Pair]:
                     timelines.setdefault(reader, set()).add(item.id)
         elif isinstance(record, Timeline):
             reader = record.address.partition("/")[2]
-            timelines[reader] = {json.loads(body)["id"] for body in record.bodies}
+            ids = {json.loads(body)["id"] for body in record.bodies}
+            if record.at or record.left:  # it is a part
+                ids |= timelines.get(reader, set())
+            timelines[reader] = ids
     return {(reader, id_) for reader, ids in timelines.items() for id_ in ids}

@@ -13,7 +13,7 @@ from barker.disk.journal import Journal
 from barker.laboratory.blows import Blow
 from barker.laboratory.crowd import Asked, Crowd
 from barker.laboratory.producer import SaidBark
-from barker.manifold.timelines import Entry, Timeline
+from barker.manifold.timelines import Entry, record_of
 from barker.wire import bodies, messages, records, strictjson
 from barker.wire.bodies import Bark
 from barker.wire.ops import Item, Put
@@ -249,10 +249,9 @@ class ExcuseTest(unittest.TestCase):
     def test_an_inbox_loses_what_it_has_retained(self) -> None:
         self.begin()
         id_ = self.append(1, ["inbox/ark3", "inbox/rhs"], "rdl", content="x")
-        timeline = Timeline("inbox/ace", 10)
         old = strictjson.dumps({"id": "old", "user": "rdl", "content": "y", "at": 1})
-        timeline.append(Entry(old, self.journal.epoch, 1, False, False))
-        self.journal.append([timeline.record()])
+        entry = Entry(old, self.journal.epoch, 1, False, False)
+        self.journal.append([record_of("inbox/ace", 10, [entry])])
         expected = {("ark3", id_), ("rhs", id_), ("ace", "old")}
         self.assertEqual(retained(self.journal.folder), expected)
 

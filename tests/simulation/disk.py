@@ -5,10 +5,12 @@ import os
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from barker.disk.journal import Journal
 from tests.simulation.settings import SEGMENT_BYTES, Failure
+from tests.tools.inside import synced
 
 
 class Killed(BaseException):
@@ -141,6 +143,26 @@ class SimJournal:
         return self._real.rotate_if_full()
 
     def append(self, lines: Sequence[bytes]) -> int:
+        return self._written(lambda: self._real.append(lines))
+
+    def copy(self, lines: Sequence[bytes]) -> int:
+        return self._written(lambda: self._real.copy(lines))
+
+    def sync_from(self, number: int) -> "Future[None]":
+        return synced(self._real, number)
+
+    def drop(self, number: int) -> None:
+        self._see_room()
+        self._spot("drop")
+        trap, self.disk.trap = self.disk.trap, ""
+        if trap == "before":
+            raise Killed
+        self._real.drop(number)
+        self._spot("drop+")
+        if trap:
+            raise Killed
+
+    def _written(self, write: Callable[[], int]) -> int:
         self._see_room()
         self._spot("journal")
         trap, self.disk.trap = self.disk.trap, ""
@@ -150,7 +172,7 @@ class SimJournal:
         before = self._real.segments[self._real.current]
         FILES.written = lambda: self._spot("journal+")
         try:
-            segment = self._real.append(lines)
+            segment = write()
         finally:
             FILES.written = bool
         if trap == "torn":

@@ -25,7 +25,7 @@ from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW
 from barker.wire.ops import Item
 from tests.simulation import client
 from tests.simulation.client import Saying
-from tests.simulation.disk import EPOCHS, Disk
+from tests.simulation.disk import EPOCHS, Disk, Killed
 from tests.simulation.links import BORNE, End, SimDialer
 from tests.simulation.losses import Losses
 from tests.simulation.parties import Party
@@ -247,7 +247,11 @@ class Simulation:
     def _start(self, name: str) -> None:
         if name not in self.parties or not self.parties[name].alive:
             self.clock += 1
-            party = self.parties[name] = Party(self, name, self.clock)
+            try:
+                party = self.parties[name] = Party(self, name, self.clock)
+            except Killed:  # as it writes anew what it has found
+                self.disk_of(name).let_go()
+                return
             self.tell_all(party)
             if party.node._stop.is_set():
                 self.kill(party)

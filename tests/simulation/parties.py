@@ -224,7 +224,7 @@ class Party:
                     work = self.watched(f"{kind}.{step}", getattr(part, step), spots)
                     setattr(part, step, work)
         if hasattr(self.node, "_intake"):
-            spots |= {"journal", "journal+"}
+            spots |= {"journal", "journal+", "drop", "drop+"}
         self.spots = sorted(spots)
 
     def parts(self, of: object) -> Iterator[object]:

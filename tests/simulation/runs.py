@@ -13,13 +13,23 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from unittest import mock
 
+from barker import followers, inbox, outbox
 from barker.bizlogic import Recipients
 from barker.client import reader
 from barker.delivery import acks, batches, lanes, placing
 from barker.delivery.duplicates import Duplicates
 from barker.disk import files, journal, keys
 from barker.disk.users import World
-from barker.manifold import handover, intake, readers, reception, store
+from barker.manifold import (
+    cleaning,
+    handover,
+    intake,
+    owed,
+    readers,
+    reception,
+    retained,
+    store,
+)
 from barker.process import peers, slices
 from barker.process.node import Node
 from barker.process.service import Service
@@ -35,6 +45,7 @@ from tests.simulation.links import SimDialer, Unforeseen, note_borne
 from tests.simulation.settings import (
     FOLLOWS,
     HANDFUL,
+    KEPT_BYTES,
     POISON,
     READER_WINDOW,
     REMEMBERED,
@@ -63,6 +74,14 @@ def small_world() -> Iterator[pathlib.Path]:
         patch(lanes, "SEND_CHUNK", HANDFUL)
         patch(batches, "MAX_BATCH", HANDFUL)
         patch(intake, "RECORD_CHUNK", HANDFUL)
+        for kept in (inbox, outbox):
+            patch(kept, "KEPT_BYTES", KEPT_BYTES)
+        patch(followers, "ROOM_BYTES", KEPT_BYTES)
+        patch(cleaning, "JOURNAL_FACTOR", 0)  # all is written anew, again and again
+        patch(cleaning, "WORK_AT_ONCE", HANDFUL)
+        for copied in (owed, retained):
+            patch(copied, "COPIED_AT_ONCE", HANDFUL)
+        patch(retained, "LOOKED_AT_ONCE", HANDFUL)
         patch(readers, "HANDFUL", HANDFUL)
         patch(placing, "REMEMBERED_ADDRESSES", REMEMBERED)
         patch(store, "REMEMBERED_ADDRESSES", REMEMBERED)

@@ -24,6 +24,7 @@ REMEMBERED = 30  # addresses whose way is remembered
 BACKLOG = 7
 KEEP = 200  # far more than are said: what is retained is a limit of its own
 SEGMENT_BYTES = 2000
+KEPT_BYTES = 3000
 
 Event = tuple[Any, ...]
 Shown = tuple[str, str, int, bool]  # author, id, number, whether it was marked late

@@ -1,9 +1,11 @@
 """What tests look at inside services, in one place: all that is here is private to its owner."""
 
 import pathlib
+from concurrent.futures import Future
 
 from barker.delivery.sender import Sender
-from barker.disk.journal import Journal, NoJournal
+from barker.disk.journal import Journal
+from barker.disk.nojournal import AnyJournal
 from barker.followers import Followers
 from barker.graph.people import People
 from barker.inbox import Inbox
@@ -17,7 +19,7 @@ from barker.outbox import Outbox
 Manifold = Inbox | Outbox
 
 
-def journal_of(service: Manifold | Followers) -> Journal | NoJournal:
+def journal_of(service: Manifold | Followers) -> AnyJournal:
     return service._intake.journal
 
 
@@ -26,6 +28,13 @@ def segment_of(service: Manifold | Followers) -> pathlib.Path:
     journal = journal_of(service)
     assert isinstance(journal, Journal)
     return journal._path(journal.current)
+
+
+def synced(journal: Journal, number: int) -> "Future[None]":
+    """Instead of `Journal.sync_from`: that is done at once, so to speak."""
+    done: Future[None] = Future()
+    done.set_result(None)
+    return done
 
 
 def epoch_of(manifold: Manifold) -> str:

@@ -21,7 +21,7 @@ from barker.wire import bodies, ops, protocol, strictjson
 from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW, Event
 from barker.wire.ops import Subscribed
 from tests.tools.fleet import until
-from tests.tools.inside import journal_of, segment_of
+from tests.tools.inside import journal_of, segment_of, synced
 from tests.tools.wireclient import Message, Wire, WireTest, put, register, serving
 from tests.unit.test_graph import edges
 
@@ -342,6 +342,7 @@ class JournalTest(FollowersTest):
         small = 4000
         self.patch(followers, "Journal", lambda folder, fsync: Journal(folder, segment_bytes=small))
         self.patch(followers, "ROOM_BYTES", 2 * small)
+        self.patch(Journal, "sync_from", synced)
         self.patch(graph, "PIECE_SIZE", 2)
         async with self.running() as service:
             at = 0

@@ -28,7 +28,7 @@ from barker.disk import files
 from barker.disk.journal import Journal
 from barker.disk.users import DOGS, PEOPLE, World
 from barker.inbox import Inbox
-from barker.manifold import cleaning, reception
+from barker.manifold import reception
 from barker.manifold.intake import RECORD_CHUNK
 from barker.manifold.timelines import Moving
 from barker.outbox import Outbox
@@ -43,7 +43,14 @@ from barker.wire.ops import Ack, Item, Put, Refuse, Subscribe
 from barker.wire.records import Record, Serials
 from tests.tools.fakes import FakeDialer, FakeLink
 from tests.tools.fleet import SLOW, run_to_its_end
-from tests.tools.inside import Manifold, barks_of, epoch_of, journal_of, timelines_of
+from tests.tools.inside import (
+    Manifold,
+    barks_of,
+    epoch_of,
+    journal_of,
+    synced,
+    timelines_of,
+)
 from tests.tools.wireclient import Wire, bark, put, puts
 
 try:
@@ -95,6 +102,7 @@ class RecoveryTest(unittest.TestCase):
         self.timers: list[Any] = []
         self.dialers: list[FakeDialer] = []
         self.patch(peers, "Dialer", FakeDialer)
+        self.patch(Journal, "sync_from", synced)
         self.clock = 0.0
         self.patch(Node, "now", staticmethod(lambda: self.clock))
         self.patch(Node, "later", lambda node, delay_s, work: self.timers.append(work))
@@ -111,7 +119,7 @@ class RecoveryTest(unittest.TestCase):
         self.patch(inbox, "Journal", small)
         self.patch(outbox, "Journal", small)
         self.patch(outbox, "KEPT_BYTES", kept_bytes)
-        self.patch(cleaning, "KEPT_BYTES", kept_bytes)
+        self.patch(inbox, "KEPT_BYTES", kept_bytes)
 
     def new_folder(self) -> pathlib.Path:
         return pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))

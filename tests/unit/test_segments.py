@@ -1,6 +1,7 @@
 """Segments: what is missing is missed, what is not ours is left alone, and a kill is no damage."""
 
 import contextlib
+import errno
 import logging
 import os
 import pathlib
@@ -12,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-from barker.disk import journal as disk_journal
 from barker.disk import segments
 from barker.disk.files import StateError
 from barker.disk.journal import Journal, forget
@@ -174,9 +174,36 @@ class MissingTest(SegmentsTest):
         self.assertReported([5, 7], "000000000004.log is missing")
 
     def test_a_segment_that_could_not_be_dropped_is_there_and_no_damage(self) -> None:
+        journal = self.started(segment_bytes=SMALL)
         with mock.patch.object(pathlib.Path, "unlink", side_effect=PermissionError):
-            self.write(6, dropped=2)
-        self.assertReported([1, 2, 3, 4, 5, 6])
+            for _ in range(2):
+                self.assertRaises(PermissionError, journal.drop, 1)
+        self.assertIn(1, journal.segments)
+        journal.close()
+        self.assertReported([1, 2, 3, 4, 5])
+
+    def full_disk(self) -> Any:
+        """What is written in the place of something else has room, as the note of the lock."""
+        real, lock = os.write, (self.folder / "lock").stat().st_ino
+
+        def write(file: int, data: bytes) -> int:
+            if os.fstat(file).st_ino != lock:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(file, data)
+
+        return mock.patch.object(os, "write", write)
+
+    def test_on_a_full_disk_a_segment_is_dropped_and_not_missed(self) -> None:
+        for first, left in ((1, [3, 4, 5]), (2, [5])):
+            with self.full_disk(), self.assertLogs("barker.disk.journal", "ERROR"):
+                journal = self.open(segment_bytes=SMALL)
+                list(journal.recover())
+                self.assertRaises(OSError, journal.begin, dict)
+                journal.drop(first)
+                self.assertNotIn(first, journal.segments)
+                release(journal)  # nothing more is noted
+            self.assertFalse(self.path(first).exists())
+            self.assertReported(left)
 
 
 class Killed(BaseException):
@@ -510,8 +537,7 @@ class GoneTest(SegmentsTest):
 
     def test_nothing_is_dropped_in_another_folder(self) -> None:
         self.replace()
-        with self.assertLogs("barker.disk.journal", "ERROR"):
-            self.journal.drop(1)
+        self.assertRaises(OSError, self.journal.drop, 1)
         self.assertTrue(self.path(1).exists())
 
     def test_a_folder_that_is_put_back_is_written_again(self) -> None:
@@ -534,7 +560,7 @@ class FailureTest(SegmentsTest):
         for room in (0, 1, 50, 10**6):
             with (
                 self.subTest(room),
-                mock.patch.object(disk_journal, "_sync_folder", side_effect=fault),
+                mock.patch.object(segments, "sync_folder", side_effect=fault),
                 mock.patch.object(os, "write", Budget(room, fault).write),
                 self.assertRaises(OSError),
                 self.assertLogs("barker.disk.journal"),

@@ -2,7 +2,7 @@
 
 import unittest
 
-from barker.manifold.timelines import Entry, Timeline, entries_of
+from barker.manifold.timelines import Entry, Timeline, entries_of, record_of
 from barker.wire import messages, records
 
 EPOCH = "0123456789abcdef"
@@ -15,8 +15,7 @@ class EntryTest(unittest.TestCase):
                 for old in (False, True):
                     entry = Entry(body, EPOCH, 7, late, old, 3)
                     timeline = Timeline("inbox/ark3", 10)
-                    timeline.append(entry)
-                    record = messages.decode_record(timeline.record())
+                    record = messages.decode_record(record_of(timeline.address, 1, [entry]))
                     assert isinstance(record, records.Timeline)
                     (again,) = entries_of(record, 9)
                     self.assertEqual(self.fields(again), {**self.fields(entry), "segment": 9})
