@@ -29,8 +29,10 @@ J = TypeVar("J")
 # Addresses in entries of `to` whose lanes are remembered, so as not to split a busy one again; each
 # costs some 80 bytes, and so does an entry. Beyond it, start over.
 REMEMBERED_ADDRESSES = 500_000
-# Characters of addresses, of all entries of a put, that are placed at once: those of some 3,000.
+# Characters of addresses, of one put, whose owners are looked for at once: of some 3,000.
 PLACED_AT_ONCE_CHARS = 32 * 1024
+# The same if their owners are remembered.
+KNOWN_AT_ONCE_CHARS = 512 * 1024
 # Addresses of one entry that are placed together, if it has more.
 ADDRESSES_AT_ONCE = 2000
 # Entries that are placed at once before all others; for more, all others wait.
@@ -66,6 +68,7 @@ class Placing(Generic[J]):
         `again` asks for another `go_on` in a moment, after a fault.
         """
         self.lanes: dict[str, Lane[J]] = {}
+        self.is_split = False  # there is more than one lane, for each owner one
         self._node = node
         self._service = service
         self._link_for = link_for
@@ -91,11 +94,6 @@ class Placing(Generic[J]):
     def route(self) -> Route:
         return self._node.routes.route(self._service)
 
-    @property
-    def is_split(self) -> bool:
-        """Is there more than one lane, for each owner one?"""
-        return self.route.policy == CONSISTENT and bool(self.route.targets)
-
     # --- what comes ---
 
     def put(self, to: str, item: Item, job: J) -> None:
@@ -103,19 +101,14 @@ class Placing(Generic[J]):
         if self._waiting:
             self._waiting.append(Batch.of(Put.of(0, [to], [item]), [job]))
             return
-        pieces = self._pieces_of(to) if self.is_split else [(self._lane(""), to)]
-        for lane, some in pieces:
+        for lane, some in self._pieces.get(to) or self._split(to):
             lane.rows.append((some, item, job))
 
     def put_all(self, put: Put, to: Sequence[str], job: J, tail: bytes = b"") -> None:
         """All entries of a put; `to` has the new addresses of each. `tail` is as for `Batch.of`."""
-        is_large = sum(map(len, to)) > PLACED_AT_ONCE_CHARS
-        if is_large and self.is_split:
-            for place, entry in enumerate(to):
-                self._waiting.append(Batch.of(put.select([place])._replace(to=[entry]), [job]))
-            self.go_on()
-        elif self._waiting:
+        if self._waiting or self._takes_long(to):
             self._waiting += fitting(put._replace(to=once(to)), [job], tail)
+            self.go_on()
         else:
             self._spread(put, to, [job], tail)
 
@@ -156,6 +149,8 @@ class Placing(Generic[J]):
         return self._pieces.get(to) or self._split(to)
 
     def _split(self, to: str) -> list[tuple[Lane[J], str]]:
+        if not self.is_split:
+            return [(self._lane(""), to)]
         groups: dict[str, list[str]] = {}
         for address in to.split(" "):  # they may be more than a put has
             owner = self.route.owner(split(address)[1])
@@ -229,6 +224,17 @@ class Placing(Generic[J]):
 
     # --- in slices ---
 
+    def _takes_long(self, to: Sequence[str]) -> bool:
+        """Is it too much to place these at once?"""
+        if sum(map(len, to)) <= PLACED_AT_ONCE_CHARS or not self.is_split:
+            return False
+        new = [entry for entry in {*to} if entry not in self._pieces]
+        return (
+            sum(map(len, new)) > PLACED_AT_ONCE_CHARS
+            or max(map(len, to)) > PLACED_AT_ONCE_CHARS
+            or sum(map(len, to)) > KNOWN_AT_ONCE_CHARS
+        )
+
     def go_on(self) -> None:
         """Place what waits, if anything does."""
         if self._waiting and not self._runs:
@@ -251,7 +257,7 @@ class Placing(Generic[J]):
         parts: Iterable[Batch[J]] = ()
         if self._all_void(batch):
             pass
-        elif self.is_split and sum(map(len, batch.to)) > PLACED_AT_ONCE_CHARS:
+        elif self._takes_long(batch.to):
             parts = self._cut(batch)
         else:
             self._place(batch)
@@ -262,12 +268,12 @@ class Placing(Generic[J]):
 
     def _cut(self, batch: Batch[J]) -> list[Batch[J]]:
         """The same in smaller ones, the last one first."""
+        if batch.size > 1:
+            half = batch.size // 2
+            return [batch.select(range(half, batch.size)), batch.select(range(half))]
         put = batch.put()
-        return [
-            Batch.of(put.select([place])._replace(to=[some]), [batch.job(place)])
-            for place, entry in reversed([*enumerate(put.entries())])
-            for some in reversed(_parts(entry))
-        ]
+        parts = (put._replace(to=[some]) for some in reversed(_parts(batch.to[0])))
+        return [Batch.of(part, batch.jobs) for part in parts]
 
     # --- what changes ---
 
@@ -276,6 +282,7 @@ class Placing(Generic[J]):
 
         Returns how many entries had no answer yet and go out again.
         """
+        self.is_split = self.route.policy == CONSISTENT and bool(self.route.targets)
         self._forget_places()
         waiting: list[Batch[J]] = []
         again = 0

@@ -279,6 +279,7 @@ class Link:
     def _handle(self) -> None:
         conversation = self._conversation
         self._handling = True
+        self._turns.begin()
         try:
             fault = self._hand_over(conversation.handlers)
             conversation.batch_end(self)
@@ -289,6 +290,7 @@ class Link:
         finally:
             self._handling = False
             self.flush()
+            self._turns.end()
         if fault:
             try:
                 raise fault

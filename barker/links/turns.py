@@ -18,22 +18,33 @@ class Turns:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._end: float | None = None  # of this turn's time; None: it has not begun
+        self._now = self._loop.time
+        self._since = 0.0  # when what is handled now was begun
+        self._spent_s = 0.0  # of this turn, and perhaps a little of earlier ones
+        self._ends = False  # the next turn begins anew
         self._waiting: deque[Callable[[], None]] = deque()
+
+    def begin(self) -> None:
+        """Something is handled from now on."""
+        self._since = self._now()
 
     @property
     def over(self) -> bool:
-        """Has this turn had its time? The first that asks in a turn begins it."""
-        now = self._loop.time()
-        if self._end is None:
-            self._end = now + TURN_S
-            self._loop.call_soon(self._next)  # first of all that the next turn does
-        return now > self._end
+        """Has what is handled now to stop?"""
+        return self._spent_s + self._now() - self._since > TURN_S
+
+    def end(self) -> None:
+        """It is handled, or its time is over."""
+        self._spent_s += self._now() - self._since
+        # To be called by the next turn costs a turn. So nothing is said of turns that were short.
+        if self._spent_s > TURN_S / 4 and not self._ends:
+            self._ends = True
+            self._loop.call_soon(self._next)
 
     @property
     def taken(self) -> bool:
         """Has what arrives now to wait?"""
-        return bool(self._waiting) or self.over
+        return bool(self._waiting) or self._spent_s > TURN_S
 
     def wait(self, work: Callable[[], None]) -> None:
         """Have this done, once, in a turn that is not over, after all that waits already."""
@@ -42,11 +53,12 @@ class Turns:
             self._loop.call_soon(self._go_on)
 
     def _next(self) -> None:
-        self._end = None
+        self._spent_s = 0.0
+        self._ends = False
 
     def _go_on(self) -> None:
         for _ in range(len(self._waiting)):
-            if self.over:
+            if self._spent_s > TURN_S:
                 break
             self._waiting[0]()
             self._waiting.popleft()

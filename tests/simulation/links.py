@@ -37,6 +37,12 @@ class Turn:
 
     over = False
 
+    def begin(self) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
 
 class End:
     """One side's end of a connection: what a party takes for a `Link`.

@@ -89,6 +89,7 @@ def small_world() -> Iterator[pathlib.Path]:
         patch(Recipients, "of", _poisoned)
         patch(slices, "SLICE_S", 0.0)
         patch(placing, "PLACED_AT_ONCE_CHARS", 4 * len("inbox/ann "))
+        patch(placing, "KNOWN_AT_ONCE_CHARS", 8 * len("inbox/ann "))
         patch(placing, "ADDRESSES_AT_ONCE", 2)
         patch(placing, "FIRST_AT_ONCE", 2)
         patch(handover, "HANDED_OVER_AT_ONCE", 4)

@@ -78,20 +78,33 @@ class SlicesTest(unittest.TestCase):
 
 
 class TurnsTest(unittest.IsolatedAsyncioTestCase):
-    async def test_a_turn_begins_when_the_first_asks_and_the_next_one_begins_anew(self) -> None:
+    async def test_what_has_had_its_time_is_over_and_the_next_turn_begins_anew(self) -> None:
         with mock.patch.object(turns, "TURN_S", 0.0):
             turn = Turns()
-            self.assertFalse(turn.over)
-            self.assertTrue(turn.over)
-            self.assertTrue(turn.over)
-            await asyncio.sleep(0)
-            self.assertFalse(turn.over)
-            self.assertTrue(turn.over)
+            for _ in range(3):
+                self.assertFalse(turn.taken)
+                turn.begin()
+                self.assertTrue(turn.over)
+                turn.end()
+                self.assertTrue(turn.taken)
+                await asyncio.sleep(0)
 
     async def test_within_its_time_it_is_not_over(self) -> None:
         with mock.patch.object(turns, "TURN_S", 60.0):
             turn = Turns()
-            self.assertEqual([turn.over for _ in range(100)], 100 * [False])
+            for _ in range(100):
+                turn.begin()
+                self.assertFalse(turn.over)
+                turn.end()
+            self.assertFalse(turn.taken)
+
+    async def test_turns_that_are_short_cost_no_turn(self) -> None:
+        turn = Turns()
+        with mock.patch.object(turn._loop, "call_soon", mock.Mock()) as soon:
+            for _ in range(10):
+                turn.begin()
+                turn.end()
+        soon.assert_not_called()
 
     async def test_those_that_wait_have_their_turns_one_after_the_other(self) -> None:
         with mock.patch.object(turns, "TURN_S", 0.0):
@@ -99,7 +112,9 @@ class TurnsTest(unittest.IsolatedAsyncioTestCase):
 
             def work(name: str, left: int) -> None:
                 nonlocal order
+                turn.begin()
                 order += name
+                turn.end()
                 if left:
                     turn.wait(lambda: work(name, left - 1))
 
