@@ -19,9 +19,10 @@ pushed from here.
 """
 
 import argparse
+import heapq
 import sys
-from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from barker.delivery.acks import Acks
@@ -40,9 +41,10 @@ from barker.manifold.parking import Parking
 from barker.manifold.push import Push
 from barker.manifold.recovery import recover
 from barker.manifold.share import Share
-from barker.process.agent import deepest
+from barker.process.agent import MAX_NAMED_STREAMS, deepest
 from barker.process.arguments import at_least_0, journal_arguments, service_name
 from barker.process.service import Service, log, run_service
+from barker.process.slices import Steps
 from barker.process.terminal import python
 from barker.routing.routes import CONSISTENT
 from barker.wire import messages
@@ -117,6 +119,8 @@ class Outbox(Service):
         self._cleaner = Cleaner(OwedRecords(self._pushes, self._push_of), KEPT_BYTES)
         self._epoch = ""  # in all our stamps
         self._taken = 0  # barks and events that this process has taken over
+        self._deepest = deepest(())
+        self._looking = False
         self._noting = False
 
     # --- a bark's way through ---
@@ -271,7 +275,9 @@ class Outbox(Service):
     def gauges(self) -> dict[str, Any]:
         barks, events = (push.sender.gauges() for push in self._pushes)
         oldest = self._barks.ages.oldest
-        waiting: Counter[str] = self._barks.by_author + self._events.by_author
+        if not self._looking:
+            self._looking = True
+            self.slices.add(self._look_for_deepest())
         return {
             **{name: barks[name] + events[name] for name in barks},
             "events": len(self._events) + len(self._joining),
@@ -279,10 +285,27 @@ class Outbox(Service):
             "peak": self._barks.ages.peak,
             "oldest_ms": None if oldest is None else round(1000 * (self.now() - oldest)),
             "streams": self._admission.authors,
-            "deepest": deepest((f"{self.ADDRESS}/{user}", n) for user, n in waiting.items()),
+            "deepest": self._deepest,
             "dead_letters": self._parking.letters.count,
             "dead_letter": self._parking.letters.latest,
         }
+
+    def _look_for_deepest(self) -> Steps:
+        """Of whom most is waiting; with very many authors, a sample or two behind."""
+        most: list[tuple[int, str]] = []
+        try:
+            barks, events = self._pushes
+            only_events = (author for author in list(events.authors) if author not in barks.authors)
+            for author in chain(list(barks.authors), only_events):
+                waiting = barks.waiting_of(author) + events.waiting_of(author)
+                if waiting:
+                    heapq.heappush(most, (waiting, f"{self.ADDRESS}/{author}"))
+                if len(most) > MAX_NAMED_STREAMS:
+                    heapq.heappop(most)
+                yield
+            self._deepest = deepest((address, n) for n, address in most)
+        finally:
+            self._looking = False
 
     def sampled(self) -> None:
         self._barks.ages.new_second()

@@ -47,6 +47,10 @@ log = logging.getLogger("barker.disk.journal")
 # Small enough to be rid of soon, large enough that there are few: about 25 000 barks. The batch
 # with which a segment becomes as large as this is still in it.
 SEGMENT_BYTES = 8 * 1024 * 1024
+# Damaged records of one segment that are told of one by one; then their number.
+TOLD_DAMAGES = 10
+# Damaged records between two looks at other things.
+PASSED_OVER = 1000
 # On a small disk it is this part of what the disk has for the journal.
 SEGMENT_SHARE = 8
 # But not smaller than this. And none counts as less, so that many starts leave no crowd of files.
@@ -121,11 +125,12 @@ class Journal:
 
     # --- reading ---
 
-    def recover(self) -> Iterator[tuple[int, bytes]]:
+    def recover(self) -> Iterator[tuple[int, bytes | None]]:
         """(segment, line) for every sound record, in the order in which they were written.
 
         Headers are among them. A file can be read in part only: what is damaged or missing is
-        reported, counted in `damages`, and passed over. Files that are not ours are named.
+        reported, counted in `damages`, and passed over. Files that are not ours are named. The line
+        is None where much was passed over: it is time to look at other things.
         """
         self.damages = 0
         for name, why in self._found.strays:
@@ -138,7 +143,7 @@ class Journal:
                 log.warning("%s is missing: what was acked in it is lost", self._path(number))
                 self.damages += 1
 
-    def _read(self, number: int) -> Iterator[bytes]:
+    def _read(self, number: int) -> Iterator[bytes | None]:
         path, known = self._path(number), self._ends.get(number, End(number))
         self._end = End(number)
         whole = damaged = 0
@@ -147,7 +152,10 @@ class Journal:
             for at, checksum, line in segments.read(path):
                 if line is None:
                     damaged += 1
-                    log.warning("%s: the record that ends at byte %d is damaged", path, at)
+                    if damaged <= TOLD_DAMAGES:
+                        log.warning("%s: the record that ends at byte %d is damaged", path, at)
+                    elif damaged % PASSED_OVER == 0:
+                        yield None
                 else:
                     if not whole and self._found.headers[number] is None:
                         damaged += 1
@@ -168,6 +176,8 @@ class Journal:
             log.warning("%s was replaced: what was acked there may be lost", path)
         elif whole < self.segments[number]:
             log.info("%s: half a record at byte %d was never acked, and is left out", path, whole)
+        if damaged > TOLD_DAMAGES:
+            log.warning("%s: damaged are %d records in all", path, damaged)
         self.damages += damaged + (whole < known.size or changed)
         if whole and number == self.current:
             self._cut(path, whole)

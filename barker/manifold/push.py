@@ -7,7 +7,7 @@ now and then up to which counter a queue is settled; after a restart the rest go
 import heapq
 import itertools
 from collections import Counter, deque
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 
 from barker.delivery.batches import Batch, fitting
 from barker.delivery.sender import Sender
@@ -158,9 +158,13 @@ class Push:
         return max(0, self._bytes)
 
     @property
-    def by_author(self) -> Counter[str]:
-        """How many entries of each author wait."""
-        return self._put_by_author - self._done_by_author
+    def authors(self) -> Collection[str]:
+        """Those of whom something may wait, as they are at this moment."""
+        return self._put_by_author.keys()
+
+    def waiting_of(self, author: str) -> int:
+        """How many entries of that author wait."""
+        return self._put_by_author[author] - self._done_by_author[author]
 
     # --- the journal ---
 

@@ -13,7 +13,7 @@ from barker.wire.records import Record
 
 # How long records are played back between two looks at the loop, so that Ctrl-C is heard. A number
 # of records would say little: some hold one bark, some a hundred.
-REPLAY_SLICE_S = 0.1
+REPLAY_SLICE_S = 0.02
 # What a record that makes no sense may raise when it is replayed. Nothing in a file keeps a service
 # from starting, be it an earlier version's.
 _NONSENSE = (
@@ -37,12 +37,13 @@ async def recover(
     begun, records = node.now(), 0
     looked = begun
     for segment, line in journal.recover():
-        try:
-            replay(segment, decode_record(line))
-        except (BarkerError, *_NONSENSE) as fault:
-            log.warning("a record of segment %d makes no sense: %r", segment, fault)
-            journal.report_damage()
-        records += 1
+        if line is not None:
+            records += 1
+            try:
+                replay(segment, decode_record(line))
+            except (BarkerError, *_NONSENSE) as fault:
+                log.warning("a record of segment %d makes no sense: %r", segment, fault)
+                journal.report_damage()
         if node.now() - looked > REPLAY_SLICE_S:
             await asyncio.sleep(0)
             looked = node.now()

@@ -129,7 +129,7 @@ class SimJournal:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
-    def recover(self) -> Iterator[tuple[int, bytes]]:
+    def recover(self) -> Iterator[tuple[int, bytes | None]]:
         yield from self._real.recover()
         self.disk.recovered(self._real.damages)
 

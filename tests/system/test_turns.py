@@ -9,12 +9,16 @@ from typing import Any
 from unittest import mock
 
 from barker.bizlogic import BizLogic
+from barker.delivery.batches import Batch
 from barker.directory import MAX_ASKED, MAX_INSTANCES, Directory
+from barker.disk.journal import Journal
 from barker.graph.graph import Graph
 from barker.graph.people import People
 from barker.inbox import Inbox
 from barker.manifold.readers import MAX_SUBSCRIPTIONS
 from barker.manifold.timelines import Entry
+from barker.outbox import Outbox
+from barker.process.agent import MAX_NAMED_STREAMS
 from barker.process.slices import Steps
 from barker.wire import protocol
 from tests.tools.fleet import SLOW, Fleet, until
@@ -84,6 +88,41 @@ class TurnsTest(unittest.TestCase):
             self.say(inbox, *wishes)
             inbox.until(lambda: not node.slices and not node._readers.links, "it has gone")
             self.assertShort(inbox, "very many readers of one link")
+
+    # --- the outbox ---
+
+    def test_an_outbox_of_which_very_many_wait_is_sampled(self) -> None:
+        with running(self.fleet, Outbox, "--no-journal") as outbox:
+            push = outbox.node._barks
+
+            def fill() -> Steps:
+                for i in range(300_000):
+                    batch = Batch(["bizlogic"], b'"n":[1]', 1, 1, [f"user{i}"])
+                    push._add(batch)
+                    yield
+
+            outbox.fill(fill())
+            outbox.begin()
+            for _ in range(3):
+                outbox.call(outbox.node.gauges)
+                outbox.until(lambda: not outbox.node.slices, "it has been looked through")
+            self.assertEqual(len(outbox.call(outbox.node.gauges)["deepest"]), MAX_NAMED_STREAMS)
+            self.assertShort(outbox, "a sample")
+
+    def test_an_outbox_that_recovers_a_damaged_journal(self) -> None:
+        folder = self.fleet.state / "journal" / "outbox-x"
+        journal = Journal(folder)
+        list(journal.recover())
+        journal.begin(dict)
+        journal.close()
+        path = next(folder.glob("*.log"))
+        with path.open("ab") as file:
+            file.write(b"nothing sound at all\n" * 200_000)
+        with (
+            self.assertLogs("barker.disk.journal", "WARNING"),
+            running(self.fleet, Outbox, "--name", "outbox-x") as outbox,
+        ):
+            self.assertShort(outbox, "a damaged journal")
 
     # --- bizlogic ---
 

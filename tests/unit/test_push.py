@@ -97,7 +97,8 @@ class PushTest(unittest.TestCase):
                 queue._done([one])
                 self.assertLessEqual(len(queue._done_by_author), 10)
                 self.assertLessEqual(len(queue._put_by_author), 10 + 2)
-        self.assertEqual(queue.by_author, {"ark3": 1})
+        waiting = {author: queue.waiting_of(author) for author in queue.authors}
+        self.assertEqual({a: n for a, n in waiting.items() if n}, {"ark3": 1})
 
     def test_promise_5_bytes_that_wait_are_counted_also_of_lines_that_are_cut(self) -> None:
         queue = Push(FakeNode(), "bizlogic", mock.Mock(), mock.Mock())  # type: ignore[arg-type]

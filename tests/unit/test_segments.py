@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-from barker.disk import segments
+from barker.disk import journal, segments
 from barker.disk.files import StateError
 from barker.disk.journal import Journal, forget
 from barker.disk.segments import record
@@ -60,7 +60,7 @@ class SegmentsTest(unittest.TestCase):
         logger.addHandler(handler)
         journal = self.open()
         with mock.patch.object(logger, "propagate", False):
-            lines = [line for _, line in journal.recover()]
+            lines = [line for _, line in journal.recover() if line is not None]
         logger.removeHandler(handler)
         journal.close()
         self.damages = journal.damages
@@ -428,6 +428,19 @@ class StrayTest(SegmentsTest):
             self.assertIn("is damaged", warnings[0])
             self.assertLess(time.monotonic() - begun, 10)
             self.path(number).write_bytes(content)
+
+    def test_very_much_damage_is_told_in_a_few_lines_and_read_in_pieces(self) -> None:
+        with self.path(1).open("ab") as file:
+            file.write(b"nothing\n" * 5500 + record(LINE % 9))
+        logger = logging.getLogger("barker.disk.journal")
+        with self.assertLogs(logger, logging.WARNING) as said:
+            opened = self.open()
+            lines = [line for _, line in opened.recover()]
+        opened.close()
+        self.assertEqual(lines.count(None), 5)
+        self.assertEqual(numbers([line for line in lines if line]), [1, 2, 9, 3])
+        self.assertEqual(len(said.output), journal.TOLD_DAMAGES + 1)
+        self.assertIn("5500 records", said.output[-1])
 
     def test_what_follows_a_hole_is_read(self) -> None:
         content = self.path(1).read_bytes()
