@@ -46,13 +46,16 @@ from barker.routing.routes import ORDERED
 from barker.wire import bodies, messages, protocol, strictjson
 from barker.wire.bodies import FOLLOW, JOIN
 from barker.wire.ops import Credit, Put, Subscribe
-from barker.wire.protocol import BAD_MESSAGE, FULL, BadMessage, ProtocolError
+from barker.wire.protocol import BAD_MESSAGE, FULL, TOO_MANY, BadMessage, ProtocolError
 from barker.wire.records import Change, Record, Segment
 
 # Edges with their tombstones, of some 90 bytes, and users, of some 290: 1.5 GB together. Beyond
 # them, what would add another one is refused as full, and waits in the outboxes.
 MAX_EDGES = 10_000_000
 MAX_USERS = 2_000_000
+# Followers of one user. A bark's addresses are put together in one turn of bizlogic, and that takes
+# some 10 ms then. Further follows are refused for good; of one put, a few more may pass.
+MAX_FOLLOWERS = 50_000
 # The journal may be larger than two snapshots by these bytes. More costs disk, and time at a start;
 # less has snapshots written more often.
 ROOM_BYTES = SEGMENT_BYTES
@@ -91,7 +94,7 @@ class Followers(Service):
         self.add_handler(Credit, self.on_credit)
         self.graph = Graph()
         self.claims = Claims()
-        self._publisher = Publisher(self.graph, self._pieces)
+        self._publisher = Publisher(self.graph, self._pieces, self.slices)
         self._replicas = Replicas(self, self._replicate, self._sync_changed)
         self._decider = Decider(self, self._replicas, self._publisher, self.claims)
         self.watch(FOLLOWERS, self._sync_changed)
@@ -209,6 +212,12 @@ class Followers(Service):
                 protocol.PROTOCOL, f"over {protocol.UNACKED_WINDOW} puts are unacked"
             )
 
+    def _check_room(self, event: bodies.Event) -> None:
+        """Raises BadMessage if that user has as many followers as one may have."""
+        count = len(self.graph.followers(event.whom))
+        if count >= MAX_FOLLOWERS and not self.graph.has(event.user, event.whom):
+            raise BadMessage(TOO_MANY, f"{event.whom} has {count} followers, and no more may come")
+
     def _has_name(self, event: bodies.Event) -> bool:
         return self.claims.id_of(event.user) == event.id
 
@@ -242,6 +251,8 @@ class Followers(Service):
                 if waited_for:
                     names = ", ".join(sorted(waited_for))
                     raise BadMessage(FULL, f"{names} does not replicate us yet")
+                if event.kind == FOLLOW:
+                    self._check_room(event)
                 more_users, more_words = self.graph.growth(fields)
                 if more_words and words + more_words > MAX_EDGES:
                     raise BadMessage(FULL, f"{words} edges are all that we hold")

@@ -12,13 +12,14 @@ A subscriber whose place is unknown here, or too far back, gets a snapshot of th
 changes. Of a snapshot in the making only the end is acked with a serial that counts.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from barker.graph.feed import FOLLOWERS, GRAPH
 from barker.graph.graph import Graph
 from barker.links.link import Link
 from barker.process.faults import contained
+from barker.process.slices import Slices, Steps
 from barker.routing.routes import split
 from barker.streams.cursor import Cursor
 from barker.streams.stream import Stream
@@ -63,19 +64,33 @@ class Copying:
         self.cursor.sent_up_to(last)
 
 
+def _messages(address: str, bodies: Sequence[bytes]) -> Iterator[bytes]:
+    """As few lines as hold them."""
+    if sum(map(len, bodies)) > messages.MAX_GROUP_BYTES and len(bodies) > 1:
+        half = len(bodies) // 2
+        yield from _messages(address, bodies[:half])
+        yield from _messages(address, bodies[half:])
+    else:
+        yield messages.encode(Message([address], bodies))
+
+
 class Publisher:
     """Publishes one graph; the service says which change has which serial."""
 
     def __init__(
-        self, graph: Graph, all_pieces: Callable[[], Iterator[tuple[bytes, bool]]]
+        self, graph: Graph, all_pieces: Callable[[], Iterator[tuple[bytes, bool]]], slices: Slices
     ) -> None:
         """`all_pieces` makes the snapshot that a replica gets; a copy gets the graph alone."""
         self.graph = graph
         self._all_pieces = all_pieces
+        self._slices = slices
+        self._publishing = False
         self.epoch = ""
         self._changes: Stream[bytes] = Stream(CHANGES_KEPT)
         self._copying: dict[Link, dict[str, Copying]] = {}
         self._listing: dict[str, set[Link]] = {}  # by user, who reads their list
+        # What was sent last: address, first serial, number of changes; and the lines.
+        self._packed: tuple[tuple[str, int, int], Sequence[bytes]] = ("", 0, 0), ()
         self._lists: dict[Link, set[str]] = {}
         self._lists_read = 0  # by all links
         self._touched: dict[str, int] = {}  # whose list has changed, and with which serial
@@ -100,11 +115,23 @@ class Publisher:
         self._changes.restore(serial, ())
 
     def publish(self) -> None:
-        """Send everybody what they have not had."""
-        for copies in self._copying.values():
-            for copying in copies.values():
-                with contained(copying.link, copying.link.abort):
-                    self._send(copying)
+        """Send all subscribers what they have not had, a few of them in each turn."""
+        if not self._publishing:
+            self._publishing = True
+            self._slices.add(self._publish())
+
+    def _publish(self) -> Steps:
+        done = -1
+        try:
+            while done < self.last:  # what has come meanwhile, too
+                done = self.last
+                for copying in [c for copies in self._copying.values() for c in copies.values()]:
+                    if not copying.link.closed:
+                        with contained(copying.link, copying.link.abort):
+                            self._send(copying)
+                    yield
+        finally:
+            self._publishing = False
         self._tell_lists()
 
     # --- what it asks ---
@@ -175,15 +202,22 @@ class Publisher:
                 copying.pieces = None
             link.send(messages.encode(Message([copying.address], [piece])))
         while not copying.pieces and not link.busy:
-            missed, _, bodies = copying.cursor.take(self._changes, CHANGES_AT_ONCE)
+            missed, first, bodies = copying.cursor.take(self._changes, CHANGES_AT_ONCE)
             if missed:  # it was too slow
                 self._begin(copying, None, 0)
                 self._send(copying)
                 return
-            for body in bodies:
-                link.send(messages.encode(Message([copying.address], [body])))
             if not bodies:
                 return
+            for line in self._lines(copying.address, first, bodies):
+                link.send(line)
+
+    def _lines(self, address: str, first: int, bodies: Sequence[bytes]) -> Sequence[bytes]:
+        """Changes from that serial on, as messages. Most subscribers are sent the same ones."""
+        key = (address, first, len(bodies))
+        if self._packed[0] != key:
+            self._packed = key, list(_messages(address, bodies))
+        return self._packed[1]
 
     def credit(self, link: Link, credit: Credit) -> None:
         """A subscriber has taken over everything up to a serial."""

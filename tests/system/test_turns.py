@@ -12,6 +12,7 @@ from barker.bizlogic import BizLogic
 from barker.delivery.batches import Batch
 from barker.directory import MAX_ASKED, MAX_INSTANCES, Directory
 from barker.disk.journal import Journal
+from barker.followers import MAX_FOLLOWERS, Followers
 from barker.graph.graph import Graph
 from barker.graph.people import People
 from barker.inbox import Inbox
@@ -142,7 +143,7 @@ class TurnsTest(unittest.TestCase):
 
     def test_a_bizlogic_and_barks_of_a_celebrity(self) -> None:
         self.fleet.directory()
-        logic = self.logic_with((f"user{i}", "celeb") for i in range(50_000))
+        logic = self.logic_with((f"user{i}", "celeb") for i in range(MAX_FOLLOWERS))
         for _ in range(2):
             self.fleet.inbox("--no-journal")
         logic.until(lambda: len(logic.node._inboxes.peers) == 2, "there are inboxes")
@@ -174,6 +175,33 @@ class TurnsTest(unittest.TestCase):
             for _ in range(2):
                 await asyncio.to_thread(self.fleet.inbox, "--no-journal")
             await until(lambda: not len(node._inboxes), "all has arrived")
+
+    # --- followers ---
+
+    def test_a_followers_service_and_a_read_of_events_that_many_copy(self) -> None:
+        with running(self.fleet, Followers, "--no-journal") as service:
+            asyncio.run(self._publish(service, copies=100, events=1200))
+        self.assertShort(service, "events that many copy")
+
+    async def _publish(self, service: Running[Followers], copies: int, events: int) -> None:
+        node, dogs = service.node, ("ark3", "rdl", "rhs")
+        async with contextlib.AsyncExitStack() as stack:
+            for k in range(copies):
+                wire = await Wire.open(node.port, node.key, f"copy-{k}")
+                await stack.enter_async_context(wire)
+                wire.send({"op": "subscribe", "address": "graph", "after": 0})
+                await wire.expect("subscribed")
+            outbox = await stack.enter_async_context(await Wire.open(node.port, node.key, "outbox"))
+            said = [
+                {"kind": "follow", "id": f"e{i}", "at": i + 1}
+                | {"user": dogs[i % 3], "whom": dogs[(i + 1) % 3]}
+                for i in range(events)
+            ]
+            await asyncio.to_thread(service.begin)
+            for first in range(0, events, 100):
+                some = puts(1 + first, [["followers"]], said[first : first + 100])
+                outbox.write(line(some))
+            await until(lambda: node._taken == events, "all are taken")
 
     # --- the directory ---
 

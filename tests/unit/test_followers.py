@@ -118,6 +118,17 @@ class TakeTest(FollowersTest):
         await outbox.expect("ack", seq=5)
         self.assertEqual(service.graph.edges + service.graph.tombstones, followers.MAX_EDGES)
 
+    async def test_promise_5_one_user_has_so_many_followers(self) -> None:
+        self.patch(followers, "MAX_FOLLOWERS", 2)
+        service = await self.followers()
+        outbox = await self.open(service.port, "outbox")
+        for seq, user in enumerate(("bob", "cid"), 1):
+            outbox.send(event(seq, FOLLOW, user, "ann"))
+            await outbox.expect("ack", seq=seq)
+        outbox.send(event(3, FOLLOW, "dan", "ann"), event(4, FOLLOW, "bob", "ann", at=5))
+        await outbox.expect("refuse", seq=3, code=protocol.TOO_MANY)
+        await outbox.expect("ack", seq=4)
+
     async def test_promise_5_what_would_be_one_user_too_many_waits(self) -> None:
         service = await self.followers()
         await self.decides(service)
