@@ -57,7 +57,7 @@ class TurnsTest(unittest.TestCase):
     # --- the inbox ---
 
     def test_an_inbox_whose_ring_changes(self) -> None:
-        streams = 1_000_000 if SLOW else 100_000
+        streams = 300_000 if SLOW else 50_000
         self.fleet.directory()
         with running(self.fleet, Inbox, "--no-journal") as inbox:
             node = inbox.node
