@@ -192,6 +192,8 @@ class BizLogic(Service):
         missing = super().lacks()
         if not missing and len(self._inboxes) and not self._inboxes.route.targets:
             return f"barks wait for an inbox; `{python()} -m barker.inbox` starts one"
+        if not missing and len(self._inboxes) and self._inboxes.why_deferred:
+            return f"barks wait: {self._inboxes.why_deferred}"
         return missing
 
     def link_up(self, link: Link) -> None:

@@ -186,6 +186,10 @@ class Followers(Service):
         lacks, missing = super().lacks(), self._decider.missing
         if not lacks and missing and self._serving:
             lacks = f"joins wait for {', '.join(missing)}, which may have given names away"
+        if not lacks and self._upstreams.waiting():
+            first, names = self._publisher.behind()
+            if names:  # with the number, so that it is another text as soon as it goes on
+                lacks = f"events wait since number {first} for {', '.join(names)}"
         return lacks
 
     def thawed(self) -> None:

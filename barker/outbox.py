@@ -257,6 +257,8 @@ class Outbox(Service):
             if not missing and len(push) and not push.sender.route.targets:
                 kind = push.service
                 missing = f"what is kept waits for {kind}; `{python()} -m barker.{kind}` starts one"
+            elif not missing and len(push) and push.sender.why_deferred:
+                missing = f"what is kept for {push.service} waits: {push.sender.why_deferred}"
         if not missing and len(self._joining):
             missing = f"joins are {self._joining.why}"
         return missing

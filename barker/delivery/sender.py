@@ -87,7 +87,8 @@ class Sender(Peers, Generic[J]):
         self.reached = 0  # addresses in those that were acked
         self.again = 0  # entries that their receiver did not ack: they go out again
         self.had_link = False  # from then on, an entry without an answer may have been taken
-        self.why_deferred = ""  # the last reason of a receiver that refused for the moment
+        # The last reason of a receiver that refused for the moment, until one acks.
+        self.why_deferred = ""
 
     # --- what the owner uses ---
 
@@ -194,6 +195,7 @@ class Sender(Peers, Generic[J]):
                 raise ProtocolError(protocol.PROTOCOL, str(fault)) from None
             for batch in acked:
                 self.reached += batch.reach
+                self.why_deferred = ""
             self._settle(lambda: self._on_done(acked))
             lane.pump()
 

@@ -151,6 +151,13 @@ class Publisher:
         """The serial up to which every replica has everything."""
         return self._acked(FOLLOWERS)
 
+    def behind(self) -> tuple[int, list[str]]:
+        """The first serial that not every replica has, and the names of those that lack it."""
+        first = self.settled + 1
+        copies = ((link.name, some.get(FOLLOWERS)) for link, some in self._copying.items())
+        names = {name for name, copy in copies if copy and copy.cursor.acked < first}
+        return first, sorted(names) if first <= self.last else []
+
     @property
     def holds(self) -> int:
         """The serial up to which every copy has everything."""

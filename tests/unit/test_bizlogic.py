@@ -315,15 +315,17 @@ class RefusalTest(BizLogicTest):
                     "op": "refuse",
                     "seq": seq,
                     "code": "full",
-                    "reason": "",
+                    "reason": "the disk is full",
                     "addresses": ["inbox/eve"],
                 },
                 {"op": "ack", "seq": seq},
             )
         await inbox.expect("put", seq=4)
         self.assertEqual(await self.outbox.before_pong(), [])
+        self.assertEqual(self.biz.lacks(), "barks wait: the disk is full")
         inbox.send({"op": "ack", "seq": 4})
         await self.outbox.expect("ack", seq=1)
+        self.assertEqual(self.biz.lacks(), "")
 
     async def test_what_an_inbox_refuses_for_good_holds_nobody_up(self) -> None:
         self.outbox.send(self.put(1, "eve"))

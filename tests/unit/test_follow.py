@@ -103,6 +103,19 @@ class EventsInAnOutbox(RecoveryTest):
         self.fire()
         self.assertLess(journal_of(after).size, 12_000)
 
+    def test_promise_9_why_an_event_waits_is_told(self) -> None:
+        manifold = self.told()
+        link = self.followers(manifold)
+        self.assertAcked(self.say(manifold, event(FOLLOW, "a", "rdl")))
+        refusal = Refuse(1, protocol.FULL, "f2 does not replicate us yet", ["followers"])
+        events_of(manifold).sender.on_refuse(link, refusal)  # type: ignore[arg-type]
+        why = "what is kept for followers waits: f2 does not replicate us yet"
+        self.assertEqual(manifold.lacks(), why)
+        events_of(manifold).sender.on_ack(link, Ack(1))  # type: ignore[arg-type]
+        self.fire()
+        events_of(manifold).sender.on_ack(link, Ack(2))  # type: ignore[arg-type]
+        self.assertEqual(manifold.lacks(), "")
+
     def test_who_joins_may_speak_at_once_also_after_a_kill(self) -> None:
         manifold = self.told()
         said = [

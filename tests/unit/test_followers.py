@@ -428,9 +428,11 @@ class TwoTest(FollowersTest):
             outbox.send(event(1, JOIN, "dora"))
             await until(lambda: "dora" in second.graph, "the other has heard of it")
             self.assertEqual(await outbox.before_pong(), [])
+            self.assertRegex(first.lacks(), r"^events wait since number \d+ for f2$")
         second._replicas.batch_end(next(iter(second._replicas.peers.values())))
         await outbox.expect("ack", seq=1)
         self.assertIn("dora", second.graph)
+        self.assertEqual(first.lacks(), "")
 
     async def test_a_replica_without_room_for_it_does_not_ack_and_asks_again(self) -> None:
         first, second = await self.two()
