@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from barker.links.link import Link
-from barker.process.slices import Slices
+from barker.process.slices import Slices, Steps
 from barker.routing.routes import RouteTable, Target
 from barker.wire import messages, protocol
 from barker.wire.fields import addresses_in
@@ -112,6 +112,14 @@ class FakeDialer:
         self._node.dialers.remove(self)
 
 
+class AtOnce(Slices):
+    """Long work in one slice, however busy the machine is."""
+
+    def add(self, steps: Steps) -> None:
+        for _ in steps:
+            pass
+
+
 class FakeNode:
     """Routes, the dialers that are at work, and a clock that is moved by hand."""
 
@@ -122,7 +130,7 @@ class FakeNode:
         self.clock = 100.0
         self.timers: list[tuple[float, Work]] = []  # when, and what
         self._watchers: dict[str, Work] = {}
-        self.slices = Slices(self)
+        self.slices = AtOnce(self)
 
     def watch(self, service: str, changed: Work) -> None:
         self._watchers[service] = changed

@@ -10,7 +10,6 @@ from barker.manifold import readers
 from barker.manifold.readers import HANDFUL, Parcel, Readers, Subscription
 from barker.manifold.store import Group
 from barker.manifold.timelines import Entry, Timeline
-from barker.process import slices
 from barker.streams.cursor import Cursor
 from barker.wire import messages, protocol, strictjson
 from barker.wire.ops import Credit, Message, Moved
@@ -113,7 +112,6 @@ class ParcelTest(unittest.TestCase):
 
 class ReadersTest(unittest.TestCase):
     def setUp(self) -> None:
-        self.enterContext(mock.patch.object(slices, "SLICE_S", math.inf))
         self.node = FakeNode()
         self.readers = Readers(self.node.slices)
         self.timelines = {name: Timeline(f"inbox/{name}", 20) for name in ("ann", "bob", "cid")}

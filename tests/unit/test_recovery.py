@@ -11,6 +11,7 @@ import gc
 import itertools
 import json
 import logging
+import math
 import os
 import pathlib
 import random
@@ -32,7 +33,7 @@ from barker.manifold import reception
 from barker.manifold.intake import RECORD_CHUNK
 from barker.manifold.timelines import Moving
 from barker.outbox import Outbox
-from barker.process import peers
+from barker.process import peers, slices
 from barker.process.node import Node
 from barker.process.service import service_parser
 from barker.routing.routes import ORDERED, Target
@@ -103,6 +104,7 @@ class RecoveryTest(unittest.TestCase):
         self.dialers: list[FakeDialer] = []
         self.patch(peers, "Dialer", FakeDialer)
         self.patch(Journal, "sync_from", synced)
+        self.patch(slices, "SLICE_S", math.inf)  # however busy the machine is
         self.clock = 0.0
         self.patch(Node, "now", staticmethod(lambda: self.clock))
         self.patch(Node, "later", lambda node, delay_s, work: self.timers.append(work))

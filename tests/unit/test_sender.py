@@ -19,7 +19,7 @@ from barker.delivery.lanes import SEND_CHUNK
 from barker.delivery.sender import Sender, report_refusal
 from barker.delivery.window import Window
 from barker.manifold.push import Push
-from barker.process import peers, slices
+from barker.process import peers
 from barker.routing.routes import CONSISTENT, ORDERED, Target
 from barker.wire import protocol, strictjson
 from barker.wire.fields import addresses_in
@@ -69,7 +69,6 @@ class SenderCase(unittest.TestCase):
         self.begin()
 
     def begin(self) -> None:
-        self.enterContext(mock.patch.object(slices, "SLICE_S", math.inf))
         self.node = FakeNode()
         self.links: dict[str, FakeLink] = {}
         self.jobs: list[FakeJob] = []
