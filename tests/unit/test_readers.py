@@ -238,7 +238,8 @@ class LimitTest(unittest.TestCase):
                     self.add(link, self.timelines[-1])
                 self.assertEqual(caught.exception.code, protocol.TOO_MANY)
             self.readers.gone(one)  # type: ignore[arg-type]
-            self.readers.move(lambda address: address != "inbox/u0")
+            for _ in self.readers.move(lambda address: address != "inbox/u0"):
+                pass
             self.assertEqual(self.readers.gauges()["readers"], 1)
             self.add(two, self.timelines[-1])
 
