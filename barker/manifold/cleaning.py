@@ -57,9 +57,11 @@ class Owner(Protocol):
 
     def needed(self, journal: AnyJournal) -> Generator[int, None, Needed]:
         """Look what is needed."""
+        ...
 
     def rewrite(self, journal: AnyJournal, last: int) -> Iterator[int]:
         """Write what is needed of the segments up to that one anew. Raises OSError."""
+        ...
 
 
 class Cleaner:

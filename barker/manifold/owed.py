@@ -64,15 +64,19 @@ class Queue(Protocol):
     @property
     def held(self) -> Mapping[int, Held]:
         """By segment."""
+        ...
 
     def owed(self) -> Owed:
         """What of it is owed."""
+        ...
 
     def recorded(self, n: Sequence[int], segment: int) -> None:
         """That segment has these counters."""
+        ...
 
     def dropped_but(self, segments: Container[int]) -> None:
         """All but these segments are gone."""
+        ...
 
 
 class OwedRecords:

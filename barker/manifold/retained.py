@@ -79,6 +79,7 @@ def _rewrite_all(journal: AnyJournal, timelines: Sequence[Timeline]) -> None:
 def _rewrite_in_parts(journal: AnyJournal, timeline: Timeline) -> Iterator[int]:
     last, entries = timeline.last, list(timeline.entries)
     copies: list[Entry] = []
+    some: list[Entry] = []
     while len(copies) < len(entries):
         at = len(copies)
         some = entries[at : at + COPIED_AT_ONCE]
