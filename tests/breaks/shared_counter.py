@@ -18,10 +18,10 @@ CHANGES = (
     ),
     Change(
         "barker/delivery/duplicates.py",
-        "        fresh = addresses if record is None else [",
+        "        if record is None:\n            return addresses, late\n",
         "        of = self._origins.get(origin or '')\n"
         "        if of is not None and n <= of.highest - self._window:\n"
         "            return (), True\n"
-        "        fresh = addresses if record is None else [",
+        "        if record is None:\n            return addresses, late\n",
     ),
 )
