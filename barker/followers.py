@@ -176,7 +176,8 @@ class Followers(Service):
             self._serving = True
             self.serve(FOLLOWERS, ORDERED)
             self.serve(GRAPH, ORDERED)
-        if self._serving and (reign := self._decider.look()):
+        reign = self._decider.look() if self._serving else None
+        if reign:
             body = reign.body()
             if self._intake.keep([(body, strictjson.loads(body))]) is None:
                 log.info("decides about names: reign %d, of %s", reign.n, ", ".join(reign.names))
@@ -234,7 +235,8 @@ class Followers(Service):
         held = given or self.claims.id_of(user)
         if held != event.id and (held or user in self.graph):
             raise BadMessage(protocol.NAME_TAKEN, f"there is a user {user} already")
-        if why := self._decider.why_not():
+        why = self._decider.why_not()
+        if why:
             raise BadMessage(protocol.UNDECIDED, why)
 
     def _check(self, put: Put) -> tuple[list[News] | None, Faults]:

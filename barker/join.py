@@ -40,7 +40,8 @@ class Joiner(Follower):
         self.later(DECIDED_S, self._say_why)
 
     def _say_why(self) -> None:
-        if why := self.why_deferred:
+        why = self.why_deferred
+        if why:
             terminal.complain(self.kind, f"{why} ...")
 
     def in_force(self, fields: dict[str, Any]) -> bool:
