@@ -153,6 +153,11 @@ class Link:
         """Nothing more is sent or handled."""
         return self._life.over
 
+    @property
+    def is_behind(self) -> bool:
+        """Does something that was read wait for its turn? What the peer says now is unread then."""
+        return self._rest is not None
+
     # --- sending ---
 
     def send(self, message: bytes) -> None:
@@ -244,9 +249,7 @@ class Link:
 
     def _arrived(self, data: bytes) -> Then:
         """One read's bytes, or none: then the rest. Raises what the conversation raises."""
-        now = self._loop.time()
-        if data:
-            self.heard = now
+        self.heard = now = self._loop.time()
         self._before_read(now)  # which may have to close it
         if not self._life.over:
             self._work(self._framing.feed(data) if data else [])

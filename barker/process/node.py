@@ -309,7 +309,7 @@ class Node:
                 log.warning("waiting: %s", text)
         for link in list(self.links):
             with contained(link, link.abort):
-                silent_s = now - link.heard
+                silent_s = 0.0 if link.is_behind else now - link.heard
                 if silent_s > SILENT_HEARTBEATS * self.heartbeat_s:
                     link.abort(f"was silent for {silent_s:.1f} s")
                 elif now - max(min(link.heard, link.said), link.pinged) > self.heartbeat_s:

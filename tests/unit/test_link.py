@@ -517,6 +517,17 @@ class HeartbeatTest(LinkTest):
         await alive.before_pong()
         self.assertGreater(pings, 0)
 
+    async def test_a_peer_whose_messages_wait_for_their_turn_is_not_silent(self) -> None:
+        """We are behind, and what it says meanwhile is not read yet."""
+        peer = await self.open(self.port)
+        await peer.before_pong()
+        begun = self.sink.now()
+        with mock.patch.object(turns, "TURN_S", -1.0):  # all turns are taken by others
+            peer.send({"op": "ping"})
+            await until(lambda: self.sink.now() > begun + 4 * HEARTBEAT_S, "that takes long")
+            self.assertEqual(len(self.sink.links), 1)
+        await peer.expect("pong")
+
     async def test_a_peer_hears_of_us_while_a_line_of_its_own_takes_long(self) -> None:
         """It reads nothing else meanwhile; without a byte from us, it would take us for dead."""
         peer = await self.open(self.port)
