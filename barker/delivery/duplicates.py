@@ -71,7 +71,7 @@ def _extend(record: Addresses, more: Sequence[str]) -> None:
 class Keys:
     """The last so many keys, of which at least `min_keys` are remembered, each with what was said.
 
-    What was said is a hash, which tells a repetition from another text under the same key.
+    A hash stands for the text: it tells a repetition from another text under the same key.
     """
 
     def __init__(self, min_keys: int = MIN_REMEMBERED_KEYS) -> None:

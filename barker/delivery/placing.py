@@ -5,9 +5,8 @@ for each owner, and an entry for several owners is cut. Without targets everythi
 without a link, which is also the one lane of ``ordered``: so a long queue there is never placed
 anew.
 
-What costs much to place *waits*: an entry for very many addresses, and all that is placed anew
-because the ring has changed. It is placed in slices (`barker.process.slices`), in order; and what
-comes meanwhile waits behind it.
+An entry for very many addresses *waits*, and so does all that is placed anew because the ring has
+changed. It is placed in slices (`barker.process.slices`), in order; later entries wait behind it.
 """
 
 import functools

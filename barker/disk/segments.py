@@ -268,7 +268,7 @@ def cut(path: pathlib.Path, size: int) -> None:
 
 
 def sync_all(paths: Iterable[pathlib.Path]) -> None:
-    """Have files on the disk, whoever wrote them and however long ago. Raises OSError."""
+    """Have files on the disk, also those that an earlier process wrote. Raises OSError."""
     for path in paths:
         # Windows syncs nothing that it may not write.
         descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))

@@ -1,7 +1,7 @@
 """Turns: how much of one turn of the loop is for what has arrived.
 
-All links of a process share it. What a link has read and not handled when the time is over waits,
-behind what others have read; and meanwhile nothing more is read of that link. So a turn does not
+All links of a process share it. When the time is over, the rest of what a link has read waits
+behind what other links have read, and no more is read of that link meanwhile. So a turn does not
 grow with what peers send, nor with how many of them there are, and each has its part.
 """
 

@@ -18,8 +18,8 @@ Read in this order:
 * ``readers``: what is sent to readers, and when.
 * ``newcomers``: subscriptions to users that are unknown here.
 * ``handover``: a timeline goes to its new owner when the ring changes.
-* ``cleaning``: a journal is kept small. What of it is needed, ``owed`` says for an outbox, and
-  ``retained`` for an inbox.
+* ``cleaning``: a journal is kept small. ``owed`` knows which part of it an outbox needs,
+  ``retained`` which part an inbox needs.
 
 The two services are ``barker/outbox.py`` and ``barker/inbox.py``.
 """

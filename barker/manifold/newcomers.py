@@ -40,7 +40,7 @@ class Newcomers:
         self._subscribe = subscribe
         self._waiting: dict[Link, dict[str, tuple[float, Subscribe]]] = {}
         self._count = 0
-        self._complete_since: float | None = None  # until then no name is known to be nobody's
+        self._complete_since: float | None = None  # until then any name may be a user's
         self._is_new = False  # the graph: some of them may be in it
         self._ticker = Ticker(node.later, self._delay_s, self._look)
 

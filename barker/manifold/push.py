@@ -108,7 +108,7 @@ class Push:
         self._done_by_author: Counter[str] = Counter()  # ... and of those of them that are done
         self.held: dict[int, Held] = {}  # by segment of the journal
         # What the journal has, a heap: the first and the last counter of each batch, how many came
-        # before it, its origin. What was written anew comes behind what is newer.
+        # before it, its origin. Copies that were written anew come behind newer batches.
         self._recovered: list[tuple[int, int, int, str, Batch[str]]] = []
         self._rows = itertools.count()
         self._unparked: dict[int, None] = {}  # counters of what is refused for good, in no file yet

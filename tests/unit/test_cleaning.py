@@ -21,12 +21,10 @@ from barker.disk.journal import SEGMENT_BYTES, Journal
 from barker.disk.nojournal import AnyJournal
 from barker.disk.users import DOGS, PEOPLE
 from barker.followers import Followers
-from barker.graph.feed import FOLLOWERS
 from barker.inbox import Inbox
 from barker.manifold import cleaning, owed, retained, timelines
 from barker.manifold.cleaning import WORK_AT_ONCE, Cleaner, Needed
 from barker.outbox import Outbox
-from barker.routing.routes import ORDERED
 from barker.wire.bodies import FOLLOW, UNFOLLOW
 from barker.wire.ops import Ack, Refuse
 from tests.tools.fakes import FakeLink
@@ -39,8 +37,8 @@ from tests.tools.inside import (
     people_of,
     timelines_of,
 )
-from tests.unit.test_follow import event
-from tests.unit.test_recovery import Message, RecoveryTest
+from tests.unit.test_follow import OutboxTest, event
+from tests.unit.test_recovery import Message
 from tests.unit.test_segments import release
 
 SEGMENT = 5000
@@ -74,7 +72,7 @@ class SmallDisk:
         return mock.Mock(free=self.free)
 
 
-class CleaningTest(RecoveryTest):
+class CleaningTest(OutboxTest):
     def setUp(self) -> None:
         super().setUp()
         self.small_journals(segment_bytes=SEGMENT, kept_bytes=KEPT)
@@ -90,17 +88,6 @@ class CleaningTest(RecoveryTest):
         """Killed and started anew in its own folder."""
         journal_of(manifold).close()
         return self.begin(type(manifold), self.root, *argv)
-
-    def told(self) -> Outbox:
-        manifold = self.outbox()
-        people_of(manifold).complete = True
-        return manifold
-
-    def followers(self, manifold: Outbox) -> FakeLink:
-        self.served(manifold, FOLLOWERS, ORDERED, "f")
-        link = FakeLink("f")
-        events_of(manifold).sender.link_up(link)  # type: ignore[arg-type]
-        return link
 
     def events(self, *numbers: int) -> list[Message]:
         return [event(FOLLOW, f"e{n}", "rdl", at=n) for n in numbers]

@@ -29,8 +29,8 @@ def event(kind: str, id_: str, whom: str = "", user: str = "ark3", at: int = 1) 
     return put(0, [f"outbox/{user}"], body)
 
 
-class EventsInAnOutbox(RecoveryTest):
-    """On files, without sockets."""
+class OutboxTest(RecoveryTest):
+    """An outbox on files, without sockets, which knows who exists."""
 
     def told(self, *argv: str) -> Outbox:
         manifold = self.outbox(*argv)
@@ -43,6 +43,8 @@ class EventsInAnOutbox(RecoveryTest):
         events_of(manifold).sender.link_up(link)  # type: ignore[arg-type]
         return link
 
+
+class EventsInAnOutbox(OutboxTest):
     def deciders(self, manifold: Outbox) -> FakeLink:
         """As `followers`, for joins that are not kept yet."""
         self.served(manifold, FOLLOWERS, ORDERED, "f")
