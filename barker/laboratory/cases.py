@@ -170,12 +170,12 @@ async def speaks_websocket(stand: Stand) -> None:
 PROTOCOL = "protocol"
 EVERY = [
     Case("greeting", "hello for hello, proof for proof, with a new nonce", PROTOCOL, greets),
-    Case("wrong proof", "promise 8: bad-proof, and no proof", "14", refuses_a_wrong_proof),
+    Case("wrong proof", "promise 8: bad-proof, and no proof", "19", refuses_a_wrong_proof),
     Case("other version", "bad-version", PROTOCOL, refuses_another_version),
     Case(
         "strangers",
         "promise 7: they hurt themselves",
-        "14",
+        "19",
         is_none_the_worse_for_strangers,
     ),
     Case("unknown", "a field is ignored, an op is the end", PROTOCOL, takes_what_it_does_not_know),
@@ -187,11 +187,11 @@ EVERY = [
         "4",
         notices_silence,
     ),
-    Case("stop", "SIGTERM is the end, in good order", "5a", stops),
-    Case("agent", "it tells how it is", "10", has_an_agent),
+    Case("stop", "SIGTERM is the end, in good order", "6", stops),
+    Case("agent", "it tells how it is", "14", has_an_agent),
 ]
-REGISTERING = Case("registering", "the directory tells of it by its name", "5a", registers)
-WEBSOCKET = Case("WebSocket", "pages can speak to it", "8", speaks_websocket)
+REGISTERING = Case("registering", "the directory tells of it by its name", "6", registers)
+WEBSOCKET = Case("WebSocket", "pages can speak to it", "12", speaks_websocket)
 
 CASES = {
     "outbox": [*EVERY, REGISTERING, WEBSOCKET, *OUTBOX, *KEPT],

@@ -201,21 +201,21 @@ async def has_no_other_ops(stand: Stand) -> None:
 
 
 DIRECTORY = [
-    Case("watch", "all there is now, and each change", "5a", tells_watchers),
+    Case("watch", "all there is now, and each change", "6", tells_watchers),
     Case(
         "gone",
         "a registration lives as long as its link",
-        "5a",
+        "6",
         forgets_who_has_gone,
     ),
     Case("order", "by since, then by name", "protocol", orders_by_since),
     Case("unregister", "over the link that has registered", "protocol", takes_back),
     Case("prefixes", "an address and what is below it", "protocol", watches_what_is_below),
-    Case("ordered", "the first is chosen, and the next one then", "6", chooses_the_first),
+    Case("ordered", "the first is chosen, and the next one then", "7", chooses_the_first),
     Case("ring", "an owner for each key", "5", has_the_ring),
-    Case("one place", "a name has one: name-taken", "5a", refuses_a_second_place),
+    Case("one place", "a name has one: name-taken", "6", refuses_a_second_place),
     Case("one policy", "another one is an error", "protocol", has_one_policy),
-    Case("epochs", "a start has another epoch", "5a", begins_an_epoch),
-    Case("settling", "promise 4: after a restart all come back first", "5a", settles),
+    Case("epochs", "a start has another epoch", "6", begins_an_epoch),
+    Case("settling", "promise 4: after a restart all come back first", "6", settles),
     Case("other ops", "an ack has no meaning here", "protocol", has_no_other_ops),
 ]

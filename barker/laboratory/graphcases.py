@@ -93,19 +93,19 @@ READERS = [
     Case(
         "credit",
         "0 up to the end of a snapshot, then the serial",
-        "12",
+        "17",
         gives_credit,
     ),
     Case(
         "graph",
         "the last word about two users counts",
-        "12",
+        "17",
         follows_the_graph,
     ),
     Case(
         "epochs",
         "goes on, or takes another snapshot",
-        "12",
+        "17",
         goes_on_in_the_graph,
     ),
 ]

@@ -316,10 +316,10 @@ OUTBOX = [
     Case(
         "events",
         "they go to followers, counted apart",
-        "12",
+        "17",
         sends_events_another_way,
     ),
-    Case("joins", "followers gives names away", "12", gives_no_name_away),
+    Case("joins", "followers gives names away", "17", gives_no_name_away),
     Case(
         "long batch",
         "pongs in the middle of 2000 entries",

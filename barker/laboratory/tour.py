@@ -3,7 +3,7 @@
     python launch.py --tour
 
 Say something; see who owns whom; kill, freeze and stop the business logic; kill the inbox, and the
-directory. Titles, texts and claims are those of docs/11-the-laboratory.rst, word by word, and so
+directory. Titles, texts and claims are those of docs/15-the-laboratory.rst, word by word, and so
 are the commands; a test compares.
 """
 
@@ -267,7 +267,7 @@ STEPS = (
     ),
     Step(
         "Kill the first",
-        "06-failover.rst",
+        "07-failover.rst",
         "Start a spare bizlogic, and kill the first one while dogs bark. The kernel closes a dead "
         "process's sockets, so the outboxes notice at once, take the next target, and send it "
         "everything that is not acknowledged, in order, before anything new.",
@@ -277,7 +277,7 @@ STEPS = (
     ),
     Step(
         "Freeze the first",
-        "06-failover.rst",
+        "07-failover.rst",
         "A frozen process keeps its sockets, and nobody tells anything. Somebody has to lose "
         "patience: after two and a half heartbeats of silence a link is closed, and it may have "
         "been quiet for one of them before. Then we thaw it. It wakes with old barks in its "
@@ -289,7 +289,7 @@ STEPS = (
     ),
     Step(
         "Stop them all",
-        "10-monitoring.rst",
+        "14-monitoring.rst",
         "With nobody in the middle, authors notice nothing: their barks are acknowledged, since "
         "the outboxes keep them, in memory and in journals. The queues grow as straight as a "
         "ruler, at the rate of the barking. A new bizlogic empties them in a moment.",
@@ -299,7 +299,7 @@ STEPS = (
     ),
     Step(
         "Kill the inbox",
-        "07-the-journal-and-kill-9.rst",
+        "08-the-journal-and-kill-9.rst",
         "The inbox has what nobody else has any more: the timelines. Kill it in the middle of its "
         "work, and start it again. It acknowledges what is in its journal and nothing else; so "
         "it plays that back and is where it was, and what it had not acknowledged the others "
@@ -309,7 +309,7 @@ STEPS = (
     ),
     Step(
         "Kill the directory",
-        "05a-the-directory.rst",
+        "06-the-directory.rst",
         "Everything depends on the directory, it seems. But routes are pushed to everybody and "
         "remembered, so those who know each other need it no more. Only a newcomer has to wait "
         "until it is back, and then for two seconds more, in which it lets all services register "

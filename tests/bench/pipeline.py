@@ -116,7 +116,7 @@ def race(producers: Sequence[Child], listener: Child, others: Sequence[Child], b
 
 FAN_OUTS = (1, 10)
 # At fan-out 1 this is past Redis Streams, and the aim is past NATS core; see the table in
-# docs/15-speed.rst. By fan-out, of ceiling W's.
+# docs/20-speed.rst. By fan-out, of ceiling W's.
 ENOUGH = {1: at_least(0.25, aim=0.55), 10: at_least(0.5, aim=0.8)}
 # What it may cost to keep what is acked, of the speed without.
 KEPT = at_least(0.7)

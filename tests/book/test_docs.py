@@ -171,7 +171,7 @@ def modules(folder: str) -> list[pathlib.Path]:
 
 
 def number(chapter: pathlib.Path) -> str:
-    """``05a-the-directory.rst`` -> ``5a``"""
+    """``06-the-directory.rst`` -> ``6``"""
     return re.sub("^0(?=.)", "", chapter.name.partition("-")[0])
 
 
@@ -298,7 +298,7 @@ class TourTest(unittest.TestCase):
     """The laboratory's experiments and the tour's steps have one text; see also test_tour.py."""
 
     def test_the_laboratory_says_what_the_tour_says_in_its_order(self) -> None:
-        parts = sections(DOCS / "11-the-laboratory.rst")
+        parts = sections(DOCS / "15-the-laboratory.rst")
         titles = [step.title for step in STEPS]
         self.assertEqual([title for title in parts if title in titles], titles)
         for step in STEPS:

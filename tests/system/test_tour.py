@@ -20,7 +20,7 @@ from barker.process.arguments import LEASH
 from tests.tools.fleet import DEADLINE_S, SLOW
 
 ROOT = files.ROOT
-CHAPTER = ROOT / "docs" / "11-the-laboratory.rst"
+CHAPTER = ROOT / "docs" / "15-the-laboratory.rst"
 ENV = {k: v for k, v in os.environ.items() if k != LEASH}
 
 
