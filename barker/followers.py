@@ -193,12 +193,12 @@ class Followers(Service):
                 lacks = f"events wait since number {first} for {', '.join(names)}"
         return lacks
 
-    def thawed(self) -> None:
-        """Others have gone on without us: be as one that has just started."""
-        self.told.clear()
-        self._serving = False
-        self._serves = [s for s in self._serves if s[0] not in (FOLLOWERS, GRAPH)]
-        super().thawed()
+    def thawed(self, ended: Sequence[Link]) -> None:
+        """If the directory has given us up, others have gone on: be as one that has just begun."""
+        if not self.has_directory:
+            self.told.clear()
+            self._serving = False
+            self._serves = [s for s in self._serves if s[0] not in (FOLLOWERS, GRAPH)]
 
     # --- events ---
 
