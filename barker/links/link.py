@@ -220,9 +220,9 @@ class Link:
             raise ProtocolError(protocol.PROTOCOL, f"put {seq} after put {self.received}")
         self.received += count
 
-    def commit(self) -> None:
-        """All puts received so far are kept or refused, so that they may be acked."""
-        self.committed = self.received
+    def commit(self, seq: int) -> None:
+        """All puts up to number `seq` are kept or refused, so that they may be acked."""
+        self.committed = seq
 
     def ack(self, seq: int) -> None:
         """Queue the ack of all puts up to number `seq`."""
