@@ -42,6 +42,7 @@ class Sampled(Protocol):
     port: int
     since: int
     links: set[Link]
+    waits: str  # what it lacks, or ""
     traces: deque[tuple[str, int]]  # names of followed entries, and when they came
 
     def gauges(self) -> dict[str, Any]: ...
@@ -122,6 +123,7 @@ class Agent:
             **process_figures(),
             "links": len(service.links),
             **service.gauges(),
+            **({"waits": service.waits} if service.waits else {}),
             **({"stopping": True} if self._stops else {}),
             **({"traces": list(service.traces)} if service.traces else {}),
         }

@@ -129,6 +129,11 @@ class Node:
     # --- what subclasses use ---
 
     @property
+    def waits(self) -> str:
+        """What we lack, as it was logged; "" if nothing."""
+        return self._notice.told
+
+    @property
     def identity(self) -> Identity:
         return Identity(self.name, self.key, self.directory_epoch, self.role)
 
