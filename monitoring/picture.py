@@ -16,9 +16,9 @@ What happens between two frames is told as events, each with the time at which w
     waits       a service can't go on with something; `why` says what it waits for
     left-out    so many more than MAX_EVENTS came
 
-What a service waits for stands in its row, too. How many dead letters a service has, and what the latest is, stands in its row, also in a second
-without a sample and when the service is gone. They were there before we came, so only a rise that
-we saw is an event.
+What a service waits for stands in its row, too. So does how many dead letters it has, and what the
+latest is, also in a second without a sample and when the service is gone. They were there before we
+came, so only a rise that we saw is an event.
 """
 
 from typing import Any, NamedTuple

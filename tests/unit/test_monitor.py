@@ -13,8 +13,8 @@ from barker.wire import protocol, strictjson
 from monitoring import picture
 from monitoring.picture import (
     KINDS,
-    MAX_EVENTS,
     MAX_CHARS,
+    MAX_EVENTS,
     MAX_SERVICES,
     REMEMBER_MS,
     BadSample,
