@@ -187,12 +187,12 @@ class Picture:
             self._happened(now_ms, "gone", name, how=known.how)
             self._look_for_failovers(now_ms)
 
-    def blind(self, now_ms: int) -> None:
-        """We were frozen, and all links will be made anew: that is no news of anybody else."""
-        for known in self._known.values():
-            if known.up:
-                known.up = False
-                known.expect(now_ms)
+    def blind(self, name: str, now_ms: int) -> None:
+        """We were frozen, and the link to that service is made anew: that is no news of it."""
+        known = self._known.get(name)
+        if known and known.up:
+            known.up = False
+            known.expect(now_ms)
 
     # --- what goes out ---
 
