@@ -501,6 +501,11 @@ class ReferenceTest(unittest.TestCase):
         for name, value in constants.items():
             with self.subTest(name):
                 self.assertAlmostEqual(quantity(listed[name]), value)
+        for row in rows(sections(DOCS / "limits.rst")["Time-outs"]):
+            name, value = row[0].strip("`"), row[1]
+            if name.isupper():
+                same = [v for full, v in constants.items() if full.endswith(f" {name}")]
+                self.assertIn(quantity(value), same, name)
 
     def test_every_module_and_every_op_has_its_place_in_some_chapter(self) -> None:
         """Chapter 2 has one table of all modules, by folder, and says which chapter has each."""
