@@ -35,6 +35,7 @@ from barker.graph.graph import PIECE_SIZE, Graph
 from barker.graph.publisher import Publisher
 from barker.graph.replicas import REPLICA, Replicas
 from barker.graph.upstreams import Upstreams
+from barker.graph.waited import Waited
 from barker.links.link import Link
 from barker.manifold.cleaning import Cleaner, Needed, clean_up
 from barker.manifold.intake import Faults, Intake
@@ -94,17 +95,20 @@ class Followers(Service):
         self.add_handler(Credit, self.on_credit)
         self.graph = Graph()
         self.claims = Claims()
-        self._publisher = Publisher(self.graph, self._pieces, self.slices)
+        self._publisher = Publisher(
+            self.graph, self._pieces, self.slices, lambda: self._waited.holds
+        )
         self._replicas = Replicas(
             self, self._replicate, self._sync_changed, lambda work: self._intake.durable.then(work)
         )
-        self._decider = Decider(self, self._replicas, self._publisher, self.claims)
+        self._waited = Waited(self, self._replicas, self._publisher)
+        self._decider = Decider(self, self._replicas, self._publisher, self._waited, self.claims)
         self.watch(FOLLOWERS, self._sync_changed)
         # An event may overtake another: of two about one edge, the later `at` counts.
         self._intake = Intake(self, self._check, self._record, self._apply, in_order=False)
         self._serving = False
-        self._upstreams = Upstreams(self._has_name, self._check_join)
-        self._settled = 0  # every replica that the directory knows has had everything up to there
+        self._upstreams = Upstreams(self._has_name, self._check_told)
+        self._settled = 0  # all that are waited for have had everything up to there
         self._taken = 0
         self._cleaner = Cleaner(self, ROOM_BYTES, whole=True)
 
@@ -189,11 +193,12 @@ class Followers(Service):
         lacks, missing = super().lacks(), self._decider.missing
         if not lacks and missing and self._serving:
             lacks = f"joins wait for {', '.join(missing)}, which may have given names away"
-        if not lacks and self._upstreams.waiting():
-            first, names = self._publisher.behind()
-            if names:  # with the number, so that it is another text as soon as it goes on
-                lacks = f"events wait since number {first} for {', '.join(names)}"
-        return lacks
+        return lacks or self._waited.words()
+
+    def ticked(self) -> None:
+        if self._waited.look():
+            self._ack_upstreams()
+            self._publisher.tell_lists()
 
     def thawed(self, ended: Sequence[Link]) -> None:
         """If the directory has given us up, others have gone on: be as one that has just begun."""
@@ -241,11 +246,17 @@ class Followers(Service):
         if why:
             raise BadMessage(protocol.UNDECIDED, why)
 
+    def _check_told(self, event: bodies.Event, serial: int) -> None:
+        """Raises BadMessage unless all instances have this join, which has that serial at most."""
+        self._check_join(event)
+        if serial > self._waited.settled:
+            raise BadMessage(protocol.UNDECIDED, "not all instances of followers have it yet")
+
     def _check(self, put: Put) -> tuple[list[News] | None, Faults]:
         news: list[News] = []
         given: dict[str, str] = {}
         faults: list[tuple[int, BadMessage]] = []
-        waited_for = {*self._replicas.others} - self._publisher.replicas
+        waited_for = self._waited.strangers
         users, words = len(self.graph), self.graph.edges + self.graph.tombstones
         meanings = strictjson.objects(put.bodies)
         rows = zip(put.entries(), put.bodies, meanings, strict=True)
@@ -257,7 +268,7 @@ class Followers(Service):
                 assert fields is not None
                 event = bodies.check_event(fields)
                 if waited_for:
-                    names = ", ".join(sorted(waited_for))
+                    names = ", ".join(waited_for)
                     raise BadMessage(FULL, f"{names} does not replicate us yet")
                 if event.kind == FOLLOW:
                     self._check_room(event)
@@ -319,8 +330,8 @@ class Followers(Service):
 
     def _ack_upstreams(self) -> None:
         """Ack what every replica has."""
-        if self._publisher.replicas.issuperset(self._replicas.others):
-            self._settled = self._publisher.settled  # else one is there that has lost its link
+        if not self._waited.strangers:
+            self._settled = self._waited.acked  # else one is there that has lost its link
         settled = self._settled
         self._intake.durable.then(lambda: self._upstreams.ack(settled))
 

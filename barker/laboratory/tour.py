@@ -19,6 +19,7 @@ from barker.laboratory.lab import CAN_FREEZE, PATIENT_S, Broken, Child, Lab, unt
 from barker.laboratory.producer import SaidBark
 from barker.links.link import Conversation, Link
 from barker.process.dialing import Dialer
+from barker.process.running import catch_signals
 from barker.process.terminal import complain, end_line, tolerate_any_text
 from barker.wire import messages, ops
 
@@ -338,4 +339,6 @@ def take(*, wait: bool = True, steps: Sequence[Step] = STEPS) -> int:
 async def _take(steps: Sequence[Step], wait: bool) -> int:
     async with Lab() as lab:
         lab.find_ports([*SERVICES, "bizlogic --port 5681", "bizlogic --port 5682"])
-        return await Guide(lab, steps, wait=wait).run()
+        guide = Guide(lab, steps, wait=wait)
+        catch_signals(guide)
+        return await guide.run()

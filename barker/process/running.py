@@ -42,7 +42,7 @@ def run_node(make: Callable[[argparse.Namespace], Node], args: argparse.Namespac
 
 
 async def _run(node: Node) -> int:
-    _catch_signals(node)
+    catch_signals(node)
     if os.environ.get(LEASH):
         # A thread, because not every platform's loop can wait for a pipe; a daemon, because
         # nothing can interrupt its read.
@@ -58,7 +58,8 @@ async def _run(node: Node) -> int:
     return status
 
 
-def _catch_signals(node: Node) -> None:
+def catch_signals(node: Node) -> None:
+    """Have signals interrupt this node, which runs in the running loop."""
     loop = asyncio.get_running_loop()
 
     def caught(number: int) -> None:

@@ -483,7 +483,7 @@ class ReferenceTest(unittest.TestCase):
 
     def test_the_limits_chapter_lists_every_constant_with_its_value(self) -> None:
         """A section for each folder; in its table a row like ``**ring.py**`` names the module."""
-        listed = {}
+        listed: dict[str, str] = {}
         for title, text in sections(DOCS / "limits.rst").items():
             if title.startswith("barker/"):
                 module = ""
@@ -502,10 +502,10 @@ class ReferenceTest(unittest.TestCase):
             with self.subTest(name):
                 self.assertAlmostEqual(quantity(listed[name]), value)
         for row in rows(sections(DOCS / "limits.rst")["Time-outs"]):
-            name, value = row[0].strip("`"), row[1]
+            name = row[0].strip("`")
             if name.isupper():
                 same = [v for full, v in constants.items() if full.endswith(f" {name}")]
-                self.assertIn(quantity(value), same, name)
+                self.assertIn(quantity(row[1]), same, name)
 
     def test_every_module_and_every_op_has_its_place_in_some_chapter(self) -> None:
         """Chapter 2 has one table of all modules, by folder, and says which chapter has each."""
