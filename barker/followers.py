@@ -95,7 +95,9 @@ class Followers(Service):
         self.graph = Graph()
         self.claims = Claims()
         self._publisher = Publisher(self.graph, self._pieces, self.slices)
-        self._replicas = Replicas(self, self._replicate, self._sync_changed)
+        self._replicas = Replicas(
+            self, self._replicate, self._sync_changed, lambda work: self._intake.durable.then(work)
+        )
         self._decider = Decider(self, self._replicas, self._publisher, self.claims)
         self.watch(FOLLOWERS, self._sync_changed)
         # An event may overtake another: of two about one edge, the later `at` counts.
@@ -168,7 +170,7 @@ class Followers(Service):
 
     async def stopping(self) -> None:
         await super().stopping()
-        self._intake.journal.close()
+        await self._intake.durable.close()
 
     def _sync_changed(self) -> None:
         """Serve once we have had all that those before us have."""
@@ -193,12 +195,12 @@ class Followers(Service):
                 lacks = f"events wait since number {first} for {', '.join(names)}"
         return lacks
 
-    def thawed(self) -> None:
-        """Others have gone on without us: be as one that has just started."""
-        self.told.clear()
-        self._serving = False
-        self._serves = [s for s in self._serves if s[0] not in (FOLLOWERS, GRAPH)]
-        super().thawed()
+    def thawed(self, ended: Sequence[Link]) -> None:
+        """If the directory has given us up, others have gone on: be as one that has just begun."""
+        if not self.has_directory:
+            self.told.clear()
+            self._serving = False
+            self._serves = [s for s in self._serves if s[0] not in (FOLLOWERS, GRAPH)]
 
     # --- events ---
 
@@ -319,7 +321,8 @@ class Followers(Service):
         """Ack what every replica has."""
         if self._publisher.replicas.issuperset(self._replicas.others):
             self._settled = self._publisher.settled  # else one is there that has lost its link
-        self._upstreams.ack(self._settled)
+        settled = self._settled
+        self._intake.durable.then(lambda: self._upstreams.ack(settled))
 
     # --- subscribers ---
 

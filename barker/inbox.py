@@ -278,7 +278,7 @@ class Inbox(Service):
 
     async def stopping(self) -> None:
         await super().stopping()
-        self._intake.journal.close()
+        await self._intake.durable.close()
 
     # --- being watched ---
 

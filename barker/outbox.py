@@ -267,7 +267,7 @@ class Outbox(Service):
         if not self.failed:  # else what the queue lacks would look settled
             self._write_settled()
         await super().stopping()
-        self._intake.journal.close()
+        await self._intake.durable.close()
         waiting = sum(map(len, self._pushes))
         if waiting and self.args.no_journal:
             log.warning("still waiting, and gone with us: %d", waiting)

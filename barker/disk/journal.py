@@ -3,7 +3,8 @@
 Append-only files (*segments*) of the wire's own lines, one folder for each manifold. The rules:
 
 * A batch is one write (group commit), and the ack goes out after it. What the kernel has, survives
-  kill -9; what `--fsync` has waited for, survives a power cut too.
+  kill -9. With `--fsync` the ack waits until the disk has it, which survives a power cut, too; a
+  thread waits for that (`barker.disk.syncing`).
 * Each record carries a checksum. A record that is only half there was never acked; it is cut off.
   Damage elsewhere is reported and skipped, and what follows is recovered all the same.
 * Every start begins a new *epoch*. A power cut may have taken the end of a journal, a folder may be
@@ -34,13 +35,14 @@ import pathlib
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 from barker.disk import segments
 from barker.disk.files import StateError, make_folder, unwritable
 from barker.disk.locks import Lock, inode_of, look_for
 from barker.disk.segments import End, Header, Stray
+from barker.disk.syncing import Syncing
 
 log = logging.getLogger("barker.disk.journal")
 
@@ -80,7 +82,7 @@ class Journal:
         self._segment_bytes = self._full_at = segment_bytes
         self._file = -1
         self._file_path, self._inode = "", -1  # where the file is to be found
-        self._syncing = ThreadPoolExecutor(1)
+        self._syncing = Syncing(folder)
         self._header: Callable[[], dict[str, Any]] | None = None
         self.trouble = ""  # why nothing can be written now
         with contextlib.ExitStack() as undo:
@@ -272,8 +274,7 @@ class Journal:
             )
             head = Header(number, before, self._dropped)
             self._write(number, [segments.header_line(head, self.epoch, header())])
-            if self._fsync:
-                segments.sync_folder(self.folder)
+            self._syncing.note_name()
         except BaseException:  # as if we had not tried
             self._leave()
             self._end = before
@@ -303,7 +304,7 @@ class Journal:
             while written < len(blob):
                 written += os.write(self._file, blob[written:])
             if self._fsync:
-                os.fsync(self._file)
+                self._syncing.note(number, self._file)
             look_for(self._file_path, self._inode)
         except BaseException:
             # Whatever it was: what is not counted must not be in the file.
@@ -325,13 +326,19 @@ class Journal:
             self.trouble = why
             log.error("%s can't be written, so nothing is acked: %s", self.folder, why)
 
-    def sync_from(self, number: int) -> "Future[None]":
-        """Have the segments from that one on on the disk itself: what is the last copy has to be.
+    @property
+    def is_synced(self) -> bool:
+        """Does what was written count? With `fsync`, after the next `sync`."""
+        return not self._syncing.is_needed
 
-        A thread does it, since that may take longer than a turn of the loop may.
-        """
-        paths = [self._path(n) for n in self.segments if n >= number]
-        return self._syncing.submit(segments.sync_all, paths)
+    def sync(self) -> "Future[None]":
+        """Have all on the disk itself that was written. The future raises OSError."""
+        return self._syncing.start()
+
+    def sync_from(self, number: int) -> "Future[None]":
+        """The same for the segments from that one on, also without `fsync`: what is the last copy
+        has to be there."""
+        return self._syncing.start_all(self._path(n) for n in self.segments if n >= number)
 
     def drop(self, number: int) -> None:
         """Delete a segment that nobody needs any more, the oldest one first.
@@ -339,15 +346,20 @@ class Journal:
         A record says so before it is done, so that the segment is not missed; on a full disk the
         lock says so. Raises OSError, and then the segment is still there.
         """
+        path, is_said = self._path(number), True
         try:
             if self._file < 0:
                 self._rotate()
             self._write(self.current, [segments.dropped_line(number)])
         except OSError:
+            is_said = False
             self._lock.check()
             self._lock.note(segments.note_line(self._end, number))
         self._dropped = max(self._dropped, number)
-        self._path(number).unlink(missing_ok=True)
+        if is_said and self._fsync:
+            self._syncing.delete(path)
+        else:
+            path.unlink(missing_ok=True)
         del self.segments[number]
 
     def _remove(self, number: int) -> None:
@@ -369,7 +381,7 @@ class Journal:
                 segments.sync_all(map(self._path, self.segments))
             self._note()
         self._leave()
-        self._syncing.shutdown()
+        self._syncing.close()
         self._lock.close()
 
 

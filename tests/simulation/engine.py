@@ -272,10 +272,19 @@ class Simulation:
             party.frozen = False
             # Its own stall is seen sooner than the directory gives it up.
             if noticed or (party.unregistered and isinstance(party.node, Followers)):
-                party.node.thawed()
-                for end in list(party.ends):
-                    end.abort()
-                self.reconnect(party)
+                party.do(functools.partial(self._look_around, party))
+
+    def _look_around(self, party: Party) -> None:
+        """As `barker.process.stalls` has it: what peers have ended goes, with what it brought."""
+        ended = [end for end in party.ends if end.other.broken or end.closed]
+        for end in ended:
+            end.other.pipe.clear()
+            end.go_down()
+        if party.unregistered:
+            party.talk.link = None
+        party.node.thawed(ended)  # type: ignore[arg-type]
+        if party.unregistered:
+            self.reconnect(party)
 
     def _fire(self, name: str) -> None:
         party = self.running(name)

@@ -16,13 +16,12 @@ from barker.graph.feed import Feed, Place
 from barker.graph.graph import Graph
 from barker.laboratory.guest import Member
 from barker.process.node import Node
-from barker.process.service import Service
 from barker.wire import bodies, ops, protocol, strictjson
 from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW, Event
 from barker.wire.ops import Subscribed
 from tests.tools.fleet import until
 from tests.tools.inside import journal_of, segment_of, synced
-from tests.tools.wireclient import Message, Wire, WireTest, put, register, serving
+from tests.tools.wireclient import Message, Wire, WireTest, put, register, serving, thaw
 from tests.unit.test_graph import edges
 
 WORLD = World({"ann": ["bob"], "bob": [], "cid": ["ann", "bob"]})
@@ -502,7 +501,7 @@ class TwoTest(FollowersTest):
             mock.patch.object(Followers, "subscribe", lambda *_: None),
         ):
             with mock.patch.object(first, "announcements", list):
-                self.thaw(first)  # it is cut off from everybody
+                thaw(first)  # it is cut off from everybody
                 await until(lambda: list(services["replica"]) == ["f2"], "it is given up")
                 await until(lambda: not second._replicas.others, "the other has heard that")
                 await self.take(second, event(1, JOIN, "dora"))
@@ -532,17 +531,11 @@ class TwoTest(FollowersTest):
             mock.patch.object(Followers, "serve", note),
             self.assertLogs("barker.process.node", "WARNING"),
         ):
-            self.thaw(self.directory)
-            self.thaw(first)
+            thaw(self.directory)
+            thaw(first)
             await self.followers("--name", "f2")
             await self.registered(2)
         self.assertEqual(complete, [True, True])
-
-    @staticmethod
-    def thaw(service: Service) -> None:
-        """As after a frost."""
-        service._last_tick -= 3 * service.heartbeat_s
-        service._tick()
 
 
 class Reader(Feed[Graph]):

@@ -172,13 +172,27 @@ class Segments(JournalTest):
             journal.append(list(self.LINES))
         self.assertEqual(write.call_count, 1)
 
-    def test_fsync_waits_for_each_batch(self) -> None:
+    def test_what_was_written_is_synced_at_once_and_by_a_thread(self) -> None:
+        journal = self.started(fsync=True)
+        journal.sync().result()
         with mock.patch.object(os, "fsync", wraps=os.fsync) as fsync:
-            journal = self.started(fsync=True)
-            before = fsync.call_count
-            journal.append(list(self.LINES))
-            self.assertEqual(fsync.call_count, before + 1)
+            self.assertTrue(journal.is_synced)
+            for line in self.LINES:
+                journal.append([line])
+            self.assertEqual((journal.is_synced, fsync.call_count), (False, 0))
+            journal.sync().result()
+            self.assertEqual((journal.is_synced, fsync.call_count), (True, 1))
         self.assertEqual(tuple(self.recovered_after(journal)), self.LINES)
+
+    def test_a_new_segment_is_synced_with_its_name_and_the_one_before_it(self) -> None:
+        journal = self.started(fsync=True, segment_bytes=200)
+        journal.sync().result()
+        with mock.patch.object(os, "fsync", wraps=os.fsync) as fsync:
+            for _ in range(9):
+                journal.append([b'{"n":1,"text":"of such a length that it takes several"}'])
+            journal.sync().result()
+            self.assertEqual(fsync.call_count, len(journal.segments) + 1)
+        journal.close()
 
     def test_a_stop_in_good_order_has_everything_on_the_disk(self) -> None:
         synced: list[str] = []
