@@ -280,10 +280,10 @@ STEPS = (
         "07-failover.rst",
         "A frozen process keeps its sockets. Its peers close a link after two and a half "
         "heartbeats of silence, and it may have been silent for one of them before the freeze. "
-        "Then we thaw the process. It has old barks in its buffers, sees that its clock has "
-        "jumped, and drops them with all its links before it handles any.",
+        "Then we thaw the process. It sees that its clock has jumped, reads its links before it "
+        "acts, and drops the old barks from those links that its peers have closed.",
         "it took at most about three heartbeats until barks came again; the thawed bizlogic is "
-        "the first again, and of the barks in its buffers none was lost or shown twice.",
+        "the first again, and of the barks that it had none was lost or shown twice.",
         freeze_the_first,
     ),
     Step(
