@@ -43,6 +43,7 @@ from barker.manifold.recovery import recover
 from barker.manifold.share import Share
 from barker.process.agent import MAX_NAMED_STREAMS, deepest
 from barker.process.arguments import at_least_0, journal_arguments, service_name
+from barker.process.health import Health
 from barker.process.service import Service, log, run_service
 from barker.process.slices import Steps
 from barker.process.terminal import python
@@ -116,6 +117,12 @@ class Outbox(Service):
         self._admission = Admission(self.ADDRESS, self._people, *full, self._joining.check)
         check = self._admission.check
         self._intake = Intake(self, check, self._record, self._apply, self._share.of)
+        self._health = Health(
+            self,
+            self.ADDRESS,
+            CONSISTENT,
+            lambda: self._intake.illness(is_out=self._health.is_out),
+        )
         self._cleaner = Cleaner(OwedRecords(self._pushes, self._push_of), KEPT_BYTES)
         self._epoch = ""  # in all our stamps
         self._taken = 0  # barks and events that this process has taken over
@@ -249,7 +256,10 @@ class Outbox(Service):
         return self._events if service == FOLLOWERS else self._barks
 
     async def ready(self) -> None:
-        self.serve(self.ADDRESS, CONSISTENT)
+        self._health.begin()
+
+    def ticked(self) -> None:
+        self._health.look()
 
     def lacks(self) -> str:
         missing = super().lacks()

@@ -57,8 +57,6 @@ PASSED_OVER = 1000
 SEGMENT_SHARE = 8
 # But not smaller than this. And none counts as less, so that many starts leave no crowd of files.
 MIN_SEGMENT_BYTES = 64 * 1024
-# Numbers that other files may have taken when a segment begins. Beyond it, the disk counts as full.
-MAX_TAKEN = 1000
 
 
 class Journal:
@@ -237,10 +235,25 @@ class Journal:
         except OSError as fault:
             self._say(fault)
             raise
+        self._can_write()
+        return number
+
+    def has_room(self) -> bool:
+        """Can a batch be written now? It is tried, with a large one, and taken back."""
+        try:
+            size = self.segments[self.rotate_if_full()]
+            segments.probe(self._file, size)
+            look_for(self._file_path, self._inode)
+        except OSError as fault:
+            self._say(fault)
+            return False
+        self._can_write()
+        return True
+
+    def _can_write(self) -> None:
         if self.trouble:
             self.trouble = ""
             log.info("%s can be written again", self.folder)
-        return number
 
     def copy(self, lines: Sequence[bytes]) -> int:
         """The same for what an older segment has: whether that goes well says nothing of batches.
@@ -262,7 +275,7 @@ class Journal:
 
     def _begin_segment(self, header: Callable[[], dict[str, Any]]) -> None:
         self._lock.check()
-        number, file = self._create()
+        number, file = segments.create(self.folder, self._newest + 1)
         self._leave()
         self._file, self._file_path, self._inode = file, str(self._path(number)), inode_of(file)
         self.current = number
@@ -286,14 +299,6 @@ class Journal:
     def _note(self) -> None:
         with contextlib.suppress(OSError):
             self._lock.note(segments.note_line(self._end, self._dropped))
-
-    def _create(self) -> tuple[int, int]:
-        """A file for the next segment, and its number. What has its name already is left alone."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        for number in range(self._newest + 1, self._newest + 1 + MAX_TAKEN):
-            with contextlib.suppress(FileExistsError):
-                return number, os.open(self._path(number), flags, 0o600)
-        raise FileExistsError(errno.EEXIST, "other files have the names of its next segments")
 
     def _write(self, number: int, lines: Sequence[bytes]) -> None:
         size = self.segments[number]

@@ -35,6 +35,9 @@ class NoJournal:
 
     copy = append
 
+    def has_room(self) -> bool:
+        return True
+
     def read(self, number: int) -> Iterator[bytes | None]:
         return iter(())
 

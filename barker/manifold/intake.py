@@ -96,6 +96,12 @@ class Intake(Generic[Checked, Kept]):
         """A link is closed."""
         self._full.pop(link, None)
 
+    def illness(self, *, is_out: bool) -> str:
+        """Why nothing can be kept now; "" if it can. `is_out`: nothing is put to us, so try it."""
+        if self.journal.trouble and is_out:
+            self.journal.has_room()
+        return f"nothing can be kept: {self.journal.trouble}" if self.journal.trouble else ""
+
     # --- puts ---
 
     def take(self, link: Link, put: Put) -> None:

@@ -106,6 +106,9 @@ class Node:
         if not self._stop.is_set():
             self.stop(128 + number if self.has_job else 0)
 
+    def ticked(self) -> None:
+        """Called four times a heartbeat, unless we were frozen and do not know yet who has gone."""
+
     def dial_failed(self, dialer: Dialer, fault: Exception) -> None:
         """A connect or a greeting came to nothing; another try follows by itself."""
         words = dialer.why(fault)
@@ -302,6 +305,8 @@ class Node:
                 log.warning("waiting: %s", text)
         if self._stall:
             return  # it reads what they have said meanwhile
+        with contained(self.ticked):
+            self.ticked()
         for link in list(self.links):
             with contained(link, link.abort):
                 silent_s = 0.0 if link.is_behind else now - link.heard

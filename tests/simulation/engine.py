@@ -33,6 +33,7 @@ from tests.simulation.settings import (
     BACKLOG,
     EVENT_S,
     FOLLOWS,
+    HEARTBEAT_S,
     KEEP,
     NEWCOMERS,
     POISON,
@@ -70,7 +71,7 @@ class Simulation:
             "tls_cert": None,
             "tls_key": None,
             "tls_ca": None,
-            "heartbeat": 1.0,
+            "heartbeat": HEARTBEAT_S,
             "directory": ("127.0.0.1", 1),
             "name": None,
             "no_journal": True,  # but the one that it is given
@@ -285,6 +286,11 @@ class Simulation:
         party.node.thawed(ended)  # type: ignore[arg-type]
         if party.unregistered:
             self.reconnect(party)
+
+    def _tick(self, name: str) -> None:
+        party = self.running(name)
+        if party:
+            party.do(party.node.ticked)
 
     def _fire(self, name: str) -> None:
         party = self.running(name)
@@ -522,6 +528,11 @@ class Simulation:
                 self.play(("start", name))
                 party = self.parties[name]
             self.play(("register", name))
+            self.play(("tick", name))
+            health = getattr(party.node, "_health", None)
+            if health and health.is_out:
+                active = True
+                self.now_s += HEARTBEAT_S
             if party.leaving and self.may_go(party):
                 active = True
                 self.play(("left", name, True))

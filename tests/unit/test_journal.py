@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
+from barker.disk import segments
 from barker.disk.files import StateError
 from barker.disk.journal import Journal, forget
 
@@ -223,6 +224,23 @@ class Segments(JournalTest):
 
 
 class Failures(JournalTest):
+    def test_room_is_tried_and_taken_back(self) -> None:
+        journal = self.started()
+        journal.append(list(self.LINES))
+        (path,) = self.folder.glob("*.log")
+        before = path.read_bytes()
+        with self.full_disk_after(0), self.assertLogs("barker.disk.journal", "ERROR"):
+            self.assertFalse(journal.has_room())
+        for room in (1, segments.PROBE_BYTES - 1):
+            with self.full_disk_after(room):
+                self.assertFalse(journal.has_room())
+            self.assertEqual(path.read_bytes(), before)
+        self.assertIn("space", journal.trouble)
+        with self.assertLogs("barker.disk.journal", "INFO"):
+            self.assertTrue(journal.has_room())
+        self.assertEqual((path.read_bytes(), journal.trouble), (before, ""))
+        journal.close()
+
     def full_disk_after(self, room: int) -> Any:
         """os.write as it is on a disk that has `room` bytes left."""
         left = room
