@@ -108,7 +108,7 @@ class Agent:
         return messages.encode(Sample(strictjson.dumps(self.sample())))
 
     def sample(self) -> dict[str, Any]:
-        """How things are at this moment; the fields are explained in docs/14-monitoring.rst.
+        """How things are at this moment; the fields are explained in docs/protocol.rst.
 
         Counters (`in`, `out`, `cpu_s`) begin at 0 with each process, which `pid` and `since` name.
         """
