@@ -17,6 +17,8 @@ from barker.disk.files import ROOT
 from tests.book.test_docs import DOCS, blocks
 from tests.walk import Call, walk
 
+# On a busy machine a turn of the loop may end early, which has calls of its own. Then we try again.
+ATTEMPTS = 10
 CHAPTER = DOCS / "11-the-walk-of-one-bark.rst"
 NAMES = ("arrive", "send", "end")
 # Where a stretch begins: what the loop calls, and what the client does first.
@@ -30,28 +32,35 @@ PROCESS = {
     "client/reader.py": "listen",
 }
 
+Stretches = dict[str, list[list[Call]]]
+
 
 class WalkTest(unittest.TestCase):
     maxDiff = None
 
     def test_the_chapter_lists_the_calls_of_a_traced_bark_in_their_order(self) -> None:
         listed = _listed()
-        walked = _stretches(asyncio.run(walk()).calls)
-        self.assertEqual(set(listed), set(walked))
-        for process, stretches in walked.items():
-            for i, (here, there) in enumerate(zip(listed[process], stretches, strict=True)):
-                with self.subTest(process, stretch=i + 1):
-                    self.assertEqual(_text(here), _text(there))
+        for _ in range(ATTEMPTS):
+            walked = _stretches(asyncio.run(walk()).calls)
+            if walked == listed:
+                return
+        self.assertEqual(_text(listed), _text(walked))
 
 
-def _text(calls: list[Call]) -> str:
-    return "\n".join(f"{call.file} {call.function}" for call in calls)
+def _text(found: Stretches) -> str:
+    """A line for each call."""
+    return "\n".join(
+        f"{process} {i + 1}: {call.file} {call.function}"
+        for process, stretches in sorted(found.items())
+        for i, stretch in enumerate(stretches)
+        for call in stretch
+    )
 
 
-def _listed() -> dict[str, list[list[Call]]]:
+def _listed() -> Stretches:
     """The stretches of the chapter, by their process."""
     named: dict[str, list[Call]] = {}
-    found = defaultdict(list)
+    found: Stretches = defaultdict(list)
     for block in blocks(CHAPTER):
         if block.kind == "walk":
             calls: list[Call] = []
@@ -65,7 +74,7 @@ def _listed() -> dict[str, list[list[Call]]]:
     return found
 
 
-def _stretches(calls: list[Call]) -> dict[str, list[list[Call]]]:
+def _stretches(calls: list[Call]) -> Stretches:
     """The stretches of a traced bark, by their process, without what the chapter leaves out."""
     stretches: list[list[Call]] = []
     for call in calls:
@@ -73,7 +82,7 @@ def _stretches(calls: list[Call]) -> dict[str, list[list[Call]]]:
             stretches.append([])
         if not _is_left_out(call):
             stretches[-1].append(call)
-    found = defaultdict(list)
+    found: Stretches = defaultdict(list)
     for stretch in stretches:
         process = next((PROCESS[call.file] for call in stretch if call.file in PROCESS), None)
         if process:
