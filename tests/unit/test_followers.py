@@ -68,7 +68,7 @@ class FollowersTest(WireTest):
         """Three heartbeats and a little are over."""
         with mock.patch.object(type(service), "now", staticmethod(lambda: self.clock)):
             service.ticked()
-            self.clock += waited.PATIENCE_HEARTBEATS * service.heartbeat_s + 1
+            self.clock += waited.WAIT_HEARTBEATS * service.heartbeat_s + 1
             service.ticked()
 
     async def decides(self, service: Followers) -> None:
