@@ -14,7 +14,7 @@ from barker.links.porch import READ_BYTES, READS, Porch
 from barker.links.stranger import STRANGER_LINE_BYTES
 from barker.websocket.frames import Opcode
 from barker.wire import messages, protocol
-from tests.tools.fleet import until
+from tests.tools.fleet import SCALE, until
 from tests.tools.wireclient import NONCE, WebSocketWire, Wire, put
 from tests.unit.test_link import LinkTest
 
@@ -204,6 +204,15 @@ class RoomTest(LinkTest):
             most = max(most, self.sink.acceptor.greeting)
         self.assertLessEqual(most, 50)
         await (await self.open(self.port)).before_pong()
+
+    async def test_all_that_are_silent_end_in_time_however_many(self) -> None:
+        self.patch(porch, "HELLO_TIMEOUT_S", 0.3)
+        self.patch(connection_module, "LINGER_S", 0.3)
+        for _ in range(300):
+            await self.connect()
+        begun = asyncio.get_running_loop().time()
+        await until(lambda: not self.sink.acceptor.greeting, "all are gone")
+        self.assertLess(asyncio.get_running_loop().time() - begun, 3 * SCALE)
 
     async def test_without_a_free_file_the_oldest_gives_its_own(self) -> None:
         self.patch(porch, "NO_FILE_S", 0.05)
