@@ -60,8 +60,7 @@ class Lister(Node):
         ):
             more = f" and {count - len(names)} more" if count > len(names) else ""
             listed = f": {', '.join(sorted(names))}{more}" if names else ""
-            line = terminal.printable(f"{user} {what} {count}{listed}")
-            if not terminal.say(self.kind, line):
+            if not terminal.say(self.kind, f"{user} {what} {count}{listed}"):
                 self.stop(1)
                 return
         self.stop()

@@ -246,9 +246,8 @@ class Glance(Node):
             self.stop(1)
             return
         frame = self._agents.picture.frame(now_ms())
-        lines = map(terminal.printable, table(frame).split("\n"))
-        text = json.dumps(frame) if self.args.json else "\n".join(lines)
-        shown = terminal.say("monitor", text)
+        lines = [json.dumps(frame)] if self.args.json else table(frame)
+        shown = terminal.say("monitor", *lines)
         self.stop(0 if shown else 1)  # 1: whoever wanted it has gone
 
 

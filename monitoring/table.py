@@ -17,7 +17,7 @@ HEAD = COLUMNS.format(
 )
 
 
-def table(frame: dict[str, Any]) -> str:
+def table(frame: dict[str, Any]) -> list[str]:
     """A line for each service below a line for all of them; gone ones with the time.
 
     Dead letters come behind, in full: there are few, and a person has to look at each.
@@ -29,7 +29,7 @@ def table(frame: dict[str, Any]) -> str:
         lines.append(f"and {frame['left_out']} more")
     for row in services:
         lines += _dead_letters(row)
-    return "\n".join(line.rstrip()[:WIDTH] for line in lines)
+    return [line.rstrip()[:WIDTH] for line in lines]
 
 
 def _place_in_table(row: dict[str, Any]) -> tuple[int, str]:
