@@ -9,6 +9,7 @@ acked it, and within a moment everybody acts by it. With ``--wait`` that moment 
 Exits 1, with the reason on stderr, if it was refused or took too long.
 """
 
+import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import argparse
 import sys
 from typing import Any, ClassVar

@@ -7,6 +7,7 @@
 `--conformance` tries one rule of the protocol after the other (`barker.laboratory.conformance`).
 """
 
+import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import argparse
 import asyncio
 import contextlib

@@ -3,6 +3,7 @@
 python -m barker.listen ark3
 """
 
+import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import argparse
 import json
 import sys

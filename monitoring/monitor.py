@@ -8,6 +8,7 @@ subscribes to ``monitor`` gets the last ten minutes as messages and then one mes
 page that was away asks for what it has missed.
 """
 
+import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import argparse
 import asyncio
 import json
