@@ -107,7 +107,7 @@ class ConformanceTest(unittest.TestCase):
 class JudgeTest(unittest.TestCase):
     """The command, as a reader types it."""
 
-    def judge(self, *words: str, deadline_s: float = 3 * DEADLINE_S) -> tuple[int, str]:
+    def judge(self, *words: str, deadline_s: float = 6 * DEADLINE_S) -> tuple[int, str]:
         done = subprocess.run(
             [sys.executable, "-m", "barker.judge", *words],
             cwd=ROOT,
@@ -201,6 +201,16 @@ class JudgeTest(unittest.TestCase):
                     continue
                 self.assertRegex(shown, r"The first bark of which that is so:\n\n[0-9a-f]{24}, '")
                 self.assertRegex(shown, r"→ \S+: put \d+\n")
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: systems that are hurt for a while")
+    def test_what_keeps_nothing_is_found_with_any_seed_and_soon(self) -> None:
+        for seed in (5, 6, 12):  # of four seconds, the dice alone have no death for it
+            with self.subTest(seed):
+                broken = f"{sys.executable} -m tests.broken keeps_nothing"
+                flags = ("--seconds", "4", "--seed", str(seed))
+                status, shown = self.trial("outbox", broken, *flags)
+                self.assertEqual(status, 1, shown)
+                self.assertRegex(shown, r"(?m)^1    acknowledged means kept +BROKEN +\d+ ")
 
     @unittest.skipUnless(SLOW and NODE, "BARKER_SLOW=1, and Node.js")
     def test_one_in_another_language_holds(self) -> None:

@@ -43,8 +43,8 @@ class ProgramTest(unittest.IsolatedAsyncioTestCase):
         await self.assertBroken("", "status 0 before READY")
 
     async def test_one_that_never_gets_ready(self) -> None:
-        with mock.patch.object(program, "READY_S", 0.2):
-            await self.assertBroken(WAITS, "mine-7 has not said READY HOST:PORT within 0.2 s")
+        with self.assertRaisesRegex(Broken, "mine-7 has not said READY HOST:PORT within 0.2 s"):
+            await self.program(WAITS).until_ready(0.2)
 
     async def test_one_whose_ready_is_nonsense_or_another_port(self) -> None:
         await self.assertBroken("print('READY', flush=True)\n" + WAITS, "'READY', which is not")
