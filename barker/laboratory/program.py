@@ -72,10 +72,9 @@ class Program(Child):
         self._port = port
         self._output = output
         self._complain = complain
-        self._on_line = on_line
         self._said = ""  # its READY
         try:
-            super().__init__(name, [*command, *flags], pathlib.Path.cwd())
+            super().__init__(name, [*command, *flags], pathlib.Path.cwd(), on_line)
         except OSError as fault:
             why = fault.strerror or fault
             raise Broken(f"{shlex.join(command)} can't be started: {why}") from None
@@ -84,7 +83,7 @@ class Program(Child):
         if line.startswith("READY") and not self._said:
             self._said = line
         self._output.write(line)
-        self._on_line(line)
+        super().keep(line)
 
     async def until_ready(self, within_s: float = PATIENT_S) -> None:
         if self._port is None:
