@@ -21,6 +21,7 @@ from tests.tools.children import DEADLINE_S, SLOW, Process
 
 NODE = shutil.which("node")
 KITS = [[sys.executable, "docs/bizlogic.py"], *([[NODE, "docs/bizlogic.mjs"]] if NODE else [])]
+SMALLEST = [sys.executable, "docs/bizlogic1.py"]
 # Cases that say most in little time; the others are slow.
 QUICK = ("greeting", "wrong proof", "kept", "cut", "gone", "refusals", "readers", "credit")
 
@@ -149,9 +150,20 @@ class JudgeTest(unittest.TestCase):
                 self.assertEqual(self.judge(*words)[0], 2)
 
     def test_a_small_one_in_its_own_words_holds(self) -> None:
-        status, shown = self.trial("bizlogic", " ".join(KITS[0]), "--seconds", "3", "--seed", "1")
-        self.assertEqual(status, 0, shown)
-        self.assertRegex(shown, r"(?m)^1    acknowledged means kept +held ")
+        for kit in (SMALLEST, KITS[0]):
+            with self.subTest(kit[-1]):
+                flags = ("--seconds", "3", "--seed", "1")
+                status, shown = self.trial("bizlogic", " ".join(kit), *flags)
+                self.assertEqual(status, 0, shown)
+                self.assertRegex(shown, r"(?m)^1    acknowledged means kept +held ")
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: systems that are hurt for a while")
+    def test_the_smallest_one_holds_with_any_seed(self) -> None:
+        for seed in range(5):
+            with self.subTest(seed):
+                flags = ("--seconds", "10", "--seed", str(seed))
+                status, shown = self.trial("bizlogic", " ".join(SMALLEST), *flags)
+                self.assertEqual(status, 0, shown)
 
     @unittest.skipUnless(SLOW and os.name == "posix", "BARKER_SLOW=1, and signals")
     def test_ctrl_c_leaves_nothing(self) -> None:
