@@ -110,6 +110,21 @@ class TurnTest(LinkTest):
         self.assertEqual(max(map(len, sizes)), READS)
         self.assertLessEqual(max(max(some, default=0) for some in sizes), READ_BYTES)
 
+    async def test_so_many_are_accepted_in_one_turn(self) -> None:
+        self.patch(porch, "TURN_S", 60.0)
+        accept, counts = Porch._accept, list[int]()
+
+        def counted(here: Porch, door: Any, end: float) -> None:
+            before = len(here)
+            accept(here, door, end)
+            counts.append(len(here) - before)
+
+        self.patch(Porch, "_accept", counted)
+        for _ in range(3 * porch.ACCEPTS):  # the kernel takes them while our loop does not turn
+            self.enterContext(socket.create_connection(("127.0.0.1", self.port)))
+        await until(lambda: sum(counts) >= 3 * porch.ACCEPTS, "all are here")
+        self.assertEqual(max(counts), porch.ACCEPTS)
+
     async def test_together_they_have_a_share_of_the_time_and_members_the_rest(self) -> None:
         spent = 0.0
         turn = Porch._turn
