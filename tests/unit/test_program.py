@@ -87,6 +87,8 @@ class ProgramTest(unittest.IsolatedAsyncioTestCase):
             "import subprocess, sys\n"
             f"child = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=subprocess.PIPE)\n"
             "child.stdout.readline()\n"
+            "child.stdout.close()\n"
+            "child.returncode = 0\n"  # it is left on purpose: Python need not warn
             "print(child.pid, flush=True)\n" + READY + WAITS
         )
         mine = self.program(code)
