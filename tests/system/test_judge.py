@@ -1,6 +1,7 @@
 """The judge: ours pass, each broken one fails what it should, and nothing is left running."""
 
 import asyncio
+import logging
 import os
 import pathlib
 import re
@@ -31,6 +32,10 @@ def ours(role: str) -> list[str]:
 
 
 class ConformanceTest(unittest.TestCase):
+    def setUp(self) -> None:
+        log = logging.getLogger("barker")  # of which a judge wants to hear nothing
+        self.addCleanup(log.setLevel, log.level)
+
     def results(
         self, role: str, command: list[str], only: Collection[str] = ()
     ) -> dict[str, Result]:
