@@ -31,6 +31,7 @@ from barker.graph.feed import GRAPH, Feed
 from barker.graph.graph import Change, Graph
 from barker.links.link import Link
 from barker.process.agent import deepest
+from barker.process.health import Health
 from barker.process.service import Service, run_service
 from barker.process.terminal import python
 from barker.routing.routes import ORDERED
@@ -178,6 +179,7 @@ class BizLogic(Service):
         self._inboxes: Sender[FanOut] = Sender(
             self, "inbox", self._done, self._refused, is_void=lambda job: job.void
         )
+        self._health = Health(self, "bizlogic", ORDERED, self._illness)
         self._suspects = Suspects()
         self._upstreams: dict[Link, Upstream] = {}
         self._received = 0  # over links that have gone
@@ -187,7 +189,15 @@ class BizLogic(Service):
         self.recipients = Recipients(graph)
         if not self._serving:
             self._serving = True
-            self.serve("bizlogic", ORDERED)
+            self._health.begin()
+
+    def ticked(self) -> None:
+        self._health.look()
+
+    def _illness(self) -> str:
+        """Which inboxes we have no link to, though the directory has."""
+        names = [t.name for t in self._inboxes.route.targets if t.name not in self._inboxes.peers]
+        return f"no link to {', '.join(names)}" if names else ""
 
     def lacks(self) -> str:
         missing = super().lacks()

@@ -2,10 +2,10 @@
 
 A registration lives as long as the link it came over, or until it is taken back; nothing expires
 and no registration is stored. The directory holds no state that services could not tell again, and
-that is how it comes back: after a restart (or after a freeze) it has a new *epoch*, and most
-services have not registered again yet. So it answers nobody until the *settling time* is over, and
-meanwhile everybody goes on with the routes they last saw. Without that, the first service to come
-back would own the whole ring for a moment.
+that is how it comes back: after a restart it has a new *epoch*, and most services have not
+registered again yet; after a freeze, those that have given it up have not. So it sends no routes
+until the *settling time* is over, and meanwhile all go on with the routes they last saw. Without
+that, the first service to come back would own the whole ring for a moment.
 
 That there was a predecessor it knows by a mark in the state folder. A mark says it before anybody
 has come: a newcomer may be the first, and would be told that it is alone. On a machine where there
@@ -20,7 +20,7 @@ import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # iso
 import argparse
 import secrets
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from barker.disk import files
@@ -34,6 +34,7 @@ from barker.routing.routes import CONSISTENT, Route, Target, matches, split
 from barker.wire import messages, ops, protocol
 from barker.wire.ops import Instance, Register, Resolve, Routes, Unregister, Watch
 from barker.wire.protocol import ProtocolError
+from barker.wire.rights import SERVICE
 
 # Everybody who knew our predecessor tries again within the longest back-off, or else is in a
 # connect that runs into its time-out first.
@@ -81,13 +82,9 @@ class Directory(Service):
         self.add_handler(Unregister, self.on_unregister)
         self.add_handler(Watch, self.on_watch)
         self.add_handler(Resolve, self.on_resolve)
-        self._begin()
-
-    def _begin(self) -> None:
-        """A new epoch: nothing is known, and perhaps somebody remembers another."""
         self.epoch = secrets.token_hex(8)
         self._begun = 0.0
-        self._settling = False
+        self._settling: float | None = None  # since then, if it is not over
         self._services: dict[str, dict[str, Registration]] = {}
         self._policies: dict[str, str] = {}
         self._routes: dict[str, Route] = {}  # made of the two above when somebody asks
@@ -100,12 +97,12 @@ class Directory(Service):
     def identity(self) -> Identity:
         return Identity(self.name, self.key, self.epoch, self.role)
 
-    def thawed(self) -> None:
-        self._begin()
-        self._begun = self.now()
-        self.announce()
-        self._settle()  # we are our own predecessor
-        super().thawed()
+    def thawed(self, ended: Sequence[Link]) -> None:
+        """Those who have given us up register again: tell of none before all had the time to."""
+        if any(link.role == SERVICE for link in ended):
+            self._begun = self.now()
+            self._settle()
+        self._tell_changed()
 
     def announce(self) -> None:
         """Nobody has to tell us over a link what we serve ourselves."""
@@ -123,7 +120,7 @@ class Directory(Service):
 
     async def stopping(self) -> None:
         registered = [r for members in self._services.values() for r in members.values()]
-        if not self._settling and all(r.link is None for r in registered):
+        if self._settling is None and all(r.link is None for r in registered):
             files.remove_mark(self.args.state, self.name)  # nobody is left who knew us
         await super().stopping()
 
@@ -135,12 +132,12 @@ class Directory(Service):
             self._settle()
 
     def _settle(self) -> None:
-        """There was a directory before us: answer nobody before all had the time to come back."""
+        """Some know more than we do: send no routes before all had the time to register."""
         left_s = self._begun + SETTLE_S - self.now()
-        if left_s > 0 and not self._settling:
-            log.info("a predecessor is remembered: settling for %.1f s", left_s)
-            self._settling = True
-            self._loop.call_later(left_s, self._settled, self.epoch)
+        if left_s > 0 and self._settling != self._begun:
+            log.info("services may have to register again: settling for %.1f s", left_s)
+            self._settling = self._begun
+            self._loop.call_later(left_s, self._settled, self._begun)
 
     def on_register(self, link: Link, register: Register) -> None:
         self._register(link, register)
@@ -189,7 +186,7 @@ class Directory(Service):
         prefixes = self._watchers.setdefault(link, set())
         self._count(prefix, prefixes)
         prefixes.add(prefix)
-        if not self._settling:
+        if self._settling is None:
             # Also about a service that nobody serves: "none" is an answer.
             known = {a for a in self._services if matches(prefix, a)}
             for address in known | ({prefix} if prefix else set()):
@@ -199,7 +196,7 @@ class Directory(Service):
         address = resolve.address
         wanted = self._resolvers.setdefault(link, {})
         self._count(address, wanted)
-        if not self._settling:
+        if self._settling is None:
             wanted[address] = self._choose(address)
             link.send(_target(address, wanted[address]))
         else:
@@ -235,8 +232,10 @@ class Directory(Service):
         self._changed.add(address)
 
     def _tell_changed(self) -> None:
+        if self.is_looking:
+            return  # `thawed` follows
         changed, self._changed = self._changed, set()
-        if self._settling:
+        if self._settling is not None:
             return
         for address in sorted(changed):
             routes = self._routes_message(address)
@@ -253,10 +252,10 @@ class Directory(Service):
                             wanted[address] = target
                             link.send(_target(address, target))
 
-    def _settled(self, epoch: str) -> None:
-        if epoch != self.epoch:
-            return  # frozen meanwhile, and begun anew
-        self._settling = False
+    def _settled(self, since: float) -> None:
+        if since != self._settling:
+            return  # frozen meanwhile: it takes longer
+        self._settling = None
         log.info("settled; services: %d", sum(map(bool, self._services.values())))
         for link, prefixes in self._watchers.items():
             with contained(link, link.abort):

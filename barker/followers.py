@@ -36,6 +36,7 @@ from barker.graph.graph import PIECE_SIZE, Graph
 from barker.graph.publisher import Publisher
 from barker.graph.replicas import REPLICA, Replicas
 from barker.graph.upstreams import Upstreams
+from barker.graph.waited import Waited
 from barker.links.link import Link
 from barker.manifold.cleaning import Cleaner, Needed, clean_up
 from barker.manifold.intake import Faults, Intake
@@ -95,15 +96,20 @@ class Followers(Service):
         self.add_handler(Credit, self.on_credit)
         self.graph = Graph()
         self.claims = Claims()
-        self._publisher = Publisher(self.graph, self._pieces, self.slices)
-        self._replicas = Replicas(self, self._replicate, self._sync_changed)
-        self._decider = Decider(self, self._replicas, self._publisher, self.claims)
+        self._publisher = Publisher(
+            self.graph, self._pieces, self.slices, lambda: self._waited.holds
+        )
+        self._replicas = Replicas(
+            self, self._replicate, self._sync_changed, lambda work: self._intake.durable.then(work)
+        )
+        self._waited = Waited(self, self._replicas, self._publisher)
+        self._decider = Decider(self, self._replicas, self._publisher, self._waited, self.claims)
         self.watch(FOLLOWERS, self._sync_changed)
         # An event may overtake another: of two about one edge, the later `at` counts.
         self._intake = Intake(self, self._check, self._record, self._apply, in_order=False)
         self._serving = False
-        self._upstreams = Upstreams(self._has_name, self._check_join)
-        self._settled = 0  # every replica that the directory knows has had everything up to there
+        self._upstreams = Upstreams(self._has_name, self._check_told)
+        self._settled = 0  # all that are waited for have had everything up to there
         self._taken = 0
         self._cleaner = Cleaner(self, ROOM_BYTES, whole=True)
 
@@ -169,7 +175,7 @@ class Followers(Service):
 
     async def stopping(self) -> None:
         await super().stopping()
-        self._intake.journal.close()
+        await self._intake.durable.close()
 
     def _sync_changed(self) -> None:
         """Serve once we have had all that those before us have."""
@@ -188,18 +194,19 @@ class Followers(Service):
         lacks, missing = super().lacks(), self._decider.missing
         if not lacks and missing and self._serving:
             lacks = f"joins wait for {', '.join(missing)}, which may have given names away"
-        if not lacks and self._upstreams.waiting():
-            first, names = self._publisher.behind()
-            if names:  # with the number, so that it is another text as soon as it goes on
-                lacks = f"events wait since number {first} for {', '.join(names)}"
-        return lacks
+        return lacks or self._waited.words()
 
-    def thawed(self) -> None:
-        """Others have gone on without us: be as one that has just started."""
-        self.told.clear()
-        self._serving = False
-        self._serves = [s for s in self._serves if s[0] not in (FOLLOWERS, GRAPH)]
-        super().thawed()
+    def ticked(self) -> None:
+        if self._waited.look():
+            self._ack_upstreams()
+            self._publisher.tell_lists()
+
+    def thawed(self, ended: Sequence[Link]) -> None:
+        """If the directory has given us up, others have gone on: be as one that has just begun."""
+        if not self.has_directory:
+            self.told.clear()
+            self._serving = False
+            self._serves = [s for s in self._serves if s[0] not in (FOLLOWERS, GRAPH)]
 
     # --- events ---
 
@@ -240,11 +247,17 @@ class Followers(Service):
         if why:
             raise BadMessage(protocol.UNDECIDED, why)
 
+    def _check_told(self, event: bodies.Event, serial: int) -> None:
+        """Raises BadMessage unless all instances have this join, which has that serial at most."""
+        self._check_join(event)
+        if serial > self._waited.settled:
+            raise BadMessage(protocol.UNDECIDED, "not all instances of followers have it yet")
+
     def _check(self, put: Put) -> tuple[list[News] | None, Faults]:
         news: list[News] = []
         given: dict[str, str] = {}
         faults: list[tuple[int, BadMessage]] = []
-        waited_for = {*self._replicas.others} - self._publisher.replicas
+        waited_for = self._waited.strangers
         users, words = len(self.graph), self.graph.edges + self.graph.tombstones
         meanings = strictjson.objects(put.bodies)
         rows = zip(put.entries(), put.bodies, meanings, strict=True)
@@ -256,7 +269,7 @@ class Followers(Service):
                 assert fields is not None
                 event = bodies.check_event(fields)
                 if waited_for:
-                    names = ", ".join(sorted(waited_for))
+                    names = ", ".join(waited_for)
                     raise BadMessage(FULL, f"{names} does not replicate us yet")
                 if event.kind == FOLLOW:
                     self._check_room(event)
@@ -318,9 +331,10 @@ class Followers(Service):
 
     def _ack_upstreams(self) -> None:
         """Ack what every replica has."""
-        if self._publisher.replicas.issuperset(self._replicas.others):
-            self._settled = self._publisher.settled  # else one is there that has lost its link
-        self._upstreams.ack(self._settled)
+        if not self._waited.strangers:
+            self._settled = self._waited.acked  # else one is there that has lost its link
+        settled = self._settled
+        self._intake.durable.then(lambda: self._upstreams.ack(settled))
 
     # --- subscribers ---
 

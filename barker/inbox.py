@@ -40,6 +40,7 @@ from barker.manifold.share import Share
 from barker.manifold.store import TimelineStore
 from barker.manifold.timelines import Entry, Moving, Timeline
 from barker.process.arguments import at_least_0, journal_arguments
+from barker.process.health import Health
 from barker.process.service import Service, run_service
 from barker.routing.routes import CONSISTENT, split
 from barker.streams.cursor import Cursor
@@ -113,6 +114,12 @@ class Inbox(Service):
         self._intake = Intake(self, check, self._record, self._apply, self._share.of)
         self._readers = Readers(self.slices)
         self._hand_over = HandOver(self, self.ADDRESS, self._handed_over, self._parking.park)
+        self._health = Health(
+            self,
+            self.ADDRESS,
+            CONSISTENT,
+            lambda: self._intake.illness(is_out=self._health.is_out),
+        )
         self._cleaner = Cleaner(RetainedTimelines(self._store), KEPT_BYTES)
         self._parts = Parts()
         self.late = self._taken = 0
@@ -156,7 +163,7 @@ class Inbox(Service):
     def interrupted(self, number: int = signal.SIGTERM) -> None:
         if not self._leaving:
             self._leaving = True
-            self.unserve(self.ADDRESS)
+            self._health.end()
             self.start(self._leave(), name="leave")
 
     async def _leave(self) -> None:
@@ -201,7 +208,8 @@ class Inbox(Service):
 
     def _ring_changed(self) -> None:
         self.slices.add(self._readers.move(self._share.is_ours))
-        if self._leaving or self.name in self.routes.route(self.ADDRESS).by_name:
+        is_out = self._leaving or self._health.is_out
+        if is_out or self.name in self.routes.route(self.ADDRESS).by_name:
             # Else we are not in the ring yet, and what is ours is not for it to say.
             self._hand_over.look_at(list(self._store.timelines.values()), self._share.is_ours)
 
@@ -275,11 +283,14 @@ class Inbox(Service):
         timeline.recorded(segment)
 
     async def ready(self) -> None:
-        self.serve(self.ADDRESS, CONSISTENT)
+        self._health.begin()
+
+    def ticked(self) -> None:
+        self._health.look()
 
     async def stopping(self) -> None:
         await super().stopping()
-        self._intake.journal.close()
+        await self._intake.durable.close()
 
     # --- being watched ---
 

@@ -44,6 +44,7 @@ from barker.manifold.recovery import recover
 from barker.manifold.share import Share
 from barker.process.agent import MAX_NAMED_STREAMS, deepest
 from barker.process.arguments import at_least_0, journal_arguments, service_name
+from barker.process.health import Health
 from barker.process.service import Service, log, run_service
 from barker.process.slices import Steps
 from barker.process.terminal import python
@@ -117,6 +118,12 @@ class Outbox(Service):
         self._admission = Admission(self.ADDRESS, self._people, *full, self._joining.check)
         check = self._admission.check
         self._intake = Intake(self, check, self._record, self._apply, self._share.of)
+        self._health = Health(
+            self,
+            self.ADDRESS,
+            CONSISTENT,
+            lambda: self._intake.illness(is_out=self._health.is_out),
+        )
         self._cleaner = Cleaner(OwedRecords(self._pushes, self._push_of), KEPT_BYTES)
         self._epoch = ""  # in all our stamps
         self._taken = 0  # barks and events that this process has taken over
@@ -250,7 +257,10 @@ class Outbox(Service):
         return self._events if service == FOLLOWERS else self._barks
 
     async def ready(self) -> None:
-        self.serve(self.ADDRESS, CONSISTENT)
+        self._health.begin()
+
+    def ticked(self) -> None:
+        self._health.look()
 
     def lacks(self) -> str:
         missing = super().lacks()
@@ -268,7 +278,7 @@ class Outbox(Service):
         if not self.failed:  # else what the queue lacks would look settled
             self._write_settled()
         await super().stopping()
-        self._intake.journal.close()
+        await self._intake.durable.close()
         waiting = sum(map(len, self._pushes))
         if waiting and self.args.no_journal:
             log.warning("still waiting, and gone with us: %d", waiting)

@@ -103,6 +103,9 @@ class Agents(Peers):
 
     def link_down(self, link: Link) -> None:
         super().link_down(link)
+        if self.node.is_looking:
+            self.picture.blind(link.name, now_ms())
+            return
         silent_s = self.node.now() - link.heard
         silent = silent_s > ALIVE_HEARTBEATS * self.node.heartbeat_s
         self.picture.lost(link.name, now_ms(), silent=silent)
@@ -136,10 +139,6 @@ class Monitor(Service):
         self.serve("monitor", ORDERED)
         self._ticker = Ticker(self.later, self._delay_s, self._frame)
         self._ticker.start()
-
-    def thawed(self) -> None:
-        self._agents.picture.blind(now_ms())
-        super().thawed()
 
     def dial_failed(self, dialer: Dialer, fault: Exception) -> None:
         super().dial_failed(dialer, fault)

@@ -13,11 +13,12 @@ What happens between two frames is told as events, each with the time at which w
     restarted   another process under the same name
     failover    an `ordered` service's traffic goes from one instance to another
     dead-letter a service has put aside what was acked and was then refused for good
+    waits       a service can't go on with something; `why` says what it waits for
     left-out    so many more than MAX_EVENTS came
 
-How many dead letters a service has, and what the latest is, stands in its row, also in a second
-without a sample and when the service is gone. They were there before we came, so only a rise that
-we saw is an event.
+What a service waits for stands in its row, too. So does how many dead letters it has, and what the
+latest is, also in a second without a sample and when the service is gone. They were there before we
+came, so only a rise that we saw is an event.
 """
 
 from typing import Any, NamedTuple
@@ -40,8 +41,8 @@ MAX_EVENTS = 50  # of one frame; one more says how many others there were
 COUNTERS = ("in", "out", "cpu_s")
 GAUGES = ("backlog", "peak", "oldest_ms", "streams", "unacked", "links", "rss_bytes")
 EXTRAS = ("late", "readers", "held")
-# What is told of the latest dead letter, at most.
-MAX_LETTER_CHARS = 300
+# What is told of the latest dead letter, or of what a service waits for, at most.
+MAX_CHARS = 300
 # The one whose queue depth is the system's: barks that are acked to their authors and wait.
 QUEUE_ROLE = "outbox"
 # Services in whose order nobody is interested: everybody is an agent.
@@ -50,7 +51,7 @@ OURS = ("agent", "monitor")
 
 # What can happen, in `what` of an event, and how a service can go, in `how` of a `gone` one. The
 # page has words for each.
-KINDS = ("appeared", "gone", "back", "restarted", "failover", "dead-letter", "left-out")
+KINDS = ("appeared", "gone", "back", "restarted", "failover", "dead-letter", "waits", "left-out")
 STOPPED, DIED, SILENT = HOWS = ("stopped", "died", "silent")
 
 
@@ -67,6 +68,7 @@ class Event(NamedTuple):
     service: str | None = None  # failover: of which service
     letters: int | None = None  # dead-letter: how many new ones
     latest: str | None = None  # dead-letter: what the last of them is, and why
+    why: str | None = None  # waits: for what
     others: int | None = None  # left-out: how many events, the last of them of `name`
 
 
@@ -88,6 +90,7 @@ class Known:
         self.told_again: float | None = None  # ... and as of the last frame
         self.letters: int | None = None  # dead ones, as of the last sample ...
         self.latest_letter: str | None = None  # ... and what the last of them is, and why
+        self.waits = ""  # for what, as its last sample has it
         self.figures: dict[str, Any] | None = None  # of a sample that no frame has told yet
 
     def expect(self, now_ms: int) -> None:
@@ -113,6 +116,8 @@ class Known:
         row = {"name": self.name, "up": self.up, "gone": self.gone_ms, **self.identity}
         if self.gone_ms is not None:
             row["how"] = self.how
+        if self.up and self.waits:
+            row["waits"] = self.waits
         if self.letters is not None:
             row["dead_letters"] = self.letters
         if self.letters and self.latest_letter:
@@ -167,12 +172,12 @@ class Picture:
         known.identity |= {key: sample[key] for key in ("kind", "role", "pid", "since")}
         letters = sample.get("dead_letters")
         more = known.more_letters(int(letters) if _number(letters) else None)
-        latest = sample.get("dead_letter")
-        known.latest_letter = (
-            printable(latest[:MAX_LETTER_CHARS])[:MAX_LETTER_CHARS] if type(latest) is str else None
-        )
+        known.latest_letter = _words(sample.get("dead_letter"))
         if more:
             self._happened(now_ms, "dead-letter", name, letters=more, latest=known.latest_letter)
+        was, known.waits = known.waits, _words(sample.get("waits")) or ""
+        if known.waits not in ("", was):
+            self._happened(now_ms, "waits", name, why=known.waits)
         known.again = sample["again"] if _number(sample.get("again")) else None
         known.figures = {**figures, **_told(rates, counters), "again": known.more_again()}
         self._look_for_failovers(now_ms)
@@ -187,12 +192,12 @@ class Picture:
             self._happened(now_ms, "gone", name, how=known.how)
             self._look_for_failovers(now_ms)
 
-    def blind(self, now_ms: int) -> None:
-        """We were frozen, and all links will be made anew: that is no news of anybody else."""
-        for known in self._known.values():
-            if known.up:
-                known.up = False
-                known.expect(now_ms)
+    def blind(self, name: str, now_ms: int) -> None:
+        """We were frozen, and the link to that service is made anew: that is no news of it."""
+        known = self._known.get(name)
+        if known and known.up:
+            known.up = False
+            known.expect(now_ms)
 
     # --- what goes out ---
 
@@ -291,8 +296,10 @@ def without_details(frame: dict[str, Any], most: int) -> dict[str, Any]:
     for row in frame["services"]:
         row.pop("deepest", None)
         row.pop("dead_letter", None)
+        row.pop("waits", None)
     for event in frame["events"]:
         event.pop("latest", None)
+        event.pop("why", None)
     over = len(dumps(frame)) - most
     if over > 0:  # many services, or long lists of instances: those that the table lacks go first
         shown = {row["role"] for row in frame["services"]}
@@ -307,6 +314,10 @@ def without_details(frame: dict[str, Any], most: int) -> dict[str, Any]:
 def letters_file(name: str) -> str:
     """Where a service keeps its dead letters, as a person looks for them."""
     return f"var/dead-letters/{name}.jsonl"
+
+
+def _words(value: Any) -> str | None:
+    return printable(value[:MAX_CHARS])[:MAX_CHARS] if type(value) is str else None
 
 
 def _number(value: Any) -> bool:

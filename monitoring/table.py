@@ -20,7 +20,7 @@ HEAD = COLUMNS.format(
 def table(frame: dict[str, Any]) -> list[str]:
     """A line for each service below a line for all of them; gone ones with the time.
 
-    Dead letters come behind, in full: there are few, and a person has to look at each.
+    Behind them, in full: what services wait for, and dead letters, which a person has to look at.
     """
     services = sorted(frame["services"], key=_place_in_table)
     lines = [*_summary(frame), "", HEAD]
@@ -28,6 +28,8 @@ def table(frame: dict[str, Any]) -> list[str]:
     if frame["left_out"]:
         lines.append(f"and {frame['left_out']} more")
     for row in services:
+        if "waits" in row:
+            lines += ["", *_wrapped(f"{row['name']} waits: {row['waits']}")]
         lines += _dead_letters(row)
     return [line.rstrip()[:WIDTH] for line in lines]
 
@@ -60,7 +62,7 @@ def _line(row: dict[str, Any], routes: dict[str, Any]) -> str:
     return COLUMNS.format(
         row["name"][:NAME],
         pid,
-        "first" if first else "up",
+        "first" if first else "waits" if "waits" in row else "up",
         amount(row.get("backlog")),
         age(row.get("oldest_ms")),
         amount(row.get("in")),
@@ -86,7 +88,11 @@ def _dead_letters(row: dict[str, Any]) -> list[str]:
     text = f"{row['name']} has {many}, in {letters_file(row['name'])}"
     if "dead_letter" in row:
         text += f". The latest: {row['dead_letter']}"
-    return ["", *textwrap.wrap(text, WIDTH, subsequent_indent="  ")]
+    return ["", *_wrapped(text)]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ")
 
 
 def amount(value: float | None) -> str:

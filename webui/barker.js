@@ -19,6 +19,8 @@ const Barker = (() => {
   const READING_PX = 8;
   // While the directory does not answer: look this often whether the launcher has written other settings.
   const SETTINGS_EVERY_MS = 1000;
+  // What one has said takes long, if it was not seen to arrive by then.
+  const LATE_MS = 3000;
   // Views that Back leads to as they were; older ones begin anew.
   const KEPT_VIEWS = 5;
 
@@ -35,7 +37,7 @@ const Barker = (() => {
     waits: (join, reason) => panel.waits(join, reason),
     noSuchUser: (reason) => { status.noSuchUser = reason; status.show(); },
   });
-  const status = new Status.Panel(client);
+  const status = new Status.Panel(client, isLate);
   const zone = new Still.Zone($("main"), () => stream.soon());
   const panel = new Follow.Panel(client, {
     joined: (user) => { visit(user); $("text").focus(); },
@@ -151,7 +153,7 @@ const Barker = (() => {
 
   /** Take a bark over from the person: from now on it is ours to lose, until an outbox has it. */
   function say(bark) {
-    show({ bark, own: true, fate: "sending", delivered: false });
+    show({ bark, own: true, fate: "sending", delivered: false, since: performance.now() });
     client.say(bark);
     remember();
   }
@@ -205,6 +207,13 @@ const Barker = (() => {
     say({ id: Link.randomHex(12), user: client.user, content, at: Times.now() });
     showWaiting(); // one wants to see what one has said
     return true;
+  }
+
+  /** Has something that this user said not come round for long? */
+  function isLate() {
+    const isWaiting = (entry) => entry.bark.user === client.user && entry.fate !== "refused" && !entry.delivered;
+    return panel.isLate(LATE_MS) || [...mine.values()].some((entry) => (
+      isWaiting(entry) && performance.now() - entry.since > LATE_MS));
   }
 
   /** A refused bark goes, and with `edit` its text goes back into the box. */

@@ -83,6 +83,11 @@ const Client = (() => {
       for (const peer of peers) peer?.dialer?.hurry();
     }
 
+    /** What this user said has not come round: have the services tell what they wait for. */
+    askWhy() {
+      for (const peer of [this.reader, this.writers.get(this.user), this.following]) peer?.askWhy();
+    }
+
     /** In this order: directory, inbox, outbox, graph, bizlogic; without those that there are not. */
     get services() {
       const { directory, reader, following, bizlogic } = this;

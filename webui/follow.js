@@ -129,6 +129,11 @@ const Follow = (() => {
       this.draw();
     }
 
+    /** Has a wish not been confirmed for so long? */
+    isLate(milliseconds) {
+      return [...this.asked.values()].some(({ at }) => Times.now() - at > milliseconds);
+    }
+
     // --- asking ---
 
     /** `at` rises with every event, since the last word about a user counts. */

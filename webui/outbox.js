@@ -27,6 +27,7 @@ const Outbox = (() => {
       this.waiting = [];
       this.later = []; // refused for the moment
       this.undecided = []; // joins
+      this.noRoom = ""; // the outbox's reason, while it has none for us
     }
 
     /** Everything that no outbox has acked yet. */
@@ -64,6 +65,7 @@ const Outbox = (() => {
     acked(seq) {
       const settled = this.unacked.splice(0, Math.max(0, seq - this.first + 1));
       this.first += settled.length;
+      this.noRoom = "";
       for (const bark of settled) if (bark) this.on.settled(bark);
     }
 
@@ -73,6 +75,7 @@ const Outbox = (() => {
       this.unacked[seq - this.first] = null;
       if (code === "moved" || code === "full") {
         this.later.push(bark);
+        if (code === "full") this.noRoom = reason;
         if (this.later.length === 1) setTimeout(() => this.sayAgain(), Peers.RETRY_MS);
       } else if (code === "undecided") {
         this.undecided.push(bark);

@@ -79,6 +79,8 @@ const Peers = (() => {
       this.dialer = null;
       this.begun = performance.now();
       this.nobody = false; // the directory knows no service for it
+      this.asked = false; // why it lets us wait
+      this.waits = ""; // its answer
       directory.follow(this.address, (target) => this.found(target));
     }
 
@@ -92,13 +94,26 @@ const Peers = (() => {
         this.target = target;
         this.dialer?.close();
         this.dialer = new Link.Dialer(target, this.directory.identity, target.name, {
-          up: () => { this.up(); this.on.changed(); },
-          message: (message) => this.message(message),
+          up: () => { this.asked = false; this.waits = ""; this.up(); this.on.changed(); },
+          message: (message) => (message.op === "sample" ? this.sampled(message.body) : this.message(message)),
           down: () => this.on.changed(),
         });
       } else if (same) {
         this.dialer.hurry();
       }
+      this.on.changed();
+    }
+
+    /** Have the service tell what it waits for, from now on. */
+    askWhy() {
+      if (this.asked || !this.dialer?.up) return;
+      this.asked = true;
+      this.dialer.send({ op: "subscribe", address: `agent/${this.target.name}` });
+    }
+
+    sampled({ waits = "" }) {
+      if (this.waits === waits) return;
+      this.waits = waits;
       this.on.changed();
     }
 
@@ -114,8 +129,8 @@ const Peers = (() => {
     }
 
     get status() {
-      const { role, target, nobody } = this;
-      if (target) return { role, name: target.name, nobody, ...describe(this.dialer, target) };
+      const { role, target, nobody, waits } = this;
+      if (target) return { role, name: target.name, nobody, waits, ...describe(this.dialer, target) };
       const late = performance.now() - this.begun > Link.OFFLINE_AFTER_MS;
       return { role, name: role, nobody, state: late ? "offline" : "trying", place: "", fault: null };
     }

@@ -43,8 +43,10 @@ const Status = (() => {
   }
 
   class Panel {
-    constructor(client) {
+    /** `isLate`: does something that this user said take long? */
+    constructor(client, isLate) {
       this.client = client;
+      this.isLate = isLate;
       this.noSuchUser = ""; // the inbox's reason, if there is no such user
       this.everConnected = false;
       this.troubleSince = null;
@@ -77,6 +79,8 @@ const Status = (() => {
       if (client.reader.noRoom) {
         said.push(`The inbox ${inbox.name} has no room: ${sentence(client.reader.noRoom)} It is asked again.`);
       }
+      const writer = client.writers.get(client.user);
+      if (writer?.noRoom) said.push(`The outbox ${outbox.name} has no room: ${sentence(writer.noRoom)} It is asked again.`);
       if (outbox.state !== "up") {
         const full = client.unsent.length >= MAX_UNSENT;
         said.push(absent(outbox), full ? `${MAX_UNSENT} barks wait to be sent: no more fit in.`
@@ -86,6 +90,9 @@ const Status = (() => {
         said.push("No bizlogic is registered: barks are taken, and not delivered before one is.");
       }
       if (graph.state === "offline") said.push(absent(graph), "What you follow or unfollow waits for one.");
+      for (const { name, waits } of this.isLate() ? [outbox, inbox, graph] : []) {
+        if (waits) said.push(sentence(`${name} waits: ${waits}`));
+      }
       return said.join(" ");
     }
 
@@ -107,6 +114,7 @@ const Status = (() => {
 
     /** Called whenever a link changes, and once a second: "trying" becomes "offline" by waiting. */
     show() {
+      if (this.isLate()) this.client.askWhy();
       const state = this.overallState();
       this.everConnected ||= state === "connected" || state === "partly";
       document.documentElement.dataset.state = state;

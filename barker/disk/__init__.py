@@ -10,6 +10,7 @@
 Read in this order:
 
 * ``journal``: a record is in a file before its ack is on the wire. Most promises rest on it.
+* ``syncing``: a thread that waits for the disk itself.
 * ``nojournal``: the same of a service that keeps nothing.
 * ``segments``: the files of a journal, what is in them, and what lies beside them.
 * ``locks``: one process has a folder, and the next one finds what it noted there.
@@ -19,5 +20,6 @@ Read in this order:
 * ``claims``: what one process has for as long as it lives; where the launcher's directory is.
 * ``users``: the first users, made from a seed. Pure.
 
-Blocking calls, each of them short. Left out: what the records mean; their owner replays them.
+Blocking calls, each of them short but for those in the thread. Left out: what the records mean;
+their owner replays them.
 """

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from barker.disk.files import make_folder
+from barker.disk.segments import sync_all
 from barker.wire import protocol, strictjson
 
 log = logging.getLogger("barker.disk.deadletters")
@@ -105,12 +106,16 @@ class DeadLetters:
             try:
                 if os.write(file, line) != len(line):
                     raise OSError(28, "no room for a dead letter")
-                os.fsync(file)  # there are few, and they are the last copy
             except OSError:
                 os.ftruncate(file, size)
                 raise
         finally:
             os.close(file)
+
+    def sync(self) -> None:
+        """Have them on the disk itself. Raises OSError."""
+        if self.path:
+            sync_all([self.path])
 
 
 def _read(path: pathlib.Path) -> bytes:

@@ -3,7 +3,8 @@
 Append-only files (*segments*) of the wire's own lines, one folder for each manifold. The rules:
 
 * A batch is one write (group commit), and the ack goes out after it. What the kernel has, survives
-  kill -9; what `--fsync` has waited for, survives a power cut too.
+  kill -9. With `--fsync` the ack waits until the disk has it, which survives a power cut, too; a
+  thread waits for that (`barker.disk.syncing`).
 * Each record carries a checksum. A record that is only half there was never acked; it is cut off.
   Damage elsewhere is reported and skipped, and what follows is recovered all the same.
 * Every start begins a new *epoch*. A power cut may have taken the end of a journal, a folder may be
@@ -34,13 +35,14 @@ import pathlib
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 from barker.disk import segments
 from barker.disk.files import StateError, make_folder, unwritable
 from barker.disk.locks import Lock, inode_of, look_for
 from barker.disk.segments import End, Header, Stray
+from barker.disk.syncing import Syncing
 
 log = logging.getLogger("barker.disk.journal")
 
@@ -55,8 +57,6 @@ PASSED_OVER = 1000
 SEGMENT_SHARE = 8
 # But not smaller than this. And none counts as less, so that many starts leave no crowd of files.
 MIN_SEGMENT_BYTES = 64 * 1024
-# Numbers that other files may have taken when a segment begins. Beyond it, the disk counts as full.
-MAX_TAKEN = 1000
 
 
 class Journal:
@@ -80,7 +80,7 @@ class Journal:
         self._segment_bytes = self._full_at = segment_bytes
         self._file = -1
         self._file_path, self._inode = "", -1  # where the file is to be found
-        self._syncing = ThreadPoolExecutor(1)
+        self._syncing = Syncing(folder)
         self._header: Callable[[], dict[str, Any]] | None = None
         self.trouble = ""  # why nothing can be written now
         with contextlib.ExitStack() as undo:
@@ -235,10 +235,25 @@ class Journal:
         except OSError as fault:
             self._say(fault)
             raise
+        self._can_write()
+        return number
+
+    def has_room(self) -> bool:
+        """Can a batch be written now? It is tried, with a large one, and taken back."""
+        try:
+            size = self.segments[self.rotate_if_full()]
+            segments.probe(self._file, size)
+            look_for(self._file_path, self._inode)
+        except OSError as fault:
+            self._say(fault)
+            return False
+        self._can_write()
+        return True
+
+    def _can_write(self) -> None:
         if self.trouble:
             self.trouble = ""
             log.info("%s can be written again", self.folder)
-        return number
 
     def copy(self, lines: Sequence[bytes]) -> int:
         """The same for what an older segment has: whether that goes well says nothing of batches.
@@ -260,7 +275,7 @@ class Journal:
 
     def _begin_segment(self, header: Callable[[], dict[str, Any]]) -> None:
         self._lock.check()
-        number, file = self._create()
+        number, file = segments.create(self.folder, self._newest + 1)
         self._leave()
         self._file, self._file_path, self._inode = file, str(self._path(number)), inode_of(file)
         self.current = number
@@ -272,8 +287,7 @@ class Journal:
             )
             head = Header(number, before, self._dropped)
             self._write(number, [segments.header_line(head, self.epoch, header())])
-            if self._fsync:
-                segments.sync_folder(self.folder)
+            self._syncing.note_name()
         except BaseException:  # as if we had not tried
             self._leave()
             self._end = before
@@ -286,14 +300,6 @@ class Journal:
         with contextlib.suppress(OSError):
             self._lock.note(segments.note_line(self._end, self._dropped))
 
-    def _create(self) -> tuple[int, int]:
-        """A file for the next segment, and its number. What has its name already is left alone."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        for number in range(self._newest + 1, self._newest + 1 + MAX_TAKEN):
-            with contextlib.suppress(FileExistsError):
-                return number, os.open(self._path(number), flags, 0o600)
-        raise FileExistsError(errno.EEXIST, "other files have the names of its next segments")
-
     def _write(self, number: int, lines: Sequence[bytes]) -> None:
         size = self.segments[number]
         records = [segments.record(line) for line in lines]
@@ -303,7 +309,7 @@ class Journal:
             while written < len(blob):
                 written += os.write(self._file, blob[written:])
             if self._fsync:
-                os.fsync(self._file)
+                self._syncing.note(number, self._file)
             look_for(self._file_path, self._inode)
         except BaseException:
             # Whatever it was: what is not counted must not be in the file.
@@ -325,13 +331,19 @@ class Journal:
             self.trouble = why
             log.error("%s can't be written, so nothing is acked: %s", self.folder, why)
 
-    def sync_from(self, number: int) -> "Future[None]":
-        """Have the segments from that one on on the disk itself: what is the last copy has to be.
+    @property
+    def is_synced(self) -> bool:
+        """Does what was written count? With `fsync`, after the next `sync`."""
+        return not self._syncing.is_needed
 
-        A thread does it, since that may take longer than a turn of the loop may.
-        """
-        paths = [self._path(n) for n in self.segments if n >= number]
-        return self._syncing.submit(segments.sync_all, paths)
+    def sync(self) -> "Future[None]":
+        """Have all on the disk itself that was written. The future raises OSError."""
+        return self._syncing.start()
+
+    def sync_from(self, number: int) -> "Future[None]":
+        """The same for the segments from that one on, also without `fsync`: what is the last copy
+        has to be there."""
+        return self._syncing.start_all(self._path(n) for n in self.segments if n >= number)
 
     def drop(self, number: int) -> None:
         """Delete a segment that nobody needs any more, the oldest one first.
@@ -339,15 +351,20 @@ class Journal:
         A record says so before it is done, so that the segment is not missed; on a full disk the
         lock says so. Raises OSError, and then the segment is still there.
         """
+        path, is_said = self._path(number), True
         try:
             if self._file < 0:
                 self._rotate()
             self._write(self.current, [segments.dropped_line(number)])
         except OSError:
+            is_said = False
             self._lock.check()
             self._lock.note(segments.note_line(self._end, number))
         self._dropped = max(self._dropped, number)
-        self._path(number).unlink(missing_ok=True)
+        if is_said and self._fsync:
+            self._syncing.delete(path)
+        else:
+            path.unlink(missing_ok=True)
         del self.segments[number]
 
     def _remove(self, number: int) -> None:
@@ -369,7 +386,7 @@ class Journal:
                 segments.sync_all(map(self._path, self.segments))
             self._note()
         self._leave()
-        self._syncing.shutdown()
+        self._syncing.close()
         self._lock.close()
 
 

@@ -39,6 +39,10 @@ BLOCK_BYTES = 1024 * 1024
 # a sparse file may have more zeros than the disk has room.
 HOLE_BYTES = 64 * 1024 * 1024
 
+# Numbers that other files may have taken when a segment begins. Beyond it, the disk counts as full.
+MAX_TAKEN = 1000
+# What has to fit on a disk that was full before its journal counts as one that can be written.
+PROBE_BYTES = 1024 * 1024
 _HEADER = b' {"op":"segment","format":%d,' % FORMAT
 _HEADER_OF_ANY = b' {"op":"segment",'
 _HEX = frozenset(b"0123456789abcdef")
@@ -254,6 +258,27 @@ def read(path: pathlib.Path) -> Iterator[tuple[int, bytes, bytes | None]]:
                     return
             else:
                 begun.append(block)
+
+
+def create(folder: pathlib.Path, first: int) -> tuple[int, int]:
+    """A file for a segment, and its number, `first` or larger. A file that is there is left alone.
+
+    Raises OSError.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
+    for number in range(first, first + MAX_TAKEN):
+        with contextlib.suppress(FileExistsError):
+            return number, os.open(path_of(folder, number), flags, 0o600)
+    raise FileExistsError(errno.EEXIST, "other files have the names of its next segments")
+
+
+def probe(file: int, size: int) -> None:
+    """Write much to a file of that size, and take it back. Raises OSError if there is no room."""
+    try:
+        if os.write(file, bytes(PROBE_BYTES)) < PROBE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        os.ftruncate(file, size)
 
 
 def cut(path: pathlib.Path, size: int) -> None:

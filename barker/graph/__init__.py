@@ -14,7 +14,7 @@ Read in this order:
 * ``people``: the same, for services that only ask whether a user exists.
 * ``replicas``: several followers services that read each other's streams.
 * ``claims``: which event has which name; ``deciding``: which instance may give names away;
-  ``upstreams``: outboxes that wait for an ack of what they have put.
+  ``upstreams``: outboxes that wait for an ack of what they have put; ``waited``: for whose acks.
 * ``friends``: whom a user might want to follow.
 
 Left out: the service itself (``barker/followers.py``), and leaving: a name stays taken.

@@ -17,6 +17,7 @@ from barker.graph.claims import Claims, Reign
 from barker.graph.feed import FOLLOWERS
 from barker.graph.publisher import Publisher
 from barker.graph.replicas import REPLICA, Replicas
+from barker.graph.waited import Waited
 from barker.links.link import Link
 from barker.process.node import Node
 
@@ -25,11 +26,17 @@ class Decider:
     """May this instance give names away now?"""
 
     def __init__(
-        self, node: Node, replicas: Replicas, publisher: Publisher, claims: Claims
+        self,
+        node: Node,
+        replicas: Replicas,
+        publisher: Publisher,
+        waited: Waited,
+        claims: Claims,
     ) -> None:
         self._node = node
         self._replicas = replicas
         self._publisher = publisher
+        self._waited = waited
         self._claims = claims
         # By name, the directory's link over which we were told of one that was in sync with us.
         self._seen: dict[str, Link] = {}
@@ -89,7 +96,9 @@ class Decider:
         if (
             (reign.by, reign.names) != (self._node.name, self._members)
             or not self._is_together
-            or self._publisher.settled < self._begun_at
+            or self._waited.settled < self._begun_at
         ):
             return "not all instances of followers know yet that we decide"
+        if laggards := self._waited.laggards:
+            return f"{', '.join(laggards)} does not ack"
         return ""

@@ -81,12 +81,13 @@ class Place:
     def caught_up(self) -> bool:
         return self.epoch is not None and not self.in_snapshot and self.serial >= self.last
 
-    def ack(self, link: Link, address: str) -> None:
-        """At the end of a batch."""
-        if self.grown:
-            self.grown = False
-            # Before its end, a snapshot is nothing that one has.
-            link.send(messages.encode(Credit(address, 0 if self.in_snapshot else self.serial)))
+    def credit(self, address: str) -> Credit | None:
+        """What to send at the end of a batch."""
+        if not self.grown:
+            return None
+        self.grown = False
+        # Before its end, a snapshot is nothing that one has.
+        return Credit(address, 0 if self.in_snapshot else self.serial)
 
 
 class Feed(Peers, Generic[Held]):
@@ -148,7 +149,8 @@ class Feed(Peers, Generic[Held]):
                 self.changed(changes)
 
     def batch_end(self, link: Link) -> None:
-        self._place.ack(link, GRAPH)
+        if credit := self._place.credit(GRAPH):
+            link.send(messages.encode(credit))
 
     def batch_failed(self, link: Link) -> None:
         if link is self._asked:

@@ -5,8 +5,10 @@ bizlogic, outboxes, ...) or *replicate* it (readers of ``followers``: the other 
 acks are what two promises rest on:
 
 * What all replicas have acked is *settled*: the outbox that put it may forget it.
-* What all copies have acked *holds*: from now on, everybody who decides decides by it. Only then
+* What all copies have acked *holds*: from now on, all services that decide decide by it. Only then
   are those told who read the list of one user, ``graph/USER``.
+
+For whose acks it is waited, `barker.graph.waited` knows.
 
 A subscriber whose place is unknown here, or too far back, gets a snapshot of the graph before the
 changes. Of a snapshot in the making only the end is acked with a serial that counts.
@@ -78,12 +80,20 @@ class Publisher:
     """Publishes one graph; the service says which change has which serial."""
 
     def __init__(
-        self, graph: Graph, all_pieces: Callable[[], Iterator[tuple[bytes, bool]]], slices: Slices
+        self,
+        graph: Graph,
+        all_pieces: Callable[[], Iterator[tuple[bytes, bool]]],
+        slices: Slices,
+        holds: Callable[[], int],
     ) -> None:
-        """`all_pieces` makes the snapshot that a replica gets; a copy gets the graph alone."""
+        """`all_pieces` makes the snapshot that a replica gets; a copy gets the graph alone.
+
+        `holds` says up to which serial every copy that counts has everything.
+        """
         self.graph = graph
         self._all_pieces = all_pieces
         self._slices = slices
+        self._holds = holds
         self._publishing = False
         self.epoch = ""
         self._changes: Stream[bytes] = Stream(CHANGES_KEPT)
@@ -132,7 +142,7 @@ class Publisher:
                     yield
         finally:
             self._publishing = False
-        self._tell_lists()
+        self.tell_lists()
 
     # --- what it asks ---
 
@@ -146,26 +156,10 @@ class Publisher:
         """Names of the instances that replicate us now."""
         return {link.name for link, copies in self._copying.items() if FOLLOWERS in copies}
 
-    @property
-    def settled(self) -> int:
-        """The serial up to which every replica has everything."""
-        return self._acked(FOLLOWERS)
-
-    def behind(self) -> tuple[int, list[str]]:
-        """The first serial that not every replica has, and the names of those that lack it."""
-        first = self.settled + 1
-        copies = ((link.name, some.get(FOLLOWERS)) for link, some in self._copying.items())
-        names = {name for name, copy in copies if copy and copy.cursor.acked < first}
-        return first, sorted(names) if first <= self.last else []
-
-    @property
-    def holds(self) -> int:
-        """The serial up to which every copy has everything."""
-        return self._acked(GRAPH)
-
-    def _acked(self, address: str) -> int:
-        copies = (c[address].cursor.acked for c in self._copying.values() if address in c)
-        return min(copies, default=self.last)
+    def acked(self, address: str) -> dict[str, int]:
+        """By name, the serial up to which each subscriber has everything."""
+        some = ((link.name, copies.get(address)) for link, copies in self._copying.items())
+        return {name: copying.cursor.acked for name, copying in some if copying}
 
     @property
     def readers(self) -> int:
@@ -233,7 +227,7 @@ class Publisher:
             if credit.serial <= copying.cursor.sent and not copying.pieces:
                 copying.cursor.ack(credit.serial)
             self._send(copying)
-            self._tell_lists()
+            self.tell_lists()
 
     def link_down(self, link: Link) -> None:
         self._copying.pop(link, None)
@@ -243,7 +237,7 @@ class Publisher:
             if not self._listing[user]:
                 del self._listing[user]
                 self._touched.pop(user, None)
-        self._tell_lists()  # perhaps this one was all that others waited for
+        self.tell_lists()  # perhaps this one was all that others waited for
 
     # --- lists ---
 
@@ -260,13 +254,13 @@ class Publisher:
         mine.add(user)
         self._listing.setdefault(user, set()).add(link)
         self._touched[user] = self.last
-        self._tell_lists()
+        self.tell_lists()
 
-    def _tell_lists(self) -> None:
+    def tell_lists(self) -> None:
         """Send the lists that have changed, as far as everybody acts by the change."""
         if not self._touched:
             return
-        holds = self.holds
+        holds = self._holds()
         for user in [user for user, serial in self._touched.items() if serial <= holds]:
             del self._touched[user]
             if links := self._listing.get(user):

@@ -11,6 +11,7 @@ restart of the directory all would wait to be told of the others, be told of non
 themselves for the only one; also one that has just been started, and knows nothing.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from barker.links.link import Link
 from barker.process.node import Node
 from barker.process.peers import Peers
 from barker.routing.routes import Target
-from barker.wire import protocol
+from barker.wire import messages, protocol
 from barker.wire.ops import Message, Subscribed, Unreadable
 
 # What every instance registers as, from its start on.
@@ -34,15 +35,18 @@ class Replicas(Peers):
         node: Node,
         keep: Callable[[Sequence[tuple[bytes, dict[str, Any]]]], str],
         changed: Callable[[], None],
+        durable: Callable[[Callable[[], None]], None],
     ) -> None:
         """`keep` is called with what another has sent, bodies and what they mean; it says why not
-        all of it holds here, or "". `changed` is called when `in_sync` may have changed."""
+        all of it holds here, or "". `changed` is called when `in_sync` may have changed. `durable`
+        calls what it is given when the disk has what was kept."""
         super().__init__(node, REPLICA)
         self.add_handler(Subscribed, self.on_subscribed)
         self.add_handler(Message, self.on_message)
         self.add_handler(Unreadable, self.on_unreadable)
         self._keep = keep
         self._changed = changed
+        self._durable = durable
         self._places: dict[str, Place] = {}
 
     @property
@@ -82,7 +86,9 @@ class Replicas(Peers):
 
     def batch_end(self, link: Link) -> None:
         if not link.closed:
-            self._places[link.name].ack(link, FOLLOWERS)
+            credit = self._places[link.name].credit(FOLLOWERS)
+            if credit:
+                self._durable(functools.partial(link.send, messages.encode(credit)))
             self._changed()
 
     def batch_failed(self, link: Link) -> None:

@@ -1,8 +1,8 @@
 """Upstreams: the outboxes that wait for acks of what a followers service has kept.
 
-An ack goes out when every replica has what was put, and is for all before it. A join is looked at
-once more then: what was to have the name may have lost it to another claim meanwhile
-(`barker.graph.claims`), and is refused.
+An ack goes out when every replica that is waited for has what was put, and is for all before it. A
+join is looked at once more then: what was to have the name may have lost it to another claim
+meanwhile (`barker.graph.claims`), or a laggard may not know of it, and it is refused.
 """
 
 import contextlib
@@ -30,10 +30,10 @@ class Upstreams:
     """What is to be acked, by link, in order."""
 
     def __init__(
-        self, has_name: Callable[[Event], bool], check_join: Callable[[Event], None]
+        self, has_name: Callable[[Event], bool], check_join: Callable[[Event, int], None]
     ) -> None:
         """`has_name`: is it this event that has the name? `check_join` raises BadMessage if its
-        outbox may not be told yes."""
+        outbox may not be told yes; it is called with the event and the serial of what is kept."""
         self._has_name = has_name
         self._check_join = check_join
         self._kept: dict[Link, deque[Kept]] = {}
@@ -61,10 +61,10 @@ class Upstreams:
         for link, jobs in self._kept.items():
             done = 0
             while jobs and jobs[0].serial <= settled:
-                done, _, joins = jobs.popleft()
+                done, serial, joins = jobs.popleft()
                 for seq, event in joins:
                     try:
-                        self._check_join(event)
+                        self._check_join(event, serial)
                     except BadMessage as fault:
                         refusal = Refuse(seq, fault.code, fault.reason, [FOLLOWERS])
                         link.send(messages.encode(refusal))

@@ -188,7 +188,8 @@ class Graphs(Peers):
             graph.apply(place.take(body))
 
     def batch_end(self, link: Link) -> None:
-        self._copies[link.name][0].ack(link, GRAPH)
+        if credit := self._copies[link.name][0].credit(GRAPH):
+            link.send(messages.encode(credit))
 
 
 class Lists(Peers):

@@ -12,12 +12,7 @@ from barker.wire.rights import SERVICE
 
 
 class Guest(Node):
-    """Signals stay its host's."""
-
     kind = "guest"
-
-    def catch_signals(self) -> None:
-        pass
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:

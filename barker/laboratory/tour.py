@@ -19,6 +19,7 @@ from barker.laboratory.lab import CAN_FREEZE, PATIENT_S, Broken, Child, Lab, unt
 from barker.laboratory.producer import SaidBark
 from barker.links.link import Conversation, Link
 from barker.process.dialing import Dialer
+from barker.process.running import catch_signals
 from barker.process.terminal import complain, end_line, tolerate_any_text
 from barker.wire import messages, ops
 
@@ -248,19 +249,19 @@ STEPS = (
         "Say something",
         "01-run-it.rst",
         "A client puts a bark to its author's outbox, and prints the bark's id once that outbox "
-        "has it in its journal. From then on it is the system's to lose. The business logic "
-        "looks up who follows the author, the inbox keeps what it is given, and whoever reads "
-        "there is shown it.",
-        "everybody who follows ark3 was shown it, and ark3 as well, once each.",
+        "has it in its journal. From then on the system is responsible for the bark. The business "
+        "logic looks up who follows the author, the inbox keeps the bark for each of them, and "
+        "their readers are shown it.",
+        "all followers of ark3 were shown it, and ark3 as well, once each.",
         say_something,
     ),
     Step(
         "See who owns whom",
         "05-the-ring.rst",
-        "Three outboxes share all authors. A name is hashed to a place on a ring, and the first "
-        "point behind it says whose it is; so everybody who knows the three names comes to the "
-        "same answer, and nobody has to be asked. Only a page, which holds no ring, asks the "
-        "directory. We ask it for every author.",
+        "Three outboxes share all authors. A name is hashed to a position on a ring, and the "
+        "outbox with the next point owns it. So all processes that know the three names find the "
+        "same owner, and none has to ask. Only a page has no ring, and asks the directory. We ask "
+        "it for every author.",
         "the directory's answers are those of the ring, and barks of ark3 are in one journal "
         "only, that of their owner.",
         who_owns_whom,
@@ -269,8 +270,8 @@ STEPS = (
         "Kill the first",
         "07-failover.rst",
         "Start a spare bizlogic, and kill the first one while dogs bark. The kernel closes a dead "
-        "process's sockets, so the outboxes notice at once, take the next target, and send it "
-        "everything that is not acknowledged, in order, before anything new.",
+        "process's sockets, so the outboxes notice at once. They take the next target, and send "
+        "it everything that is not acknowledged, in order, before anything new.",
         "the spare has the traffic, and no acknowledged bark was lost, shown twice or shown out "
         "of order.",
         kill_the_first,
@@ -278,44 +279,42 @@ STEPS = (
     Step(
         "Freeze the first",
         "07-failover.rst",
-        "A frozen process keeps its sockets, and nobody tells anything. Somebody has to lose "
-        "patience: after two and a half heartbeats of silence a link is closed, and it may have "
-        "been quiet for one of them before. Then we thaw it. It wakes with old barks in its "
-        "buffers, sees that its clock has jumped, and drops them with all its links before it "
-        "handles any.",
-        "it took at most about three heartbeats until barks came again; the thawed one is the "
-        "first again, and what it still held was neither lost nor shown twice.",
+        "A frozen process keeps its sockets. Its peers close a link after two and a half "
+        "heartbeats of silence, and it may have been silent for one of them before the freeze. "
+        "Then we thaw the process. It sees that its clock has jumped, reads its links before it "
+        "acts, and drops the old barks from those links that its peers have closed.",
+        "it took at most about three heartbeats until barks came again; the thawed bizlogic is "
+        "the first again, and of the barks that it had none was lost or shown twice.",
         freeze_the_first,
     ),
     Step(
         "Stop them all",
         "14-monitoring.rst",
-        "With nobody in the middle, authors notice nothing: their barks are acknowledged, since "
-        "the outboxes keep them, in memory and in journals. The queues grow as straight as a "
-        "ruler, at the rate of the barking. A new bizlogic empties them in a moment.",
-        "while nobody worked every bark was acknowledged and none was shown; then all of them "
+        "Without a bizlogic, authors notice nothing: the outboxes keep their barks, in memory and "
+        "in journals, and acknowledge them. The queues grow in a straight line, at the rate of "
+        "the barking. A new bizlogic empties them in a moment.",
+        "without a bizlogic every bark was acknowledged and none was shown; then all of them "
         "were, in order.",
         stop_them_all,
     ),
     Step(
         "Kill the inbox",
         "08-the-journal-and-kill-9.rst",
-        "The inbox has what nobody else has any more: the timelines. Kill it in the middle of its "
-        "work, and start it again. It acknowledges what is in its journal and nothing else; so "
-        "it plays that back and is where it was, and what it had not acknowledged the others "
-        "still have.",
+        "Only the inbox has the timelines. Kill it in the middle of its work, and start it again. "
+        "It acknowledges only what is in its journal. So it plays the journal back and is where "
+        "it was; what it had not acknowledged, its senders still have.",
         "nothing was lost with the inbox; every acknowledged bark was shown, once and in order.",
         kill_the_inbox,
     ),
     Step(
         "Kill the directory",
         "06-the-directory.rst",
-        "Everything depends on the directory, it seems. But routes are pushed to everybody and "
-        "remembered, so those who know each other need it no more. Only a newcomer has to wait "
-        "until it is back, and then for two seconds more, in which it lets all services register "
-        "again before it answers anybody.",
-        "barks flowed without a directory; a newcomer could not begin without one, and could "
-        "when it was back.",
+        "The directory pushes routes to all processes, and they remember them. So processes that "
+        "know each other need no directory. Only a newcomer has to wait until it is back, and "
+        "then for two seconds more, in which it lets all services register again before it "
+        "answers.",
+        "barks flowed without a directory; a newcomer could not begin without one, and could when "
+        "it was back.",
         kill_the_directory,
     ),
 )
@@ -338,4 +337,6 @@ def take(*, wait: bool = True, steps: Sequence[Step] = STEPS) -> int:
 async def _take(steps: Sequence[Step], wait: bool) -> int:
     async with Lab() as lab:
         lab.find_ports([*SERVICES, "bizlogic --port 5681", "bizlogic --port 5682"])
-        return await Guide(lab, steps, wait=wait).run()
+        guide = Guide(lab, steps, wait=wait)
+        catch_signals(guide)
+        return await guide.run()

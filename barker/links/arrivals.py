@@ -28,48 +28,6 @@ Arrived = Callable[[bytes], Then]
 Wait = Callable[[Callable[[], None]], None]
 
 
-async def read_directly(
-    reader: asyncio.StreamReader,
-    transport: asyncio.BaseTransport,
-    most: int,
-    arrived: Arrived,
-    wait: Wait,
-) -> None:
-    """Call `arrived` with what the stream still holds, `most` bytes at a time, and with all that
-    comes, until it returns STOP or nothing comes any more. What is left has `wait` call it.
-
-    Raises what `arrived` raises, or OSError if the connection broke.
-    """
-    while len(data := await reader.read(most)) == most:
-        while (then := arrived(data)) is Then.AGAIN:
-            data = b""
-            await asyncio.sleep(0)
-        if then is Then.STOP:
-            return
-    if not data:
-        return
-    stream = transport.get_protocol()
-    assert isinstance(stream, asyncio.Protocol)
-    assert isinstance(transport, asyncio.Transport)
-    arrivals = _Arrivals(stream, transport, arrived, wait, most)
-    transport.set_protocol(arrivals)
-    try:
-        arrivals.handle(data)
-        await arrivals.ended
-    finally:
-        arrivals.read_on()
-        if not transport.is_closing():  # else nothing more is read; and TLS may be gone already
-            transport.set_protocol(stream)
-    fault, arrivals.fault = arrivals.fault, None
-    try:
-        if fault:
-            raise fault
-    finally:
-        # A fault holds on to every frame it came through, and to what was read there. If one of
-        # them held on to the fault, only the collector could free any of it, and it seldom looks.
-        del fault
-
-
 class _Shared(threading.local):
     """Where a read goes before it is handled, which is done before anybody else's turn."""
 
@@ -85,27 +43,75 @@ class _Shared(threading.local):
 _shared = _Shared()
 
 
-class _Arrivals(asyncio.BufferedProtocol):
+class Arrivals(asyncio.BufferedProtocol):
+    """What arrives on one connection, which is up."""
+
     def __init__(
         self,
-        stream: asyncio.Protocol,
+        reader: asyncio.StreamReader,
         transport: asyncio.Transport,
+        most: int,
         arrived: Arrived,
         wait: Wait,
-        most: int,
     ) -> None:
-        self._stream = stream
+        """`arrived` is called with what the stream still holds, `most` bytes at a time, and with
+        all that comes, until it returns STOP. What is left has `wait` call it."""
+        self._reader = reader
         self._transport = transport
+        self._most = most
         self._arrived = arrived
         self._wait = wait
         self._buffer = _shared.of(most)
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.fault: Exception | None = None
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._fault: Exception | None = None
+        self.is_direct = False  # the stream holds nothing any more
+
+    @property
+    def has_ended(self) -> bool:
+        """Does nothing more come?"""
+        return self._ended.done()
+
+    async def run(self) -> None:
+        """Read until nothing comes any more, or `arrived` has returned STOP.
+
+        Raises what `arrived` raises, or OSError if the connection broke.
+        """
+        while len(data := await self._reader.read(self._most)) == self._most:
+            while (then := self._arrived(data)) is Then.AGAIN:
+                data = b""
+                await asyncio.sleep(0)
+            if then is Then.STOP:
+                return
+        if not data:
+            return
+        transport = self._transport
+        stream = transport.get_protocol()
+        assert isinstance(stream, asyncio.Protocol)
+        self._stream = stream
+        transport.set_protocol(self)
+        self.is_direct = True
+        try:
+            self.handle(data)
+            await self._ended
+        finally:
+            self.is_direct = False
+            self.read_on()
+            if not transport.is_closing():  # else nothing more is read; and TLS may be gone already
+                transport.set_protocol(stream)
+        fault, self._fault = self._fault, None
+        try:
+            if fault:
+                raise fault
+        finally:
+            # A fault holds on to every frame it came through, and to what was read there. If one of
+            # them held on to the fault, only the collector could free any of it, and it seldom
+            # looks.
+            del fault
 
     def _end(self, fault: Exception | None = None) -> None:
-        if not self.ended.done():
-            self.fault = fault
-            self.ended.set_result(None)
+        if not self._ended.done():
+            self._fault = fault
+            self._ended.set_result(None)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
@@ -114,7 +120,7 @@ class _Arrivals(asyncio.BufferedProtocol):
         self.handle(bytes(self._buffer[:nbytes]))
 
     def handle(self, data: bytes) -> None:
-        if self.ended.done():
+        if self._ended.done():
             return  # the task that waits for that has not had its turn yet
         try:
             then = self._arrived(data)
@@ -125,11 +131,12 @@ class _Arrivals(asyncio.BufferedProtocol):
             self._end()
         elif then is Then.AGAIN:
             self._transport.pause_reading()
-            self._wait(self._go_on)
+            self._wait(self.go_on)
         elif not data:
             self.read_on()
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """Have what was left handled."""
         self.handle(b"")
 
     def read_on(self) -> None:

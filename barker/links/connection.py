@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
-from barker.links.arrivals import Arrived, Wait, read_directly
+from barker.links.arrivals import Arrivals, Arrived, Wait
 from barker.links.framing import Framing, LineFraming
 from barker.links.greeting import Greeting, Peer
 from barker.links.life import Event, Life
@@ -48,6 +48,7 @@ class Connection:
         self.drained = writer.drain  # waits until the peer has read most of what was written
         self._max_waiting_bytes = STRANGER_BYTES
         self._early: list[bytes] = []  # lines that came with the bytes before them
+        self._arrivals: Arrivals | None = None
         self.peer: Peer | None = None
         self.name = ""  # the peer's, once it has greeted us
 
@@ -101,7 +102,28 @@ class Connection:
 
     async def read_directly(self, arrived: Arrived, wait: Wait) -> None:
         """See `barker.links.arrivals`."""
-        await read_directly(self._reader, self._transport, READ_BYTES, arrived, wait)
+        assert isinstance(self._transport, asyncio.Transport)
+        self._arrivals = Arrivals(self._reader, self._transport, READ_BYTES, arrived, wait)
+        await self._arrivals.run()
+
+    @property
+    def is_reading(self) -> bool:
+        """Does what comes go to `arrived` at once?"""
+        return self._arrivals is not None and self._arrivals.is_direct
+
+    @property
+    def has_ended(self) -> bool:
+        """Does nothing more come?"""
+        return self.life.over or (self._arrivals is not None and self._arrivals.has_ended)
+
+    def go_on(self) -> None:
+        """Have `arrived` called with nothing new: something was left to be handled."""
+        assert self._arrivals
+        self._arrivals.go_on()
+
+    def fileno(self) -> int:
+        """Of its socket; -1 if that is closed. For selectors."""
+        return int(self._transport.get_extra_info("socket").fileno())
 
     def write(self, lines: Sequence[bytes]) -> bool:
         """Write these now, in one piece; False if nothing is written any more."""

@@ -25,6 +25,7 @@ Left out: anything after a break. Whoever wants the link back has a ``Dialer``
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias, TypeVar
 
@@ -129,6 +130,8 @@ class Link:
         self._before_read = before_read
         self._turns = turns
         self._rest: Iterator[Op] | None = None  # what was read, and waits for its turn
+        self._holds = False  # what comes is held
+        self._held: deque[bytes] = deque()  # the bytes of each read
         self._loop = asyncio.get_running_loop()
         self.waiting_bytes = connection.waiting_bytes
         self.peer, self.name = connection.peer, connection.name
@@ -156,7 +159,31 @@ class Link:
     @property
     def is_behind(self) -> bool:
         """Does something that was read wait for its turn? What the peer says now is unread then."""
-        return self._rest is not None
+        return self._rest is not None or bool(self._held)
+
+    # --- after a stall (`barker.process.stalls`) ---
+
+    def hold(self) -> None:
+        """Handle nothing of what comes until `release`. Closes it if it is only just up."""
+        self._holds = self._connection.is_reading
+        if not self._holds:
+            self.abort()
+
+    def release(self) -> None:
+        """Handle what was held, and go on."""
+        self._holds = False
+        self.heard = self._loop.time()
+        if self.is_behind and not self.closed:
+            self._connection.go_on()
+
+    @property
+    def has_ended(self) -> bool:
+        """Is it closed, at this side or at the other one? What is held was all that came."""
+        return self._connection.has_ended
+
+    def fileno(self) -> int:
+        """Of its socket; -1 if that is closed. For selectors."""
+        return self._connection.fileno()
 
     # --- sending ---
 
@@ -193,9 +220,9 @@ class Link:
             raise ProtocolError(protocol.PROTOCOL, f"put {seq} after put {self.received}")
         self.received += count
 
-    def commit(self) -> None:
-        """All puts received so far are kept or refused, so that they may be acked."""
-        self.committed = self.received
+    def commit(self, seq: int) -> None:
+        """All puts up to number `seq` are kept or refused, so that they may be acked."""
+        self.committed = seq
 
     def ack(self, seq: int) -> None:
         """Queue the ack of all puts up to number `seq`."""
@@ -250,12 +277,18 @@ class Link:
     def _arrived(self, data: bytes) -> Then:
         """One read's bytes, or none: then the rest. Raises what the conversation raises."""
         self.heard = now = self._loop.time()
-        self._before_read(now)  # which may have to close it
+        self._before_read(now)  # which may have it hold what comes
+        if self._holds or self._held:
+            if data:
+                self._held.append(data)
+            if self._holds:
+                return Then.READ
+            data = b"" if self._rest is not None else self._held.popleft()
         if not self._life.over:
             self._work(self._framing.feed(data) if data else [])
         if self._life.over:
             return Then.STOP
-        return Then.READ if self._rest is None else Then.AGAIN
+        return Then.AGAIN if self._rest is not None or self._held else Then.READ
 
     def _work(self, lines: list[bytes]) -> None:
         if lines:

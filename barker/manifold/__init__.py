@@ -8,6 +8,7 @@ the whole batch in its journal in one write, applies it, hands it on, and acks i
 Read in this order:
 
 * ``intake``: that sentence as code, and refusals.
+* ``durable``: with ``--fsync``, acks wait for the disk, and nothing else does.
 * ``share``: which part of the ring is ours. ``recovery``: the journal is played back at the start.
 * ``admission``: what an outbox takes. ``push``: its queue towards the service behind it,
   and since when the oldest in it waits.

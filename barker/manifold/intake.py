@@ -12,18 +12,21 @@ A batch is one line, and all that is known of it is in `Intake.take` while that 
 * Any other exception closes the link, and it is as if the batch had never come.
 * The number up to which entries are kept or refused is the link's `committed`, and an ack goes up
   to there at most: once for all lines of a read, or for several reads (`barker.delivery.acks`).
+  With `--fsync` it is raised when the disk has them (`barker.manifold.durable`).
 
 After a ``full``, everything that comes over the same link is refused, too, until the sender can
 know of it: else what it had sent behind would overtake what it will send again. A ping goes with
 the refusal, and what comes before its pong was sent before.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from barker.delivery.poison import Suspects
-from barker.disk.nojournal import AnyJournal, NoJournal
+from barker.disk.nojournal import AnyJournal
 from barker.links.link import Link
+from barker.manifold.durable import Durable
 from barker.manifold.share import Ours
 from barker.process.service import Service
 from barker.wire import messages, protocol
@@ -76,17 +79,28 @@ class Intake(Generic[Checked, Kept]):
         self._record = record
         self._apply = apply
         self._ours = ours
-        self.journal: AnyJournal = NoJournal()
+        self.durable = Durable(service)
         self._full: dict[Link, int] = {}  # how many pongs until it knows that something was full
         self._suspects = Suspects()
 
     def open(self, journal: AnyJournal) -> None:
         """Where batches are kept from now on."""
-        self.journal = journal
+        self.durable.journal = journal
+
+    @property
+    def journal(self) -> AnyJournal:
+        """Where batches are kept."""
+        return self.durable.journal
 
     def link_down(self, link: Link) -> None:
         """A link is closed."""
         self._full.pop(link, None)
+
+    def illness(self, *, is_out: bool) -> str:
+        """Why nothing can be kept now; "" if it can. `is_out`: nothing is put to us, so try it."""
+        if self.journal.trouble and is_out:
+            self.journal.has_room()
+        return f"nothing can be kept: {self.journal.trouble}" if self.journal.trouble else ""
 
     # --- puts ---
 
@@ -103,7 +117,16 @@ class Intake(Generic[Checked, Kept]):
                     break
                 places = range(first, min(first + RECORD_CHUNK, len(put.bodies)))
                 self._take(link, put.select(places)._replace(seq=put.seq + first))
-        link.commit()
+        if self.durable.is_all:
+            link.commit(link.received)
+        else:
+            self.durable.then(functools.partial(self._commit, link, link.received))
+
+    def _commit(self, link: Link, seq: int) -> None:
+        """All up to that number is on the disk now, if it was not refused."""
+        if not link.closed:
+            link.commit(seq)
+            self._service.batch_end(link)
 
     def _take(self, link: Link, put: Put) -> None:
         if self._in_order and self._full and self._is_full(link):

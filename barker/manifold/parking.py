@@ -1,8 +1,10 @@
 """Parking: what we have acked and a receiver refused for good is kept as a dead letter.
 
-As long as the disk has no room for it, it is tried again, and counts as not settled.
+As long as the disk has no room for it, it is tried again, and counts as not settled. With `--fsync`
+it is not settled either before it is on the disk, which a thread waits for.
 """
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
@@ -42,4 +44,16 @@ class Parking:
                 self._node.later(PARK_AGAIN_S, self._park_all)
                 return
             self._waiting.popleft()
+            if self._node.args.fsync:
+                self._node.start(self._sync(letter, parked), name="sync a dead letter")
+            else:
+                parked()
+
+    async def _sync(self, letter: Letter, parked: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(self.letters.sync)
+        except OSError as fault:
+            log.error("a dead letter may not be on the disk, and stays in its queue: %s", fault)
+            self._node.later(PARK_AGAIN_S, lambda: self.park(letter, parked))
+        else:
             parked()

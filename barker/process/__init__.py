@@ -22,6 +22,8 @@ Read in this order:
   commands there are.
 * ``logs``: log lines, through a thread that may wait. ``faults``: an exception stays where it was.
 * ``slices``: long work, a little in each turn of the loop. ``garbage``: the collector's turns.
+* ``health``: a service that can't do its part leaves it to others. ``stalls``: after a while in
+  which this process did not run.
 
 Left out: what a service is for. That is in the programs directly in ``barker/``.
 """

@@ -44,6 +44,8 @@ class Sampled(Protocol):
     links: set[Link]
     traces: deque[tuple[str, int]]  # names of followed entries, and when they came
 
+    @property
+    def waits(self) -> str: ...
     def gauges(self) -> dict[str, Any]: ...
     def sampled(self) -> None: ...
     def later(self, delay_s: float, work: Callable[[], None]) -> None: ...
@@ -106,7 +108,7 @@ class Agent:
         return messages.encode(Sample(strictjson.dumps(self.sample())))
 
     def sample(self) -> dict[str, Any]:
-        """How things are at this moment; the fields are explained in docs/14-monitoring.rst.
+        """How things are at this moment; the fields are explained in docs/protocol.rst.
 
         Counters (`in`, `out`, `cpu_s`) begin at 0 with each process, which `pid` and `since` name.
         """
@@ -122,6 +124,7 @@ class Agent:
             **process_figures(),
             "links": len(service.links),
             **service.gauges(),
+            **({"waits": service.waits} if service.waits else {}),
             **({"stopping": True} if self._stops else {}),
             **({"traces": list(service.traces)} if service.traces else {}),
         }

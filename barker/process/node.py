@@ -11,13 +11,11 @@ If the directory is away, nothing changes but that routes do not change: links t
 
 import argparse
 import asyncio
-import contextlib
 import errno
 import logging
 import os
 import signal
-import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ClassVar
 
 from barker.disk import keys
@@ -26,11 +24,12 @@ from barker.links.connection import Connection
 from barker.links.greeting import Identity
 from barker.links.link import SILENT_HEARTBEATS, Conversation, Link
 from barker.links.turns import Turns
-from barker.process import garbage, logs, terminal, waiting
+from barker.process import garbage, waiting
 from barker.process.arguments import LEASH, directory_place
 from barker.process.dialing import Dialer
 from barker.process.faults import Ticker, contained
 from barker.process.slices import Slices
+from barker.process.stalls import Stall
 from barker.routing.routes import MAX_ROUTES, RouteTable, Target, matches
 from barker.wire import messages
 from barker.wire.ops import Routes, Watch
@@ -40,10 +39,8 @@ log = logging.getLogger("barker.process.node")
 
 # A ticker this many heartbeats late means that this process was frozen, or the machine asleep. An
 # idle peer may have been silent for a heartbeat and a tick before that; so longer stalls than this
-# one may have been taken for death, by us or by them, and shorter ones can't have been.
+# one may have been taken for death, and shorter ones can't have been.
 STALL_HEARTBEATS = 1.0
-# They ask a program to stop.
-STOP_SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
 # How long a stopping node lets its links finish.
 GRACE_S = 1.0
 
@@ -81,6 +78,7 @@ class Node:
         self.slices = Slices(self)
         self._stop = asyncio.Event()
         self._last_tick = 0.0
+        self._stall: Stall | None = None  # one that is not over
         self._talk: DirectoryTalk | None = None
 
     # --- what subclasses fill in ---
@@ -108,6 +106,9 @@ class Node:
         if not self._stop.is_set():
             self.stop(128 + number if self.has_job else 0)
 
+    def ticked(self) -> None:
+        """Called four times a heartbeat, unless we were frozen and do not know yet who has gone."""
+
     def dial_failed(self, dialer: Dialer, fault: Exception) -> None:
         """A connect or a greeting came to nothing; another try follows by itself."""
         words = dialer.why(fault)
@@ -129,6 +130,11 @@ class Node:
         return ""
 
     # --- what subclasses use ---
+
+    @property
+    def waits(self) -> str:
+        """What we lack, as it was logged; "" if nothing."""
+        return self._notice.told
 
     @property
     def identity(self) -> Identity:
@@ -186,11 +192,16 @@ class Node:
         log.critical("%s; stopping, and the next start recovers it", why, exc_info=True)
         self.failed = True
         self.stop(1)
-        for link in list(self.links):
-            link.abort()
+        self.abort_all()
 
     async def attend(self, connection: Connection, conversation: Conversation) -> None:
         """Talk until the link is down; meanwhile the ticker looks after it."""
+        try:
+            while self._stall:
+                await asyncio.shield(self._stall.over)
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
         link = Link(connection, conversation, self._look_at_clock, self._turns)
         self.links.add(link)
         try:
@@ -214,7 +225,6 @@ class Node:
         self._loop = asyncio.get_running_loop()
         self._turns = Turns()
         self._loop.set_exception_handler(_report)
-        self.catch_signals()
         self._last_tick = self.now()
         ticker = Ticker(self._loop.call_later, lambda: self.heartbeat_s / 4, self._tick)
         ticker.start()
@@ -260,44 +270,30 @@ class Node:
         """The link to the directory, if that has told us of the service over this very link."""
         return self._talk.link if self._talk and service in self._talk.told else None
 
-    def catch_signals(self) -> None:
-        """Have signals stop us. A guest in another program's process leaves them to that."""
-        for number in STOP_SIGNALS:
-            if terminal.is_nohup(number):
-                continue
-            try:
-                self._loop.add_signal_handler(number, self._signalled, number)
-            except NotImplementedError:  # Windows
-                signal.signal(
-                    number,
-                    lambda n, _: self._loop.call_soon_threadsafe(self._signalled, n),
-                )
-        if os.environ.get(LEASH):
-            # A thread, because not every platform's loop can wait for a pipe; a daemon, because
-            # nothing can interrupt its read.
-            threading.Thread(target=self._hold_leash, name="leash", daemon=True).start()
-
-    def _signalled(self, number: int) -> None:
-        if number == signal.SIGINT:
-            logs.end_line()
-        self.interrupted(number)
-
-    def _hold_leash(self) -> None:
-        try:
-            with contextlib.suppress(OSError):
-                while os.read(0, 1024):  # all that was started with us is ready
-                    self._loop.call_soon_threadsafe(lambda: self._notice.begin(self.now()))
-            self._loop.call_soon_threadsafe(self.interrupted)
-        except RuntimeError:
-            pass  # the loop is closed: we were stopping anyway
+    def others_are_ready(self) -> None:
+        """All that was started with us is: what is missing from now on does not come by itself."""
+        self._notice.begin(self.now())
 
     def _look_at_clock(self, now: float) -> None:
         """Were we frozen? What arrives meanwhile may be handled before the ticker has its turn."""
-        if now - self._last_tick > STALL_HEARTBEATS * self.heartbeat_s:
-            log.warning("was frozen for %.1f s", now - self._last_tick)
+        late_s = now - self._last_tick
+        if late_s > STALL_HEARTBEATS * self.heartbeat_s:
             self._last_tick = now
-            with contained(self.thawed, lambda: Node.thawed(self)):
-                self.thawed()
+            if not self._stall:
+                log.warning("was frozen for %.1f s", late_s)
+                self._stall = Stall(self.links, self._looked)
+
+    @property
+    def is_looking(self) -> bool:
+        """Were we frozen, and is it not known yet which links have lived through it?"""
+        return self._stall is not None
+
+    def _looked(self, ended: Sequence[Link]) -> None:
+        self._stall = None
+        if ended:
+            log.warning("meanwhile peers have ended %d links", len(ended))
+        with contained(self.thawed, self.abort_all):
+            self.thawed(ended)
 
     def _tick(self) -> None:
         """Four times a heartbeat: ping where all is quiet, close what was silent for too long."""
@@ -307,6 +303,10 @@ class Node:
         with contained(self):
             if not self.has_deadline and (text := self._notice.look(self.lacks(), now)):
                 log.warning("waiting: %s", text)
+        if self._stall:
+            return  # it reads what they have said meanwhile
+        with contained(self.ticked):
+            self.ticked()
         for link in list(self.links):
             with contained(link, link.abort):
                 silent_s = 0.0 if link.is_behind else now - link.heard
@@ -315,16 +315,16 @@ class Node:
                 elif now - max(min(link.heard, link.said), link.pinged) > self.heartbeat_s:
                     link.ping()
 
-    def thawed(self) -> None:
-        """We did not run for a while, and our peers have given us up: begin anew with everybody.
+    def thawed(self, ended: Sequence[Link]) -> None:
+        """Called after a stall: peers have ended these links meanwhile, and they are down.
 
-        What we would still say was said by somebody else meanwhile; so it is dropped, not sent
-        late. And nothing that arrived during the frost is handled: every link asks for the time
-        before it looks at what has come, and the ticker has its turn before any task.
+        Of what came over the others, nothing is handled yet.
         """
+
+    def abort_all(self) -> None:
+        """Close all links at once."""
         for link in list(self.links):
-            with contained(link):
-                link.abort()
+            link.abort()
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -1,16 +1,26 @@
-"""Running: one node is one process; how that is set up, and how it ends."""
+"""Running: one node is one process; how that is set up, what asks it to stop, and how it ends.
+
+Two things ask it to stop: a signal, and the end of its *leash*, a pipe from the launcher that has
+started it, which ends with the launcher whatever becomes of that.
+"""
 
 import argparse
 import asyncio
 import contextlib
+import os
 import pathlib
 import signal
 import sys
+import threading
 from collections.abc import Callable
 
 from barker.disk import files
 from barker.process import garbage, logs, terminal
-from barker.process.node import STOP_SIGNALS, Node
+from barker.process.arguments import LEASH
+from barker.process.node import Node
+
+# They ask a program to stop.
+STOP_SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
 
 
 def run_node(make: Callable[[argparse.Namespace], Node], args: argparse.Namespace) -> int:
@@ -32,6 +42,12 @@ def run_node(make: Callable[[argparse.Namespace], Node], args: argparse.Namespac
 
 
 async def _run(node: Node) -> int:
+    catch_signals(node)
+    if os.environ.get(LEASH):
+        # A thread, because not every platform's loop can wait for a pipe; a daemon, because
+        # nothing can interrupt its read.
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=_hold_leash, args=(node, loop), name="leash", daemon=True).start()
     status = await node.run()
     # All is done, and the loop is about to close. A second Ctrl-C, or the launcher's order after
     # that of the terminal, would find its handlers still there and what they write to closed.
@@ -40,3 +56,31 @@ async def _run(node: Node) -> int:
             asyncio.get_running_loop().remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)
     return status
+
+
+def catch_signals(node: Node) -> None:
+    """Have signals interrupt this node, which runs in the running loop."""
+    loop = asyncio.get_running_loop()
+
+    def caught(number: int) -> None:
+        if number == signal.SIGINT:
+            logs.end_line()
+        node.interrupted(number)
+
+    for number in STOP_SIGNALS:
+        if terminal.is_nohup(number):
+            continue
+        try:
+            loop.add_signal_handler(number, caught, number)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda n, _: loop.call_soon_threadsafe(caught, n))
+
+
+def _hold_leash(node: Node, loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        with contextlib.suppress(OSError):
+            while os.read(0, 1024):
+                loop.call_soon_threadsafe(node.others_are_ready)
+        loop.call_soon_threadsafe(node.interrupted)
+    except RuntimeError:
+        pass  # the loop is closed: the node was stopping anyway

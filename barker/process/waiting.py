@@ -41,6 +41,11 @@ class Waiting:
         self._told = lack
         return lack
 
+    @property
+    def told(self) -> str:
+        """What was logged and is still missing; "" if nothing is."""
+        return self._told if self._told == self._lack else ""
+
 
 def no_directory(place: str, why: str) -> str:
     """What to do without a directory; `why` is more than that nothing answers, or ""."""

@@ -37,7 +37,8 @@ const Figures = (() => {
   function stateText(row, frame) {
     if (!row.up) return goneText(row);
     const route = frame.routes[row.role];
-    return route?.policy === "ordered" && route.first === row.name && row.role !== "monitor" ? "first" : "up";
+    if (route?.policy === "ordered" && route.first === row.name && row.role !== "monitor") return "first";
+    return row.waits ? "waits" : "up";
   }
 
   const byRole = (a, b) => roleRank(a) - roleRank(b) || (a.name < b.name ? -1 : 1);

@@ -20,7 +20,7 @@ const Flags = (() => {
   const GLYPH_PX = 12; // the width of a glyph, which stands in the middle above its pole
   const GAP_PX = 2; // between two flags, at least
   // Which flags get words first: moves of the traffic and work for a person, then ends, then the rest.
-  const WEIGHTS = { failover: 2, "dead-letter": 2, died: 1, silent: 1, stopped: 1 };
+  const WEIGHTS = { failover: 2, "dead-letter": 2, waits: 2, died: 1, silent: 1, stopped: 1 };
   const MAX_WORDS = 40; // more than fit a wide screen
   const SAME_PX = 3; // poles that are closer than this look like one
 

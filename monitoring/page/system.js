@@ -90,6 +90,8 @@ const System = (() => {
       if (row.up && share !== undefined) words = `${(100 * share).toFixed(1)} % of the ring`;
       else if (row.up && route.policy === "ordered" && !first && SPARES.includes(row.role)) words = "ready to take over";
       setText(card.words, words);
+      setData(card.item, "waits", String("waits" in row));
+      setText(card.waits, row.waits ? `Waits: ${row.waits}` : "");
       const letters = row.dead_letters > 0;
       setData(card.item, "letters", String(letters));
       setText(card.letters, letters ? lettersText(row.dead_letters) + whichLetters(row.name, row.dead_letter) : "");
@@ -98,14 +100,15 @@ const System = (() => {
     }
 
     addCard(row) {
-      const badge = make("span", "badge"), words = make("p", "note"), letters = make("p", "letters");
+      const badge = make("span", "badge"), words = make("p", "note");
+      const waits = make("p", "waits"), letters = make("p", "letters");
       const depth = make("span", "depth");
       depth.title = "barks waiting";
       const drawn = DRAWN.includes(row.role);
       const sign = drawn ? swatch(row.name, false) : make("span", "dot");
-      const item = make("li", "service", sign, make("div", "who", make("p", "", make("b", "", row.name), badge), words, letters), depth);
+      const item = make("li", "service", sign, make("div", "who", make("p", "", make("b", "", row.name), badge), words, waits, letters), depth);
       item.dataset.service = row.name;
-      const card = { item, badge, words, letters, depth };
+      const card = { item, badge, words, waits, letters, depth };
       this.cards.set(row.name, card);
       return card;
     }

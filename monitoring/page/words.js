@@ -61,7 +61,8 @@ const Words = (() => {
       ({ name, letters }) => `${name}: ${lettersText(letters)}`,
       ({ name, letters, latest }) => `${name} has ${lettersText(letters, "new ")}${whichLetters(name, latest)}`,
     ],
-    "left-out": ["…", ({ name, others }) => `${countText(others)} more left out, the last of ${name}`],
+    waits: ["…", ({ name }) => `${name} waits`, ({ name, why }) => `${name} waits${why ? `: ${why}` : ""}`],
+    "left-out": ["+", ({ name, others }) => `${countText(others)} more left out, the last of ${name}`],
   };
   // A monitor that is newer than this page.
   const UNKNOWN = ["•", (event) => `${event.name}: ${event.what}`];

@@ -60,6 +60,8 @@ def _progress(simulation: Simulation, dice: random.Random) -> Event:
             possible += [("told", name)] * 3
         if party.timers:
             possible.append(("fire", name))
+        if dice.random() < 0.2:
+            possible.append(("tick", name))
         possible += [("dial", name, d.expect) for d in party.dialers if d.end is None or d.end.down]
         for end in party.ends:
             if end.has_news:

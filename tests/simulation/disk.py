@@ -145,6 +145,14 @@ class SimJournal:
     def append(self, lines: Sequence[bytes]) -> int:
         return self._written(lambda: self._real.append(lines))
 
+    def has_room(self) -> bool:
+        try:
+            self._see_room()
+        except OSError:
+            return False
+        self._real._can_write()
+        return True
+
     def copy(self, lines: Sequence[bytes]) -> int:
         return self._written(lambda: self._real.copy(lines))
 
@@ -184,7 +192,9 @@ class SimJournal:
 
     def _see_room(self) -> None:
         if self.disk.full:
-            raise OSError(28, "No space left on device")
+            fault = OSError(28, "No space left on device")
+            self._real._say(fault)
+            raise fault
 
     def let_go(self) -> None:
         self._real._leave()

@@ -33,6 +33,7 @@ from tests.simulation.settings import (
     BACKLOG,
     EVENT_S,
     FOLLOWS,
+    HEARTBEAT_S,
     KEEP,
     NEWCOMERS,
     POISON,
@@ -70,7 +71,7 @@ class Simulation:
             "tls_cert": None,
             "tls_key": None,
             "tls_ca": None,
-            "heartbeat": 1.0,
+            "heartbeat": HEARTBEAT_S,
             "directory": ("127.0.0.1", 1),
             "name": None,
             "no_journal": True,  # but the one that it is given
@@ -272,10 +273,24 @@ class Simulation:
             party.frozen = False
             # Its own stall is seen sooner than the directory gives it up.
             if noticed or (party.unregistered and isinstance(party.node, Followers)):
-                party.node.thawed()
-                for end in list(party.ends):
-                    end.abort()
-                self.reconnect(party)
+                party.do(functools.partial(self._look_around, party))
+
+    def _look_around(self, party: Party) -> None:
+        """As `barker.process.stalls` has it: what peers have ended goes, with what it brought."""
+        ended = [end for end in party.ends if end.other.broken or end.closed]
+        for end in ended:
+            end.other.pipe.clear()
+            end.go_down()
+        if party.unregistered:
+            party.talk.link = None
+        party.node.thawed(ended)  # type: ignore[arg-type]
+        if party.unregistered:
+            self.reconnect(party)
+
+    def _tick(self, name: str) -> None:
+        party = self.running(name)
+        if party:
+            party.do(party.node.ticked)
 
     def _fire(self, name: str) -> None:
         party = self.running(name)
@@ -513,6 +528,11 @@ class Simulation:
                 self.play(("start", name))
                 party = self.parties[name]
             self.play(("register", name))
+            self.play(("tick", name))
+            health = getattr(party.node, "_health", None)
+            if health and health.is_out:
+                active = True
+                self.now_s += HEARTBEAT_S
             if party.leaving and self.may_go(party):
                 active = True
                 self.play(("left", name, True))

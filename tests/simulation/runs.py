@@ -30,7 +30,7 @@ from barker.manifold import (
     retained,
     store,
 )
-from barker.process import peers, slices
+from barker.process import health, peers, slices
 from barker.process.node import Node
 from barker.process.service import Service
 from barker.routing import routes
@@ -88,6 +88,7 @@ def small_world() -> Iterator[pathlib.Path]:
         patch(lanes, "_source", client.source)
         patch(Recipients, "of", _poisoned)
         patch(slices, "SLICE_S", 0.0)
+        patch(health, "SPREAD_HEARTBEATS", 0.0)  # no other dice than ours
         patch(placing, "PLACED_AT_ONCE_CHARS", 4 * len("inbox/ann "))
         patch(placing, "KNOWN_AT_ONCE_CHARS", 8 * len("inbox/ann "))
         patch(placing, "ADDRESSES_AT_ONCE", 2)

@@ -18,6 +18,7 @@ POISON = "poison"
 WINDOW = 6
 READER_WINDOW = 8
 BUSY_MESSAGES = 5  # of which one line may have many
+HEARTBEAT_S = 0.01  # ten events
 EVENT_S = 0.001  # how long each event takes, so that some acks are due at once and some later
 HANDFUL = 3  # of puts in a line, in a record, of messages to one reader
 REMEMBERED = 30  # addresses whose way is remembered

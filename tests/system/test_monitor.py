@@ -166,6 +166,31 @@ class MonitorTest(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(len(page.frames[-1]["routes"]["outbox"]["targets"]), 1)
 
 
+class WaitsTest(unittest.IsolatedAsyncioTestCase):
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: lives by frames that come once a second")
+    async def test_promise_9_what_a_bark_waits_for_is_seen(self) -> None:
+        self.enterContext(contextlib.redirect_stdout(io.StringIO()))  # who is READY
+        with Fleet() as fleet:
+            await asyncio.to_thread(fleet.directory)
+            outbox = await asyncio.to_thread(fleet.outbox)
+            said = fleet.run("bark", "ark3", "wuff")
+            self.assertEqual(await asyncio.to_thread(said.ended), 0)
+            monitor = Monitor(parser().parse_args([*fleet.flags, "--port", "0"]))
+            run = asyncio.create_task(monitor.run())
+
+            def rows() -> list[dict[str, Any]]:
+                frames = map(json.loads, monitor._frames.entries)
+                return [row for frame in frames for row in frame["services"] if "waits" in row]
+
+            await until(rows, "the monitor names it")
+            monitor.stop()
+            await run
+            self.assertEqual(rows()[0]["name"], f"outbox-{outbox.port}")
+            self.assertRegex(
+                rows()[0]["waits"], "^what is kept waits for bizlogic; `.*` starts one$"
+            )
+
+
 class AloneTest(unittest.IsolatedAsyncioTestCase):
     async def frames_of(self, fleet: Fleet, *flags: str) -> list[dict[str, Any]]:
         """What a monitor with these flags has made of three seconds."""

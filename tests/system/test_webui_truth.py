@@ -89,6 +89,7 @@ class LinksTest(TruthTestCase):
             self.assertShownOnce(text)
             fate = self.browser.text("#stream .own .fate")
             self.assertEqual(fate, "Sent, not delivered yet")
+            self.assertTrouble("Outbox-a waits: what is kept waits for bizlogic")
         finally:
             bizlogic.thaw()
         self.browser.wait_until("document.querySelector('[data-delivered=true]')", "it came back")
@@ -99,6 +100,21 @@ class LinksTest(TruthTestCase):
         places = [{"host": "::1", "port": 7}, {"host": "localhost", "port": 7}]
         written = self.browser.execute("return arguments[0].map(Link.written)", places)
         self.assertEqual(written, ["[::1]:7", "localhost:7"])
+
+    def test_an_outbox_that_has_no_room_says_why(self) -> None:
+        self.open_connected()
+        self.browser.execute(
+            """const writer = Barker.client.writers.get(Barker.client.user);
+            writer.unacked.push({ id: "x", user: Barker.client.user, content: "wuff", at: 1 });
+            writer.sayAgain = () => {};
+            writer.message({ op: "refuse", seq: writer.first, code: "full", reason: "no disk" });
+            Barker.client.on.changed()"""
+        )
+        self.assertTrouble("The outbox outbox-a has no room: No disk. It is asked again.")
+        self.browser.execute("const writer = Barker.client.writers.get(Barker.client.user);"
+                             "writer.message({ op: 'ack', seq: writer.first });"
+                             "Barker.client.on.changed()")  # fmt: skip
+        self.browser.wait_until("Elements.$('banner').hidden", "it has room again")
 
     def test_a_reason_is_a_sentence_with_one_full_stop(self) -> None:
         self.open()
@@ -299,6 +315,7 @@ class PeopleTest(TruthTestCase):
             self.browser.wait_until(f"{told}.includes('has to confirm it')", "the outbox has it")
             self.assertTrouble("followers service")
             self.assertNotIn("now", self.browser.text("#followtold"))
+            self.assertTrouble("Outbox-a waits: what is kept waits for followers")
         finally:
             followers.thaw()
         self.browser.wait_until(f"{told} === 'You follow {whom} now.'", "it is done")

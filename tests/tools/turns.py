@@ -98,7 +98,6 @@ class Running(Generic[S]):
 
         node: Any = self.node
         node.ready = noted
-        node.catch_signals = lambda: None  # they are the main thread's
         return await self.node.run()
 
 

@@ -447,7 +447,6 @@ async def serving(
         ready.set()
 
     with (
-        mock.patch.object(node, "catch_signals"),  # signals stay the test runner's
         mock.patch.object(node, "ready", tell),
         mock.patch("barker.process.service.logs.say"),  # READY is for launchers
     ):
@@ -464,6 +463,14 @@ async def serving(
                 async with asyncio.timeout(DEADLINE_S):
                     status = await run
     assert status == 0, "the service has stopped by itself"
+
+
+def thaw(service: Service, *, given_up: bool = True) -> None:
+    """As after a frost, in which all peers have ended their links, or none."""
+    for link in service.links if given_up else ():
+        link._connection._transport.get_extra_info("socket").shutdown(socket.SHUT_RD)
+    service._last_tick -= 3 * service.heartbeat_s
+    service._tick()
 
 
 class Acceptor:

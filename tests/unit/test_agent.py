@@ -23,6 +23,7 @@ class FakeService(FakeNode):
     def __init__(self) -> None:
         super().__init__()
         self.traces: deque[tuple[str, int]] = deque()
+        self.waits = ""
         self.looked = self.seconds = 0
 
     def gauges(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The directory: who is told what, at once; and how it comes back."""
 
 import functools
+import socket
 from unittest import mock
 
 from barker import directory
@@ -16,7 +17,7 @@ from barker.routing.routes import Route, Target
 from barker.wire import protocol
 from monitoring.monitor import Monitor
 from tests.tools.fleet import until
-from tests.tools.wireclient import Message, Wire, WireTest, register, serving
+from tests.tools.wireclient import Message, Wire, WireTest, register, serving, thaw
 
 OLD_EPOCH = "0123456789abcdef"
 # Of the directories here: long enough for a few greetings on a busy machine.
@@ -388,20 +389,51 @@ class SettlingTest(DirectoryTest):
         late.send(register("inbox", "a"))
         await self.assertToldOf(watcher, "inbox", ["a"])
 
-    async def test_after_a_frost_it_is_another_directory(self) -> None:
-        before = self.directory.epoch
+    async def test_after_a_frost_those_who_have_given_it_up_come_back_first(self) -> None:
+        service = await self.link("one")
+        service.send(register("inbox", "a"))
+        await service.before_pong()
+        stayed = await self.watcher("inbox")
+        await self.assertToldOf(stayed, "inbox", ["a"])
+        (link,) = [link for link in self.directory.links if link.name == "one"]
+        link._connection._transport.get_extra_info("socket").shutdown(socket.SHUT_RD)
+        with self.assertLogs("barker.process.node", "WARNING"):
+            thaw(self.directory, given_up=False)
+            await until(lambda: link not in self.directory.links, "that link is down")
+        newcomer = await self.watcher("inbox")
+        for watcher in (stayed, newcomer):
+            self.assertEqual(await watcher.before_pong(), [], "one may be missing still")
+        again = await self.link("two", self.directory.epoch)
+        again.send(register("inbox", "b"))
+        for watcher in (stayed, newcomer):
+            await self.assertToldOf(watcher, "inbox", ["b"])
+
+    async def test_after_a_frost_that_nobody_has_noticed_nothing_is_told(self) -> None:
         service = await self.link()
         service.send(register("inbox", "a"))
         await service.before_pong()
+        watcher = await self.watcher("inbox")
+        await self.assertToldOf(watcher, "inbox", ["a"])
+        epoch = self.directory.epoch
         with self.assertLogs("barker.process.node", "WARNING"):
-            self.directory._last_tick -= 3 * self.directory.heartbeat_s
-            self.directory._tick()
-        self.assertNotEqual(self.directory.epoch, before)
-        newcomer = await self.watcher("inbox")
-        self.assertEqual(await newcomer.before_pong(), [], "it knows that there was one: itself")
-        again = await self.link("two", before)
-        again.send(register("inbox", "a"))
-        await self.assertToldOf(newcomer, "inbox", ["a"])
+            thaw(self.directory, given_up=False)
+            service.send(register("inbox", "c"))
+            await self.assertToldOf(watcher, "inbox", ["a", "c"])
+        self.assertEqual(self.directory.epoch, epoch)
+        await self.assertToldOf(await self.watcher("inbox"), "inbox", ["a", "c"])
+
+    async def test_after_a_frost_while_it_settles_it_settles_for_longer(self) -> None:
+        await self.link("one", OLD_EPOCH)
+        began = self.directory.now()
+        watcher = await self.watcher("inbox")
+        await until(lambda: self.directory.now() > began + SETTLE_S / 2, "half of it is over")
+        with self.assertLogs("barker.process.node", "WARNING"):
+            thaw(self.directory)
+            await until(lambda: not self.directory.links, "all have given it up")
+        thawed = self.directory.now()
+        await self.assertToldOf(await self.watcher("inbox"), "inbox", [])
+        self.assertGreaterEqual(self.directory.now() - thawed, 0.9 * SETTLE_S)
+        watcher.abort()
 
     async def test_a_newcomer_who_is_there_first_is_not_told_that_it_is_alone(self) -> None:
         """It would take its own graph for the newest, or all of the ring for its own."""
@@ -458,8 +490,7 @@ class NodeTest(DirectoryTest):
         route = bizlogic.routes.route("inbox")
         await until(lambda: self.directory._services.get("bizlogic"), "it has registered")
         with self.assertLogs("barker.process.node", "WARNING"):
-            self.directory._last_tick -= 3 * self.directory.heartbeat_s
-            self.directory._tick()
+            thaw(self.directory)
         await until(lambda: self.directory._services.get("bizlogic"), "it has registered again")
         self.assertIs(bizlogic.routes.route("inbox"), route)
         # The inbox did not come back: that is an answer too, when the time is over.
@@ -472,8 +503,7 @@ class NodeTest(DirectoryTest):
         service.send(register("sheep", "a", 9), register("sheep", "b", 9))
         await until(lambda: monitor.routes.route("sheep").targets, "it is told of the sheep")
         with self.assertLogs("barker.process.node", "WARNING"):
-            self.directory._last_tick -= 3 * self.directory.heartbeat_s
-            self.directory._tick()
+            thaw(self.directory)
         await until(lambda: not monitor.routes.route("sheep").targets, "the sheep are gone")
 
     async def test_promise_5_what_a_node_was_told_has_an_end(self) -> None:

@@ -11,18 +11,17 @@ from barker.disk import users
 from barker.disk.journal import Journal
 from barker.disk.users import World
 from barker.followers import Followers
-from barker.graph import graph, publisher
+from barker.graph import graph, publisher, waited
 from barker.graph.feed import Feed, Place
 from barker.graph.graph import Graph
 from barker.laboratory.guest import Member
 from barker.process.node import Node
-from barker.process.service import Service
 from barker.wire import bodies, ops, protocol, strictjson
 from barker.wire.bodies import FOLLOW, JOIN, UNFOLLOW, Event
 from barker.wire.ops import Subscribed
 from tests.tools.fleet import until
 from tests.tools.inside import journal_of, segment_of, synced
-from tests.tools.wireclient import Message, Wire, WireTest, put, register, serving
+from tests.tools.wireclient import Message, Wire, WireTest, put, register, serving, thaw
 from tests.unit.test_graph import edges
 
 WORLD = World({"ann": ["bob"], "bob": [], "cid": ["ann", "bob"]})
@@ -35,6 +34,8 @@ def event(seq: int, kind: str, user: str, whom: str = "", at: int = 1) -> Messag
 
 
 class FollowersTest(WireTest):
+    clock = 0.0  # of a service that is told so
+
     async def asyncSetUp(self) -> None:
         await super().asyncSetUp()
         (self.folder / "users.json").write_text(users.dump(WORLD))
@@ -55,6 +56,20 @@ class FollowersTest(WireTest):
         self.assertEqual(message["body"]["kind"], graph.PIECE)
         self.assertFalse(message["body"]["more"])
         return message
+
+    async def is_registered(self, service: Followers, name: str) -> None:
+        """The directory tells this service of an agent of that name."""
+        other = await self.open(self.directory.port, name)
+        other.send(register("agent", name, policy="ordered"))
+        agents = service.routes
+        await until(lambda: name in agents.route("agent").by_name, "it is registered")
+
+    async def later(self, service: Followers) -> None:
+        """Three heartbeats and a little are over."""
+        with mock.patch.object(type(service), "now", staticmethod(lambda: self.clock)):
+            service.ticked()
+            self.clock += waited.PATIENCE_HEARTBEATS * service.heartbeat_s + 1
+            service.ticked()
 
     async def decides(self, service: Followers) -> None:
         await until(lambda: not service._decider.why_not(), "it gives names away")
@@ -228,6 +243,7 @@ class ReadTest(FollowersTest):
 
     async def test_a_list_says_what_all_copies_know(self) -> None:
         service = await self.followers()
+        await self.is_registered(service, "bizlogic")
         copy = await self.open(service.port, "bizlogic")
         first = await self.snapshot(copy)
         reader = await self.open(service.port, "reader")
@@ -296,6 +312,7 @@ class ReadTest(FollowersTest):
 
     async def test_promise_5_who_asks_for_lists_and_goes_leaves_nothing_to_tell(self) -> None:
         service = await self.followers()
+        await self.is_registered(service, "copy")
         copy = await self.open(service.port, "copy")  # never acks, so no change holds
         copy.send({"op": "subscribe", "address": "graph"})
         await copy.expect("subscribed", address="graph")
@@ -326,6 +343,111 @@ class ReadTest(FollowersTest):
             await reader.expect("message", address=f"graph/{user}")
         reader.send({"op": "subscribe", "address": "graph/cid"})
         await reader.expect("unreadable", code=protocol.TOO_MANY)
+
+
+class WaitedTest(FollowersTest):
+    """One that does not ack holds the others up for a moment only."""
+
+    async def with_deaf_replica(self, *, subscribes: bool) -> tuple[Followers, Wire, Wire]:
+        service = await self.followers("--name", "f1")
+        await self.decides(service)
+        place = await self.open(self.directory.port, "deaf")
+        place.send(register("replica", "deaf", 9, policy="ordered"))
+        await until(lambda: service._replicas.others == ["deaf"], "it is known")
+        replica = await self.open(service.port, "deaf")
+        if subscribes:
+            replica.send({"op": "subscribe", "address": "followers"})
+            await replica.expect("subscribed", address="followers")
+        return service, replica, place
+
+    async def test_events_go_on_without_a_replica_that_does_not_ack(self) -> None:
+        for subscribes in (True, False):
+            with self.subTest(subscribes=subscribes):
+                service, replica, place = await self.with_deaf_replica(subscribes=subscribes)
+                outbox = await self.open(service.port, "outbox")
+                outbox.send(event(1, FOLLOW, "ann", "cid"))
+                refused = [m["code"] for m in await outbox.before_pong() if m["op"] == "refuse"]
+                self.assertEqual(refused, [] if subscribes else [protocol.FULL])
+                await self.later(service)
+                outbox.send(event(2, FOLLOW, "bob", "cid"))
+                await outbox.up_to_ack(2)
+                self.assertIn(
+                    "not waited for, since no ack has come for long: deaf", service.lacks()
+                )
+                for wire in (outbox, replica, place):
+                    wire.abort()
+                service.stop()
+                await until(lambda: not self.directory._services.get("replica"), "all have gone")
+
+    async def test_no_name_is_given_away_without_it(self) -> None:
+        service, replica, _ = await self.with_deaf_replica(subscribes=True)
+        outbox = await self.open(service.port, "outbox")
+        outbox.send(event(1, JOIN, "dora"))
+        await outbox.expect("refuse", seq=1, code=protocol.UNDECIDED)
+        await self.later(service)
+        await outbox.expect("ack", seq=1)
+        outbox.send(event(2, JOIN, "dora"))
+        await outbox.expect("refuse", seq=2, code=protocol.UNDECIDED)
+        await outbox.expect("ack", seq=2)
+        replica.abort()
+
+    async def test_it_is_waited_for_again_when_it_acks(self) -> None:
+        service, replica, _ = await self.with_deaf_replica(subscribes=True)
+        outbox = await self.take_without_it(service)
+        last = service._publisher.last
+        replica.send({"op": "credit", "address": "followers", "serial": last})
+        await replica.before_pong()
+        service.ticked()
+        self.assertEqual(service._waited.laggards, [])
+        outbox.send(event(2, FOLLOW, "bob", "cid"))
+        self.assertEqual(await outbox.before_pong(), [])
+        replica.send({"op": "credit", "address": "followers", "serial": last + 1})
+        await outbox.expect("ack", seq=2)
+
+    async def take_without_it(self, service: Followers) -> Wire:
+        await self.later(service)
+        outbox = await self.open(service.port, "outbox")
+        outbox.send(event(1, FOLLOW, "ann", "cid"))
+        await self.later(service)
+        await outbox.expect("ack", seq=1)
+        return outbox
+
+    async def test_lists_are_told_without_a_copy_that_does_not_ack(self) -> None:
+        service = await self.followers()
+        await self.is_registered(service, "bizlogic")
+        copy = await self.open(service.port, "bizlogic")
+        copy.send({"op": "subscribe", "address": "graph"})
+        await copy.expect("subscribed", address="graph")
+        reader = await self.open(service.port, "reader")
+        reader.send({"op": "subscribe", "address": "graph/ann"})
+        self.assertEqual(await reader.before_pong(), [])
+        await self.later(service)
+        await reader.expect("message", address="graph/ann")
+        self.assertIn("bizlogic", service.lacks())
+
+    async def test_one_that_is_not_registered_is_not_waited_for(self) -> None:
+        service = await self.followers()
+        await self.registered()
+        await until(lambda: service.routes.route("agent").by_name, "it knows who is registered")
+        stranger = await self.open(service.port, "stranger")
+        for address in ("graph", "followers"):
+            stranger.send({"op": "subscribe", "address": address})
+        await stranger.before_pong()
+        reader = await self.open(service.port, "reader")
+        reader.send({"op": "subscribe", "address": "graph/ann"})
+        await reader.expect("message", address="graph/ann")
+        await self.take(service, event(1, FOLLOW, "bob", "ann"))
+        await reader.expect("message", address="graph/ann")
+
+    def test_one_that_goes_on_slowly_is_no_laggard(self) -> None:
+        progress = waited.Progress()
+        for second in range(20):
+            progress.look({"slow": second, "dead": 7}, float(second), 3.0)
+        self.assertEqual(progress.laggards, {"dead"})
+        self.assertTrue(progress.look({}, 21.0, 3.0))
+        self.assertEqual(progress.laggards, frozenset())
+        progress.look({"dead": 7}, 22.0, 3.0)
+        self.assertEqual(progress.laggards, frozenset(), "it has acked meanwhile")
 
 
 class JournalTest(FollowersTest):
@@ -407,6 +529,24 @@ class TwoTest(FollowersTest):
         third = await self.followers("--name", "f3")
         await until(lambda: third.name in replicas.peers, "another one is there")
         self.assertEqual(replicas._places.keys(), {second.name, third.name})
+
+    async def test_a_name_is_not_given_away_before_a_laggard_has_it(self) -> None:
+        first, second = await self.two()
+        await self.decides(first)
+        outbox = await self.open(first.port, "outbox")
+        with mock.patch.object(second._replicas, "_durable", lambda work: None):  # it does not ack
+            outbox.send(event(1, JOIN, "dora"))
+            self.assertEqual(await outbox.before_pong(), [])
+            await self.later(first)
+            self.assertEqual(first._waited.laggards, ["f2"])
+            await outbox.expect("refuse", seq=1, code=protocol.UNDECIDED)
+            await outbox.expect("ack", seq=1)
+        outbox.send(event(2, FOLLOW, "ann", "cid"))
+        await outbox.expect("ack", seq=2)
+        await until(lambda: first._waited.settled == first._publisher.last, "it has all of it")
+        first.ticked()
+        outbox.send(event(3, JOIN, "dora") | {"bodies": event(1, JOIN, "dora")["bodies"]})
+        await outbox.expect("ack", seq=3)
 
     async def test_what_is_acked_is_in_both_journals(self) -> None:
         first, second = await self.two()
@@ -502,7 +642,7 @@ class TwoTest(FollowersTest):
             mock.patch.object(Followers, "subscribe", lambda *_: None),
         ):
             with mock.patch.object(first, "announcements", list):
-                self.thaw(first)  # it is cut off from everybody
+                thaw(first)  # it is cut off from everybody
                 await until(lambda: list(services["replica"]) == ["f2"], "it is given up")
                 await until(lambda: not second._replicas.others, "the other has heard that")
                 await self.take(second, event(1, JOIN, "dora"))
@@ -532,17 +672,11 @@ class TwoTest(FollowersTest):
             mock.patch.object(Followers, "serve", note),
             self.assertLogs("barker.process.node", "WARNING"),
         ):
-            self.thaw(self.directory)
-            self.thaw(first)
+            thaw(self.directory)
+            thaw(first)
             await self.followers("--name", "f2")
             await self.registered(2)
         self.assertEqual(complete, [True, True])
-
-    @staticmethod
-    def thaw(service: Service) -> None:
-        """As after a frost."""
-        service._last_tick -= 3 * service.heartbeat_s
-        service._tick()
 
 
 class Reader(Feed[Graph]):

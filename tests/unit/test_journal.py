@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
+from barker.disk import segments
 from barker.disk.files import StateError
 from barker.disk.journal import Journal, forget
 
@@ -172,13 +173,27 @@ class Segments(JournalTest):
             journal.append(list(self.LINES))
         self.assertEqual(write.call_count, 1)
 
-    def test_fsync_waits_for_each_batch(self) -> None:
+    def test_what_was_written_is_synced_at_once_and_by_a_thread(self) -> None:
+        journal = self.started(fsync=True)
+        journal.sync().result()
         with mock.patch.object(os, "fsync", wraps=os.fsync) as fsync:
-            journal = self.started(fsync=True)
-            before = fsync.call_count
-            journal.append(list(self.LINES))
-            self.assertEqual(fsync.call_count, before + 1)
+            self.assertTrue(journal.is_synced)
+            for line in self.LINES:
+                journal.append([line])
+            self.assertEqual((journal.is_synced, fsync.call_count), (False, 0))
+            journal.sync().result()
+            self.assertEqual((journal.is_synced, fsync.call_count), (True, 1))
         self.assertEqual(tuple(self.recovered_after(journal)), self.LINES)
+
+    def test_a_new_segment_is_synced_with_its_name_and_the_one_before_it(self) -> None:
+        journal = self.started(fsync=True, segment_bytes=200)
+        journal.sync().result()
+        with mock.patch.object(os, "fsync", wraps=os.fsync) as fsync:
+            for _ in range(9):
+                journal.append([b'{"n":1,"text":"of such a length that it takes several"}'])
+            journal.sync().result()
+            self.assertEqual(fsync.call_count, len(journal.segments) + 1)
+        journal.close()
 
     def test_a_stop_in_good_order_has_everything_on_the_disk(self) -> None:
         synced: list[str] = []
@@ -209,6 +224,23 @@ class Segments(JournalTest):
 
 
 class Failures(JournalTest):
+    def test_room_is_tried_and_taken_back(self) -> None:
+        journal = self.started()
+        journal.append(list(self.LINES))
+        (path,) = self.folder.glob("*.log")
+        before = path.read_bytes()
+        with self.full_disk_after(0), self.assertLogs("barker.disk.journal", "ERROR"):
+            self.assertFalse(journal.has_room())
+        for room in (1, segments.PROBE_BYTES - 1):
+            with self.full_disk_after(room):
+                self.assertFalse(journal.has_room())
+            self.assertEqual(path.read_bytes(), before)
+        self.assertIn("space", journal.trouble)
+        with self.assertLogs("barker.disk.journal", "INFO"):
+            self.assertTrue(journal.has_room())
+        self.assertEqual((path.read_bytes(), journal.trouble), (before, ""))
+        journal.close()
+
     def full_disk_after(self, room: int) -> Any:
         """os.write as it is on a disk that has `room` bytes left."""
         left = room

@@ -94,19 +94,6 @@ class LinkTest(WireTest):
 class ArrivalTest(LinkTest):
     """What is read is handled where it arrives: none of it twice, too early, or not at all."""
 
-    async def test_what_came_during_a_frost_is_not_handled(self) -> None:
-        """The ticker would say so, but it has its turn after what is read in the same turn."""
-        peer = await self.open(self.port)
-        peer.send(put(1, ["sink/x"], {}))
-        await peer.expect("ack")
-        self.sink._last_tick -= 3 * self.heartbeat_s
-        with self.assertLogs("barker.process.node", "WARNING"):
-            peer.send(put(2, ["sink/x"], {}))
-            with contextlib.suppress(OSError):
-                await peer.rest()
-        await until(lambda: self.sink.downs, "the link is down")
-        self.assertEqual(self.sink.taken, [1])
-
     async def test_more_than_one_read_that_came_before_anybody_looked(self) -> None:
         """Part of it is still in the stream's buffer when the link begins to run."""
         accepted: asyncio.Queue[Connection] = asyncio.Queue()

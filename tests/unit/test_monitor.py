@@ -13,8 +13,8 @@ from barker.wire import protocol, strictjson
 from monitoring import picture
 from monitoring.picture import (
     KINDS,
+    MAX_CHARS,
     MAX_EVENTS,
-    MAX_LETTER_CHARS,
     MAX_SERVICES,
     REMEMBER_MS,
     BadSample,
@@ -203,7 +203,8 @@ class PictureTest(unittest.TestCase):
         self.route("agent", ORDERED, "outbox-1", "outbox-2")
         self.say("outbox-1")
         self.say("outbox-2")
-        self.picture.blind(NOW)
+        self.picture.blind("outbox-1", NOW)
+        self.picture.blind("outbox-2", NOW)
         self.picture.lost("outbox-1", NOW + 1)
         self.say("outbox-1", NOW + 9000)
         self.say("outbox-2", NOW + 9000, Run(2, NOW + 5000))
@@ -239,7 +240,8 @@ class PictureTest(unittest.TestCase):
         self.say("bizlogic-1")
         self.assertEqual(self.events(), [])
         # One that doesn't answer for long, however, takes no traffic.
-        self.picture.blind(NOW)
+        self.picture.blind("bizlogic-1", NOW)
+        self.picture.blind("bizlogic-2", NOW)
         self.say("bizlogic-2", NOW + 100)
         self.assertEqual(self.events(NOW + 4000), [])
         frost = ("failover", "bizlogic-2", "bizlogic-1", "bizlogic")
@@ -325,6 +327,32 @@ class PictureTest(unittest.TestCase):
             self.say("outbox-1", dead_letters=1, dead_letter=odd)
             self.assertEqual(told(), [1, None], odd)
 
+    def test_what_a_service_waits_for_is_an_event_and_stands_in_its_row(self) -> None:
+        self.route("agent", ORDERED, "outbox-1")
+        self.say("outbox-1")
+        self.events()
+        why = "what is kept waits for bizlogic"
+        self.say("outbox-1", NOW + 1, waits=why)
+        self.say("outbox-1", NOW + 2, waits=why)
+        frame = self.picture.frame(NOW + 2)
+        event = {"at": NOW + 1, "what": "waits", "name": "outbox-1", "why": why}
+        self.assertEqual(frame["events"], [event])
+        self.assertEqual(frame["services"][0]["waits"], why)
+        text = table(frame)
+        self.assertIn(f"outbox-1 waits: {why}", text)
+        self.assertRegex(text, r"outbox-1 +\d+ waits")
+        self.say("outbox-1", NOW + 3, waits="another")
+        self.say("outbox-1", NOW + 4)
+        self.assertEqual(self.events(), [("waits", "outbox-1", "another")])
+        self.assertNotIn("waits", self.picture.frame(NOW + 5)["services"][0])
+        self.say("outbox-1", NOW + 6, waits=why)
+        self.assertEqual(self.events(), [("waits", "outbox-1", why)])
+        self.picture.lost("outbox-1", NOW + 7)
+        self.assertNotIn("waits", self.picture.frame(NOW + 8)["services"][0])
+        for odd in (7, None, ["x"]):
+            self.say("outbox-1", NOW + 9, waits=odd)
+            self.assertNotIn("waits", self.picture.frame(NOW + 9)["services"][0])
+
     def test_the_words_of_a_dead_letter_are_bounded_and_printable(self) -> None:
         self.route("agent", ORDERED, "outbox-1")
         self.say("outbox-1", dead_letters=0)
@@ -332,7 +360,7 @@ class PictureTest(unittest.TestCase):
         frame = self.picture.frame(NOW)
         for said in (frame["services"][0]["dead_letter"], frame["events"][0]["latest"]):
             self.assertEqual(said[:20], r"\x1b[2J\u202e\ud800x")
-            self.assertEqual(len(said), MAX_LETTER_CHARS)
+            self.assertEqual(len(said), MAX_CHARS)
 
     def test_shares_of_the_ring_are_in_every_frame(self) -> None:
         self.route("outbox", CONSISTENT, "outbox-1", "outbox-2")

@@ -87,9 +87,8 @@ class ProgramTest(unittest.IsolatedAsyncioTestCase):
             "import subprocess, sys\n"
             f"child = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=subprocess.PIPE)\n"
             "child.stdout.readline()\n"
-            "child.stdout.close()\n"
-            "child.returncode = 0\n"  # it is left on purpose: Python need not warn
-            "print(child.pid, flush=True)\n" + READY + WAITS
+            "print(child.pid, flush=True)\n" + READY + WAITS + "\n"
+            "import os; os._exit(0)"  # Python would warn of the child
         )
         mine = self.program(code)
         await mine.until_ready()

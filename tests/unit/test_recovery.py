@@ -952,18 +952,6 @@ class TurnedOff(RecoveryTest):
         self.assertEqual((self.ids(before), self.ids(after)), ([1, 2], []))
         self.assertFalse((self.root / "journal").exists())
 
-    def test_fsync_comes_once_for_a_batch_and_before_its_ack(self) -> None:
-        manifold = self.inbox("--fsync")
-        acked_at_fsync = []
-        link = self.links[manifold]
-
-        def fsync(file: int) -> None:
-            acked_at_fsync.append(link.sent[-1:])
-
-        with mock.patch.object(os, "fsync", fsync):
-            self.fill(manifold, range(1, 50))
-        self.assertEqual(acked_at_fsync, [[]])
-
     def test_without_fsync_nothing_waits_for_the_disk(self) -> None:
         manifold = self.inbox()
         with mock.patch.object(os, "fsync", side_effect=AssertionError):

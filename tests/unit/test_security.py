@@ -1,7 +1,7 @@
-"""Every bound from both sides, with somebody beside who does not notice; and the chapter's table.
+"""Every bound from both sides, with somebody beside who does not notice; and the table of attacks.
 
 What has a test of its own elsewhere is not here: lines and frames, links, waiting bytes, silence
-(test_link), heads (test_handshake), queues (test_outbox). The table of ``docs/19-security.rst`` has
+(test_link), heads (test_handshake), queues (test_outbox). The table of ``docs/attacks.rst`` has
 them all.
 """
 
@@ -208,7 +208,7 @@ def tests_of(module: str) -> set[str]:
 
 class TableTest(unittest.TestCase):
     def test_every_attack_names_a_test_that_exists(self) -> None:
-        (table,) = tables(sections(DOCS / "19-security.rst")["What happens to whom"])
+        (table,) = tables(sections(DOCS / "attacks.rst")["Attacks"])
         rows = [row for row in table[1:] if not row[0].startswith("**")]
         self.assertGreater(len(rows), 40)
         for attack, outcome, named in rows:

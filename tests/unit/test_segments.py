@@ -567,13 +567,12 @@ class GoneTest(SegmentsTest):
 
 class FailureTest(SegmentsTest):
     def test_a_segment_that_could_not_be_begun_is_not_missed(self) -> None:
-        journal = self.started(segment_bytes=SMALL, fsync=True)
+        journal = self.started(segment_bytes=SMALL)
         journal.append([LINE % 1])
         fault = OSError(5, "Input/output error")
-        for room in (0, 1, 50, 10**6):
+        for room in (0, 1, 50):
             with (
                 self.subTest(room),
-                mock.patch.object(segments, "sync_folder", side_effect=fault),
                 mock.patch.object(os, "write", Budget(room, fault).write),
                 self.assertRaises(OSError),
                 self.assertLogs("barker.disk.journal"),
