@@ -19,7 +19,8 @@ A first walk through the code: ``wire/protocol.py``, then ``outbox.py``, ``bizlo
 ``inbox.py``, which a bark passes in this order.
 
 The check below and the line after it are the only code in a file of this kind. Python runs them
-before any other module of ours, so this file is written for every Python back to 2.7.
+before any other module of ours, so this file is written for every Python back to 2.7. A program
+that is started by its path imports `barker` before modules that take long to load.
 """
 
 import sys

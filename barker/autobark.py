@@ -6,6 +6,7 @@ What is said comes from ``autobark.txt`` beside this file: templates, and words 
 people of this world write their own barks; only dogs are random.
 """
 
+import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import argparse
 import asyncio
 import pathlib

@@ -8,6 +8,7 @@ if nobody has taken it within the time-out. After a time-out nobody knows whethe
 it again with the same ``--id``, and it is shown once all the same.
 """
 
+import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import argparse
 import sys
 

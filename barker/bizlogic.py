@@ -15,6 +15,7 @@ Who follows whom it knows by its own copy of the graph (`barker.graph.feed`). It
 has the first one, and works on with the last one while no followers service is there.
 """
 
+import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import argparse
 import sys
 import typing  # 3.6 has no Protocol to import, and is to come to the check of barker/__init__.py

@@ -16,6 +16,7 @@ Left out: replication. Routes survive the directory in every node that has seen 
 that starts while it is away waits.
 """
 
+import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import argparse
 import secrets
 import sys

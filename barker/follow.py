@@ -9,6 +9,7 @@ acked it, and within a moment everybody acts by it. With ``--wait`` that moment 
 Exits 1, with the reason on stderr, if it was refused or took too long.
 """
 
+import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import argparse
 import sys
 from typing import Any, ClassVar
@@ -60,8 +61,7 @@ class Lister(Node):
         ):
             more = f" and {count - len(names)} more" if count > len(names) else ""
             listed = f": {', '.join(sorted(names))}{more}" if names else ""
-            line = terminal.printable(f"{user} {what} {count}{listed}")
-            if not terminal.say(self.kind, line):
+            if not terminal.say(self.kind, f"{user} {what} {count}{listed}"):
                 self.stop(1)
                 return
         self.stop()

@@ -19,6 +19,7 @@ that is deleted. At the very first start the graph is the world of ``users.json`
 added to the file later join at the next start.
 """
 
+import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import argparse
 import itertools
 import sys

@@ -13,6 +13,7 @@ says after which serial that comes, and from there they can be counted: so every
 without those before it, and old ones are dropped (`barker.manifold.retained`).
 """
 
+import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import argparse
 import contextlib
 import signal

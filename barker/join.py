@@ -8,6 +8,7 @@ that is to have this user's barks has acked it. From then on the user may bark; 
 is also known to every service.
 """
 
+import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import argparse
 import sys
 from typing import Any

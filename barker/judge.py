@@ -7,6 +7,7 @@
 `--conformance` tries one rule of the protocol after the other (`barker.laboratory.conformance`).
 """
 
+import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import argparse
 import asyncio
 import contextlib
@@ -111,7 +112,7 @@ def trial(wish: Wish) -> int:
     lines = []
     if not fault:
         lines = [f"{shlex.join(wish.command)} as {wish.role}, seed {wish.seed}:", ""]
-        lines += map(_finding, run.findings)
+        lines += [line for found in run.findings for line in _finding(found)]
     if run.way:
         lines += ["", "The first bark of which that is so:", "", *run.way]
     lines += [f"WRONG: {text}" for text in wrong]
@@ -120,12 +121,12 @@ def trial(wish: Wish) -> int:
         run.tidy()
     else:
         lines.append(f"What it has printed is in {run.cast.logs}")
-    return 0 if terminal.say("judge", "\n".join(lines)) and held else 1
+    return 0 if terminal.say("judge", *lines) and held else 1
 
 
-def _finding(found: Finding) -> str:
+def _finding(found: Finding) -> list[str]:
     text = f"{found.number:<5}{found.promise:<30}{found.state:<11}{found.text}"
-    return textwrap.fill(terminal.printable(text), HELP_COLUMNS, subsequent_indent=" " * 46)
+    return textwrap.wrap(text, HELP_COLUMNS, subsequent_indent=" " * 46)
 
 
 def conformance(role: str, command: Sequence[str]) -> int:
@@ -140,7 +141,7 @@ def conformance(role: str, command: Sequence[str]) -> int:
         number = f"{len(results)} of {len(CASES[role])}"
         doing = f"judge: {number} cases, the last one: {result.case.name}"
         progress.end()
-        terminal.say("judge", _result(result))
+        terminal.say("judge", *_result(result))
 
     progress = Progress()
     work = conform(role, command, CASES[role], log, tell)
@@ -154,18 +155,16 @@ def conformance(role: str, command: Sequence[str]) -> int:
         shutil.rmtree(log.parent, ignore_errors=True)
     else:
         lines.append(f"What it has printed is in {log}")
-    return 0 if terminal.say("judge", "\n".join(lines)) and held else 1
+    return 0 if terminal.say("judge", *lines) and held else 1
 
 
-def _result(result: Result) -> str:
+def _result(result: Result) -> list[str]:
     case = result.case
     place = f"chapter {case.chapter}" if case.chapter[0].isdecimal() else case.chapter
     text = f"{result.state:<11}{case.name:<22}{case.rule} ({place})"
     if result.why:
         text += f": {result.why}"
-    return textwrap.fill(
-        terminal.printable(text), HELP_COLUMNS, subsequent_indent=" " * 33, break_long_words=False
-    )
+    return textwrap.wrap(text, HELP_COLUMNS, subsequent_indent=" " * 33, break_long_words=False)
 
 
 def watched(

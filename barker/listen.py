@@ -3,6 +3,7 @@
 python -m barker.listen ark3
 """
 
+import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import argparse
 import json
 import sys
@@ -76,8 +77,7 @@ class Listener(Node):
             clock = time.strftime("%H:%M:%S", time.localtime(at / 1000))
         except (TypeError, ValueError, OverflowError, OSError):  # no time, or none that has a clock
             clock = "--:--:--"
-        author = terminal.printable(f"{fields['user']}:")
-        text = terminal.printable(str(fields.get("content", "")))
+        author, text = f"{fields['user']}:", fields.get("content", "")
         return f"{clock} {reader:<{self._reader_width}} <-- {author:<{self._width + 1}} {text}"
 
     def _caught_up(self) -> None:

@@ -18,6 +18,7 @@ in order, before anything new. A bark whose place on the ring has become another
 pushed from here.
 """
 
+import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import argparse
 import heapq
 import sys

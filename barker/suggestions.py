@@ -8,6 +8,7 @@ message of the kind ``suggestion``. Its id is made of the two names, so an inbox
 drops it; therefore this service keeps nothing on disk, and two of them do no harm.
 """
 
+import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import argparse
 import sys
 import time

@@ -1,4 +1,4 @@
-"""The smallest bizlogic, written from docs/protocol.rst alone: it knows nothing of ``barker``.
+"""A bizlogic that passes each case, written from docs/protocol.rst: it knows nothing of ``barker``.
 
     python docs/bizlogic.py --port 5680 --directory 127.0.0.1:5672 --state var
 

@@ -3,7 +3,9 @@
 Its code goes by the path of the module that it runs as, which is this one.
 """
 
-import pathlib
+import os
 
-_stand_in = pathlib.Path(__file__).resolve().parent.parent / "barker" / "barker.py"
-exec(compile(_stand_in.read_text(encoding="utf-8"), _stand_in, "exec"))
+_root = os.path.realpath(__file__).rsplit(os.sep, 2)[0]
+_stand_in = f"{_root}/barker/barker.py"
+with open(_stand_in, "rb") as _file:
+    exec(compile(_file.read(), _stand_in, "exec"))

@@ -7,6 +7,7 @@ own port, and names the system that was started with the same flag. Ctrl-C stops
 else.
 """
 
+import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import shlex
 import sys
 

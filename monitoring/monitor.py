@@ -8,6 +8,7 @@ subscribes to ``monitor`` gets the last ten minutes as messages and then one mes
 page that was away asks for what it has missed.
 """
 
+import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import argparse
 import asyncio
 import json
@@ -245,9 +246,8 @@ class Glance(Node):
             self.stop(1)
             return
         frame = self._agents.picture.frame(now_ms())
-        lines = map(terminal.printable, table(frame).split("\n"))
-        text = json.dumps(frame) if self.args.json else "\n".join(lines)
-        shown = terminal.say("monitor", text)
+        lines = [json.dumps(frame)] if self.args.json else table(frame)
+        shown = terminal.say("monitor", *lines)
         self.stop(0 if shown else 1)  # 1: whoever wanted it has gone
 
 

@@ -17,7 +17,7 @@ HEAD = COLUMNS.format(
 )
 
 
-def table(frame: dict[str, Any]) -> str:
+def table(frame: dict[str, Any]) -> list[str]:
     """A line for each service below a line for all of them; gone ones with the time.
 
     Behind them, in full: what services wait for, and dead letters, which a person has to look at.
@@ -31,7 +31,7 @@ def table(frame: dict[str, Any]) -> str:
         if "waits" in row:
             lines += ["", *_wrapped(f"{row['name']} waits: {row['waits']}")]
         lines += _dead_letters(row)
-    return "\n".join(line.rstrip()[:WIDTH] for line in lines)
+    return [line.rstrip()[:WIDTH] for line in lines]
 
 
 def _place_in_table(row: dict[str, Any]) -> tuple[int, str]:

@@ -60,12 +60,14 @@ def plan(
     victims: Mapping[str, tuple[int, Sequence[str]]],
     times: Mapping[str, Times] = TIMES,
     also: Callable[[Blow], Mapping[object, float]] = nothing_else,
+    first: tuple[str, str] | None = None,
 ) -> list[Blow]:
     """What will happen; the same for the same arguments.
 
     A kind is hurt the more often, the more often it is in `kinds`; `victims` has how many there are
     of it and what may be done to them. Nobody is hurt who still is. `also` has what else a blow
-    needs for itself, and for how long after its begin.
+    needs for itself, and for how long after its begin. `first` is the kind and the action of the
+    first blow, whatever the dice say.
     """
     blows: list[Blow] = []
     at = 1.0
@@ -75,6 +77,9 @@ def plan(
         count, actions = victims[kind]
         number = dice.randrange(count)
         action = dice.choice(actions)
+        if first and not blows:
+            kind, action = first
+            number = dice.randrange(victims[kind][0])
         least_s, most_s, more_s = times[action]
         hold_s = dice.uniform(least_s, most_s)
         blow = Blow(round(at, 2), action, kind, number, round(hold_s, 1))

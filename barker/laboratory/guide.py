@@ -19,7 +19,7 @@ from barker.disk import files
 from barker.laboratory.lab import Broken, Child, Lab, until
 from barker.laboratory.witness import Witness
 from barker.process.node import Node
-from barker.process.terminal import complain, python
+from barker.process.terminal import complain, python, show
 
 WIDTH = 80
 SERVICES = [
@@ -193,7 +193,8 @@ def _read_lines(loop: asyncio.AbstractEventLoop, lines: asyncio.Queue[str]) -> N
 
 
 def say(text: str, end: str = "\n") -> None:
-    print(text, end=end, flush=True)
+    """Raises OSError."""
+    show(*text.split("\n"), end=end)
 
 
 def heading(left: str, right: str) -> str:

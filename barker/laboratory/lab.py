@@ -13,6 +13,7 @@ import shlex
 import signal
 import socket
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -54,11 +55,21 @@ async def until(condition: Callable[[], object], what: str, within_s: float = PA
 class Child(ChildProcess):
     """One process of the laboratory; `name` is what the directory knows a service by."""
 
-    def __init__(self, name: str, argv: Sequence[str], cwd: pathlib.Path = ROOT) -> None:
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        cwd: pathlib.Path = ROOT,
+        on_line: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """A thread calls `on_line` with each line."""
         super().__init__(argv, cwd)
         self.name = name
         self.ready = False
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._on_line = on_line
+        self._may_read = threading.Event()
+        self._may_read.set()
         self.read(self.keep)
 
     @property
@@ -68,12 +79,25 @@ class Child(ChildProcess):
 
     def keep(self, line: str) -> None:
         """Called by a thread with each line."""
+        self._may_read.wait()
         self._lines.append(line)
         self.ready = self.ready or line.startswith("READY ")
+        self._on_line(line)
 
-    async def until_ready(self) -> None:
+    def stop_reading(self) -> None:
+        """Leave its output in the pipe, as a launcher does that is stopped, until `read_again`."""
+        self._may_read.clear()
+
+    def read_again(self) -> None:
+        self._may_read.set()
+
+    def close(self, patience_s: float = 0.0) -> None:
+        self.read_again()
+        super().close(patience_s)
+
+    async def until_ready(self, within_s: float = PATIENT_S) -> None:
         """Raises Broken, with what the process said last, if it does not get there."""
-        await until(lambda: self.ready or self.has_ended, f"{self.name} is ready")
+        await until(lambda: self.ready or self.has_ended, f"{self.name} is ready", within_s)
         if not self.ready:
             raise Broken(f"{self.name} ended at once: {' / '.join(self.lines[-5:])}")
 
@@ -84,7 +108,14 @@ class Child(ChildProcess):
 class Lab:
     """Use as an asynchronous context manager; what it was made to start ends with it."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        flags: Sequence[str] = (),
+        on_line: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """All processes get these `flags`; a thread calls `on_line` with each line of any."""
+        self._more_flags = flags
+        self._on_line = on_line
         self._folder = tempfile.TemporaryDirectory(prefix="barker-lab-")
         self.state = pathlib.Path(self._folder.name) / "var"
         self.children: list[Child] = []
@@ -139,7 +170,8 @@ class Lab:
     @property
     def flags(self) -> list[str]:
         """What leads a command to this system."""
-        return ["--directory", "{}:{}".format(*self.place), "--state", str(self.state)]
+        place = "{}:{}".format(*self.place)
+        return ["--directory", place, "--state", str(self.state), *self._more_flags]
 
     def args(self) -> argparse.Namespace:
         """The same for a node inside of this process."""
@@ -161,6 +193,6 @@ class Lab:
     def start(self, text: str) -> tuple[Child, Command]:
         """Start a service or a client; with what it was started, but for `flags`."""
         command = self._command(text)
-        child = Child(command.label, [*command.argv, *self.flags])
+        child = Child(command.label, [*command.argv, *self.flags], on_line=self._on_line)
         self.children.append(child)
         return child, command

@@ -19,11 +19,9 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
-from barker.laboratory.lab import CAN_FREEZE, SHOWN_CHARS, Broken, Child, until
+from barker.laboratory.lab import CAN_FREEZE, PATIENT_S, SHOWN_CHARS, Broken, Child, until
 from barker.process.terminal import printable
 
-# Time to say READY, for a program that is compiled at its start.
-READY_S = 10.0
 # Bytes of output that are kept for one system; beyond them it is only counted.
 MAX_LOG_BYTES = 1024 * 1024
 # What it has started may end this much later than itself.
@@ -74,10 +72,9 @@ class Program(Child):
         self._port = port
         self._output = output
         self._complain = complain
-        self._on_line = on_line
         self._said = ""  # its READY
         try:
-            super().__init__(name, [*command, *flags], pathlib.Path.cwd())
+            super().__init__(name, [*command, *flags], pathlib.Path.cwd(), on_line)
         except OSError as fault:
             why = fault.strerror or fault
             raise Broken(f"{shlex.join(command)} can't be started: {why}") from None
@@ -86,19 +83,19 @@ class Program(Child):
         if line.startswith("READY") and not self._said:
             self._said = line
         self._output.write(line)
-        self._on_line(line)
+        super().keep(line)
 
-    async def until_ready(self) -> None:
+    async def until_ready(self, within_s: float = PATIENT_S) -> None:
         if self._port is None:
             return
         with contextlib.suppress(Broken):  # it is told better below
-            await until(lambda: self._said or self.has_ended, "READY", READY_S)
+            await until(lambda: self._said or self.has_ended, "READY", within_s)
         if not self._said:
             if self.has_ended:
                 last = printable(self._output.last[:SHOWN_CHARS])
                 words = f"; its last words: {last}" if last else ", and has printed nothing"
                 raise Broken(f"{self.name} ended with status {self.status} before READY{words}")
-            raise Broken(f"{self.name} has not said READY HOST:PORT within {READY_S:g} s")
+            raise Broken(f"{self.name} has not said READY HOST:PORT within {within_s:g} s")
         found = re.fullmatch(r"READY \S+:(\d+)\s*", self._said)
         said = printable(self._said[:SHOWN_CHARS])
         if not found:

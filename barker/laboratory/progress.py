@@ -39,6 +39,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Call it as often as you like."""
+        text = terminal.printable(text)
         if self._in_place:
             width = shutil.get_terminal_size().columns - 1
             self._write(f"\r{text[:width]:<{width}}\r")

@@ -186,7 +186,10 @@ class Trial:
             able += ["pile"] * PILES
         harm = {k: able if k == role else [a for a in able if a in blows.TIMES] for k in kinds}
         victims = {kind: (counts[kind], harm[kind]) for kind in kinds}
-        self._plan = blows.plan(self._dice, seconds, kinds, victims, TIMES)
+        first = None
+        if role in PORTS:  # with any seed it is killed at least once, with work on its hands
+            first = (role, "pile" if "pile" in able else "kill")
+        self._plan = blows.plan(self._dice, seconds, kinds, victims, TIMES, first=first)
         self._began = witness.now
         crowd = Crowd(lab.args(), witness.world, self.wish.seed)
         gone, events, rest = "", 0, ""

@@ -121,13 +121,13 @@ class Fleet:
                 functools.partial(self._ended, child),
             )
 
-    def say(self, text: str) -> None:
-        """One piece of text to standard output, never mixed with others'.
+    def say(self, *lines: str, label: str = "") -> None:
+        """Lines to standard output, never mixed with others'.
 
         If it can't be written (launch.py | head), `run` ends.
         """
         with self._print_lock:
-            if not self._unread and not terminal.say(self._program, text):
+            if not self._unread and not terminal.say(self._program, *lines, label=label):
                 self._unread = True
                 self._events.put(_UNREAD)
 
@@ -202,7 +202,7 @@ class Fleet:
     def _said(self, name: str, label: str, line: str) -> None:
         """A thread has read that line of a child."""
         if not (line.startswith("READY ") and self._started(name, ready=1)):
-            self.say(label + terminal.printable(line))
+            self.say(line, label=label)
 
     def _ended(self, child: ChildProcess) -> None:
         """A thread has read the last line of that child."""

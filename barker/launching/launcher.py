@@ -195,7 +195,7 @@ def run_fleet(
         for command in commands:  # all begin together: nobody remembers one that was here before
             remove_mark(args.state, command.label)
         fleet.start(commands)
-        fleet.say(announce(pageless, is_found))
+        fleet.say(*announce(pageless, is_found).split("\n"))
         return fleet.run()
 
 

@@ -10,6 +10,8 @@ loop that does not grow with them:
   pauses the loop belongs to members.
 * There are at most so many strangers. For one more, the oldest is dropped: first of those that were
   refused and have only to read our last words, then of those that have proved nothing yet.
+* A TLS handshake in progress holds three times the memory of one that is done. So at most a share
+  of `HANDSHAKES` of the strangers are in one; for one more, the oldest of these is dropped.
 
 A stranger that has proved itself leaves with its socket, and is a link from then on
 (`barker.links.accepting`).
@@ -44,6 +46,9 @@ SHARE = 0.25
 ADVANCE_S = 0.0005
 # Bytes of a stranger before its proof: of a TLS handshake, of a request, of a hello and a proof.
 STRANGER_BYTES = 32 * 1024
+# Of the room for strangers, what may be in a TLS handshake: OpenSSL holds 50 KiB until it is done,
+# and 18 KiB afterwards. A handshake takes milliseconds.
+HANDSHAKES = 0.125
 # Connections the kernel holds for us while we are busy.
 BACKLOG = 1024
 # Two round trips and one HMAC take a millisecond; a stranger that takes this long is not one of us.
@@ -97,15 +102,18 @@ class Porch:
         `context`, nothing but TLS is taken.
         """
         self._most = most
+        self._most_handshakes = max(1, int(HANDSHAKES * most))
         self._context = context
         self._meet = meet
         self._admit = admit
         self._refused = refused
         self._benches = Benches[_Visitor]()
         self._doors: list[socket.socket] = []
-        # By age, the oldest first: those that may prove themselves, and those that were refused.
+        # By age, the oldest first: those that may prove themselves, those that were refused, and
+        # those of the first that are in a TLS handshake.
         self._waiting: dict[_Visitor, None] = {}
         self._leaving: dict[_Visitor, None] = {}
+        self._shaking: dict[_Visitor, None] = {}
         self._debt_s = self._paid_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._discarded = memoryview(bytearray(connection.READ_BYTES))
@@ -249,7 +257,10 @@ class Porch:
             self._drop(visitor)
             return
         if self._context and visitor.sealed is None:
+            if len(self._shaking) >= self._most_handshakes:
+                self._drop(next(iter(self._shaking)))
             visitor.sealed = Sealed(self._context)
+            self._shaking[visitor] = None
         stranger, sealed = visitor.stranger, visitor.sealed
         if sealed:
             try:
@@ -258,6 +269,8 @@ class Porch:
                 tls.log_refusal(fault)
                 self._leave(visitor, b"")
                 return
+            if sealed.is_up:
+                self._shaking.pop(visitor, None)
         answer = stranger.receive(data) if data else b""
         if stranger.peer:
             self._let_in(visitor, answer)
@@ -305,6 +318,7 @@ class Porch:
         with contextlib.suppress(OSError):
             visitor.channel.shutdown(socket.SHUT_WR)
         self._waiting.pop(visitor, None)
+        self._shaking.pop(visitor, None)
         visitor.sealed = None
         visitor.bytes_left = connection.LINGER_BYTES
         self._wait_until(self._leaving, visitor, connection.LINGER_S)
@@ -332,8 +346,8 @@ class Porch:
 
     def _forget(self, visitor: _Visitor) -> None:
         self._benches.unseat(visitor.channel)
-        self._waiting.pop(visitor, None)
-        self._leaving.pop(visitor, None)
+        for some in (self._waiting, self._leaving, self._shaking):
+            some.pop(visitor, None)
 
     # --- deadlines ---
 
@@ -365,7 +379,10 @@ class Porch:
                 self._leave(visitor, visitor.stranger.refuse(fault))
         self._charge(now)
         firsts = [v.deadline for some in (self._leaving, self._waiting) for v in _first(some, 1)]
-        if firsts and self._timer is None:
+        if self._timer:  # for those that were told to leave just now; the others are earlier
+            self._timer.cancel()
+            self._timer = None
+        if firsts:
             soonest = self._loop.time() + self._debt_s / SHARE
             self._timer = self._loop.call_at(max(min(firsts), soonest), self._look_at_clock)
 

@@ -219,8 +219,10 @@ class Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: Any = None) -> None:
         """Called by argparse for whatever it prints: help and version, or what is wrong."""
         if file is sys.stderr:
-            super()._print_message(message, file)
-        elif message and not terminal.say(self._program, message.removesuffix("\n")):
+            # What was typed is in it, and may have been pasted.
+            shown = "\n".join(map(terminal.printable, message.split("\n")))
+            super()._print_message(shown, file)
+        elif message and not terminal.say(self._program, *message.removesuffix("\n").split("\n")):
             self.exit(1)
 
 

@@ -36,7 +36,7 @@ def show_commands(
             *_table({f"  {name}": path for name, path in modules.items()}),
         ]
     )
-    return 0 if terminal.say(package, shown) else 1
+    return 0 if terminal.say(package, *shown.split("\n")) else 1
 
 
 def _modules(package: str, scripts: Sequence[str]) -> dict[str, str]:

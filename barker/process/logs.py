@@ -222,7 +222,7 @@ def setup_logging(verbose: bool) -> None:
 def say(program: str, text: str) -> None:
     """One line on standard output, behind all that was logged before; it waits for no reader."""
     if _handler and sys.stdout:
-        _handler.put(sys.stdout, text)
+        _handler.put(sys.stdout, terminal.printable(text))
     else:
         terminal.say(program, text)
 

@@ -17,6 +17,7 @@ import shlex
 import shutil
 import signal
 import sys
+from collections.abc import Sequence
 from typing import TextIO
 
 # Python has no `sys.stdout` if the descriptor was closed at its start (`>&-`).
@@ -62,20 +63,29 @@ def wants_colour(stream: TextIO | None) -> bool:
     return os.environ.get("TERM") != "dumb" and stream.isatty()
 
 
-def say(program: str, text: str, end: str = "\n") -> bool:
-    """One line on standard output. False if it can't be written, and then stderr has why.
+def show(*lines: str, label: str = "", end: str = "\n") -> None:
+    """Lines on standard output, each in its `printable` form. Raises OSError, ValueError.
+
+    All that our commands print passes here. A `label` in front of a line is our own, and may have
+    colours.
+    """
+    print("\n".join(label + printable(line) for line in lines), end=end, flush=True)
+
+
+def say(program: str, *lines: str, label: str = "") -> bool:
+    """The same. False if it can't be written, and then stderr has why.
 
     It has nothing if it is only that the reader has gone (`| head`): that is how a reader stops us.
     """
-    why = CLOSED if sys.stdout is None else _try_to_say(text, end)
+    why = CLOSED if sys.stdout is None else _try_to_show(lines, label)
     if why:
         complain(program, why)
     return why is None
 
 
-def _try_to_say(text: str, end: str) -> str | None:
+def _try_to_show(lines: Sequence[str], label: str) -> str | None:
     try:
-        print(text, end=end, flush=True)
+        show(*lines, label=label)
     except (OSError, ValueError) as fault:
         # What is left in the buffer would be tried, and complained about, once more at the end.
         with contextlib.suppress(OSError, ValueError):

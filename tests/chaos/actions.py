@@ -8,10 +8,11 @@ import shutil
 import tempfile
 
 from barker.laboratory.blows import Blow, Victim
-from tests.chaos.plan import KINDS
+from barker.laboratory.lab import Child, Lab
+from tests.chaos.plan import KINDS, command
 from tests.chaos.scene import Scene
 from tests.tools.children import SCALE
-from tests.tools.fleet import DEADLINE_S, Fleet, Service, free_port, until
+from tests.tools.fleet import DEADLINE_S, until
 
 # More events than a receiver's window of counters is wide: 8,192.
 BURST = 10_000
@@ -21,20 +22,27 @@ AWAY = ("kill", "stop", "freeze", "restore")
 GATHER_S = 0.3
 
 
+def victim(lab: Lab, kind: str, number: int, flags: str = "") -> Victim:
+    """A place in the system of the laboratory, where nothing runs yet."""
+
+    async def start() -> Child:
+        child, _ = lab.start(f"{command(kind, number)} {flags}")
+        await child.until_ready(DEADLINE_S)
+        return child
+
+    return Victim(kind, number, start, DEADLINE_S)
+
+
 class Instance:
     """One place in the system, and the process that is there now, if one is."""
 
-    def __init__(self, fleet: Fleet, kind: str, number: int) -> None:
+    def __init__(self, lab: Lab, kind: str, number: int) -> None:
         self.kind = kind
         self.number = number
-        self._fleet = fleet
-        self._port = fleet.port if kind == "directory" else free_port()
+        self._lab = lab
+        self._port = KINDS[kind].port + number + lab.shift
         self._lock = asyncio.Lock()
-
-        async def start() -> Service:
-            return await asyncio.to_thread(KINDS[kind].start, fleet, self._port)
-
-        self._victim = Victim(kind, number, start, DEADLINE_S)
+        self._victim = victim(lab, kind, number)
         self.start = self._victim.start
 
     @property
@@ -42,9 +50,9 @@ class Instance:
         return f"{self.kind}-{self._port}"
 
     @property
-    def process(self) -> Service | None:
+    def process(self) -> Child | None:
         process = self._victim.process
-        assert process is None or isinstance(process, Service)
+        assert process is None or isinstance(process, Child)
         return process
 
     async def suffer(self, blow: Blow, scene: Scene) -> None:
@@ -79,7 +87,7 @@ class Instance:
         await scene.crowd.burst(BURST)
         await frozen
 
-    async def _leave_unread(self, process: Service, blow: Blow, scene: Scene) -> None:
+    async def _leave_unread(self, process: Child, blow: Blow, scene: Scene) -> None:
         """Whoever has started it reads its lines no longer, and it has many to write."""
         process.stop_reading()
         try:
@@ -92,7 +100,7 @@ class Instance:
     async def _restore(self, blow: Blow, scene: Scene) -> None:
         """A copy of its journal is put back when the journal has gone on."""
         dice = random.Random(str(blow))
-        journal = self._fleet.state / "journal" / self.name
+        journal = self._lab.state / "journal" / self.name
         with tempfile.TemporaryDirectory(prefix="barker copy ") as folder:
             copy = pathlib.Path(folder) / "journal"
             await self._victim.end(dice.choice(["stop", "stop", "kill"]))

@@ -1,12 +1,11 @@
 """The plan of a run: what is done to whom, and when. It follows from the seed alone."""
 
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from barker.laboratory import blows
 from barker.laboratory.blows import Blow, Times
-from tests.tools.fleet import Fleet, Service
 
 # Entries that timelines retain: far more than a reader can fall behind here. What is retained is a
 # limit of its own, and a gap because of it would be no loss.
@@ -18,22 +17,20 @@ class Kind(NamedTuple):
 
     first: int
     spare: int
-    start: Callable[[Fleet, int], Service]
+    port: int  # of the first one
+    flags: str
     on_ring: bool  # has a share of a ring, which moves when one comes or goes
     more: tuple[str, ...]  # what is done to this kind, besides what is done to all
 
 
 KINDS = {
-    "directory": Kind(1, 0, lambda fleet, port: fleet.directory(), False, ()),
-    "followers": Kind(2, 1, lambda fleet, port: fleet.followers(port=port), False, ("restore",)),
+    "directory": Kind(1, 0, 5672, "", False, ()),
+    "followers": Kind(2, 1, 5690, "", False, ("restore",)),
     "inbox": Kind(
-        *(2, 1, lambda fleet, port: fleet.inbox("--keep", KEEP, port=port), True),
-        ("restore", "restore", "burst", "burst", "burst"),
+        *(2, 1, 5820, f"--keep {KEEP}", True), ("restore", "restore", "burst", "burst", "burst")
     ),
-    "bizlogic": Kind(2, 1, lambda fleet, port: fleet.bizlogic(port=port), False, ()),
-    "outbox": Kind(
-        *(3, 1, lambda fleet, port: fleet.outbox(port=port), True), ("restore", "restore")
-    ),
+    "bizlogic": Kind(2, 1, 5680, "", False, ()),
+    "outbox": Kind(3, 1, 5800, "", True, ("restore", "restore")),
 }
 # What is done to all kinds, the likelier the more often it is here.
 TO_ALL = ("kill", "kill", "freeze", "stop", "unread")
@@ -54,6 +51,11 @@ MOST_JOINING = 4
 
 def count(kind: str) -> int:
     return KINDS[kind].first + KINDS[kind].spare
+
+
+def command(kind: str, number: int) -> str:
+    """What starts an instance."""
+    return f"{kind} --port {KINDS[kind].port + number} {KINDS[kind].flags}"
 
 
 def _also(blow: Blow) -> Mapping[object, float]:

@@ -7,18 +7,21 @@ import time
 from collections.abc import AsyncIterator, Collection
 from typing import Any
 
+from barker.disk import files
+from barker.disk.users import World
 from barker.laboratory.blows import Blow
 from barker.laboratory.crowd import Crowd
 from barker.laboratory.findings import records_of
+from barker.laboratory.lab import Lab
 from barker.wire.protocol import UNKNOWN_USER
 from tests.chaos.actions import Instance
 from tests.chaos.journals import reports_damage
 from tests.chaos.judge import Record, faults, slowest_s
 from tests.chaos.newcomers import Newcomers
-from tests.chaos.plan import KINDS, PEOPLE, TIMES, plan
+from tests.chaos.plan import KINDS, PEOPLE, TIMES, command, count, plan
 from tests.chaos.scene import Scene
 from tests.tools.children import SCALE
-from tests.tools.fleet import DEADLINE_S, Fleet, until
+from tests.tools.fleet import DEADLINE_S, populated, until
 
 # Time for everything to come to rest at the end.
 REST_S = 60.0 * SCALE
@@ -46,28 +49,36 @@ class Run:
         self.figures: dict[str, Any] = {"seed": seed}
         self.story: list[str] = []
         self._changes: list[tuple[float, float]] = []  # when a manifold came, went or stood still
+        self._damages: list[str] = []
         self._began = 0.0
+
+    def _heard(self, line: str) -> None:
+        """A thread has read that line of some process."""
+        if reports_damage(line):
+            self._damages.append(line)
 
     async def go(self) -> None:
         """Raises AssertionError if the system does not come to rest."""
         # On a machine with little time for each, heartbeats are slow: else many are taken for dead.
-        with Fleet(heartbeat_s=SCALE, own_followers=True) as fleet:
-            instances = {
-                (name, i): Instance(fleet, name, i)
-                for name, kind in KINDS.items()
-                for i in range(kind.first + kind.spare)
-            }
+        async with Lab(("--heartbeat", f"{SCALE:g}"), self._heard) as lab:
+            places = [(kind, i) for kind in KINDS for i in range(count(kind))]
+            lab.find_ports([command(*place) for place in places])
+            world = files.world(lab.state)
+            instances = {place: Instance(lab, *place) for place in places}
             first = [x for x in instances.values() if x.number < KINDS[x.kind].first]
             await asyncio.gather(*(x.start() for x in first))
-            async with fleet.people() as people, crowded(fleet, self) as crowd:
+            async with (
+                populated(lab.args(), world, world.names, KINDS["outbox"].first) as people,
+                crowded(lab, world, self) as crowd,
+            ):
                 await people.ready()
-                scene = Scene(fleet, crowd, people)
-                newcomers = Newcomers(crowd, people, fleet.world.names, self.figures["seed"])
+                scene = Scene(lab, crowd, people)
+                newcomers = Newcomers(crowd, people, world.names, self.figures["seed"])
                 self._began = time.monotonic()
                 try:
                     async with asyncio.TaskGroup() as load:
-                        count = int(self.rate * self.seconds)
-                        barks = people.producer.say_at(self.rate, count, fleet.world.names)
+                        total = int(self.rate * self.seconds)
+                        barks = people.producer.say_at(self.rate, total, world.names)
                         load.create_task(barks)
                         load.create_task(crowd.mingle(self.rate / 4, self.seconds))
                         load.create_task(newcomers.chat(self.seconds))
@@ -143,7 +154,7 @@ class Run:
             early=newcomers.early,
             given_twice=newcomers.given_twice(),
             alone=scene.alone,
-            damages=[x for p in scene.fleet.processes for x in p.lines if reports_damage(x)],
+            damages=self._damages,
         )
 
     def _judge(self, scene: Scene, newcomers: Newcomers) -> None:
@@ -172,14 +183,14 @@ class Run:
         if self.faults:
             first = next(iter(self.faults.values()))[0]
             id_ = next((x for x in first if len(str(x)) == 24), "nothing")
-            self.story += records_of(scene.fleet.state, id_)
+            self.story += records_of(scene.lab.state, id_)
 
 
 @contextlib.asynccontextmanager
-async def crowded(fleet: Fleet, run: Run) -> AsyncIterator[Crowd]:
+async def crowded(lab: Lab, world: World, run: Run) -> AsyncIterator[Crowd]:
     """A crowd that has joined, for as long as the block runs."""
     seed = run.figures["seed"]
-    crowd = Crowd(fleet.args(), fleet.world, seed, patience_s=DEADLINE_S)
+    crowd = Crowd(lab.args(), world, seed, patience_s=DEADLINE_S)
     async with crowd.running():
         await crowd.join()
         yield crowd

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from barker.laboratory.blows import Blow
 from barker.laboratory.crowd import Crowd
+from barker.laboratory.lab import Lab
 from tests.chaos.journals import retained, unsettled
 from tests.chaos.strangers import Strangers
 from tests.tools.children import SCALE, until
-from tests.tools.fleet import Fleet, People
+from tests.tools.fleet import People
 
 # Barks of the last half minute or so, and how long an old journal waits for them to be shown.
 LATELY = 5_000
@@ -48,7 +49,7 @@ class Gate:
 class Scene:
     """One run, as far as actions are concerned."""
 
-    fleet: Fleet
+    lab: Lab
     crowd: Crowd
     people: People
     done: Counter[str] = field(default_factory=Counter)  # by action, how often

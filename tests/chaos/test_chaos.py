@@ -5,19 +5,23 @@ import json
 import random
 import time
 import unittest
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from itertools import pairwise
 
+from barker.disk import files
 from barker.laboratory.crowd import Crowd
-from tests.chaos.plan import BETWEEN_BURSTS_S, KINDS, PEOPLE, TO_ALL, plan
+from barker.laboratory.lab import Lab
+from tests.chaos.actions import victim
+from tests.chaos.plan import BETWEEN_BURSTS_S, KINDS, PEOPLE, TO_ALL, command, count, plan
 from tests.chaos.run import Run, report
-from tests.tools.fleet import DEADLINE_S, GOOD, SLOW, Fleet, Service, free_port, until
+from tests.tools.fleet import DEADLINE_S, GOOD, SLOW, populated, until
 
 ALL = list(KINDS)
 # Those of which barks are the proof; followers have a crowd of their own.
 DEATHS = ("kill", "freeze", "stop")
 MORTAL = [kind for kind in ALL if kind != "followers"]
 KILLS = 50
+HASTE = ("--heartbeat", "0.5")
 
 
 class PlanTest(unittest.TestCase):
@@ -102,28 +106,18 @@ class KillTest(unittest.IsolatedAsyncioTestCase):
     async def torture(self, kind: str) -> None:
         asyncio.get_running_loop().set_debug(False)
         dice = random.Random(kind)
-        with Fleet(heartbeat_s=0.5) as fleet:
-            keep = ("--keep", "50000")
-            ports = {k: [free_port() for _ in range(2)] for k in MORTAL}
-            ports["directory"] = [fleet.port]
-            starts: dict[str, Callable[[int], Service]] = {
-                "directory": lambda port: fleet.directory(),
-                "inbox": lambda port: fleet.inbox(*keep, port=port),
-                "bizlogic": lambda port: fleet.bizlogic(port=port),
-                "outbox": lambda port: fleet.outbox(port=port),
-            }
-
-            async def start(which: str, port: int) -> Service:
-                return await asyncio.to_thread(starts[which], port)
-
-            places = [(k, port) for k in MORTAL for port in ports[k]]
-            running = await asyncio.gather(*(start(*p) for p in places))
-            services = dict(zip(places, running, strict=True))
-            victims = [p for p in places if p[0] == kind]
+        async with Lab(HASTE) as lab:
+            places = [(k, i) for k in MORTAL for i in range(min(2, count(k)))]
+            lab.find_ports([command(*place) for place in [*places, ("followers", 0)]])
+            world = files.world(lab.state)
+            await victim(lab, "followers", 0, "--no-journal").start()
+            all_ = [victim(lab, *place) for place in places]
+            await asyncio.gather(*(each.start() for each in all_))
+            victims = [each for each in all_ if each.kind == kind]
             begun = time.monotonic()
-            async with fleet.people() as people:
+            async with populated(lab.args(), world, world.names, 2) as people:
                 await people.ready()
-                load = asyncio.create_task(people.producer.say_at(200, 10**6, fleet.world.names))
+                load = asyncio.create_task(people.producer.say_at(200, 10**6, world.names))
                 for i in range(KILLS):
                     # Something gets through before the next blow, and then it comes at any moment.
                     if i % 5 == 0:
@@ -131,11 +125,9 @@ class KillTest(unittest.IsolatedAsyncioTestCase):
                         await until(lambda: len(people.audience.shown_at) > seen, "barks flow")  # noqa: B023
                     at = people.now() + dice.uniform(0, 0.1)
                     await until(lambda: people.now() >= at, "its moment has come")  # noqa: B023
-                    place = dice.choice(victims)
-                    services[place].kill()
-                    services[place].close()
-                    fleet.processes.remove(services[place])
-                    services[place] = await start(*place)
+                    hurt = dice.choice(victims)
+                    await hurt.end("kill")
+                    await hurt.start()
                 load.cancel()
                 took = time.monotonic() - begun
                 await people.all_acked(3 * DEADLINE_S)
@@ -177,28 +169,23 @@ class KillFollowersTest(unittest.IsolatedAsyncioTestCase):
     async def test_promise_1_kill_9_of_followers_loses_no_acked_follow(self) -> None:
         asyncio.get_running_loop().set_debug(False)
         dice = random.Random("followers")
-        with Fleet(heartbeat_s=0.5, own_followers=True) as fleet:
-            ports = [free_port() for _ in range(2)]
-
-            async def start(port: int) -> Service:
-                return await asyncio.to_thread(lambda: fleet.followers(port=port))
-
-            await asyncio.to_thread(fleet.directory)
-            services = {port: await start(port) for port in ports}
-            for manifold in (fleet.outbox, fleet.outbox, fleet.inbox, fleet.bizlogic):
-                await asyncio.to_thread(manifold)
-            crowd = Crowd(fleet.args(), fleet.world, 1)
+        async with Lab(HASTE) as lab:
+            places = [("directory", 0), ("followers", 0), ("followers", 1)]
+            places += [("outbox", 0), ("outbox", 1), ("inbox", 0), ("bizlogic", 0)]
+            lab.find_ports([command(*place) for place in places])
+            all_ = [victim(lab, *place) for place in places]
+            await asyncio.gather(*(each.start() for each in all_))
+            victims = [each for each in all_ if each.kind == "followers"]
+            crowd = Crowd(lab.args(), files.world(lab.state), 1)
             async with crowd.running():
                 await crowd.join()
                 mingling = asyncio.create_task(crowd.mingle(100, 3600))
                 for _ in range(30):
                     at = crowd.now() + dice.uniform(0, 0.5)
                     await until(lambda: crowd.now() >= at, "its moment has come")  # noqa: B023
-                    port = dice.choice(ports)
-                    services[port].kill()
-                    services[port].close()
-                    fleet.processes.remove(services[port])
-                    services[port] = await start(port)
+                    hurt = dice.choice(victims)
+                    await hurt.end("kill")
+                    await hurt.start()
                 mingling.cancel()
                 await crowd.agree(3 * DEADLINE_S)
                 self.assertEqual([a.refused for a in crowd.asked if a.refused], [])

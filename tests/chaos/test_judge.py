@@ -9,9 +9,11 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from barker.client.speaker import new_id, now_ms
+from barker.disk import files
 from barker.disk.journal import Journal
 from barker.laboratory.blows import Blow
 from barker.laboratory.crowd import Asked, Crowd
+from barker.laboratory.lab import Lab
 from barker.laboratory.producer import SaidBark
 from barker.manifold.timelines import Entry, record_of
 from barker.wire import bodies, messages, records, strictjson
@@ -20,7 +22,7 @@ from barker.wire.ops import Item, Put
 from tests.chaos.journals import reports_damage, retained, unsettled
 from tests.chaos.judge import MAX_WAIT_S, Record, faults
 from tests.chaos.scene import Gate
-from tests.tools.fleet import Fleet, People, until
+from tests.tools.fleet import People, until
 
 AUTHOR = "rdl"
 HURT_NOTHING = (Blow(1.0, "kill", "bizlogic", 0, 1.0),)
@@ -30,10 +32,10 @@ HURT_INBOX = (Blow(1.0, "kill", "inbox", 0, 1.0),)
 class JudgeTest(unittest.IsolatedAsyncioTestCase):
     """A record that is as it should be, and what the judge says when one thing in it is wrong."""
 
-    def setUp(self) -> None:
-        fleet = self.enterContext(Fleet())
-        self.world = fleet.world
-        self.people = People(fleet.args(), self.world, self.world.names)
+    async def asyncSetUp(self) -> None:
+        lab = await self.enterAsyncContext(Lab())
+        self.world = files.world(lab.state)
+        self.people = People(lab.args(), self.world, self.world.names)
         self.audience = self.people.audience
         self.readers = sorted({AUTHOR, *self.world.followers(AUTHOR)})
 
@@ -191,7 +193,7 @@ class JudgeTest(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(self.judge(said, events=[unread, *HURT_NOTHING]), {})
 
 
-class ExcuseTest(unittest.TestCase):
+class ExcuseTest(unittest.IsolatedAsyncioTestCase):
     """What an old journal takes away when it is put back."""
 
     def setUp(self) -> None:
@@ -271,9 +273,9 @@ class ExcuseTest(unittest.TestCase):
             file.write(path.read_bytes()[-60:-9])
         self.assertEqual(unsettled(self.journal.folder), {id_})
 
-    def test_an_excused_word_leaves_an_edge_in_doubt_until_a_later_one(self) -> None:
-        with Fleet() as fleet:
-            crowd = Crowd(fleet.args(), fleet.world, 1)
+    async def test_an_excused_word_leaves_an_edge_in_doubt_until_a_later_one(self) -> None:
+        async with Lab() as lab:
+            crowd = Crowd(lab.args(), files.world(lab.state), 1)
         follow, unfollow = (
             Asked(bodies.Event(kind, new_id(), "ark3", at, "ace"))
             for kind, at in ((bodies.FOLLOW, 2), (bodies.UNFOLLOW, 3))

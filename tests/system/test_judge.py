@@ -1,6 +1,7 @@
 """The judge: ours pass, each broken one fails what it should, and nothing is left running."""
 
 import asyncio
+import logging
 import os
 import pathlib
 import re
@@ -21,6 +22,7 @@ from tests.tools.children import DEADLINE_S, SLOW, Process
 
 NODE = shutil.which("node")
 KITS = [[sys.executable, "docs/bizlogic.py"], *([[NODE, "docs/bizlogic.mjs"]] if NODE else [])]
+SMALLEST = [sys.executable, "docs/bizlogic1.py"]
 # Cases that say most in little time; the others are slow.
 QUICK = ("greeting", "wrong proof", "kept", "cut", "gone", "refusals", "readers", "credit")
 
@@ -30,6 +32,10 @@ def ours(role: str) -> list[str]:
 
 
 class ConformanceTest(unittest.TestCase):
+    def setUp(self) -> None:
+        log = logging.getLogger("barker")  # of which a judge wants to hear nothing
+        self.addCleanup(log.setLevel, log.level)
+
     def results(
         self, role: str, command: list[str], only: Collection[str] = ()
     ) -> dict[str, Result]:
@@ -107,7 +113,7 @@ class ConformanceTest(unittest.TestCase):
 class JudgeTest(unittest.TestCase):
     """The command, as a reader types it."""
 
-    def judge(self, *words: str, deadline_s: float = 3 * DEADLINE_S) -> tuple[int, str]:
+    def judge(self, *words: str, deadline_s: float = 6 * DEADLINE_S) -> tuple[int, str]:
         done = subprocess.run(
             [sys.executable, "-m", "barker.judge", *words],
             cwd=ROOT,
@@ -149,9 +155,20 @@ class JudgeTest(unittest.TestCase):
                 self.assertEqual(self.judge(*words)[0], 2)
 
     def test_a_small_one_in_its_own_words_holds(self) -> None:
-        status, shown = self.trial("bizlogic", " ".join(KITS[0]), "--seconds", "3", "--seed", "1")
-        self.assertEqual(status, 0, shown)
-        self.assertRegex(shown, r"(?m)^1    acknowledged means kept +held ")
+        for kit in (SMALLEST, KITS[0]):
+            with self.subTest(kit[-1]):
+                flags = ("--seconds", "3", "--seed", "1")
+                status, shown = self.trial("bizlogic", " ".join(kit), *flags)
+                self.assertEqual(status, 0, shown)
+                self.assertRegex(shown, r"(?m)^1    acknowledged means kept +held ")
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: systems that are hurt for a while")
+    def test_the_smallest_one_holds_with_any_seed(self) -> None:
+        for seed in range(5):
+            with self.subTest(seed):
+                flags = ("--seconds", "10", "--seed", str(seed))
+                status, shown = self.trial("bizlogic", " ".join(SMALLEST), *flags)
+                self.assertEqual(status, 0, shown)
 
     @unittest.skipUnless(SLOW and os.name == "posix", "BARKER_SLOW=1, and signals")
     def test_ctrl_c_leaves_nothing(self) -> None:
@@ -201,6 +218,16 @@ class JudgeTest(unittest.TestCase):
                     continue
                 self.assertRegex(shown, r"The first bark of which that is so:\n\n[0-9a-f]{24}, '")
                 self.assertRegex(shown, r"→ \S+: put \d+\n")
+
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: systems that are hurt for a while")
+    def test_what_keeps_nothing_is_found_with_any_seed_and_soon(self) -> None:
+        for seed in (5, 6, 12):  # of four seconds, the dice alone have no death for it
+            with self.subTest(seed):
+                broken = f"{sys.executable} -m tests.broken keeps_nothing"
+                flags = ("--seconds", "4", "--seed", str(seed))
+                status, shown = self.trial("outbox", broken, *flags)
+                self.assertEqual(status, 1, shown)
+                self.assertRegex(shown, r"(?m)^1    acknowledged means kept +BROKEN +\d+ ")
 
     @unittest.skipUnless(SLOW and NODE, "BARKER_SLOW=1, and Node.js")
     def test_one_in_another_language_holds(self) -> None:

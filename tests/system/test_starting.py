@@ -1,13 +1,17 @@
 """Ctrl-C while a command still loads its modules: it ends, without a traceback.
 
 A module that comes early in Python's path holds each command where it imports the first module
-below `barker.wire`, which they all do, until the signal has come.
+that takes long to load, until the signal has come: of the standard library or below `barker.wire`.
+
+Python's own start, before it has read a line of ours, is not ours to mend.
 """
 
 import contextlib
 import pathlib
+import re
 import signal
 import tempfile
+import time
 import unittest
 from collections.abc import Iterator
 
@@ -21,7 +25,7 @@ import signal, sys
 
 class Holder:
     def find_spec(self, name, path=None, target=None):
-        if name.startswith("barker.wire") and self in sys.meta_path:
+        if name.startswith(("argparse", "asyncio", "barker.wire")) and self in sys.meta_path:
             sys.meta_path.remove(self)
             print("loading", flush=True)
             # In slices: a signal that comes just before the wait begins does not end it.
@@ -57,6 +61,23 @@ class StartingTest(unittest.TestCase):
                 # What a shell shows as 130.
                 self.assertEqual(command.ended(), -signal.SIGINT, command)
                 self.assertEqual(command.lines, ["loading"])
+
+    def test_at_any_moment_there_is_no_traceback_but_of_python_s_own_start(self) -> None:
+        text = (ROOT / "barker" / "bark.py").read_text(encoding="utf-8")
+        last = text[: text.index("\nimport barker ")].count("\n") + 2
+        nowhere = ("--directory", "127.0.0.1:9", "--timeout", "0.2", "--state", str(self.folder))
+        for moment_ms in range(0, 400, 20):
+            with contextlib.closing(
+                Process(("barker/bark.py", "ark3", "x", *nowhere), ROOT)
+            ) as bark:
+                time.sleep(moment_ms / 1000)  # that is the experiment
+                bark.signal(signal.SIGINT)
+                # 1 if it is over, or if Python has lost the signal while it started
+                self.assertIn(bark.ended(), (-signal.SIGINT, 130, 1), bark)
+                frames = re.findall(
+                    rf'File "{ROOT}/barker/bark.py", line (\d+)', "\n".join(bark.lines)
+                )
+                self.assertLessEqual(max(map(int, frames), default=0), last, bark)
 
     def test_a_program_of_others_has_its_own_ctrl_c(self) -> None:
         code = "import barker.disk.files"

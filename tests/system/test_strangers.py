@@ -9,17 +9,28 @@ for a moment spoils one of them, and not the judgement.
 """
 
 import asyncio
+import contextlib
+import pathlib
 import re
+import resource
+import socket
+import ssl
 import statistics
 import subprocess
 import sys
 import time
 import unittest
+from collections.abc import Callable
+from functools import partial
 
 from barker.disk import keys
 from barker.disk.files import ROOT
-from tests.tools.fleet import DEADLINE_S, SLOW, Fleet
+from barker.links.connection import LINGER_S
+from barker.links.porch import HELLO_TIMEOUT_S
+from tests.tools.children import at_once
+from tests.tools.fleet import DEADLINE_S, SCALE, SLOW, TLS_FLAGS, Fleet, Service, until
 from tests.tools.wireclient import Wire
+from tests.unit.test_tls import trusting
 
 STRANGERS, SECONDS = (4000, 8) if SLOW else (300, 2)
 # Between two pings of the member; a service whose turns are long answers some of them late.
@@ -119,3 +130,68 @@ class StrangersTest(unittest.IsolatedAsyncioTestCase):
                 self.assertLess(during, 2 * max(control, again), said)
             lost = [line for line in directory.lines if re.search("silent|does not read", line)]
             self.assertEqual(lost, [])
+
+
+# Files that a service may have here; that makes room for 240 strangers.
+FILES, ROOM = 1024, 240
+
+
+def files_of(pid: int) -> int:
+    return len(list(pathlib.Path(f"/proc/{pid}/fd").iterdir()))
+
+
+class StalledTest(unittest.IsolatedAsyncioTestCase):
+    """What holds a service that is full of connections that stop in the middle."""
+
+    async def asyncSetUp(self) -> None:
+        self.context = trusting()
+        outgoing = ssl.MemoryBIO()
+        client = self.context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        self.hello = outgoing.read()
+        fleet = self.enterContext(Fleet(more_flags=TLS_FLAGS))
+        few = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (FILES, FILES))
+        self.services = await at_once(*[partial(fleet.start, "directory", preexec_fn=few)] * 4)
+
+    def opened(self, service: Service) -> socket.socket:
+        return self.enterContext(socket.create_connection(("127.0.0.1", service.port)))
+
+    def greeting(self, service: Service) -> None:
+        """TLS is done, and no hello comes."""
+        plain = self.opened(service)
+        self.enterContext(self.context.wrap_socket(plain, server_hostname="localhost"))
+
+    def silent(self, service: Service) -> None:
+        self.opened(service)
+
+    def half_hello(self, service: Service) -> None:
+        self.opened(service).sendall(self.hello[: len(self.hello) // 2])
+
+    def half_handshake(self, service: Service) -> None:
+        channel = self.opened(service)
+        channel.sendall(self.hello)
+        channel.recv(1)
+
+    async def held(
+        self, service: Service, stall: Callable[[Service], None]
+    ) -> tuple[float, int, float]:
+        """By as many as there is room for: memory, and files; and for how long."""
+        bytes_before, files_before = service.rss_bytes, files_of(service.pid)
+        await asyncio.gather(*(asyncio.to_thread(stall, service) for _ in range(ROOM)))
+        begun = time.perf_counter()
+        taken = service.rss_bytes - bytes_before
+        opened = files_of(service.pid) - files_before
+        await until(lambda: files_of(service.pid) <= files_before + 2, "all are gone")
+        return taken, opened, time.perf_counter() - begun
+
+    @unittest.skipUnless(sys.platform == "linux", "counts another process's files")
+    async def test_a_stalled_handshake_holds_no_more_than_a_stalled_greeting(self) -> None:
+        stalls = (self.greeting, self.silent, self.half_hello, self.half_handshake)
+        held = await asyncio.gather(*map(self.held, self.services, stalls))
+        most_bytes = held[0][0]
+        for stall, (taken, opened, for_s) in zip(stalls, held, strict=True):
+            with self.subTest(stall.__name__):
+                self.assertLess(taken, most_bytes + 2**20)
+                self.assertLessEqual(opened, ROOM + 10)
+                self.assertLess(for_s, HELLO_TIMEOUT_S + LINGER_S + 2 * SCALE)

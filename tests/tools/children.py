@@ -11,7 +11,6 @@ import random
 import re
 import socket
 import subprocess
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
@@ -108,8 +107,6 @@ class Process(ChildProcess):
         """Start it. `popen` may be more arguments of `subprocess.Popen`, or others than ours."""
         self.lines: list[str] = []
         self._more: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._may_read = threading.Event()
-        self._may_read.set()
         env = {**os.environ, LEASH: "1", "PYTHONUNBUFFERED": "1"}
         super().__init__(argv, cwd, **{"env": env, "process_group": None, **popen})
         self.read(self._keep, lambda: self._more.put(None))
@@ -118,7 +115,6 @@ class Process(ChildProcess):
         return f"{' '.join(self.argv)} [{self.pid}]\n  " + "\n  ".join(self.lines[-15:])
 
     def _keep(self, line: str) -> None:
-        self._may_read.wait()
         self.lines.append(line)
         self._more.put(line)
 
@@ -143,7 +139,6 @@ class Process(ChildProcess):
             status = self.popen.wait(deadline_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still runs after {deadline_s:g} s: {self!r}") from None
-        self.read_again()
         self.join(DEADLINE_S)
         return status
 
@@ -173,17 +168,6 @@ class Process(ChildProcess):
         """As kill -9 does; it has ended afterwards."""
         super().kill()
         self.ended()
-
-    def stop_reading(self) -> None:
-        """Leave its output in the pipe, as a launcher does that is stopped, until `read_again`."""
-        self._may_read.clear()
-
-    def read_again(self) -> None:
-        self._may_read.set()
-
-    def close(self, patience_s: float = 0.0) -> None:
-        self.read_again()
-        super().close(patience_s)
 
 
 class Service(Process):

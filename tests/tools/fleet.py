@@ -178,14 +178,9 @@ class Fleet:
     @contextlib.asynccontextmanager
     async def people(self, readers: Sequence[str] = ()) -> "AsyncIterator[People]":
         """A producer and an audience of `readers` (all users by default), running in this loop."""
-        # Debugging slows the loop down by half, and we measure what others do through it.
-        asyncio.get_running_loop().set_debug(False)
-        people = People(self.args(), self.world, readers or self.world.names)
-        async with people.running():
-            await until(
-                lambda: len(people.routes.route("outbox").targets) == self.running("outbox"),
-                "all outboxes are known",
-            )
+        readers = readers or self.world.names
+        outboxes = self.running("outbox")
+        async with populated(self.args(), self.world, readers, outboxes) as people:
             yield people
 
 
@@ -251,6 +246,22 @@ class People(Guest):
         except AssertionError:
             lost = self.verdict().lost
             raise AssertionError(f"{len(lost)} of {len(due)} not shown, first {lost[:3]}") from None
+
+
+@contextlib.asynccontextmanager
+async def populated(
+    args: argparse.Namespace, world: World, readers: Sequence[str], outboxes: int
+) -> AsyncIterator[People]:
+    """People who run in this loop, and know so many outboxes."""
+    # Debugging slows the loop down by half, and we measure what others do through it.
+    asyncio.get_running_loop().set_debug(False)
+    people = People(args, world, readers)
+    async with people.running():
+        await until(
+            lambda: len(people.routes.route("outbox").targets) == outboxes,
+            "all outboxes are known",
+        )
+        yield people
 
 
 GOOD = Verdict([], [], [], [])

@@ -217,6 +217,13 @@ class ModulesTest(unittest.TestCase):
                 is_key = isinstance(node, ast.Constant) and node.value == "op"
                 self.assertFalse(is_key, f"{path}: {ast.unparse(node)}")
 
+    def test_one_function_prints(self) -> None:
+        """What is printed may be text of others, and has to be made harmless on its way."""
+        for path in {*PRODUCT} - {MODULES["process.terminal"]}:
+            called = (n.func for n in ast.walk(tree_of(path)) if isinstance(n, ast.Call))
+            names = {ast.unparse(function) for function in called}
+            self.assertFalse(names & {"print", "sys.stdout.write", "sys.stderr.write"}, path)
+
     def test_no_file_grows_out_of_hand(self) -> None:
         pages = [p for d in ("webui", "monitoring") for p in (ROOT / d).rglob("*.[jc]s*")]
         files = [*PRODUCT, *(p for p in pages if not p.stem.endswith("_host"))]

@@ -477,7 +477,7 @@ class TableTest(unittest.TestCase):
             seen.sampled(name, sample(name, NOW, rss_bytes=2**35, **figures), NOW)
         seen.lost("inbox-5820", NOW)
         seen.lost("o" * 60, NOW, silent=True)
-        lines = table(seen.frame(NOW)).splitlines()
+        lines = table(seen.frame(NOW))
         self.assertLessEqual(max(map(len, lines)), WIDTH)
         text = "\n".join(lines)
         self.assertRegex(lines[0], r"queue depth 123456789$")
@@ -498,7 +498,7 @@ class TableTest(unittest.TestCase):
         for name, count in zip(names, (2, 0, 1), strict=True):
             letters: dict[str, Any] = {"dead_letters": count, "dead_letter": why if count else None}
             seen.sampled(name, sample(name, NOW, **letters), NOW)
-        lines = table(seen.frame(NOW)).splitlines()
+        lines = table(seen.frame(NOW))
         self.assertLessEqual(max(map(len, lines)), WIDTH)
         text = " ".join("\n".join(lines).split())
         where = "var/dead-letters/outbox-5800.jsonl"

@@ -14,7 +14,7 @@ from barker.links.porch import READ_BYTES, READS, Porch
 from barker.links.stranger import STRANGER_LINE_BYTES
 from barker.websocket.frames import Opcode
 from barker.wire import messages, protocol
-from tests.tools.fleet import until
+from tests.tools.fleet import SCALE, until
 from tests.tools.wireclient import NONCE, WebSocketWire, Wire, put
 from tests.unit.test_link import LinkTest
 
@@ -110,6 +110,21 @@ class TurnTest(LinkTest):
         self.assertEqual(max(map(len, sizes)), READS)
         self.assertLessEqual(max(max(some, default=0) for some in sizes), READ_BYTES)
 
+    async def test_so_many_are_accepted_in_one_turn(self) -> None:
+        self.patch(porch, "TURN_S", 60.0)
+        accept, counts = Porch._accept, list[int]()
+
+        def counted(here: Porch, door: Any, end: float) -> None:
+            before = len(here)
+            accept(here, door, end)
+            counts.append(len(here) - before)
+
+        self.patch(Porch, "_accept", counted)
+        for _ in range(3 * porch.ACCEPTS):  # the kernel takes them while our loop does not turn
+            self.enterContext(socket.create_connection(("127.0.0.1", self.port)))
+        await until(lambda: sum(counts) >= 3 * porch.ACCEPTS, "all are here")
+        self.assertEqual(max(counts), porch.ACCEPTS)
+
     async def test_together_they_have_a_share_of_the_time_and_members_the_rest(self) -> None:
         spent = 0.0
         turn = Porch._turn
@@ -204,6 +219,15 @@ class RoomTest(LinkTest):
             most = max(most, self.sink.acceptor.greeting)
         self.assertLessEqual(most, 50)
         await (await self.open(self.port)).before_pong()
+
+    async def test_all_that_are_silent_end_in_time_however_many(self) -> None:
+        self.patch(porch, "HELLO_TIMEOUT_S", 0.3)
+        self.patch(connection_module, "LINGER_S", 0.3)
+        for _ in range(300):
+            await self.connect()
+        begun = asyncio.get_running_loop().time()
+        await until(lambda: not self.sink.acceptor.greeting, "all are gone")
+        self.assertLess(asyncio.get_running_loop().time() - begun, 3 * SCALE)
 
     async def test_without_a_free_file_the_oldest_gives_its_own(self) -> None:
         self.patch(porch, "NO_FILE_S", 0.05)

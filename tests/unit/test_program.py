@@ -22,11 +22,14 @@ class ProgramTest(unittest.IsolatedAsyncioTestCase):
     def setUp(self) -> None:
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.complaints: list[str] = []
+        self.heard: list[str] = []
         self.output = Output(folder / "log", self.complaints.append)
 
     def program(self, code: str, *command: str) -> Program:
         words = [*command] or [sys.executable, "-c", code]
-        made = Program("mine-7", words, [], 7, self.output, self.complaints.append)
+        made = Program(
+            "mine-7", words, [], 7, self.output, self.complaints.append, self.heard.append
+        )
         self.addCleanup(made.close)
         return made
 
@@ -43,8 +46,8 @@ class ProgramTest(unittest.IsolatedAsyncioTestCase):
         await self.assertBroken("", "status 0 before READY")
 
     async def test_one_that_never_gets_ready(self) -> None:
-        with mock.patch.object(program, "READY_S", 0.2):
-            await self.assertBroken(WAITS, "mine-7 has not said READY HOST:PORT within 0.2 s")
+        with self.assertRaisesRegex(Broken, "mine-7 has not said READY HOST:PORT within 0.2 s"):
+            await self.program(WAITS).until_ready(0.2)
 
     async def test_one_whose_ready_is_nonsense_or_another_port(self) -> None:
         await self.assertBroken("print('READY', flush=True)\n" + WAITS, "'READY', which is not")
@@ -59,6 +62,7 @@ class ProgramTest(unittest.IsolatedAsyncioTestCase):
         mine.close(DEADLINE_S)
         self.assertEqual(self.complaints, [])
         self.assertEqual(self.output.path.read_text(), "READY 127.0.0.1:7\n")
+        self.assertEqual(self.heard, ["READY 127.0.0.1:7"])
 
     async def test_one_that_prints_without_an_end(self) -> None:
         with mock.patch.object(program, "MAX_LOG_BYTES", 2048):

@@ -10,11 +10,17 @@ import os
 import sys
 import tempfile
 import unittest
+from collections.abc import Iterator
 from unittest import mock
 
-from barker import follow, listen
+from barker import follow, judge, listen
+from barker.laboratory import guide
+from barker.laboratory.conformance import Case, Result
+from barker.laboratory.findings import Finding
+from barker.laboratory.progress import Progress
 from barker.launching import fleet
 from barker.process import logs, terminal
+from monitoring.table import table
 
 
 class Screen(io.StringIO):
@@ -142,6 +148,16 @@ class OthersTextTest(unittest.TestCase):
         self.assertTrue(text.isprintable(), ascii(text))
         self.assertIn("end", text)
 
+    @contextlib.contextmanager
+    def printed(self, lines: int = 0, label: str = "") -> Iterator[None]:
+        """What is printed in here is harmless; of it, `lines` have text of others."""
+        with contextlib.redirect_stdout(io.StringIO()) as stdout:
+            yield
+        said = [line.removeprefix(label) for line in stdout.getvalue().split("\n")]
+        for line in said:
+            self.assertTrue(line.isprintable(), ascii(line))
+        self.assertGreaterEqual(len([line for line in said if "end" in line]), lines)
+
     def args(self, command: argparse.ArgumentParser, *argv: str) -> argparse.Namespace:
         folder = self.enterContext(tempfile.TemporaryDirectory())
         return command.parse_args([*argv, "--state", folder])
@@ -157,22 +173,54 @@ class OthersTextTest(unittest.TestCase):
         fields = {"user": self.HOSTILE, "content": self.HOSTILE, "at": 1}
         for flags in ((), ("--json",)):
             listener = listen.Listener(self.args(listen.parser(), "ark3", *flags))
-            with mock.patch.object(terminal, "say", return_value=True) as say:
+            with self.printed(1):
                 listener._show("ark3", fields, False)
-            self.assertHarmless(say.call_args[0][1])
 
     def test_follow_list(self) -> None:
         lister = follow.Lister(self.args(follow.parser(), "ark3", "--list"))
         answer = {"user": "ark3", "exists": True, "following": 1, "followed_by": 0}
-        with mock.patch.object(terminal, "say", return_value=True) as say:
+        with self.printed(1):
             lister._show({**answer, "follows": [self.HOSTILE], "followers": []})
-        self.assertHarmless(say.call_args_list[0][0][1])
 
     def test_labels_of_a_launcher(self) -> None:
         fleet_ = fleet.Fleet("launch.py")
-        with mock.patch.object(terminal, "say", return_value=True) as say:
-            fleet_._said("x", "x | ", self.HOSTILE)
-        self.assertHarmless(say.call_args[0][1])
+        with self.printed(1, label="\033[31mx | \033[0m"):
+            fleet_._said("x", "\033[31mx | \033[0m", self.HOSTILE)
+
+    def test_the_monitor_s_table(self) -> None:
+        row = {"name": "x", "role": "inbox", "up": False, "gone": 1, "how": self.HOSTILE}
+        frame = {"at": 1, "depth": 0, "left_out": 0, "routes": {}, "services": [row]}
+        with self.printed(1):
+            terminal.say("monitor", *table(frame))
+
+    def test_the_tour(self) -> None:
+        """Lines of services, names of owners, and reasons for which something is false."""
+        tour = mock.Mock(spec=guide.Guide)
+        with self.printed(2):
+            guide.Guide.show(tour, self.HOSTILE)
+            guide.say("\n" + guide.wrapped(f"FALSE: {self.HOSTILE}"))
+
+    def test_the_judge(self) -> None:
+        case = Case(self.HOSTILE, "a rule", "3", mock.Mock())
+        with self.printed(2):
+            terminal.say("judge", *judge._result(Result(case, "FAILED", self.HOSTILE)))
+            found = Finding("1", "Acknowledged means kept", "BROKEN", self.HOSTILE)
+            terminal.say("judge", *judge._finding(found))
+
+    def test_progress(self) -> None:
+        stream = io.StringIO()
+        Progress(stream).say(self.HOSTILE)
+        self.assertHarmless(stream.getvalue().removesuffix("\n"))
+
+    def test_a_complaint_and_a_wrong_command_line(self) -> None:
+        with contextlib.redirect_stderr(io.StringIO()) as stderr:
+            terminal.complain("bark", self.HOSTILE)
+            logs.complain("bark", self.HOSTILE)
+            with self.assertRaises(SystemExit):
+                listen.parser().parse_args(["ark3", f"--{self.HOSTILE}"])
+        for line in filter(None, stderr.getvalue().split("\n")):
+            self.assertTrue(line.isprintable(), ascii(line))
+        self.assertEqual(stderr.getvalue().count("end"), 3)
 
     def test_a_traceback_in_a_log(self) -> None:
         handler = logs.QueuedHandler()
