@@ -1,9 +1,9 @@
 """Accepting: how a connection to our port becomes a link, and how many there may be.
 
-A connection takes the same way as in `barker.links.connecting`, from the other side: TLS if the
-system has it, the framing, the greeting. That is the porch's work (`barker.links.porch`). What has
-proved itself there gets streams and a task of its own here. Whatever goes wrong ends that
-connection and nothing else.
+A connection takes the same steps as in `barker.links.connecting`, from the other side: TLS if the
+system has it, the framing, the greeting. The porch does these (`barker.links.porch`). A stranger
+that has proved itself there gets streams and a task of its own here. A fault ends its connection
+and no other.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ except ImportError:  # Windows counts otherwise
 
 log = logging.getLogger("barker.links.accepting")
 
-# Links at once, if the machine lets us have as many files; a page has two, a listener one.
+# Links at once, if the machine allows as many files; a page has two, a listener one.
 MAX_LINKS = 4096
 # Strangers at once, or a quarter of the files that we may have. Links do not need their room.
 MAX_STRANGERS = 1024
-# Files that are neither: journals, the loop's own, what the interpreter opens. Half of all, if that
-# is less.
+# Other files: journals, the loop's own, those that the interpreter opens. Half of all, if that is
+# less.
 OTHER_FILES = 64
-# A process that may open fewer says so, and how many links it takes.
+# A process that may open fewer logs that, and how many links it takes.
 FEW_FILES = 1024
 # A peer with another secret is logged once in this time, however often it dials.
 AGAIN_AFTER_S = 60.0
@@ -45,7 +45,7 @@ WRONG_SECRET = "a process with another secret is refused; its --state or --secre
 
 
 class Acceptor:
-    """Listens, greets, and hands over what is up."""
+    """Listens, greets, and hands over connections that are up."""
 
     def __init__(
         self,
@@ -56,9 +56,9 @@ class Acceptor:
         links: Callable[[], int],
         serve: Callable[[Connection], Coroutine[Any, Any, None]],
     ) -> None:
-        """`start` runs a task, `links` counts those that are up, `serve` talks over a new one.
+        """`start` runs a task, `links` counts the links that are up, `serve` runs a new one.
 
-        With a `context` nothing but TLS is taken.
+        With a `context`, connections without TLS are refused.
         """
         self._identity = identity
         self._allowed_hosts: set[str] = set()
@@ -66,7 +66,7 @@ class Acceptor:
         self._links = links
         self._serve = serve
         self._sockets: list[socket.socket] = []
-        self._admitted = 0  # have proved themselves, and are no links yet
+        self._admitted = 0  # connections that have proved themselves, and are no links yet
         files = _files_allowed()
         room = files - min(OTHER_FILES, files // 2)
         strangers = min(MAX_STRANGERS, room // 4)
@@ -88,13 +88,13 @@ class Acceptor:
 
     @property
     def greeting(self) -> int:
-        """Connections that are no links yet, or will be none."""
+        """Connections that are no links yet."""
         return len(self._porch) + self._admitted
 
     # --- listening ---
 
     def bind(self, channels: Iterable[socket.socket], names: Collection[str]) -> None:
-        """Take these sockets; nothing can connect yet. `names` is what a browser may call us."""
+        """Take these sockets; nothing can connect yet. A browser may call us by `names`."""
         self._allowed_hosts.update(names)
         self._sockets += channels
 
@@ -111,7 +111,7 @@ class Acceptor:
     # --- accepting ---
 
     def _meet(self, dialled_host: str) -> Stranger:
-        # The address that was dialled is ours, too, also if we listen at all there are.
+        # The dialled address counts as ours, too, also if we listen at all addresses.
         greeting = Greeting(ACCEPTOR, self._identity(), secrets.token_hex(NONCE_BYTES))
         return Stranger(greeting, {*self._allowed_hosts, dialled_host})
 
@@ -137,7 +137,7 @@ class Acceptor:
         except OSError as fault:
             log.debug("%r ended before it was up: %r", connection, fault)
         except Exception:
-            # One link's trouble is not the others': the fault is ours, so it is logged whole.
+            # The fault is ours, and other links go on: so it is logged whole.
             log.exception("%r", connection or guest.stranger.peer)
         finally:
             if connection:
@@ -162,7 +162,7 @@ async def _connection(guest: Guest) -> Connection:
 def _log_refusal(stranger: Stranger) -> None:
     fault = stranger.fault
     if fault is None:
-        return  # it was told in HTTP, which is what most that come by mistake speak
+        return  # it was refused in HTTP, as most that connect by mistake speak that
     if fault.code == protocol.BAD_PROOF:  # it dials again each second
         log.info(WRONG_SECRET, extra={"again_after_s": AGAIN_AFTER_S})
     else:

@@ -1,13 +1,13 @@
 """Arrivals: how a link reads, once it is up.
 
-A stream puts what arrives into a buffer and wakes the task that waits for it, which comes to it one
-turn of the loop later. For a batch that is little; for one bark, a third of all that the hop takes.
-So bytes are handled where they arrive, in the place that asyncio calls a *protocol*. The stream's
-own protocol steps aside for as long, and goes on looking after the writing.
+A stream puts bytes that arrive into a buffer and wakes the task that waits for them. The task runs
+one turn of the loop later. For a batch that is little; for one bark it is a third of the hop's
+time. So an asyncio *protocol* handles bytes where they arrive. The stream's own protocol steps
+aside for as long, and still looks after the writing.
 
-There is one buffer for all links, which lives as long as the thread. A stream asks for 256 KiB anew
-for every read, of which a bark needs 300 bytes: so much memory comes from the kernel each time, and
-goes back to it, and that takes longer than the reading.
+All links share one buffer, which lives as long as the thread. A stream allocates 256 KiB for every
+read, of which a bark needs 300 bytes. The kernel maps and unmaps that memory each time, and this
+takes longer than the reading.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ class Then(enum.Enum):
     """What follows when some of what arrived was handled."""
 
     READ = enum.auto()  # all of it was: read on
-    AGAIN = enum.auto()  # the rest is to be handled in one of the next turns, with no new bytes
-    STOP = enum.auto()  # nothing more is read
+    AGAIN = enum.auto()  # handle the rest in one of the next turns, with no new bytes
+    STOP = enum.auto()  # read nothing more
 
 
 Arrived = Callable[[bytes], Then]
@@ -29,7 +29,7 @@ Wait = Callable[[Callable[[], None]], None]
 
 
 class _Shared(threading.local):
-    """Where a read goes before it is handled, which is done before anybody else's turn."""
+    """The buffer of each read. Its bytes are handled before the next read of any link."""
 
     def __init__(self) -> None:
         self.buffer = memoryview(b"")
@@ -44,7 +44,7 @@ _shared = _Shared()
 
 
 class Arrivals(asyncio.BufferedProtocol):
-    """What arrives on one connection, which is up."""
+    """The bytes that arrive on one connection, which is up."""
 
     def __init__(
         self,
@@ -54,8 +54,8 @@ class Arrivals(asyncio.BufferedProtocol):
         arrived: Arrived,
         wait: Wait,
     ) -> None:
-        """`arrived` is called with what the stream still holds, `most` bytes at a time, and with
-        all that comes, until it returns STOP. What is left has `wait` call it."""
+        """`arrived` is called with the bytes that the stream still holds, `most` at a time, then
+        with each read, until it returns STOP. While a rest is left, `wait` gets the call for it."""
         self._reader = reader
         self._transport = transport
         self._most = most
@@ -64,15 +64,15 @@ class Arrivals(asyncio.BufferedProtocol):
         self._buffer = _shared.of(most)
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._fault: Exception | None = None
-        self.is_direct = False  # the stream holds nothing any more
+        self.is_direct = False  # the stream is empty, and reads come here
 
     @property
     def has_ended(self) -> bool:
-        """Does nothing more come?"""
+        """Is the input at its end?"""
         return self._ended.done()
 
     async def run(self) -> None:
-        """Read until nothing comes any more, or `arrived` has returned STOP.
+        """Read until the input ends, or `arrived` has returned STOP.
 
         Raises what `arrived` raises, or OSError if the connection broke.
         """
@@ -103,9 +103,9 @@ class Arrivals(asyncio.BufferedProtocol):
             if fault:
                 raise fault
         finally:
-            # A fault holds on to every frame it came through, and to what was read there. If one of
-            # them held on to the fault, only the collector could free any of it, and it seldom
-            # looks.
+            # A fault refers to every frame it came through, and so to the bytes that were read. If
+            # a frame referred to the fault in turn, only the garbage collector could free them, and
+            # it seldom runs.
             del fault
 
     def _end(self, fault: Exception | None = None) -> None:
@@ -121,7 +121,7 @@ class Arrivals(asyncio.BufferedProtocol):
 
     def handle(self, data: bytes) -> None:
         if self._ended.done():
-            return  # the task that waits for that has not had its turn yet
+            return  # the task that waits for the end has not had its turn yet
         try:
             then = self._arrived(data)
         except Exception as fault:
@@ -136,11 +136,11 @@ class Arrivals(asyncio.BufferedProtocol):
             self.read_on()
 
     def go_on(self) -> None:
-        """Have what was left handled."""
+        """Have the rest handled."""
         self.handle(b"")
 
     def read_on(self) -> None:
-        """All that had arrived was handled."""
+        """Everything that had arrived was handled: read again."""
         if not self._transport.is_closing():
             self._transport.resume_reading()
 

@@ -1,8 +1,8 @@
-"""Benches: sockets that are waited for, of which one look finds a few and not all.
+"""Benches: many sockets to wait for, of which one look finds a few and not all.
 
-A selector that holds thousands of sockets tells of all that are ready, and that takes a millisecond
-for each thousand. So they sit on benches of `SEATS`, each with a selector of its own; and one
-selector above them waits for the doors and for the benches (epoll and kqueue are files themselves).
+A selector with thousands of sockets reports all that are ready; a thousand take a millisecond. So
+the sockets sit on benches of `SEATS`, each with a selector of its own. One selector above them
+waits for the doors and the benches (epoll and kqueue are files themselves).
 """
 
 import contextlib
@@ -36,8 +36,8 @@ class Benches(Generic[G]):
         self._selector = selectors.DefaultSelector()
         self._bench_of: dict[socket.socket, _Bench[G]] = {}
         self._benches: dict[_Bench[G], None] = {}
-        self._free: dict[_Bench[G], None] = {}  # those of them that have a seat
-        self._queue: dict[_Bench[G], None] = {}  # ready, and not looked at in this round
+        self._free: dict[_Bench[G], None] = {}  # benches with a free seat
+        self._queue: dict[_Bench[G], None] = {}  # ready benches, not looked at in this round
         self._ready: deque[tuple[socket.socket, G]] = deque()
 
     def fileno(self) -> int:
@@ -45,18 +45,18 @@ class Benches(Generic[G]):
         return int(self._selector.fileno())
 
     def close(self) -> None:
-        """Wait for nothing any more. The sockets stay open."""
+        """Stop waiting. The sockets stay open."""
         for bench in self._benches:
             bench.selector.close()
         self._selector.close()
 
     def watch_door(self, door: socket.socket) -> None:
-        """Wait for connections there; it may be waited for already."""
+        """Wait for connections there; a second call changes nothing."""
         with contextlib.suppress(KeyError):
             self._selector.register(door, selectors.EVENT_READ)
 
     def ignore_door(self, door: socket.socket) -> None:
-        """Wait for none there, if we did."""
+        """Stop waiting for connections there; harmless if we did not."""
         with contextlib.suppress(KeyError):
             self._selector.unregister(door)
 
@@ -70,7 +70,7 @@ class Benches(Generic[G]):
             del self._free[bench]
 
     def unseat(self, channel: socket.socket) -> None:
-        """Wait for it no more, if we did."""
+        """Stop waiting for that socket; harmless if we did not."""
         bench = self._bench_of.pop(channel, None)
         if bench is None:
             return
@@ -82,7 +82,7 @@ class Benches(Generic[G]):
             self._take_away(bench)
 
     def look(self) -> list[socket.socket]:
-        """The doors at which some wait. Guests that are ready from now on come in turn, too."""
+        """The doors with waiting connections. Guests that are ready from now on join the queue."""
         doors = []
         for key, _ in self._selector.select(0):
             if isinstance(key.data, _Bench):

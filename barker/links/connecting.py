@@ -1,6 +1,6 @@
-"""Connecting: how a place becomes a connection that is up.
+"""Connecting: dial an address, until the connection is up.
 
-A connection, TLS if the system has it, the greeting. Left out: trying again
+A socket, TLS if the system has it, the greeting. Left out: another try after a failure
 (`barker.process.dialing`).
 """
 
@@ -17,9 +17,9 @@ from barker.wire import protocol
 from barker.wire.protocol import BarkerError
 
 # A name with several addresses: when the first has not answered for this long, the next is tried,
-# too (RFC 8305, 5, which has found it long enough for most of the world).
+# too. RFC 8305, 5, found it long enough for most of the Internet.
 NEXT_ADDRESS_S = 0.25
-# Never on the wire: what we tell ourselves of a peer whose certificate will not do.
+# Never on the wire: the code, in this process alone, for a peer whose certificate is not trusted.
 NOT_TRUSTED = "not-trusted"
 
 
@@ -35,7 +35,7 @@ async def connect(
     """Connect and greet. Raises OSError, TimeoutError, EOFError or BarkerError.
 
     Each step, of which there are four at most, has `timeout_s`: a peer may be far away.
-    `expect` is the name that must answer: after a restart a port may belong to somebody else. With
+    `expect` is the name that must answer: after a restart another service may have the port. With
     a `context` it is TLS, and the peer's certificate has to be for `host`.
     """
     life, connection = Life(State.CONNECTING), None
@@ -62,7 +62,7 @@ async def connect(
             await connection.let_go()
         life.step(Event.GONE)
         if isinstance(fault, UnicodeError):
-            # What the resolver raises for a name that has no encoding as one.
+            # The resolver raises this for a name that it cannot encode.
             raise OSError(f"{host!r} can't be the name of a host") from None
         if isinstance(fault, ssl.SSLError):
             raise BarkerError(NOT_TRUSTED, tls.explain(fault)) from None
@@ -72,7 +72,7 @@ async def connect(
 async def _connect(
     host: str, port: int, context: ssl.SSLContext | None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to whichever address of `host` answers first."""
+    """A connection to the address of `host` that answers first."""
     names = hosts.alternatives(host)
     for name in names:
         try:

@@ -1,9 +1,8 @@
-"""A connection: a socket as lines, its greeting, what waits to leave it, and how it ends.
+"""A connection: a socket as lines, its greeting, its unsent bytes, and how it ends.
 
-What is done about its end follows `barker.links.life`. *Closing* is there for last words: they are
-sent, and then the peer has a second to close, too. Left out: what becomes of the lines once the
-connection is up (`barker.links.link`), and how it came about (`barker.links.connecting`,
-`barker.links.accepting`).
+It ends by the table in `barker.links.life`. In state *closing* the last messages are sent; then the
+peer has a second to close, too. Left out: the handling of lines once the connection is up
+(`barker.links.link`), and how it is opened (`barker.links.connecting`, `barker.links.accepting`).
 """
 
 import asyncio
@@ -22,13 +21,13 @@ from barker.wire.protocol import BarkerError
 
 log = logging.getLogger("barker.links.link")
 
-# What one read may bring: a batch of some thousand barks, handled in some ten milliseconds.
+# Most bytes of one read: a batch of some thousand barks, handled in some ten milliseconds.
 READ_BYTES = 256 * 1024
 # Bytes that may wait for a peer that does not read. Windows keep honest peers far below it.
 MAX_WAITING_BYTES = 16 * 1024 * 1024
-# The same for a peer that has not proved anything yet.
+# The same for a peer that has not proved itself yet.
 STRANGER_BYTES = 64 * 1024
-# How long, and for how many bytes, a closing connection listens so that its last words get through.
+# How long, and for how many bytes, a closing connection reads on, to get its last words through.
 LINGER_S = 1.0
 LINGER_BYTES = 1024 * 1024
 
@@ -44,10 +43,10 @@ class Connection:
         self._transport = writer.transport
         self.life = life
         self.framing: Framing = LineFraming()
-        self.waiting_bytes = self._transport.get_write_buffer_size  # has not left this process yet
+        self.waiting_bytes = self._transport.get_write_buffer_size  # not out of this process yet
         self.drained = writer.drain  # waits until the peer has read most of what was written
         self._max_waiting_bytes = STRANGER_BYTES
-        self._early: list[bytes] = []  # lines that came with the bytes before them
+        self._early: list[bytes] = []  # lines behind the greeting, in the same read
         self._arrivals: Arrivals | None = None
         self.peer: Peer | None = None
         self.name = ""  # the peer's, once it has greeted us
@@ -94,7 +93,7 @@ class Connection:
         self._early = self.framing.feed(data)
 
     def take_early(self) -> list[bytes]:
-        """The lines that came with the greeting's last one."""
+        """The lines that came in the same read as the end of the greeting."""
         early, self._early = self._early, []
         return early
 
@@ -108,16 +107,16 @@ class Connection:
 
     @property
     def is_reading(self) -> bool:
-        """Does what comes go to `arrived` at once?"""
+        """Does a read go to `arrived` at once?"""
         return self._arrivals is not None and self._arrivals.is_direct
 
     @property
     def has_ended(self) -> bool:
-        """Does nothing more come?"""
+        """Is the input at its end?"""
         return self.life.over or (self._arrivals is not None and self._arrivals.has_ended)
 
     def go_on(self) -> None:
-        """Have `arrived` called with nothing new: something was left to be handled."""
+        """Have `arrived` called without new bytes: a rest was left to be handled."""
         assert self._arrivals
         self._arrivals.go_on()
 
@@ -134,7 +133,7 @@ class Connection:
         return True
 
     def answer(self) -> None:
-        """Write what the framing itself has to say: after the messages, for it may be a goodbye."""
+        """Write the framing's own output: after the messages, for it may be a close frame."""
         self._write(self.framing.take_output())
 
     def _write(self, data: bytes) -> None:
@@ -146,9 +145,9 @@ class Connection:
     # --- closing ---
 
     def close(self, fault: BarkerError | None = None) -> None:
-        """Close in good order: what was written still leaves, and `fault` as the last of it.
+        """Close in good order: the written bytes still leave, and `fault` as the last of them.
 
-        `let_go` sees it through, at the latest after `LINGER_S`.
+        Then call `let_go`, which ends at the latest after `LINGER_S`.
         """
         if not self.life.step(Event.CLOSE):
             return
@@ -160,15 +159,15 @@ class Connection:
             self.answer()
             if self._writer.can_write_eof():
                 self._writer.write_eof()
-            else:  # TLS can't be closed by halves; its own goodbye still lets everything out
+            else:  # TLS can't be half closed; its close notification still lets everything out
                 self._writer.close()
         asyncio.get_running_loop().call_later(LINGER_S, self.abort)
 
     async def let_go(self) -> None:
-        """See a `close` through, then close the socket for good; without one, at once.
+        """Wait for the end of a `close`, then close the socket; without a `close`, at once.
 
         Closing a socket with unread input resets the connection, and a reset overtakes our last
-        words. So we listen to what still comes for a moment before.
+        words. So we first read for a moment, and discard that.
         """
         heard = 0 if self.life.over else LINGER_BYTES
         try:
@@ -180,13 +179,13 @@ class Connection:
             pass
         finally:
             self.abort()
-            # The stream keeps the fault by which it ended. If that is never asked for, asyncio logs
-            # it as forgotten.
+            # The stream keeps the fault by which it ended. If we never fetch it, asyncio logs it as
+            # forgotten.
             with contextlib.suppress(OSError):
                 await self._writer.wait_closed()
 
     def abort(self, reason: str = "") -> None:
-        """Close at once: what has not left this process yet is dropped. Harmless if closed."""
+        """Close at once, and drop the bytes still in this process. Harmless if closed."""
         if reason and not self.life.over:
             log.warning("%r closed: it %s", self, reason)
         if self.life.step(Event.GONE):

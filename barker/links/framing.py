@@ -1,11 +1,10 @@
 """Framing: one port takes newline-JSON and WebSocket, told apart by the first bytes.
 
-A link sees neither: both framings turn bytes into messages and messages into bytes. What a
-connection speaks is settled by its first bytes, once, before anything else is looked at. A method
-of HTTP begins a request, of which a browser's GET may become a WebSocket. Anything else is taken
-for a line, which has to be a JSON object. A refusal is in the language of what it refuses. No bad
-line is ever skipped, so that a request smuggled in by a web page (whose first line is HTTP) can't
-have a second line that we would understand.
+A link does not see which: both framings turn bytes into messages and messages into bytes. The first
+bytes of a connection decide its framing, before anything else is read. A method of HTTP begins a
+request, and a browser's GET may become a WebSocket. Any other bytes are taken for a line, which has
+to be a JSON object. A refusal is in the framing of what it refuses. No bad line is ever skipped. So
+a web page, whose first line is HTTP, can't smuggle in a second line that we would understand.
 
 Pure: bytes in, bytes and messages out.
 """
@@ -28,7 +27,7 @@ from barker.wire.protocol import MAX_LINE_BYTES, TOO_LARGE, BarkerError, Protoco
 _METHODS = [
     method + b" " for method in b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH".split(b" ")
 ]
-# What an HTTP client is told for our codes.
+# The HTTP statuses of our codes.
 _STATUS = {
     protocol.TIMEOUT: HTTPStatus.REQUEST_TIMEOUT,
     protocol.TOO_MANY: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -44,7 +43,7 @@ class Framing(Protocol):
     def error(self) -> ProtocolError | None: ...
     @property
     def ended(self) -> bool:
-        """Nothing more is read, in the framing's own way: a close frame came, or a bad request."""
+        """Read no more; the framing says so: a close frame came, or a bad request."""
         ...
 
     def feed(self, data: bytes) -> list[bytes]: ...
@@ -58,10 +57,10 @@ class Framing(Protocol):
 
 
 class LineFraming:
-    """One connection's framing; `error` is set, for good, once a line was too long."""
+    """Lines of one connection; `error` is set, for good, once a line was too long."""
 
     name = "line"
-    ended = False  # lines know no goodbye but the end of the connection
+    ended = False  # lines have no close frame: only the connection ends
 
     def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
         self._max = max_line_bytes
@@ -88,7 +87,7 @@ class LineFraming:
         return b"\n".join(messages) + b"\n"
 
     def take_output(self) -> bytes:
-        """What the framing itself has to say (nothing: lines have no control frames)."""
+        """The framing's own output (none: lines have no control frames)."""
         return b""
 
     def widen(self) -> None:
@@ -139,9 +138,9 @@ class WebSocketFraming:
 
 
 class HttpFraming:
-    """A request for a WebSocket, which becomes one (`upgraded`) or is refused, in HTTP in any case.
+    """A request for a WebSocket. It is answered in HTTP: becomes one (`upgraded`), or is refused.
 
-    `rest` is what came after the request. `allowed_hosts` is as for `handshake.answer`.
+    `rest` has the bytes after the request. `allowed_hosts` is as for `handshake.answer`.
     """
 
     name = "http"
@@ -185,7 +184,7 @@ class HttpFraming:
             self._refuse(HandshakeError(status, str(fault)))
 
     def _refuse(self, refusal: HandshakeError) -> None:
-        # RFC 9110, 9.3.2: the answer to a HEAD never has a body, be the rest of it malformed.
+        # RFC 9110, 9.3.2: the answer to a HEAD never has a body, even if the rest is malformed.
         self._output = refusal.response(body=not self._data.startswith(b"HEAD "))
         self.ended = True
 
@@ -195,9 +194,9 @@ def framing_of(
     allowed_hosts: Collection[str] | None = None,
     max_line_bytes: int = MAX_LINE_BYTES,
 ) -> Framing:
-    """What a connection speaks whose first bytes are `data`, which it is to be fed then.
+    """The framing of a connection by its first bytes, `data`; feed them to it next.
 
-    Raises ProtocolError for what is neither HTTP nor a line: nothing that still comes can mend it.
+    Raises ProtocolError if they begin neither HTTP nor a line; no later bytes can mend that.
     """
     if any(data.startswith(m[: len(data)]) for m in _METHODS):
         return HttpFraming(allowed_hosts)

@@ -1,4 +1,4 @@
-"""The greeting: how both ends of a connection prove that they know a key, and neither says it.
+"""The greeting: how both ends of a connection prove that they know a key, and neither sends it.
 
     opener                                  acceptor
       hello  (version, role, nonce)  ----->
@@ -11,8 +11,8 @@ with the services' key. A client proves itself with the clients' key, which is d
 other one; the acceptor answers with the same key, so that a client needs no other.
 
 Pure: messages go in; messages to send and a verdict come out. Left out: encryption and sessions. A
-program on the way that can read a connection reads barks, and one that can change it changes barks
-after the proof. Across machines that is TLS's work.
+program between the ends that can read a connection reads barks; one that can change it changes
+barks after the proof. Across machines TLS prevents that.
 """
 
 import hashlib
@@ -25,14 +25,14 @@ from barker.wire.protocol import BarkerError, ProtocolError
 from barker.wire.rights import SERVICE, clients_key
 
 OPENER, ACCEPTOR = "opener", "acceptor"
-# A nonce is never to come twice, however many links there ever are.
+# A nonce must never repeat, however many links there ever are.
 NONCE_BYTES = 16
 
 
 class Identity(NamedTuple):
-    """Who we are: our name, and the key of our role.
+    """This end: its name, and the key of its role.
 
-    `epoch` is a directory's own, or the last directory's that we knew.
+    `epoch` is a directory's own, or that of the last directory that we knew.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Peer(NamedTuple):
 
 
 class Greeting:
-    """One end of it: `peer` is the verdict, the other end once it has proved itself."""
+    """One end of the greeting. `peer` is the verdict: the other end once it has proved itself."""
 
     def __init__(self, end: str, identity: Identity, nonce: str) -> None:
         self.peer: Peer | None = None
@@ -64,13 +64,13 @@ class Greeting:
         self._hello: Hello | None = None  # the other end's
 
     def begin(self) -> list[Op]:
-        """What to send before anything has come."""
+        """The messages to send before any has come."""
         return [self._our_hello()] if self._is_opener else []
 
     def receive(self, message: Op) -> list[Op]:
-        """What to send in answer to the other end's next message; nothing follows the verdict.
+        """The answers to the other end's next message. After the verdict no message may follow.
 
-        Raises ProtocolError if the other end lacks the key, BarkerError if it says no.
+        Raises ProtocolError if the other end lacks the key, BarkerError if it refuses us.
         """
         if self._hello is None:
             self._hello = hello = _expect(Hello, message)
@@ -92,7 +92,7 @@ class Greeting:
         return self._identity.role if self._is_opener else theirs.role
 
     def _mac_of(self, end: str, theirs: Hello) -> tuple[bytes, str, str, str, str]:
-        """What the proof of that end is made of."""
+        """The five inputs of that end's proof."""
         role, ours = self._opener_role(theirs), self._nonce
         nonces = (ours, theirs.nonce) if self._is_opener else (theirs.nonce, ours)
         return self._identity.key_for(role), end, role, *nonces
@@ -116,8 +116,8 @@ def _expect(kind: type[Expected], message: Op) -> Expected:
 def mac(key: bytes, end: str, role: str, opener_nonce: str, acceptor_nonce: str) -> str:
     """HMAC-SHA-256 (RFC 2104) in hex over version, end, the opener's role, and both nonces.
 
-    Fresh nonces of both sides make a recorded proof worthless; the end in it makes our own proof,
-    sent back to us, worthless too.
+    Fresh nonces of both sides make a recorded proof worthless. The end is in it, so that our own
+    proof, sent back to us, is worthless, too.
     """
     text = f"barker {protocol.VERSION} {end} {role} {opener_nonce} {acceptor_nonce}"
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
@@ -126,5 +126,5 @@ def mac(key: bytes, end: str, role: str, opener_nonce: str, acceptor_nonce: str)
 def holds(
     claim: str, key: bytes, end: str, role: str, opener_nonce: str, acceptor_nonce: str
 ) -> bool:
-    """Compare in constant time, so that a wrong guess doesn't tell how far it was right."""
+    """Compare in constant time: a wrong guess must not show how much of it was right."""
     return hmac.compare_digest(claim, mac(key, end, role, opener_nonce, acceptor_nonce))

@@ -1,10 +1,10 @@
-"""Hosts: the addresses behind a name, which of them may be listened at, and by what name we go.
+"""Hosts: the addresses behind a name, which of them we may listen at, and our own names.
 
-``localhost`` is taken to be both loopback addresses, whatever a machine's own table says (RFC 6761,
-6.3): a service of that name listens at both, at one port, and a client tries one after the other.
-So it does not matter which of them the machine, or a browser on it, would have tried first.
+``localhost`` means both loopback addresses, whatever a machine's own table says (RFC 6761, 6.3). A
+service of that name listens at both, at one port; a client tries one after the other. So it does
+not matter which of them the machine, or a browser on it, would have tried first.
 
-Blocking, since a resolver is; a service asks in a thread.
+Blocking, since a resolver is; a service calls it in a thread.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 LOCALHOST = "localhost"
 LOOPBACKS = ("127.0.0.1", "::1")
-# By these names every machine is itself, so whoever comes by one of them came from here.
+# Every machine has these names for itself: a connection that was made by one came from here.
 OWN_NAMES = frozenset({LOCALHOST, *LOOPBACKS})
 # How often a port that is free at one address of a name may turn out to be taken at another.
 PORT_TRIES = 20
 
-# What the system says of an address that this machine has not got (IPv6 may be switched off).
+# The system's errors for an address that this machine lacks (IPv6 may be switched off).
 _ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
 
 
@@ -43,12 +43,12 @@ def spell(host: str, port: int) -> str:
 
 
 def alternatives(host: str) -> tuple[str, ...]:
-    """What to try, one after the other, to reach `host`."""
+    """The addresses to try, one after the other, to reach `host`."""
     return LOOPBACKS if host.lower() == LOCALHOST else (host,)
 
 
 def is_number(host: str) -> bool:
-    """Is it an address, and no name that somebody has to be asked about?"""
+    """Is it an address, and no name that needs a resolver?"""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -57,7 +57,7 @@ def is_number(host: str) -> bool:
 
 
 def addresses(host: str, port: int) -> list[Address]:
-    """All that `host` stands for, to listen at. Raises OSError or UnicodeError if it is nothing.
+    """All addresses of `host`, to listen at. Raises OSError or UnicodeError if it has none.
 
     An empty host is every address of the machine.
     """
@@ -74,7 +74,7 @@ def addresses(host: str, port: int) -> list[Address]:
 
 
 def is_loopback(host: str) -> bool:
-    """Does nobody but this machine reach it?"""
+    """Can only this machine reach it?"""
     address = ipaddress.ip_address(host)
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
@@ -82,10 +82,10 @@ def is_loopback(host: str) -> bool:
 def why_closed(
     host: str, at: list[Address], secret_file: pathlib.Path | None, advertise: str | None
 ) -> str | None:
-    """Why nobody should listen there, or None.
+    """The reason not to listen there, or None.
 
-    What others can reach is opened only to who has seen to the secret: the one in the state folder
-    was made for this machine, and nobody may know that it is one.
+    A service listens for other machines only with `--secret-file`: the secret in the state folder
+    was made for this machine, and its owner may not know that there is one.
     """
     name = host or "every address"
     if secret_file is None and not all(is_loopback(a.host) for a in at):
@@ -119,8 +119,8 @@ def _bind_once(at: list[Address]) -> list[socket.socket]:
         for family, sockaddr in at:
             port = bound[0].getsockname()[1] if bound else sockaddr[1]
             try:
-                # Only of what says that it is TCP does asyncio turn Nagle's algorithm off. With it,
-                # a small message waits up to 40 ms for the ack of the one before.
+                # asyncio switches Nagle's algorithm off only for sockets that are made as TCP. With
+                # it, a small message waits up to 40 ms for the ack of the one before.
                 channel = undo.enter_context(
                     socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
                 )

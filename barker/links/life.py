@@ -1,9 +1,9 @@
-"""The life of a connection: its states, and what makes it go from one to the next.
+"""The life of a connection: its states, and the events that change them.
 
     connecting -> greeting -> up -> closing -> closed      (an acceptor's begins at greeting)
 
-Pure. `barker.links.connection` does nothing about its state but what `LIFE` has a row for, and
-docs/link.svg is drawn from these rows.
+Pure. `barker.links.connection` changes its state only by a row of `LIFE`, and docs/link.svg is
+drawn from these rows.
 """
 
 from enum import Enum
@@ -26,7 +26,7 @@ class Event(Enum):
 
 
 class Step(NamedTuple):
-    """What a state becomes, and when."""
+    """The next state, and when it is entered."""
 
     then: State
     when: str
@@ -34,7 +34,7 @@ class Step(NamedTuple):
 
 LIFE = {
     (State.CONNECTING, Event.CONNECTED): Step(State.GREETING, "connected"),
-    (State.CONNECTING, Event.GONE): Step(State.CLOSED, "refused, or nobody answers in time"),
+    (State.CONNECTING, Event.GONE): Step(State.CLOSED, "refused, or no answer in time"),
     (State.GREETING, Event.PROVED): Step(State.UP, "both have proved that they know the key"),
     (State.GREETING, Event.CLOSE): Step(State.CLOSING, "wrong version or proof: error"),
     (State.GREETING, Event.GONE): Step(State.CLOSED, "the peer has gone"),
@@ -47,14 +47,14 @@ LIFE = {
 
 
 class Life:
-    """Where one connection is; `over` once nothing more is sent or handled."""
+    """The state of one connection; `over` once nothing more is sent or handled."""
 
     def __init__(self, state: State) -> None:
         self.state = state
         self.over = False
 
     def step(self, event: Event) -> bool:
-        """Go on; False if the table has no such step, and then there is nothing to do."""
+        """Take the step of this event; False, without any effect, if the table has none."""
         step = LIFE.get((self.state, event))
         if step is None:
             return False

@@ -3,23 +3,22 @@
 Theory of operation:
 
 * *Batches.* ``run`` reads what the socket holds, hands over every message in it, calls
-  ``batch_end`` once, and writes once. Whatever costs a system call or a task switch is paid per
-  batch and not per message; under load batches grow, and the cost per message falls. (This is what
-  the LMAX people call the batching effect.)
-* *Turns.* What was read is handled in several turns if it takes long (`barker.links.turns`). Each
-  of them is a batch.
-* *Faults.* An exception that no check foresaw closes the link, and the conversation drops what the
-  batch had begun (``batch_failed``). Nothing of it is acked, so the peer sends it again.
+  ``batch_end`` once, and writes once. System calls and task switches are paid per batch and not per
+  message. Under load batches grow, and the cost per message falls (LMAX calls this the batching
+  effect).
+* *Turns.* A read that takes long is handled in several turns (`barker.links.turns`). Each of them
+  is a batch.
+* *Faults.* An exception that no check foresaw closes the link, and the conversation drops the
+  batch it had begun (``batch_failed``). None of it is acked, so the peer sends it again.
 * *Sending never waits.* ``send`` appends to a list, which is written at the end of the loop's turn.
   Memory is bounded because every sender has a window: nothing more is sent until the peer acks.
-  A peer that makes us answer and never reads the answers is cut off at ``MAX_WAITING_BYTES``.
-* *Heartbeats.* Each side says something in every heartbeat: a ping, if there is nothing else. So a
-  peer hears of us even while it sends us a line that takes long. A link that was silent for
+  A peer that makes us answer and never reads the answers is disconnected at ``MAX_WAITING_BYTES``.
+* *Heartbeats.* Each side sends something in every heartbeat: a ping, if there is nothing else. So a
+  peer knows that we live even while it sends us a line that takes long. A link that was silent for
   ``SILENT_HEARTBEATS`` is closed. The node's ticker does this for all its links at once.
 
-Left out: anything after a break. Whoever wants the link back has a ``Dialer``
-(``barker.process.dialing``), and what was on the way is kept by a window
-(``barker.delivery.window``).
+Left out: anything after a break. A ``Dialer`` opens the link again (``barker.process.dialing``),
+and a window keeps the messages without an ack (``barker.delivery.window``).
 """
 
 import asyncio
@@ -41,18 +40,18 @@ log = logging.getLogger("barker.links.link")
 
 # Senders with a window pause here, so that little is lost when a link breaks.
 BUSY_BYTES = 1024 * 1024
-# Bodies of puts that are joined to one batch, at least: about a line of the largest size.
+# Bodies of consecutive puts are joined to batches of this size: half the longest line.
 MAX_JOINED_BYTES = protocol.MAX_LINE_BYTES // 2
 # Heartbeats without a byte from the peer after which it counts as frozen. A ticker that looks four
 # times a heartbeat then closes the link before the third one is over.
 SILENT_HEARTBEATS = 2.5
 M = TypeVar("M", bound=Op)
-# The types in it are kept by `Conversation.add_handler`.
+# `Conversation.add_handler` sees to the types in it.
 Handlers: TypeAlias = dict[type, Callable[["Link", Any], None]]
 
 
 class Conversation:
-    """What one party does with its links. A message without a handler is a protocol error."""
+    """One party's side of its links. A message without a handler is a protocol error."""
 
     def __init__(self) -> None:
         self.handlers: Handlers = {}
@@ -62,10 +61,10 @@ class Conversation:
         self.handlers[kind] = handler
 
     def link_up(self, link: "Link") -> None:
-        """The handshake is done; nothing was received yet."""
+        """Called after the handshake, before any message."""
 
     def batch_end(self, link: "Link") -> None:
-        """Every message of one read was handed over: the moment to write and to ack."""
+        """Called after every message of one read was handed over: now write, and ack."""
 
     def batch_failed(self, link: "Link") -> None:
         """Called after an exception in a handler or in `batch_end`; the link is closed already.
@@ -74,17 +73,17 @@ class Conversation:
         """
 
     def link_closing(self, link: "Link") -> None:
-        """Called before we close the link, which is the last moment to send."""
+        """Called before we close the link: the last moment to send."""
 
     def link_down(self, link: "Link") -> None:
-        """The link is closed; called once for each `link_up`, also if that has raised."""
+        """Called when the link is closed, once for each `link_up`, also if that has raised."""
 
 
 def _batches(arrived: Iterable[Op]) -> Iterator[Op]:
     """The same messages, with puts that follow one another as one put.
 
-    So what came in one read is checked, kept and handed on together, however many lines it has. A
-    fault comes behind the messages before it.
+    So the puts of one read are checked, kept and forwarded together, however many lines they have.
+    A fault comes behind the messages before it.
     """
     puts: list[Put] = []
     size = 0
@@ -121,7 +120,7 @@ class Link:
         before_read: Callable[[float], None],
         turns: Turns,
     ) -> None:
-        """`before_read` is called with the time before anything that was read is handled."""
+        """`before_read` is called with the time, before a read is handled."""
         assert connection.peer, "it is up"
         self._connection = connection
         self._framing = connection.framing
@@ -129,8 +128,8 @@ class Link:
         self._conversation = conversation
         self._before_read = before_read
         self._turns = turns
-        self._rest: Iterator[Op] | None = None  # what was read, and waits for its turn
-        self._holds = False  # what comes is held
+        self._rest: Iterator[Op] | None = None  # messages that were read, and wait for their turn
+        self._holds = False  # arriving bytes are held
         self._held: deque[bytes] = deque()  # the bytes of each read
         self._loop = asyncio.get_running_loop()
         self.waiting_bytes = connection.waiting_bytes
@@ -138,14 +137,14 @@ class Link:
         self.role = connection.peer.role
         self._out: list[bytes] = []
         self._queued_bytes = 0
-        self._handling = False  # what was read just now; when that is done, we flush anyway
-        self.cleared = False  # `link_down` has done all that it does
+        self._handling = False  # messages of a read just now; after these, we flush anyway
+        self.cleared = False  # `link_down` is done
         self.heard = self.said = self._loop.time()
         self.pinged = 0.0
         self.messages_in = self.messages_out = 0
         # Of puts: the last number received; the last one kept or refused; the last one acked.
         self.received = self.committed = self.acked = 0
-        self.pings = self.pongs = 0  # said by us, and heard
+        self.pings = self.pongs = 0  # sent by us, and received
         self._waits: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -158,19 +157,19 @@ class Link:
 
     @property
     def is_behind(self) -> bool:
-        """Does something that was read wait for its turn? What the peer says now is unread then."""
+        """Do messages wait for their turn? Then newer ones are unread."""
         return self._rest is not None or bool(self._held)
 
     # --- after a stall (`barker.process.stalls`) ---
 
     def hold(self) -> None:
-        """Handle nothing of what comes until `release`. Closes it if it is only just up."""
+        """Handle nothing until `release`. Closes the link if it is only just up."""
         self._holds = self._connection.is_reading
         if not self._holds:
             self.abort()
 
     def release(self) -> None:
-        """Handle what was held, and go on."""
+        """Handle the held bytes, and go on."""
         self._holds = False
         self.heard = self._loop.time()
         if self.is_behind and not self.closed:
@@ -178,7 +177,7 @@ class Link:
 
     @property
     def has_ended(self) -> bool:
-        """Is it closed, at this side or at the other one? What is held was all that came."""
+        """Is it closed, at this side or the other? Then the held bytes were the last."""
         return self._connection.has_ended
 
     def fileno(self) -> int:
@@ -200,7 +199,7 @@ class Link:
         self.flush()
 
     def flush(self) -> None:
-        """Write all that is queued, in one piece; nothing if the peer has reset the connection."""
+        """Write all queued messages, in one piece; none if the peer has reset the connection."""
         if out := self._out:
             if self._connection.write(out):
                 self.messages_out += len(out)
@@ -209,7 +208,7 @@ class Link:
             self._queued_bytes = 0
 
     def ping(self) -> None:
-        """Ask for a pong. It comes after all that the peer has said before it heard of this."""
+        """Request a pong. It comes after all that the peer sent before it received the ping."""
         self.pings += 1
         self.pinged = self._loop.time()
         self.send(messages.PING)
@@ -235,7 +234,7 @@ class Link:
         return self._queued_bytes + self.waiting_bytes() > BUSY_BYTES
 
     def when_free(self, work: Callable[[], None]) -> None:
-        """Call `work` once the peer has read most of what was written; never if it doesn't."""
+        """Call `work` once the peer has read most of the written bytes; never if it doesn't."""
         self._waits = self._loop.create_task(self._wait_for_room(work))
 
     async def _wait_for_room(self, work: Callable[[], None]) -> None:
@@ -275,9 +274,9 @@ class Link:
                 await self._connection.let_go()
 
     def _arrived(self, data: bytes) -> Then:
-        """One read's bytes, or none: then the rest. Raises what the conversation raises."""
+        """Handle one read's bytes; without any, the rest. Raises what the conversation raises."""
         self.heard = now = self._loop.time()
-        self._before_read(now)  # which may have it hold what comes
+        self._before_read(now)  # which may call `hold`
         if self._holds or self._held:
             if data:
                 self._held.append(data)
@@ -307,7 +306,7 @@ class Link:
             self._connection.answer()
 
     def _take_in(self, lines: list[bytes]) -> None:
-        """They are handled from now on."""
+        """Handle these lines from now on."""
         self.messages_in += len(lines)
         arrived: Iterator[Op] = map(self._decode, lines)
         self._rest = _batches(arrived) if len(lines) > 1 else arrived
@@ -331,10 +330,10 @@ class Link:
             try:
                 raise fault
             finally:
-                del fault  # it holds on to this frame, and to all that was read
+                del fault  # it refers to this frame, and so to all that was read
 
     def _hand_over(self, handlers: Handlers) -> BarkerError | None:
-        """The messages of this turn, up to one that is at fault; those before that one count."""
+        """Hand over this turn's messages, up to a faulty one; those before it count."""
         try:
             for message in self._rest or ():
                 handler = handlers.get(type(message))
@@ -366,7 +365,7 @@ class Link:
     # --- closing ---
 
     def close(self, fault: BarkerError | None = None) -> None:
-        """Close in good order: what was sent still leaves, and `fault` as the last of it.
+        """Close in good order: sent messages still leave, and `fault` as the last of them.
 
         `run` ends when the peer has closed too, or after a second.
         """
@@ -376,5 +375,5 @@ class Link:
             self._connection.close(fault)
 
     def abort(self, reason: str = "") -> None:
-        """Close at once: what has not left this process yet is dropped. Harmless if closed."""
+        """Close at once, and drop the bytes still in this process. Harmless if closed."""
         self._connection.abort(reason)

@@ -1,17 +1,17 @@
 """The porch: where strangers wait, all together, until each has proved itself.
 
-No stranger has a task, a stream or a buffer of its own here, and together they have a share of the
-loop that does not grow with them:
+No stranger has a task, a stream or a buffer of its own here. Together they get a share of the loop
+that does not grow with their number:
 
-* In one turn, at most `READS` of them are read from, at most `READ_BYTES` each, and at most
-  `ACCEPTS` connections are accepted; and a turn is over after `TURN_S`. What is left comes first
-  in the next one (`barker.links.benches`).
-* After its turns the porch pauses, so that it has `SHARE` of the time, however many knock. In the
-  pauses the loop belongs to members.
-* There are at most so many strangers. For one more, the oldest is dropped: first of those that were
-  refused and have only to read our last words, then of those that have proved nothing yet.
-* A TLS handshake in progress holds three times the memory of one that is done. So at most a share
-  of `HANDSHAKES` of the strangers are in one; for one more, the oldest of these is dropped.
+* In one turn, at most `READS` strangers are read from, at most `READ_BYTES` each, and at most
+  `ACCEPTS` connections are accepted; and a turn is over after `TURN_S`. The others come first in
+  the next turn (`barker.links.benches`).
+* After its turns the porch pauses, so that it takes `SHARE` of the time, however many connect. In
+  the pauses the loop belongs to members.
+* Their number is bounded. For one more, the oldest is dropped: first of those that were refused
+  and only have to read our last words, then of those that have not proved themselves.
+* A TLS handshake in progress holds three times the memory of a finished one. So at most a share of
+  `HANDSHAKES` of the strangers are in one; for one more, the oldest of these is dropped.
 
 A stranger that has proved itself leaves with its socket, and is a link from then on
 (`barker.links.accepting`).
@@ -35,27 +35,27 @@ from barker.wire.protocol import BarkerError
 
 log = logging.getLogger("barker.links.porch")
 
-# Of one stranger in one turn. A hello has 100 bytes, a browser's request 500.
+# Bytes of one stranger in one turn. A hello has 100 bytes, a browser's request 500.
 READ_BYTES = 1024
-# Of all strangers in one turn, and new ones; and the time after which the rest is for the next one.
+# Reads, and new connections, in one turn; and the time after which the rest waits for the next.
 READS = 64
 ACCEPTS = 64
 TURN_S = 0.0005
-# Of the loop's time, what strangers may take together; and how much they may take in advance.
+# The share of the loop's time for all strangers, and how much of it they may take in advance.
 SHARE = 0.25
 ADVANCE_S = 0.0005
-# Bytes of a stranger before its proof: of a TLS handshake, of a request, of a hello and a proof.
+# Bytes of a stranger before its proof: a TLS handshake, a request, a hello and a proof.
 STRANGER_BYTES = 32 * 1024
-# Of the room for strangers, what may be in a TLS handshake: OpenSSL holds 50 KiB until it is done,
-# and 18 KiB afterwards. A handshake takes milliseconds.
+# The share of strangers that may be in a TLS handshake: OpenSSL holds 50 KiB until it is done, and
+# 18 KiB afterwards. A handshake takes milliseconds.
 HANDSHAKES = 0.125
 # Connections the kernel holds for us while we are busy.
 BACKLOG = 1024
-# Two round trips and one HMAC take a millisecond; a stranger that takes this long is not one of us.
+# Two round trips and one HMAC take a millisecond; a stranger that takes this long is dropped.
 HELLO_TIMEOUT_S = 5.0
 # The pause after a connection that could not be accepted, for want of a file.
 NO_FILE_S = 1.0
-# Where no loop waits for other selectors (Windows), we look this often.
+# Where no loop waits for other selectors (Windows), the porch looks this often.
 LOOK_S = 0.01
 
 _GONE = (BlockingIOError, InterruptedError)
@@ -63,7 +63,7 @@ _BUG = "a stranger is dropped for a fault of ours"
 
 
 class Guest(NamedTuple):
-    """A stranger that has proved itself, and all that was left of its time here."""
+    """A stranger that has proved itself, and the time it had left here."""
 
     channel: socket.socket
     stranger: Stranger
@@ -96,10 +96,10 @@ class Porch:
         admit: Callable[[Guest], None],
         refused: Callable[[Stranger], None],
     ) -> None:
-        """`meet` makes a stranger of one that has dialled that address of ours.
+        """`meet` makes a stranger for a connection that has dialled that address of ours.
 
         `admit` is called with each that has proved itself, `refused` with each that has not. With a
-        `context`, nothing but TLS is taken.
+        `context`, connections without TLS are refused.
         """
         self._most = most
         self._most_handshakes = max(1, int(HANDSHAKES * most))
@@ -109,8 +109,8 @@ class Porch:
         self._refused = refused
         self._benches = Benches[_Visitor]()
         self._doors: list[socket.socket] = []
-        # By age, the oldest first: those that may prove themselves, those that were refused, and
-        # those of the first that are in a TLS handshake.
+        # By age, the oldest first: strangers that may prove themselves, those that were refused,
+        # and those of the first that are in a TLS handshake.
         self._waiting: dict[_Visitor, None] = {}
         self._leaving: dict[_Visitor, None] = {}
         self._shaking: dict[_Visitor, None] = {}
@@ -135,7 +135,7 @@ class Porch:
         self._wait()
 
     def close(self) -> None:
-        """Accept no more, and drop all that are here."""
+        """Stop accepting, and drop all strangers."""
         for door in self._doors:
             self._benches.ignore_door(door)
             door.close()
@@ -155,7 +155,7 @@ class Porch:
     # --- turns ---
 
     def _wait(self) -> None:
-        """Have the next turn when there is something to do."""
+        """Have the next turn when a socket is ready."""
         if not self._doors:
             return
         try:
@@ -176,7 +176,7 @@ class Porch:
             try:
                 self._serve(visitor)
             except Exception:
-                log.exception(_BUG)  # that one of them has found is not the others'
+                log.exception(_BUG)  # a fault that one stranger finds does not end the others
                 self._drop(visitor)
             if self._loop.time() > begun + TURN_S:
                 break
@@ -195,7 +195,7 @@ class Porch:
             self._wait()
 
     def _charge(self, begun: float) -> None:
-        """The time since then was the strangers'."""
+        """Charge the time since `begun` to the strangers."""
         now = self._loop.time()
         self._debt_s = max(0.0, self._debt_s - SHARE * (begun - self._paid_at)) + now - begun
         self._paid_at = now
@@ -212,7 +212,7 @@ class Porch:
                 if fault.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     self._lack_files(fault)
                     return
-                continue  # that one has gone already
+                continue  # that connection has gone already
             self._take_in(channel)
             if self._loop.time() > end:
                 return
@@ -233,7 +233,7 @@ class Porch:
         self._wait_until(self._waiting, visitor, HELLO_TIMEOUT_S)
 
     def _lack_files(self, fault: OSError) -> None:
-        """One of the oldest gives its file; and what still knocks waits a while."""
+        """Drop one of the oldest for its file; new connections wait a while."""
         log.warning("no free file for another connection; it waits: %s", fault.strerror)
         self._drop_oldest()
         for door in self._doors:
@@ -280,7 +280,7 @@ class Porch:
         elif sealed and sealed.ended:
             self._drop(visitor)
         elif (answer or sealed) and self._send(visitor, answer):
-            self._drop(visitor)  # it does not read what it asks for
+            self._drop(visitor)  # it does not read our answers
 
     def _let_in(self, visitor: _Visitor, answer: bytes) -> None:
         unsent = self._send(visitor, answer)
@@ -288,7 +288,7 @@ class Porch:
         self._admit(Guest(visitor.channel, visitor.stranger, visitor.sealed, unsent))
 
     def _send(self, visitor: _Visitor, words: bytes) -> bytes:
-        """What of it has not left."""
+        """Send; returns the bytes that have not left."""
         if visitor.sealed:
             if words:
                 visitor.sealed.send(words)
@@ -303,10 +303,10 @@ class Porch:
     # --- leaving ---
 
     def _leave(self, visitor: _Visitor, words: bytes) -> None:
-        """Say the last words, and see that they get through.
+        """Send the last words, and let them get through.
 
         Closing a socket with unread input resets the connection, and a reset overtakes our words.
-        So what still comes is read for a moment, and not looked at.
+        So we read for a moment, and discard that.
         """
         if visitor.sealed:
             if words and visitor.sealed.is_up:
@@ -360,7 +360,7 @@ class Porch:
             self._timer = self._loop.call_at(visitor.deadline, self._look_at_clock)
 
     def _look_at_clock(self) -> None:
-        """End what has taken too long: the oldest, as many as fit a turn."""
+        """Drop the strangers whose time is over: the oldest, as many as fit a turn."""
         self._timer = None
         now = self._loop.time()
         late = [
@@ -379,7 +379,7 @@ class Porch:
                 self._leave(visitor, visitor.stranger.refuse(fault))
         self._charge(now)
         firsts = [v.deadline for some in (self._leaving, self._waiting) for v in _first(some, 1)]
-        if self._timer:  # for those that were told to leave just now; the others are earlier
+        if self._timer:  # for those that were refused just now; the others are earlier
             self._timer.cancel()
             self._timer = None
         if firsts:

@@ -5,7 +5,7 @@ closed, the buffer stays in a cycle that only the garbage collector frees, and a
 runs that rarely. This one holds nothing once its connection is lost. A stranger's handshake is done
 without a transport (`barker.links.porch`).
 
-Left out: closing by halves, which TLS has not, and waiting for the goodbye of the other end.
+Left out: closing one direction, which TLS lacks, and waiting for the other end's close.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class Sealed:
         self.is_up = self.ended = False
 
     def receive(self, data: bytes) -> bytes:
-        """What these bytes say, perhaps nothing. Then there may be output. Raises ssl.SSLError."""
+        """The plain bytes of these, perhaps none. Then there may be output. Raises ssl.SSLError."""
         self._incoming.write(data)
         parts: list[bytes] = []
         with contextlib.suppress(ssl.SSLWantReadError):
@@ -43,26 +43,26 @@ class Sealed:
         return b"".join(parts)
 
     def send(self, data: bytes) -> None:
-        """Have this said, once the handshake is done."""
+        """Send this, once the handshake is done."""
         rest = memoryview(data)
         while rest:
             rest = rest[self._object.write(rest) :]
 
     def close(self) -> None:
-        """Say goodbye."""
+        """Send TLS's close notification."""
         if self.is_up:
             with contextlib.suppress(ssl.SSLError):
                 self._object.unwrap()
 
     def take_output(self) -> bytes:
-        """What is to be written now, perhaps nothing."""
+        """The bytes to write now, perhaps none."""
         return self._outgoing.read()
 
 
 class SealedTransport(asyncio.Transport, asyncio.Protocol):
     """A transport for a stream, and the protocol of the transport below it.
 
-    `up` is done after the handshake, which is when the stream is told of its transport.
+    `up` is done after the handshake, when the stream gets its transport.
     """
 
     def __init__(self, sealed: Sealed, upper: asyncio.BaseProtocol) -> None:
@@ -83,8 +83,8 @@ class SealedTransport(asyncio.Transport, asyncio.Protocol):
             return
         try:
             plain = self._sealed.receive(data)
-        except ssl.SSLError as fault:  # of the bytes that came before, nothing is missing
-            self._flush()  # TLS has words for it
+        except ssl.SSLError as fault:  # no earlier byte is missing
+            self._flush()  # TLS has an alert for it
             self._fail(fault)
             self._below.close()
             return
@@ -102,7 +102,7 @@ class SealedTransport(asyncio.Transport, asyncio.Protocol):
             self.up.set_exception(fault)
 
     def _deliver(self, plain: bytes) -> None:
-        """Hand over what was said, as the protocol above wants it."""
+        """Hand over the plain bytes, as the protocol above wants them."""
         while plain and self._upper is not None:
             if not isinstance(self._upper, asyncio.BufferedProtocol):
                 self._upper.data_received(plain)

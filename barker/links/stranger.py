@@ -1,10 +1,10 @@
 """A stranger: one connection at our port, from its first byte until it has proved itself.
 
-All that comes before the proof is a `hello` and a `proof`, and for a page an HTTP request in front
-of them. So a line or a frame has at most 1 KiB here, and what is longer is refused unparsed.
+Before the proof come only a `hello` and a `proof`, and for a page an HTTP request in front of them.
+So a line or a frame has at most 1 KiB here, and a longer one is refused unparsed.
 
-Pure: bytes go in; bytes to send and a verdict come out. Left out: the socket, TLS, and what
-strangers together may cost (`barker.links.porch`).
+Pure: bytes go in; bytes to send and a verdict come out. Left out: the socket, TLS, and the bounds
+on all strangers together (`barker.links.porch`).
 """
 
 from collections.abc import Collection
@@ -30,9 +30,9 @@ class Stranger:
     """`peer` is the verdict. `life` is over once nothing more is read."""
 
     def __init__(self, greeting: Greeting, allowed_hosts: Collection[str]) -> None:
-        """`allowed_hosts` is what a browser may call us."""
+        """`allowed_hosts`: the hosts under which a browser may find us."""
         self.life = Life(State.GREETING)
-        self.framing: Framing = LineFraming()  # to refuse in, as long as nothing else is known
+        self.framing: Framing = LineFraming()  # to refuse in, before the first bytes
         self.peer: Peer | None = None
         self.early: list[bytes] = []  # lines that came behind the proof
         self.fault: BarkerError | None = None  # why it was refused, unless in HTTP
@@ -41,12 +41,12 @@ class Stranger:
         self._begun = False
 
     def receive(self, data: bytes) -> bytes:
-        """What to send in answer to some bytes, of which there has to be one at least."""
+        """The bytes to send in answer to some, of which there must be one at least."""
         try:
             return self._receive(data)
         except ProtocolError as fault:
             return self.refuse(fault)
-        except BarkerError:  # it says that it is through with us
+        except BarkerError:  # it says that it closes
             self.life.step(Event.CLOSE)
             return b""
 
@@ -83,7 +83,7 @@ class Stranger:
         return answer + framing.take_output()
 
     def refuse(self, fault: BarkerError) -> bytes:
-        """The last words: why nothing more is read."""
+        """The last words: the reason why we read no more."""
         if not self.life.step(Event.CLOSE):
             return b""
         self.fault = fault

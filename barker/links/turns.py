@@ -1,15 +1,15 @@
-"""Turns: how much of one turn of the loop is for what has arrived.
+"""Turns: how much of one turn of the loop may go to messages that have arrived.
 
-All links of a process share it. When the time is over, the rest of what a link has read waits
-behind what other links have read, and no more is read of that link meanwhile. So a turn does not
-grow with what peers send, nor with how many of them there are, and each has its part.
+All links of a process share that time. When it is over, the rest of a link's read waits behind the
+reads of the others, and no more is read of that link meanwhile. So a turn does not grow with the
+messages nor with the number of links, and each link has its part.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
 
-# Of one turn, for all that was read; what has begun is finished. A heartbeat has fifty times that.
+# In one turn, for all reads; a message that has begun is finished. A heartbeat is fifty times that.
 TURN_S = 0.02
 
 
@@ -19,35 +19,35 @@ class Turns:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
-        self._since = 0.0  # when what is handled now was begun
-        self._spent_s = 0.0  # of this turn, and perhaps a little of earlier ones
+        self._since = 0.0  # when the current work began
+        self._spent_s = 0.0  # in this turn, and perhaps a little in earlier ones
         self._ends = False  # the next turn begins anew
         self._waiting: deque[Callable[[], None]] = deque()
 
     def begin(self) -> None:
-        """Something is handled from now on."""
+        """Handling begins now."""
         self._since = self._now()
 
     @property
     def over(self) -> bool:
-        """Has what is handled now to stop?"""
+        """Must the current handler stop?"""
         return self._spent_s + self._now() - self._since > TURN_S
 
     def end(self) -> None:
-        """It is handled, or its time is over."""
+        """The handler is done, or its time is over."""
         self._spent_s += self._now() - self._since
-        # To be called by the next turn costs a turn. So nothing is said of turns that were short.
+        # A call at the next turn costs a turn. So turns that were short are not reported.
         if self._spent_s > TURN_S / 4 and not self._ends:
             self._ends = True
             self._loop.call_soon(self._next)
 
     @property
     def taken(self) -> bool:
-        """Has what arrives now to wait?"""
+        """Must arriving messages wait?"""
         return bool(self._waiting) or self._spent_s > TURN_S
 
     def wait(self, work: Callable[[], None]) -> None:
-        """Have this done, once, in a turn that is not over, after all that waits already."""
+        """Call this, once, in a turn that is not over, after all that waits already."""
         self._waiting.append(work)
         if len(self._waiting) == 1:
             self._loop.call_soon(self._go_on)
