@@ -1,6 +1,6 @@
 """Batches: entries that travel together. A batch is a line, and stays one from hop to hop.
 
-A queue holds lines that are ready to go, but for their number, and takes none of them apart:
+A queue holds lines that are ready to go but for their number, and parses none of them:
 
     {"op":"put","seq":7,"to":["inbox/ark3 inbox/rdl"],"origin":...,"n":[3],...,"bodies":[...]}
                `seq` of a link     `to`               `tail`, the same bytes at every hop
@@ -21,22 +21,22 @@ from barker.wire.ops import Put
 
 J = TypeVar("J")
 
-# A line that comes from one hop and goes on to the next grows by addresses. Beyond this it is cut:
-# three quarters of what a peer takes.
+# A line grows by addresses from one hop to the next. A longer one is cut: this is three quarters of
+# the longest that a peer takes.
 MAX_BATCH_BYTES = protocol.MAX_LINE_BYTES * 3 // 4
 # The same for entries: a window has to have room for a whole batch.
 MAX_BATCH = 512
-# Characters of addresses from which on those of an entry are not counted anew for each bark.
+# From this length on, an entry's addresses are counted once and not for each bark.
 LONG_CHARS = 64 * 1024
-# Before it a tail has an epoch at most, so this is the column.
+# In a tail only an epoch can stand before it, so this is the column.
 _FIRST_N = re.compile(rb'"n":\[(\d+)')
 
 
 class Batch(NamedTuple, Generic[J]):
     """Some entries of one origin on their way to one receiver.
 
-    `to` and `jobs` have a value for each entry, or one for all. A job is whatever the sender's
-    owner wants to know the entries by. `reach` counts addresses, those of all entries together.
+    `to` and `jobs` have a value for each entry, or one for all. A job is the value by which the
+    sender's owner knows the entries. `reach` counts addresses, those of all entries together.
     """
 
     to: Sequence[str]
@@ -60,7 +60,7 @@ class Batch(NamedTuple, Generic[J]):
 
     def put(self) -> Put:
         """The entries as columns."""
-        # `to` is looked at where it is sent: until then, an entry may have any number of addresses.
+        # `to` is checked when it is sent: until then, an entry may have any number of addresses.
         put = decode(put_line(0, ["x"], self.tail))
         assert isinstance(put, Put)
         return put._replace(to=self.to)
@@ -95,7 +95,7 @@ class Batch(NamedTuple, Generic[J]):
         return among, [address for address in own if address not in chosen]
 
     def readdressed(self, place: int, addresses: Sequence[str]) -> "Batch[J]":
-        """The same, with one entry for these addresses."""
+        """One entry of it, for these addresses."""
         to = list(self.to) if len(self.to) > 1 else list(self.to) * self.size
         gone = to[place].count(" ") + 1 - len(addresses)
         to[place] = " ".join(addresses)
@@ -108,7 +108,7 @@ class Batch(NamedTuple, Generic[J]):
 
 
 def reach_of(to: Sequence[str]) -> int:
-    """How many addresses there are in these entries."""
+    """The number of addresses in these entries."""
     if sum(map(len, to)) < LONG_CHARS:
         return " ".join(to).count(" ") + 1
     return sum(map(_count, to))
@@ -121,7 +121,7 @@ def _count(entry: str) -> int:
 
 
 def fitting(put: Put, jobs: Sequence[J], tail: bytes = b"") -> list[Batch[J]]:
-    """The entries of a put in as few batches as have lines that are not too long."""
+    """The entries of a put in as few batches as the length of a line allows."""
     batch = Batch.of(put, jobs, tail)
     length = len(batch.tail) + sum(map(len, batch.to)) + len('"",') * len(batch.to)
     is_long = length > MAX_BATCH_BYTES or batch.size > MAX_BATCH

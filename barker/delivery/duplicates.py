@@ -1,20 +1,20 @@
 """Duplicates: has this bark been here before, and for which addresses?
 
-Idempotent receivers: whatever comes again is recognised and acked again. The rules:
+Idempotent receivers: an entry that comes again is recognised and acked again. The rules:
 
 1. The key of a bark is (user, id). A key remembers for which addresses it was accepted, so that a
    `put` that comes again for some other addresses (they were refused as `moved` elsewhere) is
    accepted for just those.
 2. Every `put` carries its first manifold's stamp: that manifold's epoch (`origin`) and a counter
    (`n`). A manifold has at most ``protocol.UNACKED_WINDOW`` barks unacked at one receiver. So
-   nearly all that comes again lies within that window behind the highest counter, and is recognised
-   by its own, however many barks of others have come meanwhile.
+   nearly every repeated bark lies within that window behind the highest counter. It is recognised
+   by its own counter, however many barks of others have come meanwhile.
 3. Out of the window, the counter decides nothing: a bark may have waited for an inbox that was
-   away, while its outbox went on with thousands for the others. There the key decides: what is
-   known was accepted before, and what is unknown is accepted now, as late. Keys are remembered for
-   the last so many barks of all origins. A bark that comes again after its key was forgotten is
-   kept twice, and its readers recognise it by its id: that is the lesser evil.
-4. To ask changes nothing. What is `add`ed is kept: its owner's journal has it.
+   away, while its outbox went on with thousands for the others. There the key decides: a known bark
+   was accepted before, and an unknown one is accepted now, as late. The keys of the last so many
+   barks of all origins are remembered. A bark that comes again after its key was forgotten is kept
+   twice, and its readers recognise it by its id: that is the lesser evil.
+4. A question changes nothing. What is `add`ed is remembered: its owner's journal has it.
 """
 
 import operator
@@ -25,22 +25,22 @@ from barker.wire.protocol import UNACKED_WINDOW
 # Keys remembered at least, whatever the number of origins; a client that repeats a bark after a
 # lost ack does so within seconds, and this is minutes at a thousand barks a second.
 MIN_REMEMBERED_KEYS = 65_536
-# Twice the sender's window, because barks that were refused leave holes in its counters.
+# Twice the sender's window, because refused barks leave holes in its counters.
 COUNTER_WINDOW = 2 * UNACKED_WINDOW
-# Origins are epochs of manifolds: a few live ones, and those that live ones replaced. Of so many
-# the highest counter is known ...
+# Origins are epochs of manifolds: a few live ones, and those that they replaced. The highest
+# counter is remembered of so many origins ...
 MAX_ORIGINS = 100
-# ... and of so many, those heard of last, every counter of the window: some 2 MiB each. Beyond it,
-# what an origin sends again is known by its keys alone. Every kill of a manifold makes an origin.
+# ... and every counter of the window of so many, the latest ones: some 2 MiB each. A repeated bark
+# of another origin is known by its key alone. Every kill of a manifold makes an origin.
 MAX_TABLES = 16
 # Addresses in the records of a generation of keys, and in those of all counters, of 8 to 40 bytes
-# each. Beyond it less is remembered: a generation ends sooner, and counters that were not heard of
-# for longest are forgotten.
+# each. Beyond it less is remembered: a generation ends sooner, and the counters of the longest
+# unused origins are forgotten.
 MAX_REMEMBERED_ADDRESSES = 5_000_000
-# For which addresses a bark was accepted. Most have a few, and a list is the smallest thing for
-# that; a celebrity's are a hundred thousand, in hundreds of puts, and to look through a list for
-# each of them would take longer than all the rest. So a list of more than a few is one set. It is
-# the same list all the while, for it is in several tables.
+# The addresses for which a bark was accepted. Most barks have a few, and a list takes least memory.
+# A celebrity's has a hundred thousand, in hundreds of puts, and searching a list for each of them
+# would take longer than all other work. So a longer list is one set. It stays the same list object,
+# for it is in several tables.
 Addresses = list[str | set[str]]
 MAX_LISTED = 50
 
@@ -50,7 +50,7 @@ def _addresses(some: Sequence[str]) -> Addresses:
 
 
 def _among(record: Addresses) -> Collection[object]:
-    """What `in` is asked of."""
+    """The collection to search with `in`."""
     first = record[0] if len(record) == 1 else ""
     return first if isinstance(first, set) else record
 
@@ -69,15 +69,15 @@ def _extend(record: Addresses, more: Sequence[str]) -> None:
 
 
 class Keys:
-    """The last so many keys, of which at least `min_keys` are remembered, each with what was said.
+    """The latest keys, at least `min_keys`, each with a hash of its text.
 
-    A hash stands for the text: it tells a repetition from another text under the same key.
+    The hash tells a repetition from another text under the same key.
     """
 
     def __init__(self, min_keys: int = MIN_REMEMBERED_KEYS) -> None:
         self._min_keys = min_keys
-        # Two generations: when the young one is full it becomes the old one, which is forgotten.
-        # That bounds the memory without paying for an eviction per key.
+        # Two generations: when the young one is full it becomes the old one, which is forgotten. It
+        # bounds the memory without an eviction for each key.
         self._young: dict[tuple[str, str], int] = {}
         self._old: dict[tuple[str, str], int] = {}
 
@@ -86,18 +86,18 @@ class Keys:
         return self._young.keys().isdisjoint(keys) and self._old.keys().isdisjoint(keys)
 
     def said(self, key: tuple[str, str]) -> int | None:
-        """What was said under this key; None if it is unknown."""
+        """The hash of the text under this key; None if the key is unknown."""
         return self._young.get(key, self._old.get(key))
 
     def add(self, keys: Mapping[tuple[str, str], int]) -> None:
-        """These are kept: remember them."""
+        """The journal has these: remember them."""
         self._young.update(keys)
         if len(self._young) >= self._min_keys:
             self._old, self._young = self._young, {}
 
 
 class _Origin:
-    """What one manifold has stamped: the highest counter, and by counter who has had what."""
+    """One manifold's stamps: the highest counter, and by counter the addresses that have it."""
 
     __slots__ = ("heard", "highest", "stamped")
 
@@ -108,18 +108,18 @@ class _Origin:
 
 
 class Duplicates:
-    """What was accepted before, by the rules at the top of this module."""
+    """The barks that were accepted before, by the rules at the top of this module."""
 
     def __init__(self, window: int = COUNTER_WINDOW, min_keys: int = MIN_REMEMBERED_KEYS) -> None:
         self._window = window
         self._min_keys = min_keys
-        # Two generations, as of `Keys`. The lists of addresses are those of the origins' tables.
+        # Two generations, as in `Keys`. The lists of addresses are those of the origins' tables.
         self._young: dict[tuple[str, str], Addresses] = {}
         self._old: dict[tuple[str, str], Addresses] = {}
         self._origins: dict[str, _Origin] = {}
         self._keyed = 0  # addresses that were added in the young generation
         self._stamped = 0  # addresses in the tables of all origins
-        self._now = 0  # counts how often an origin was used
+        self._now = 0  # counts uses of origins
 
     @property
     def highest(self) -> dict[str, int]:
@@ -127,12 +127,12 @@ class Duplicates:
         return {name: of.highest for name, of in self._origins.items() if of.highest >= 0}
 
     def highest_of(self, origin: str) -> int | None:
-        """The highest counter that was added of this one; None if it is unknown."""
+        """The highest counter that was added of this origin; None if it is unknown."""
         of = self._origins.get(origin)
         return None if of is None or of.highest < 0 else of.highest
 
     def remember(self, highest: Mapping[str, int]) -> None:
-        """Take up what an earlier process has seen."""
+        """Take up the counters of an earlier process."""
         for name, n in highest.items():
             origin = self._origin(name)
             origin.highest = max(n, origin.highest)
@@ -142,10 +142,10 @@ class Duplicates:
     def fresh(
         self, key: tuple[str, str], origin: str | None, n: int, addresses: Sequence[str]
     ) -> tuple[Sequence[str], bool]:
-        """Which of `addresses` have not had this bark, and whether it comes late.
+        """The `addresses` that lack this bark, and whether it comes late.
 
-        Late means: something that the same origin stamped afterwards was here before. Without an
-        origin only the key is asked about.
+        It is late if a bark that the same origin stamped afterwards was here before. Without an
+        origin, only the key counts.
         """
         record, late = self._look_up(key, self._origins.get(origin or ""), n)
         if record is None:
@@ -156,13 +156,13 @@ class Duplicates:
     def _look_up(
         self, key: tuple[str, str], of: _Origin | None, n: int
     ) -> tuple[Addresses | None, bool]:
-        """For which addresses it was accepted, if that is known; and whether it comes late."""
+        """The addresses for which it was accepted, if known; and whether it comes late."""
         record, late = None, False
         if of is not None:
             late = n < of.highest
             if of.highest - self._window < n <= of.highest:
                 record = of.stamped.get(n)
-        if record is None:  # who has had it by another way?
+        if record is None:  # did it come by another way?
             record = self._young.get(key)
             if record is None:
                 record = self._old.get(key)
@@ -195,9 +195,9 @@ class Duplicates:
     def are_new(
         self, keys: Sequence[tuple[str, str]], origin: str | None, numbers: Sequence[int]
     ) -> bool:
-        """Is each of these, all of one origin, plainly new? If not, `fresh` has to tell.
+        """Is each of these, all of one origin, plainly new? If not, `fresh` has to decide.
 
-        That is: its counters rise from above the highest on, and no key is known.
+        They are if their counters rise from above the highest on, and no key is known.
         """
         of = self._origins.get(origin or "")
         unknown = set(keys)
@@ -247,8 +247,8 @@ class Duplicates:
         return sum(sum(map(_size, of.stamped.values())) for of in self._origins.values())
 
     def _forget_counters(self) -> None:
-        """If that is what they are: keep the newest, up to half of what there may be."""
-        self._stamped = self._count_stamped()  # without what was withdrawn or dropped meanwhile
+        """If there are too many: keep the newest, up to half the limit."""
+        self._stamped = self._count_stamped()  # without those that were withdrawn or dropped
         if self._stamped <= MAX_REMEMBERED_ADDRESSES:
             return
         room = MAX_REMEMBERED_ADDRESSES // 2
@@ -263,7 +263,7 @@ class Duplicates:
         self._stamped = self._count_stamped()
 
     def _origin(self, name: str) -> _Origin:
-        """The origin, new if need be; then the one unheard of for longest makes room."""
+        """The origin, new if need be; then the longest unused one makes room."""
         if name not in self._origins:
             if len(self._origins) >= MAX_ORIGINS:
                 del self._origins[min(self._origins, key=lambda o: self._origins[o].heard)]

@@ -12,8 +12,8 @@ from barker.wire.ops import Item, Put
 
 J = TypeVar("J")
 
-# Entries that are written before we look again at how busy the link is. Of the largest there are,
-# so many are less than what a link holds for a peer that does not read.
+# Entries that are written before the next look at how busy the link is. Even with the largest
+# bodies they are fewer bytes than a link holds for a peer that does not read.
 SEND_CHUNK = 128
 
 
@@ -22,12 +22,12 @@ def _source(row: tuple[str, Item, object]) -> tuple[str | None, bool]:
 
 
 class Lane(Generic[J]):
-    """What goes to one receiver: a window, and the link that it uses at the moment, if any."""
+    """The batches for one receiver: a window, and the link that it uses at the moment, if any."""
 
     def __init__(self) -> None:
         self.window: Window[J] = Window(protocol.UNACKED_WINDOW)
         self.link: Link | None = None
-        self.rows: list[tuple[str, Item, J]] = []  # put one by one, and in no batch yet
+        self.rows: list[tuple[str, Item, J]] = []  # entries put one by one, in no batch yet
 
     def __len__(self) -> int:
         return len(self.window) + len(self.rows)
@@ -37,19 +37,20 @@ class Lane(Generic[J]):
         self.link = link
 
     def add(self, batch: Batch[J]) -> None:
-        """Have it wait behind all others."""
+        """Append a batch to those that wait."""
         if self.rows:
             self.seal()
         self.window.add(batch)
 
     def pump(self) -> None:
-        """Send what may be sent now, in one piece."""
+        """Send as many as may be sent now, in one piece."""
         if self.rows:
             self.seal()
         link, window = self.link, self.window
         if link is None or not window.waiting:
             return  # another link will come, or another batch
-        # The window takes for sent what a fault may have kept here; the next link sends it again.
+        # A fault may have kept batches here that the window counts as sent; the next link sends
+        # them again.
         with contained(link, link.abort):
             while window.waiting and not link.busy:
                 batches = window.send(SEND_CHUNK)
@@ -58,7 +59,7 @@ class Lane(Generic[J]):
                 link.write([batch.line(seq) for seq, batch in batches])
 
     def seal(self) -> None:
-        """Make batches of what was put one by one."""
+        """Make batches of the entries that were put one by one."""
         rows, self.rows = self.rows, []
         while rows:
             chunk, rows = rows[:SEND_CHUNK], rows[SEND_CHUNK:]

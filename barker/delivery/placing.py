@@ -1,12 +1,12 @@
 """Placing: each entry goes to the lane of its receiver, at once or in slices.
 
 Under the policy ``ordered`` there is one lane for the service; under ``consistent`` there is one
-for each owner, and an entry for several owners is cut. Without targets everything waits in one lane
-without a link, which is also the one lane of ``ordered``: so a long queue there is never placed
+for each owner, and an entry for several owners is cut. Without targets all entries wait in one lane
+without a link. That lane is also the one of ``ordered``: so a long queue there is never placed
 anew.
 
-An entry for very many addresses *waits*, and so does all that is placed anew because the ring has
-changed. It is placed in slices (`barker.process.slices`), in order; later entries wait behind it.
+An entry for very many addresses *waits*, and so do all that are placed anew because the ring has
+changed. They are placed in slices (`barker.process.slices`), in order; later entries wait behind.
 """
 
 import functools
@@ -25,16 +25,16 @@ from barker.wire.ops import Item, Put
 
 J = TypeVar("J")
 
-# Addresses in entries of `to` whose lanes are remembered, so as not to split a busy one again; each
-# costs some 80 bytes, and so does an entry. Beyond it, start over.
+# Addresses in entries of `to` whose lanes are remembered, so that a busy one is not split again.
+# Each costs some 80 bytes, and so does an entry. Beyond it, all are forgotten.
 REMEMBERED_ADDRESSES = 500_000
-# Characters of addresses, of one put, whose owners are looked for at once: of some 3,000.
+# Characters of one put's addresses whose owners are looked up at once: some 3,000 addresses.
 PLACED_AT_ONCE_CHARS = 32 * 1024
 # The same if their owners are remembered.
 KNOWN_AT_ONCE_CHARS = 512 * 1024
 # Addresses of one entry that are placed together, if it has more.
 ADDRESSES_AT_ONCE = 2000
-# Entries that are placed at once before all others; for more, all others wait.
+# Entries that are placed at once in front of all others; with more, all others wait.
 FIRST_AT_ONCE = 512
 
 
@@ -52,7 +52,7 @@ def _parts(to: str) -> tuple[str, ...]:
 
 
 class Placing(Generic[J]):
-    """The lanes of one sender, by the name of the target; "" is the one without."""
+    """The lanes of one sender, by the name of the target; "" for the one without."""
 
     def __init__(
         self,
@@ -62,12 +62,12 @@ class Placing(Generic[J]):
         is_void: Callable[[J], bool] | None,
         again: Callable[[], None],
     ) -> None:
-        """`link_for` says which link a lane uses. Entries of a job that `is_void` need not be sent.
+        """`link_for` returns the link of a lane. Entries of a job that `is_void` need not be sent.
 
-        `again` asks for another `go_on` in a moment, after a fault.
+        `again` is called after a fault: it must call `go_on` again in a moment.
         """
         self.lanes: dict[str, Lane[J]] = {}
-        self.is_split = False  # there is more than one lane, for each owner one
+        self.is_split = False  # there is a lane for each owner
         self._node = node
         self._service = service
         self._link_for = link_for
@@ -76,7 +76,7 @@ class Placing(Generic[J]):
         self._waiting: deque[Batch[J]] = deque()
         self._runs = False
         self._pieces: dict[str, list[tuple[Lane[J], str]]] = {}
-        self._whole: dict[str, Lane[J]] = {}  # ... of the same, those that go to one lane
+        self._whole: dict[str, Lane[J]] = {}  # ... the entries of these that go to one lane
         self._remembered = 0  # addresses in `_pieces`
 
     def __len__(self) -> int:
@@ -86,7 +86,7 @@ class Placing(Generic[J]):
 
     @property
     def waiting(self) -> Iterator[Batch[J]]:
-        """What is to be placed, in order."""
+        """The batches that wait for their place, in order."""
         return iter(self._waiting)
 
     @property
@@ -112,14 +112,14 @@ class Placing(Generic[J]):
             self._spread(put, to, [job], tail)
 
     def add(self, batch: Batch[J]) -> None:
-        """A batch that is one already, to the addresses that it has."""
+        """A finished batch, for the addresses that it has."""
         if self._waiting:
             self._waiting.append(batch)
         else:
             self._place(batch)
 
     def put_first(self, batches: Sequence[Batch[J]]) -> None:
-        """These go before all that was not sent yet."""
+        """Place these in front of all that was not sent yet."""
         if not self.is_split:
             for batch in reversed(batches):
                 self._lane("").window.add_first(batch)
@@ -134,7 +134,7 @@ class Placing(Generic[J]):
         self._waiting.extendleft(reversed(batches))
         self.go_on()
 
-    # --- where it goes ---
+    # --- where entries go ---
 
     def _lane(self, name: str) -> Lane[J]:
         lane = self.lanes.get(name)
@@ -144,7 +144,7 @@ class Placing(Generic[J]):
         return lane
 
     def _pieces_of(self, to: str) -> list[tuple[Lane[J], str]]:
-        """By owner, its lane and which of the addresses it takes."""
+        """For each owner, its lane and its part of the addresses."""
         return self._pieces.get(to) or self._split(to)
 
     def _split(self, to: str) -> list[tuple[Lane[J], str]]:
@@ -173,7 +173,7 @@ class Placing(Generic[J]):
         self._pieces, self._whole, self._remembered = {}, {}, 0
 
     def _spread(self, put: Put, to: Sequence[str], jobs: Sequence[J], tail: bytes = b"") -> None:
-        """To each lane, those entries that have addresses there, with these addresses."""
+        """Give each lane the entries that have addresses there, with these addresses."""
         if not self.is_split:
             self._add(self._lane(""), put._replace(to=once(to)), jobs, tail)
             return
@@ -224,7 +224,7 @@ class Placing(Generic[J]):
     # --- in slices ---
 
     def _takes_long(self, to: Sequence[str]) -> bool:
-        """Is it too much to place these at once?"""
+        """Would it take too long to place these at once?"""
         if sum(map(len, to)) <= PLACED_AT_ONCE_CHARS or not self.is_split:
             return False
         new = [entry for entry in {*to} if entry not in self._pieces]
@@ -235,7 +235,7 @@ class Placing(Generic[J]):
         )
 
     def go_on(self) -> None:
-        """Place what waits, if anything does."""
+        """Place the waiting batches, if there are any."""
         if self._waiting and not self._runs:
             self._runs = True
             self._node.slices.add(self._place_waiting())
@@ -251,7 +251,7 @@ class Placing(Generic[J]):
                 self._again()
 
     def _place_next(self) -> None:
-        """The next of them. It leaves the queue only when it has its place."""
+        """Place the next batch. It leaves the queue only then."""
         batch = self._waiting[0]
         parts: Iterable[Batch[J]] = ()
         if self._all_void(batch):
@@ -266,7 +266,7 @@ class Placing(Generic[J]):
         self._waiting.extendleft(parts)
 
     def _cut(self, batch: Batch[J]) -> list[Batch[J]]:
-        """The same in smaller ones, the last one first."""
+        """The batch in smaller ones, the last one first."""
         if batch.size > 1:
             half = batch.size // 2
             return [batch.select(range(half, batch.size)), batch.select(range(half))]
@@ -277,7 +277,7 @@ class Placing(Generic[J]):
     # --- what changes ---
 
     def route_changed(self) -> int:
-        """The route is another one: what has not been sent, and moves by that, moves.
+        """Place the unsent entries by the new route: those whose owner has changed move.
 
         Returns how many entries had no answer yet and go out again.
         """
@@ -292,15 +292,15 @@ class Placing(Generic[J]):
             if not self.is_split or name not in self.route.by_name:
                 again += lane.window.rewind()
                 del self.lanes[name]
-            # All of it: where a part of a batch moves, nothing may overtake its other part.
+            # All of them: if a part of a batch moves, no entry may overtake its other part.
             waiting += lane.window.take_waiting()
         self._waiting.extendleft(reversed(waiting))
         self.go_on()
         return again
 
     def forget_void(self) -> None:
-        """Drop what has not been sent and is void by now."""
-        if self._is_void is not None:  # else, that would take long for a long queue
+        """Drop the unsent entries that are void by now."""
+        if self._is_void is not None:  # else this would take long for a long queue
             for lane in self.lanes.values():
                 lane.window.discard_waiting(self._all_void)
             kept = [batch for batch in self._waiting if not self._all_void(batch)]

@@ -1,22 +1,22 @@
-"""Poison: a body that no attempt gets past.
+"""Poison: a body that fails at every attempt.
 
-A handler that raises what no check foresaw ends its link (`barker.links.link`), and the sender
+A handler that raises an unforeseen exception ends its link (`barker.links.link`), and the sender
 sends the same body again: to this instance or, under ordered failover, to the next one, and so to
-all of them in turn. So a service counts how often each body has ended a link. After `ATTEMPTS` it
-refuses that body for good, as ``failed``, before anything looks into it. A sender that has acked it
-before keeps it then as a dead letter (`barker.disk.deadletters`), and what waits behind it goes on.
+all of them in turn. So a service counts the links that each body has ended. After `ATTEMPTS` it
+refuses that body for good, as ``failed``, before any handler runs. A sender that has acked it
+before then keeps it as a dead letter (`barker.disk.deadletters`), and the entries behind it go on.
 
 Left out: a body that ends the whole process (by exhausting its memory, say). Only the process
-itself can tell which body it was at work on.
+itself knows the body that it was handling.
 """
 
 from hashlib import blake2b
 
 from barker.wire.protocol import FAILED, BadMessage
 
-# One exception may be the moment's: memory was short. The same body three times is no chance.
+# A single exception may have a passing cause: memory was short. Three for one body are no chance.
 ATTEMPTS = 3
-# Bodies that are counted at once; beyond it the count starts over. A body costs some 300 bytes.
+# Bodies with a count; beyond it all counts are forgotten. A body costs some 300 bytes.
 MAX_SUSPECTS = 10_000
 
 

@@ -1,23 +1,22 @@
-"""Sender: batches that are kept until a receiver has acked them, wherever the route leads.
+"""Sender: keeps batches until a receiver has acked them, wherever the route leads.
 
 Every hop of the system sends through here: clients to outboxes, outboxes to bizlogic, bizlogic to
 inboxes. A *lane* is a window (`barker.delivery.window`) and the link that it uses at the moment.
 Under the policy ``ordered`` there is one lane for the service, and its link is that of the first
-target which works; under ``consistent`` there is one lane for each owner. All the rest is what
-happens when links and routes change:
+working target. Under ``consistent`` there is one lane for each owner. The rest is the effect of
+changed links and routes:
 
-* A lane that gets another link sends everything unacked again, in order, before anything new.
-* When the ring changes, batches that were not sent yet are placed anew if their owner is another
-  one now, and so is all that lay in the lane of a target which is gone. What was sent and not acked
-  stays where it is: its owner accepts it, or refuses it as ``moved``.
-* What is refused as ``moved`` is placed anew a moment later, as often as it takes. After a ``full``
-  the lane waits: a full receiver refuses all that is on the way behind it
-  (`barker.manifold.intake`), and a moment later all of it goes out again, in order, before anything
-  new.
-* Without targets everything waits in one lane without a link. Under ``ordered`` that is the lane
-  which gets a link with the first target, so a long queue is never placed anew.
+* A lane that gets another link sends all unacked batches again, in order, before any new one.
+* When the ring changes, unsent batches whose owner has changed are placed anew, and so are all in
+  the lane of a target that is gone. Sent and unacked ones stay where they are: their receiver
+  accepts them, or refuses them as ``moved``.
+* An entry that is refused as ``moved`` is placed anew a moment later, as often as it takes. After a
+  ``full`` the lane waits: a full receiver refuses all entries that follow on the way
+  (`barker.manifold.intake`). A moment later all of them go out again, in order, before any new one.
+* Without targets all batches wait in one lane without a link. Under ``ordered`` that lane gets a
+  link with the first target, so a long queue is never placed anew.
 
-The links are `barker.process.peers`'.
+`barker.process.peers` keeps the links.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +37,7 @@ J = TypeVar("J")
 
 
 def report_refusal(one: Batch[J], refusal: Refuse) -> None:
-    """For owners that nothing follows from it for: one line in the log."""
+    """For owners that do nothing about a refusal: one line in the log."""
     where = ", ".join(refusal.addresses)
     log.error("refused for good by %s: %s (%s)", where, refusal.reason, refusal.code)
 
@@ -48,13 +47,13 @@ def _any_target(_: Target) -> bool:
 
 
 class Sender(Peers, Generic[J]):
-    """Batches for one service. `J` is what the owner of the sender knows entries by.
+    """Batches for one service. `J` is the type by which the sender's owner knows entries.
 
     `done` is called with batches that receivers have taken over. `refused` is called with a batch
-    of one entry that was refused for good, for these of its addresses. Each address of each entry
-    comes to one of the two, once. Both are called from a link's batch, and must not raise.
-    `is_void` says of a job that its entries need not be sent any more. `wanted` says of a target
-    whether a link to it is needed.
+    of one entry that was refused for good, and those of its addresses. Each address of each entry
+    comes to one of the two, once. Both are called while a link's batch is handled, and must not
+    raise. `is_void` returns whether a job's entries need not be sent any more; `wanted`, whether a
+    link to a target is needed.
     """
 
     def __init__(
@@ -82,12 +81,12 @@ class Sender(Peers, Generic[J]):
         self._is_void = is_void
         self._deferred: list[Batch[J]] = []  # refused as another's: to be placed anew
         self._retrying = False
-        self._disordered = False  # something has moved: lanes are not in order of age any more
+        self._disordered = False  # an entry has moved: lanes are not in order of age any more
         self._placed: Route | None = None  # the route under which lanes were last filled
-        self.reached = 0  # addresses in those that were acked
+        self.reached = 0  # addresses in acked entries
         self.again = 0  # entries that their receiver did not ack: they go out again
-        self.had_link = False  # from then on, an entry without an answer may have been taken
-        # The last reason of a receiver that refused for the moment, until one acks.
+        self.had_link = False  # from then on, an entry without an answer may have been received
+        # The last reason of a receiver that deferred an entry, until one acks.
         self.why_deferred = ""
 
     # --- what the owner uses ---
@@ -110,9 +109,9 @@ class Sender(Peers, Generic[J]):
         }
 
     def oldest(self) -> Iterator[Batch[J]]:
-        """Batches among which the oldest entry is."""
+        """Some batches, with the oldest entry among them."""
         self._disordered = self._disordered and bool(len(self))
-        # What has moved has gone behind newer ones, but no further than a window.
+        # An entry that has moved is behind newer ones, but no further than a window.
         count = 2 * protocol.UNACKED_WINDOW if self._disordered else 1
         for lane in self._placing.lanes.values():
             yield from lane.window.head(count)
@@ -128,16 +127,16 @@ class Sender(Peers, Generic[J]):
         self._placing.put_all(put, to, job, tail)
 
     def add(self, batch: Batch[J]) -> None:
-        """A batch that is one already, to the addresses that it has."""
+        """A finished batch, for the addresses that it has."""
         self._placing.add(batch)
 
     def pump(self) -> None:
-        """Send all that was put since the last time, as far as windows allow."""
+        """Send the entries that were put since the last call, as far as windows allow."""
         for lane in self._placing.lanes.values():
             lane.pump()
 
     def forget_void(self) -> None:
-        """Drop what has not been sent and is void by now."""
+        """Drop the unsent entries that are void by now."""
         is_void = self._is_void
         if is_void is not None:
             self._placing.forget_void()
@@ -164,8 +163,8 @@ class Sender(Peers, Generic[J]):
             link = self._link_for(name)
             if link is not lane.link:
                 if lane.link:
-                    # Numbers belong to one connection, and the receiver at its other end must not
-                    # go on with what now goes to another one.
+                    # Numbers belong to one connection: its receiver must not go on with batches
+                    # that now go to another one.
                     lane.link.abort()
                 lane.use(link)
                 self.again += lane.window.rewind()
@@ -184,11 +183,11 @@ class Sender(Peers, Generic[J]):
         for lane in self._placing.lanes.values():
             if lane.link is link:
                 return lane
-        return None  # it was ours before a failover; what it says now was settled otherwise
+        return None  # it was ours before a failover; its entries were settled in another way
 
     def on_ack(self, link: Link, ack: Ack) -> None:
         lane = self._lane_of(link)
-        if lane is not None:  # one without entries may be owed an ack: of what was refused
+        if lane is not None:  # a lane without entries may be due an ack: of refused ones
             try:
                 acked = lane.window.ack(ack.seq)
             except ValueError as fault:
@@ -225,7 +224,7 @@ class Sender(Peers, Generic[J]):
         self._settle(lambda: self._on_refused(one, refusal))
 
     def _settle(self, tell: Callable[[], None]) -> None:
-        """Entries have left their window: an owner that does not know it would wait for ever."""
+        """Entries have left their window: an owner without notice would wait for ever."""
         try:
             tell()
         except Exception:
@@ -237,12 +236,12 @@ class Sender(Peers, Generic[J]):
             self.node.later(ASK_AGAIN_S, self._retry)
 
     def _retry(self) -> None:
-        """All that was deferred goes before all that was not sent yet, since it is older."""
+        """Deferred entries go in front of all unsent ones, since they are older."""
         self._retrying = False
         is_moved = self._placing.is_split or bool(self._deferred)
         for lane in self._placing.lanes.values():
             self._deferred += lane.window.take_put_off()
-            if lane.window.holds_back:  # something that was sent has no answer yet
+            if lane.window.holds_back:  # a sent entry has no answer yet
                 self._retry_soon()
         self._disordered = self._disordered or is_moved
         deferred, self._deferred = self._deferred, []

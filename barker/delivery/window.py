@@ -1,17 +1,17 @@
-"""A window: what was handed over and is not acked yet, and what still waits behind it.
+"""A window: entries that were sent and are not acked yet, and those that wait behind them.
 
-TCP says that bytes arrive in order while a connection lives, and nothing once it has broken. A
-window is what a sender needs besides: it keeps every batch until the other side has acked it, lets
-at most `limit` entries be on the way, and after a break sends all of them again, in order
+TCP promises that bytes arrive in order while a connection lives, and nothing once it has broken. A
+window adds what a sender needs: it keeps every batch until the other side has acked it, lets at
+most `limit` entries be on the way, and after a break sends all of them again, in order
 ("go-back-N"). Sequence numbers count entries and belong to one connection: they start at 1.
 
     acked, forgotten | unacked: sent on this connection | waiting: not sent yet
                      ^ seq of the first
 
-An ack may pass a part of a batch, and a refusal concerns one entry of it. Only then is it cut.
+An ack may cover a part of a batch, and a refusal concerns one entry of it. Only then is it cut.
 
-What the other side has no room for is *put off*: it stays in its place, and until it has gone
-again, when everything that was sent has an answer, nothing newer goes.
+An entry that the other side has no room for is *put off*: it stays in its place. No newer entry
+goes out before it has gone again, when every sent entry has an answer.
 """
 
 import bisect
@@ -26,14 +26,14 @@ J = TypeVar("J")
 
 
 class _Sent(Generic[J]):
-    """A batch on its way, the number of its first entry, and which entries have had an answer."""
+    """A batch on its way, the number of its first entry, and the entries with an answer."""
 
     __slots__ = ("batch", "put_off", "refused", "seq")
 
     def __init__(self, seq: int, batch: Batch[J]) -> None:
         self.seq = seq
         self.batch = batch
-        self.refused: set[int] = set()  # places of the entries that are out of it
+        self.refused: set[int] = set()  # places of the refused entries
         self.put_off: set[int] = set()  # ... and of those that are to go again
 
     @property
@@ -42,11 +42,11 @@ class _Sent(Generic[J]):
         return self.seq + self.batch.size
 
     def left(self) -> Batch[J] | None:
-        """What has not been refused."""
+        """The entries that were not refused."""
         return self._without(self.refused)
 
     def acked(self) -> Batch[J] | None:
-        """What an ack that passes all of it is about."""
+        """The entries that an ack of the whole batch covers."""
         return self._without(self.refused | self.put_off)
 
     def _without(self, places: set[int]) -> Batch[J] | None:
@@ -72,14 +72,14 @@ def _size(batches: Iterable[Batch[J]]) -> int:
 
 
 class Window(Generic[J]):
-    """Batches in order of arrival; `limit` is how many entries may be unacked at once."""
+    """Batches in order of arrival; at most `limit` entries are unacked at once."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._first = self._next = 1  # the numbers of the oldest unacked entry, and of a new one
         self._unacked: deque[_Sent[J]] = deque()
         self.waiting: deque[Batch[J]] = deque()  # not sent on this connection; read only
-        self._passed: list[Batch[J]] = []  # put off, and an ack has passed them
+        self._passed: list[Batch[J]] = []  # put off, and behind an ack
         self._size = 0  # entries that no receiver has taken over or refused
         self._put_off = 0  # of the unacked: entries that are to go again
 
@@ -94,7 +94,7 @@ class Window(Generic[J]):
 
     @property
     def holds_back(self) -> bool:
-        """Is there something that was put off?"""
+        """Is any entry put off?"""
         return bool(self._put_off or self._passed)
 
     def head(self, count: int) -> Iterator[Batch[J]]:
@@ -103,17 +103,17 @@ class Window(Generic[J]):
         return islice(chain(self._passed, sent, self.waiting), count)
 
     def add(self, batch: Batch[J]) -> None:
-        """Have it wait behind all others. Its size is at most `limit`."""
+        """Append a batch to those that wait. Its size is at most `limit`."""
         self.waiting.append(batch)
         self._size += batch.size
 
     def add_first(self, batch: Batch[J]) -> None:
-        """Have it wait before all others."""
+        """Place a batch in front of those that wait."""
         self.waiting.appendleft(batch)
         self._size += batch.size
 
     def send(self, most: int) -> list[tuple[int, Batch[J]]]:
-        """What may go out now, with its numbers: unacked from now on.
+        """The next batches with their numbers: unacked from now on.
 
         That is as many batches as have up to `most` entries together, and at least one.
         """
@@ -133,10 +133,9 @@ class Window(Generic[J]):
         return batches
 
     def ack(self, seq: int) -> list[Batch[J]]:
-        """Forget everything up to `seq` and return it, but for what was refused or put off before.
+        """Forget all entries up to `seq` and return them, except those refused or put off before.
 
-        An ack of something already acked returns nothing. Raises ValueError for a number that was
-        never sent.
+        A repeated ack returns nothing. Raises ValueError for a number that was never sent.
         """
         if seq >= self._next:
             raise ValueError(f"ack of {seq}, which was never sent")
@@ -179,7 +178,7 @@ class Window(Generic[J]):
         return one
 
     def put_off(self, seq: int, addresses: Collection[str]) -> bool:
-        """The entry `seq` is to go again; False if it was settled, or is refused for some only.
+        """Send the entry `seq` again later; False if it is settled, or was refused for some only.
 
         Raises ValueError for a number that was never sent.
         """
@@ -202,7 +201,7 @@ class Window(Generic[J]):
         return sent, seq - sent.seq
 
     def take_put_off(self) -> list[Batch[J]]:
-        """Give up what was put off, in order; nothing as long as anything has no answer yet."""
+        """Take out the entries that were put off, in order; none while any lacks an answer."""
         if self._unacked:
             return []
         batches, self._passed = self._passed, []
@@ -210,7 +209,7 @@ class Window(Generic[J]):
         return batches
 
     def rewind(self) -> int:
-        """A new connection: everything unacked waits again, in order, before anything new.
+        """A new connection: all unacked batches wait again, in order, before any new one.
 
         Returns how many entries had no answer yet.
         """
@@ -225,7 +224,7 @@ class Window(Generic[J]):
         return count
 
     def discard_waiting(self, unwanted: Callable[[Batch[J]], bool]) -> None:
-        """Drop what is `unwanted`, but for what is on its way (on this connection)."""
+        """Drop the `unwanted` ones, except those on their way (on this connection)."""
         self._passed = self._kept(self._passed, unwanted)
         if any(map(unwanted, self.waiting)):
             self.waiting = deque(self._kept(self.waiting, unwanted))
@@ -242,7 +241,7 @@ class Window(Generic[J]):
         return kept
 
     def take_waiting(self) -> list[Batch[J]]:
-        """Give up what has not been sent (on this connection), in order: to be placed elsewhere."""
+        """Take out the unsent batches (on this connection), in order: to be placed elsewhere."""
         batches = list(self.waiting)
         self.waiting.clear()
         self._size -= _size(batches)

@@ -44,7 +44,7 @@ def launcher_parser(
         help="address to listen at and to be reached by (default: %(default)s)",
     )
     result.add_argument(
-        "--advertise", metavar="HOST", help="what others reach this machine by, if not --host"
+        "--advertise", metavar="HOST", help="the host by which others reach us, if not --host"
     )
     result.add_argument(
         "--shift-ports",

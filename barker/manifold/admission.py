@@ -1,7 +1,7 @@
-"""Admission: what an outbox takes of a put, and why it refuses the rest.
+"""Admission: which entries of a put an outbox accepts, and why it refuses the others.
 
-A line of barks in the form in which our own clients write them is checked by its columns, all of it
-in one go. As soon as there is anything special about one of them, each is looked at.
+A line of barks in our own clients' spelling is checked by its columns, all of it at once. If one of
+its entries is out of the ordinary, each is checked alone.
 """
 
 import time
@@ -18,20 +18,20 @@ from barker.wire.bodies import JOIN, check_event
 from barker.wire.ops import Put
 from barker.wire.protocol import BAD_MESSAGE, FULL, BadMessage
 
-# How far the clock that said `at` may be ahead of ours; what is further ahead is said now, by ours.
-# One behind may be right: pages keep barks while they are offline. The last word about an edge
-# counts, and one from the future would stand for as long as it takes that future to come.
+# How far a client's `at` may be ahead of our clock; a later one is set to ours. An earlier one may
+# be right: pages keep barks while they are offline. The last change of an edge counts, and one from
+# the future would win for as long as it takes that future to come.
 MAX_AHEAD_S = 60
 
-# Authors that are known to have said something here, of some 230 bytes. Beyond it, start over: then
-# it is looked up again whether they exist.
+# Known authors of barks here, of some 230 bytes. Beyond it, all are forgotten, and looked up again
+# among the users.
 REMEMBERED_AUTHORS = 500_000
 
 Key = tuple[str, str]
 
 
 class Columns(NamedTuple):
-    """Entries that are taken: all of a put but its counters."""
+    """Accepted entries: all columns of a put but its counters."""
 
     bodies: Sequence[bytes]
     users: Sequence[str]
@@ -42,12 +42,12 @@ class Columns(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """What is to be kept of one line: barks and events, and their keys."""
+    """The entries of one line to keep: barks and events, and their keys."""
 
     barks: Columns | None
     events: Columns | None
-    keys: dict[Key, int]  # with what was said
-    authors: set[str]  # but for those that are known to have said something here
+    keys: dict[Key, int]  # with the hash of the text
+    authors: set[str]  # without those that are known already
     joins: set[str]  # users who exist by it
 
 
@@ -61,7 +61,7 @@ class _Row(NamedTuple):
 
 
 class _Taken:
-    """What has been taken so far of a line whose entries are looked at one by one."""
+    """The entries accepted so far of a line that is checked one by one."""
 
     def __init__(self) -> None:
         self.barks: list[_Row] = []
@@ -84,14 +84,14 @@ def _columns(rows: Sequence[_Row]) -> Columns | None:
 
 
 def _said(fields: dict[str, Any]) -> int:
-    """What a bark or an event says, whatever its time: its text, or what it changes."""
+    """The content of a bark or an event without its time: its text, or the change."""
     if "kind" in fields:
         return hash((fields["kind"], fields.get("whom")))
     return hash(fields.get("content"))
 
 
 class Admission:
-    """Checks puts for one outbox. Nothing changes by a check; see `accept`."""
+    """Checks puts for one outbox. A check changes nothing; see `accept`."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class Admission:
         events_full: Callable[[int], str],
         check_join: Callable[[Key, bytes], None],
     ) -> None:
-        """`barks_full` and `events_full` say why there is no room for so many more, or "".
+        """`barks_full` and `events_full` return why there is no room for so many more, or "".
 
         `check_join` raises BadMessage unless a new join may be taken.
         """
@@ -111,10 +111,10 @@ class Admission:
         self._events_full = events_full
         self._check_join = check_join
         self._known = Keys()
-        self._authors: dict[str, str] = {}  # by address, who has said something here
+        self._authors: dict[str, str] = {}  # by address
 
     def accept(self, admitted: Admitted) -> None:
-        """The journal has it: what comes again is known from now on."""
+        """The journal has it: its entries are known from now on."""
         self._known.add(admitted.keys)
         if admitted.authors:
             self._have_spoken(admitted.authors)
@@ -140,11 +140,11 @@ class Admission:
 
     @property
     def authors(self) -> int:
-        """How many have said something here."""
+        """How many users have barked here."""
         return len(self._authors)
 
     def check(self, put: Put) -> tuple[Admitted | None, Faults]:
-        """What is to be kept, if there is anything, and what is refused."""
+        """The entries to keep, if there are any, and those to refuse."""
         latest = time.time_ns() // 1_000_000 + 1000 * MAX_AHEAD_S
         meanings = strictjson.objects(put.bodies)
         plain = self._check_all(put, meanings, latest)
@@ -153,7 +153,7 @@ class Admission:
     def _check_all(
         self, put: Put, meanings: Sequence[dict[str, Any] | None], latest: int
     ) -> Admitted | None:
-        """All of them, if nothing is special about any: known authors, new keys, room for all."""
+        """All of them, if none is out of the ordinary: known authors, new keys, room for all."""
         columns = None if put.origin else bodies.plain_barks(put.bodies, meanings)
         if columns is None:
             return None
@@ -197,7 +197,7 @@ class Admission:
                 check(address, body, fields, trace, taken)
             except BadMessage as fault:
                 faults.append((place, fault))
-                if fault.code == FULL:  # what follows must not overtake it
+                if fault.code == FULL:  # later entries must not overtake it
                     full = BadMessage(FULL, "something before it was refused as full")
         return taken.admitted(), faults
 
@@ -220,7 +220,7 @@ class Admission:
             taken.barks.append(_Row(body, *key, fields["at"], named, trace))
 
     def _is_new(self, key: Key, said: int, taken: _Taken) -> bool:
-        """Is the key unknown? Raises BadMessage if something else was said under it."""
+        """Is the key unknown? Raises BadMessage if it is known with another text."""
         known = taken.keys.get(key, self._known.said(key))
         if known not in (None, said):
             raise BadMessage(BAD_MESSAGE, f"{key[0]} has said something else with the id {key[1]}")
@@ -235,7 +235,7 @@ class Admission:
     def _check_event(
         self, address: str, body: bytes, fields: dict[str, Any], trace: str, taken: _Taken
     ) -> None:
-        """What changes the graph."""
+        """A change of the graph."""
         event = check_event(fields)
         if event.user != split(address)[1]:
             raise BadMessage(BAD_MESSAGE, f"{address} takes nothing of {event.user}")
@@ -250,6 +250,6 @@ class Admission:
             return
         if joins:
             self._check_join(key, body)
-            taken.joins.add(event.user)  # what the same line brings besides may be theirs
+            taken.joins.add(event.user)  # later entries of the line may be by that user
         taken.keys[key] = said
         taken.events.append(_Row(body, *key, event.at, "", trace))

@@ -1,22 +1,22 @@
 """Cleaning: a journal is kept at a multiple of what its owner has to retain.
 
-A segment can go when nothing in it is needed any more, and segments go oldest first. A quiet
-timeline, or one event that waits, would hold on to its segment for ever, and so to all behind it:
+A segment can go when no record in it is needed any more, and segments go oldest first. A quiet
+timeline, or one event that waits, would keep its segment for ever, and so all behind it:
 
     oldest  [ . x . . . ]  [ . . . . . ]  [ . . . x . ]  ...  [ . x x ]  newest
                   |                                                   ^
                   +---------------- written anew ---------------------+
 
-So when the journal has grown beyond that multiple, its owner writes anew what it needs of the
-oldest segments, at the end, and these are dropped. (The *cleaner* of log-structured file systems:
-Rosenblum and Ousterhout, 1991.) It is done in slices, one for each batch.
+So when the journal has grown beyond that multiple, its owner writes the records that it still needs
+of the oldest segments anew, at the end, and these are dropped. (The *cleaner* of log-structured
+file systems: Rosenblum and Ousterhout, 1991.) It is done in slices, one for each batch.
 
-* What is kept beyond the multiple is a constant, and on a small disk a part of what the disk has.
+* Beyond the multiple a journal keeps a constant, and on a small disk a share of that disk.
 * Segments count by their bytes: small ones, as starts leave them, go together.
-* A segment is dropped when the last copy of what it has is on the disk itself: it may have been
-  acked long ago. A kill before that leaves both, and recovery takes them for one.
+* A segment is dropped when the last copy of its records is on the disk itself: they may have been
+  acked long ago. A kill before that leaves both copies, and recovery takes them for one.
 
-Left out: a reserve of the disk for the copies. On a full disk, only what is not needed goes.
+Left out: room on the disk for the copies. On a full disk, only segments without needed records go.
 """
 
 import asyncio
@@ -26,16 +26,16 @@ from typing import NamedTuple, Protocol
 from barker.disk.nojournal import AnyJournal
 from barker.process.node import Node
 
-# What a journal keeps even if nothing of it is needed for its content: by the keys in it we know a
-# bark again that comes a second time, and these are the keys of about 100 000 barks.
+# A journal keeps this much even if none of it is needed for its content: by the keys in it we
+# recognise a repeated bark, and these are the keys of about 100 000 barks.
 KEPT_BYTES = 32 * 1024 * 1024
-# Of a small disk that is this part of what the disk has for the journal.
+# On a small disk: this part of the room for the journal.
 KEPT_SHARE = 4
-# The journal may be larger than what is retained by this factor. A larger one costs disk; a smaller
-# one has more written anew.
+# The journal may be larger than the retained records by this factor. A larger factor costs disk; a
+# smaller one has more records written anew.
 JOURNAL_FACTOR = 2
-# Work of one slice, in entries that are written anew, so that no batch takes much longer than
-# others; and what it is to delete a file, in that measure.
+# Work of one slice, in records that are written anew, so that no batch takes much longer than
+# others; and the work of deleting a file, in that measure.
 WORK_AT_ONCE = 1000
 DROP_WORK = 100
 # Entries that are written anew in one write.
@@ -43,24 +43,24 @@ COPIED_AT_ONCE = 250
 
 
 class Needed(NamedTuple):
-    """What a journal is needed for: `size` in bytes, and the oldest segment that has any of it."""
+    """The needed part of a journal: `size` in bytes, and the oldest segment with any of it."""
 
     size: int
     oldest: int
 
 
 class Owner(Protocol):
-    """The part of a service that knows what of its journal is needed.
+    """The part of a service that knows which records of its journal are needed.
 
-    Both methods tell after each piece how much work it was.
+    Both methods yield the work that each piece was.
     """
 
     def needed(self, journal: AnyJournal) -> Generator[int, None, Needed]:
-        """Look what is needed."""
+        """Find the part that is needed."""
         ...
 
     def rewrite(self, journal: AnyJournal, last: int) -> Iterator[int]:
-        """Write what is needed of the segments up to that one anew. Raises OSError."""
+        """Write the needed records of the segments up to `last` anew. Raises OSError."""
         ...
 
 
@@ -68,7 +68,7 @@ class Cleaner:
     """Cleans one journal."""
 
     def __init__(self, owner: Owner, kept_bytes: int, *, whole: bool = False) -> None:
-        """With `whole`, the owner writes all it has anew, whatever segments that is in."""
+        """With `whole`, the owner writes all its records anew, whichever segments have them."""
         self._owner = owner
         self._kept_bytes = kept_bytes
         self._whole = whole
@@ -78,12 +78,12 @@ class Cleaner:
     def clean(self, journal: AnyJournal) -> bool:
         """Do a slice of the work, if there is any; is there more?
 
-        Call it between batches only: what is written anew stands for all that is in the journal
-        before it, and in the middle of a batch the journal is ahead of its owner.
+        Call it between batches only: its copies replace all earlier records, and in the middle of a
+        batch the journal is ahead of its owner.
         """
         if self._cycle is None:
             if journal.current == self._checked_segment and not journal.trouble:
-                return False  # nothing is dropped but when a segment is full, or the disk
+                return False  # segments are dropped only when one is full, or the disk
             self._checked_segment = journal.current
             self._cycle = self._clean(journal)
         done = 0
@@ -98,7 +98,7 @@ class Cleaner:
         return False
 
     def _clean(self, journal: AnyJournal) -> Iterator[int]:
-        newest = journal.current  # nothing is written anew twice in one cycle
+        newest = journal.current  # no record is written anew twice in one cycle
         while True:
             kept = min(self._kept_bytes, journal.room // KEPT_SHARE)
             if journal.size <= kept:
@@ -123,9 +123,9 @@ class Cleaner:
                 yield DROP_WORK
 
     def _last_to_go(self, journal: AnyJournal, excess: int, newest: int) -> int:
-        """The last of the oldest segments that go together: as much as a large one has, or more.
+        """The last of the oldest segments that go together: the size of a large one, or more.
 
-        It is more if the work has fallen behind: to look what is needed takes its time as well.
+        It is more if the work has fallen behind: to find the needed records takes time as well.
         """
         if excess <= 0:
             return 0
@@ -139,6 +139,6 @@ class Cleaner:
 
 
 async def clean_up(node: Node, cleaner: Cleaner, journal: AnyJournal) -> None:
-    """All of the work that a start finds, unless the node is stopped meanwhile."""
+    """All the work that a start finds, unless the node is stopped meanwhile."""
     while cleaner.clean(journal) and not node.is_stopping:
         await asyncio.sleep(0)

@@ -1,9 +1,8 @@
-"""Durable: what is done when that which was written is on the disk, as `--fsync` has it.
+"""Durable: with `--fsync`, acks wait until the records are on the disk.
 
-Acks are: of batches, and of what one replica of followers has of another. The loop goes on
-meanwhile, and so what was written may be handed on before it is on the disk; it is not acked. If
-the disk has a fault, what it has is not known any more: the process ends, and the next start reads
-it.
+These are acks of batches, and of followers among each other. The loop goes on meanwhile. So records
+may be forwarded before they are on the disk; they are not acked. After a fault of the disk, its
+content is not known any more: the process ends, and the next start reads it.
 """
 
 import asyncio
@@ -19,7 +18,7 @@ Work = Callable[[], None]
 
 
 class Durable:
-    """Of one service and its journal."""
+    """The syncs of one service and its journal."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -29,11 +28,11 @@ class Durable:
 
     @property
     def is_all(self) -> bool:
-        """Is all that was written on the disk, or need not be?"""
+        """Are all written records on the disk, or need they not be?"""
         return self.journal.is_synced and self._syncing is None
 
     def then(self, work: Work) -> None:
-        """Call `work` when all that is written by now is on the disk: at once, if it is."""
+        """Call `work` when all records written by now are on the disk: at once, if they are."""
         if self.is_all:
             work()
             return
@@ -66,7 +65,7 @@ class Durable:
             self._sync()
 
     async def close(self) -> None:
-        """What waits for the disk is done; the journal is closed."""
+        """Do what waits for the disk, and close the journal."""
         if not self.is_all and not self._service.failed:
             done = asyncio.Event()
             self.then(done.set)

@@ -1,12 +1,12 @@
 """Handing over: when the ring changes, timelines go to their new owners.
 
-The entries of a timeline that is another's now are put to that other like any barks, but marked
-``old`` and with their first stamps. Until the last of them is acked the timeline stays where it
-is. What the new owner has had by another way already, it drops.
+The entries of a timeline that another inbox now owns are put to that inbox like any barks, but
+marked ``old`` and with their first stamps. Until the last of them is acked the timeline stays where
+it is. The new owner drops entries that it has already had by another way.
 
-An inbox that is asked to stop changes the ring itself: it has the directory take it off, hands over
-all that it has, and goes when that is done, or when no other inbox is there, or when its time is
-up. What is left then stays in its journal and comes when it is back, as after a kill.
+An inbox that is asked to stop changes the ring itself: it unregisters, hands over all its
+timelines, and stops when that is done, or when no other inbox is there, or when its time is up. The
+rest then stays in its journal and comes when it is back, as after a kill.
 """
 
 import asyncio
@@ -28,15 +28,15 @@ from barker.wire.protocol import BadMessage
 
 # Entries that may be on their way to new owners; the timelines behind them wait.
 HANDED_OVER_AT_ONCE = 2 * protocol.UNACKED_WINDOW
-# How long an inbox that leaves may take for that: some ten thousand entries a second. What it can't
-# hand over in this time its readers miss until it is back.
+# How long an inbox that leaves may take for that: some ten thousand entries a second. Readers miss
+# the entries that it can't hand over in this time until it is back.
 LEAVE_S = 5.0
 # Between two looks at whether it can go.
 LEAVE_LOOK_S = 0.02
 
 
 class HandOver:
-    """The way to the other inboxes, for timelines that have become theirs."""
+    """The way to the other inboxes, for timelines that are theirs now."""
 
     def __init__(
         self,
@@ -47,16 +47,16 @@ class HandOver:
     ) -> None:
         """`done` is called when all of a timeline that was `add`ed is the new owner's.
 
-        `park` keeps what the new owner refuses for good (`Parking.park`).
+        `park` keeps the entries that the new owner refuses for good (`Parking.park`).
         """
         self._node = node
         self._moved = done
         self._park = park
         # One of each, however often the ring changes.
         self._queue: OrderedDict[Timeline, Moving] = OrderedDict()
-        self._unseen = 0  # timelines to look at, since the ring is another one
+        self._unseen = 0  # timelines still to look at since the ring changed
         self._looking = object()
-        self._current: tuple[Moving, Iterator[Entry]] | None = None  # what is left to be put of it
+        self._current: tuple[Moving, Iterator[Entry]] | None = None  # its entries still to put
         self._placing = False
         self._unparked = 0
         self._sender: Sender[Moving] = Sender(
@@ -66,11 +66,11 @@ class HandOver:
             self._refused,
             is_void=lambda moving: moving.void,
             wanted=self._wanted,
-            changed=self.go_on,  # what is void was dropped, and others may have waited for that
+            changed=self.go_on,  # void entries were dropped, so others may have room now
         )
 
     def __len__(self) -> int:
-        """Entries that are on their way, or are refused for good and in no file yet."""
+        """Entries on their way, or refused for good and in no file yet."""
         return len(self._sender) + self._unparked
 
     def _wanted(self, target: Target) -> bool:
@@ -78,11 +78,11 @@ class HandOver:
 
     @property
     def left(self) -> int:
-        """0 if there is nothing to be looked at or handed over, and nothing on its way."""
+        """0 if nothing is left to look at or hand over, and nothing is on its way."""
         return self._unseen + len(self._queue) + (self._current is not None) + len(self)
 
     def look_at(self, timelines: Sequence[Timeline], is_ours: Callable[[str], bool]) -> None:
-        """The ring has changed: which of them are to be handed over now?"""
+        """The ring has changed: which timelines are to be handed over now?"""
         self._node.slices.add(self._look_at(timelines, is_ours))
 
     def _look_at(self, timelines: Sequence[Timeline], is_ours: Callable[[str], bool]) -> Steps:
@@ -100,12 +100,12 @@ class HandOver:
         self.go_on()
 
     def add(self, timeline: Timeline) -> None:
-        """Hand this one over when its turn comes; see `go_on`."""
+        """Hand this timeline over when its turn comes; see `go_on`."""
         if timeline.entries:
             self._queue[timeline] = timeline.begin_to_move()
 
     def go_on(self) -> None:
-        """Put the next timelines on their way, as soon as there is room on it."""
+        """Put the next timelines, as soon as there is room for them."""
         if self._queue or self._current:
             self._sender.dial()
             if not self._placing:
@@ -145,7 +145,7 @@ class HandOver:
             self._moved(moving)
 
     async def leave(self) -> None:
-        """Wait for all that has to be waited for, for `LEAVE_S` at most; we are `unserve`d."""
+        """Wait until all is handed over, for `LEAVE_S` at most; we are `unserve`d."""
         try:
             async with asyncio.timeout(LEAVE_S):
                 while not self.may_go:
@@ -160,7 +160,7 @@ class HandOver:
         if not any(target.name != node.name for target in route.targets):
             return True  # no other inbox could take it
         if node.name in route.by_name:
-            return not node.has_directory  # or else it will tell all others that we are leaving
+            return not node.has_directory  # with one, the others will learn that we are leaving
         # Neither a directory nor any other inbox: all are being stopped, and none waits.
         return not self.left or not (self._sender.peers or node.has_directory)
 

@@ -2,21 +2,21 @@
 
     check each entry -> keep the batch in the journal -> apply it -> ack it
 
-A batch is one line, and all that is known of it is in `Intake.take` while that works on it:
+A batch is one line. `Intake.take` holds all that is known of it while it is handled:
 
-* `check` looks at the entries and changes nothing. What it refuses is refused.
+* `check` looks at the entries and changes nothing. Entries that it refuses are refused.
 * The rest is written to the journal in one piece. If that fails, the batch is refused as ``full``,
   as if it had never come.
-* `apply` makes memory what the journal is, and hands on what follows from it. If it raises, memory
-  and journal are different: the process ends, and the next start recovers what the journal has.
+* `apply` brings memory up to the journal, and forwards the entries. If it raises, the two
+  differ: the process ends, and the next start recovers from the journal.
 * Any other exception closes the link, and it is as if the batch had never come.
 * The number up to which entries are kept or refused is the link's `committed`, and an ack goes up
   to there at most: once for all lines of a read, or for several reads (`barker.delivery.acks`).
   With `--fsync` it is raised when the disk has them (`barker.manifold.durable`).
 
-After a ``full``, everything that comes over the same link is refused, too, until the sender can
-know of it: else what it had sent behind would overtake what it will send again. A ping goes with
-the refusal, and what comes before its pong was sent before.
+After a ``full``, every entry over the same link is refused, too, until the sender can know of it:
+else later entries would overtake the one that it will send again. A ping goes with the refusal, and
+an entry that comes before its pong was sent before.
 """
 
 import functools
@@ -34,17 +34,17 @@ from barker.wire.fields import addresses_in
 from barker.wire.ops import Put, Refuse
 from barker.wire.protocol import FULL, MOVED, BadMessage
 
-# Entries that make one record of the journal: what a record costs is shared by so many, and so many
-# are lost if one is damaged. A line with more is taken in several batches.
+# Entries in one record of the journal: they share its cost, and all are lost if it is damaged. A
+# line with more is taken in several batches.
 RECORD_CHUNK = 128
 
 BEHIND_FULL = BadMessage(FULL, "something before it was refused as full")
 ANOTHERS = BadMessage(MOVED, "another one's share of the ring")
 
-# What a checked batch is to its owner, and what it is when it is ready for the journal.
+# The type of a checked batch, and of one that is ready for the journal.
 Checked = TypeVar("Checked")
 Kept = TypeVar("Kept")
-# Entries that are refused: the place of each, and why.
+# Refused entries: the place of each, and the reason.
 Faults = Sequence[tuple[int, BadMessage]]
 
 
@@ -54,7 +54,7 @@ def all_of(put: Put) -> Ours:
 
 
 class Intake(Generic[Checked, Kept]):
-    """What one service does with puts."""
+    """The handling of puts in one service."""
 
     def __init__(
         self,
@@ -66,12 +66,12 @@ class Intake(Generic[Checked, Kept]):
         *,
         in_order: bool = True,
     ) -> None:
-        """`check` returns what is to be kept of a put, if there is anything, and what is refused.
+        """`check` returns the entries of a put to keep, if there are any, and those to refuse.
 
-        What it had before is neither: it is acked again. `record` returns the lines for a segment
-        of the journal, and what `apply` is called with when that segment has them. `ours` says
-        which entries are for this instance. `in_order`: nothing may overtake what was refused as
-        ``full``.
+        Known entries are neither: they are acked again. `record` returns the lines for a segment of
+        the journal, and the argument for `apply`, which is called when that segment has them.
+        `ours` returns the entries for this instance. `in_order`: no entry may overtake one that was
+        refused as ``full``.
         """
         self._service = service
         self._in_order = in_order
@@ -80,16 +80,16 @@ class Intake(Generic[Checked, Kept]):
         self._apply = apply
         self._ours = ours
         self.durable = Durable(service)
-        self._full: dict[Link, int] = {}  # how many pongs until it knows that something was full
+        self._full: dict[Link, int] = {}  # pongs to come until its peer knows of a full
         self._suspects = Suspects()
 
     def open(self, journal: AnyJournal) -> None:
-        """Where batches are kept from now on."""
+        """Keep batches there from now on."""
         self.durable.journal = journal
 
     @property
     def journal(self) -> AnyJournal:
-        """Where batches are kept."""
+        """The journal that keeps batches."""
         return self.durable.journal
 
     def link_down(self, link: Link) -> None:
@@ -97,7 +97,7 @@ class Intake(Generic[Checked, Kept]):
         self._full.pop(link, None)
 
     def illness(self, *, is_out: bool) -> str:
-        """Why nothing can be kept now; "" if it can. `is_out`: nothing is put to us, so try it."""
+        """Why no entry can be kept now; "" if it can. `is_out`: no puts come to us, so try it."""
         if self.journal.trouble and is_out:
             self.journal.has_room()
         return f"nothing can be kept: {self.journal.trouble}" if self.journal.trouble else ""
@@ -123,7 +123,7 @@ class Intake(Generic[Checked, Kept]):
             self.durable.then(functools.partial(self._commit, link, link.received))
 
     def _commit(self, link: Link, seq: int) -> None:
-        """All up to that number is on the disk now, if it was not refused."""
+        """All entries up to that number are on the disk now, or were refused."""
         if not link.closed:
             link.commit(seq)
             self._service.batch_end(link)
@@ -141,14 +141,14 @@ class Intake(Generic[Checked, Kept]):
             self._refuse_all(link, put, refused, ours.moved)
 
     def _take_ours(self, put: Put) -> Faults:
-        """Check, keep and apply; what is to be refused of it."""
+        """Check, keep and apply; returns the refusals."""
         checked, faults = self._checked(put)
         if checked is None:
             return faults
         trouble = self.keep(checked)
         if trouble is None:
             return faults
-        # All of it: what repeats an entry of this batch must not be acked before that is kept.
+        # All of it: a repetition of an entry in this batch must not be acked before it is kept.
         reason = f"the journal can't be written: {trouble.strerror or trouble}"
         full = dict.fromkeys(range(len(put.bodies)), BadMessage(FULL, reason))
         return list({**full, **dict(faults)}.items())
@@ -168,7 +168,7 @@ class Intake(Generic[Checked, Kept]):
         return None
 
     def _checked(self, put: Put) -> tuple[Checked | None, Faults]:
-        """What `check` says, of all but what has ended several links before."""
+        """`check` of all entries but those that have ended several links before."""
         faults: list[tuple[int, BadMessage]] = []
         places: Sequence[int] = range(len(put.bodies))
         if self._suspects:
@@ -190,7 +190,7 @@ class Intake(Generic[Checked, Kept]):
         return checked, [*faults, *((places[i], fault) for i, fault in more)]
 
     def _blame(self, put: Put) -> None:
-        """Find the entry that raises what no check foresaw: `check` changes nothing."""
+        """Find the entry at which `check` raises an unforeseen exception: it changes nothing."""
         for place, body in enumerate(put.bodies):
             try:
                 self._check(put.select([place]))
@@ -200,7 +200,7 @@ class Intake(Generic[Checked, Kept]):
     # --- refusals ---
 
     def _is_full(self, link: Link) -> bool:
-        """Was something of this link refused as full, and its peer may not know it yet?"""
+        """Was an entry of this link refused as full, and may its peer not know it yet?"""
         if link in self._full and link.pongs >= self._full[link]:
             del self._full[link]
         return link in self._full
@@ -208,7 +208,7 @@ class Intake(Generic[Checked, Kept]):
     def _refuse_all(
         self, link: Link, put: Put, refused: dict[int, BadMessage], moved: dict[int, list[str]]
     ) -> None:
-        """Only one refusal can be sent of an entry; so a fault is one for all its addresses."""
+        """An entry can be refused only once; so one fault counts for all its addresses."""
         entries = put.entries()
         addresses: Sequence[str]
         for place in sorted({*refused, *moved}):

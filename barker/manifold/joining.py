@@ -1,10 +1,10 @@
-"""Joining: an outbox takes a join when followers has given the name to it, and not before.
+"""Joining: an outbox accepts a join when followers has given the name to it, and not before.
 
-A join is put to ``followers`` without being kept: nothing is promised yet. Until the answer, its
-client is told ``undecided``, which holds up nothing behind it, and sends it again. Then it is
-refused, or taken like any other event. The event's id is the claim: under the same id there is the
-same answer, whatever has died meanwhile. A join that its client no longer sends, and that followers
-has not been asked about, is dropped: else the name would go to one that has gone.
+The outbox puts a join to ``followers`` without keeping it: nothing is promised yet. Until the
+answer it refuses the join as ``undecided``, which holds up no other entry, and the client sends it
+again. Then it is refused, or accepted like any other event. The event's id is the claim: under the
+same id there is the same answer, whichever process has died meanwhile. If its client stops sending
+a join before followers was asked, it is dropped: else the name would go to a client that has gone.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from barker.wire.ops import Item, Refuse
 from barker.wire.protocol import UNDECIDED, BadMessage
 
 # Joins that wait for an answer, and answers that wait for their clients: an entry is some 500
-# bytes. Beyond it, further joins are not put yet, and the oldest answers are forgotten: a client
-# that is still there has them asked for again.
+# bytes. Beyond it, further joins are not put yet, and the oldest answers are forgotten: if its
+# client is still there, a join is put again.
 MAX_ASKED = 10_000
 # A client that waits sends its join again sooner than this.
 GIVEN_UP_S = 5.0
@@ -47,9 +47,9 @@ class Joining:
         return self._node.now() - self._asked.get(key, -GIVEN_UP_S) > GIVEN_UP_S
 
     def check(self, key: Key, body: bytes) -> None:
-        """Returns if followers has given the name to this join; else it is asked, if it is not yet.
+        """Returns if followers has given the name to this join; else the join is put, once.
 
-        Raises BadMessage as long as there is no answer, and if the answer is no.
+        Raises BadMessage as long as there is no answer, and if the name is refused.
         """
         if key in self._answers:
             if answer := self._answers[key]:
@@ -66,7 +66,7 @@ class Joining:
 
     @property
     def why(self) -> str:
-        """What those without an answer wait for."""
+        """The reason why joins wait."""
         why = self._sender.why_deferred if self._sender.peers else ""
         return f"waiting for followers{why and ': '}{why}"
 

@@ -1,10 +1,10 @@
 """Newcomers: subscriptions to users whom this inbox does not know yet.
 
-A join reaches every copy of the graph within a moment. So a name that is unknown here may be a user
-all the same, and a subscription waits for the news of it. If there is none, it is refused.
+A join reaches every copy of the graph within a moment. So an unknown name may be a user all the
+same, and a subscription waits for that news. If it does not come, the subscription is refused.
 
-The news itself ends the wait; one timer, for all of them, looks for those that have waited too
-long.
+The news itself ends the wait. One timer, for all of them, looks for subscriptions that have waited
+too long.
 """
 
 from collections.abc import Callable, Collection
@@ -17,11 +17,11 @@ from barker.wire import messages, protocol
 from barker.wire.ops import Subscribe, Unreadable
 from barker.wire.protocol import BadMessage, BarkerError
 
-# A join is known everywhere within this after its ack. A name that is unknown for longer does not
-# exist.
+# A join is known everywhere within this after its ack. A name that is unknown for longer is no
+# user's.
 NEWS_WITHIN_S = 1.0
 LOOK_EVERY_S = 0.1
-# Subscriptions that wait, of one link and of all; one costs some 500 bytes. Beyond it, too-many.
+# Waiting subscriptions of one link, and of all; each costs some 500 bytes. Beyond it, too-many.
 MAX_WAITING = 1000
 MAX_WAITING_IN_ALL = 20_000
 # Subscriptions that are refused or begun in one look: some milliseconds.
@@ -41,7 +41,7 @@ class Newcomers:
         self._waiting: dict[Link, dict[str, tuple[float, Subscribe]]] = {}
         self._count = 0
         self._complete_since: float | None = None  # until then any name may be a user's
-        self._is_new = False  # the graph: some of them may be in it
+        self._is_new = False  # the graph: the names may be in it
         self._ticker = Ticker(node.later, self._delay_s, self._look)
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ class Newcomers:
         """Have this one wait until its user is known. Raises BadMessage if too many do."""
         mine = self._waiting.get(link, {})
         if user in mine:
-            self._forget(link, user)  # it asks again: the new wish counts
+            self._forget(link, user)  # it is repeated: the new request counts
         elif len(mine) >= MAX_WAITING or self._count >= MAX_WAITING_IN_ALL:
             raise BadMessage(
                 protocol.TOO_MANY, f"{self._count} others wait for users that are unknown here"
@@ -68,13 +68,13 @@ class Newcomers:
     # --- the news ---
 
     def known(self, users: Collection[str]) -> None:
-        """These users have joined."""
+        """Called when these users have joined."""
         for user in users:
             for link in [link for link, mine in self._waiting.items() if user in mine]:
                 self._begin(link, user)
 
     def all_known(self) -> None:
-        """The graph is another one, complete."""
+        """Called when the graph is another one, complete."""
         self._is_new = True
 
     # --- the clock ---
@@ -83,7 +83,7 @@ class Newcomers:
         return LOOK_EVERY_S if self._count else None
 
     def _look(self) -> None:
-        """Begin what can be read by now, refuse what has waited too long; not too many at once."""
+        """Begin those with a known user, refuse those that waited too long; a few at once."""
         now, left = self._node.now(), AT_ONCE
         if not self._people.complete:
             return
@@ -106,7 +106,7 @@ class Newcomers:
 
     def _begin(self, link: Link, user: str) -> None:
         wish = self._forget(link, user)
-        # A fault ends the link, as one that comes out of what the link itself has read.
+        # A fault ends the link, as if a message of that link had raised it.
         with contained(link, link.abort):
             try:
                 self._subscribe(link, wish)

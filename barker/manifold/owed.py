@@ -1,7 +1,7 @@
 """Owed: which records of an outbox's journal are still needed, by the counters in them.
 
-One queue may stand still while the other goes on: what waits for an absent service is spread thin
-over old segments then, and is written anew so that these can go (`barker.manifold.cleaning`).
+One queue may stand still while the other goes on. Then the entries for an absent service are few in
+each old segment; they are written anew so that these segments can go (`barker.manifold.cleaning`).
 """
 
 import bisect
@@ -16,12 +16,12 @@ from barker.wire.ops import Put
 from barker.wire.protocol import BarkerError
 
 _PUT = b'{"op":"put",'
-# As an outbox writes it.
+# In an outbox's own spelling.
 _OURS = re.compile(_PUT + rb'"seq":0,"to":\["([^"\\]+)"\],"origin":"[0-9a-f]+","n":\[([0-9,]+)\],')
 
 
 class Held:
-    """What a segment of the journal has of a queue: the range of its counters, and how many."""
+    """A segment's part of a queue: the range of its counters, and how many."""
 
     __slots__ = ("count", "first", "last")
 
@@ -30,7 +30,7 @@ class Held:
         self.count = 0
 
     def add(self, n: Sequence[int]) -> None:
-        """And these, which rise. What is written anew has lower ones than what is there."""
+        """Add counters, which rise. Records that are written anew may have lower ones."""
         self.first = min(self.first, n[0])
         self.last = max(self.last, n[-1])
         self.count += len(n)
@@ -39,7 +39,7 @@ class Held:
 class Owed(NamedTuple):
     """Counters that are neither acked nor parked: these, and all from the oldest that waits on.
 
-    Later, no others are owed but those of what has come since.
+    Later, only counters of new entries join them.
     """
 
     unparked: Sequence[int]
@@ -67,7 +67,7 @@ class Queue(Protocol):
         ...
 
     def owed(self) -> Owed:
-        """What of it is owed."""
+        """The owed counters of the queue."""
         ...
 
     def recorded(self, n: Sequence[int], segment: int) -> None:
@@ -75,20 +75,20 @@ class Queue(Protocol):
         ...
 
     def dropped_but(self, segments: Container[int]) -> None:
-        """All but these segments are gone."""
+        """All segments but these are gone."""
         ...
 
 
 class OwedRecords:
-    """What a cleaner has to know of an outbox."""
+    """A cleaner's view of an outbox."""
 
     def __init__(self, queues: Sequence[Queue], queue_of: Callable[[str], Queue]) -> None:
-        """`queue_of` returns the queue that has what is for this service."""
+        """`queue_of` returns the queue to the service of that name."""
         self._queues = queues
         self._queue_of = queue_of
 
     def needed(self, journal: AnyJournal) -> Generator[int, None, Needed]:
-        """Of each segment the part that its owed entries are of all its entries."""
+        """Of each segment, the share of its entries that are owed."""
         yield 0
         for queue in self._queues:
             queue.dropped_but(journal.segments)
@@ -102,9 +102,9 @@ class OwedRecords:
         return Needed(size, oldest)
 
     def rewrite(self, journal: AnyJournal, last: int) -> Iterator[int]:
-        """Write once more what is owed of the segments up to that one.
+        """Write the owed entries of the segments up to `last` once more.
 
-        What is settled while this goes on is written, too, which does no harm.
+        Entries that are settled meanwhile may be written, too, which does no harm.
         """
         owed = {queue.service: queue.owed() for queue in self._queues}
         for number in [n for n in journal.segments if n <= last]:
@@ -149,7 +149,7 @@ class _Record(NamedTuple):
 
 
 def _record(line: bytes | None) -> _Record | None:
-    """The put that a line is; None if it is none, or makes no sense."""
+    """The put in a line; None if it has none, or makes no sense."""
     if not line or not line.startswith(_PUT):
         return None
     if found := _OURS.match(line):  # it takes a tenth of the time

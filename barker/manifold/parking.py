@@ -1,7 +1,7 @@
-"""Parking: what we have acked and a receiver refused for good is kept as a dead letter.
+"""Parking: an entry that we have acked and a receiver refused for good becomes a dead letter.
 
-As long as the disk has no room for it, it is tried again, and counts as not settled. With `--fsync`
-it is not settled either before it is on the disk, which a thread waits for.
+While the disk has no room for it, the write is retried, and the entry counts as not settled. With
+`--fsync` it is settled only when the letter is on the disk, which a thread waits for.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class Parking:
         self._waiting: deque[tuple[Letter, Callable[[], None]]] = deque()
 
     def open(self, letters: DeadLetters) -> None:
-        """Where letters are kept from now on."""
+        """Keep letters there from now on."""
         self.letters = letters
 
     def park(self, letter: Letter, parked: Callable[[], None]) -> None:

@@ -1,7 +1,8 @@
 """Push: an outbox's queue towards one service behind it.
 
-Barks have one such queue and events have another, each with counters of its own. The journal learns
-now and then up to which counter a queue is settled; after a restart the rest goes again, in order.
+Barks have one such queue and events have another, each with counters of its own. The journal now
+and then records up to which counter a queue is settled; after a restart the rest goes again, in
+order.
 """
 
 import heapq
@@ -18,13 +19,13 @@ from barker.wire import messages
 from barker.wire.ops import Put, Refuse
 from barker.wire.records import Settled
 
-# Time between two marks. An agent looks once a second.
+# Time between two marks. An agent takes a sample once a second.
 GRAIN_S = 0.1
-# Marks at most; beyond it every other one goes and the grain doubles. So the age of a queue that
-# stands still for a day is known to within half a minute, and costs no more than one of an hour.
+# Marks at most; beyond it every other one goes and the grain doubles. So the age of a queue after a
+# day's halt is known to within half a minute, and costs no more than after an hour.
 MAX_MARKS = 4096
-# Authors of whom something is done; beyond it, what is done is taken off what was put, in a few
-# milliseconds, and authors of whom nothing waits are forgotten.
+# Authors with a count of settled entries. Beyond it, these counts are subtracted from the put ones,
+# in a few milliseconds, and authors without waiting entries are forgotten.
 MAX_DONE_AUTHORS = 10_000
 
 
@@ -32,8 +33,8 @@ class Ages:
     """Since when the oldest entry of a queue waits, and how deep it was, for next to nothing.
 
     A time for each entry would cost a clock call and an object per bark. A queue is emptied in the
-    order in which it was filled, so a few *marks* are enough: "whatever came from entry 5 000 on
-    came at 12:00:01 or later". The answer is too old by one grain at most.
+    order in which it was filled, so a few *marks* are enough: "entries from 5 000 on came at
+    12:00:01 or later". The answer is too old by one grain at most.
 
         entries    1 ............ 5000 ........ 9000 .....> newest
         marks      ^ 12:00:00      ^ 12:00:01    ^ 12:00:02
@@ -50,7 +51,7 @@ class Ages:
         self._marks: deque[tuple[int, float]] = deque()
 
     def added(self, newest: int, now: float) -> None:
-        """Entries up to number `newest` have come; once a batch will do."""
+        """Entries up to number `newest` have come; one call for a batch is enough."""
         self.peak = max(self.peak, newest - self._settled)
         if newest <= self._newest:
             return
@@ -63,7 +64,7 @@ class Ages:
                 self._grain *= 2
 
     def settled(self, count: int) -> None:
-        """The first `count` entries have gone; once a batch will do."""
+        """The first `count` entries have gone; one call for a batch is enough."""
         marks, self._settled = self._marks, count
         if count >= self._newest:
             marks.clear()
@@ -72,7 +73,7 @@ class Ages:
             marks.popleft()
 
     def new_second(self) -> None:
-        """The peak has been told; from here on another one counts."""
+        """A sample has the peak; from here on another one counts."""
         self.peak = max(0, self._newest - self._settled)
 
     @property
@@ -84,7 +85,7 @@ class Ages:
 class Push:
     """An outbox's queue towards one service behind it. Its sender knows entries by their authors.
 
-    `n` is the last counter that was given away.
+    `n` is the last counter that was given out.
     """
 
     def __init__(
@@ -94,24 +95,24 @@ class Push:
         settled: Callable[[], None],
         park: Callable[[Letter, Callable[[], None]], None],
     ) -> None:
-        """`settled` is called whenever something of it was; `park` is `Parking.park`."""
+        """`settled` is called whenever entries were; `park` is `Parking.park`."""
         self.service = service
         self.sender: Sender[str] = Sender(node, service, self._done, self._refused)
         self.ages = Ages()
         self.n = 0
-        self.noted = 0  # the journal knows that everything of this queue up to this one is settled
+        self.noted = 0  # the journal records that all of this queue up to this counter is settled
         self._given = 0  # the last counter of `numbers`
         self._node = node
         self._bytes = 0  # of the lines that wait
-        self._count = self._done_count = 0  # all entries that were ever put, and that are done
+        self._count = self._done_count = 0  # all entries that were ever put, and those settled
         self._put_by_author: Counter[str] = Counter()  # of those that were put,
-        self._done_by_author: Counter[str] = Counter()  # ... and of those of them that are done
+        self._done_by_author: Counter[str] = Counter()  # ... and of those settled
         self.held: dict[int, Held] = {}  # by segment of the journal
-        # What the journal has, a heap: the first and the last counter of each batch, how many came
+        # The journal's batches, a heap: the first and the last counter of each, how many came
         # before it, its origin. Copies that were written anew come behind newer batches.
         self._recovered: list[tuple[int, int, int, str, Batch[str]]] = []
         self._rows = itertools.count()
-        self._unparked: dict[int, None] = {}  # counters of what is refused for good, in no file yet
+        self._unparked: dict[int, None] = {}  # counters that are refused for good, in no file yet
         self._settled = settled
         self._park = park
 
@@ -120,11 +121,11 @@ class Push:
         return len(self.sender) + len(self._unparked)
 
     def numbers(self, count: int, *, undone: bool) -> range:
-        """Counters for so many entries. They count when `add` says that the journal has them.
+        """Counters for so many entries. `add` makes them final, when the journal has them.
 
-        Until then they are free: behind too wide a hole, an inbox would mark as late what only
-        comes again. But if a write has failed and was not `undone`, the file may have those that
-        were given last, and two barks must not share one.
+        Until then they are free: behind too wide a hole, an inbox would mark repetitions as late.
+        But if a write has failed and was not `undone`, the file may have the last counters, and two
+        barks must not share one.
         """
         if not undone:
             self.n = max(self.n, self._given)
@@ -148,18 +149,18 @@ class Push:
         self._bytes += len(batch.tail)
 
     def pump(self) -> None:
-        """Send what may be sent."""
+        """Send as many as may be sent."""
         self.sender.pump()
         self.ages.added(self._count, self._node.now())
 
     @property
     def waiting_bytes(self) -> int:
-        """About what the entries that wait take."""
+        """About how many bytes the waiting entries take."""
         return max(0, self._bytes)
 
     @property
     def authors(self) -> Collection[str]:
-        """Those of whom something may wait, as they are at this moment."""
+        """The authors with waiting entries, as they are at this moment."""
         return self._put_by_author.keys()
 
     def waiting_of(self, author: str) -> int:
@@ -177,27 +178,27 @@ class Push:
         held.add(n)
 
     def owed(self) -> Owed:
-        """What of the journal is needed."""
+        """The counters whose records are needed."""
         return Owed(sorted(self._unparked), self._oldest_waiting(self.n + 1))
 
     def dropped_but(self, segments: Container[int]) -> None:
-        """All but these segments are gone."""
+        """All segments but these are gone."""
         self.held = {number: held for number, held in self.held.items() if number in segments}
 
     def note(self, settled: int) -> None:
-        """The journal knows that everything up to there is settled."""
+        """The journal records that all up to this counter is settled."""
         self.noted = settled
 
     def settled_line(self, n: int) -> bytes:
-        """For the journal: everything of this queue up to `n` is settled."""
+        """A record for the journal: all of this queue up to `n` is settled."""
         return messages.encode(Settled(self.service, n))
 
     def given(self, n: int) -> None:
-        """The journal says that counters up to this one were given away."""
+        """The journal records that counters up to this one were given out."""
         self.n = max(self.n, n)
 
     def recover(self, put: Put, segment: int) -> None:
-        """While the journal is played back: it has these."""
+        """During playback: that segment has this put."""
         assert put.n and put.users
         self.recorded(put.n, segment)
         done, origin = 0, put.origin or ""
@@ -207,14 +208,14 @@ class Push:
             heapq.heappush(self._recovered, row)
 
     def was_settled(self, n: int) -> None:
-        """The journal says so, while it is played back."""
+        """During playback: a record says that all up to `n` is settled."""
         self.noted = max(self.noted, n)
-        self.n = max(self.n, n)  # its put may be what was damaged
+        self.n = max(self.n, n)  # the record of its put may be damaged
         while self._recovered and self._recovered[0][1] <= self.noted:
             heapq.heappop(self._recovered)
 
     def take_recovered(self) -> None:
-        """Put what the journal had and did not know to be settled, each counter once."""
+        """Put the recovered entries that are not settled, each counter once."""
         taken: dict[str, int] = {}  # by origin
         while self._recovered:
             first, last, _, origin, batch = heapq.heappop(self._recovered)
@@ -234,7 +235,7 @@ class Push:
     def _oldest_waiting(self, default: int) -> int:
         return min((batch.first_n for batch in self.sender.oldest()), default=default)
 
-    # --- what becomes of it ---
+    # --- the answers ---
 
     def _done(self, batches: Sequence[Batch[str]]) -> None:
         for batch in batches:
@@ -258,7 +259,7 @@ class Push:
         self._done_by_author.clear()
 
     def _refused(self, one: Batch[str], refusal: Refuse) -> None:
-        """We have acked it, so it is not given up: it becomes a dead letter."""
+        """We have acked it, so it is not dropped: it becomes a dead letter."""
         put = one.put()
         assert put.n
         n = put.n[0]

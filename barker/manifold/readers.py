@@ -1,13 +1,13 @@
-"""Readers: who reads which timeline over which link, and what is sent to them when it grows.
+"""Readers: the subscriptions to timelines, and what is sent to them when a timeline grows.
 
-A reader is *live* if it was sent all that its timeline has. Nothing is kept for each entry that it
-is sent: it is among the audience of each group of timelines that has its own, and a batch goes to a
-link in one line, in which a body that goes to several streams of the link is once (`Parcel`).
+A reader is *live* if it was sent all entries of its timeline. It is kept in the audience of each
+group of timelines with its own, and costs nothing for each entry. A batch goes to a link in one
+line, and a body for several streams of the link is in it once (`Parcel`).
 
 A reader falls *behind* when its window has no room, or when its link is too busy. From then on its
-cursor has its place, and it waits for one thing: credit, or a link that is free. Then it is sent
-what it missed, from the timeline, and is live again. A link that does not read costs what it was
-sent, and no more.
+cursor keeps its place, and it waits for one thing: credit, or a link that is free. Then it is sent
+the missing entries, from the timeline, and is live again. A link that does not read costs the bytes
+it was sent, and no more.
 """
 
 import math
@@ -25,17 +25,17 @@ from barker.wire import messages, protocol
 from barker.wire.ops import Credit, Gap, Message, Moved
 from barker.wire.protocol import BadMessage
 
-# Messages on their way to one reader that it has not acked, whatever it asks for.
+# Unacked messages to one reader, whatever window it requests.
 MAX_READER_WINDOW = 4096
 DEFAULT_READER_WINDOW = 256
 # Subscriptions of one link, and of all, at some 220 bytes each.
 MAX_SUBSCRIPTIONS = 100_000
 MAX_READERS = 1_000_000
-# Messages of one stream that are queued before we look again at how busy the link is.
+# Messages of one stream that are queued before the next look at how busy the link is.
 HANDFUL = 64
-# Streams of one entry in one message, in characters; if it goes to more, its body is there again.
+# Streams of one entry in one message, in characters; for more streams, its body is there again.
 MAX_TO_CHARS = 16 * 1024
-# Groups of timelines whose audience is remembered, and streams in these; beyond it, start over.
+# Groups of timelines whose audience is remembered, and streams in these; beyond it, all go.
 MAX_AUDIENCES = 500_000
 
 
@@ -52,15 +52,15 @@ class Subscription:
         self.is_live = False
 
     def send(self) -> bool:
-        """Send what the window allows and the reader has not had; False if the link is too busy.
+        """Send the missing entries, as the window allows; False if the link is too busy.
 
-        It is live from now on if that was all.
+        It is live from now on if these were all.
         """
         link, parcel = self.link, self.parcel
         while not link.busy:
             missed, _, entries = self.cursor.take(self.timeline, HANDFUL)
             if missed:
-                parcel.send()  # what goes before the gap
+                parcel.send()  # the entries before the gap
                 link.send(messages.encode(Gap(self.timeline.address, missed)))
             parcel.rows += zip(repeat(self.timeline.address), entries, strict=False)
             parcel.send()
@@ -70,19 +70,19 @@ class Subscription:
         return False
 
     def fall_behind(self) -> None:
-        """The newest entry of the timeline is not sent; all before it was."""
+        """The newest entry of the timeline is not sent; all earlier ones were."""
         self.is_live = False
         self.cursor.sent_up_to(self.timeline.last - 1)
 
     def ack(self, serial: int) -> None:
-        """The reader has shown everything up to there."""
+        """The reader has shown all entries up to `serial`."""
         if self.is_live:
             self.cursor.sent_up_to(self.timeline.last)
         self.cursor.ack(serial)
 
 
 class Parcel:
-    """What one link is about to be sent: entries, and for each the streams that it goes to."""
+    """The next message for one link: entries, and for each the streams that it goes to."""
 
     __slots__ = ("link", "rows")
 
@@ -91,7 +91,7 @@ class Parcel:
         self.rows: list[tuple[str, Entry]] = []
 
     def send(self) -> None:
-        """Send all that was added."""
+        """Queue all that was added."""
         for line in self._lines():
             self.link.send(line)
 
@@ -105,7 +105,7 @@ class Parcel:
 
 
 def _lines(rows: Sequence[tuple[str, Entry]]) -> Sequence[bytes]:
-    """As few as hold them."""
+    """As few messages as hold these."""
     to = [to for to, _ in rows]
     texts = [entry.body for _, entry in rows]
     size = sum(map(len, to)) + sum(map(len, texts)) + 8 * len(rows)
@@ -118,7 +118,7 @@ def _lines(rows: Sequence[tuple[str, Entry]]) -> Sequence[bytes]:
 
 
 class Part(NamedTuple):
-    """The part of a group's audience that one link has: so many live readers of these streams."""
+    """The part of a group's audience on one link: so many live readers of these streams."""
 
     parcel: Parcel
     to: str
@@ -126,7 +126,7 @@ class Part(NamedTuple):
 
 
 def _parts(parcel: Parcel, streams: Sequence[str]) -> Iterator[Part]:
-    """As many as it takes for lines that are not too long."""
+    """As many parts as it takes for lines that are not too long."""
     most = min(protocol.MAX_ADDRESSES, MAX_TO_CHARS // protocol.MAX_ADDRESS_CHARS)
     for first in range(0, len(streams), most):
         some = streams[first : first + most]
@@ -136,7 +136,7 @@ def _parts(parcel: Parcel, streams: Sequence[str]) -> Iterator[Part]:
 class Readers:
     """All readers of one inbox, by `links` and by `timelines`.
 
-    `sent` counts the entries that they were sent, `held` has those whose link is too busy.
+    `sent` counts entries sent to them, `held` has the readers whose link is too busy.
     """
 
     def __init__(self, slices: Slices) -> None:
@@ -145,7 +145,7 @@ class Readers:
         self.links: dict[Link, dict[str, Subscription]] = {}
         self.timelines: dict[Timeline, dict[Link, Subscription]] = {}
         self._parcels: dict[Link, Parcel] = {}
-        self._laden: list[Parcel] = []  # with something for their links
+        self._laden: list[Parcel] = []  # with entries for their links
         self._audiences: dict[Group, list[Part]] = {}  # until a reader comes, goes, or falls behind
         self._remembered = 0  # groups, and streams of readers in them
         self._count = 0  # subscriptions
@@ -165,7 +165,7 @@ class Readers:
         parcel = self._parcels.get(link)
         if parcel is None:
             parcel = self._parcels[link] = Parcel(link)
-        if timeline.address in mine:  # asked again: the new place counts
+        if timeline.address in mine:  # it is repeated: the new place counts
             self._forget(mine[timeline.address])
         subscription = Subscription(parcel, timeline, cursor)
         mine[timeline.address] = subscription
@@ -174,7 +174,7 @@ class Readers:
         return subscription
 
     def send(self, subscription: Subscription) -> None:
-        """Send what it is behind with, now or when the link has room for it."""
+        """Send its missing entries, now or when the link has room for them."""
         before = subscription.cursor.sent
         if not subscription.send():
             self._hold(subscription.link).add(subscription)
@@ -183,9 +183,9 @@ class Readers:
         self.sent += subscription.cursor.sent - before
 
     def grown(self, entry: Entry, group: Group, full: Sequence[Timeline]) -> None:
-        """These timelines have a new entry; what is sent because of it leaves with `flush`.
+        """These timelines have a new entry; its messages leave with `flush`.
 
-        Those which are `full` have live readers without room for it.
+        Live readers of the `full` ones have no room for it.
         """
         for timeline in full:
             for subscription in self.timelines[timeline].values():
@@ -202,7 +202,7 @@ class Readers:
             self.sent += readers
 
     def _audience(self, group: Group) -> list[Part]:
-        """Who is to be sent the entry that these timelines have as their newest."""
+        """The live readers of these timelines, for their newest entry."""
         streams: dict[Parcel, list[str]] = {}
         for timeline in group.timelines:
             for link, subscription in self.timelines.get(timeline, {}).items():
@@ -236,7 +236,7 @@ class Readers:
         timeline.limit(min(limits, default=math.inf))
 
     def flush(self) -> None:
-        """Send what has grown since the last time, at once: readers go before acks."""
+        """Send what has grown since the last call, at once: readers go before acks."""
         laden, self._laden = self._laden, []
         for parcel in laden:
             with contained(parcel.link, parcel.link.abort):
@@ -245,10 +245,10 @@ class Readers:
                     self._hold(parcel.link)
 
     def credit(self, link: Link, credit: Credit) -> None:
-        """The reader has shown everything up to there."""
+        """The reader has shown all entries up to there."""
         subscription = self.links.get(link, {}).get(credit.address)
         if not subscription:
-            return  # it has moved, and the reader will hear of it
+            return  # the timeline has moved, and the reader will be notified
         subscription.ack(credit.serial)
         if subscription.is_live:
             self._limit(subscription.timeline)
@@ -256,7 +256,7 @@ class Readers:
             self.send(subscription)
 
     def move(self, is_ours: Callable[[str], bool]) -> Steps:
-        """Tell those whose timeline is another's now."""
+        """Notify the readers whose timeline is another inbox's now."""
         for link, subscriptions in list(self.links.items()):
             for address in list(subscriptions):
                 if address in subscriptions and not is_ours(address):
@@ -294,7 +294,7 @@ class Readers:
         self.held.get(subscription.link, set()).discard(subscription)
 
     def _hold(self, link: Link) -> set[Subscription]:
-        """Let it read before it is sent more; returns whom it could not be sent."""
+        """Send it nothing until it has read; returns the readers that were not served."""
         held = self.held.get(link)
         if held is None:
             held = self.held[link] = set()
@@ -306,7 +306,7 @@ class Readers:
         link.when_free(lambda: self._slices.add(self._catch_up(link)))
 
     def _catch_up(self, link: Link) -> Steps:
-        """Send what could not be sent, until the link is too busy once more."""
+        """Send the missing entries, until the link is too busy once more."""
         held = self.held.get(link)
         while held and not link.busy:
             with contained(link, link.abort):

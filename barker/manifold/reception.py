@@ -1,7 +1,7 @@
-"""Reception: what an inbox takes of a put. That is what its timelines have not had before.
+"""Reception: which entries of a put an inbox accepts: those that its timelines lack.
 
-Nearly all lines bring nothing that was here, which is told by their columns, all of it in one go.
-Else each entry is looked at, for each of its addresses.
+Nearly all lines have only new entries. Their columns show that, all at once. Else each entry is
+checked, for each of its addresses.
 """
 
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ from barker.wire.ops import Put
 from barker.wire.protocol import BAD_MESSAGE, BadMessage
 from barker.wire.records import Segment
 
-# Counters of one origin between two of its barks here, at most: those of barks for other inboxes.
-# An outbox that gives away a million a second needs most of a day for so many.
+# The largest step of an origin's counter between two barks here: barks for other inboxes lie
+# between. An outbox that gives out a million counters a second needs most of a day for so many.
 MAX_LEAP = 2**36
 
 Key = tuple[str, str]
 
 
 class Accepted(NamedTuple):
-    """What is to be kept of one line: entries of one origin, with the addresses that lack them."""
+    """The entries of one line to keep: of one origin, with the addresses that lack them."""
 
     put: Put
     groups: Sequence[Group]  # of each entry
-    late: Sequence[bool] | None  # which of them come late, by their counters; None: none of them
+    late: Sequence[bool] | None  # which of them are late, by their counters; None: none
 
 
 def _keys(put: Put) -> list[Key]:
@@ -35,9 +35,9 @@ def _keys(put: Put) -> list[Key]:
 
 
 class Reception:
-    """Checks puts for one inbox, whose stamps have `epoch`. Nothing changes by a check.
+    """Checks puts for one inbox, whose stamps have `epoch`. A check changes nothing.
 
-    `n` is the last counter that was given to what came without a stamp.
+    `n` is the last counter that was given to an entry without a stamp.
     """
 
     def __init__(self, store: TimelineStore) -> None:
@@ -58,7 +58,7 @@ class Reception:
     # --- what comes ---
 
     def check(self, put: Put) -> tuple[Accepted | None, Faults]:
-        """What is to be kept, if there is anything, and what is refused."""
+        """The entries to keep, if there are any, and those to refuse."""
         if put.origin is None:
             put, places, faults = self._stamped(put)
         else:
@@ -68,7 +68,7 @@ class Reception:
         try:
             self._check_leap(put)
             groups = self._store.groups(put.entries())
-        except BadMessage as fault:  # it is said of all: what follows must not overtake it
+        except BadMessage as fault:  # it counts for all: later entries must not overtake it
             return None, [*faults, *((place, fault) for place in places)]
         keys = _keys(put)
         if self._duplicates.are_new(keys, self._judge(put), put.n or ()):
@@ -76,7 +76,7 @@ class Reception:
         return self._unknown_of(put, keys, groups), faults
 
     def _stamped(self, put: Put) -> tuple[Put, Sequence[int], list[tuple[int, BadMessage]]]:
-        """We are its first manifold: the same with our stamp, and the places of what is left."""
+        """We are its first manifold: the put with our stamp, and the places of its entries."""
         rows, places, faults = [], [], []
         meanings = strictjson.objects(put.bodies)
         for place, (body, fields) in enumerate(zip(put.bodies, meanings, strict=True)):
@@ -100,28 +100,28 @@ class Reception:
         )
 
     def _check_leap(self, put: Put) -> None:
-        """Raises BadMessage for a counter after which all that its origin says would come late."""
+        """Raises BadMessage for a counter after which all barks of its origin would be late."""
         origin = self._judge(put)
         highest = None if origin is None else self._duplicates.highest_of(origin)
         if highest is not None and max(put.n or ()) > highest + MAX_LEAP:
             raise BadMessage(BAD_MESSAGE, f"a counter that leaps by over {MAX_LEAP}")
 
     def _judge(self, put: Put) -> str | None:
-        """The origin whose counters tell whether it is known; None: its keys alone do.
+        """The origin whose counters show repetitions; None: the keys alone do.
 
-        What is handed over may be older than any window, and what had no stamp had no counter.
+        Handed over entries may be older than any window, and entries without stamp had no counter.
         """
         return None if put.old or put.origin == self.epoch else put.origin
 
     def _unknown_of(
         self, put: Put, keys: Sequence[Key], groups: Sequence[Group]
     ) -> Accepted | None:
-        """What we had not before: some of the entries, for some of their addresses."""
+        """The entries that we lack, for the addresses that lack them."""
         origin, numbers = self._judge(put), put.n or ()
         places: list[int] = []
         to: list[str] = []
         late: list[bool] = []
-        # By what stands before it in this line: who has it then, and the highest counter.
+        # By the entries before it in this line: which addresses have it then; the highest counter.
         had: dict[tuple[str, str], set[str]] = {}
         highest = -1
         for place, (group, key, n) in enumerate(zip(groups, keys, numbers, strict=True)):
@@ -141,7 +141,7 @@ class Reception:
     def _fresh(
         self, key: Key, origin: str | None, n: int, group: Group
     ) -> tuple[Sequence[str], bool]:
-        """The addresses of those timelines that have not had it, and whether it comes late."""
+        """The addresses of the timelines that lack it, and whether it is late."""
         fresh, is_late = self._duplicates.fresh(key, origin, n, group.marks)
         if fresh is group.marks:
             return [timeline.address for timeline in group.timelines], is_late
@@ -149,7 +149,7 @@ class Reception:
         return [t.address for t in group.timelines if t.mark in lacking], is_late
 
     def accept(self, accepted: Accepted) -> None:
-        """The journal has it: what comes again is known from now on."""
+        """The journal has it: its entries are known from now on."""
         put, groups, late = accepted
         keys, origin, numbers = _keys(put), self._judge(put), put.n or ()
         marks = [group.marks for group in groups]
@@ -161,10 +161,10 @@ class Reception:
         if put.origin == self.epoch and numbers:
             self.n = max(self.n, numbers[-1])
 
-    # --- what the journal had ---
+    # --- the journal's records ---
 
     def recover(self, put: Put) -> None:
-        """It had this put."""
+        """During playback: a put."""
         keys, origin, numbers = _keys(put), self._judge(put), put.n or ()
         marks = [group.marks for group in self._store.groups(put.entries())]
         if self._duplicates.are_new(keys, origin, numbers):
@@ -174,11 +174,11 @@ class Reception:
                 self._recover(key, origin, n, own)
 
     def recover_entry(self, key: Key, mark: str) -> None:
-        """It had this in the record of a whole timeline, which has that mark."""
+        """During playback: an entry of a whole timeline, which has that mark."""
         self._recover(key, None, 0, [mark])
 
     def recover_counters(self, header: Segment) -> None:
-        """It had the header of a segment."""
+        """During playback: the header of a segment."""
         self._duplicates.remember(header.highest)
         self.n = max(self.n, header.n)
 

@@ -11,11 +11,11 @@ from barker.wire.messages import decode_record
 from barker.wire.protocol import BarkerError
 from barker.wire.records import Record
 
-# How long records are played back between two looks at the loop, so that Ctrl-C is heard. A number
-# of records would say little: some hold one bark, some a hundred.
+# How long records are played back between two turns of the loop, so that Ctrl-C works. A number of
+# records would be no measure: some hold one bark, some a hundred.
 REPLAY_SLICE_S = 0.02
-# What a record that makes no sense may raise when it is replayed. Nothing in a file keeps a service
-# from starting, be it an earlier version's.
+# Exceptions that a senseless record may raise in its replay. No file keeps a service from starting,
+# not even an earlier version's.
 _NONSENSE = (
     *(ArithmeticError, AssertionError, AttributeError),
     *(LookupError, TypeError, ValueError),
@@ -30,8 +30,8 @@ async def recover(
 ) -> bool:
     """Have `replay` apply each record, with the segment it is in; then begin to write.
 
-    `header` says what has to be known if all segments before the one to be written are gone. A
-    record that makes no sense is reported and passed over. False if the node is stopped meanwhile.
+    `header` has what must be known if all segments before the one to be written are gone. A
+    senseless record is reported and skipped. False if the node is stopped meanwhile.
     """
     log.debug("recovering from %d segments", len(journal.segments))
     begun, records = node.now(), 0

@@ -1,7 +1,7 @@
 """Retained: which records of an inbox's journal are still needed, by its timelines.
 
-A quiet timeline would hold on to an old segment for ever. So it is written anew, whole, in one
-record or in several (`barker.manifold.cleaning`).
+A quiet timeline would keep an old segment for ever. So it is written anew, whole, in one record or
+in several (`barker.manifold.cleaning`).
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -13,19 +13,19 @@ from barker.manifold.timelines import Entry, Timeline, entries_of, record_of
 from barker.wire import records
 from barker.wire.protocol import MAX_NUMBER
 
-# Timelines that are looked at in one go, and what work that is.
+# Timelines to look at in one piece, and the work that this counts as.
 LOOKED_AT_ONCE = 1000
 LOOK_WORK = 50
 
 
 class RetainedTimelines:
-    """What a cleaner has to know of an inbox."""
+    """A cleaner's view of an inbox."""
 
     def __init__(self, store: TimelineStore) -> None:
         self._store = store
 
     def needed(self, journal: AnyJournal) -> Generator[int, None, Needed]:
-        """What a fresh copy of all timelines would take; it is larger than a record of many."""
+        """The size of a fresh copy of all timelines; it is larger than a record of many."""
         entries, oldest = 0, journal.current
         for some in self._chunks():
             entries += sum(len(timeline.entries) for timeline in some)
@@ -34,7 +34,7 @@ class RetainedTimelines:
         return Needed(round(entries * self._store.mean_bytes), oldest)
 
     def rewrite(self, journal: AnyJournal, last: int) -> Iterator[int]:
-        """Write anew each timeline that one of the segments up to that one has something of."""
+        """Write anew each timeline that has entries in one of the segments up to `last`."""
         for some in self._chunks():
             group, work = list[Timeline](), 0
             for timeline in some:
@@ -62,7 +62,7 @@ def _held_in(timeline: Timeline) -> int:
     """The oldest segment that it needs."""
     if timeline.entries:
         return timeline.entries[0].segment
-    # Also if it is empty: its last serial must not be given away again.
+    # Also if it is empty: its last serial must not be given out again.
     return timeline.recorded_in if timeline.last else MAX_NUMBER
 
 
@@ -89,13 +89,13 @@ def _rewrite_in_parts(journal: AnyJournal, timeline: Timeline) -> Iterator[int]:
         if left:
             yield len(some)
             if timeline.lost >= last:
-                return  # it has been handed over meanwhile, or all of this is displaced
+                return  # it was handed over meanwhile, or all of it has been displaced
     timeline.replace(last, copies)
     yield len(some)
 
 
 class Parts:
-    """Puts the records of long timelines together while a journal is played back."""
+    """Joins the records of long timelines while a journal is played back."""
 
     def __init__(self) -> None:
         self._begun: dict[str, list[Entry]] = {}
@@ -110,5 +110,5 @@ class Parts:
         return None
 
     def clear(self) -> None:
-        """Forget what was begun and has no end."""
+        """Forget timelines without a last record."""
         self._begun.clear()

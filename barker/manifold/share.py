@@ -1,6 +1,6 @@
-"""Share: which addresses of a service are this instance's. The ring says so, to all the same.
+"""Share: which addresses of a service are this instance's. The ring is the same for all.
 
-What is another's is refused as ``moved``.
+Addresses of others are refused as ``moved``.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,16 +12,16 @@ from barker.wire.fields import addresses_in
 from barker.wire.ops import Put
 from barker.wire.protocol import BAD_MESSAGE, BadMessage
 
-# Addresses that are known to be ours, be there such a user or not, of some 115 bytes. Beyond it,
-# start over.
+# Addresses known to be ours, whether there is such a user or not, of some 115 bytes. Beyond it, all
+# are forgotten.
 REMEMBERED_ADDRESSES = 500_000
 
 
 class Ours(NamedTuple):
-    """What is ours of a put: entries with our addresses alone.
+    """Our part of a put: entries with our addresses alone.
 
     `places` are the places of these entries in the whole put; None: it is all of it. `moved` has,
-    by place, addresses that are another's, and `faults` what is no address of this service.
+    by place, addresses of other instances, and `faults` those that are none of this service.
     """
 
     put: Put | None
@@ -34,7 +34,7 @@ class Share:
     """Our share of the ring of one service."""
 
     def __init__(self, node: Node, service: str, changed: Callable[[], None]) -> None:
-        """`changed` is called when the ring is another one; everything may have moved."""
+        """`changed` is called when the ring is another one; any address may have moved."""
         self._node = node
         self._service = service
         self._changed = changed
@@ -49,7 +49,7 @@ class Share:
         if service != self._service or not key:
             raise BadMessage(BAD_MESSAGE, f"{address} is not below {self._service}/")
         owner = self._node.routes.route(service).owner(key)
-        # As long as no directory has told us of a ring, the sender knows better than we do.
+        # Before a directory has sent us a ring, the sender knows better than we do.
         ours = owner is None or owner.name == self._node.name
         if ours:
             if len(self._ours) >= REMEMBERED_ADDRESSES:
@@ -58,7 +58,7 @@ class Share:
         return ours
 
     def of(self, put: Put) -> Ours:
-        """What is ours of a put."""
+        """Our part of a put."""
         if self._ours.issuperset(put.to) or all(
             self._ours.issuperset(addresses_in(entry)) for entry in {*put.to}
         ):

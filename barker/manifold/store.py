@@ -1,4 +1,4 @@
-"""Store: all timelines of one inbox, and what goes into them."""
+"""Store: all timelines of one inbox, and how entries are added."""
 
 from collections.abc import Iterator, Sequence
 from itertools import repeat
@@ -11,11 +11,11 @@ from barker.wire.protocol import FULL, BadMessage
 # Timelines of one inbox. An empty one costs some 300 bytes, one with a bark 900. Beyond it,
 # new addresses are refused as full.
 MAX_STREAMS = 2_000_000
-# Addresses of entries of `to` whose timelines are remembered; beyond it, start over.
+# Addresses of entries of `to` whose timelines are remembered; beyond it, all are forgotten.
 REMEMBERED_ADDRESSES = 500_000
-# Authors whose newest `at` is known, of some 200 bytes; beyond it, start over.
+# Authors whose newest `at` is known, of some 200 bytes; beyond it, all are forgotten.
 REMEMBERED_AUTHORS = 500_000
-# What an entry takes in a copy of its timeline, besides its body.
+# Bytes of an entry in a copy of its timeline, besides its body.
 ENTRY_OVERHEAD = 100
 
 
@@ -34,14 +34,14 @@ class TimelineStore:
 
     def __init__(self, keep: int) -> None:
         self.timelines: dict[str, Timeline] = {}
-        self.ordered: list[Timeline] = []  # the same, to be looked through while there come more
-        # Those of the last put that was checked, until `append`.
+        self.ordered: list[Timeline] = []  # the same, to be looked through while it grows
+        # New ones of the last put that was checked, until `append`.
         self._new: dict[str, Timeline] = {}
         self._keep = keep
         self._groups: dict[str, Group] = {}  # by entries of `to`
         self._remembered = 0  # addresses in `_groups`
         self._latest: dict[str, int] = {}  # by author, the newest `at`
-        # What entries take in a copy of their timeline: sums since the start, for the mean.
+        # Bytes of entries in a copy of their timeline: sums since the start, for the mean.
         self._entries = self._bytes = 1
 
     def timeline(self, address: str) -> Timeline:
@@ -88,13 +88,13 @@ class TimelineStore:
         self._groups[entry] = group
 
     def let_go(self, timeline: Timeline) -> None:
-        """It is another's now."""
+        """Another inbox has it now."""
         timeline.let_go()
         self._groups.clear()  # one of them may have its old mark
         self._remembered = 0
 
     def serials_before(self, segment: int, groups: Sequence[Group]) -> dict[str, int]:
-        """The last serials of those timelines that this segment has nothing of yet."""
+        """The last serials of those timelines that have no entry in this segment yet."""
         return {
             timeline.address: timeline.last
             for group in dict.fromkeys(groups)
@@ -111,9 +111,9 @@ class TimelineStore:
     ) -> Iterator[tuple[Entry, Group, Sequence[Timeline]]]:
         """Append the entries of a put, which that segment has, each to its group of timelines.
 
-        `late` tells which come late by their counters, if some do. Late is also what comes when
-        something that its author said afterwards has been here. Yields each entry with its group,
-        and those of its timelines that have live readers without room; all of that has to be used.
+        `late` marks the entries that are late by their counters, if some are. An entry is late,
+        too, if a later one of its author has been here. Yields each entry with its group, and those
+        of its timelines that have live readers without room; the caller must exhaust it.
         """
         if self._new:
             self.timelines |= self._new
@@ -142,5 +142,5 @@ class TimelineStore:
 
     @property
     def mean_bytes(self) -> float:
-        """About what an entry takes in a fresh copy of its timeline."""
+        """About how many bytes an entry takes in a fresh copy of its timeline."""
         return self._bytes / self._entries

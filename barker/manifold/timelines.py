@@ -1,4 +1,4 @@
-"""Timelines: what an inbox holds for one reader.
+"""Timelines: the entries that an inbox holds for one reader.
 
 A bark is kept once, however many timelines it is in: they hold references to one entry.
 """
@@ -12,7 +12,7 @@ from barker.wire.ops import Item
 
 
 class Entry:
-    """One bark in our timelines; `segment` is where the journal has it."""
+    """One bark in our timelines; the journal has it in `segment`."""
 
     __slots__ = ("body", "late", "n", "old", "origin", "segment", "trace")
 
@@ -32,16 +32,16 @@ class Entry:
         self.late = late
         self.old = old  # handed over by a former owner
         self.segment = segment
-        self.trace = trace  # the name that it is followed by; live readers are told
+        self.trace = trace  # the name by which it is followed; live readers get it
 
     def copied_to(self, segment: int) -> "Entry":
-        """The same bark where another record has it, for the one timeline of that record."""
+        """The same bark in another record, for the one timeline of that record."""
         return Entry(self.body, self.origin, self.n, self.late, self.old, segment)
 
     def item(self) -> Item:
-        """As it goes to the timeline's new owner. Raises BadMessage.
+        """The entry in the form for the timeline's new owner. Raises BadMessage.
 
-        No hop behind the first looks into a body. So one may be here that no reader can read.
+        Only the first hop looks into a body. So one may be here that no reader can read.
         """
         fields = bodies.check_object(self.body)
         key, at = bodies.check_key(fields), bodies.check_time(fields)
@@ -56,9 +56,9 @@ class Timeline(Stream[Entry]):
     def __init__(self, address: str, keep: int) -> None:
         super().__init__(keep)
         self.address = address
-        self.mark = address  # by which duplicates know it
-        self.recorded_in = 0  # the last segment of the journal that has something of it
-        self.handed_over = 0  # up to this serial all is another's: not here, and not lost either
+        self.mark = address  # duplicates know it by this
+        self.recorded_in = 0  # the last segment of the journal with a record of it
+        self.handed_over = 0  # entries up to this serial are another's: not here, but not lost
         self.moving: Moving | None = None
         self.live_until = math.inf  # the last serial for which all of its live readers have room
 
@@ -72,15 +72,15 @@ class Timeline(Stream[Entry]):
         self.live_until = live_until
 
     def recorded(self, segment: int) -> None:
-        """That segment of the journal has something of it, and no later one."""
+        """That segment of the journal is the last with a record of it."""
         self.recorded_in = segment
 
     def go_on_after(self, serial: int) -> None:
-        """What follows was numbered from there on."""
+        """The next entry is numbered from there on."""
         self.last = max(serial, self.last)
 
     def begin_to_move(self) -> "Moving":
-        """Its owner is another one: all that is in it now goes there."""
+        """It has another owner: all entries in it now go there."""
         self.moving = Moving(self)
         return self.moving
 
@@ -89,16 +89,16 @@ class Timeline(Stream[Entry]):
         self.moving = None
 
     def let_go(self) -> None:
-        """All of it is another's: not here, and not lost either.
+        """All its entries are another's: not here, but not lost.
 
-        If that other one gives it back, all of it is new here. So it has another mark from now on.
+        If their owner hands them back, all are new here. So it has another mark from now on.
         """
         self.restore(self.last, ())
         self.handed_over = self.last
         self.mark = f"{self.address} {self.last}"
 
     def replace(self, last: int, entries: Sequence[Entry]) -> None:
-        """Up to that serial it is these entries; what has come behind it stays behind them."""
+        """Replace its entries up to that serial; those that came later stay behind them."""
         newer = self.read(last, max(0, self.last - last))[1]
         self.restore(max(last, self.last) - len(newer), entries)
         for entry in newer:
@@ -108,7 +108,7 @@ class Timeline(Stream[Entry]):
 def record_of(
     address: str, last: int, entries: Sequence[Entry], at: int = 0, left: int = 0
 ) -> bytes:
-    """A timeline as a record of the journal, or the part of one from place `at` on."""
+    """A timeline as a record of the journal, or the part of it from place `at` on."""
     return messages.encode(
         records.Timeline(
             address,
@@ -125,7 +125,7 @@ def record_of(
 
 
 def entries_of(record: records.Timeline, segment: int) -> Iterator[Entry]:
-    """What a record of a timeline has; that segment of the journal has the record."""
+    """The entries in a record of a timeline, which that segment has."""
     late, old = set(record.late), set(record.old)
     columns = zip(record.bodies, record.origins, record.n, strict=True)
     for i, (body, origin, n) in enumerate(columns):
@@ -141,8 +141,8 @@ class Moving:
         self._left = 0
 
     def begin(self) -> Sequence[Entry]:
-        """What is in the timeline at this moment: `one_has_gone` for each of them, and once more
-        when all were put."""
+        """The timeline's entries at this moment. Call `one_has_gone` for each of them, and once
+        more when all were put."""
         self.last = self.timeline.last
         entries = tuple(self.timeline.entries)
         self._left = len(entries) + 1

@@ -1,8 +1,8 @@
-"""Process: what every program of the system is, service or client.
+"""Process: what every program of the system has in common, service or client.
 
-A *node* knows the secret and keeps a link to the directory, which tells it the routes. It sends
-heartbeats, ends links that are silent, and stops cleanly. A *service* is a node that others
-connect to and that registers with the directory.
+A *node* knows the secret and keeps a link to the directory, which sends it the routes. It sends
+heartbeats, closes silent links, and stops cleanly. A *service* is a node that listens for
+connections and registers with the directory.
 
     class Echo(Service):
         kind = "echo"
@@ -11,19 +11,19 @@ connect to and that registers with the directory.
 
 Read in this order:
 
-* ``starting``: Ctrl-C before there is anything to stop.
+* ``starting``: Ctrl-C before a command has loaded.
 * ``node``: life from start to stop, heartbeats, the directory's routes.
 * ``running``: a process for one node.
 * ``service``: binding, accepting, registering, READY.
 * ``dialing``: keeps one link up. ``peers``: a link to every instance of a service.
-* ``waiting``: what is missing is logged once.
+* ``waiting``: the log line about a missing service, once.
 * ``agent``: the samples by which the monitor sees a service.
-* ``arguments``: the flags that commands share. ``terminal``: what they print. ``listing``: which
-  commands there are.
+* ``arguments``: the flags that commands share. ``terminal``: their output. ``listing``: the list
+  of commands.
 * ``logs``: log lines, through a thread that may wait. ``faults``: an exception stays where it was.
 * ``slices``: long work, a little in each turn of the loop. ``garbage``: the collector's turns.
-* ``health``: a service that can't do its part leaves it to others. ``stalls``: after a while in
+* ``health``: a service that can't do its part leaves it to others. ``stalls``: after a time in
   which this process did not run.
 
-Left out: what a service is for. That is in the programs directly in ``barker/``.
+Left out: the purpose of a service. That is in the programs directly in ``barker/``.
 """

@@ -1,11 +1,11 @@
-"""An agent: the part of every service that tells how the service is doing.
+"""An agent: the part of every service that reports how the service is doing.
 
-It is served at ``agent/NAME`` on the service's own port. Whoever subscribes gets a `sample` at once
-and then one at every full second, for as long as the link lives. Each of them says where a counter
-stands; what that makes a second is for the reader to say, who knows which samples got lost.
+It is served at ``agent/NAME`` on the service's own port. A subscriber gets a `sample` at once, and
+then one at every full second, for as long as the link lives. A sample has the counters as they
+stand. The reader computes rates, since only it knows which samples were lost.
 
-While nobody watches, no timer runs and nothing is looked at. What a service counts for its agent
-while it works has to be something it adds up once a batch.
+While nothing has subscribed, no timer runs and nothing is counted for it. A service may count for
+its agent only by adding up once a batch.
 """
 
 import os
@@ -29,12 +29,12 @@ except ImportError:  # Windows
 
 ADDRESS = "agent"
 PERIOD_S = 1.0
-# Streams that a sample names, the deepest first: enough to see who is to blame.
+# Streams that a sample names, the deepest first: enough to find the slow reader.
 MAX_NAMED_STREAMS = 5
 
 
 class Sampled(Protocol):
-    """What an agent asks of its service."""
+    """What an agent needs of its service."""
 
     kind: ClassVar[str]
     name: str
@@ -52,7 +52,7 @@ class Sampled(Protocol):
 
 
 class Agent:
-    """Samples one service for those who have subscribed."""
+    """Sends samples of one service to its subscribers."""
 
     def __init__(self, service: Sampled) -> None:
         self._service = service
@@ -63,16 +63,16 @@ class Agent:
     def subscribe(self, link: Link, wish: Subscribe) -> None:
         """A subscription to an address below ``agent/``."""
         if split(wish.address)[1] != self._service.name:
-            link.send(messages.encode(Moved(wish.address)))  # another one has this port now
+            link.send(messages.encode(Moved(wish.address)))  # another service has this port now
             return
         self._watchers.add(link)
         self._ticker.start()
         link.send(self._line())
 
     def _delay_s(self) -> float | None:
-        """Until the next full second by the wall clock: so the samples of many agents fit together.
+        """Until the next full second by the wall clock, so that samples of many agents line up.
 
-        None while nobody watches.
+        None without subscribers.
         """
         if not self._watchers:
             return None
@@ -88,14 +88,14 @@ class Agent:
             self._service.sampled()
             for link in self._watchers:
                 with contained(link, link.abort):
-                    if not link.busy:  # who doesn't keep up gets a gap, not a backlog of old news
+                    if not link.busy:  # a slow reader gets a gap, not a backlog of old samples
                         link.send(line)
 
     def stop(self) -> None:
-        """Send the watchers a sample that is marked: they can tell a stop from a death.
+        """Send the subscribers a sample that is marked: so they can tell a stop from a crash.
 
-        So are all that come later, for a service may take some seconds to stop. Called when it
-        begins to, while its links are open.
+        All later ones are marked, too, for a service may take some seconds to stop. Called when
+        the stop begins, while the links are open.
         """
         self._stops = True
         if self._watchers:
@@ -108,7 +108,7 @@ class Agent:
         return messages.encode(Sample(strictjson.dumps(self.sample())))
 
     def sample(self) -> dict[str, Any]:
-        """How things are at this moment; the fields are explained in docs/protocol.rst.
+        """The state at this moment; docs/protocol.rst explains the fields.
 
         Counters (`in`, `out`, `cpu_s`) begin at 0 with each process, which `pid` and `since` name.
         """
@@ -131,7 +131,7 @@ class Agent:
 
 
 def process_figures() -> dict[str, Any]:
-    """What the system tells of this process."""
+    """The system's figures of this process."""
     return {
         "pid": os.getpid(),
         "cpu_s": round(time.process_time(), 3),
@@ -152,6 +152,6 @@ def resident_bytes() -> int | None:
 
 
 def deepest(streams: Iterable[tuple[str, int]]) -> Sequence[tuple[str, int]]:
-    """The streams in which most is waiting, as a sample names them."""
+    """The streams with the most waiting entries, as a sample names them."""
     waiting = ((address, count) for address, count in streams if count)
     return nlargest(MAX_NAMED_STREAMS, waiting, key=lambda stream: stream[1])

@@ -1,10 +1,10 @@
 """Arguments: the flags that all commands share, the types of their values, the usual places.
 
-A command's help is one paragraph, its options, and examples, for those that type commands. The
-docstring of its file is for those that read the code.
+A command's help is one paragraph, its options, and examples: for readers who type commands. The
+docstring of its file is for readers of the code.
 
-Apart from the rest so that a launcher can read its own command line without loading what it is
-going to start.
+It stands apart so that a launcher can read its own command line without loading the programs that
+it will start.
 """
 
 import argparse
@@ -24,12 +24,12 @@ from barker.wire import fields, protocol
 
 DEFAULT_HOST = "127.0.0.1"
 DIRECTORY_PORT = 5672
-# What `launch.py` calls its claim of the state folder; in it is where its directory is.
+# The launcher's name for its claim of the state folder. The claim has its directory's address.
 LAUNCHER = "launcher"
 HELP_COLUMNS = 80
-# There is no release yet. The number is what two processes have to have in common.
+# There is no release yet. Two processes can talk if they have the same protocol number.
 VERSION = f"Barker (in development), protocol {protocol.VERSION}, Python {sys.version.split()[0]}"
-# Environment: set by a launcher, it says that standard input is a leash which the launcher holds.
+# Environment: a launcher sets it when it holds the other end of standard input, the *leash*.
 # Its end means "stop".
 LEASH = "BARKER_LEASH"
 
@@ -46,7 +46,7 @@ def place(text: str) -> tuple[str, int]:
 
 
 def directory_place(args: argparse.Namespace) -> tuple[str, int]:
-    """Where the directory is: by the flag, else by what a launcher that runs has left."""
+    """The directory's address: by the flag, else by the claim of a launcher that runs."""
     if args.directory:
         return args.directory  # type: ignore[no-any-return]
     try:
@@ -108,7 +108,7 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
         "--secret-file",
         type=pathlib.Path,
         metavar="FILE",
-        help="our key, if it is not the state folder's: of a service the secret, of a client "
+        help="our key, if it is not the state folder's: a service's is the secret, a client's "
         "the clients' key",
     )
     tls_arguments(group)
@@ -117,7 +117,7 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive,
         default=1.0,
         metavar="SECONDS",
-        help="silence after which a peer is asked for a sign of life; three make it dead "
+        help="silence after which a peer is sent a ping; after three times as long it is dead "
         "(default: %(default)s)",
     )
     group.add_argument("-v", "--verbose", action="store_true", help="log more, to stderr")
@@ -135,7 +135,7 @@ def tls_arguments(group: argparse._ArgumentGroup | argparse.ArgumentParser) -> N
         "--tls-ca",
         type=pathlib.Path,
         metavar="FILE",
-        help="who signs our peers' certificates; with it, every connection is TLS",
+        help="the authority of our peers' certificates; with it, every connection is TLS",
     )
 
 
@@ -156,10 +156,10 @@ class _Help(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """The command line of one of our commands, which is what follows `python`: ``-m barker.bark``.
+    """The command line of one of our commands, without its `python`: ``-m barker.bark``.
 
-    `about` is a paragraph, `examples` are more such commands. Options may stand anywhere, in front
-    of other arguments, between them or behind; and none can be abbreviated.
+    `about` is a paragraph, `examples` are more such commands. Options may stand before, between or
+    behind other arguments; none can be abbreviated.
     """
 
     def __init__(self, command: str, about: str, examples: Sequence[str] = ()) -> None:
@@ -200,7 +200,7 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def _names(self) -> list[str]:
-        """All options, as they are typed."""
+        """All options, as a user types them."""
         return [name for action in self._actions for name in action.option_strings]
 
     def _refuse_option(self, name: str) -> NoReturn:
@@ -212,14 +212,14 @@ class Parser(argparse.ArgumentParser):
         self.error(f"there is no option {name}{hint}")
 
     def error(self, message: str) -> NoReturn:
-        """Called for a command line that is wrong: what is, and how it is written."""
+        """Called for a wrong command line: prints the mistake and the usage."""
         shown = f"such as:\n{self._shown}\n" if self._shown else ""
         self.exit(2, f"{self._program}: {message}\n{shown}all options: {self.prog} --help\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Called by argparse for whatever it prints: help and version, or what is wrong."""
+        """Called by argparse for all that it prints: help and version, or a mistake."""
         if file is sys.stderr:
-            # What was typed is in it, and may have been pasted.
+            # It quotes typed words, and these may have been pasted.
             shown = "\n".join(map(terminal.printable, message.split("\n")))
             super()._print_message(shown, file)
         elif message and not terminal.say(self._program, *message.removesuffix("\n").split("\n")):
@@ -227,7 +227,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def quick_parser(program: str, about: str, examples: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """The parser of `barker/PROGRAM.py`; its examples begin with what follows the program."""
+    """The parser of `barker/PROGRAM.py`; its examples are the words behind the program's name."""
     command = f"-m barker.{program}"
     return Parser(command, about, [f"{command} {example}".rstrip() for example in examples])
 
@@ -237,7 +237,7 @@ def journal_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-journal",
         action="store_true",
-        help="keep nothing on disk: what is acked is lost with the process",
+        help="keep nothing on disk: acked entries are lost with the process",
     )
     parser.add_argument(
         "--fsync",

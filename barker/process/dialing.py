@@ -1,8 +1,8 @@
-"""Dialing: a link that is wanted is opened, and opened again whenever it breaks.
+"""Dialing: open a link that is wanted, and open it again whenever it breaks.
 
-The pause between two attempts doubles up to a limit, with jitter, and begins anew after a link that
-was stable. Whatever goes wrong with one attempt is followed by another one. Left out: which links
-are wanted; that is for `barker.process.node` and `barker.process.peers` to say.
+The pause between two attempts doubles up to a limit, with jitter. After a link that was stable it
+begins anew. Any fault of an attempt leads to another one. Left out: which links are wanted
+(`barker.process.node`, `barker.process.peers`).
 """
 
 import asyncio
@@ -19,20 +19,20 @@ from barker.links.tls import Contexts
 from barker.process.faults import contained
 from barker.wire.protocol import BarkerError
 
-# Back-off of a dialer: quick at first, because components of one launch come up within a second;
-# never slower than a second, so that a directory's settling time (2 s) sees everybody again.
+# Back-off of a dialer: short at first, because components of one launch come up within a second;
+# never over a second, so that all nodes are back in a directory's settling time (2 s).
 BACKOFF_FIRST_S = 0.02
 BACKOFF_MAX_S = 1.0
 # A link that lived for less than this was no success: the back-off goes on where it was.
 STABLE_S = 2.0
-# Without an answer; each step of connecting and greeting has so long, as a peer may be far away.
+# Without an answer, for each step of connecting and greeting: a peer may be far away.
 CONNECT_TIMEOUT_S = 2.0
-# What it means if a peer accepts the connection, and then closes it without a word.
+# The reason if a peer accepts the connection, and then closes it without a byte.
 WANTS_TLS = "it hangs up without a word; does it want TLS (--tls-ca)?"
 
 
 class Dialling(Protocol):
-    """What a dialer asks of its node."""
+    """What a dialer needs of its node."""
 
     @property
     def identity(self) -> Identity: ...
@@ -51,28 +51,28 @@ class Dialer:
         self, node: Dialling, host: str, port: int, conversation: Conversation, expect: str | None
     ) -> None:
         self.place = (host, port)
-        self._hang_ups = 0  # one after the other, each without a word
-        self._reason = ""  # the last one that was logged
+        self._hang_ups = 0  # consecutive connections that were closed without a byte
+        self._reason = ""  # the last that was logged
         self._node = node
         self._conversation = conversation
         self._expect = expect
         self._task = node.start(self._keep(), name=f"dial {expect or 'directory'}")
 
     def close(self) -> None:
-        """Give the link up; `link_down` follows."""
+        """Stop dialling and close the link; `link_down` follows."""
         self._task.cancel()
 
     def why(self, fault: Exception) -> str:
-        """The reason in such a fault; "" if it is only that nothing is there."""
+        """The reason in such a fault; "" if nothing listens there."""
         if isinstance(fault, BarkerError):
             return str(fault)
         if isinstance(fault, TimeoutError):
             return f"no answer within {CONNECT_TIMEOUT_S:g} s"
-        # Once, it may have been stopping.
+        # One alone may have come from a peer that was stopping.
         return WANTS_TLS if self._hang_ups > 1 and not self._node.tls.opening else ""
 
     def is_news(self, reason: str) -> bool:
-        """Is this reason another than the last one since the last link? It is the last from now."""
+        """Does the reason differ from the last one since the last link? It is kept as the last."""
         is_news, self._reason = reason != self._reason, reason
         return is_news
 
@@ -81,7 +81,7 @@ class Dialer:
         node = self._node
         while True:
             since = math.inf
-            # A fault of ours is logged whole; the other links are none the worse, and we try again.
+            # A fault of ours is logged whole; other links go on, and this one is dialled again.
             with contained(f"link to {self._expect or 'the directory'}"):
                 try:
                     connection = await connect(
@@ -101,6 +101,6 @@ class Dialer:
                     await node.attend(connection, self._conversation)
             if node.now() - since > STABLE_S:
                 delay = BACKOFF_FIRST_S
-            # Jitter, so that those who lost a peer together do not all come back together.
+            # Jitter, so that the nodes that lost a peer together do not all come back together.
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             delay = min(BACKOFF_MAX_S, 2 * delay)

@@ -1,11 +1,11 @@
 """Faults: an unexpected exception is logged whole, and stays where it happened.
 
-A service looks after many links and has a few things to do by the clock. A bug that one link brings
-to light must not keep the others from being served, and must not end what is to be done again and
-again. So each of these parts runs inside `contained`, and what recurs is a `Ticker`.
+A service looks after many links and does a few things by the clock. A bug that one link triggers
+must not stop the service of the others, nor end a recurring task. So each of these parts runs
+inside `contained`, and a recurring task is a `Ticker`.
 
-Left out: everything that is expected. An `OSError` of a connection or a `BarkerError` of a peer is
-handled where it is known what to do about it.
+Left out: every expected fault. An `OSError` of a connection or a `BarkerError` of a peer is handled
+where its remedy is known.
 """
 
 import logging
@@ -17,8 +17,8 @@ log = logging.getLogger("barker.process.faults")
 class contained:  # noqa: N801 - used as contextlib's own context managers are
     """Log an exception of the block with its traceback, and go on behind the block.
 
-    `what` says in the log what the block was about. `end`, if there is one, is called after a
-    fault: a link whose work was left half done is aborted, so that the peer sends it again.
+    `what` names the block in the log. `end`, if there is one, is called after a fault: a link with
+    work half done is aborted, so that the peer sends it again.
 
     Blocks of the hot path are contained, too, so this is no generator: it costs a third of one.
     """
@@ -43,9 +43,9 @@ class contained:  # noqa: N801 - used as contextlib's own context managers are
 
 
 class Ticker:
-    """Calls `work` again and again; a fault of one time is logged and does not end it.
+    """Calls `work` again and again; a fault in one call is logged and does not end it.
 
-    Before each time `delay_s` gives the seconds until then, or None for a pause. The next `start`
+    Before each call `delay_s` returns the seconds until then, or None for a pause. The next `start`
     ends a pause.
     """
 
@@ -55,7 +55,7 @@ class Ticker:
         delay_s: Callable[[], float | None],
         work: Callable[[], object],
     ) -> None:
-        """`later` is what sets a timer: `Node.later`, or a loop's `call_later`."""
+        """`later` sets a timer: `Node.later`, or a loop's `call_later`."""
         self._later = later
         self._delay_s = delay_s
         self._work = work

@@ -1,27 +1,27 @@
-"""Garbage: what refers to itself in a circle is looked for among young objects alone.
+"""Garbage: the collector looks for cycles among young objects alone.
 
-Python's collector looks at all objects now and then, in one piece: half a second in an inbox with
-200,000 timelines. Nearly nothing of ours is ever in a circle. So what has survived one look is
-*frozen*: no later look sees it, and none takes longer than the ones before.
+Python's collector now and then looks at all objects in one piece: half a second in an inbox with
+200,000 timelines. Hardly any object of ours is ever in a cycle. So objects that survive one look
+are *frozen*: no later look includes them, and none takes longer than the ones before.
 
-Only the sockets of asyncio are circles, of about a kilobyte. So after very many links that have
-ended there is one look at everything.
+Only asyncio's sockets are in cycles, of about a kilobyte. So after very many links that have ended
+there is one look at all objects.
 """
 
 import gc
 from typing import Any
 
 # New objects between two looks of the garbage collector at the young ones; Python's own is 700, or
-# 2000. No bark makes anything cyclic, so it finds nothing, and it looks several times in a batch of
-# a thousand barks. Measured: a fifth of an inbox's time. With more, one look takes so long that it
-# can be seen in a latency.
+# 2000. No bark makes a cycle, so looks find nothing, and there are several in a batch of a thousand
+# barks: measured, a fifth of an inbox's time. With a larger number, one look takes so long that
+# latency shows it.
 YOUNG_OBJECTS = 20_000
-# Links that end between two looks at everything: some 10 MB are in them.
+# Links that end between two looks at all objects: they hold some 10 MB.
 LINKS_BETWEEN = 10_000
 
 
 def begin() -> None:
-    """The collector of this process works in this way from now on."""
+    """Have the collector of this process work in this way from now on."""
     gc.freeze()  # modules and classes: they stay
     gc.set_threshold(YOUNG_OBJECTS)
     gc.callbacks.append(_looked)
@@ -33,7 +33,7 @@ def _looked(phase: str, about: dict[str, Any]) -> None:
 
 
 def look_at_all() -> None:
-    """Find what was frozen and is garbage by now. That takes long if there is much."""
+    """Free the frozen objects that are garbage by now. That takes long if there are many."""
     gc.unfreeze()
     gc.collect()
     gc.freeze()

@@ -1,7 +1,7 @@
-"""Health: a service that can't do its part is not registered, as long as others are.
+"""Health: a service that can't do its part leaves the directory, as long as others are there.
 
-Registration is all that peers know of a service's health. So one that has not been able to do its
-part for a while takes itself off, and others do it; the last one stays, since it is better than
+Registration is the only sign of health that peers see. So a service that has not been able to do
+its part for a while unregisters, and others do it. The last one stays, since it is better than
 none. It registers again when it has been well for as long, or when no other is left.
 """
 
@@ -11,27 +11,27 @@ from collections.abc import Callable
 from barker.process.node import log
 from barker.process.service import Service
 
-# For so long it has to be ill, or well again. Peers wait for it a little longer than that: within
+# It must be ill for so long, or well again. Peers wait for it a little longer than that: within
 # three heartbeats, others have its part.
 PATIENCE_HEARTBEATS = 2.0
-# And at random so much longer: of two that fall ill together, only one leaves.
+# And a random time more: of two that fall ill together, only one leaves.
 SPREAD_HEARTBEATS = 0.5
 
 
 class Health:
-    """Whether one service is registered at `address`. `look` is to be called often."""
+    """Registers and unregisters one service at `address`. `look` is to be called often."""
 
     def __init__(
         self, service: Service, address: str, policy: str, illness: Callable[[], str]
     ) -> None:
-        """`illness` says why the service can't do its part now; "" if it can."""
+        """`illness` returns why the service can't do its part now; "" if it can."""
         self._service = service
         self._address, self._policy = address, policy
         self._illness = illness
         self._begun = False
-        self._since = 0.0  # when it was last as it is registered
+        self._since = 0.0  # when its health last agreed with its registration
         self._patience_s = 0.0
-        self.is_out = False  # for its health it has taken itself off
+        self.is_out = False  # it has unregistered for its health
 
     def begin(self) -> None:
         """It is registered from now on."""
@@ -40,12 +40,12 @@ class Health:
         self._service.serve(self._address, self._policy)
 
     def end(self) -> None:
-        """It is registered no longer, however it feels."""
+        """It is no longer registered, whatever its health."""
         self._begun = self.is_out = False
         self._service.unserve(self._address)
 
     def look(self) -> None:
-        """Take it off, or register it again, if it is time."""
+        """Unregister it, or register it again, if it is time."""
         if not self._begun:
             return
         now, illness = self._service.now(), self._illness()
@@ -65,13 +65,13 @@ class Health:
             self._service.serve(self._address, self._policy)
 
     def _wait(self, now: float) -> None:
-        """From now on it has to stay as it is for a while, before anything is done about it."""
+        """Begin the wait: its health must stay the same for a while before anything is done."""
         self._since = now
         spread = random.uniform(0, SPREAD_HEARTBEATS)
         self._patience_s = (PATIENCE_HEARTBEATS + spread) * self._service.heartbeat_s
 
     def _others(self) -> bool:
-        """Is another one registered, as far as a directory tells us?"""
+        """Is another one registered, as far as the directory has told us?"""
         name = self._service.name
         route = self._service.routes.route(self._address)
         return self._service.has_directory and any(t.name != name for t in route.targets)

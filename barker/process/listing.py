@@ -1,6 +1,6 @@
 """Listing: the commands of a folder, for a reader who does not know their names.
 
-Each file with a `main` is a command, and the first sentence of its docstring says what it is for.
+Each file with a `main` is a command, and the first sentence of its docstring is its purpose.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def _text(path: str) -> str:
 
 
 def _table(commands: dict[str, str]) -> Iterator[str]:
-    """Commands in one column, what they are for in the next."""
+    """Commands in one column, their purposes in the next."""
     width = max(map(len, commands)) + 3
     for command, path in commands.items():
         about = ast.get_docstring(ast.parse(_text(path))) or ""

@@ -1,20 +1,21 @@
-"""Logs: a process says what it has to say through a thread, so that no reader can stop a loop.
+"""Logs: a process writes its lines through a thread, so that no reader can stop a loop.
 
-Whoever writes to a full pipe waits until it is read. Nothing reads it while a terminal is stopped,
+A write to a full pipe waits until the pipe is read. Nothing reads it while a terminal is stopped,
 while a pager shows its first page, or after Ctrl-Z of a launcher. So a line is made where it is
-logged, and queued; a thread writes what is queued, in that order, and may wait for as long as it
+logged, and queued. A thread writes the queue in its order, and may wait for as long as a write
 takes.
 
-* The queue is bounded. When it is full, further lines are dropped and counted; one line says how
-  many they were, in their place, once the thread can go on.
-* Of one kind (logger, level and text before its arguments are filled in), so many lines are written
-  within a second. The others are counted, and one line says at the end of the second how many more
-  they were. So strangers do not fill a disk.
-* A line that is logged with ``extra={"again_after_s": 60}`` is written once in that time: it would
-  come every second for as long as a peer makes the same mistake.
-* At the end of the process, what is queued is written, unless that takes too long.
+* The queue is bounded. When it is full, further lines are dropped and counted. Once the thread can
+  go on, one line in their place gives their number.
+* Lines of one kind (logger, level and text before its arguments are filled in) are limited within a
+  second. Further ones are counted, and one line at the end of the second gives their number. So
+  strangers do not fill a disk.
+* A line that is logged with ``extra={"again_after_s": 60}`` is written once in that time. Without
+  it, it would come every second for as long as a peer makes the same mistake.
+* At the end of the process the queue is written, unless that takes too long.
 
-Left out: files and their rotation. What starts a service sees to them; it has standard error.
+Left out: files and their rotation. The program that starts a service sees to them; the service has
+standard error.
 """
 
 import io
@@ -28,19 +29,18 @@ from typing import Any, TextIO
 
 from barker.process import terminal
 
-# Text that waits to be written: ten thousand lines, or some hundred tracebacks. Beyond, it is
-# dropped.
+# Queued text: ten thousand lines, or some hundred tracebacks. Beyond, lines are dropped.
 WAITING_CHARS = 1024 * 1024
 # Lines of one kind within a second; beyond, they are counted.
 SAME_KIND = 20
 SECOND_S = 1.0
-# Kinds that are counted apart within a second; all others beyond are one kind.
+# Kinds with a count of their own within a second; all others share one.
 MAX_KINDS = 1000
-# What a line that counts others shows of them.
+# Characters of the example in a line that counts others.
 SHOWN_CHARS = 200
-# At the end of a process, what is queued is written within this time, or is lost.
+# At the end of a process, the queue is written within this time, or is lost.
 FLUSH_S = 1.0
-# Another program can set the pipe that we share so that it never waits; then we look this often.
+# Another program can make the shared pipe non-blocking; then we look this often.
 FULL_PIPE_S = 0.05
 
 # Logger, level and text.
@@ -52,7 +52,7 @@ DROPPED = "%d log lines were dropped, because standard error was not read"
 
 
 class _OneLine(logging.Formatter):
-    """What a peer has said is quoted in logs, and must not look like another line of them."""
+    """Logs quote peers; a quotation must not look like another log line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = terminal.printable(record.message)
@@ -65,8 +65,8 @@ class _OneLine(logging.Formatter):
 class QueuedHandler(logging.Handler):
     """Queues log lines, and other text for standard output or error, for a thread of its own.
 
-    The handler's own lock guards all of it: it is the one that may be taken again by the same
-    thread, as it happens when the garbage collector logs something in the middle of a line.
+    The handler's own lock guards all of it. It is reentrant: the garbage collector may log in the
+    middle of a line, in the same thread.
     """
 
     def __init__(self) -> None:
@@ -77,15 +77,15 @@ class QueuedHandler(logging.Handler):
         self._waiting: deque[tuple[TextIO, str]] = deque()
         self._waiting_chars = 0
         self._dropped = 0
-        self._writing = False  # the thread has something in its hands
-        self._given_up = False  # it took too long at the end, and is not waited for again
+        self._writing = False  # the thread has taken text, and not written all of it
+        self._given_up = False  # it took too long at the end; no further wait for it
         self._kinds: dict[Kind, int] = {}  # within this second
         self._second_ends = 0.0
-        self._examples: dict[Kind, str] = {}  # of those of which there were more
+        self._examples: dict[Kind, str] = {}  # of kinds with more lines
         self._again_at: dict[Kind, float] = {}  # until when a kind is not written again
         threading.Thread(target=self._write_forever, name="log", daemon=True).start()
 
-    # --- what is to be written ---
+    # --- queueing ---
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -96,19 +96,19 @@ class QueuedHandler(logging.Handler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Called by `emit` if the arguments do not fit the text, which is a bug of the caller."""
+        """Called by `emit` if the arguments do not fit the text, which is the caller's bug."""
         place = (record.pathname, record.lineno)
         text = "a line that can't be logged: %s:%d"
         about = logging.LogRecord(record.name, logging.ERROR, *place, text, place, sys.exc_info())
         self.put(sys.stderr, self.format(about))
 
     def put(self, stream: TextIO | None, text: str) -> None:
-        """Queue one line, or several. `stream` is None in a process that has it closed."""
+        """Queue one line, or several. `stream` is None if the process has it closed."""
         if stream is None:
             return
         with self._changed:
-            # After the first that is dropped all are, until the thread has taken what is there:
-            # so what counts them has one place, behind all that was queued before.
+            # After one drop all are dropped, until the thread has taken the queue. So the line that
+            # counts them has one place, behind all that was queued before.
             if self._dropped or self._waiting_chars + len(text) > WAITING_CHARS:
                 self._dropped += 1
             else:
@@ -130,7 +130,7 @@ class QueuedHandler(logging.Handler):
         count = self._kinds[kind] = self._kinds.get(kind, 0) + 1
         if count == SAME_KIND + 1:
             self._examples[kind] = record.getMessage()[:SHOWN_CHARS]
-            self._changed.notify_all()  # the thread will say how many more, if nothing else comes
+            self._changed.notify_all()  # the thread counts the rest, if nothing else comes
         return count <= SAME_KIND
 
     def _end_second(self, now: float) -> None:
@@ -184,7 +184,7 @@ class QueuedHandler(logging.Handler):
 
 
 def _write(stream: TextIO, text: str) -> Exception | None:
-    """Write past the stream's own buffer; what has kept the text from being written, if anything.
+    """Write past the stream's own buffer. Returns the fault that prevented it, if any.
 
     The buffer has a lock. A thread that waits for a reader would hold it for as long, and the
     interpreter, which wants it at its end, would crash.
@@ -204,7 +204,7 @@ def _write(stream: TextIO, text: str) -> Exception | None:
             else:
                 data = data[written:]
     except Exception as fault:
-        return fault  # it is closed, the disk is full, `| head` has ended: this line has no reader
+        return fault  # it is closed, the disk is full, `| head` has ended: the line has no reader
     return None
 
 
@@ -212,7 +212,7 @@ _handler: QueuedHandler | None = None  # of this process, once it logs
 
 
 def setup_logging(verbose: bool) -> None:
-    """Log lines go to stderr; standard output is for what a program is asked for."""
+    """Log lines go to stderr; standard output is for the program's results."""
     global _handler
     _handler = _handler or QueuedHandler()
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[_handler])
@@ -220,7 +220,7 @@ def setup_logging(verbose: bool) -> None:
 
 
 def say(program: str, text: str) -> None:
-    """One line on standard output, behind all that was logged before; it waits for no reader."""
+    """Queue one line for standard output, behind all that was logged before; never waits."""
     if _handler and sys.stdout:
         _handler.put(sys.stdout, terminal.printable(text))
     else:
@@ -228,7 +228,7 @@ def say(program: str, text: str) -> None:
 
 
 def complain(program: str, text: object) -> None:
-    """The same on stderr, as every command of ours reports what went wrong."""
+    """The same on stderr, as every command of ours reports a fault."""
     if _handler:
         _handler.put(sys.stderr, f"{program}: {terminal.printable(str(text))}")
     else:
@@ -236,7 +236,7 @@ def complain(program: str, text: object) -> None:
 
 
 def end_line() -> None:
-    """A terminal has shown ``^C``; what comes next, also the prompt, begins on a new line."""
+    """A terminal has shown ``^C``: begin a new line, for the next output or the prompt."""
     if _handler and sys.stderr is not None and sys.stderr.isatty():
         _handler.put(sys.stderr, "")
     else:
@@ -244,6 +244,6 @@ def end_line() -> None:
 
 
 def flush() -> None:
-    """Wait until all that was logged is written, but not for long."""
+    """Wait until all log lines are written, but not for long."""
     if _handler:
         _handler.flush()

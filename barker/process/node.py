@@ -1,12 +1,12 @@
 """A node: what every process of the system does, service or client.
 
-It knows its name and the secret, keeps a link to the directory, remembers the last routes it was
-told, looks after the heartbeats of all its links, and stops cleanly. What it is *for* is written in
-`Conversation`s: the node's own for the directory is at the end of this file, and a service, a
-`Sender` or a reader brings its own.
+It knows its name and the secret, keeps a link to the directory, remembers the last routes, looks
+after the heartbeats of all its links, and stops cleanly. Its purpose is in its `Conversation`s: the
+node's own for the directory is at the end of this file; a service, a `Sender` or a reader brings
+another.
 
-If the directory is away, nothing changes but that routes do not change: links to peers are kept by
-`Dialer`s, which need no directory to connect again.
+Without the directory, only the routes stop changing: links to peers are kept by `Dialer`s, which
+need no directory to connect again.
 """
 
 import argparse
@@ -38,23 +38,23 @@ from barker.wire.rights import CLIENT
 log = logging.getLogger("barker.process.node")
 
 # A ticker this many heartbeats late means that this process was frozen, or the machine asleep. An
-# idle peer may have been silent for a heartbeat and a tick before that; so longer stalls than this
-# one may have been taken for death, and shorter ones can't have been.
+# idle peer may have been silent for a heartbeat and a tick before that. So peers may have taken a
+# longer stall for death, and can't have for a shorter one.
 STALL_HEARTBEATS = 1.0
 # How long a stopping node lets its links finish.
 GRACE_S = 1.0
 
 
 class Node:
-    """One process. `kind` is what its name begins with."""
+    """One process. Its name begins with `kind`."""
 
     kind: ClassVar[str] = "node"
     is_directory: ClassVar[bool] = False
     is_service: ClassVar[bool] = False
     role: ClassVar[str] = CLIENT  # whose key it has
-    # Services without which it does nothing, and the commands that start them.
+    # Services without which it can't work, and the commands that start them.
     needs: ClassVar[dict[str, str]] = {}
-    # It ends after a time, and prints then what was missing; so it logs nothing of it before.
+    # It ends after a time, and then prints what was missing; so it does not log that before.
     has_deadline = False
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -64,38 +64,38 @@ class Node:
         self.tls = tls.contexts(args, is_service=self.is_service)
         self.name = f"{self.kind}-{os.getpid()}"
         self.routes = RouteTable()
-        self.told: set[str] = set()  # services whose routes the directory has told us
+        self.told: set[str] = set()  # services whose routes the directory has sent
         self.links: set[Link] = set()
         self.messages_in = self.messages_out = 0  # of links that have gone
         self._links_ended = 0
         self.exit_status = 0
-        self.failed = False  # what we have in memory is not what our journal has
+        self.failed = False  # our memory differs from our journal
         self.directory_epoch: str | None = None
-        self.trouble = ""  # why the last dialling came to nothing, if it is more than no answer
+        self.trouble = ""  # why the last dialling failed, if there was an answer
         self._notice = waiting.Waiting(bool(os.environ.get(LEASH)))
         self._watched: dict[str, list[Callable[[], None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.slices = Slices(self)
         self._stop = asyncio.Event()
         self._last_tick = 0.0
-        self._stall: Stall | None = None  # one that is not over
+        self._stall: Stall | None = None  # the current one
         self._talk: DirectoryTalk | None = None
 
     # --- what subclasses fill in ---
 
     async def started(self) -> None:
-        """Begin your own work; the loop runs, the directory is being dialled."""
+        """Called when the loop runs and the directory is being dialled: begin your own work."""
 
     async def stopping(self) -> None:
-        """The node stops: finish what can be finished within `GRACE_S`."""
+        """Called when the node stops: finish what can be finished within `GRACE_S`."""
 
     def announcements(self) -> list[bytes]:
-        """What the directory is to hear at every connect (services: their registrations)."""
+        """The messages to send the directory at every connect (services: registrations)."""
         return []
 
     @property
     def has_job(self) -> bool:
-        """Is there a job to finish, after which we stop? Else we go on until we are stopped."""
+        """Is there a job to finish, after which we stop? Else we run until we are stopped."""
         return False
 
     def interrupted(self, number: int = signal.SIGTERM) -> None:
@@ -107,13 +107,13 @@ class Node:
             self.stop(128 + number if self.has_job else 0)
 
     def ticked(self) -> None:
-        """Called four times a heartbeat, unless we were frozen and do not know yet who has gone."""
+        """Called four times a heartbeat, but not while a stall is being looked into."""
 
     def dial_failed(self, dialer: Dialer, fault: Exception) -> None:
-        """A connect or a greeting came to nothing; another try follows by itself."""
+        """Called when a connect or a greeting has failed; the dialer tries again by itself."""
         words = dialer.why(fault)
         self.trouble = words or self.trouble
-        # Without a directory so far, `lacks` has it.
+        # Without a directory so far, `lacks` reports it.
         is_first = self.directory_epoch is None and dialer.place == self.args.directory
         if words and dialer.is_news(words) and not (is_first or self.has_deadline):
             log.warning("%s: %s; still trying", hosts.spell(*dialer.place), words)
@@ -121,7 +121,7 @@ class Node:
             log.debug("%s: %r", hosts.spell(*dialer.place), fault)
 
     def lacks(self) -> str:
-        """What is missing for us to do anything; with routes, no directory is. "" if nothing is."""
+        """What we need and miss, as a log line; "" if nothing. With routes, no directory is."""
         if self._talk and self.directory_epoch is None:
             return waiting.no_directory(hosts.spell(*self.args.directory), self.trouble)
         for service, kind in self.needs.items():
@@ -133,7 +133,7 @@ class Node:
 
     @property
     def waits(self) -> str:
-        """What we lack, as it was logged; "" if nothing."""
+        """What is missing, as it was logged; "" if nothing."""
         return self._notice.told
 
     @property
@@ -146,7 +146,7 @@ class Node:
         return asyncio.get_running_loop().time()
 
     def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run a task for as long as the node runs. If it fails, the node stops and says why."""
+        """Run a task for as long as the node runs. If it fails, the node stops and logs why."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
@@ -171,7 +171,7 @@ class Node:
             self.stop(1)
 
     def watch(self, service: str, changed: Callable[[], None]) -> None:
-        """Have `changed` called whenever the service's routes change; ask before the loop runs."""
+        """Have `changed` called at each change of a service's routes; for use before `run`."""
         self._watched.setdefault(service, []).append(changed)
 
     def stop(self, status: int = 0) -> None:
@@ -187,7 +187,7 @@ class Node:
     def fail(self, why: str) -> None:
         """For an exception that leaves our memory different from our journal: end at once.
 
-        Nothing more is handled or acked; the next start recovers what the journal has.
+        Nothing more is handled or acked; the next start recovers from the journal.
         """
         log.critical("%s; stopping, and the next start recovers it", why, exc_info=True)
         self.failed = True
@@ -195,7 +195,7 @@ class Node:
         self.abort_all()
 
     async def attend(self, connection: Connection, conversation: Conversation) -> None:
-        """Talk until the link is down; meanwhile the ticker looks after it."""
+        """Serve the link until it is down; meanwhile the ticker looks after it."""
         try:
             while self._stall:
                 await asyncio.shield(self._stall.over)
@@ -209,7 +209,7 @@ class Node:
         finally:
             link.abort()  # a fault may have kept it from closing by itself
             if not link.cleared:
-                # Others may wait for what this link was to bring, and it will never come.
+                # Others may wait for a message from this link, and it will never come.
                 self.fail(f"{link!r} has gone, and not all that it was part of knows it")
             self.links.discard(link)
             self._links_ended += 1
@@ -221,7 +221,7 @@ class Node:
     # --- life ---
 
     async def run(self) -> int:
-        """From start to stop; the process's exit status."""
+        """From start to stop; returns the process's exit status."""
         self._loop = asyncio.get_running_loop()
         self._turns = Turns()
         self._loop.set_exception_handler(_report)
@@ -252,12 +252,12 @@ class Node:
         return self.exit_status
 
     def announce(self) -> None:
-        """Tell the directory what we serve; at once if it is there, else when it is."""
+        """Send the directory our registrations; at once if its link is up, else when it is."""
         if self._talk:
             self._talk.announce()
 
     def tell_directory(self, message: bytes) -> None:
-        """Say this to the directory, if it is there."""
+        """Send this to the directory, if its link is up."""
         if self._talk and self._talk.link:
             self._talk.link.send(message)
 
@@ -267,15 +267,15 @@ class Node:
         return self._talk is not None and self._talk.link is not None
 
     def told_by(self, service: str) -> Link | None:
-        """The link to the directory, if that has told us of the service over this very link."""
+        """The link to the directory, if the service's routes came over this very link."""
         return self._talk.link if self._talk and service in self._talk.told else None
 
     def others_are_ready(self) -> None:
-        """All that was started with us is: what is missing from now on does not come by itself."""
+        """All processes of our fleet are ready: log from now on what is missing."""
         self._notice.begin(self.now())
 
     def _look_at_clock(self, now: float) -> None:
-        """Were we frozen? What arrives meanwhile may be handled before the ticker has its turn."""
+        """Were we frozen? Messages may be handled before the ticker has its turn."""
         late_s = now - self._last_tick
         if late_s > STALL_HEARTBEATS * self.heartbeat_s:
             self._last_tick = now
@@ -285,7 +285,7 @@ class Node:
 
     @property
     def is_looking(self) -> bool:
-        """Were we frozen, and is it not known yet which links have lived through it?"""
+        """Were we frozen, and do we still find out which links survived it?"""
         return self._stall is not None
 
     def _looked(self, ended: Sequence[Link]) -> None:
@@ -296,7 +296,7 @@ class Node:
             self.thawed(ended)
 
     def _tick(self) -> None:
-        """Four times a heartbeat: ping where all is quiet, close what was silent for too long."""
+        """Four times a heartbeat: ping on quiet links, close those that were silent too long."""
         now = self.now()
         self._look_at_clock(now)
         self._last_tick = now
@@ -304,7 +304,7 @@ class Node:
             if not self.has_deadline and (text := self._notice.look(self.lacks(), now)):
                 log.warning("waiting: %s", text)
         if self._stall:
-            return  # it reads what they have said meanwhile
+            return  # `Stall` reads what has arrived meanwhile
         with contained(self.ticked):
             self.ticked()
         for link in list(self.links):
@@ -318,7 +318,7 @@ class Node:
     def thawed(self, ended: Sequence[Link]) -> None:
         """Called after a stall: peers have ended these links meanwhile, and they are down.
 
-        Of what came over the others, nothing is handled yet.
+        No message of the other links is handled yet.
         """
 
     def abort_all(self) -> None:
@@ -328,7 +328,7 @@ class Node:
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What the loop has nobody to tell. Being out of files is the machine's state, not a bug."""
+    """Log the loop's own faults. Being out of files is the machine's state, not a bug."""
     fault = context.get("exception")
     if isinstance(fault, OSError) and fault.errno in (errno.EMFILE, errno.ENFILE):
         log.warning("no free file for another connection; it waits")
@@ -352,11 +352,11 @@ class DirectoryTalk(Conversation):
         self.told.clear()
         self._node.trouble = ""
         self._node.directory_epoch = link.peer.epoch
-        self.announce()  # first, so that the routes of what we serve have us in them
+        self.announce()  # first, so that the routes of our services include us
         watched = dict.fromkeys(self._watched)
         if "" in watched:
-            # A directory tells a watcher of everything what it knows. Of a service that ended with
-            # the directory before, it knows nothing: by its name it says so.
+            # A watcher of everything is sent all that the directory knows. It knows nothing of a
+            # service that ended with the last directory; so we ask for that by name.
             watched |= dict.fromkeys(self._node.routes.served)
         for service in watched:
             link.send(messages.encode(Watch(service)))

@@ -1,8 +1,7 @@
 """Peers: a link to every instance of a service, for as long as it is there.
 
-Who delivers to a service needs that, and so does who reads there. Which instances there are, the
-directory says; each break of a link is followed by another attempt
-(`barker.process.dialing.Dialer`).
+Senders to a service need that, and so do its readers. The directory sends the routes, and so the
+instances; after each break of a link a `barker.process.dialing.Dialer` opens it again.
 """
 
 from barker.links.link import Conversation, Link
@@ -10,21 +9,21 @@ from barker.process.dialing import Dialer
 from barker.process.node import Node
 from barker.routing.routes import Route, Target
 
-# What was refused as another's is tried again after this: about as long as a change of routes takes
-# to get round.
+# An entry that was refused as another instance's is retried after this: about as long as a change
+# of routes takes to reach all nodes.
 ASK_AGAIN_S = 0.1
-# What can't be read, for lack of room, is tried again after this.
+# A stream that can't be read, for lack of room, is requested again after this.
 READ_AGAIN_S = 1.0
 
 
 class Peers(Conversation):
-    """A link to every target of one service that is `wanted`, made anew whenever it breaks."""
+    """A link to every `wanted` target of one service, opened again whenever it breaks."""
 
     def __init__(self, node: Node, service: str) -> None:
         super().__init__()
         self.node = node
         self.service = service
-        self.peers: dict[str, Link] = {}  # those that are up, by name of the instance
+        self.peers: dict[str, Link] = {}  # links that are up, by name of the instance
         self._dialers: dict[str, Dialer] = {}
         node.watch(service, self._routes_changed)
 
@@ -37,10 +36,10 @@ class Peers(Conversation):
         return True
 
     def peers_changed(self) -> None:
-        """A link came up or went down, or routes changed: see what follows from it."""
+        """Called when a link came up or went down, or routes changed."""
 
     def dial(self) -> None:
-        """Begin and end dialling as the route and `wanted` have it now."""
+        """Begin and end dialling, by the current route and `wanted`."""
         targets = {t.name: t for t in self.route.targets if self.wanted(t)}
         for name, dialer in list(self._dialers.items()):
             target = targets.get(name)

@@ -1,7 +1,7 @@
-"""Running: one node is one process; how that is set up, what asks it to stop, and how it ends.
+"""Running: one node is one process; its set-up, its stop signals, its end.
 
-Two things ask it to stop: a signal, and the end of its *leash*, a pipe from the launcher that has
-started it, which ends with the launcher whatever becomes of that.
+Two events stop it: a signal, and the end of its *leash*. The leash is a pipe from the launcher that
+has started it; it ends with the launcher, however that ends.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from barker.process import garbage, logs, terminal
 from barker.process.arguments import LEASH
 from barker.process.node import Node
 
-# They ask a program to stop.
+# Signals that ask a program to stop.
 STOP_SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
 
 
 def run_node(make: Callable[[argparse.Namespace], Node], args: argparse.Namespace) -> int:
-    """Run a node until it stops; its exit status. What can't be used is told in one line."""
+    """Run a node until it stops; its exit status. Prints one line for a fault of its set-up."""
     logs.setup_logging(args.verbose)
     terminal.tolerate_any_text()
     garbage.begin()
@@ -49,8 +49,8 @@ async def _run(node: Node) -> int:
         loop = asyncio.get_running_loop()
         threading.Thread(target=_hold_leash, args=(node, loop), name="leash", daemon=True).start()
     status = await node.run()
-    # All is done, and the loop is about to close. A second Ctrl-C, or the launcher's order after
-    # that of the terminal, would find its handlers still there and what they write to closed.
+    # All is done, and the loop is about to close. A second Ctrl-C, or the launcher's signal after
+    # the terminal's, would find its handlers still there and the pipe that they write to closed.
     for number in STOP_SIGNALS:
         with contextlib.suppress(NotImplementedError):  # Windows
             asyncio.get_running_loop().remove_signal_handler(number)

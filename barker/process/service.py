@@ -1,8 +1,8 @@
-"""A service: a node that listens, and that the directory tells others about.
+"""A service: a node that listens, and that the directory lists for others.
 
-Construct, bind, announce: `READY host:port` goes to standard output once others can connect, and
-what the service registers says `--advertise` (or `--host`) and the port it really got. It takes no
-connection from another machine unless somebody has seen to it that the secret is theirs.
+Construct, bind, announce: `READY host:port` goes to standard output once others can connect. The
+service registers the host of `--advertise` (or `--host`) and the port that it really got. It
+listens for other machines only with a secret that its operator has chosen.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from barker.wire.rights import SERVICE
 
 log = logging.getLogger("barker.process.service")
 
-# Entries of puts that were followed: their names, and when they came. Older ones are forgotten.
+# Names of followed entries, and when they came. Older ones are forgotten.
 MAX_TRACES = 100
 
 
@@ -55,7 +55,7 @@ class Service(Node, Conversation):
             serve=self._serve,
         )
         self._serves: list[tuple[str, str]] = []
-        self._looked_for: set[str] = set()  # addresses of ours whose routes we look at
+        self._looked_for: set[str] = set()  # our addresses whose routes we watch
         self._agent = Agent(self)
         self.traces: deque[tuple[str, int]] = deque(maxlen=MAX_TRACES)
 
@@ -64,10 +64,9 @@ class Service(Node, Conversation):
         """Flags of this service alone."""
 
     def serve(self, address: str, policy: str) -> None:
-        """Have the directory tell that this instance serves `address`, once it can.
+        """Register this instance at `address`, now or as soon as the directory is there.
 
-        What the directory tells of that address is looked at, too: a service that is missing there
-        registers again.
+        The routes of that address are watched, too: if they lack this service, it registers again.
         """
         self._serves.append((address, policy))
         self.announce()
@@ -86,12 +85,12 @@ class Service(Node, Conversation):
             self.announce()
 
     def unserve(self, address: str) -> None:
-        """Have the directory tell that this instance serves `address` no longer."""
+        """Unregister this instance from `address`."""
         self._serves = [(a, policy) for a, policy in self._serves if a != address]
         self.tell_directory(messages.encode(Unregister(address, self.name)))
 
     def registrations(self) -> list[Register]:
-        """What the directory is to tell others of us."""
+        """The registrations for the directory."""
         place = (self.name, self.host, self.port)
         return [Register(a, *place, policy, self.kind, self.since) for a, policy in self._serves]
 
@@ -118,7 +117,7 @@ class Service(Node, Conversation):
         logs.say(self.kind, f"READY {hosts.spell(self.args.host, self.port)}")
 
     async def _bind(self) -> bool:
-        """Take the port, at every address of `--host`; then our name is known. Or give up."""
+        """Take the port, at every address of `--host`; then our name is known. Or `give_up`."""
         host, advertise = self.args.host, self.args.advertise
         try:
             at = await asyncio.to_thread(hosts.addresses, host, self.args.port)
@@ -134,35 +133,35 @@ class Service(Node, Conversation):
             self.give_up(self._why_not(fault))
             return False
         if not self.tls.accepting and not all(hosts.is_loopback(a.host) for a in at):
-            log.warning("without --tls-cert, whoever is on the way reads everything but the secret")
+            log.warning("without --tls-cert, others on the network can read all but the secret")
         self.port = sockets[0].getsockname()[1]
         self.host = advertise or host
         self.name = self.args.name or f"{self.kind}-{self.port}"
         return True
 
     def give_up(self, why: str, status: int = 1) -> None:
-        """Say why on stderr, and end with that status."""
+        """Print why on stderr, and end with that status."""
         logs.complain(self.kind, why)
         self.stop(status)
 
     async def prepare(self) -> None:
-        """The name is known and the port is ours, but nobody can connect yet: recover."""
+        """Called when our name and port are known, and before any connection: recover."""
 
     async def ready(self) -> None:
-        """Others can connect now: say what you `serve`, begin your own work."""
+        """Called when others can connect: `serve` addresses, begin your own work."""
 
     # --- being watched ---
 
     def note_traces(self, traces: Sequence[str]) -> None:
-        """Entries of a put have come that are followed, by these names; "" is none."""
+        """Called with the names of a put's followed entries; "" is none."""
         now_ms = time.time_ns() // 1_000_000
         self.traces += [(trace, now_ms) for trace in traces if trace]
 
     def gauges(self) -> dict[str, Any]:
-        """What this kind of service adds to its agent's samples, or has another idea of.
+        """What this kind of service adds to its agent's samples, or counts in another way.
 
-        `in` and `out` count the messages that a service is there for, from the start of its
-        process; here, where nobody knows better, all messages of all links.
+        `in` and `out` count the messages of a service's purpose, from the start of its process.
+        By default they are all messages of all links.
         """
         return {
             "in": self.messages_in + sum(link.messages_in for link in self.links),
@@ -170,7 +169,7 @@ class Service(Node, Conversation):
         }
 
     def sampled(self) -> None:
-        """A second's sample has been taken: what is told by the second begins anew."""
+        """Called after each second's sample: figures that are counted by the second begin anew."""
 
     def on_subscribe(self, link: Link, wish: Subscribe) -> None:
         if split(wish.address)[0] == agent.ADDRESS:
@@ -179,12 +178,12 @@ class Service(Node, Conversation):
             self.subscribe(link, wish)
 
     def subscribe(self, link: Link, wish: Subscribe) -> None:
-        """A subscription to something of our own."""
+        """Called for a subscription to any address but the agent's."""
         reason = f"{self.kind} has nothing to read"
         link.send(messages.encode(Unreadable(wish.address, protocol.BAD_MESSAGE, reason)))
 
     async def stopping(self) -> None:
-        """A last sample, and no new links; a subclass goes on from here."""
+        """Send a last sample, and accept no new links; a subclass goes on from here."""
         self._agent.stop()
         self.acceptor.close()
 
@@ -196,7 +195,7 @@ class Service(Node, Conversation):
 
     async def _serve(self, connection: Connection) -> None:
         if self._stop.is_set():
-            await connection.let_go()  # what it says would be handled by a process that ends
+            await connection.let_go()  # its messages would be handled by a process that ends
         else:
             await self.attend(connection, self)
 
@@ -222,7 +221,7 @@ def add_flags(service: type[Service], parser: argparse.ArgumentParser) -> argpar
         help="port to listen at; 0 takes any free one (default: %(default)s)",
     )
     group.add_argument(
-        "--advertise", metavar="HOST", help="what others reach this machine by, if not --host"
+        "--advertise", metavar="HOST", help="the host by which others reach us, if not --host"
     )
     group.add_argument("--name", help="stable name of this instance (default: kind and port)")
     common_arguments(parser)
@@ -237,7 +236,7 @@ def run_service(
     argv: list[str] | None,
     make: Callable[[argparse.Namespace], Service] | None = None,
 ) -> int:
-    """`main` of every service; `make` chooses if it takes more than the class."""
+    """`main` of every service; `make` constructs it, if it takes more than the arguments."""
     parser = service_parser(service, program, about, examples)
     args = parser.parse_args(argv)
     if args.name is not None and not protocol.INSTANCE_NAME.fullmatch(args.name):

@@ -1,7 +1,7 @@
-"""Slices: work that grows with what is held, a little of it in each turn of the loop.
+"""Slices: long work, a little of it in each turn of the loop.
 
-Such work is written as a generator that yields between two small steps. Others change what it goes
-through while it rests: so it takes nothing for granted that it saw before a `yield`.
+Such work is a generator that yields between two small steps. Other code may change its data while
+it rests. So after a `yield` it assumes nothing about what it read before.
 """
 
 import time
@@ -13,18 +13,18 @@ from barker.process.faults import contained
 
 Steps = Iterator[None]
 
-# Of one turn, for all such work together.
+# Seconds of one turn, for all such work together.
 SLICE_S = 0.005
 
 
 class Timed(Protocol):
-    """What this asks of a node."""
+    """What this needs of a node."""
 
     def later(self, delay_s: float, work: Callable[[], None]) -> None: ...
 
 
 class Slices:
-    """All such work of one process; of several, each has a slice in its turn."""
+    """All such work of one process; each piece has a slice in its turn."""
 
     def __init__(self, node: Timed) -> None:
         self._node = node
@@ -32,11 +32,11 @@ class Slices:
         self._timed = self._running = False
 
     def __len__(self) -> int:
-        """How much of such work is not done yet."""
+        """How many pieces are not done yet."""
         return len(self._works)
 
     def add(self, steps: Steps) -> None:
-        """Do this, too. If nothing else is to be done, the first slice is now."""
+        """Add this work. If there is no other, it has its first slice now."""
         self._works.append(steps)
         if not self._timed and not self._running:
             self._go_on()
@@ -67,7 +67,7 @@ class Slices:
 
 
 def drain(held: dict[Any, Any]) -> Steps:
-    """Free what it holds: to free very many objects takes long, too."""
+    """Empty it step by step: to free very many objects takes long, too."""
     while held:
         held.popitem()
         yield

@@ -1,14 +1,14 @@
-"""Stalls: what a process does that was not scheduled for a while. Busy is not dead.
+"""Stalls: after a time in which this process was not scheduled. Busy is not dead.
 
-It can't tell what its peers have made of its silence: they close a link that was silent for too
-long, and then another process has taken over what came over that link. So it looks before it acts:
+The process can't know how its peers took its silence. They close a link that was silent for too
+long; then another process has taken over its work. So this one looks before it acts:
 
-1. Each link *holds* what comes, and reads until nothing is left to be read.
-2. A link that has shown its end by then was given up by its peer. What came over it is dropped.
-3. When those links are down, what the others hold is handled, and all goes on.
+1. Each link *holds* what arrives, and reads until nothing is left to read.
+2. If a link has ended by then, its peer has closed it. What came over it is dropped.
+3. When those links are down, the bytes that the others hold are handled, and all goes on.
 
-Links that come up meanwhile wait until it is over. Left out: the stall itself, which the node sees
-by its clock (`barker.process.node`).
+Links that come up meanwhile wait until it is over. Left out: the detection of a stall, by the
+node's clock (`barker.process.node`).
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterable, Sequence
 from barker.links.link import Link
 from barker.process.faults import contained
 
-# Turns of the loop for it. A read is 256 KiB, and what waits in a socket is less than thirty of
-# them: a link on which there is more has a peer that is sending now.
+# Turns of the loop for it. A read is 256 KiB, and a socket holds less than thirty of them. A link
+# with more has a peer that is sending now.
 MAX_LOOKS = 60
 
 
 class Stall:
-    """One stall, from the moment when it was noticed. `over` is done when all goes on."""
+    """One stall, from its detection. `over` is done when all goes on."""
 
     def __init__(self, links: Iterable[Link], looked: Callable[[Sequence[Link]], None]) -> None:
         """`looked` is called with the links that peers have ended, before others are handled."""

@@ -3,7 +3,7 @@
 Until a command has a handler of its own, Ctrl-C is left to the system. The shell then shows status
 130, as for any program. `barker/__init__.py`, which every command loads first, calls this.
 
-Left out: tests, and programs of others that import us. Their Ctrl-C is not ours to change.
+Left out: tests, and other programs that import us. Their Ctrl-C is not ours to change.
 """
 
 import os
@@ -21,7 +21,7 @@ def leave_ctrl_c_to_the_system() -> None:
 
 
 def take_ctrl_c_back() -> None:
-    """For a command that has loaded, and that ends its work by KeyboardInterrupt."""
+    """For a command that has loaded, and whose work ends by KeyboardInterrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

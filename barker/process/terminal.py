@@ -1,4 +1,4 @@
-"""Terminal: what a program of ours prints, and that it never fails because of who reads it.
+"""Terminal: the output of our programs, which never fail because of its reader.
 
 Colours come by three conventions (no-color.org, force-color.org, and Unix's `TERM`): a variable
 that is empty counts as one that is not set.
@@ -25,14 +25,14 @@ CLOSED = "standard output is closed"
 
 
 def tolerate_any_text() -> None:
-    """Let standard output show what its encoding has no sign for as an escape, not as a crash."""
+    """Have standard output escape characters that its encoding lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def printable(text: str) -> str:
-    """Text of others as it may go to a terminal, where it must move no cursor and turn no text."""
+    """Text of others for a terminal: no character in it moves the cursor or reverses text."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
@@ -44,8 +44,8 @@ def printable_json(text: str) -> str:
 def python() -> str:
     """The word that starts this Python, for commands that a reader is to type.
 
-    It is the one that was typed for this process: `python`, `python3`. A path in front of it is
-    left out if the shell finds the same Python without it.
+    It is as it was typed for this process: `python`, `python3`. The path in front of it is left
+    out if the shell finds the same Python without it.
     """
     typed = sys.orig_argv[0] or sys.executable
     name = pathlib.Path(typed).name
@@ -55,7 +55,7 @@ def python() -> str:
 
 
 def wants_colour(stream: TextIO | None) -> bool:
-    """Is there to be colour in what goes to this stream?"""
+    """Should output to this stream have colour?"""
     if stream is None or os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
@@ -73,9 +73,9 @@ def show(*lines: str, label: str = "", end: str = "\n") -> None:
 
 
 def say(program: str, *lines: str, label: str = "") -> bool:
-    """The same. False if it can't be written, and then stderr has why.
+    """The same. Returns False if it can't be written, after a line on stderr with the reason.
 
-    It has nothing if it is only that the reader has gone (`| head`): that is how a reader stops us.
+    There is no such line if only the reader has gone (`| head`): that is how a reader stops us.
     """
     why = CLOSED if sys.stdout is None else _try_to_show(lines, label)
     if why:
@@ -87,7 +87,7 @@ def _try_to_show(lines: Sequence[str], label: str) -> str | None:
     try:
         show(*lines, label=label)
     except (OSError, ValueError) as fault:
-        # What is left in the buffer would be tried, and complained about, once more at the end.
+        # The rest in the buffer would be tried, and reported, once more at the end.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return unwritten(fault)
@@ -95,29 +95,29 @@ def _try_to_show(lines: Sequence[str], label: str) -> str | None:
 
 
 def unwritten(fault: Exception) -> str:
-    """What to print about a fault of standard output; "" if it is only that its reader has gone."""
+    """What to print about a fault of standard output; "" if only its reader has gone."""
     if getattr(fault, "errno", None) in (errno.EPIPE, errno.ESHUTDOWN):
         return ""
     return f"standard output can't be written: {getattr(fault, 'strerror', None) or fault}"
 
 
 def end_line() -> None:
-    """A terminal has shown ``^C``; what comes next, also the prompt, begins on a new line."""
+    """A terminal has shown ``^C``: begin a new line, for the next output or the prompt."""
     with contextlib.suppress(OSError, ValueError):
         if sys.stderr is not None and sys.stderr.isatty():
             print(file=sys.stderr, flush=True)
 
 
 def is_nohup(number: int) -> bool:
-    """Is this the signal of a closed terminal, and were we started so that it does not count?"""
+    """Is this the signal of a closed terminal, under nohup?"""
     return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) is signal.SIG_IGN
 
 
 def complain(program: str, text: object) -> None:
-    """One line on stderr, as every command of ours reports what went wrong."""
+    """One line on stderr, as every command of ours reports a fault."""
     if sys.stderr is None:  # closed; `print` would take standard output instead
         return
-    with contextlib.suppress(OSError, ValueError):  # then there is nobody left to tell
-        for handler in logging.getLogger().handlers:  # what was logged before comes first
+    with contextlib.suppress(OSError, ValueError):  # stderr has no reader either
+        for handler in logging.getLogger().handlers:  # log lines from before come first
             handler.flush()
         print(f"{program}: {printable(str(text))}", file=sys.stderr, flush=True)

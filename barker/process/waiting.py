@@ -1,4 +1,4 @@
-"""Waiting: what a process lacks is logged in one line, soon, and once.
+"""Waiting: a process logs what it lacks in one line, soon, and once.
 
 A process that waits for another must not look as if it did nothing, and must not fill a terminal.
 `now` comes in, text goes out.
@@ -9,8 +9,8 @@ from barker.wire.protocol import BAD_PROOF
 
 # Processes that are started together find each other within this.
 PATIENCE_S = 2.0
-# A launcher says when all that it has started is ready, and the patience begins then. One that says
-# nothing is not waited for longer than this.
+# A launcher reports when all its processes are ready, and the patience begins then. Without that
+# report, it begins after this.
 PATIENCE_OF_FLEETS_S = 10.0
 
 
@@ -23,14 +23,14 @@ class Waiting:
         self._since = 0.0
 
     def begin(self, now: float) -> None:
-        """Be patient from now on as a process is that is in no fleet: all of ours is started."""
+        """Begin the patience now, as a process outside a fleet does: all of ours is started."""
         self._patience_s, self._since = PATIENCE_S, now
 
     def look(self, lack: str, now: float) -> str:
-        """What to log of it now; "" if nothing.
+        """What to log now; "" if nothing.
 
         `lack` is what is missing, and what to do; "" if nothing is. It is logged when it has been
-        the same for the patience, and again after another was logged, or nothing was missing.
+        the same for the patience, and again after another lack, or none.
         """
         if lack != self._lack:
             self._lack, self._since = lack, now
@@ -48,7 +48,7 @@ class Waiting:
 
 
 def no_directory(place: str, why: str) -> str:
-    """What to do without a directory; `why` is more than that nothing answers, or ""."""
+    """What to do without a directory; `why` is the reason, or "" if there is no answer."""
     if why.startswith(BAD_PROOF):
         return f"the directory at {place} has another secret; --state or --secret-file names it"
     return (
