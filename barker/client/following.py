@@ -1,4 +1,4 @@
-"""Following: one event as a client says it, and the list of one user, which shows when it holds."""
+"""Following: a client's event about the graph, and the list of one user, which shows it."""
 
 import argparse
 import asyncio
@@ -21,7 +21,7 @@ from barker.wire.protocol import BarkerError, ProtocolError
 class List(Peers):
     """The list of one user, and again whenever it changes; `show` is called with its fields.
 
-    What it says holds: everybody who decides by the graph knows it.
+    The list holds: every service that decides by the graph knows it.
     """
 
     def __init__(self, node: Node, user: str, show: Callable[[dict[str, Any]], None]) -> None:
@@ -55,7 +55,7 @@ class List(Peers):
 
 
 class Follower(Speaker):
-    """Says one event; with ``--wait``, until it holds."""
+    """Puts one event; with ``--wait``, runs until it holds."""
 
     kind = "follow"
 
@@ -73,7 +73,7 @@ class Follower(Speaker):
         self._holds.set() if self.in_force(fields) else self._holds.clear()
 
     def in_force(self, fields: dict[str, Any]) -> bool:
-        """Is what we said so, by this list of our user?"""
+        """Does this list of our user show our event?"""
         return (self._event.whom in fields["follows"]) == (self._event.kind == FOLLOW)
 
     async def taken(self) -> None:
@@ -91,7 +91,7 @@ def say(
     event: Event,
     speaker: Callable[[argparse.Namespace, Event], Node],
 ) -> int:
-    """Have one event said; the exit status. What an outbox would refuse for its form, we refuse."""
+    """Put one event; the exit status. Refuses an event whose form an outbox would refuse."""
     try:
         body = bodies.encode_event(event)
         bodies.check_event(strictjson.loads(body))

@@ -1,13 +1,13 @@
 """Reader: reads inboxes wherever they are, and hands on every bark once.
 
-A reader remembers, for each inbox, the manifold's epoch and the serial it has shown, and asks from
-there after every interruption. Should another manifold hold the inbox by then, it sends all that it
-retains, and the reader drops what it knows by the barks' ids. So every bark is shown once. That is
-also why it asks for the whole past at first, and shows only the end of it: what it has no wish to
-show, it has to know. An inbox says how much it retains; so much of it the reader remembers.
+A reader remembers, for each inbox, the manifold's epoch and the serial it has shown, and subscribes
+from there after every interruption. If another manifold has the inbox by then, that one sends all
+that it retains, and the reader drops the barks that it knows by their ids. So every bark is shown
+once. For this, a reader first requests the whole past, and shows only the end of it: it must know
+the barks that it does not show. An inbox reports how much it retains; the reader remembers as much.
 
-What comes late is marked by the inbox, as far as it can know. An owner that was dead can't: what it
-sends when it is back is in order there, and older than what others have shown us meanwhile.
+The inbox marks late barks, as far as it can know. An owner that was dead can't: after its return
+its barks are in order there, and older than some that others have sent us meanwhile.
 """
 
 from collections import deque
@@ -24,25 +24,23 @@ from barker.wire import messages, protocol, strictjson
 from barker.wire.fields import addresses_in
 from barker.wire.ops import Credit, Gap, Message, Moved, Subscribe, Subscribed, Unreadable
 
-# Barks remembered of each instance that has served an inbox, at least: those that it sent last.
-# After a restart all that an instance retains may come again, so more are remembered if it retains
-# more.
+# Barks remembered of each instance that has served an inbox, at least: the last that it sent. After
+# a restart all that an instance retains may come again, so more are remembered if it retains more.
 REMEMBERED_IDS = 10 * DEFAULT_KEEP
-# No inbox retains more. A service that claims to does not get more of a reader's memory.
+# No inbox retains more. A service that claims to gets no more of a reader's memory.
 MAX_REMEMBERED_IDS = 2 * MAX_KEEP
-# Entries of the past that are shown, whatever was asked for; no inbox retains more.
+# Entries of the past that are shown, whatever was requested; no inbox retains more.
 MAX_PAST = 2 * MAX_KEEP
-# Instances that have served an inbox, for each of which so much is remembered. An instance that was
-# dead for a day still has what it retained, however much others have sent since. On a ring an inbox
-# moves between two or three instances. Beyond the limit, the one that served it longest ago is
-# forgotten.
+# Instances that have served an inbox and are remembered. One that was dead for a day still has its
+# retained entries, however many others have sent since. On a ring an inbox moves between two or
+# three instances. Beyond the limit, the one that served it longest ago is forgotten.
 REMEMBERED_OWNERS = 4
-# Authors whose newest bark is remembered for each inbox; beyond it, we start over.
+# Authors whose newest bark is remembered for each inbox; beyond it, all are forgotten.
 REMEMBERED_AUTHORS = 10_000
 # Messages of one inbox that may be on their way to us. We ack once for a quarter of it: an ack
 # settles nothing here, it only lets the inbox send more.
 WINDOW = 1024
-# Called with the user whose inbox it is, the body as a JSON object, and whether it comes late.
+# Called with the inbox's user, the body as a JSON object, and whether it is late.
 Show = Callable[[str, dict[str, Any], bool], None]
 
 
@@ -67,10 +65,10 @@ class Seen:
             del self._owners[next(iter(self._owners))]
 
     def is_new(self, key: tuple[str, str]) -> bool:
-        """Remember what the instance has sent; False if it is known from any.
+        """Remember a key that the instance has sent; False if it is known from any.
 
-        What another instance has sent before is remembered for this one as well: from now on both
-        of them may send it again.
+        A known key is remembered for this instance as well: from now on both of them may send it
+        again.
         """
         now = self._now
         if key in now.young:
@@ -96,14 +94,14 @@ class _Sent:
         self.old: set[tuple[str, str]] = set()
 
     def add(self, key: tuple[str, str]) -> None:
-        """One that is not among the young."""
+        """Add one that is not among the young."""
         if len(self.young) >= self.least:
             self.old, self.young = self.young, set()
         self.young.add(key)
 
 
 class Place:
-    """How far a reader has come in one inbox, and whom it has asked for more."""
+    """How far a reader has come in one inbox, and the instance that it has subscribed to."""
 
     __slots__ = (
         *("acked", "answered", "asked", "epoch", "last", "newest"),
@@ -117,15 +115,15 @@ class Place:
         self.seen = Seen()
         self.newest: dict[str, int] = {}  # by author, the highest `at` that has come
         self.asked: Link | None = None
-        self.answered = False  # by `subscribed`, to the last time that we asked there
+        self.answered = False  # by `subscribed`, to our last request there
         self.acked = 0
-        # Of the first answer: the end of what was there before we came, up to the serial `last`.
+        # Of the first answer: the end of the past, up to the serial `last`.
         self.past: deque[tuple[dict[str, Any], bool]] | None = None
         self.last = 0
         self.wanted = 0  # how much of the past
 
     def is_late(self, fields: dict[str, Any]) -> bool:
-        """Has something that its author said afterwards come before?"""
+        """Has a later bark of its author come before?"""
         user, at = fields["user"], fields.get("at")
         if type(at) is not int:
             return False
@@ -172,7 +170,7 @@ class Reader(Peers):
 
     @property
     def is_ready(self) -> bool:
-        """Has each inbox answered, and was its past shown? What comes from now on is new."""
+        """Has each inbox answered, and was its past shown? Later barks are new."""
         places = self._places.values()
         return all(place.epoch is not None and place.past is None for place in places)
 
@@ -193,7 +191,7 @@ class Reader(Peers):
         return self.node.routes.choose(address)
 
     def peers_changed(self) -> None:
-        """Ask for each inbox at its owner, unless that is where we have asked already."""
+        """Subscribe to each inbox at its owner, unless it has our request already."""
         for address, place in self._places.items():
             owner = self._owner(address)
             link = self.peers.get(owner.name) if owner else None
@@ -217,8 +215,8 @@ class Reader(Peers):
             place.wanted = answer.history if self._history is None else self._history
             place.past = deque(maxlen=min(place.wanted, MAX_PAST))
             place.last = answer.last
-        # Also before the first bark: whoever holds the inbox next is to send what comes after
-        # this place, not what a new reader would get.
+        # Also before the first bark: the next owner of the inbox must send the entries behind this
+        # place, not those for a new reader.
         changed = place.epoch not in (None, answer.epoch)
         place.epoch = answer.epoch
         place.serial = place.acked = answer.serial
@@ -241,7 +239,7 @@ class Reader(Peers):
             self._take(link, entry, fields, i in late)
 
     def _take(self, link: Link, entry: str, fields: dict[str, Any] | None, came_late: bool) -> None:
-        """One body, and in which inboxes it is; what can't be read is passed over."""
+        """One body, and the inboxes that have it; unreadable ones are skipped."""
         readable = fields is not None and "user" in fields and "id" in fields
         key = (fields["user"], fields["id"]) if fields and readable else None
         for address in addresses_in(entry):

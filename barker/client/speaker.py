@@ -19,7 +19,7 @@ from barker.wire.protocol import BarkerError
 
 
 def new_id() -> str:
-    """An id for a bark: 96 random bits, which nobody else will ever draw."""
+    """An id for a bark: 96 random bits, which will never be drawn again."""
     return secrets.token_hex(12)
 
 
@@ -49,7 +49,7 @@ class Speaker(Node):
         self.start(self._say(), name=self.kind)
 
     async def taken(self) -> None:
-        """An outbox has acked it; what else is there to be done before we print its id?"""
+        """Called when an outbox has acked the body, before its id is printed."""
 
     async def _say(self) -> None:
         sender = self._sender = TrackedSender(self, only=self.user)
@@ -74,11 +74,11 @@ class Speaker(Node):
 
     @property
     def why_deferred(self) -> str:
-        """Why an outbox has refused it for the moment, if it has no other answer yet."""
+        """The reason of the last outbox that deferred it, if there is no other answer yet."""
         return self._sender.sender.why_deferred if self._sender.unanswered else ""
 
     def too_late(self, acked: bool) -> str:
-        """What to say when the time is over."""
+        """The text to print when the time is over."""
         time_s = f"{self.args.timeout:g} s"
         if not self._sender.sender.had_link:
             return f"not within {time_s}: {self.lacks() or self.trouble or 'no outbox answers'}"
@@ -90,7 +90,7 @@ class Speaker(Node):
 
 
 def speaker_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of every command that says one thing."""
+    """The flags of every command that puts one body."""
     parser.add_argument("--id", default=None, help="the id of what is said (default: a new one)")
     parser.add_argument(
         "--timeout",

@@ -1,8 +1,8 @@
 """Tracked: a sender that remembers of each put whether it was acked or refused.
 
-A sender tells its owner of acks and refusals as they come (`barker.delivery.sender`). Here they are
-written into the put's `Outcome`, and the owner waits for the outcomes that it needs. Many puts may
-share one outcome, if only the number of those without an answer matters.
+A sender notifies its owner of acks and refusals as they come (`barker.delivery.sender`). Here they
+are written into the put's `Outcome`, and the owner waits for the outcomes that it needs. Many puts
+may share one outcome, if only the number of those without an answer matters.
 
 Left out: time-outs. After one of them nothing is known: the receiver may have taken the put.
 """
@@ -19,7 +19,7 @@ from barker.wire.ops import Item, Refuse
 
 
 class Outcome:
-    """What became of one put, or of the last of those that share it."""
+    """The answer to one put, or to the last of those that share it."""
 
     def __init__(self) -> None:
         self.pending = 0
@@ -39,7 +39,7 @@ class Outcome:
 class TrackedSender:
     """Puts to one service, each of them with an `Outcome`.
 
-    `on_refused` is called with the outcome of each put that is refused, when that is written into
+    `on_refused` is called with the outcome of each refused put, after the refusal was written into
     it. With `only` there is a link to the owner of that user's share, and to no other instance.
     """
 
@@ -74,7 +74,7 @@ class TrackedSender:
         self.sender.put(address, item, outcome)
 
     def pump(self) -> None:
-        """Send all that was put since the last time, as far as windows allow."""
+        """Send the puts since the last call, as far as windows allow."""
         self.sender.pump()
 
     def _done(self, batches: Sequence[Batch[Outcome]]) -> None:
@@ -95,7 +95,7 @@ class TrackedSender:
         self._on_refused(outcome)
 
     async def progress(self) -> None:
-        """Wait until something more is acked or refused."""
+        """Wait until another put is acked or refused."""
         self._progress.clear()
         await self._progress.wait()
 

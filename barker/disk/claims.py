@@ -1,8 +1,8 @@
-"""Claims: what one process at a time has of a folder, for as long as it lives.
+"""Claims: one process at a time holds a folder, for as long as it lives.
 
 A claim is a lock that the system drops with the process, also after kill -9. So it never goes
-stale, and it shows whether its owner lives. A launcher claims its state folder, and leaves there
-the place of its directory: commands that are given no ``--directory`` find it.
+stale, and it shows whether its owner lives. A launcher claims its state folder, and leaves its
+directory's address there: commands without ``--directory`` find it.
 """
 
 import contextlib
@@ -13,14 +13,14 @@ import time
 from barker.disk.files import make_folder, take_lock, unwritable
 from barker.disk.locks import Taken, locked
 
-# A command that looks whether a launcher lives has its lock for a moment. So a launcher tries more
+# A command that checks whether a launcher lives has its lock for a moment. So a launcher tries more
 # than once.
 TRIES = 5
 BETWEEN_TRIES_S = 0.02
 
 
 class Claim:
-    """A launcher's hold on its state folder, and the place that it leaves there."""
+    """A launcher's hold on its state folder, and the address that it leaves there."""
 
     def __init__(self, state: pathlib.Path, name: str, place: str) -> None:
         """Raises Taken if a living process has it, and StateError if the folder can't be written.
@@ -36,14 +36,14 @@ class Claim:
             raise unwritable(self._path, fault) from None
 
     def close(self) -> None:
-        """Give it up."""
+        """Release it."""
         with contextlib.suppress(OSError):
             self._path.unlink()
         os.close(self._lock)
 
 
 def place_of(state: pathlib.Path, name: str) -> str:
-    """What the living owner of that claim has left; "" if there is none."""
+    """The address that the living owner of that claim has left; "" if there is none."""
     path = _file(state, name)
     try:
         place = path.read_text(encoding="utf-8").strip()

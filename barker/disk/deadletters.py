@@ -1,13 +1,13 @@
-"""Dead letters: what was acked, and was then refused for good by the service behind.
+"""Dead letters: entries that were acked, and then refused for good by the service behind.
 
 Acknowledged means kept, also if no service can take it: such a body goes into a file, one JSON
-object a line, for a person to look at. Its place in the queue is free then, and what waited behind
-it goes on. The monitor names the last one.
+object a line, for a person to look at. Then its place in the queue is free, and the entries behind
+it go on. The monitor names the last one.
 
     {"at": 1700000000000, "code": "failed", "reason": "…", "addresses": ["bizlogic"], "body": {…}}
 
-Left out: sending dead letters again. Once the cause is mended, `python -m barker.bark` says the
-same text under a new id; under the old one the outbox knows it, and acks it for what it was.
+Left out: sending dead letters again. Once the cause is mended, `python -m barker.bark` sends the
+same text under a new id; the outbox knows the old id, and would only ack it again.
 """
 
 import logging
@@ -23,16 +23,16 @@ from barker.wire import protocol, strictjson
 
 log = logging.getLogger("barker.disk.deadletters")
 
-# Some 30,000 letters. Beyond it nothing is parked, so what is refused stays in its queue: a person
-# has to look at the file then, and move it away.
+# Some 30,000 letters. Beyond it nothing is parked, and refused entries stay in their queue: then a
+# person has to look at the file, and move it away.
 MAX_BYTES = 16 * 1024 * 1024
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-# What a sample says of the latest one.
+# The longest text in a sample about the latest one.
 MAX_WORDS = 300
 
 
 class Letter(NamedTuple):
-    """A body, what it was put to, and why the service behind will never take it."""
+    """A body, the addresses it was put to, and why the service behind will never take it."""
 
     body: bytes
     addresses: Sequence[str]
@@ -44,7 +44,7 @@ class DeadLetters:
     """The letters of one service. `count` are in the file, and `latest` names the last one."""
 
     def __init__(self, path: pathlib.Path | None) -> None:
-        """Take up what an earlier process has parked. Without a path, letters are only logged."""
+        """Read the letters of earlier processes. Without a path, letters are only logged."""
         self.path = path
         self.count = 0
         self.latest: str | None = None
@@ -73,11 +73,11 @@ class DeadLetters:
         self.latest = words[:MAX_WORDS]
 
     def park(self, letter: Letter, at_ms: int) -> None:
-        """Keep one more; the same one again is kept once. Raises OSError: it is not kept."""
+        """Keep one more; a repetition is kept once. Raises OSError: it is not kept."""
         body, addresses, code, reason = letter
         fields = strictjson.loads(body)
         if _key(fields, addresses) in self._known:
-            return  # we had not come to note that it is settled
+            return  # we stopped before we recorded that it is settled
         head = strictjson.dumps(
             {"at": at_ms, "code": code, "reason": reason, "addresses": list(addresses)}
         )

@@ -1,8 +1,8 @@
-"""What processes on one machine share: the folder ``var/``, whose keys are in `barker.disk.keys`.
+"""Files that processes on one machine share, in ``var/``; its keys are in `barker.disk.keys`.
 
-Whoever starts first makes a file, and ten that start at once agree on one: each writes its own
-under another name, and the one whose link to the final name comes first has made it. On a disk
-without hard links (FAT, some network shares) they give the name one after the other, under a lock.
+The first process makes a file, and ten that start at once agree on one: each writes its own under
+another name, and the first to link it to the final name has made it. On a disk without hard links
+(FAT, some network shares) they give the name one after the other, under a lock.
 """
 
 import contextlib
@@ -31,16 +31,16 @@ class StateError(Exception):
 
 
 class UsageError(StateError):
-    """It is the command line that can't be followed: exit status 2."""
+    """The command line can't be followed: exit status 2."""
 
 
 def unwritable(path: pathlib.Path, fault: OSError, flag: str = "--state DIR") -> StateError:
-    """What to raise if `path` can't be made; `flag` is the one that moves it."""
+    """The error to raise if `path` can't be made; `flag` is the one that moves it."""
     return StateError(f"{path}: {fault.strerror or fault}; {flag} takes another")
 
 
 def make_folder(path: pathlib.Path) -> None:
-    """Make a folder, and those above it, for our eyes only whatever the umask. Raises OSError."""
+    """Make a folder, and those above it, for our user alone, whatever the umask. Raises OSError."""
     if path.is_dir():
         return
     if path.parent != path:
@@ -84,11 +84,11 @@ def _make(path: pathlib.Path, make: Callable[[], bytes], mode: int) -> None:
 
 
 def _give_name(mine: pathlib.Path, path: pathlib.Path) -> None:
-    """Call `mine` `path`, unless there is a file of that name: then that stays. Raises OSError."""
+    """Name `mine` `path`, unless there is a file of that name: then that stays. Raises OSError."""
     try:
         os.link(mine, path)
     except FileExistsError:
-        pass  # somebody was faster; theirs is the one
+        pass  # another process was faster; its file is the one
     except (OSError, AttributeError):  # no hard links on this disk, or none at all
         descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -134,7 +134,7 @@ def write_page_settings(
     users: Sequence[str] = (),
     tls: bool = False,
 ) -> None:
-    """What a page opened from disk has to know, as a script that it loads; for our eyes only.
+    """The settings of a page opened from disk, as a script that it loads; for its owner alone.
 
     A page can't read files, so the clients' key comes to it this way. Raises StateError.
     """
@@ -142,7 +142,7 @@ def write_page_settings(
     text = f"window.BARKER = {json.dumps(settings)};\n"
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        draft.unlink(missing_ok=True)  # somebody may have left one that others can read
+        draft.unlink(missing_ok=True)  # one that others can read may be left there
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
@@ -154,7 +154,7 @@ def write_page_settings(
 def leave_mark(state: pathlib.Path, name: str) -> bool:
     """Note that a service of this name runs here; was there such a mark already?
 
-    It is a hint, and where none can be left there is none.
+    It is a hint: if none can be left there is none.
     """
     path = _mark(state, name)
     if path.exists():
@@ -166,7 +166,7 @@ def leave_mark(state: pathlib.Path, name: str) -> bool:
 
 
 def remove_mark(state: pathlib.Path, name: str) -> None:
-    """Nobody is left who could remember that service."""
+    """No process is left that could remember that service."""
     with contextlib.suppress(OSError):
         _mark(state, name).unlink(missing_ok=True)
 

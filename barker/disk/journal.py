@@ -1,30 +1,30 @@
-"""The journal: what is acked is in a file before the ack is on the wire.
+"""The journal: an entry is in a file before its ack is on the wire.
 
 Append-only files (*segments*) of the wire's own lines, one folder for each manifold. The rules:
 
-* A batch is one write (group commit), and the ack goes out after it. What the kernel has, survives
-  kill -9. With `--fsync` the ack waits until the disk has it, which survives a power cut, too; a
+* A batch is one write (group commit), and the ack goes out after it. Data that the kernel has
+  survives kill -9. With `--fsync` the ack waits for the disk, so data survives a power cut, too; a
   thread waits for that (`barker.disk.syncing`).
-* Each record carries a checksum. A record that is only half there was never acked; it is cut off.
-  Damage elsewhere is reported and skipped, and what follows is recovered all the same.
+* Each record carries a checksum. An incomplete record was never acked; it is cut off. Damage
+  elsewhere is reported and skipped, and the records behind it are recovered.
 * Every start begins a new *epoch*. A power cut may have taken the end of a journal, a folder may be
-  an old copy, or a copy that another process works with as well: in all of these a counter that
-  goes on where the files end would be given away a second time. A new epoch is a few bytes, and
-  what was stamped in an earlier one keeps its stamp; readers and receivers do the rest.
+  an old copy, or a copy that another process works with as well. In all these cases a counter that
+  went on where the files end would be given out a second time. A new epoch is a few bytes. Entries
+  from an earlier one keep their stamps; readers and receivers do the rest.
 * A write that fails leaves nothing behind: the file is cut back to where it was.
-* Every start begins a new segment, and every segment begins with a header. In it, the owner says
-  what it has to know if all segments before it are gone. Which those are, is the owner's to say.
-* What is missing is reported. A header says where the segment before it ended
-  (`barker.disk.segments`). The file ``lock`` says which segment is the last one, and after a stop
-  in good order where it ended. After kill -9 nothing says how long the last segment was: if it is
-  cut at the end of a record, that is not seen.
+* Every start begins a new segment, and every segment begins with a header. In it, the owner has
+  what it must know if all segments before it are gone. The owner decides when they go.
+* Missing data is reported. A header has the end of the segment before it
+  (`barker.disk.segments`). The file ``lock`` has the number of the last segment, and after a stop
+  in good order its end. After kill -9 the length of the last segment is not known: if it is cut at
+  the end of a record, that is not seen.
 * After each write the file is looked for at its path. If the folder was deleted, moved or replaced,
-  the write counts as failed: what is acked there no start would find.
+  the write counts as failed: no start would find entries that were acked there.
 
-``cut -c10- SEGMENT`` shows what the wire would. Left out: reading while writing, indexes,
-compression; a manifold has in memory what it works with and reads its journal once, when it starts.
-And a journal whose folder was deleted is not written anew from memory: the manifold takes nothing
-more, hands on what it has, and is started again.
+``cut -c10- SEGMENT`` shows the wire's lines. Left out: reading while writing, indexes, compression;
+a manifold has its data in memory and reads its journal once, when it starts. And a journal whose
+folder was deleted is not written anew from memory: the manifold accepts nothing more, forwards its
+entries, and is started again.
 """
 
 import contextlib
@@ -46,16 +46,16 @@ from barker.disk.syncing import Syncing
 
 log = logging.getLogger("barker.disk.journal")
 
-# Small enough to be rid of soon, large enough that there are few: about 25 000 barks. The batch
+# Small enough to be dropped soon, large enough that there are few: about 25 000 barks. The batch
 # with which a segment becomes as large as this is still in it.
 SEGMENT_BYTES = 8 * 1024 * 1024
-# Damaged records of one segment that are told of one by one; then their number.
+# Damaged records of one segment that are reported one by one; then their number.
 TOLD_DAMAGES = 10
-# Damaged records between two looks at other things.
+# Damaged records between two turns of the loop.
 PASSED_OVER = 1000
-# On a small disk it is this part of what the disk has for the journal.
+# On a small disk: this part of the room for the journal.
 SEGMENT_SHARE = 8
-# But not smaller than this. And none counts as less, so that many starts leave no crowd of files.
+# But not smaller than this. Smaller files count as this, so that many starts leave few.
 MIN_SEGMENT_BYTES = 64 * 1024
 
 
@@ -74,15 +74,15 @@ class Journal:
         """
         self.folder = folder
         self.epoch = secrets.token_hex(8)  # whose counters ours are, until this process ends
-        self.damages = 0  # what could not be read at the last recovery, or was missing
+        self.damages = 0  # records that were damaged or missing at the last recovery
         self.undone = True  # no write that failed has left anything behind
         self._fsync = fsync
         self._segment_bytes = self._full_at = segment_bytes
         self._file = -1
-        self._file_path, self._inode = "", -1  # where the file is to be found
+        self._file_path, self._inode = "", -1  # where the file must be found
         self._syncing = Syncing(folder)
         self._header: Callable[[], dict[str, Any]] | None = None
-        self.trouble = ""  # why nothing can be written now
+        self.trouble = ""  # why no batch can be written now
         with contextlib.ExitStack() as undo:
             try:
                 if folder.exists():
@@ -113,9 +113,9 @@ class Journal:
 
     @property
     def room(self) -> int:
-        """Bytes that the disk has for it: what it takes, and what is free."""
+        """Room that the disk has for it: its own bytes, and the free ones."""
         free = 0
-        if not self.trouble:  # it may be a quota, of which the disk says nothing
+        if not self.trouble:  # it may be a quota, which the disk does not report
             with contextlib.suppress(OSError):
                 free = shutil.disk_usage(self.folder).free
         return self.size + free
@@ -128,9 +128,9 @@ class Journal:
     def recover(self) -> Iterator[tuple[int, bytes | None]]:
         """(segment, line) for every sound record, in the order in which they were written.
 
-        Headers are among them. A file can be read in part only: what is damaged or missing is
-        reported, counted in `damages`, and passed over. Files that are not ours are named. The line
-        is None where much was passed over: it is time to look at other things.
+        Headers are among them. A file may be readable in part only: damaged or missing records are
+        reported, counted in `damages`, and skipped. Foreign files are named. The line is None after
+        many skipped records: it is time for a turn of the loop.
         """
         self.damages = 0
         for name, why in self._found.strays:
@@ -183,9 +183,9 @@ class Journal:
             self._cut(path, whole)
 
     def _cut(self, path: pathlib.Path, whole: int) -> None:
-        """Cut off what was never acked, at the end of the last segment."""
+        """Cut off the incomplete record at the end of the last segment: it was never acked."""
         if whole < self.segments[self.current]:
-            with contextlib.suppress(OSError):  # then the next recovery will say it again
+            with contextlib.suppress(OSError):  # then the next recovery reports it again
                 segments.cut(path, whole)
             self.segments[self.current] = whole
 
@@ -207,7 +207,7 @@ class Journal:
     # --- writing ---
 
     def begin(self, header: Callable[[], dict[str, Any]]) -> None:
-        """Start a new segment; each will begin with what `header` says at that time.
+        """Start a new segment; each will begin with the fields that `header` returns then.
 
         Raises OSError.
         """
@@ -226,8 +226,8 @@ class Journal:
     def append(self, lines: Sequence[bytes]) -> int:
         """Keep the lines, all or none, in one write; returns the segment that has them.
 
-        Raises OSError, and then nothing was kept. What is in the way is logged once, and again
-        when it has changed.
+        Raises OSError, and then nothing was kept. The reason is logged once, and again when it has
+        changed.
         """
         number = self.rotate_if_full()
         try:
@@ -240,7 +240,7 @@ class Journal:
         return number
 
     def has_room(self) -> bool:
-        """Can a batch be written now? It is tried, with a large one, and taken back."""
+        """Can a batch be written now? It tries with a large one, and takes it back."""
         try:
             size = self.segments[self.rotate_if_full()]
             segments.probe(self._file, size)
@@ -257,7 +257,7 @@ class Journal:
         log.info("%s can be written again", self.folder)
 
     def copy(self, lines: Sequence[bytes]) -> int:
-        """`append` for what an older segment has: a fault says nothing of room for batches."""
+        """`append` for records of an older segment: a fault is no sign that batches lack room."""
         number = self.rotate_if_full()
         self._write(number, lines)
         return number
@@ -310,12 +310,12 @@ class Journal:
                 self._syncing.note(number, self._file)
             look_for(self._file_path, self._inode)
         except BaseException:
-            # Whatever it was: what is not counted must not be in the file.
+            # Whatever the fault: bytes that are not counted must not be in the file.
             try:
                 os.ftruncate(self._file, size)
             except OSError:
                 self.undone = False
-                # Nothing is added to half a record: the next attempt takes a new segment.
+                # Nothing is added to an incomplete record: the next attempt takes a new segment.
                 self._leave()
             raise
         self.segments[number] = size + len(blob)
@@ -323,7 +323,7 @@ class Journal:
             self._end = End(number, size + len(blob), records[-1][:8])
 
     def _say(self, fault: OSError) -> None:
-        """Log why nothing can be written, unless that is known."""
+        """Log why no batch can be written, unless that was logged."""
         why = fault.strerror or str(fault)
         if why != self.trouble:
             self.trouble = why
@@ -331,23 +331,23 @@ class Journal:
 
     @property
     def is_synced(self) -> bool:
-        """Does what was written count? With `fsync`, after the next `sync`."""
+        """Do written records count? With `fsync`, after the next `sync`."""
         return not self._syncing.is_needed
 
     def sync(self) -> "Future[None]":
-        """Have all on the disk itself that was written. The future raises OSError."""
+        """Have all written records on the disk itself. The future raises OSError."""
         return self._syncing.start()
 
     def sync_from(self, number: int) -> "Future[None]":
-        """The same for the segments from that one on, also without `fsync`: what is the last copy
-        has to be there."""
+        """The same for the segments from that one on, also without `fsync`: the last copy of a
+        record has to be there."""
         return self._syncing.start_all(self._path(n) for n in self.segments if n >= number)
 
     def drop(self, number: int) -> None:
-        """Delete a segment that nobody needs any more, the oldest one first.
+        """Delete a segment that is no longer needed, the oldest one first.
 
-        A record says so before it is done, so that the segment is not missed; on a full disk the
-        lock says so. Raises OSError, and then the segment is still there.
+        A record announces it, so that the segment is not missed; on a full disk the lock's note
+        does. Raises OSError, and then the segment is still there.
         """
         is_said = True
         try:
@@ -378,7 +378,7 @@ class Journal:
             self._file = -1
 
     def close(self) -> None:
-        """Give the folder back. What was written is on the disk then."""
+        """Release the folder. All written records are on the disk then."""
         if self._file >= 0:
             with contextlib.suppress(OSError):
                 segments.sync_all(map(self._path, self.segments))

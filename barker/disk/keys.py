@@ -1,8 +1,7 @@
-"""Keys: the secret, which is the services' key, and the clients' key, which is made of it.
+"""Keys: the secret, which is the services' key, and the clients' key, which is derived from it.
 
 ``var/secret`` opens everything, and services alone read it. ``var/secret.clients`` lets a program
-bark and read. It lies beside the secret, where the program that makes or reads the secret leaves
-it.
+bark and read. The program that makes or reads the secret writes the clients' key beside it.
 
 * A secret is made at its place in the state folder only, by the first process that needs one. A
   file that ``--secret-file`` names has to be there: a mistyped name makes no secret.
@@ -24,7 +23,7 @@ from barker.wire import rights
 
 # 256 bits, so that no guess is right however often a `hello` may be tried.
 SECRET_BYTES = 32
-# Far more than a key has; what is longer is another kind of file.
+# Far more than a key has; a longer file is no key.
 MOST_BYTES = 1024
 # How long a client waits for a process that has made the secret a moment ago.
 PATIENCE_S = 2.0
@@ -41,10 +40,10 @@ class Unwritten(StateError):
 
 
 def secret(state: pathlib.Path, file: pathlib.Path | None = None) -> bytes:
-    """The services' key, as it is keyed with. Raises StateError.
+    """The services' key, as bytes for an HMAC. Raises StateError.
 
-    `file` is what ``--secret-file`` names. Without it the key is the state folder's, and is made if
-    there is none.
+    `file` is the argument of ``--secret-file``. Without it the key is the state folder's, and is
+    made if there is none.
     """
     path = file or state / "secret"
     if file is None and not os.path.lexists(path):
@@ -74,7 +73,7 @@ def clients_key(state: pathlib.Path, file: pathlib.Path | None = None) -> bytes:
 
 
 def beside(path: pathlib.Path) -> pathlib.Path:
-    """Where the clients' key of that secret is."""
+    """The path of the clients' key for that secret."""
     return path.with_name(f"{path.name}.clients")
 
 
@@ -104,7 +103,7 @@ def _leave_clients_key(path: pathlib.Path, key: bytes) -> None:
 
 
 def _read(path: pathlib.Path) -> bytes:
-    """What is in the file of a key. Raises StateError unless it is as it should be."""
+    """The content of a key's file. Raises StateError unless it is as it should be."""
     try:
         if path.is_symlink():
             raise StateError(f"{path}: a key is no link; name the file itself")

@@ -1,8 +1,8 @@
-"""Locks: one process has a folder, and the next one finds what it noted there.
+"""Locks: one process has a folder, and the next one finds its note there.
 
-The lock is one file in the folder. It is held for as long as it is open, so that no process is too
-dead to give it back. A note is one record (`barker.disk.segments`) that takes the place of the one
-before. kill -9 in the middle of that leaves no note, or the old one.
+The lock is one file in the folder. It is held while the file is open, so the system releases it
+with the process, however that ends. A note is one record (`barker.disk.segments`) that replaces
+the one before. kill -9 in the middle of that leaves no note, or the old one.
 
 Left out: folders on network disks. Their locks may not hold.
 """
@@ -38,7 +38,7 @@ def locked(path: pathlib.Path) -> int:
 
 
 class Lock:
-    """A folder's, from now on until `close`."""
+    """The lock of a folder, from now on until `close`."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         """Raises Taken if a living process has it, and StateError if it can't be written."""
@@ -57,17 +57,17 @@ class Lock:
         look_for(str(self.path), inode_of(self._file))
 
     def read_note(self) -> bytes:
-        """The line that was noted last; nothing if there is none. Raises OSError."""
+        """The line that was noted last; empty if there is none. Raises OSError."""
         os.lseek(self._file, 0, os.SEEK_SET)
         return sound(os.read(self._file, _MOST_BYTES).partition(b"\n")[0]) or b""
 
     def note(self, line: bytes) -> None:
-        """Have the next process read this.
+        """Leave this for the next process.
 
-        A note takes the place of the one before, so a full disk has room for it. Raises OSError.
+        A note replaces the one before, so a full disk has room for it. Raises OSError.
         """
         os.lseek(self._file, 0, os.SEEK_SET)
-        os.write(self._file, record(line))  # what is left of a longer one is behind its end
+        os.write(self._file, record(line))  # the rest of a longer one is behind its end
 
     def close(self) -> None:
         if self._file >= 0:
@@ -81,7 +81,7 @@ def inode_of(file: int) -> int:
 
 
 def look_for(path: str, inode: int) -> None:
-    """Raises OSError if the file at that path has another number. Fast: each batch does it."""
+    """Raises OSError if the file at that path has another number. Fast: each batch calls it."""
     try:
         found = os.lstat(path).st_ino
     except (FileNotFoundError, NotADirectoryError):

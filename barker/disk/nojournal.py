@@ -1,4 +1,4 @@
-"""NoJournal: what a service has that keeps nothing, with the methods of a journal and no file."""
+"""NoJournal: for a service that keeps nothing: the methods of a journal, and no file."""
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence

@@ -1,16 +1,16 @@
 """Segments: the files of a journal, and how they are read without trusting a folder.
 
 A record is ``CRC LINE\\n``, with the line's CRC-32 in eight hex digits. The first record of a
-segment is its header: the number of the format, the segment's own number, where its predecessor
-ended, and up to which number segments were dropped. So a segment that is missing, or that lost its
-end at the end of a record, is missed by its successor.
+segment is its header: the number of the format, the segment's own number, the end of its
+predecessor, and up to which number segments were dropped. So its successor shows that a segment is
+missing, or has lost records at its end.
 
-* A file is a segment of ours if its name, its kind and its first bytes say so. Anything else is a
-  *stray*: it is named, and neither followed, nor read whole, nor written to.
-* A segment of another format is an error, since what it holds may have been acked.
-* A segment of ours may be damaged anywhere. What is sound is read all the same.
+* A file is a segment of ours by its name, its kind and its first bytes. Another file is a *stray*:
+  it is named, and neither followed, nor read whole, nor written to.
+* A segment of another format is an error, since its records may have been acked.
+* A segment of ours may be damaged anywhere. Its sound records are read all the same.
 
-Left out: what to do about it. That is the journal's part (`barker.disk.journal`).
+Left out: the reaction to that. It is the journal's part (`barker.disk.journal`).
 """
 
 import contextlib
@@ -35,13 +35,13 @@ LOCK = "lock"
 HEAD_BYTES = 1024 * 1024
 # A record is read in blocks of this size, and most are smaller.
 BLOCK_BYTES = 1024 * 1024
-# A power cut may leave zeros where a record was to be. Behind more of them the rest is not read:
-# a sparse file may have more zeros than the disk has room.
+# A power cut may leave zeros in place of a record. Behind more of them the rest is not read: a
+# sparse file may have more zeros than the disk has room.
 HOLE_BYTES = 64 * 1024 * 1024
 
 # Numbers that other files may have taken when a segment begins. Beyond it, the disk counts as full.
 MAX_TAKEN = 1000
-# What has to fit on a disk that was full before its journal counts as one that can be written.
+# Bytes that must fit on a full disk before its journal counts as writable again.
 PROBE_BYTES = 1024 * 1024
 _HEADER = b' {"op":"segment","format":%d,' % FORMAT
 _HEADER_OF_ANY = b' {"op":"segment",'
@@ -55,7 +55,7 @@ _READ = os.O_RDONLY | _NO_LINK
 
 
 class Stray(Exception):
-    """This is no segment of ours; the text says why."""
+    """This is no segment of ours; the text gives the reason."""
 
 
 class End(NamedTuple):
@@ -67,7 +67,7 @@ class End(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What the journal itself has to know of a segment."""
+    """The journal's own fields of a segment's header."""
 
     number: int
     before: End  # the predecessor's; its number is 0 if there was none
@@ -75,7 +75,7 @@ class Header(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a folder holds. Both of the first are by number, lowest first."""
+    """The content of a folder. Both of the first are by number, lowest first."""
 
     sizes: dict[int, int]
     headers: dict[int, Header | None]  # None if it is damaged
@@ -96,7 +96,7 @@ def sound(some: bytes) -> bytes | None:
 
 
 def header_line(header: Header, epoch: str, more: dict[str, Any]) -> bytes:
-    """A segment's first line. `more` is what the journal's owner has to know."""
+    """A segment's first line. `more` has the fields of the journal's owner."""
     own = {"format": FORMAT, "epoch": epoch, "number": header.number, **_fields(header.before)}
     return strictjson.dumps(dict(op="segment", **own, dropped=header.dropped, **more))
 
@@ -107,7 +107,7 @@ def note_line(end: End, dropped: int) -> bytes:
 
 
 def parse_note(line: bytes) -> tuple[End, int]:
-    """What `note_line` made; of any other line, the end of no segment."""
+    """The fields of a `note_line`; of any other line, the end of no segment."""
     try:
         fields = strictjson.loads(line)
         return _end(fields), _natural(fields, "dropped")
@@ -220,7 +220,7 @@ def _refusal(folder: pathlib.Path, other: object) -> str:
 
 
 def _is_torn_header(begun: bytes) -> bool:
-    """Is this as much of a header as a kill -9 has left? Nothing at all is, too."""
+    """May kill -9 have left this, a part of a header? An empty file counts, too."""
     rest = begun[8:]
     whole = rest.startswith(_HEADER) or _HEADER.startswith(rest)
     return whole and not begun.endswith(b"\n") and _HEX.issuperset(begun[:8])
@@ -238,11 +238,11 @@ def _looks_like_ours(head: bytes) -> bool:
 def read(path: pathlib.Path) -> Iterator[tuple[int, bytes, bytes | None]]:
     """(where it ends, its checksum, its line) for each record; the line is None if it is damaged.
 
-    Half a record at the end of the file is none. Raises OSError, and Stray if this is no file.
+    Leaves out an incomplete record at the end. Raises OSError, and Stray if this is no file.
     """
     with _open(path) as file:
         at = hole = 0
-        begun: list[bytes] = []  # what there is of a record that is larger than a block
+        begun: list[bytes] = []  # the blocks of a record that is larger than one
         while block := file.readline(BLOCK_BYTES):
             at += len(block)
             if block.endswith(b"\n"):
@@ -261,7 +261,7 @@ def read(path: pathlib.Path) -> Iterator[tuple[int, bytes, bytes | None]]:
 
 
 def create(folder: pathlib.Path, first: int) -> tuple[int, int]:
-    """A file for a segment, and its number, `first` or larger. A file that is there is left alone.
+    """A file for a segment, and its number, `first` or larger. Existing files are left alone.
 
     Raises OSError.
     """

@@ -1,8 +1,8 @@
-"""Syncing: a thread that has files on the disk itself, which may take longer than a loop may wait.
+"""Syncing: a thread that waits until files are on the disk, which may take too long for a loop.
 
-What the kernel has, survives kill -9. For a power cut it has to be on the disk: ``fsync`` waits for
-that, some milliseconds, or seconds where others write much. So a thread waits. What was written
-meanwhile is synced with the next call, all of it at once (group commit).
+Data that the kernel has survives kill -9. For a power cut it has to be on the disk: ``fsync`` waits
+for that, some milliseconds, or seconds while others write much. So a thread waits. Data that is
+written meanwhile is synced with the next call, all of it at once (group commit).
 """
 
 import os
@@ -14,7 +14,7 @@ from barker.disk import segments
 
 
 class Syncing:
-    """Of the files in one folder. `note` what was written; `start` syncs all of that."""
+    """For the files in one folder. `note` each write; `start` syncs all of them."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder
@@ -25,11 +25,11 @@ class Syncing:
 
     @property
     def is_needed(self) -> bool:
-        """Is there something that may not be on the disk?"""
+        """May any write not be on the disk?"""
         return bool(self._written or self._ended)
 
     def note(self, number: int, file: int) -> None:
-        """Something was written to that file. Raises OSError."""
+        """That file was written to. Raises OSError."""
         if number not in self._written:
             self._written[number] = os.dup(file)
 
@@ -38,11 +38,11 @@ class Syncing:
         self._named = True
 
     def delete(self, path: pathlib.Path) -> None:
-        """Delete this file when all that was noted is on the disk."""
+        """Delete this file when all noted writes are on the disk."""
         self._ended.append(path)
 
     def start(self) -> "Future[None]":
-        """Have all that was noted on the disk. The future raises OSError."""
+        """Have all noted writes on the disk. The future raises OSError."""
         written, self._written = self._written, {}
         ended, self._ended = self._ended, []
         named, self._named = self._named, False
@@ -61,7 +61,7 @@ class Syncing:
                 os.close(file)
 
     def start_all(self, paths: Iterable[pathlib.Path]) -> "Future[None]":
-        """Have these on the disk, whoever wrote them. The future raises OSError."""
+        """Have these on the disk, also files of other processes. The future raises OSError."""
         return self._thread.submit(segments.sync_all, list(paths))
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""The people of this small world, and who follows whom.
+"""The people of this small world, and whom they follow.
 
-Pure: a world is made from a seed, becomes text, and comes from text. Who keeps that text in which
-file is not said here.
+Pure: a world is made from a seed, becomes text, and comes from text. Left out: the file of that
+text.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from barker.wire.protocol import USER_NAME
 
-# Three people, whom everybody has heard of; they write their barks themselves.
+# Three people, whom all dogs know; they write their barks themselves.
 PEOPLE = ("ark3", "rdl", "rhs")
 
 DOGS = tuple(
@@ -30,7 +30,7 @@ _DOGS_FOLLOWED = (4, 12)
 
 
 class World:
-    """Who exists and who follows whom, as of one moment."""
+    """The users and whom they follow, as of one moment."""
 
     def __init__(self, follows: Mapping[str, list[str]]) -> None:
         """`follows` maps every user to those whose barks that user wants to see."""
@@ -49,7 +49,7 @@ class World:
         return list(self.follows)
 
     def followers(self, author: str) -> tuple[str, ...]:
-        """Everybody who follows `author`; nobody, if there is no such user."""
+        """The users that follow `author`; none, if there is no such user."""
         return self._followers.get(author, ())
 
 
@@ -57,7 +57,7 @@ def generate(seed: int = 3) -> World:
     """A world of about a hundred dogs and the three people.
 
     Everyone follows at least two of the three, and at least two of the three follow every dog, so
-    that whoever listens to one of them has something to read.
+    that each of them has something to read.
     """
     dice = random.Random(seed)
     follows: dict[str, list[str]] = {}
@@ -98,7 +98,7 @@ def parse(text: str) -> World:
         if type(followed) is not list or any(type(f) is not str for f in followed):
             raise ValueError(f"what {user} follows is not a list of names")
         if not all(f in follows for f in followed):
-            raise ValueError(f"{user} follows somebody who does not exist")
+            raise ValueError(f"{user} follows a user that does not exist")
         if len(set(followed)) != len(followed):
-            raise ValueError(f"{user} follows somebody twice")
+            raise ValueError(f"{user} follows a user twice")
     return World(follows)

@@ -1,13 +1,13 @@
-"""Claims: which event has which name, and who may give names away.
+"""Claims: which event has which name, and which instance may give names away.
 
-A join is a *claim*: its id says whose the name is, so the same event gets the same answer again.
+A join is a *claim*: its id is the proof of ownership, so the same event gets the same answer again.
 One instance of the followers service gives names away at a time, under its *reign*: a number that
 rises, its own name, and the names of all instances that have every claim of it.
 
 * About one name, the claim of the later reign counts; of one reign, that with the greater id.
 * Of two reigns with one number, neither counts: no instance gives names away until another begins.
 
-So claims and reigns depend on what has come, and not on its order, as the graph does. Which
+So claims and reigns depend on the events, and not on their order, as the graph does. Which
 instance may begin a reign is in `barker.graph.deciding`.
 """
 
@@ -33,11 +33,11 @@ class Reign(NamedTuple):
     names: tuple[str, ...]
 
     def body(self) -> bytes:
-        """For the stream: a piece of the graph that has no users in it."""
+        """For the stream: a piece of the graph without users."""
         return _piece({"reign": self})
 
     def met(self, other: "Reign") -> "Reign":
-        """What holds if there are both."""
+        """The reign that counts, of both."""
         if self.n != other.n:
             return max(self, other)
         if self == other:
@@ -62,14 +62,14 @@ class Claims:
         return claim and claim[1]
 
     def is_news(self, fields: Mapping[str, Any]) -> bool:
-        """Would `apply` remember anything of this?"""
+        """Would `apply` change anything?"""
         claims = self._claims
         return self._reign_after(fields) != self.reign or any(
             user not in claims or claim > claims[user] for user, claim in _claims_in(fields)
         )
 
     def contradict(self, fields: Mapping[str, Any]) -> bool:
-        """Does this say something that does not hold? Its sender has to hear of ours first."""
+        """Does this differ from a claim or reign that counts? Its sender must get ours first."""
         claims = self._claims
         after = self._reign_after(fields)
         return (after != self.reign and after.n == self.reign.n) or any(
@@ -78,7 +78,7 @@ class Claims:
         )
 
     def apply(self, fields: Mapping[str, Any]) -> None:
-        """Take over an event or a piece of a snapshot. Raises BadMessage, and changes nothing."""
+        """Add an event or a piece of a snapshot. Raises BadMessage, and then changes nothing."""
         self.reign = self._reign_after(fields)
         for user, claim in _claims_in(fields):
             self._claims[user] = max(claim, self._claims.get(user, claim))

@@ -1,16 +1,16 @@
 """Deciding: which instance of the followers service gives names away, so that none is given twice.
 
-* The *ruler* is the first instance in the route of those that were in the last reign. Before it
-  gives a name away it begins a reign of its own, whenever that was another's or had other members:
-  a record in its stream, which every instance that the directory knows has to ack.
-* It begins one when it has had all that the others have, and if each member of the last reign is
-  there. One may be missing if it has left before our eyes: it was known, as we were, and the
-  directory has told us of its end over the same link. One that was away cannot know what the
-  others gave away meanwhile, and waits for one that does.
-* A claim is told yes when all have acked it, in a reign with just these members.
+* The *ruler* is the first instance in the route that was in the last reign. Before it gives a name
+  away it begins a reign of its own, if the last one was another's or had other members. This is a
+  record in its stream, and every instance that the directory knows has to ack it.
+* It begins one when it has all changes of the others, and if each member of the last reign is
+  there. One may be missing if it has left before our eyes: both of us were in sync, and the
+  directory has notified us of its end over the same link. A member that was away cannot know which
+  names the others gave away meanwhile, and waits for one that does.
+* A claim is confirmed when all have acked it, in a reign with just these members.
 
-So the next ruler has every claim that was told yes, or waits. A replica that holds another claim
-does not ack. So of two instances that take themselves for the ruler, one at most gives a name away.
+So the next ruler has every confirmed claim, or waits. A replica that holds another claim does not
+ack. So of two instances that take themselves for the ruler, at most one gives a name away.
 """
 
 from barker.graph.claims import Claims, Reign
@@ -38,9 +38,9 @@ class Decider:
         self._publisher = publisher
         self._waited = waited
         self._claims = claims
-        # By name, the directory's link over which we were told of one that was in sync with us.
+        # By name, the directory's link that listed an instance while it was in sync with us.
         self._seen: dict[str, Link] = {}
-        self._begun_at = 0  # the serial that all replicas have to have before our reign counts
+        self._begun_at = 0  # the serial that all replicas must have before our reign counts
 
     def began(self, serial: int) -> None:
         """Our reign has that serial, or a smaller one."""
@@ -52,12 +52,12 @@ class Decider:
 
     @property
     def _is_together(self) -> bool:
-        """Do we have all that the others have, and they what we have?"""
+        """Do we have all changes of the others, and they all of ours?"""
         return self._replicas.in_sync and self._publisher.replicas.issuperset(self._replicas.others)
 
     @property
     def _ruler(self) -> str:
-        """ "" if none that is there was in the last reign."""
+        """ "" if no instance of the last reign is there."""
         reign = self._claims.reign
         route = self._node.routes.route(FOLLOWERS)
         first = route.first(lambda t: not reign.n or t.name in reign.names)
@@ -65,7 +65,7 @@ class Decider:
 
     @property
     def missing(self) -> list[str]:
-        """Instances that may have given names away of which we don't know."""
+        """Instances that may have given names away without our knowledge."""
         link = self._node.told_by(REPLICA)
         members = self._members
         return [
@@ -75,7 +75,7 @@ class Decider:
         ]
 
     def look(self) -> Reign | None:
-        """Something has changed; the reign that we have to begin now, if there is one."""
+        """Called at any change; returns the reign that we have to begin now, if any."""
         if not self._is_together:
             return None
         members, reign = self._members, self._claims.reign

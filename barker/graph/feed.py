@@ -1,11 +1,10 @@
-"""A feed: a copy of the graph, kept up to date by whichever followers service works.
+"""A feed: a copy of the graph, kept up to date by the followers service that works.
 
-The service ``graph`` is a stream like an inbox: ``subscribe`` with the place one has, get
-``subscribed``, then a `message` for every change. Its past is not worth keeping, so who has no
-place in it (or one of another epoch, or one too far back) gets a *snapshot* first: the graph in
-pieces, of which the last says so. While it comes we work on with the copy that we have, and when it
-is complete it takes that copy's place. While no followers service works at all, the copy stays what
-it is.
+The service ``graph`` is a stream like an inbox: ``subscribe`` with a place, get ``subscribed``,
+then a `message` for every change. Old changes are not kept. So a subscriber without a place in the
+stream (or with one of another epoch, or too far back) gets a *snapshot* first: the graph in pieces,
+with a mark in the last. While it arrives the old copy stays in use, and the complete snapshot
+replaces it. While no followers service works at all, the copy stays as it is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,13 +18,13 @@ from barker.wire import messages, protocol, strictjson
 from barker.wire.ops import Credit, Message, Subscribe, Subscribed
 from barker.wire.protocol import BadMessage, ProtocolError
 
-# What a copy of the graph is read at, and what events about it are put to.
+# The address of the graph, for its readers and for events.
 GRAPH = "graph"
 FOLLOWERS = "followers"
 
 
 class Applies(Protocol):
-    """What a copy can be: `Graph`, or less of it."""
+    """A copy's type: `Graph`, or less of it."""
 
     def apply(self, fields: Mapping[str, Any]) -> list[Change]: ...
 
@@ -34,36 +33,36 @@ Held = TypeVar("Held", bound=Applies)
 
 
 class Place:
-    """How far one has come in the graph's stream of one followers service."""
+    """A position in the graph's stream of one followers service."""
 
     __slots__ = ("epoch", "grown", "in_snapshot", "last", "serial")
 
     def __init__(self) -> None:
         self.epoch: str | None = None
         self.serial = 0
-        self.last = 0  # how far the stream was when we asked
+        self.last = 0  # the stream's newest serial when we subscribed
         self.in_snapshot = False
         self.grown = False
 
     def ask(self, link: Link, address: str) -> None:
         # In the middle of a snapshot, there is no place to go on from.
         epoch = None if self.in_snapshot else self.epoch
-        self.last = protocol.MAX_COUNT  # until we are told, there may be anything
+        self.last = protocol.MAX_COUNT  # until the answer, there may be any number
         link.send(messages.encode(Subscribe(address, epoch, self.serial)))
 
     def forget(self) -> None:
-        """What we have is not what was sent: the next answer begins with a snapshot."""
+        """Our copy differs from what was sent: the next answer begins with a snapshot."""
         self.epoch = None
 
     def begin(self, answer: Subscribed) -> bool:
-        """Does a snapshot follow? It makes the place that the answer names."""
+        """Does a snapshot follow? It leads to the place that the answer names."""
         here = (answer.epoch, answer.serial)
         self.in_snapshot = here != (self.epoch, self.serial) or self.in_snapshot
         self.epoch, self.serial, self.last = answer.epoch, answer.serial, answer.last
         return self.in_snapshot
 
     def take(self, body: bytes) -> dict[str, Any]:
-        """One entry more; what it means. Raises ProtocolError."""
+        """Take one entry more; returns its fields. Raises ProtocolError."""
         try:
             fields = strictjson.loads(body)
         except BadMessage as fault:
@@ -82,11 +81,11 @@ class Place:
         return self.epoch is not None and not self.in_snapshot and self.serial >= self.last
 
     def credit(self, address: str) -> Credit | None:
-        """What to send at the end of a batch."""
+        """The credit to send at the end of a batch."""
         if not self.grown:
             return None
         self.grown = False
-        # Before its end, a snapshot is nothing that one has.
+        # A snapshot without its end counts for nothing.
         return Credit(address, 0 if self.in_snapshot else self.serial)
 
 
@@ -99,7 +98,7 @@ class Feed(Peers, Generic[Held]):
         self.add_handler(Message, self.on_message)
         self._make = make
         self.held: Held = make() if held is None else held
-        self.complete = False  # `held` is what the service has said, not what we began with
+        self.complete = False  # `held` is the service's, not our first one
         self._next: Held | None = None
         self._place = Place()
         self._asked: Link | None = None
@@ -107,10 +106,10 @@ class Feed(Peers, Generic[Held]):
     # --- what the caller fills in ---
 
     def changed(self, changes: Sequence[Change]) -> None:
-        """`held` has changed."""
+        """Called after changes of `held`."""
 
     def replaced(self) -> None:
-        """`held` is another one, complete."""
+        """Called when `held` is another one, complete."""
 
     # --- the conversation ---
 
@@ -119,7 +118,7 @@ class Feed(Peers, Generic[Held]):
         link = self.peers[first.name] if first else None
         if link is not self._asked:
             if self._asked:
-                # Nobody is to wait for our acks where we do not listen any more.
+                # Where we no longer read, no acks of ours must be waited for.
                 self._asked.abort()
             self._asked = link
             if link:

@@ -1,14 +1,14 @@
-"""Friends of friends: whom a user might want to follow.
+"""Friends of friends: suggestions of users to follow.
 
-Whoever is followed by many of those that you follow may be worth following, too; how many that are
-(*common*) is the whole of the judgement. Never suggested is who is followed already, and nobody is
-suggested to themself.
+A user whom many of those that you follow follow, too, may be worth following. The number of those
+(*common*) is the only measure. A user is never suggested to themself, nor to those who follow them
+already.
 
 There are two ways to keep this up to date while the graph changes. One is a counter for each pair
 of people that are two steps apart: exact at once, and large (a million edges at ten a user make
-ten million counters). This is the other: a change makes only those users *affected* whose
-suggestions it can change, and what is suggested to one user is counted anew from the graph when
-the turn comes. Both the number of the affected and the steps of a count have a limit.
+ten million counters). This is the other: a change *affects* only the users whose suggestions it can
+change, and the suggestions to one user are counted anew from the graph when the turn comes. Both
+the number of the affected and the steps of a count have a limit.
 """
 
 from collections import Counter
@@ -19,11 +19,11 @@ from barker.graph.graph import Change, Graph
 
 # Suggestions that one user has at a time.
 FEW = 3
-# Of a user's followers, those who hear at once that this one follows somebody new. The others see
-# it when something else affects them.
+# Of a user's followers, those that a new follow of this user affects at once. The others see it
+# when another change affects them.
 MAX_AFFECTED = 50
-# Of whom a user follows, and of whom each of these follows, the latest so many are looked at:
-# 40,000 steps at most, some milliseconds.
+# Of a user's follows, and of the follows of each of these, the latest so many are looked at: 40,000
+# steps at most, some milliseconds.
 MAX_FRIENDS = 200
 
 
@@ -37,11 +37,11 @@ class Suggestion(NamedTuple):
 
 
 class Suggester:
-    """What is suggested to whom, by one graph."""
+    """The suggestions to each user, by one graph."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        # By user, what was suggested and is not followed yet: by name, how many in common then.
+        # By user, the suggestions that are not followed yet: by name, how many in common then.
         self._open: dict[str, dict[str, int]] = {}
 
     @property
@@ -50,18 +50,18 @@ class Suggester:
         return sum(map(len, self._open.values()))
 
     def use(self, graph: Graph) -> None:
-        """From now on, this graph is the one that counts."""
+        """Suggest by this graph from now on."""
         self._graph = graph
 
     def affected(self, change: Change) -> list[str]:
-        """Whose suggestions may be others after this change."""
+        """The users whose suggestions this change may alter."""
         return [change.user, *islice(self._graph.followers(change.user), MAX_AFFECTED)]
 
     def suggest(self, user: str) -> list[Suggestion]:
-        """What is new to suggest; it stands until it is followed, or until something is far better.
+        """New suggestions. Each stands until it is followed, or replaced by a far better one.
 
-        Something is far better if it has twice as much in common as what it replaces. So what a
-        user gets over the years is bounded by what this user follows, not by how much others do.
+        Far better means twice as much in common. So the number of suggestions that a user gets over
+        the years is bounded by the user's own follows, not by those of others.
         """
         graph = self._graph
         stand = {
@@ -87,7 +87,7 @@ class Suggester:
         return new
 
     def _best(self, user: str) -> list[tuple[str, int]]:
-        """Candidates with what is common, the best first; of equals, by name."""
+        """Candidates with their counts in common, the best first; of equals, by name."""
         graph = self._graph
         common: Counter[str] = Counter()
         for friend in graph.follows(user)[-MAX_FRIENDS:]:

@@ -1,15 +1,15 @@
-"""The graph: who exists, and who follows whom, whatever order the news comes in.
+"""The graph: which users exist and whom they follow, whatever the order of events.
 
-* About one edge (`user` follows `whom`) the *last word* counts: that with the greatest `at`, and
-  of a follow and an unfollow in the same millisecond, the unfollow.
-* So a graph depends on which events have come, and not on their order, nor on how often. Whoever
-  has had the same events has the same graph: after a repetition, a failover, a meeting of two that
-  were apart. (A *last-writer-wins element set*: Shapiro, Preguiça, Baquero and Zawirski,
-  "Conflict-free Replicated Data Types", 2011.)
+* About one edge (`user` follows `whom`) the *last word* counts: the event with the greatest `at`,
+  and of a follow and an unfollow in the same millisecond, the unfollow.
+* So a graph depends on its events, and not on their order, nor on repetitions. Services with the
+  same events have the same graph: after a failover, or when two that were apart meet. (A
+  *last-writer-wins element set*: Shapiro, Preguiça, Baquero and Zawirski, "Conflict-free Replicated
+  Data Types", 2011.)
 * An unfollow leaves a *tombstone*, so that an older follow that comes late finds it. `forget`
-  drops tombstones when nothing that old can come any more.
-* A snapshot is the graph in pieces, each of which can be taken over like an event. It need not be
-  of one moment: what changes while it is read comes as an event besides.
+  drops tombstones when no event that old can come any more.
+* A snapshot is the graph in pieces, each of which is applied like an event. It need not be of one
+  moment: a change while it is read comes as an event besides.
 
 Left out: leaving. A name stays taken, since barks under it are in other people's timelines.
 """
@@ -46,7 +46,7 @@ class Change(NamedTuple):
 
 
 class Graph:
-    """Every user's last words about others, and the index of them by whom they are about."""
+    """Every user's last words about others, and the index of them by followed user."""
 
     def __init__(self) -> None:
         self._words: dict[str, dict[str, int]] = {}
@@ -65,7 +65,7 @@ class Graph:
         return graph
 
     def sow(self, world: World) -> None:
-        """Take over a seed: any word that anybody says about its edges is later."""
+        """Take over a seed: any event about its edges is later."""
         changes: list[Change] = []
         for user in world.names:
             self._join(user, changes)
@@ -73,13 +73,13 @@ class Graph:
             for whom in followed:
                 self._say(user, whom, 0, changes)
 
-    # --- asking ---
+    # --- queries ---
 
     def __contains__(self, user: object) -> bool:
         return user in self._words
 
     def __len__(self) -> int:
-        """How many users there are."""
+        """The number of users."""
         return len(self._words)
 
     @property
@@ -87,27 +87,27 @@ class Graph:
         return self._words.keys()
 
     def follows(self, user: str) -> list[str]:
-        """Whom `user` follows; nobody, if there is no such user."""
+        """The users that `user` follows; none, if there is no such user."""
         return [whom for whom, word in self._words.get(user, {}).items() if not word & 1]
 
     def followers(self, author: str) -> Collection[str]:
-        """Everybody who follows `author`; nobody, if there is no such user."""
+        """The users that follow `author`; none, if there is no such user."""
         return self._followers.get(author, {}).keys()
 
     def has(self, user: str, whom: str) -> bool:
         return user in self._followers.get(whom, ())
 
-    # --- taking over ---
+    # --- changes ---
 
     def is_news(self, fields: Mapping[str, Any]) -> bool:
-        """Would `apply` remember anything of this?"""
+        """Would `apply` change anything?"""
         return any(
             word > self._words.get(user, {}).get(whom, _NEVER) if whom else user not in self
             for user, whom, word in _words_in(fields)
         )
 
     def growth(self, fields: Mapping[str, Any]) -> tuple[int, int]:
-        """How many more users, and how many more words, `apply` would have this remember."""
+        """How many users and how many words `apply` would add."""
         users: set[str] = set()
         words = 0
         for user, whom, _ in _words_in(fields):
@@ -116,9 +116,9 @@ class Graph:
         return len(users), words
 
     def apply(self, fields: Mapping[str, Any]) -> list[Change]:
-        """Take over an event or a piece of a snapshot; returns what is different now.
+        """Apply an event or a piece of a snapshot; returns the changes.
 
-        The same one again changes nothing. Raises BadMessage, and then nothing has changed.
+        A repetition changes nothing. Raises BadMessage, and then nothing has changed.
         """
         changes: list[Change] = []
         for user, whom, word in _words_in(fields):
@@ -159,9 +159,9 @@ class Graph:
             changes.append(Change(user, whom, follows))
 
     def forget(self, before: int) -> Iterator[None]:
-        """Drop the tombstones of what was unfollowed before that time (as `at`), in slices.
+        """Drop the tombstones of unfollows before that time (as `at`), in slices.
 
-        Others may change the graph between two of them.
+        The graph may change between two of them.
         """
         looked_at = 0
         for words in list(self._words.values()):
@@ -179,8 +179,8 @@ class Graph:
     def pieces(self) -> Iterator[tuple[bytes, bool]]:
         """Bodies that make this graph of an empty one, and whether more of them follow.
 
-        The graph may change between two of them. What was said before the first one is in them;
-        of what is said later, some is.
+        The graph may change between two of them. Events from before the first body are in them; of
+        later events, some are.
         """
         piece: dict[str, dict[str, int]] = {}
         size = 0
@@ -202,7 +202,7 @@ def _piece(users: dict[str, dict[str, int]], *, more: bool) -> bytes:
 
 
 def _words_in(fields: Mapping[str, Any]) -> list[tuple[str, str, int]]:
-    """(user, whom, word) for each thing that a body says; a user alone, without whom, exists."""
+    """(user, whom, word) for each statement in a body; a user alone, without whom, exists."""
     try:
         kind = fields["kind"]
         if kind == PIECE:
@@ -225,7 +225,7 @@ def _words_in(fields: Mapping[str, Any]) -> list[tuple[str, str, int]]:
 
 
 class Names:
-    """Of all that a graph says, who exists: enough for whoever only asks that."""
+    """The users of a graph, without its edges: for services that need no more."""
 
     def __init__(self) -> None:
         self._names: set[str] = set()

@@ -1,4 +1,4 @@
-"""People: who exists, for services that ask nothing else of the graph."""
+"""People: which users exist, for services that need no more of the graph."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 
@@ -12,7 +12,7 @@ def _nothing(*_: object) -> None:
 
 
 class People(Feed[Names]):
-    """Who exists, for those who ask nothing else of the graph."""
+    """The users of the graph, without its edges."""
 
     def __init__(
         self,
@@ -21,7 +21,7 @@ class People(Feed[Names]):
         known: Callable[[Collection[str]], None] = _nothing,
         all_known: Callable[[], None] = _nothing,
     ) -> None:
-        """`seed` are users whom we know without being told.
+        """`seed` are users that we know from the start.
 
         `known` is called with users who have joined, `all_known` when `held` is another copy.
         """
@@ -34,7 +34,7 @@ class People(Feed[Names]):
         return user in self.held or user in self._known
 
     def add(self, user: str) -> None:
-        """This one has just joined with us; `held` will have the name when it has gone round."""
+        """This user has just joined with us; the stream will bring the name to `held`, too."""
         self._known.add(user)
 
     def changed(self, changes: Sequence[Change]) -> None:

@@ -1,17 +1,17 @@
-"""The publisher: the stream of a followers service, and who has how much of it.
+"""The publisher: the stream of a followers service, and how far each subscriber has come in it.
 
-Every change of the graph gets a serial and goes to all who *copy* the graph (readers of ``graph``:
-bizlogic, outboxes, ...) or *replicate* it (readers of ``followers``: the other instances). Their
-acks are what two promises rest on:
+Every change of the graph gets a serial and goes to all processes that *copy* the graph (readers of
+``graph``: bizlogic, outboxes, ...) or *replicate* it (readers of ``followers``: the other
+instances). Two promises rest on their acks:
 
-* What all replicas have acked is *settled*: the outbox that put it may forget it.
-* What all copies have acked *holds*: from now on, all services that decide decide by it. Only then
-  are those told who read the list of one user, ``graph/USER``.
+* A change that all replicas have acked is *settled*: the outbox that put it may forget it.
+* A change that all copies have acked *holds*: from now on, all services that decide decide by it.
+  Only then is it sent to readers of one user's list, ``graph/USER``.
 
-For whose acks it is waited, `barker.graph.waited` knows.
+`barker.graph.waited` knows the subscribers whose acks are waited for.
 
 A subscriber whose place is unknown here, or too far back, gets a snapshot of the graph before the
-changes. Of a snapshot in the making only the end is acked with a serial that counts.
+changes. Of its acks during a snapshot, only the last has a serial that counts.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -29,12 +29,12 @@ from barker.wire import messages, protocol, strictjson
 from barker.wire.ops import Credit, Message, Subscribe, Subscribed, Unreadable
 from barker.wire.protocol import BAD_MESSAGE, TOO_MANY, BadMessage
 
-# Changes that are retained for those who come back; a change is about 150 bytes. Who has missed
-# more gets a snapshot.
+# Changes that are retained for subscribers that come back, of about 150 bytes. After more, there is
+# a snapshot.
 CHANGES_KEPT = 10_000
-# Changes that are queued before we look again at how busy the link is.
+# Changes that are queued before the next look at how busy the link is.
 CHANGES_AT_ONCE = 64
-# What one has acked that has nothing.
+# The acked serial of a subscriber that has nothing.
 NOTHING = -1
 # Users whose lists one link may read, and all of them, at some 400 bytes each.
 MAX_LISTS = 1000
@@ -55,7 +55,7 @@ class Copying:
         self.pieces: Iterator[tuple[bytes, bool]] | None = None
 
     def begin(self, after: int) -> None:
-        """It has everything up to there."""
+        """It has all changes up to there."""
         self.pieces = None
         self.cursor = Cursor(after)
 
@@ -67,7 +67,7 @@ class Copying:
 
 
 def _messages(address: str, bodies: Sequence[bytes]) -> Iterator[bytes]:
-    """As few lines as hold them."""
+    """As few lines as hold these."""
     if sum(map(len, bodies)) > messages.MAX_GROUP_BYTES and len(bodies) > 1:
         half = len(bodies) // 2
         yield from _messages(address, bodies[:half])
@@ -77,7 +77,7 @@ def _messages(address: str, bodies: Sequence[bytes]) -> Iterator[bytes]:
 
 
 class Publisher:
-    """Publishes one graph; the service says which change has which serial."""
+    """Publishes one graph; the service numbers the changes."""
 
     def __init__(
         self,
@@ -86,9 +86,9 @@ class Publisher:
         slices: Slices,
         holds: Callable[[], int],
     ) -> None:
-        """`all_pieces` makes the snapshot that a replica gets; a copy gets the graph alone.
+        """`all_pieces` makes the snapshot for a replica; a copy gets the graph alone.
 
-        `holds` says up to which serial every copy that counts has everything.
+        `holds` returns the serial up to which every copy that counts has all changes.
         """
         self.graph = graph
         self._all_pieces = all_pieces
@@ -98,22 +98,22 @@ class Publisher:
         self.epoch = ""
         self._changes: Stream[bytes] = Stream(CHANGES_KEPT)
         self._copying: dict[Link, dict[str, Copying]] = {}
-        self._listing: dict[str, set[Link]] = {}  # by user, who reads their list
-        # What was sent last: address, first serial, number of changes; and the lines.
+        self._listing: dict[str, set[Link]] = {}  # by user, the readers of their list
+        # The last lines that were sent, with address, first serial, number of changes.
         self._packed: tuple[tuple[str, int, int], Sequence[bytes]] = ("", 0, 0), ()
         self._lists: dict[Link, set[str]] = {}
         self._lists_read = 0  # by all links
-        self._touched: dict[str, int] = {}  # whose list has changed, and with which serial
+        self._touched: dict[str, int] = {}  # users whose list has changed, with which serial
 
-    # --- what the service tells ---
+    # --- for the service ---
 
     def begin(self, epoch: str) -> None:
-        """Whose serials the service's are, from now on."""
+        """The service's serials have this epoch from now on."""
         self.epoch = epoch
 
     def add(self, serial: int, body: bytes, touched: set[str]) -> None:
-        """A change has come into force here; the lists of those `touched` have changed by it."""
-        if serial != self.last + 1:  # damage has taken what was between
+        """A change has come into force here; it alters the lists of those `touched`."""
+        if serial != self.last + 1:  # damage has taken the changes between
             self.start_at(serial - 1)
         self._changes.append(body)
         for user in touched:
@@ -121,11 +121,11 @@ class Publisher:
                 self._touched[user] = serial
 
     def start_at(self, serial: int) -> None:
-        """There is nothing to read before `serial`."""
+        """No change before `serial` can be read."""
         self._changes.restore(serial, ())
 
     def publish(self) -> None:
-        """Send all subscribers what they have not had, a few of them in each turn."""
+        """Send all subscribers the changes that they lack, to a few of them in each turn."""
         if not self._publishing:
             self._publishing = True
             self._slices.add(self._publish())
@@ -133,7 +133,7 @@ class Publisher:
     def _publish(self) -> Steps:
         done = -1
         try:
-            while done < self.last:  # what has come meanwhile, too
+            while done < self.last:  # changes that come meanwhile, too
                 done = self.last
                 for copying in [c for copies in self._copying.values() for c in copies.values()]:
                     if not copying.link.closed:
@@ -144,7 +144,7 @@ class Publisher:
             self._publishing = False
         self.tell_lists()
 
-    # --- what it asks ---
+    # --- queries ---
 
     @property
     def last(self) -> int:
@@ -157,7 +157,7 @@ class Publisher:
         return {link.name for link, copies in self._copying.items() if FOLLOWERS in copies}
 
     def acked(self, address: str) -> dict[str, int]:
-        """By name, the serial up to which each subscriber has everything."""
+        """By name, the serial up to which each subscriber has all changes."""
         some = ((link.name, copies.get(address)) for link, copies in self._copying.items())
         return {name: copying.cursor.acked for name, copying in some if copying}
 
@@ -195,7 +195,7 @@ class Publisher:
         copying.link.send(messages.encode(answer))
 
     def _send(self, copying: Copying) -> None:
-        """As much as the link takes; the next ack or change comes back here."""
+        """Send as much as the link takes; the next ack or change calls this again."""
         link = copying.link
         while copying.pieces and not link.busy:
             piece, more = next(copying.pieces)
@@ -221,7 +221,7 @@ class Publisher:
         return self._packed[1]
 
     def credit(self, link: Link, credit: Credit) -> None:
-        """A subscriber has taken over everything up to a serial."""
+        """A subscriber has taken over all changes up to a serial."""
         copying = self._copying.get(link, {}).get(credit.address)
         if copying:
             if credit.serial <= copying.cursor.sent and not copying.pieces:
@@ -237,7 +237,7 @@ class Publisher:
             if not self._listing[user]:
                 del self._listing[user]
                 self._touched.pop(user, None)
-        self.tell_lists()  # perhaps this one was all that others waited for
+        self.tell_lists()  # perhaps the others waited for this one alone
 
     # --- lists ---
 
@@ -257,7 +257,7 @@ class Publisher:
         self.tell_lists()
 
     def tell_lists(self) -> None:
-        """Send the lists that have changed, as far as everybody acts by the change."""
+        """Send the changed lists whose change holds."""
         if not self._touched:
             return
         holds = self._holds()
@@ -267,11 +267,11 @@ class Publisher:
                 body = strictjson.dumps(self.list_of(user))
                 line = messages.encode(Message([f"{GRAPH}/{user}"], [body]))
                 for link in links:
-                    if not link.busy:  # it will hear of the next change
+                    if not link.busy:  # the next change will reach it
                         link.send(line)
 
     def list_of(self, user: str) -> dict[str, Any]:
-        """What is told of one user; at most `MAX_LISTED` names a list, and how many there are."""
+        """The message about one user; at most `MAX_LISTED` names a list, and how many there are."""
         follows, followers = self.graph.follows(user), self.graph.followers(user)
         return {
             "kind": "list",

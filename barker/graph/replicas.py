@@ -1,14 +1,14 @@
 """Replicas: the other instances of the followers service, and how far we have come in theirs.
 
-Each instance replicates each other one: it reads the stream of its changes, from where it was or
-from a snapshot on, takes over what is news to it, and acks what is in its own journal. Since it
-makes no difference to a graph in which order it hears of things, no instance has to lead. Which one
-the outboxes put to is for the route to say, and two at the same time do no harm.
+Each instance replicates each other one: it reads the stream of its changes, from the last place or
+from a snapshot on, applies those that are news to it, and acks what is in its own journal. The
+order of events makes no difference to a graph, so no instance has to lead. The route decides which
+one the outboxes put to, and two at the same time do no harm.
 
-Two registrations, because being there is one thing and serving another. An instance registers as
-`REPLICA` at once, and serves when it has had all that the others have. Were there one, then after a
-restart of the directory all would wait to be told of the others, be told of none, and take
-themselves for the only one; also one that has just been started, and knows nothing.
+There are two registrations, because being there and serving differ. An instance registers as
+`REPLICA` at once, and serves when it has all changes of the others. With a single one, after a
+restart of the directory all would wait for routes to the others, find none, and each would take
+itself for the only instance: also one that has just been started, and knows nothing.
 """
 
 import functools
@@ -23,7 +23,7 @@ from barker.routing.routes import Target
 from barker.wire import messages, protocol
 from barker.wire.ops import Message, Subscribed, Unreadable
 
-# What every instance registers as, from its start on.
+# Every instance registers as this, from its start on.
 REPLICA = "replica"
 
 
@@ -37,9 +37,9 @@ class Replicas(Peers):
         changed: Callable[[], None],
         durable: Callable[[Callable[[], None]], None],
     ) -> None:
-        """`keep` is called with what another has sent, bodies and what they mean; it says why not
-        all of it holds here, or "". `changed` is called when `in_sync` may have changed. `durable`
-        calls what it is given when the disk has what was kept."""
+        """`keep` is called with another's bodies and their fields; it returns why not all of them
+        hold here, or "". `changed` is called when `in_sync` may have changed. `durable` gets a
+        callback, and calls it when the disk has the kept records."""
         super().__init__(node, REPLICA)
         self.add_handler(Subscribed, self.on_subscribed)
         self.add_handler(Message, self.on_message)
@@ -56,7 +56,7 @@ class Replicas(Peers):
 
     @property
     def in_sync(self) -> bool:
-        """Have we had all that every other instance had when we asked it?"""
+        """Do we have all that every other instance had when we subscribed?"""
         return REPLICA in self.node.told and all(
             name in self.peers and self._places[name].caught_up for name in self.others
         )
@@ -81,7 +81,7 @@ class Replicas(Peers):
     def on_message(self, link: Link, message: Message) -> None:
         place = self._places[link.name]
         if why := self._keep([(body, place.take(body)) for body in message.bodies]):
-            link.abort(why)  # without an ack; it is asked again later, from a snapshot on
+            link.abort(why)  # without an ack; we subscribe again later, from a snapshot on
             place.forget()
 
     def batch_end(self, link: Link) -> None:
@@ -92,7 +92,7 @@ class Replicas(Peers):
             self._changed()
 
     def batch_failed(self, link: Link) -> None:
-        self._places[link.name].forget()  # its place is behind what we have kept
+        self._places[link.name].forget()  # its place is behind the records that we kept
 
     def on_unreadable(self, link: Link, answer: Unreadable) -> None:
         raise protocol.ProtocolError(protocol.PROTOCOL, answer.reason)

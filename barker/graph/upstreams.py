@@ -1,8 +1,8 @@
-"""Upstreams: the outboxes that wait for acks of what a followers service has kept.
+"""Upstreams: the outboxes that wait for acks of the puts that a followers service has kept.
 
-An ack goes out when every replica that is waited for has what was put, and is for all before it. A
-join is looked at once more then: what was to have the name may have lost it to another claim
-meanwhile (`barker.graph.claims`), or a laggard may not know of it, and it is refused.
+An ack goes out when every replica that is waited for has the put, and covers all before it. A join
+is checked once more then: its event may have lost the name to another claim meanwhile
+(`barker.graph.claims`), or a laggard may not know of it. Then it is refused.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from barker.wire.protocol import BadMessage
 
 
 class Kept(NamedTuple):
-    """Up to number `seq` all is kept; it may be acked when all replicas have that serial."""
+    """All up to number `seq` is kept; it may be acked when all replicas have that serial."""
 
     seq: int
     serial: int
@@ -27,13 +27,13 @@ class Kept(NamedTuple):
 
 
 class Upstreams:
-    """What is to be acked, by link, in order."""
+    """The acks to come, by link, in order."""
 
     def __init__(
         self, has_name: Callable[[Event], bool], check_join: Callable[[Event, int], None]
     ) -> None:
-        """`has_name`: is it this event that has the name? `check_join` raises BadMessage if its
-        outbox may not be told yes; it is called with the event and the serial of what is kept."""
+        """`has_name`: does this event have the name? `check_join` raises BadMessage if it must not
+        be confirmed to its outbox; it is called with the event and the serial of what is kept."""
         self._has_name = has_name
         self._check_join = check_join
         self._kept: dict[Link, deque[Kept]] = {}
@@ -45,7 +45,7 @@ class Upstreams:
         self._kept.pop(link, None)
 
     def add(self, link: Link, put: Put, serial: int) -> None:
-        """What of this put was not refused is kept, with that serial at most."""
+        """The entries of this put are kept, if not refused, with that serial at most."""
         self._kept[link].append(Kept(link.received, serial, list(self._joins_in(put))))
 
     def _joins_in(self, put: Put) -> Iterator[tuple[int, Event]]:
@@ -57,7 +57,7 @@ class Upstreams:
                         yield seq, event
 
     def ack(self, settled: int) -> None:
-        """All replicas have everything up to there: one ack for each link, for the last of it."""
+        """All replicas have all changes up to there: one ack a link, for the last of them."""
         for link, jobs in self._kept.items():
             done = 0
             while jobs and jobs[0].serial <= settled:
@@ -72,5 +72,5 @@ class Upstreams:
                 link.ack(done)
 
     def waiting(self) -> list[tuple[str, int]]:
-        """Of each that waits, its name, and for how many acks."""
+        """The name of each waiting outbox, and for how many acks."""
         return [(link.name, len(jobs)) for link, jobs in self._kept.items() if jobs]

@@ -1,9 +1,9 @@
-"""Waited: whose acks a followers service waits for, and for how long.
+"""Waited: the subscribers whose acks a followers service waits for, and for how long.
 
-An event is acked when all replicas have it, and a list is told when all copies act by it. Only
-those are waited for that the directory knows. One that has not acked for `WAIT_HEARTBEATS`,
+An event is acked when all replicas have it, and a list is sent when all copies act by it. Only
+subscribers that the directory knows are waited for. One that has not acked for `WAIT_HEARTBEATS`,
 though there was something to ack, is a *laggard*: it is named, and not waited for, until it acks
-again. A name is another matter: none is given away that a replica does not know of
+again. Names are stricter: none is given away while a registered replica does not know of it
 (`barker.graph.deciding`).
 """
 
@@ -19,7 +19,7 @@ WAIT_HEARTBEATS = 3.0
 
 
 class Progress:
-    """Of some that have to ack: where each stands, and since when."""
+    """Of some subscribers: how far each has acked, and since when."""
 
     def __init__(self) -> None:
         self._stands: dict[str, tuple[int, float]] = {}
@@ -38,7 +38,7 @@ class Progress:
 
 
 class Waited:
-    """Who is waited for by one instance."""
+    """The subscribers that one instance waits for."""
 
     def __init__(self, node: Node, replicas: Replicas, publisher: Publisher) -> None:
         self._node = node
@@ -48,7 +48,7 @@ class Waited:
         node.watch(agent.ADDRESS, lambda: None)  # all that are registered
 
     def look(self) -> bool:
-        """Who lags now? Is that another answer than before?"""
+        """Find the laggards. Have they changed?"""
         now = self._node.now()
         patience_s = WAIT_HEARTBEATS * self._node.heartbeat_s
         replicas = self._replicating.look(self._behind(self._replicas_at()), now, patience_s)
@@ -81,7 +81,7 @@ class Waited:
 
     @property
     def settled(self) -> int:
-        """The serial up to which all replicas have everything, laggards too."""
+        """The serial up to which all replicas have all changes, laggards too."""
         return min(self._replicas_at().values(), default=self._publisher.last)
 
     @property
@@ -93,18 +93,18 @@ class Waited:
 
     @property
     def holds(self) -> int:
-        """The serial up to which all copies have everything, but for laggards."""
+        """The serial up to which all copies have all changes, except laggards."""
         stands = self._copies_at().items()
         waited_for = (serial for n, serial in stands if n not in self._copying.laggards)
         return min(waited_for, default=self._publisher.last)
 
     def words(self) -> str:
-        """Who is not waited for, or who is; "" if all have everything."""
+        """The laggards, or those that are waited for; "" if all have all changes."""
         lagging = sorted(self._replicating.laggards | self._copying.laggards)
         if lagging:
             return f"not waited for, since no ack has come for long: {', '.join(lagging)}"
         behind = self._behind(self._replicas_at())
-        if behind:  # with the number, so that it is another text as soon as it goes on
+        if behind:  # with the number, so that the text changes with it
             first = 1 + min(behind.values())
             return f"events wait since number {first} for {', '.join(sorted(behind))}"
         return ""

@@ -9,8 +9,8 @@ of them together. No asyncio: a launcher waits for a signal and copies lines.
 
 * ``child``: one process, its lines, its end. A laboratory has such children too.
 * ``fleet``: several of them, their labels, their end. However a launcher ends, they end too.
-* ``launcher``: the flags of a launcher, taken ports, what is said before anything starts.
+* ``launcher``: the flags of a launcher, taken ports, its first lines of output.
 * ``system``: the list of commands in ``launch.py``, and mistakes in it.
 
-Left out: what the children do. A launcher loads nothing of what it starts.
+Left out: what the children do. A launcher loads none of their modules.
 """

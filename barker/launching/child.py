@@ -1,10 +1,10 @@
-"""Child: one process of ours that runs beside us, and the lines that it prints.
+"""Child: one process of ours that runs beside us, and its printed lines.
 
 Its standard input is a pipe that only we hold. However we end, also by kill -9, that pipe ends with
-us, and a service takes its end as the order to stop (`arguments.LEASH`). Its lines, those of
-standard error too, are read by a thread, because threads can do that on every platform.
+us, and a service takes its end as the order to stop (`arguments.LEASH`). A thread reads its lines,
+those of standard error too, because threads can do that on every platform.
 
-Left out: what is done with the lines; `read` is given that.
+Left out: the use of the lines; `read` gets callbacks for that.
 """
 
 import contextlib
@@ -20,14 +20,14 @@ from typing import Any
 from barker.disk.files import ROOT
 from barker.process.arguments import LEASH
 
-# What it wrote last is read for so long after its end. A child of its own may hold the pipe open.
+# Its last lines are read for so long after its end. A child of its own may hold the pipe open.
 LAST_LINES_S = 0.2
-# A line that is longer comes in pieces: what has no end must not fill our memory.
+# A longer line comes in pieces: a line without an end must not fill our memory.
 MAX_LINE_CHARS = 64 * 1024
 
 
 class ChildProcess:
-    """One child. It runs once this is made, and nothing is read before `read`."""
+    """One child. It runs once this is made; its lines are read after `read`."""
 
     program: Sequence[str] = (sys.executable,)  # what the arguments are for
 
@@ -42,7 +42,7 @@ class ChildProcess:
             "encoding": "utf-8",
             "errors": "replace",
             "env": {**os.environ, LEASH: "1"},
-            # A group of its own: Ctrl-C is for us, and we pass the order on.
+            # A group of its own: Ctrl-C is for us, and we forward the order.
             **({"process_group": 0} if os.name == "posix" else {}),
             **popen,
         }
@@ -93,7 +93,7 @@ class ChildProcess:
             return False
         return True
 
-    # --- what is done to it ---
+    # --- signals and input ---
 
     def send(self, line: str) -> None:
         """One line to its standard input. Raises OSError if it has ended."""
@@ -114,7 +114,7 @@ class ChildProcess:
             self.popen.terminate()
 
     def kill(self) -> None:
-        """As kill -9 does."""
+        """Kill it, as kill -9 does."""
         self.popen.kill()
 
     def freeze(self) -> None:
@@ -124,7 +124,7 @@ class ChildProcess:
         self.popen.send_signal(signal.SIGCONT)
 
     def close(self, patience_s: float = 0.0) -> None:
-        """Wait so long for its end, whatever state it is in, then kill it. Harmless twice."""
+        """Wait so long for its end, whatever its state, then kill it. A second call is harmless."""
         if not self.ends_within(patience_s):
             self.popen.kill()
             self.popen.wait()

@@ -1,4 +1,4 @@
-"""Fleet: start local processes, label what each of them says, stop them all together.
+"""Fleet: start local processes, label their lines, stop them all together.
 
 No asyncio here: a launcher waits for a signal, while threads copy lines. However the launcher ends,
 its children end too (`barker.launching.child`).
@@ -22,8 +22,8 @@ from barker.links import hosts
 from barker.process import terminal
 from barker.process.terminal import is_nohup
 
-# Between asking a child to stop and ending it the hard way. Most are gone within milliseconds; an
-# inbox that hands over to others gives itself five seconds, and every node two for its links.
+# Between the request to stop and the kill. Most children end within milliseconds; an inbox that
+# hands over to others takes up to five seconds, and every node two for its links.
 PATIENCE_S = 8.0
 
 # When the launcher names the services that are not ready yet.
@@ -42,9 +42,9 @@ _READY = -1
 
 
 class Command(NamedTuple):
-    """What to run: arguments for this Python, a label for its lines, the port it will want.
+    """A process to run: arguments for this Python, a label for its lines, the port it will want.
 
-    `short` is what the launcher shows of it: the line of its list, without the flags that all have.
+    `short` is the launcher's line for it in its list, without the flags that all have.
     """
 
     label: str
@@ -58,9 +58,9 @@ class Command(NamedTuple):
 
 
 def busy_ports(commands: Sequence[Command]) -> list[Command]:
-    """Those of the commands whose port somebody else has.
+    """The commands whose port another process has.
 
-    Raises OSError or UnicodeError if it is the host that can't be listened at.
+    Raises OSError or UnicodeError if the host itself can't be listened at.
     """
     return [c for c in commands if c.port and not _is_free(c.host, c.port)]
 
@@ -94,17 +94,17 @@ class Fleet:
         self._colour = terminal.wants_colour(sys.stdout)
 
     def stop_on_signals(self) -> None:
-        """Ctrl-C and its relatives make `run` stop everything, from now on."""
+        """From now on, Ctrl-C and its relatives make `run` stop all children."""
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
             number = getattr(signal, name, None)
             if number and not is_nohup(number):
                 signal.signal(number, lambda number, _: self._events.put(number))
 
     def start(self, commands: Sequence[Command]) -> None:
-        """Start all of them at once, each with a line that says so."""
+        """Start all of them at once, with a printed line for each."""
         self._width = min(LABEL_COLUMNS, max(len(c.label) for c in commands))
         services = {c.label for c in commands if c.port}
-        if len(services) > 1:  # of one, its own line says it
+        if len(services) > 1:  # a single one prints READY itself
             self._starting = services
         else:
             self._events.put(_READY)
@@ -134,7 +134,7 @@ class Fleet:
     def run(self) -> int:
         """Report children that end by themselves, until a signal or the last of them.
 
-        The exit status: 1 if what we print can't be written, or if all of them have ended by
+        The exit status: 1 if our output can't be written, or if all of them have ended by
         themselves and not all of them well; else 0.
         """
         failed = False
@@ -162,7 +162,7 @@ class Fleet:
         return int(failed)
 
     def stop(self) -> None:
-        """Ask all to stop, then insist."""
+        """Request all to stop, then kill the others."""
         self._stopping = True
         for child in self._children:
             child.stop()
@@ -187,7 +187,7 @@ class Fleet:
         return True
 
     def _pass_on_that_all_is_ready(self) -> None:
-        """A process that still misses another one now says so (`barker.process.waiting`)."""
+        """Notify the processes: one that misses another logs it now (`barker.process.waiting`)."""
         for child in self._children:
             with contextlib.suppress(OSError):  # it has ended
                 child.send("ready")
@@ -200,12 +200,12 @@ class Fleet:
             self.say(f"Not ready after {SLOW_START_S:g} s: {', '.join(slow)}")
 
     def _said(self, name: str, label: str, line: str) -> None:
-        """A thread has read that line of a child."""
+        """Called by a thread that has read that line of a child."""
         if not (line.startswith("READY ") and self._started(name, ready=1)):
             self.say(line, label=label)
 
     def _ended(self, child: ChildProcess) -> None:
-        """A thread has read the last line of that child."""
+        """Called by a thread that has read the last line of that child."""
         if not self._stopping:
             self._events.put(child)
 

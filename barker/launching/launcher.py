@@ -1,4 +1,4 @@
-"""Launcher: what both launch scripts do, from their flags to the start of a fleet.
+"""Launcher: the work of both launch scripts, from their flags to the start of a fleet.
 
 A launcher starts nothing if one of its ports is taken, or if its services would refuse to start.
 """
@@ -25,8 +25,8 @@ from barker.process.arguments import (
 )
 from barker.process.terminal import CLOSED, complain, tolerate_any_text
 
-# Ports that other protocols have, to which no browser connects: the "bad ports" of the Fetch
-# standard, of those above ours.
+# Ports of other protocols to which no browser connects: the "bad ports" of the Fetch standard, of
+# those above ours.
 NO_BROWSER = frozenset({6000, 6566, *range(6665, 6670), 6679, 6697, 10080})
 
 MAX_PORT = 65535
@@ -73,7 +73,7 @@ def launcher_parser(
 def launcher_arguments(
     parser: argparse.ArgumentParser, argv: Sequence[str] | None
 ) -> argparse.Namespace:
-    """What was typed, with one host: by its flag, or without."""
+    """The parsed command line, with one host: from its flag, or without."""
     args = parser.parse_args(argv)
     if args.place is None:
         return args
@@ -93,7 +93,7 @@ def listening_flags(args: argparse.Namespace) -> list[str]:
 
 
 def directory_of(args: argparse.Namespace) -> str:
-    """Where the directory of a launcher's system is."""
+    """The address of the directory of a launcher's system."""
     return hosts.spell(reached_by(args), DIRECTORY_PORT + args.shift_ports)
 
 
@@ -102,7 +102,7 @@ def common_flags(
 ) -> list[str]:
     """The flags by which a process finds this system. A client's key is not a service's.
 
-    `is_found` leaves out the place of its directory, which the state folder has.
+    `is_found` leaves out the address of its directory, which the state folder has.
     """
     flags = [] if is_found else ["--directory", directory_of(args)]
     if args.state != DEFAULT_STATE:
@@ -111,7 +111,7 @@ def common_flags(
         path = getattr(args, flag[2:].replace("-", "_"))
         if path and flag == "--secret-file" and not is_service:
             path = keys.beside(path)
-        if path:  # the children's folder is the project's, and not where this was typed
+        if path:  # the children's folder is the project's, and not the user's
             flags += [flag, str(path.resolve())]
     return flags
 
@@ -124,11 +124,11 @@ def run_fleet(
     announce: Callable[[str, bool], str],
     prepare: Callable[[], None] = lambda: None,
 ) -> int:
-    """What a launcher does after its arguments.
+    """A launcher's work after its arguments.
 
-    `settings` writes those of its page. `announce` makes the text printed after the start: of why
-    the page does not find this system ("" if it does), and of whether commands with the same state
-    folder find it. `prepare` is called before the first process is started, once no port is taken.
+    `settings` writes those of its page. `announce` makes the text printed after the start, of two
+    arguments: why the page does not find this system ("" if it does), and whether commands with the
+    same state folder find it. `prepare` is called before the first process, once no port is taken.
 
     If a port is taken, or none for a page, nothing is started: the exit status is 1, and one line
     names the port, and the flag that moves it. Nothing is started either if the services would
@@ -177,7 +177,7 @@ def run_fleet(
         try:
             ours.callback(Claim(args.state, name, here).close)
         except Taken:
-            # Of a place that is not written yet: it starts at this moment, and most likely there.
+            # Without an address, that launcher starts at this moment, most likely there.
             there = place_of(args.state, name) or here
             if there == here and not busy:
                 busy = [command for command in commands if command.port]
@@ -192,7 +192,7 @@ def run_fleet(
                 settings()
             except files.StateError as fault:
                 pageless = f"the page does not find this system: {fault}"
-        for command in commands:  # all begin together: nobody remembers one that was here before
+        for command in commands:  # all begin together: none remembers an earlier instance
             remove_mark(args.state, command.label)
         fleet.start(commands)
         fleet.say(*announce(pageless, is_found).split("\n"))

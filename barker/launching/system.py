@@ -1,4 +1,4 @@
-"""System: what `launch.py` does with its list of commands.
+"""System: `launch.py` with its list of commands.
 
 A mistake in the list is reported with its line, before anything is started.
 """
@@ -99,7 +99,7 @@ def launch(lines: Sequence[str], args: argparse.Namespace) -> int:
 
 
 def write_settings(args: argparse.Namespace) -> None:
-    """What the page has to know."""
+    """Write the page's settings."""
     files.write_page_settings(
         WEBUI / "barker_host.js",
         host=reached_by(args),
@@ -111,7 +111,7 @@ def write_settings(args: argparse.Namespace) -> None:
 
 
 def announcement(args: argparse.Namespace, pageless: str, is_found: bool) -> str:
-    """What to try next; see `run_fleet` for its arguments."""
+    """The commands to try next; see `run_fleet` for its arguments."""
     flags, services = (
         " " + shlex.join(words) if words else ""
         for words in (
@@ -160,7 +160,7 @@ def fleet_of(lines: Sequence[str], args: argparse.Namespace) -> list[Command]:
 
 
 def _words(line: str) -> list[str]:
-    """A line as the arguments that it stands for. Raises ValueError."""
+    """The arguments in a line. Raises ValueError."""
     if type(line) is not str:
         raise ValueError("it is no text")
     words = []
@@ -178,7 +178,7 @@ def _words(line: str) -> list[str]:
 def _command(words: Sequence[str], nth: int, args: argparse.Namespace) -> Command:
     """A line as a process: its port shifted, and with the flags that all need.
 
-    `nth` tells those of one program apart; 0 if there is but one. Raises ValueError.
+    `nth` numbers the processes of one program; 0 if there is only one. Raises ValueError.
     """
     program, *own = words
     label, port, listens = program, None, False

@@ -1,6 +1,6 @@
-"""Routing: which instance of a service is meant by an address.
+"""Routing: which instance of a service an address leads to.
 
-The directory says which instances there are. From that list each process decides by itself, and all
+The directory sends the list of instances. From that list each process decides by itself, and all
 decide the same.
 
     table = routes.RouteTable()

@@ -1,4 +1,4 @@
-"""A consistent-hash ring: who owns a key, so that a new node takes only its own share.
+"""A consistent-hash ring: each key has an owner, and a new node takes only its own share.
 
 After Karger et al., "Consistent Hashing and Random Trees" (STOC 1997), with virtual nodes as in
 Amazon's Dynamo (SOSP 2007). Left out: weights and replicas; every node is worth the same and every
@@ -18,7 +18,7 @@ from collections.abc import Iterable
 
 # Points per node. A node's share of the ring then varies by about 1/sqrt(256) = 6 %, and the
 # largest of five nodes holds on average 7 % more than its fair fifth. Fewer points are less fair;
-# more cost memory and time at every change, for a gain nobody sees.
+# more cost memory and time at every change, for no gain that can be seen.
 POINTS_PER_NODE = 256
 
 _SPACE = 2**64
@@ -27,13 +27,13 @@ _SPACE = 2**64
 def places(text: str, count: int) -> tuple[int, ...]:
     """So many places on the ring, the same in every process. (`hash(str)` differs between runs.)
 
-    SHAKE-128 (FIPS 202) gives as many bytes as one asks for, so that a node's points cost one hash.
+    SHAKE-128 (FIPS 202) returns any number of bytes, so a node's points cost one hash.
     """
     return struct.unpack(f">{count}Q", hashlib.shake_128(text.encode()).digest(8 * count))
 
 
 def position(text: str) -> int:
-    """Where on the ring a key lies."""
+    """The place of a key on the ring."""
     return places(text, 1)[0]
 
 
@@ -57,7 +57,7 @@ class Ring:
         return self._owners[i % len(self._owners)]
 
     def shares(self) -> dict[str, float]:
-        """Which part of all keys each node owns; the parts sum to 1."""
+        """The part of all keys that each node owns; the parts sum to 1."""
         shares = dict.fromkeys(self.nodes, 0.0)
         if self._owners:
             previous = [self._positions[-1] - _SPACE, *self._positions[:-1]]

@@ -1,14 +1,14 @@
 """Routes: which instance an address leads to, under two policies.
 
-An address is ``service`` or ``service/key``: ``bizlogic``, ``inbox/ark3``. The directory tells for
-each service the policy and the targets, and this module says what follows from that:
+An address is ``service`` or ``service/key``: ``bizlogic``, ``inbox/ark3``. The directory sends for
+each service the policy and the targets, and this module chooses by them:
 
-* ``consistent``: the ring over the targets' names owns every key. One owner, the same for all who
-  see the same targets. If the owner is dead, the key waits until the targets change.
+* ``consistent``: the ring over the targets' names owns every key. One owner, the same for all
+  processes with the same targets. If the owner is dead, the key waits until the targets change.
 * ``ordered``: the first target that works, in order of ``since``, then name. All traffic goes to
   it; the next one is the spare. That is failover.
 
-Nothing here knows a clock or a socket: whether a target works is a question the caller answers.
+Pure, without a clock or a socket: the caller answers whether a target works.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,9 +18,9 @@ from barker.routing.ring import Ring
 
 CONSISTENT, ORDERED = "consistent", "ordered"
 
-# Routes that are known. Beyond it, those of services that no instance serves are forgotten.
+# Known routes. Beyond it, those of services that no instance serves are forgotten.
 MAX_ROUTES = 1000
-# Owners that a route remembers so as not to hash a busy key again; beyond it, it starts over.
+# Owners that a route remembers so as not to hash a busy key again; beyond it, all are forgotten.
 _REMEMBERED_OWNERS = 150_000
 
 
@@ -76,18 +76,18 @@ class Route:
         return next((t for t in self.targets if works(t)), None)
 
     def choose(self, key: str, works: Callable[[Target], bool] = lambda _: True) -> Target | None:
-        """Where a message for `key` goes under this route's policy."""
+        """The target for a message to `key`, by this route's policy."""
         return self.owner(key) if self.policy == CONSISTENT else self.first(works)
 
 
 class RouteTable:
-    """The last routes that the directory told, by service."""
+    """The last routes that the directory sent, by service."""
 
     def __init__(self) -> None:
         self._routes: dict[str, Route] = {}
 
     def update(self, service: str, policy: str, targets: Iterable[Target]) -> bool:
-        """Take over what the directory says; True if that changed anything."""
+        """Take over a list from the directory; True if it changed anything."""
         route = Route(policy, targets)
         old = self._routes.get(service)
         if old and (old.policy, old.targets) == (route.policy, route.targets):
@@ -99,16 +99,16 @@ class RouteTable:
 
     @property
     def services(self) -> list[str]:
-        """Every service that the directory told of, by name."""
+        """Every service of which the directory sent a route, by name."""
         return sorted(self._routes)
 
     @property
     def served(self) -> list[str]:
-        """Those that some instance serves."""
+        """Services that have an instance."""
         return [name for name, route in self._routes.items() if route.targets]
 
     def route(self, service: str) -> Route:
-        """The route of a service; one without targets if nobody told of it."""
+        """The route of a service; one without targets if the directory sent none."""
         return self._routes.get(service) or _NOWHERE
 
     def choose(

@@ -1,7 +1,7 @@
 """A cursor: one reader's place in a stream, with a window of credit.
 
-A reader that does not ack gets nothing more, and costs nothing more. When the stream has moved on
-past a cursor, its reader is told how much it missed: a *gap*.
+A reader that does not ack is sent nothing more, and costs nothing more. When the stream has moved
+on past a cursor, its reader is sent the number of missed entries: a *gap*.
 """
 
 import math
@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 class Cursor:
-    """A reader's place in a stream: `sent` up to that serial, `window` beyond what it acked."""
+    """A reader's place in a stream: `sent` up to that serial, `window` beyond the acked one."""
 
     __slots__ = ("acked", "sent", "window")
 
@@ -32,11 +32,11 @@ class Cursor:
         history: int,
         window: int,
     ) -> "Cursor":
-        """Where a reader begins.
+        """The cursor of a reader that subscribes.
 
-        It goes on where it was if it knows this epoch; if it is new it gets the last `history`
-        entries; and if its place is one in some other epoch, it gets everything retained, because
-        that place does not tell which of it the reader has seen (it knows its barks by id).
+        With this epoch, it goes on at its place. A new reader gets the last `history` entries. A
+        place of another epoch does not show which entries the reader has seen, so it gets all that
+        are retained (it knows its barks by id).
         """
         if same_epoch and after <= stream.last:
             return cls(after, window)
@@ -45,7 +45,7 @@ class Cursor:
         return cls(stream.lost, window)
 
     def ack(self, serial: int) -> None:
-        """The reader has shown everything up to `serial`; its window opens by that much."""
+        """The reader has shown all up to `serial`; its window opens by that much."""
         self.acked = max(self.acked, min(serial, self.sent))
 
     @property
@@ -54,19 +54,19 @@ class Cursor:
         return self.acked + self.window
 
     def sent_up_to(self, serial: int) -> None:
-        """Everything up to there was sent otherwise."""
+        """All entries up to there were sent in another way."""
         self.sent = serial
 
     def take(self, stream: Stream[Item], most: int = 2**31) -> tuple[int, int, list[Item]]:
-        """What to send now: (entries missed, serial of the first entry, up to `most` entries)."""
+        """The next to send: (entries missed, serial of the first entry, up to `most` entries)."""
         room = self.limit - self.sent
         if room <= 0 or self.sent >= stream.last:
-            # No gap without room for what follows it: only the ack of that opens the window again,
-            # because what the reader has yet to ack lies before the gap.
+            # No gap without room for the entries behind it: only an ack of those opens the window
+            # again, because the unacked ones lie before the gap.
             return 0, self.sent + 1, []
         missed = max(0, stream.lost - self.sent)
         if missed:
-            # The credit for what was lost is given back: a gap is not a message.
+            # The credit for lost entries is given back: a gap is not a message.
             self.sent += missed
             self.acked += missed
         first, entries = stream.read(self.sent, int(min(room, most)))

@@ -7,14 +7,14 @@ from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 
-# Entries of a young stream are a list. A deque of none takes 700 bytes, and most streams are quiet.
+# Entries of a young stream are a list. An empty deque takes 700 bytes, and most streams are quiet.
 FEW = 32
 
 # Twitter's home timelines held about 800 entries a user; no reader scrolls further.
 DEFAULT_KEEP = 800
 # The most that `--keep` takes; a larger number is a usage error. After a restart all of a timeline
-# comes again, so a reader has to remember the keys of all of it: at this limit up to 45 MB for each
-# instance that has served the inbox.
+# comes again, so a reader has to remember all its keys: at this limit up to 45 MB for each instance
+# that has served the inbox.
 MAX_KEEP = 50_000
 
 
@@ -26,14 +26,14 @@ class Stream(Generic[Item]):
     def __init__(self, keep: int = DEFAULT_KEEP) -> None:
         self._entries: list[Item] | deque[Item] = []
         self._keep = keep
-        self._room = min(FEW, keep)  # for entries, as long as they are that list
+        self._room = min(FEW, keep)  # entries that the list may have
         self.last = 0
 
     def append(self, entry: Item, is_old: bool = False) -> int:
         """Returns the entry's serial.
 
-        What `is_old` was written elsewhere long ago and is only new here. It does not take the
-        place of what is really new, up to twice the number that is retained otherwise.
+        An `is_old` entry was written elsewhere long ago and is only new here. It displaces no
+        really new one, up to twice the number that is retained otherwise.
         """
         entries: Any = self._entries
         entries.append(entry)
@@ -42,7 +42,7 @@ class Stream(Generic[Item]):
                 self._grow_up(is_old)
             elif not is_old:
                 entries.popleft()
-                if len(entries) > self._keep:  # what was old goes sooner than it came
+                if len(entries) > self._keep:  # old ones go sooner than they came
                     entries.popleft()
         last = self.last = self.last + 1
         return last
@@ -54,11 +54,11 @@ class Stream(Generic[Item]):
 
     @property
     def entries(self) -> Sequence[Item]:
-        """What is retained, oldest first."""
+        """The retained entries, oldest first."""
         return self._entries
 
     def restore(self, last: int, entries: Sequence[Item]) -> None:
-        """Be a stream whose newest entry has the serial `last`, and which retains `entries`."""
+        """Become a stream whose newest entry has the serial `last`, and which retains `entries`."""
         self._room = min(FEW, self._keep)
         self._entries = list(entries)
         if len(self._entries) > self._room:
@@ -66,7 +66,7 @@ class Stream(Generic[Item]):
         self.last = last
 
     def _grow_up(self, is_old: bool) -> None:
-        """From now on its entries are a deque."""
+        """Make its entries a deque from now on."""
         self._room = self._keep
         entries = self._entries = deque(self._entries, 2 * self._keep)
         if not is_old and len(entries) > self._keep:
@@ -77,7 +77,7 @@ class Stream(Generic[Item]):
         start = max(after, self.lost)
         skip = start - self.lost
         behind = len(self._entries) - skip
-        if behind <= skip:  # who keeps up reads at the new end: come from there
+        if behind <= skip:  # a reader without a backlog reads at the new end: come from there
             entries = list(islice(reversed(self._entries), max(behind, 0)))
             entries.reverse()
             return start + 1, entries[:count]

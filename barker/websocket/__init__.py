@@ -1,4 +1,4 @@
-"""WebSocket: RFC 6455 by hand, as much of it as a server needs. Nothing in it knows of Barker.
+"""WebSocket: RFC 6455 by hand, as much of it as a server needs. It is independent of Barker.
 
 A browser opens a connection with an HTTP request. The answer turns it into a WebSocket, and from
 then on both sides send frames.

@@ -9,7 +9,7 @@ How a shell uses it, once `barker.websocket.handshake` has made the connection a
 1. Make a `WebSocket`. For all that arrives: `feed` it, handle the messages, then write
    `take_output`: pongs first, then what was sent, and, when there is one, the close frame last.
 2. Once `state` is CLOSED, write `take_output`, end our side of the TCP connection, and read on for
-   a moment before closing it: closing with unread input resets it, and a reset overtakes our words.
+   a moment before closing it. Closing with unread input resets it, and a reset overtakes our words.
 
 Numbers in front of reasons and comments are sections of RFC 6455.
 """
@@ -34,13 +34,13 @@ FIN, RSV, OPCODE = 0x80, 0x70, 0x0F
 MASK, LENGTH = 0x80, 0x7F
 # 5.5: a control frame can come between the fragments of a message, so it has to be short.
 MAX_CONTROL_BYTES = 125
-# What Barker's messages need at most (a line of `wire`); beyond it: close code 1009, from the
-# header alone, so that nobody makes us hold the bytes first.
+# The longest of Barker's messages (a line of `wire`); beyond it: close code 1009, by the header
+# alone, before any byte of the message is held.
 MAX_MESSAGE_BYTES = 64 * 1024
-# A frame takes as long to read as some hundred bytes, and one without content costs its sender six.
-# So a control frame, or a data frame of under so many bytes, is charged one; the content of others
-# pays that back. A peer may owe one for every so many bytes of the largest message: 1,024, or 16
-# before it has proved anything. Beyond it: 1008.
+# A frame takes as long to read as some hundred bytes, and an empty one costs its sender six. So a
+# control frame, or a data frame of under so many bytes, is charged one; the content of others pays
+# that back. A peer may owe one for every so many bytes of the largest message: 1,024, or 16 before
+# its proof. Beyond it: 1008.
 LIGHT_BYTES = 6
 BYTES_FOR_ONE = 64
 LEAST_LIGHT = 16
@@ -65,7 +65,7 @@ class CloseCode(IntEnum):
     PROTOCOL_ERROR = 1002
     UNSUPPORTED_DATA = 1003
     # 1004 is reserved
-    NO_CODE = 1005  # never sent: what the application is told if a close frame had no code
+    NO_CODE = 1005  # never sent: for the application, if a close frame had no code
     ABNORMAL = 1006  # never sent: there was no close frame at all
     INVALID_DATA = 1007
     POLICY_VIOLATION = 1008
@@ -87,7 +87,7 @@ class State(Enum):
 
 
 class FrameError(Exception):
-    """What the peer did wrong, and the code to close with."""
+    """The peer's fault, and the code to close with."""
 
     def __init__(self, reason: str, code: CloseCode = CloseCode.PROTOCOL_ERROR) -> None:
         super().__init__(f"{int(code)}: {reason}")
@@ -109,15 +109,15 @@ _SENT_CODES = frozenset(CloseCode) - _NEVER_SENT
 _HEAD_16 = Struct("!BBH").pack
 _HEAD_64 = Struct("!BBQ").pack
 
-# Masking (5.3) stops a page from writing bytes of its choice past a proxy; for us it is one XOR
-# over all input, so it has to be quick. Against a loop over the bytes (20 MB/s), measured on 3.12:
+# Masking (5.3) stops a page from writing bytes of its choice past a proxy. For us it is an XOR over
+# all input, so it has to be quick. Against a loop over the bytes (20 MB/s), measured on 3.12:
 #
 #   payload           16 B   200 B   1 KiB   16 KiB   1 MiB
 #   as one big int     3x     14x     25x      36x     25x
 #   by four tables     1x      7x     27x      64x     65x
 #
-# The big int is three calls and wins where calls are the cost. The tables (one for each byte of the
-# mask, for every fourth byte of the payload) are a dozen calls, but the quicker loops inside.
+# The big int is three calls, and wins for short payloads. The tables (one for each byte of the
+# mask, for every fourth byte of the payload) are a dozen calls, but their inner loops are quicker.
 _TABLES_FROM_BYTES = 1024
 _TABLES = [
     (int.from_bytes(bytes(range(256))) ^ int.from_bytes(bytes([key]) * 256)).to_bytes(256)
@@ -126,7 +126,7 @@ _TABLES = [
 
 
 def unmask(data: bytes, mask: bytes) -> bytes:
-    """5.3: byte i XOR byte i modulo 4 of the mask. The same again undoes it."""
+    """5.3: byte i XOR byte i modulo 4 of the mask. Its own inverse."""
     size = len(data)
     if size < _TABLES_FROM_BYTES:
         keys = mask * (size >> 2) + mask[: size & 3]
@@ -156,7 +156,7 @@ def frame_head(first: int, size: int, masked: int = 0) -> bytes:
 def encode_frame(
     opcode: int, payload: bytes, *, fin: bool = True, mask: bytes | None = None
 ) -> bytes:
-    """One frame. 5.1: a server never masks; a client has to, with four bytes nobody can guess."""
+    """One frame. 5.1: a server never masks; a client must, with four bytes that none can guess."""
     first = (FIN if fin else 0) | opcode
     if mask is None:
         return frame_head(first, len(payload)) + payload
@@ -172,9 +172,9 @@ def encode_close(code: int, reason: str = "") -> bytes:
 class WebSocket:
     """The server's side of one connection, after the handshake.
 
-    `state` says how far closing has come. `error` is what the peer did wrong, if that is why it is
-    CLOSED. `close_code` and `close_reason` are the peer's; without a code in its close frame they
-    are 1005, without such a frame 1006 (7.1.5).
+    `state` is the state of closing. `error` is the peer's fault, if that is why it is CLOSED.
+    `close_code` and `close_reason` are the peer's; without a code in its close frame they are 1005,
+    without such a frame 1006 (7.1.5).
     """
 
     def __init__(self, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
@@ -191,11 +191,11 @@ class WebSocket:
         self._fin = False
         self._missing = 0
         self._mask = b""  # turned, so that it begins with the key for the next byte
-        # The message that it is part of; CONTINUATION: none.
+        # The message with that frame; CONTINUATION: none.
         self._opcode = _CONTINUATION
         self._message = bytearray()  # grows in place: a list would hold an object per fragment
         self._half_character = b""
-        self._light_frames = 0  # that no content has paid for
+        self._light_frames = 0  # frames whose charge is not paid back
 
     # --- receiving ---
 
@@ -207,7 +207,7 @@ class WebSocket:
         """Every message that `data` completes. Never raises: see `error` and `state` afterwards.
 
         Messages before a close frame or a fault are returned and may still be replied to, until
-        `take_output`. What comes after one is ignored.
+        `take_output`. Later input is ignored.
         """
         messages: list[Message] = []
         if self._unread:
@@ -229,7 +229,7 @@ class WebSocket:
         return messages
 
     def _read_frame(self, data: bytes, start: int, messages: list[Message]) -> int:
-        """One frame, or its header and what is there of its payload; a control frame only whole.
+        """One frame, or its header and the present part of its payload; a control frame only whole.
 
         Returns where it ends: at `start` itself if too little has come.
         """
@@ -288,7 +288,7 @@ class WebSocket:
         return self._read_payload(data, payload, messages)
 
     def _read_payload(self, data: bytes, start: int, messages: list[Message]) -> int:
-        """What is there of a data frame's payload. Each byte is touched once, however they come."""
+        """The present part of a data frame's payload. Each byte is touched once, in any pieces."""
         end = min(start + self._missing, len(data))
         piece = unmask(data[start:end], self._mask)
         self._missing -= end - start
@@ -313,7 +313,7 @@ class WebSocket:
         if self._message:
             piece = b"".join((self._message, piece))
             self._message = bytearray()
-        if self.state is State.OPEN:  # 1.4: what comes after our close frame is not delivered
+        if self.state is State.OPEN:  # 1.4: messages after our close frame are not delivered
             messages.append(Message(self._opcode, piece))
         self._opcode = _CONTINUATION
         return end
@@ -326,7 +326,7 @@ class WebSocket:
 
     def _control(self, opcode: Opcode, payload: bytes) -> None:
         if opcode is Opcode.PING:
-            # 5.5.2: unless a close frame was received; then nobody gets here.
+            # 5.5.2: unless a close frame was received; then the state is not OPEN.
             self._output.append(encode_frame(Opcode.PONG, payload))
         elif opcode is Opcode.CLOSE:
             self.close_code = CloseCode.NO_CODE
@@ -340,9 +340,9 @@ class WebSocket:
                     reason = "5.5.1: a reason has to be UTF-8"
                     raise FrameError(reason, CloseCode.INVALID_DATA) from None
                 self.close_code = code
-            # 5.5.1: the answer repeats the code. 1.4: what follows is discarded.
+            # 5.5.1: the answer repeats the code. 1.4: later input is discarded.
             self._end(encode_frame(Opcode.CLOSE, payload[:2]))
-        # 5.5.3: a pong, asked for or not, needs no answer.
+        # 5.5.3: a pong, requested or not, needs no answer.
 
     def _end(self, goodbye: bytes) -> None:
         self.state = State.CLOSED
@@ -365,7 +365,7 @@ class WebSocket:
         return b"".join([part for m in messages for part in (frame_head(first, len(m)), m)])
 
     def take_output(self) -> bytes:
-        """What is to be written now, perhaps nothing. Our close frame always comes last."""
+        """The bytes to write now, perhaps none. Our close frame always comes last."""
         if self._goodbye:
             self._output.append(self._goodbye)
             self._goodbye = b""

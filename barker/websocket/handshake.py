@@ -18,10 +18,10 @@ from http import HTTPStatus
 from barker.websocket.frames import CloseCode, encode_close
 
 HEAD_END = b"\r\n\r\n"
-# A browser's request is some 500 bytes, cookies of other services on localhost may add a few KiB.
+# A browser's request is some 500 bytes; cookies of other services on localhost may add a few KiB.
 # Beyond it: status 431.
 MAX_HEAD_BYTES = 8192
-# 1.3: no other protocol would add this to a key, so whoever does has understood the question.
+# 1.3: no other protocol would add this to a key; so its hash proves a WebSocket server.
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 VERSION = "13"
 # Pages opened from disk send "null" (browsers) or "file://" (some web views).
@@ -53,7 +53,7 @@ class HandshakeError(Exception):
         text = f"{self.reason}\n".encode()
         connection, more = "close", ""
         if self.status == HTTPStatus.UPGRADE_REQUIRED:
-            # 4.4: say which version would do. RFC 9110, 15.5.22 and 7.8: Upgrade, in both places.
+            # 4.4: name the right version. RFC 9110, 15.5.22 and 7.8: Upgrade, in both places.
             connection = "close, Upgrade"
             more = f"Upgrade: websocket\r\nSec-WebSocket-Version: {VERSION}\r\n"
         elif self.status == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -82,9 +82,9 @@ class Request:
 
 
 def split_head(data: bytes) -> tuple[bytes, bytes] | None:
-    """A connection's first bytes as the request's head and what follows; None: more has to come.
+    """A connection's first bytes as the request's head and the rest; None: more has to come.
 
-    Raises HandshakeError as soon as it cannot become one: 405 for a beginning other than that of
+    Raises HandshakeError as soon as it cannot become one: 405 for any beginning but that of
     GET or HEAD, 400 for a bare line feed, 431 for too long a head.
     """
     if not (b"GET ".startswith(data[:4]) or b"HEAD ".startswith(data[:5])):
@@ -102,7 +102,7 @@ def parse_request(head: bytes) -> Request:
     """Read a request's head, up to and including `HEAD_END`.
 
     Raises HandshakeError: 405 for a method other than GET and HEAD, 431 if it is too long, and 400
-    for anything else that RFC 9112 would not have.
+    for any other breach of RFC 9112.
     """
     if len(head) > MAX_HEAD_BYTES:
         raise HandshakeError(431, f"A request's head has at most {MAX_HEAD_BYTES} bytes here.")
@@ -129,14 +129,14 @@ def parse_request(head: bytes) -> Request:
                 raise HandshakeError(400, f"There are two {name} headers.")
             value = f"{headers[name]}, {value}"  # RFC 9110, 5.3
         headers[name] = value
-    # RFC 9112, 3.2: HTTP/1.0 could do without.
+    # RFC 9112, 3.2: HTTP/1.0 may lack it.
     if ("host" not in headers and minor != "0") or not _HOST.fullmatch(headers.get("host", "")):
         raise HandshakeError(400, "The Host header is missing or malformed.")
     return Request(method, target, headers, f"1.{minor}")
 
 
 def accept_key(key: str) -> str:
-    """4.2.2: the answer to `Sec-WebSocket-Key`. Proof of understanding, no secret of any kind."""
+    """4.2.2: the answer to `Sec-WebSocket-Key`. It proves a WebSocket server, and is no secret."""
     return base64.b64encode(hashlib.sha1((key + GUID).encode()).digest()).decode()
 
 
@@ -153,7 +153,7 @@ def answer(
     `allowed_origins` are those of pages, besides the local ones.
 
     No browser tells a page why a handshake was refused. So a page from disk that calls us by a name
-    which is not ours is told it in a close frame, in which nothing else can come any more.
+    which is not ours gets the reason in a close frame, behind which nothing else can come.
     """
     try:
         _check_upgrade(request, allowed_origins or ())
@@ -188,7 +188,7 @@ def _check_upgrade(request: Request, allowed_origins: Collection[str]) -> None:
             "To use Barker in a browser, open the file webui/index.html.\n"
             "If you came to accept our certificate: that is done. Go back to the page.",
         )
-    # 10.2: browsers cannot be made to lie about a page's origin; everybody else can.
+    # 10.2: browsers can't be made to lie about a page's origin; any other client can.
     origin = headers.get("origin")
     if origin is not None and origin not in LOCAL_ORIGINS and origin not in allowed_origins:
         raise HandshakeError(403, "Pages of this origin may not connect.")

@@ -1,4 +1,4 @@
-"""Bodies: barks and events, what makes each of them valid, and their encoding.
+"""Bodies: barks and events, the rules for each of them, and their encoding.
 
 A body without a `kind` is a bark. The others are events: they change the graph of who follows whom,
 or tell a reader about it. They look like barks and travel the same way:
@@ -31,15 +31,15 @@ from barker.wire.protocol import (
 )
 from barker.wire.strictjson import NOT_FLAT, canonical, dumps, is_flat, loads
 
-# What the seed's time called a tweet; counted in characters (code points), not bytes.
+# Twice the first limit of Twitter; counted in characters (code points), not bytes.
 MAX_CONTENT_CHARS = 280
 
 MENTION = re.compile(r"(?<![A-Za-z0-9_@])@([a-z][a-z0-9_]{0,19})(?![A-Za-z0-9_])")
 
 
-# Nearly every text has one of these, and no other has to be looked at character by character.
+# Nearly every text has one of these; only in others each character is checked.
 _VISIBLE = re.compile(r"[!-~]")
-# Letters and signs in all else, which every font draws as nothing: fillers of Hangul, the Braille
+# Letters and signs outside it that every font draws as nothing: fillers of Hangul, the Braille
 # pattern without dots, the musical null notehead.
 _BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800\U0001d159")
 
@@ -56,7 +56,7 @@ def looks_blank(text: str) -> bool:
 
 
 class Bark(NamedTuple):
-    """What somebody said: `id` once for ever per `user`; `at` in milliseconds since 1970."""
+    """One bark: `id` once for ever per `user`; `at` in milliseconds since 1970."""
 
     id: str
     user: str
@@ -77,9 +77,9 @@ def parse_bark(body: bytes) -> Bark:
 
 
 def check_body(body: bytes, fields: Any) -> None:
-    """What every body is, whatever its kind: a small object without others in it.
+    """Check the form of any body: a small object without others in it.
 
-    How deep JSON may be nested depends on who reads it, and when. Raises BadMessage.
+    How deep JSON may be nested depends on its reader, and the moment. Raises BadMessage.
     """
     if len(body) > MAX_BODY_BYTES:
         raise BadMessage(TOO_LARGE, f"{len(body)} bytes; at most {MAX_BODY_BYTES} are allowed")
@@ -88,9 +88,9 @@ def check_body(body: bytes, fields: Any) -> None:
 
 
 def admitted(body: bytes, fields: dict[str, Any] | None) -> bytes:
-    """A body that comes to its first manifold, as all hops from there on pass it on.
+    """A body that comes to its first manifold, in the form for all later hops.
 
-    `fields` is what it means, or None if that is no object. Raises BadMessage.
+    `fields` is its parsed content, or None if that is no object. Raises BadMessage.
     """
     if len(body) > MAX_BODY_BYTES:
         raise BadMessage(TOO_LARGE, f"{len(body)} bytes; at most {MAX_BODY_BYTES} are allowed")
@@ -100,7 +100,7 @@ def admitted(body: bytes, fields: dict[str, Any] | None) -> bytes:
 
 
 def check_object(body: bytes) -> dict[str, Any]:
-    """What a body means. Raises BadMessage."""
+    """The fields of a body. Raises BadMessage."""
     fields = loads(body)
     if type(fields) is not dict:
         raise BadMessage(BAD_MESSAGE, NOT_FLAT)
@@ -108,7 +108,7 @@ def check_object(body: bytes) -> dict[str, Any]:
 
 
 def check_key(fields: dict[str, Any]) -> tuple[str, str]:
-    """What everybody knows a body by, whatever its kind: (user, id). Raises BadMessage."""
+    """The key of a body, whatever its kind: (user, id). Raises BadMessage."""
     user, id_ = fields.get("user"), fields.get("id")
     if type(id_) is not str or not is_id(id_):
         raise BadMessage(BAD_MESSAGE, "bad id")
@@ -118,7 +118,7 @@ def check_key(fields: dict[str, Any]) -> tuple[str, str]:
 
 
 def check_bark(fields: dict[str, Any]) -> tuple[str, str]:
-    """Is what a body means a bark? Returns its key. Raises BadMessage.
+    """Are these the fields of a bark? Returns its key. Raises BadMessage.
 
     The code is `too-large` for too much text, else `bad-message`.
     """
@@ -140,15 +140,15 @@ def check_bark(fields: dict[str, Any]) -> tuple[str, str]:
     return key
 
 
-# What a bark has, as our own clients write it.
+# The fields of a bark, in our own clients' order.
 _FIELDS = operator.itemgetter(*Bark._fields)
 Columns = tuple[list[str], list[str], list[str], list[int]]
 
 
 def plain_barks(bodies: Sequence[bytes], meanings: Sequence[Any]) -> Columns | None:
-    """Ids, users, texts and times, if each is a canonical bark with the four fields of one alone.
+    """Ids, users, texts and times, if each is a canonical bark with exactly the four fields.
 
-    None: each has to be looked at. Sets and encoders look at many in the time of a few.
+    None: each has to be checked alone. Sets and encoders check many in the time of a few.
     """
     try:
         if {*map(len, meanings)} != {len(Bark._fields)}:
@@ -164,13 +164,13 @@ def plain_barks(bodies: Sequence[bytes], meanings: Sequence[Any]) -> Columns | N
             and "" not in contents
             and dumps(meanings) == b"[%b]" % b",".join(bodies)
         )
-    except (KeyError, TypeError, BadMessage):  # one of them has no meaning, say
+    except (KeyError, TypeError, BadMessage):  # one of them has no such field, say
         return None
     return (ids, users, contents, at) if is_plain else None
 
 
 def check_time(fields: dict[str, Any]) -> int:
-    """When its author says that it was said. Raises BadMessage."""
+    """The time of a bark or event, by its author's clock. Raises BadMessage."""
     at = fields.get("at")
     if not is_count(at):
         raise BadMessage(BAD_MESSAGE, "bad at")
@@ -178,7 +178,7 @@ def check_time(fields: dict[str, Any]) -> int:
 
 
 def mentions(content: str) -> list[str]:
-    """The users named with an @ in a text, in order, each once; whether they exist is not asked."""
+    """The users named with an @ in a text, in order, each once, whether they exist or not."""
     return list(dict.fromkeys(MENTION.findall(content))) if "@" in content else []
 
 
@@ -187,20 +187,20 @@ def mentions(content: str) -> list[str]:
 JOIN, FOLLOW, UNFOLLOW, SUGGESTION = "join", "follow", "unfollow", "suggestion"
 OF_THE_GRAPH = (JOIN, FOLLOW, UNFOLLOW)
 
-# Who says suggestions: a name that nobody can join under, so that no bark of a person is ever
-# taken for later than what a service has said.
+# The author of suggestions: a name that no user can join under. So no bark of a user ever counts as
+# later than one of this service.
 SUGGESTER = "suggestions"
 RESERVED = frozenset({SUGGESTER})
 
 
 class Event(NamedTuple):
-    """One person's word: `id` once for ever per `user`; `at` in milliseconds since 1970."""
+    """An event of one user: `id` once for ever per `user`; `at` in milliseconds since 1970."""
 
     kind: str
     id: str
     user: str
     at: int
-    whom: str = ""  # a join has nobody
+    whom: str = ""  # a join has none
 
 
 def encode_event(event: Event) -> bytes:
@@ -211,7 +211,7 @@ def encode_event(event: Event) -> bytes:
 
 
 def check_event(fields: dict[str, Any]) -> Event:
-    """The event that a body means. Raises BadMessage."""
+    """The event in a body's fields. Raises BadMessage."""
     values: list[Any] = [fields.get(name) for name in Event._fields]
     kind, id_, user, at, whom = values
     if kind not in OF_THE_GRAPH:
@@ -229,7 +229,7 @@ def check_event(fields: dict[str, Any]) -> Event:
     if type(whom) is not str or not USER_NAME.fullmatch(whom):
         raise BadMessage(BAD_MESSAGE, f"{kind} whom?")
     if whom == user:
-        raise BadMessage(BAD_MESSAGE, "everybody reads their own barks; nobody can follow themself")
+        raise BadMessage(BAD_MESSAGE, "users read their own barks; no user can follow themself")
     return Event(kind, id_, user, at, whom)
 
 

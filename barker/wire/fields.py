@@ -1,10 +1,10 @@
-"""Fields: what the value of a field may be, as a type that a checker reads and a check that runs.
+"""Fields: the values of each field, as a type for a checker and a check that runs.
 
 ``Count`` is an `int` to mypy, and at run time a whole number from 0 to 2^53 - 1. The types of
-`barker.wire.ops` are made of these, and nothing else says what a field takes.
+`barker.wire.ops` are made of these, and no other module defines the values of a field.
 
-A *column* is a list with one value for each body of a message. Columns see every bark, so their
-checks ask sets and `map` and do not loop.
+A *column* is a list with one value for each body of a message. Columns carry every bark, so their
+checks use sets and `map` and do not loop.
 """
 
 import functools
@@ -51,7 +51,7 @@ def is_number(value: Any) -> bool:
 
 
 def is_text(value: Any) -> bool:
-    # Half of a surrogate pair has no encoding, and a hop may have to pass a text on.
+    # Half of a surrogate pair has no encoding, and a hop may have to forward a text.
     return type(value) is str and len(value) <= 500 and not _SURROGATES.search(value)
 
 
@@ -63,7 +63,7 @@ def _address_ok(value: str) -> bool:
 
 @functools.lru_cache(maxsize=REMEMBERED_NAMES)
 def is_user(value: str) -> bool:
-    """Of a string: is it the name of a user?"""
+    """Is this string the name of a user?"""
     return USER_NAME.fullmatch(value) is not None
 
 
@@ -103,7 +103,7 @@ def is_policy(value: Any) -> bool:
 _HEX = re.compile(r"[0-9a-f]{16,64}")
 
 
-# Few of them are there again and again: the epochs of manifolds.
+# A few of them repeat: the epochs of manifolds.
 @functools.lru_cache(maxsize=REMEMBERED_EPOCHS)
 def _hex_ok(value: str) -> bool:
     return _HEX.fullmatch(value) is not None
@@ -126,7 +126,7 @@ def is_raw(value: Any) -> bool:
 
 
 def is_id(value: Any) -> bool:
-    # Our own ids are letters and digits; to ask for that takes a tenth of what a pattern does.
+    # Our own ids are letters and digits; this check takes a tenth of a pattern's time.
     return type(value) is str and (
         (value.isalnum() and value.isascii() and len(value) <= 64)
         or BARK_ID.fullmatch(value) is not None
@@ -137,15 +137,15 @@ def is_id(value: Any) -> bool:
 
 
 class _Entries:
-    """What entries of ``to`` mean: ``inbox/ark3 inbox/rdl`` -> two addresses.
+    """The addresses in entries of ``to``: ``inbox/ark3 inbox/rdl`` has two.
 
-    Authors say more than one thing, so entries repeat, and are remembered up to so many bytes;
-    beyond that it starts over.
+    Authors bark more than once, so entries repeat, and are remembered up to so many bytes; beyond
+    that all are forgotten.
     """
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[str, ...]] = {}
-        self._bytes = 0  # what they take, about
+        self._bytes = 0  # of memory for them, about
 
     def split(self, entry: str) -> tuple[str, ...]:
         """Its addresses, each once. Raises ValueError if it is no list of addresses."""
@@ -179,8 +179,8 @@ addresses_in = _entries.split
 _STRINGS = {str}
 
 
-# A column of one is by far the most frequent as long as the system is not busy, and somebody waits
-# for each; so it is checked without sets.
+# While the system is not busy, nearly every column has one value, and a reader waits for it; so it
+# is checked without sets.
 
 
 def is_to(value: Any) -> bool:
@@ -252,7 +252,7 @@ def is_traces(value: Any) -> bool:
 
 
 def is_places(value: Any) -> bool:
-    """Which of the bodies, by their places from 0 on, in order."""
+    """Places of some of the bodies, from 0 on, in order."""
     return is_counts(value) and all(a < b for a, b in pairwise(value))
 
 
@@ -264,8 +264,8 @@ def is_raws(value: Any) -> bool:
 
 # --- as JSON ---
 
-# How values are written without an encoder: their alphabets have nothing that needs an escape. What
-# is not here is for the encoder.
+# Values are written without an encoder if their alphabets need no escapes. Other types are left to
+# the encoder.
 _as_strings = '","'.join
 
 

@@ -1,17 +1,17 @@
 """Messages and lines: `encode` and `decode` are the only two ways between them.
 
-On TCP a line is one message, ended by a newline. Left out: negotiation of anything. There is one
-version, and a peer that speaks another is told so.
+On TCP a line is one message, ended by a newline. Left out: any negotiation. There is one version,
+and a peer with another gets an error.
 
-Rules that the rest of the system leans on:
+Rules that the rest of the system relies on:
 
 * Bodies are the last field of a line, with a comma and a tab between them. A tab inside a text is
-  always escaped; so they can be cut apart without a parser, and a hop passes on the bytes.
+  always escaped; so they can be cut apart without a parser, and a hop forwards the bytes.
 * There are two ways to read a line. One cuts bodies out and parses the rest. The other takes any
-  valid JSON, in whatever order, and encodes the bodies again, which changes none that is canonical
-  (`barker.wire.strictjson`), as all are behind their first hop. A line that both can read means the
-  same to both. What the first way alone can read is a line with a body that is no JSON: nothing
-  looks into that body before the first manifold, which refuses it, or a reader, which drops it.
+  valid JSON, in whatever order, and encodes the bodies again. That changes no canonical one
+  (`barker.wire.strictjson`), and behind their first hop all are. Both ways read a line alike. Only
+  the first reads a line with a body that is no JSON: no hop looks into that body before the first
+  manifold, which refuses it, or a reader, which drops it.
 * A message with a stamp promises that its bodies are canonical. One that is nested or too large
   there is the link's fault; without a stamp it is the fault of that body.
 """
@@ -34,8 +34,8 @@ from barker.wire.records import RECORDS, Record
 from barker.wire.strictjson import BETWEEN, dumps, flat_object, is_plain, loads
 from barker.wire.table import Spec
 
-# A line with many bodies ends here, so that it is never too long for its reader, and so that the
-# reader begins with the first ones while we still write the others.
+# A line with many bodies ends here. So it is never too long for its reader, and the reader begins
+# with the first ones while we still write the others.
 MAX_GROUP_BYTES = 32 * 1024
 
 _SPECS = {spec.type: spec for spec in (*OPS.values(), *RECORDS.values())}
@@ -61,7 +61,7 @@ def put_line(seq: int, to: Sequence[str], tail: bytes) -> bytes:
 
 
 def put_tail(put: Put) -> bytes:
-    """What a put's line has behind `to`. It is the same at every hop, whatever number it has."""
+    """The part of a put's line behind `to`. It is the same at every hop, whatever its number."""
     return _fields_of(put, _TAIL)
 
 
@@ -78,9 +78,9 @@ def _fields_of(message: Op | Record, spec: Spec) -> bytes:
 
 
 class _Form(NamedTuple):
-    """How messages of one type begin that lack the same fields.
+    """The beginning of messages of one type that lack the same fields.
 
-    A text with gaps, the fields that go into the gaps, and for each of them how it is written.
+    A text with gaps, the fields for the gaps, and how each of them is written.
     """
 
     text: str
@@ -106,7 +106,7 @@ def _form(spec: Spec, absent: tuple[bool, ...]) -> _Form:
 
 
 def _getter(places: Sequence[int]) -> Callable[[Any], Sequence[Any]]:
-    """What returns these places of a sequence, as a sequence."""
+    """A function that returns these places of a sequence, as a sequence."""
     if len(places) > 1:
         return operator.itemgetter(*places)
     (place,) = places or (0,)
@@ -122,11 +122,11 @@ def _as_objects(items: Sequence[Any]) -> str:
 
 
 def _object(item: Any) -> dict[str, Any]:
-    """An object within a message, without what is not there."""
+    """An object within a message, without absent fields."""
     return {name: value for name, value in item._asdict().items() if value is not None}
 
 
-# A put's spec without what each hop gives it anew.
+# A put's spec without the fields that each hop sets anew.
 _TAIL = OPS["put"]._replace(head=OPS["put"].head[2:], forms={})
 
 PING = encode(Ping())
@@ -141,7 +141,7 @@ def decode(line: bytes) -> Op:
 
     Raises ProtocolError for anything that is not a message of this protocol.
     """
-    if line == PING:  # by far the most that an idle system reads
+    if line == PING:  # an idle system reads hardly any other line
         return Ping()
     if line == PONG:
         return Pong()
@@ -191,7 +191,7 @@ class _Shape(NamedTuple):
     arrange: Callable[[Any], Sequence[Any]]
 
 
-# Shapes of one op that are remembered. We ourselves write fewer. The others take the longer way.
+# Remembered shapes of one op. We ourselves write fewer. Other lines take the longer way.
 _MAX_SHAPES = 20
 
 
@@ -203,11 +203,11 @@ def _remember_shape(spec: Spec, found: dict[str, Any]) -> None:
         return
     rows = [spec.by_name[name] for name in names[1:]]
     columns = [(at, row.column) for at, row in enumerate(rows, 1) if row.column]
-    places = list(range(len(names), len(names) + len(spec.fields)))  # what is absent stands there
+    places = list(range(len(names), len(names) + len(spec.fields)))  # for absent fields
     for at, row in enumerate(rows, 1):
         places[row.place] = at
     spec.shapes[names] = _Shape(
-        (bool, *(row.check for row in rows)),  # of the op, that it is there
+        (bool, *(row.check for row in rows)),  # of the op: that it is there
         [at for at, column in columns if not column.or_one],
         [at for at, column in columns if column.or_one],
         _getter(places),
@@ -215,7 +215,7 @@ def _remember_shape(spec: Spec, found: dict[str, Any]) -> None:
 
 
 def _of_shape(shape: _Shape, spec: Spec, found: dict[str, Any], count: int) -> Any:
-    """The message, if nothing is wrong with it. None: `_checked` is to say what."""
+    """The message, if it has no fault. None: `_checked` finds the fault."""
     values = (*found.values(), *spec.absent)
     if not all(map(_called, shape.checks, values)):
         return None
@@ -229,11 +229,11 @@ def _of_shape(shape: _Shape, spec: Spec, found: dict[str, Any], count: int) -> A
 
 
 def _checked(spec: Spec, found: dict[str, Any], count: int) -> Any:
-    """The message. Raises ProtocolError, with the first thing that is wrong with it."""
+    """The message. Raises ProtocolError, with the first fault."""
     values, seen = list(spec.absent), 0
     for name, value in found.items():
         if name not in spec.by_name:
-            continue  # the op, and what another version may know
+            continue  # the op, or a key of another version
         i, check, required, nullable, column, item = spec.by_name[name]
         if not nullable or value is not None:
             if not check(value):
@@ -256,7 +256,7 @@ def _items(kind: Any, values: list[dict[str, Any]]) -> list[Any]:
 
 
 def _check_promise(bodies: Sequence[bytes], is_flat: bool) -> None:
-    """Bodies with a stamp went through a first manifold."""
+    """Check bodies with a stamp: they have gone through a first manifold."""
     if max(map(len, bodies)) > MAX_BODY_BYTES:
         raise ProtocolError(PROTOCOL, f"put: a body with a stamp of over {MAX_BODY_BYTES} bytes")
     if not is_flat:
@@ -270,8 +270,8 @@ def _check_promise(bodies: Sequence[bytes], is_flat: bool) -> None:
 def _cut_apart(line: bytes) -> tuple[dict[str, Any] | None, bool]:
     """A line in our own form: HEAD,"bodies":[BODY,<tab>BODY]} where HEAD} is an object.
 
-    Also: is none of the bodies nested, to the eye? The message is None for `_parsed` if the line
-    has another form.
+    Returns also whether none of the bodies looks nested. The message is None for `_parsed` if the
+    line has another form.
 
     A quote inside a text is always escaped, so the first ,"bodies":[ is a key; if it is not one of
     the outermost object then HEAD} does not parse. If the pieces between tabs are plain, each is a
@@ -297,7 +297,7 @@ def _cut_apart(line: bytes) -> tuple[dict[str, Any] | None, bool]:
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
-    """Any valid JSON object: bodies are encoded afresh."""
+    """Any valid JSON object: bodies are encoded anew."""
     try:
         found = loads(line.strip(b" \t\r\n"))
     except BadMessage as fault:
@@ -316,5 +316,5 @@ def _encode_again(body: Any) -> bytes:
         return dumps(body)
     except BadMessage:
         pass
-    # Half a surrogate pair has no encoding but its escape, in which form it came.
+    # Half a surrogate pair has no encoding but its escape, as which it came.
     return json.dumps(body).encode()

@@ -2,9 +2,9 @@
 
 A message is one JSON object. Its ``op`` is the name of the type in small letters, its keys are the
 fields below in their order, with a body or bodies last. A field that has a default may be absent,
-and is left out where it has that value. What a field may be is said in `barker.wire.fields`.
+and is left out where it has that value. `barker.wire.fields` defines the values of a field.
 
-`barker.wire.messages` turns a message into a line and back, by the table ``OPS`` at the end, which
+`barker.wire.messages` turns a message into a line and back, by the table ``OPS`` at the end. That
 is made of these types; so are the fuzzer's messages and the tables of the protocol's reference.
 """
 
@@ -66,7 +66,7 @@ class Proof(NamedTuple):
 
 
 class Ping(NamedTuple):
-    """Asks for a pong, which comes behind all that was sent before."""
+    """Requests a pong, which comes behind all that was sent before."""
 
 
 class Pong(NamedTuple):
@@ -103,7 +103,7 @@ class Unregister(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """Asks for the routes of everything at or below an address, now and at each change."""
+    """Requests the routes of everything at or below an address, now and at each change."""
 
     prefix: Prefix
 
@@ -131,7 +131,7 @@ def is_targets(value: Any) -> bool:
 
 
 class Routes(NamedTuple):
-    """The whole list for one address; an empty one says that nobody serves it."""
+    """The whole list for one address; an empty one means that no instance serves it."""
 
     address: Address
     policy: Policy
@@ -139,13 +139,13 @@ class Routes(NamedTuple):
 
 
 class Resolve(NamedTuple):
-    """Asks the directory to choose, for peers that hold no ring."""
+    """Requests a choice by the directory, for peers that hold no ring."""
 
     address: Address
 
 
 class Target(NamedTuple):
-    """The choice, now and again at each change; all null if nobody serves the address."""
+    """The choice, now and again at each change; all null if no instance serves the address."""
 
     address: Address
     name: Name | None
@@ -159,8 +159,8 @@ class Target(NamedTuple):
 class Item(NamedTuple):
     """One entry of a put: no message, but a row through its columns.
 
-    Without an `origin` it is as its author's client put it. The other fields are the first
-    manifold's, which has looked into the body, so that no later hop has to.
+    Without an `origin` it is as its author's client put it. The first manifold adds the other
+    fields. It has looked into the body, so that no later hop has to.
     """
 
     body: bytes
@@ -175,7 +175,7 @@ class Item(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str]:
-        """What everybody knows it by."""
+        """Its key at every hop."""
         return self.user, self.id
 
 
@@ -273,7 +273,7 @@ class Put(NamedTuple):
         return self.to if len(self.to) == len(self.bodies) else [self.to[0]] * len(self.bodies)
 
     def fault(self) -> str | None:
-        """What is wrong with it as a whole."""
+        """A fault of the put as a whole."""
         stamp = (self.origin, self.n, self.users, self.ids, self.at)
         missing = stamp.count(None)
         if missing == 0 or (missing == len(stamp) and not (self.named or self.old)):
@@ -282,7 +282,7 @@ class Put(NamedTuple):
 
 
 class Ack(NamedTuple):
-    """All puts up to this number are taken over, but for what was refused."""
+    """All puts up to this number are taken over, except refused entries."""
 
     seq: Count
 
@@ -300,7 +300,7 @@ class Refuse(NamedTuple):
 
 
 class Subscribe(NamedTuple):
-    """Asks for a stream: what was, and then what comes.
+    """Requests a stream: its past, and then each new entry.
 
     The reader has had all up to the serial `after` of `epoch`; without an epoch it is a new reader,
     and wants at most `history` entries of the past. `window` entries may be on their way to it.
@@ -316,8 +316,8 @@ class Subscribe(NamedTuple):
 class Subscribed(NamedTuple):
     """The first answer: from here on, every entry of the stream is one serial more.
 
-    `last` is the newest entry there is; what comes behind it is not the past. `history` is how much
-    of the past to show to a reader without a wish. The stream retains at most `retained` entries.
+    `last` is the newest entry there is; later ones are not the past. `history` is how much of the
+    past to show to a reader without a preference. The stream retains at most `retained` entries.
     """
 
     address: Address
@@ -339,7 +339,7 @@ class Unreadable(NamedTuple):
 class Message(NamedTuple):
     """The next entries of streams: bodies, each with the streams that it goes to.
 
-    `late` are the places of those that come after something newer of their author.
+    `late` are the places of entries that come after a newer one of their author.
     """
 
     to: To
@@ -352,12 +352,12 @@ class Message(NamedTuple):
         return self.to if len(self.to) == len(self.bodies) else [self.to[0]] * len(self.bodies)
 
     def fault(self) -> str | None:
-        """What is wrong with it as a whole."""
+        """A fault of the message as a whole."""
         return "late without a body" if self.late and max(self.late) >= len(self.bodies) else None
 
 
 class Credit(NamedTuple):
-    """The reader has taken all up to this serial, and has room for more. It settles nothing."""
+    """The reader has all up to this serial, and has room for more. It settles nothing."""
 
     address: Address
     serial: Count
@@ -377,7 +377,7 @@ class Moved(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """How a service is doing, for those who read its agent."""
+    """A service's figures, for subscribers to its agent."""
 
     body: Body
 
@@ -394,5 +394,5 @@ OPS = table(get_args(Op))
 
 
 def op_of(message: Op) -> str:
-    """What its line calls it."""
+    """The name of its type on a line."""
     return type(message).__name__.lower()

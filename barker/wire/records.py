@@ -1,4 +1,4 @@
-"""Records: what stands in journals besides puts.
+"""Records: the lines of journals besides puts.
 
 A journal is the wire's own lines: puts as they are sent, with the stamp, and these. No peer may
 send one of these over a link.
@@ -39,7 +39,7 @@ def _are_hex(value: Any) -> bool:
 
 
 class Segment(NamedTuple):
-    """How a segment begins: what its owner has to know if all segments before it are gone.
+    """How a segment begins: what its owner must know if all segments before it are gone.
 
     Of an outbox, the last counter of each queue, and up to which one all are settled; of an inbox,
     its own last counter, and the highest of each origin; of a followers service, its last serial.
@@ -62,17 +62,17 @@ class Settled(NamedTuple):
 
 
 class Serials(NamedTuple):
-    """Of an inbox: the last serials of timelines before what follows in this segment."""
+    """Of an inbox: the last serials of timelines before the records of this segment."""
 
     serials: Annotated[Mapping[str, int], _is_serials]
 
 
 class Timeline(NamedTuple):
-    """Of an inbox: all of one timeline; what stood before it in the journal counts no more.
+    """Of an inbox: all of one timeline; earlier records of it count no more.
 
-    `late` and `old` are the places of those entries that came late, or from a former owner. A long
-    one is in several records: its entries from place `at` on, and `left` are in those to come.
-    Other records may be between them; what these have for the timeline comes behind `last`.
+    `late` and `old` are the places of entries that came late, or from a former owner. A long one is
+    in several records: its entries from place `at` on, and `left` are in those to come. Other
+    records may be between them; entries of the timeline in these come behind `last`.
     """
 
     address: Address
@@ -86,7 +86,7 @@ class Timeline(NamedTuple):
     left: Number = 0
 
     def fault(self) -> str | None:
-        """What is wrong with it as a whole."""
+        """A fault of the record as a whole."""
         return None if len(self.bodies) == len(self.n) == len(self.origins) else "not as long"
 
 

@@ -1,7 +1,7 @@
-"""Rights: which role may send what, and about which addresses.
+"""Rights: which role may send which messages, and about which addresses.
 
 A peer shows its role by the key with which it proves itself (`barker.links.greeting`). A service
-may send everything; what a client may send is in one table, and the rest is refused. `require` is
+may send everything. One table lists what a client may send, and the rest is refused. `require` is
 the only check. A link calls it before it hands a message to a handler.
 """
 
@@ -28,16 +28,16 @@ from barker.wire.protocol import FORBIDDEN, ProtocolError
 CLIENT, SERVICE = "client", "service"
 ANY = frozenset({CLIENT, SERVICE})
 _SERVICES = frozenset({SERVICE})
-# What the clients' key is the HMAC of. The key begins with a word, so that no file of one key is
-# taken for a file of the other.
+# The clients' key is the HMAC of this. It begins with a word, so that no file of one key is taken
+# for a file of the other.
 CLIENTS_LABEL = b"barker clients' key"
 CLIENTS_PREFIX = b"clients-"
 
 # Addresses whose form is remembered, of some 200 bytes.
 REMEMBERED_FORMS = 10_000
 
-# (op, form of address) -> roles. A form is an address with a star for its key. What has no row, a
-# service alone may send.
+# (op, form of address) -> roles. A form is an address with a star for its key. A message without a
+# row is for services alone.
 RIGHTS: Mapping[tuple[type, str], frozenset[str]] = {
     (Ping, "*"): ANY,
     (Pong, "*"): ANY,
@@ -55,7 +55,7 @@ RIGHTS: Mapping[tuple[type, str], frozenset[str]] = {
 
 @functools.lru_cache(maxsize=4)
 def clients_key(secret: bytes) -> bytes:
-    """The clients' key, which does not give away the services' key that it is made of."""
+    """The clients' key, which does not reveal the services' key that it is derived from."""
     return CLIENTS_PREFIX + hmac.new(secret, CLIENTS_LABEL, hashlib.sha256).hexdigest().encode()
 
 

@@ -1,13 +1,13 @@
-"""Strict JSON: what Python's own module lets pass and a protocol must not.
+"""Strict JSON: rejects what Python's own module lets pass and a protocol must not.
 
 Left out of JSON, as RFC 8259 has it, are NaN and the infinities (the module reads and writes them),
-numbers too large to be one, white space around a value, and nesting so deep that the next reader
-can't follow. A key that is there twice is allowed where the last one counts, and not in a body.
+numbers too large for a float, white space around a value, and nesting that is too deep for the next
+reader. A duplicate key is allowed where the last one counts, and not in a body.
 
 A body has one *canonical* form: compact, in UTF-8, with the escapes that JSON requires and no
-others, with integers and no other numbers, its keys in whatever order its author had them. It is
-what the encoders of browsers write. The first hop makes every body canonical, and all hops after it
-pass on the bytes: so its size never changes again, and a comma and a tab never stand in it.
+others, with integers and no other numbers, its keys in its author's order. The encoders of browsers
+write it. The first hop makes every body canonical, and all later hops forward the bytes. So its
+size never changes again, and a comma and a tab never stand in it.
 """
 
 import json
@@ -30,8 +30,8 @@ def _finite(text: str) -> float:
     return value
 
 
-# raw_decode() and encode() of objects made once: json.loads() would look at the first bytes of
-# every line to guess an encoding, and half of a line's parsing time would go into that guess.
+# raw_decode() and encode() of objects made once: json.loads() would guess an encoding by the first
+# bytes of every line, and that guess takes half of a line's parsing time.
 _decode_json = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constants).raw_decode
 _encode_json = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False
@@ -39,7 +39,7 @@ _encode_json = json.JSONEncoder(
 
 
 def dumps(value: Any) -> bytes:
-    """As compact UTF-8 JSON. Raises BadMessage for what has no encoding (lone surrogates)."""
+    """As compact UTF-8 JSON. Raises BadMessage for lone surrogates, which have no encoding."""
     try:
         return _encode_json(value).encode()
     except (ValueError, TypeError) as fault:
@@ -61,7 +61,7 @@ def loads(
 
 
 def parse(data: bytes, decode: Callable[[str], tuple[Any, int]] = _decode_json) -> Any:
-    """The same of something that is known to be shallow."""
+    """The same for data that is known to be shallow."""
     try:
         text = data.decode()
         value, end = decode(text)
@@ -73,10 +73,10 @@ def parse(data: bytes, decode: Callable[[str], tuple[Any, int]] = _decode_json) 
 
 
 def is_shallow(data: bytes, most: int) -> bool:
-    """Are no more than `most` in one another? Told without a parser, which might fall over it.
+    """Are no more than `most` in one another? Counted without a parser, which might overflow.
 
-    What is no bracket goes: texts first, for there may be some in them, and before those the quotes
-    that are escaped. Then each round takes away the innermost.
+    Other characters go: texts first, for they may have brackets, and before those the escaped
+    quotes. Then each round removes the innermost brackets.
     """
     quotes = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     brackets = b"".join(quotes.split(b'"')[::2]).translate(_BRACKETS, _NO_BRACKETS)
@@ -109,8 +109,8 @@ def flat_object(data: bytes) -> dict[str, Any]:
     return value
 
 
-# What is between two bodies of a line. A tab in a text is always escaped, so a comma and a tab are
-# in no body, and bodies can be cut apart there.
+# Between two bodies of a line. A tab in a text is always escaped, so a comma and a tab are in no
+# body, and bodies can be cut apart there.
 BETWEEN = b",\t"
 
 
@@ -118,10 +118,10 @@ _ONE_PLAIN = re.compile(rb"\{[^][{}]*\}").fullmatch
 
 
 def is_plain(block: bytes, count: int) -> bool:
-    """Are these `count` bodies with `BETWEEN` between them, and nothing nested in any, to the eye?
+    """Do these look like `count` bodies with `BETWEEN` between them, and nothing nested in any?
 
     True if there are as many opening and as many closing braces as bodies, each around a body, and
-    no brackets. There may be braces in a text; then this is False, and a parser has to tell.
+    no brackets. A text may have braces; then this is False, and a parser has to decide.
     """
     if count == 1:  # one body, for which a reader waits: one look instead of five
         return _ONE_PLAIN(block) is not None
@@ -136,7 +136,7 @@ def is_plain(block: bytes, count: int) -> bool:
 
 
 def objects(bodies: Sequence[bytes]) -> list[dict[str, Any] | None]:
-    """What each body means; None for one that is no JSON object."""
+    """The fields of each body; None for one that is no JSON object."""
     block = BETWEEN.join(bodies)
     if is_plain(block, len(bodies)):  # else one might be taken for two, and two for one
         try:
@@ -157,10 +157,10 @@ def _object(body: bytes) -> dict[str, Any] | None:
 
 
 def canonical(body: bytes, fields: dict[str, Any]) -> bytes:
-    """The body as all hops from here on pass it on; `fields` is what it means.
+    """The body in the form for all later hops; `fields` is its content.
 
-    Raises BadMessage for what has no such form: nested, with a key twice, with a number that is no
-    integer or not exact everywhere. The result is never longer than `body`.
+    Raises BadMessage for a body without such a form: nested, with a duplicate key, with a number
+    that is no integer or not exact everywhere. The result is never longer than `body`.
     """
     if _is_shortest(body, fields):
         return body
@@ -198,10 +198,10 @@ NOT_FLAT = "a body is a JSON object with each key once and nothing nested in it"
 
 
 def is_flat(body: bytes, value: Any) -> bool:
-    """Is `value`, as `body` says it, an object without others in it?
+    """Is `value`, the content of `body`, an object without others in it?
 
-    Not under a key that is there twice either: the last one counts, so what the first one has would
-    not be in `value`, and yet be passed on.
+    A duplicate key makes it False, too: only its last value is in `value`, but all would be
+    forwarded.
     """
     if type(value) is not dict:
         return False

@@ -1,7 +1,7 @@
-"""The table: what the types of messages say, in a form by which any of them is checked.
+"""The table: the fields of all types of messages, in a form by which any message is checked.
 
-Made once, from annotations and defaults (`barker.wire.fields` says what is in them). Left out:
-which types there are; those of the wire are in `barker.wire.ops`, those of journals in
+Made once, from annotations and defaults, with the checks in `barker.wire.fields`. Left out: the
+types themselves; those of the wire are in `barker.wire.ops`, those of journals in
 `barker.wire.records`.
 """
 
@@ -27,7 +27,7 @@ class Field(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The same, as a reader of lines needs it: the field's place in the type, and its checks."""
+    """The field for a reader of lines: its place in the type, and its checks."""
 
     place: int
     check: Check
@@ -40,26 +40,26 @@ class Row(NamedTuple):
 class Spec(NamedTuple):
     """One type of messages; numbers are those of fields in the type.
 
-    `forms` and `shapes` are what `barker.wire.messages` has worked out for messages that lack the
-    same fields, and for lines that have the same keys.
+    `forms` and `shapes` are `barker.wire.messages`' caches: for messages that lack the same fields,
+    and for lines with the same keys.
     """
 
     op: str
     type: Any
-    fields: tuple[Field, ...]  # as the type has them
-    head: tuple[int, ...]  # as a line has them, without its end
-    defaults: tuple[Any, ...]  # of each; what is required has none that a value could equal
-    absent: tuple[Any, ...]  # what a message without any field would be
+    fields: tuple[Field, ...]  # in the type's order
+    head: tuple[int, ...]  # in a line's order, without its end
+    defaults: tuple[Any, ...]  # of each; a required field has one that no value equals
+    absent: tuple[Any, ...]  # a message without any field
     by_name: Mapping[str, Row]
     required: int  # how many have to be there
-    body: int | None  # what a line ends with
+    body: int | None  # the last field of a line
     bodies: int | None
     forms: dict[tuple[bool, ...], Any]
     shapes: dict[tuple[str, ...], Any]
 
     @property
     def written(self) -> tuple[Field, ...]:
-        """All fields in the order in which a line has them."""
+        """All fields in a line's order."""
         return tuple(sorted(self.fields, key=_is_end))
 
 

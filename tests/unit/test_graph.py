@@ -60,7 +60,7 @@ class EventTest(unittest.TestCase):
             ({"at": True}, "bad at"),
             ({"whom": None}, "follow whom"),
             ({"whom": "Bob"}, "follow whom"),
-            ({"whom": "ann"}, "nobody can follow themself"),
+            ({"whom": "ann"}, "no user can follow themself"),
             ({"kind": JOIN, "user": "suggestions"}, "name of a service"),
         ):
             with self.subTest(changed), self.assertRaises(BadMessage) as caught:
