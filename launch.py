@@ -2,8 +2,8 @@
 
     python launch.py
 
-Starts every command of the list below at once (they find each other in any order), shows what they
-say, and stops them all on Ctrl-C. `barker/launching/system.py` does it.
+Starts every command of the list below at once (they find each other in any order), shows their
+output, and stops them all on Ctrl-C. `barker/launching/system.py` does it.
 
 Python compiles this file before it runs the first line of it. So there is no syntax in it that
 Python 2.7 does not have; then the import below comes to `barker/__init__.py`, which names the

@@ -1,4 +1,4 @@
-"""Barker: all its commands, each with a line about what it is for.
+"""Barker: all its commands, each with a line about its purpose.
 
 python -m barker
 """

@@ -2,8 +2,8 @@
 
     python -m barker.autobark 0.5
 
-What is said comes from ``autobark.txt`` beside this file: templates, and words to put in. The
-people of this world write their own barks; only dogs are random.
+The barks come from ``autobark.txt`` beside this file: templates, and words to put in. The people of
+this world write their own barks; only dogs are random.
 """
 
 import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
@@ -28,12 +28,12 @@ from barker.wire.bodies import Bark
 from barker.wire.ops import Item
 
 VOCABULARY = pathlib.Path(__file__).with_name("autobark.txt")
-# Barks that wait when no outbox takes any; then we hold our breath rather than our memory.
+# Barks that may wait when no outbox takes any; then no more are made, so memory is bounded.
 MAX_WAITING = 2 * protocol.UNACKED_WINDOW
-# High rates are made of handfuls: nobody sees the difference, and a timer per bark costs more than
+# High rates come in handfuls: no reader sees the difference, and a timer per bark costs more than
 # the bark.
 HANDFUL_S = 0.01
-# Low rates look up now and then: a timer has no use for a thousand years.
+# At low rates we look at the clock now and then: no timer is set for a thousand years.
 LONGEST_NAP_S = 3600.0
 
 
@@ -50,7 +50,7 @@ class Vocabulary:
     """Templates and the words for them."""
 
     def __init__(self, text: str) -> None:
-        """Raises ValueError for a template that asks for words which are not there."""
+        """Raises ValueError for a template with a placeholder that has no words."""
         self.templates: list[str] = []
         self._words: dict[str, list[str]] = {}
         for line in text.splitlines():
@@ -91,7 +91,7 @@ class Autobark(Node):
         self.start(self._bark(), name="autobark")
 
     async def _bark(self) -> None:
-        """Count what is due by the clock, so that rates hold however late a timer is."""
+        """Count the due barks by the clock, so that rates hold however late a timer is."""
         rate, count, sender = self.args.rate, self.args.count, self._sender
         begun, said = self.now(), 0
         while count is None or said < count:
@@ -102,7 +102,7 @@ class Autobark(Node):
                 self._say_one()
                 said += 1
             sender.pump()
-            if said < due:  # nobody took them: these were never said, so don't catch up later
+            if said < due:  # no outbox took them: they were never said, so don't catch up later
                 begun, said, count = self.now(), 0, None if count is None else count - said
             if said == 1:
                 # Several that were started together need not go on together.
@@ -126,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
     result = quick_parser("autobark", ABOUT, EXAMPLES)
     result.add_argument("rate", type=positive, metavar="RATE", help="barks a second")
     result.add_argument("--count", type=at_least_0, metavar="N", help="stop after N barks")
-    result.add_argument("--seed", type=int, help="say the same things as the last time")
+    result.add_argument("--seed", type=int, help="bark the same as the last time")
     common_arguments(result)
     return result
 

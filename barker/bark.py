@@ -1,11 +1,11 @@
-"""Bark: say one thing as one user.
+"""Bark: put one bark, as one user.
 
     python -m barker.bark ark3 This is my first manual bark.
 
 Prints the bark's id and exits 0 once the author's outbox has acked it; from then on it is the
 system's to lose, and the system doesn't. Exits 1, with the reason on stderr, if it was refused or
-if nobody has taken it within the time-out. After a time-out nobody knows whether it was taken: say
-it again with the same ``--id``, and it is shown once all the same.
+there was no ack within the time-out. After a time-out it is unknown whether it was taken: send it
+again with the same ``--id``, and it is shown once all the same.
 """
 
 import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
@@ -33,8 +33,8 @@ EXAMPLES = (
 
 def parser() -> argparse.ArgumentParser:
     result = quick_parser("bark", ABOUT, EXAMPLES)
-    result.add_argument("user", help="who says it")
-    result.add_argument("text", nargs="+", help="what is said")
+    result.add_argument("user", help="the author")
+    result.add_argument("text", nargs="+", help="the text")
     speaker_arguments(result)
     return result
 
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     args.id = args.id or new_id()
     text = " ".join(args.text)
     try:
-        # The outbox would say the same; but this needs no outbox, and knows what was typed.
+        # The outbox would check the same; but this needs no outbox, and names the typed word.
         if len(text) > bodies.MAX_CONTENT_CHARS:
             raise BarkerError(
                 protocol.TOO_LARGE,

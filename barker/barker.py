@@ -1,4 +1,4 @@
-"""What makes ``cd barker; python bark.py`` work: a stand-in for the package of the same name.
+"""Makes ``cd barker; python bark.py`` work: a stand-in for the package of the same name.
 
 A file run by its path gets its own folder as the first place to import from, and in that folder
 ``import barker`` finds this file instead of the package around it. So this file swaps the folder

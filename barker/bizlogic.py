@@ -1,18 +1,18 @@
-"""The business logic: who gets a bark.
+"""The business logic: finds the readers of a bark.
 
-Its author, everyone who follows the author, and everyone mentioned in it who exists. One `put`
-goes to each inbox instance with the list of all its addresses, and an outbox gets its ack when all
-of them have acked. So an unacked bark is still the outbox's, and a bizlogic that dies loses
-nothing: it has nothing.
+These are its author, all followers of the author, and all existing users that it mentions. One
+`put` goes to each inbox instance with the list of all its addresses, and an outbox gets its ack
+when all of them have acked. So an unacked bark is still the outbox's, and a bizlogic that dies
+loses nothing: it keeps nothing.
 
 All traffic goes to the first instance (policy ``ordered``). When an outbox's link breaks, the
-outbox sends everything unacked again, here or to the next instance; so whatever a dead link had
-brought is forgotten here rather than sent on late. What an inbox refuses for good is refused to the
+outbox sends all unacked barks again, here or to the next instance; so the barks of a dead link are
+forgotten here rather than sent on late. A bark that an inbox refuses for good is refused to the
 outbox, which keeps it as a dead letter; so is a bark whose handling has ended several links
 (`barker.delivery.poison`).
 
-Who follows whom it knows by its own copy of the graph (`barker.graph.feed`). It registers when it
-has the first one, and works on with the last one while no followers service is there.
+It knows the followers by its own copy of the graph (`barker.graph.feed`). It registers when it has
+the first one, and works on with the last one while no followers service is there.
 """
 
 import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
@@ -41,7 +41,7 @@ from barker.wire.ops import Put, Refuse
 from barker.wire.protocol import BAD_MESSAGE, BadMessage, ProtocolError
 
 # Characters of followers' addresses that are remembered, for the authors that have barked; beyond
-# it, start over.
+# it, all are forgotten.
 REMEMBERED_CHARS = 100_000_000
 
 
@@ -86,19 +86,19 @@ class FanOut:
 
     @property
     def void(self) -> bool:
-        """The link is closed: its outbox sends them again."""
+        """The link is closed: its outbox sends the barks again."""
         return self.upstream.closed
 
 
 class FollowerLookup(typing.Protocol):
-    """What bizlogic looks up in a graph."""
+    """The part of a graph that bizlogic needs."""
 
     def __contains__(self, user: object) -> bool: ...
     def followers(self, author: str) -> Collection[str]: ...
 
 
 class Recipients:
-    """Whose inboxes a bark goes to, by the graph as it is now."""
+    """The addresses of a bark, by the graph as it is now."""
 
     def __init__(self, graph: FollowerLookup | None) -> None:
         """Without a graph, every bark is refused as ``full``: its outbox tries again."""
@@ -114,7 +114,7 @@ class Recipients:
             raise BadMessage(protocol.FULL, "who follows whom is not known here yet")
         addresses = self._followers.get(author)
         if addresses is None:
-            # Whom the graph lacks has joined a moment ago: the outbox has seen to that.
+            # A user that the graph lacks has joined a moment ago: the outbox has seen to that.
             readers = dict.fromkeys((author, *graph.followers(author)))
             addresses = "inbox/" + " inbox/".join(readers)
             self._remember(author, addresses)
@@ -131,7 +131,7 @@ class Recipients:
         self._followers[author] = addresses
 
     def known(self, authors: Sequence[str]) -> Sequence[str] | None:
-        """The same for many, without any that are named; None: each has to be asked for."""
+        """The same for many barks that name no user; None: call `of` for each."""
         found = [*map(self._followers.get, authors)]
         return None if None in found else found  # type: ignore[return-value]
 
@@ -185,7 +185,7 @@ class BizLogic(Service):
         self._received = 0  # over links that have gone
 
     def graph_came(self, graph: Graph) -> None:
-        """A whole graph: from now on, this is the one that counts. With the first, we can serve."""
+        """Use this whole graph from now on. With the first, we can serve."""
         self.recipients = Recipients(graph)
         if not self._serving:
             self._serving = True
@@ -195,7 +195,7 @@ class BizLogic(Service):
         self._health.look()
 
     def _illness(self) -> str:
-        """Which inboxes we have no link to, though the directory has."""
+        """The inboxes to which we lack a link, though the directory has one."""
         names = [t.name for t in self._inboxes.route.targets if t.name not in self._inboxes.peers]
         return f"no link to {', '.join(names)}" if names else ""
 
@@ -254,7 +254,7 @@ class BizLogic(Service):
                 addresses = self.recipients.of(author, named)
             except BadMessage as fault:
                 refused[place] = fault
-            except Exception as fault:  # the others are looked at, too: each is to be known by then
+            except Exception as fault:  # all others are checked, too: each is to be known by then
                 self._suspects.blame(body, fault)
                 unforeseen = fault
             to.append(addresses)
@@ -266,7 +266,7 @@ class BizLogic(Service):
         self._inboxes.pump()
         upstream = self._upstreams.get(link)
         if upstream:
-            upstream.ack()  # of what was refused, for which no inbox will answer
+            upstream.ack()  # of refused ones, for which no inbox will answer
 
     def link_down(self, link: Link) -> None:
         upstream = self._upstreams.pop(link, None)

@@ -1,16 +1,16 @@
-"""The directory: who serves what, told to everybody who watches, for as long as it is true.
+"""The directory: the instances of each service, sent to all watchers while they are registered.
 
 A registration lives as long as the link it came over, or until it is taken back; nothing expires
-and no registration is stored. The directory holds no state that services could not tell again, and
-that is how it comes back: after a restart it has a new *epoch*, and most services have not
-registered again yet; after a freeze, those that have given it up have not. So it sends no routes
-until the *settling time* is over, and meanwhile all go on with the routes they last saw. Without
-that, the first service to come back would own the whole ring for a moment.
+and no registration is stored. All its state can be sent again by the services, and so it comes
+back: after a restart it has a new *epoch*, and most services have not registered again yet; after a
+freeze, the services that have closed their link have not. So it sends no routes until the *settling
+time* is over, and meanwhile all others go on with their last routes. Without that, the first
+service to come back would own the whole ring for a moment.
 
-That there was a predecessor it knows by a mark in the state folder. A mark says it before anybody
-has come: a newcomer may be the first, and would be told that it is alone. On a machine where there
-is no mark, those who come back say it, who greet with an older epoch. A launcher, which starts a
-system as a whole, takes the mark away first, since nobody waits at a first start.
+It knows of a predecessor by a mark in the state folder. A mark shows it before any service has
+connected: a new one may be the first, and would get a route to itself alone. On a machine without a
+mark, services that come back show it, since they greet with an older epoch. A launcher, which
+starts a system as a whole, removes the mark first: at a first start no service must wait.
 
 Left out: replication. Routes survive the directory in every node that has seen them, and a node
 that starts while it is away waits.
@@ -36,17 +36,17 @@ from barker.wire.ops import Instance, Register, Resolve, Routes, Unregister, Wat
 from barker.wire.protocol import ProtocolError
 from barker.wire.rights import SERVICE
 
-# Everybody who knew our predecessor tries again within the longest back-off, or else is in a
+# A service that knew our predecessor dials again within the longest back-off, or else is in a
 # connect that runs into its time-out first.
 SETTLE_S = BACKOFF_MAX_S + 0.5 * CONNECT_TIMEOUT_S
 
 # Instances of one service, and of all together, since each is an agent, too. Their list is one
 # message, and has to fit a line.
 MAX_INSTANCES = 300
-# Different addresses that are served; ours are a handful. A watcher of everything asks for each of
-# them by its name after a restart of the directory.
+# Different addresses that are served; ours are a handful. After a restart of the directory, a
+# watcher of everything requests each of them by its name.
 MAX_SERVICES = 900
-# What one link may watch, and what it may have resolved: a page asks for two addresses a user.
+# Addresses that one link may watch, and may have resolved: a page requests two a user.
 MAX_ASKED = 1000
 # The same of all links, of some 115 bytes.
 MAX_ASKED_IN_ALL = 500_000
@@ -70,7 +70,7 @@ EXAMPLES = (
 
 
 class Directory(Service):
-    """One instance, at a place that all others are told on their command line."""
+    """One instance, at an address that all others have on their command line."""
 
     kind = "directory"
     default_port = DIRECTORY_PORT
@@ -87,10 +87,10 @@ class Directory(Service):
         self._settling: float | None = None  # since then, if it is not over
         self._services: dict[str, dict[str, Registration]] = {}
         self._policies: dict[str, str] = {}
-        self._routes: dict[str, Route] = {}  # made of the two above when somebody asks
+        self._routes: dict[str, Route] = {}  # made of the two above when they are requested
         self._watchers: dict[Link, set[str]] = {}
         self._resolvers: dict[Link, dict[str, Target | None]] = {}
-        self._asked = 0  # addresses that watchers and resolvers have asked for
+        self._asked = 0  # addresses that watchers and resolvers have requested
         self._changed: set[str] = set()
 
     @property
@@ -98,14 +98,14 @@ class Directory(Service):
         return Identity(self.name, self.key, self.epoch, self.role)
 
     def thawed(self, ended: Sequence[Link]) -> None:
-        """Those who have given us up register again: tell of none before all had the time to."""
+        """Services that have closed their link register again: send no routes before all could."""
         if any(link.role == SERVICE for link in ended):
             self._begun = self.now()
             self._settle()
         self._tell_changed()
 
     def announce(self) -> None:
-        """Nobody has to tell us over a link what we serve ourselves."""
+        """Our own services need no registration over a link."""
         for registration in self.registrations():
             self._register(None, registration)
 
@@ -121,7 +121,7 @@ class Directory(Service):
     async def stopping(self) -> None:
         registered = [r for members in self._services.values() for r in members.values()]
         if self._settling is None and all(r.link is None for r in registered):
-            files.remove_mark(self.args.state, self.name)  # nobody is left who knew us
+            files.remove_mark(self.args.state, self.name)  # no process is left that knew us
         await super().stopping()
 
     # --- the conversation ---
@@ -132,7 +132,7 @@ class Directory(Service):
             self._settle()
 
     def _settle(self) -> None:
-        """Some know more than we do: send no routes before all had the time to register."""
+        """Others know more than we do: send no routes before all had the time to register."""
         left_s = self._begun + SETTLE_S - self.now()
         if left_s > 0 and self._settling != self._begun:
             log.info("services may have to register again: settling for %.1f s", left_s)
@@ -151,7 +151,7 @@ class Directory(Service):
         if policy != new.policy:
             raise ProtocolError(protocol.PROTOCOL, f"the policy of {address} is {policy}")
         old = members.get(name)
-        if old and old.link is not link:  # be it of the same place: it would end with that link
+        if old and old.link is not link:  # also at the same address: it would end with that link
             raise ProtocolError(protocol.NAME_TAKEN, f"{name} is at {_place(old.target)}")
         if name not in members and len(members) >= MAX_INSTANCES:
             raise ProtocolError(
@@ -170,7 +170,7 @@ class Directory(Service):
             raise ProtocolError(protocol.TOO_MANY, f"the list of {address} would not fit a line")
 
     def _forget_unserved(self) -> None:
-        """Make room: whoever watches these addresses has been told that nobody serves them."""
+        """Make room: watchers of these addresses have got an empty list."""
         for address in [a for a, members in self._services.items() if not members]:
             del self._services[address], self._policies[address]
 
@@ -187,7 +187,7 @@ class Directory(Service):
         self._count(prefix, prefixes)
         prefixes.add(prefix)
         if self._settling is None:
-            # Also about a service that nobody serves: "none" is an answer.
+            # Also about a service without instances: "none" is an answer.
             known = {a for a in self._services if matches(prefix, a)}
             for address in known | ({prefix} if prefix else set()):
                 link.send(self._routes_message(address))
@@ -203,7 +203,7 @@ class Directory(Service):
             wanted[address] = None
 
     def _count(self, address: str, asked: Collection[str]) -> None:
-        """One more may be `asked` for. Raises ProtocolError if there are too many."""
+        """One more address is requested. Raises ProtocolError if there are too many."""
         if address in asked:
             return
         if len(asked) >= MAX_ASKED:
@@ -222,10 +222,10 @@ class Directory(Service):
                 del members[name]
                 self._tell(address)
 
-    # --- telling ---
+    # --- sending ---
 
     def _tell(self, address: str) -> None:
-        """Tell all who want to know, once for all changes of this turn of the loop."""
+        """Send the routes to all watchers, once for all changes of this turn of the loop."""
         self._routes.pop(address, None)
         if not self._changed:
             self._loop.call_soon(self._tell_changed)

@@ -1,11 +1,11 @@
-"""Follow: have somebody's barks in one's inbox from now on, or no longer; or see who follows whom.
+"""Follow: have a user's barks in one's inbox from now on, or no longer; or list who follows whom.
 
     python -m barker.follow ark3 rdl
     python -m barker.follow ark3 rdl --unfollow
     python -m barker.follow ark3 --list
 
-It goes to the follower's own outbox, like a bark: what is printed is its id, once the outbox has
-acked it, and within a moment everybody acts by it. With ``--wait`` that moment is waited for, too.
+It goes to the follower's own outbox, like a bark. The output is its id, once the outbox has acked
+it, and within a moment all services act by it. ``--wait`` waits for that moment, too.
 Exits 1, with the reason on stderr, if it was refused or took too long.
 """
 
@@ -75,11 +75,11 @@ class Lister(Node):
 def parser() -> argparse.ArgumentParser:
     result = quick_parser("follow", ABOUT, EXAMPLES)
     result.add_argument("user", help="who follows")
-    result.add_argument("whom", nargs="?", help="who is followed")
+    result.add_argument("whom", nargs="?", help="the user to follow")
     what = result.add_mutually_exclusive_group()
     what.add_argument("--unfollow", action="store_true", help="do so no longer")
     what.add_argument("--list", action="store_true", help="show whom USER follows and who USER")
-    result.add_argument("--wait", action="store_true", help="wait until everybody acts by it")
+    result.add_argument("--wait", action="store_true", help="wait until all services act by it")
     speaker_arguments(result)
     return result
 

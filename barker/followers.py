@@ -1,22 +1,22 @@
-"""The followers service: who exists, and who follows whom.
+"""The followers service: which users exist, and whom they follow.
 
     python -m barker.followers
 
-Outboxes put what was said about it (`barker.wire.bodies`) to ``followers``; it is journaled,
-becomes part of the graph (`barker.graph.graph`), and is published (`barker.graph.publisher`) to
-all that keep a copy. With several instances, each replicates all others
+Outboxes put events about it (`barker.wire.bodies`) to ``followers``. An event is journaled, becomes
+part of the graph (`barker.graph.graph`), and is published (`barker.graph.publisher`) to all copies.
+With several instances, each replicates all others
 (`barker.graph.replicas`):
 
 * A `put` is acked when it is in our journal and in that of every other instance the directory
-  knows. One that the directory knows and that does not replicate us, for whatever reason, is waited
-  for (`full`: ask again), until it does, or until the directory has given it up.
-* An instance serves when it has had everything that those before it have.
+  knows. A known instance that does not replicate us, for whatever reason, is waited for (`full`:
+  retry), until it does, or until the directory has dropped it.
+* An instance serves when it has all changes of those before it.
 * A name is given to one event, by the one instance that may (`barker.graph.deciding`).
 
-The journal is the stream: its records are the messages that subscribers get (*event sourcing*). Now
-and then it gets a snapshot of the graph, piece by piece between other records, and what came before
-that is deleted. At the very first start the graph is the world of ``users.json``; users that are
-added to the file later join at the next start.
+The journal is the stream: its records are the messages for subscribers (*event sourcing*). Now and
+then it gets a snapshot of the graph, piece by piece between other records, and all earlier records
+are deleted. At the very first start the graph is the world of ``users.json``; users that are added
+to the file later join at the next start.
 """
 
 import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
@@ -52,24 +52,24 @@ from barker.wire.protocol import BAD_MESSAGE, FULL, TOO_MANY, BadMessage, Protoc
 from barker.wire.records import Change, Record, Segment
 
 # Edges with their tombstones, of some 90 bytes, and users, of some 290: 1.5 GB together. Beyond
-# them, what would add another one is refused as full, and waits in the outboxes.
+# them, an event that would add one is refused as full, and waits in its outbox.
 MAX_EDGES = 10_000_000
 MAX_USERS = 2_000_000
-# Followers of one user. A bark's addresses are put together in one turn of bizlogic, and that takes
-# some 10 ms then. Further follows are refused for good; of one put, a few more may pass.
+# Followers of one user. A bark's addresses are joined in one turn of bizlogic, which takes some
+# 10 ms then. Further follows are refused for good; in one put, a few more may pass.
 MAX_FOLLOWERS = 50_000
 # The journal may be larger than two snapshots by these bytes. More costs disk, and time at a start;
-# less has snapshots written more often.
+# with less, snapshots are written more often.
 ROOM_BYTES = SEGMENT_BYTES
-# About what an edge takes in a snapshot.
+# About the bytes of an edge in a snapshot.
 EDGE_BYTES = 26
-# The work of a full piece of a snapshot, and of a slice of what is before it: a few for each batch.
+# The work of a full piece of a snapshot, and of a slice of the search before it: a few a batch.
 PIECE_WORK = 300
-# Tombstones are dropped when they are older than this, by the newest word we know: what an outbox
-# brings that was away for longer may bring an edge back that was cut since.
+# Tombstones are dropped when they are older than this, by our newest event: an outbox that was away
+# for longer may then bring an edge back that was cut since.
 TOMBSTONE_DAYS = 30
 
-# An event that is news: its body, and what that means.
+# An event that is news: its body, and its fields.
 News = tuple[bytes, dict[str, Any]]
 
 
@@ -109,7 +109,7 @@ class Followers(Service):
         self._intake = Intake(self, self._check, self._record, self._apply, in_order=False)
         self._serving = False
         self._upstreams = Upstreams(self._has_name, self._check_told)
-        self._settled = 0  # all that are waited for have had everything up to there
+        self._settled = 0  # all that are waited for have all changes up to there
         self._taken = 0
         self._cleaner = Cleaner(self, ROOM_BYTES, whole=True)
 
@@ -137,7 +137,7 @@ class Followers(Service):
         await clean_up(self, self._cleaner, journal)
 
     def _sow_more(self) -> None:
-        """Let users join that were added to ``users.json`` by hand, and follow as it has them.
+        """Let users join that were added to ``users.json`` by hand, with their follows there.
 
         Follows between users of an earlier start are left alone: they may have changed since.
         """
@@ -178,7 +178,7 @@ class Followers(Service):
         await self._intake.durable.close()
 
     def _sync_changed(self) -> None:
-        """Serve once we have had all that those before us have."""
+        """Serve once we have all changes of those before us."""
         if not self._serving and self._replicas.in_sync:
             self._serving = True
             self.serve(FOLLOWERS, ORDERED)
@@ -202,7 +202,7 @@ class Followers(Service):
             self._publisher.tell_lists()
 
     def thawed(self, ended: Sequence[Link]) -> None:
-        """If the directory has given us up, others have gone on: be as one that has just begun."""
+        """If the directory has dropped us, others have gone on: begin as after a start."""
         if not self.has_directory:
             self.told.clear()
             self._serving = False
@@ -226,7 +226,7 @@ class Followers(Service):
             )
 
     def _check_room(self, event: bodies.Event) -> None:
-        """Raises BadMessage if that user has as many followers as one may have."""
+        """Raises BadMessage if that user has as many followers as allowed."""
         count = len(self.graph.followers(event.whom))
         if count >= MAX_FOLLOWERS and not self.graph.has(event.user, event.whom):
             raise BadMessage(TOO_MANY, f"{event.whom} has {count} followers, and no more may come")
@@ -235,7 +235,7 @@ class Followers(Service):
         return self.claims.id_of(event.user) == event.id
 
     def _check_join(self, event: bodies.Event, *, given: str | None = None) -> None:
-        """Has this event the name, or may it have it? `given`: the same put gives it to that one.
+        """Does this event have the name, or may it? `given`: the same put gives it to that one.
 
         Raises BadMessage.
         """
@@ -308,7 +308,7 @@ class Followers(Service):
         self._publisher.publish()
 
     def _replicate(self, events: Sequence[News]) -> str:
-        """Another instance has these; why not all of it holds here, or ""."""
+        """Another instance has these; returns why not all of it holds here, or ""."""
         why = ""
         if any(self.claims.contradict(fields) for _, fields in events):
             why = "gave away what we know to be another's"
@@ -330,7 +330,7 @@ class Followers(Service):
         self._cleaner.clean(self._intake.journal)
 
     def _ack_upstreams(self) -> None:
-        """Ack what every replica has."""
+        """Ack the changes that every replica has."""
         if not self._waited.strangers:
             self._settled = self._waited.acked  # else one is there that has lost its link
         settled = self._settled
@@ -354,7 +354,7 @@ class Followers(Service):
     # --- the journal ---
 
     def needed(self, journal: AnyJournal) -> Generator[int, None, Needed]:
-        """For the cleaner: what a snapshot takes. Until there is one, all of the journal counts."""
+        """For the cleaner: a snapshot's size. Until there is one, all of the journal counts."""
         yield 0
         words = self.graph.edges + self.graph.tombstones + len(self.graph)
         return Needed(EDGE_BYTES * words, 0)

@@ -3,14 +3,14 @@
     python -m barker.inbox --port 5820
 
 A timeline is the stream of one reader's barks, of which the latest are retained. Readers subscribe
-to it, get its history and then what comes, each at its own speed. Reading settles nothing.
+to it, and get its history and then each new bark, at their own speed. Reading settles nothing.
 
-When the ring changes, readers of what is no longer ours are told ``moved``, and the timelines
+When the ring changes, readers of timelines that are no longer ours get ``moved``, and the timelines
 themselves are handed over (`barker.manifold.handover`).
 
-The journal holds every put. In each segment, the first record that has something for a timeline
-says after which serial that comes, and from there they can be counted: so every segment can do
-without those before it, and old ones are dropped (`barker.manifold.retained`).
+The journal holds every put. In each segment, the first record with a bark for a timeline has the
+last serial before it, and from there serials can be counted. So no segment needs those before it,
+and old ones are dropped (`barker.manifold.retained`).
 """
 
 import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
@@ -52,7 +52,7 @@ from barker.wire.records import Record, Segment, Serials
 
 
 def kept_number(text: str) -> int:
-    """For argparse: what `--keep` takes."""
+    """For argparse: the argument of `--keep`."""
     count = at_least_0(text)
     if count > MAX_KEEP:
         raise argparse.ArgumentTypeError(f"{count} entries are more than {MAX_KEEP}, the most")
@@ -60,7 +60,7 @@ def kept_number(text: str) -> int:
 
 
 ABOUT = """\
-Run an inbox. It keeps the timelines of readers, and sends them what is new. Of several inboxes,
+Run an inbox. It keeps the timelines of readers, and sends them each new bark. Of several inboxes,
 each has its share of the readers.
 """
 EXAMPLES = (
@@ -210,17 +210,17 @@ class Inbox(Service):
         self.slices.add(self._readers.move(self._share.is_ours))
         is_out = self._leaving or self._health.is_out
         if is_out or self.name in self.routes.route(self.ADDRESS).by_name:
-            # Else we are not in the ring yet, and what is ours is not for it to say.
+            # Else we are not in the ring yet, and it does not say which timelines are ours.
             self._hand_over.look_at(list(self._store.timelines.values()), self._share.is_ours)
 
     def _handed_over(self, moving: Moving) -> None:
-        """The new owner has all that was in the timeline when it began to move."""
+        """The new owner has all entries that the timeline had when it began to move."""
         timeline = moving.timeline
         if timeline.moving is not moving:
             return  # it came back to us meanwhile
         timeline.stay()
         if self._share.is_ours(timeline.address):
-            return  # so it does, and it is not its turn yet to be looked at
+            return  # so it does, and its turn to be looked at has not come yet
         if timeline.last != moving.last:
             self._hand_over.add(timeline)  # it was still growing: all of it again
             return

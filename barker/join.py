@@ -1,11 +1,11 @@
-"""Join: be a user from now on.
+"""Join: become a user.
 
     python -m barker.join fifi_2
 
 A name is 1 to 20 of a-z, 0-9 and _, and begins with a letter, and is one user's alone. A followers
-service decides; as long as none does, that is told. Prints the id of the message, once the outbox
-that is to have this user's barks has acked it. From then on the user may bark; with ``--wait`` it
-is also known to every service.
+service decides; as long as none does, that is reported. Prints the id of the message, once the
+outbox for this user's barks has acked it. From then on the user may bark; with ``--wait``, every
+service also knows the user.
 """
 
 import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
@@ -29,7 +29,7 @@ EXAMPLES = (
 )
 
 
-# A followers service decides about a name sooner than this; if not, we say what we wait for.
+# A followers service decides about a name sooner than this; if not, we print what we wait for.
 DECIDED_S = 1.0
 
 
@@ -52,7 +52,7 @@ class Joiner(Follower):
 def parser() -> argparse.ArgumentParser:
     result = quick_parser("join", ABOUT, EXAMPLES)
     result.add_argument("user", help="the name")
-    result.add_argument("--wait", action="store_true", help="wait until everybody knows it")
+    result.add_argument("--wait", action="store_true", help="wait until all services know it")
     speaker_arguments(result)
     return result
 

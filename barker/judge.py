@@ -1,9 +1,9 @@
-"""Judge: a service of your own, in any language, in the place of one of ours: what holds?
+"""Judge: a service of your own, in any language, in the place of one of ours: which promises hold?
 
     python -m barker.judge --with bizlogic='node docs/bizlogic.mjs'
     python -m barker.judge --conformance bizlogic='python docs/bizlogic.py'
 
-`--with` hurts a whole system, and tells promise by promise what held (`barker.laboratory.trial`);
+`--with` hurts a whole system, and reports promise by promise what held (`barker.laboratory.trial`);
 `--conformance` tries one rule of the protocol after the other (`barker.laboratory.conformance`).
 """
 
@@ -43,7 +43,7 @@ EXAMPLES = (
     "--with bizlogic=COMMAND --seed 7",
     "--conformance bizlogic=COMMAND",
 )
-# From one look at how far it has come to the next.
+# Between two lines of progress.
 LOOK_S = 0.5
 
 
@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def trial(wish: Wish) -> int:
-    """Hurt a system, and tell what held; the exit status."""
+    """Hurt a system, and print what held; the exit status."""
     run = Trial(wish)
     fault = watched(run.go(), lambda: run.doing)
     wrong = [*([fault] if fault else []), *run.cast.complaints]
@@ -170,7 +170,7 @@ def _result(result: Result) -> list[str]:
 def watched(
     work: Coroutine[Any, Any, None], doing: Callable[[], str], progress: Progress | None = None
 ) -> str:
-    """Do it, and show how far it has come; why it could not be done, or ""."""
+    """Do the work, and show its progress; returns why it could not be done, or ""."""
     progress = progress or Progress()
 
     async def show() -> None:

@@ -1,4 +1,4 @@
-"""Listen: show what reaches a user's inbox, one line for each bark.
+"""Listen: show the barks in a user's inbox, one line for each.
 
 python -m barker.listen ark3
 """
@@ -19,7 +19,7 @@ from barker.process.running import run_node
 from barker.wire import protocol
 
 ABOUT = """\
-Show what reaches the inboxes of some users, a line for each bark. It goes on until Ctrl-C, and
+Show the barks that reach the inboxes of some users, a line for each. It goes on until Ctrl-C, and
 across restarts of any service.
 """
 EXAMPLES = (
@@ -64,7 +64,7 @@ class Listener(Node):
             line = terminal.printable_json(json.dumps(shown, ensure_ascii=False))
         else:
             line = self.line(reader, fields)
-        if not terminal.say(self.kind, line):  # whoever read our output has gone
+        if not terminal.say(self.kind, line):  # the reader of our output has gone
             self.stop(1)
             return
         self._shown += 1
@@ -75,7 +75,7 @@ class Listener(Node):
         at: Any = fields.get("at")
         try:
             clock = time.strftime("%H:%M:%S", time.localtime(at / 1000))
-        except (TypeError, ValueError, OverflowError, OSError):  # no time, or none that has a clock
+        except (TypeError, ValueError, OverflowError, OSError):  # no time, or none for a clock
             clock = "--:--:--"
         author, text = f"{fields['user']}:", fields.get("content", "")
         return f"{clock} {reader:<{self._reader_width}} <-- {author:<{self._width + 1}} {text}"
@@ -97,7 +97,7 @@ class Listener(Node):
 
 def parser() -> argparse.ArgumentParser:
     result = quick_parser("listen", ABOUT, EXAMPLES)
-    result.add_argument("users", nargs="+", metavar="USER", help="whose inbox; several are allowed")
+    result.add_argument("users", nargs="+", metavar="USER", help="the inbox; several are allowed")
     result.add_argument(
         "--history",
         type=at_least_0,

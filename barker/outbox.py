@@ -2,19 +2,19 @@
 
     python -m barker.outbox --port 5800
 
-It checks that the author may say this here, makes the body canonical, stamps the bark with its
-epoch and a counter, and acks it once the journal has it. From then on the bark is the outbox's,
-until the service behind has acked it in turn, or has refused it for good: then it is a dead letter.
-A full queue refuses.
+It checks that the author may bark here, makes the body canonical, stamps the bark with its epoch
+and a counter, and acks it once the journal has it. From then on the bark is the outbox's, until the
+service behind has acked it in turn, or has refused it for good: then it is a dead letter. A full
+queue refuses.
 
-What changes the graph (`barker.wire.bodies`) is taken, stamped, journaled and acked like a bark.
-Then it goes another way, to ``followers``, in a queue of its own with counters of its own: so
+An event about the graph (`barker.wire.bodies`) is taken, stamped, journaled and acked like a bark.
+Then it goes another way, to ``followers``, in a queue of its own with counters of its own. So
 neither waits for the other, and a receiver of barks finds no holes in their counters. A join is
 taken when followers has given the name to it (`barker.manifold.joining`).
 
-The journal holds the stamped puts, and now and then how far they are settled, for each queue:
-everything up to that counter may be forgotten. What is not settled is pushed again after a restart,
-in order, before anything new. A bark whose place on the ring has become another outbox's is still
+The journal holds the stamped puts, and now and then how far they are settled, for each queue: all
+up to that counter may be forgotten. Puts that are not settled are pushed again after a restart, in
+order, before any new one. A bark whose place on the ring has become another outbox's is still
 pushed from here.
 """
 
@@ -53,14 +53,14 @@ from barker.wire import messages
 from barker.wire.ops import Put
 from barker.wire.records import Record, Segment, Settled
 
-# How long the journal may lag behind in what is settled: what it doesn't know to be settled is
-# pushed once more after a crash, and dropped as known by the inboxes.
+# How long the journal may lag behind the settled counter: puts that it does not know to be settled
+# are pushed once more after a crash, and dropped as known by the inboxes.
 SETTLE_NOTE_S = 0.05
 # Events that may wait while no followers service is there; one is about as large as a bark.
 MAX_EVENTS_WAITING = 100_000
 # A bark waiting in an outbox costs some 600 bytes; this many fit a small machine. Beyond it, full.
 DEFAULT_BACKLOG = 1_200_000
-# What each of them may take on average; beyond it, fewer may wait.
+# The average size of a waiting bark; if they are larger, fewer may wait.
 BARK_BYTES = 900
 ABOUT = """\
 Run an outbox. It takes barks from clients, keeps them in its journal, and pushes them on to the
@@ -73,7 +73,7 @@ EXAMPLES = (
 
 
 class Kept(NamedTuple):
-    """What the journal has of one line: by queue, a put and its `put_tail`."""
+    """One line's part of the journal: by queue, a put and its `put_tail`."""
 
     admitted: Admitted
     puts: Sequence[tuple[Push, Put, bytes]]
@@ -186,10 +186,10 @@ class Outbox(Service):
             push.add(put, segment, tail)
             push.pump()
 
-    # --- what is settled ---
+    # --- settled puts ---
 
     def _note_settled(self) -> None:
-        """Something was settled: tell the journal in a moment, once for all of that moment."""
+        """Entries were settled: record that in a moment, once for all of that moment."""
         if not self._noting:
             self._noting = True
             self.later(SETTLE_NOTE_S, self._write_settled)
@@ -210,7 +210,7 @@ class Outbox(Service):
             for push, settled in news:
                 push.note(settled)
         if self._cleaner.clean(self._intake.journal):
-            self._note_settled()  # go on with it, also if nothing comes any more
+            self._note_settled()  # go on with it, also if no further entry comes
 
     # --- the journal ---
 
@@ -253,7 +253,7 @@ class Outbox(Service):
             push.was_settled(record.n)
 
     def _push_of(self, service: str) -> Push:
-        """The queue of what the journal has for that service."""
+        """The queue of the entries that the journal has for that service."""
         return self._events if service == FOLLOWERS else self._barks
 
     async def ready(self) -> None:
@@ -275,7 +275,7 @@ class Outbox(Service):
         return missing
 
     async def stopping(self) -> None:
-        if not self.failed:  # else what the queue lacks would look settled
+        if not self.failed:  # else entries that the queue lacks would look settled
             self._write_settled()
         await super().stopping()
         await self._intake.durable.close()
@@ -304,7 +304,7 @@ class Outbox(Service):
         }
 
     def _look_for_deepest(self) -> Steps:
-        """Of whom most is waiting; with very many authors, a sample or two behind."""
+        """Find the author with the most waiting entries; with very many, a sample or two late."""
         most: list[tuple[int, str]] = []
         try:
             barks, events = self._pushes

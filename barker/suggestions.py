@@ -1,11 +1,11 @@
-"""The suggestions service: tells users whom they might want to follow.
+"""The suggestions service: suggests to users whom they might follow.
 
     python -m barker.suggestions
 
-It keeps a copy of the graph (`barker.graph.feed`), and when the graph changes, looks at those whom
-the change affects (`barker.graph.friends`). What is new to suggest goes to the user's inbox as a
+It keeps a copy of the graph (`barker.graph.feed`), and when the graph changes, looks at the users
+that the change affects (`barker.graph.friends`). A new suggestion goes to the user's inbox as a
 message of the kind ``suggestion``. Its id is made of the two names, so an inbox that has it already
-drops it; therefore this service keeps nothing on disk, and two of them do no harm.
+drops it. Therefore this service keeps nothing on disk, and two of them do no harm.
 """
 
 import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
@@ -26,13 +26,13 @@ from barker.wire import strictjson
 from barker.wire.bodies import SUGGESTER, SUGGESTION
 from barker.wire.ops import Item
 
-# Who is affected waits for this long: so one user is looked at once a second, at most.
+# An affected user waits for this long, and so is looked at once a second, at most.
 GATHER_S = 1.0
-# We look at users for so long at a time, and then do nothing for four times as long: a graph that
-# changes all the time costs a fifth of a core, and suggestions come later.
+# We look at users for so long at a time, and then pause for four times as long: a graph that always
+# changes costs a fifth of a core, and suggestions come later.
 WORK_S = 0.005
 PAUSE_S = 4 * WORK_S
-# Suggestions on their way to inboxes; behind them, the rest of the users waits.
+# Suggestions on their way to inboxes; beyond it, the other users wait.
 MAX_ON_THEIR_WAY = 1000
 
 
@@ -55,20 +55,20 @@ class Suggestions(Service):
         self._copy = Copy(self)
         self._inboxes: Sender[str] = Sender(self, "inbox", lambda batches: None, report_refusal)
         self._suggester = Suggester(self._copy.held)
-        self._due: deque[tuple[float, str]] = deque()  # when whose turn is, in order
+        self._due: deque[tuple[float, str]] = deque()  # when which user's turn is, in order
         self._waiting: set[str] = set()
         self._made = 0
         self._ticker = Ticker(self.later, self._delay_s, self._work)
 
-    # --- who is affected ---
+    # --- affected users ---
 
     def changed(self, changes: Iterable[Change]) -> None:
         for change in changes:
-            if change.whom:  # one who has only joined, follows nobody
+            if change.whom:  # a user who has only joined follows none
                 self._await(self._suggester.affected(change))
 
     def replaced(self, graph: Graph) -> None:
-        """Another graph: everybody may be affected."""
+        """Another graph: all users may be affected."""
         self._suggester.use(graph)
         self._await(graph.names)
 
@@ -85,7 +85,7 @@ class Suggestions(Service):
         return max(PAUSE_S, self._due[0][0] - self.now()) if self._due else None
 
     def _work(self) -> None:
-        """Look at those whose turn it is, for a moment."""
+        """Look at the users whose turn it is, for a moment."""
         turns, now = self._due, self.now()
         try:
             while turns and turns[0][0] <= now and self.now() - now < WORK_S:
@@ -97,7 +97,7 @@ class Suggestions(Service):
                     item = Item(body_of(suggestion))
                     self._inboxes.put(f"inbox/{user}", item, user)
                     self._made += 1
-        finally:  # what was made before a fault is sent all the same
+        finally:  # suggestions that were made before a fault are sent all the same
             self._inboxes.pump()
 
     # --- being watched ---
@@ -127,7 +127,7 @@ class Copy(Feed[Graph]):
 
 
 def body_of(suggestion: Suggestion) -> bytes:
-    """A suggestion as its user's inbox takes it."""
+    """A suggestion as a body for its user's inbox."""
     user, whom, common, _ = suggestion
     body = {
         "kind": SUGGESTION,

@@ -115,7 +115,7 @@ function keep(host, port, party) {
   dial();
 }
 
-/** Whoever puts to us. An entry is acked when every inbox has acked it, and all before it. */
+/** A link from an outbox. An entry is acked when every inbox has acked it, and all before it. */
 class Outbox {
   received = 0;
   jobs = [];
@@ -148,10 +148,10 @@ class Outbox {
   refuse(job, code, reason) {
     this.link?.send("refuse", { seq: job.seq, code, reason, addresses: ["bizlogic"] });
   }
-  down() { this.link = undefined; } // what it has brought is sent again by it, here or elsewhere
+  down() { this.link = undefined; } // it sends the entries of its link again, here or elsewhere
 }
 
-/** The way to one inbox: what it has not acked is sent again over the next link. */
+/** The way to one inbox: entries that it has not acked are sent again over the next link. */
 class Inbox {
   waiting = [];
   sent = [];
@@ -206,7 +206,7 @@ class Inbox {
   }
 }
 
-/** Who follows whom: for each (user, whom) the last word about it, 2 * at, + 1 if it ended. */
+/** The graph: for each (user, whom) the last word about it, 2 * at, + 1 if it ended. */
 class Graph {
   words = new Map();
   users = new Set();
@@ -257,7 +257,7 @@ class Graph {
   down() {
     if (this.next) this.next = this.epoch = undefined; // half a snapshot is none
   }
-  /** One bark: to its author, to followers, and to whom it mentions. */
+  /** One bark: to its author, to followers, and to the users that it mentions. */
   handOver(job, fields) {
     const author = fields.users[0], named = fields.named?.[0].split(" ") ?? [];
     const known = named.filter((user) => this.users.has(user));
@@ -267,7 +267,7 @@ class Graph {
   }
 }
 
-/** Who serves what, as the directory has said last. */
+/** The instances of each service, as the directory has sent them last. */
 class Directory {
   inboxes = new Map();
   points = [];

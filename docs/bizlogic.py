@@ -52,7 +52,7 @@ class Link:
         self.writer.transport.abort()
 
     async def read(self):
-        """Messages, but for pings and pongs, until the end."""
+        """Messages, without pings and pongs, until the end."""
         try:
             while line := await self.reader.readline():
                 self.heard = time.monotonic()
@@ -134,7 +134,7 @@ async def keep(host, port, party):
 
 
 class Outbox:
-    """Whoever puts to us. An entry is acked when every inbox has acked it, and all before it."""
+    """A link from an outbox. An entry is acked when every inbox has acked it, and all before it."""
 
     def up(self, link, proof):
         self.link, self.received, self.jobs = link, 0, deque()  # jobs: [seq, pending]
@@ -171,11 +171,11 @@ class Outbox:
             self.link.send("refuse", seq=job[0], **fields)
 
     def down(self):
-        self.link = None  # what it has brought is sent again by it, here or elsewhere
+        self.link = None  # it sends the entries of its link again, here or elsewhere
 
 
 class Inbox:
-    """The way to one inbox: what it has not acked is sent again over the next link."""
+    """The way to one inbox: entries that it has not acked are sent again over the next link."""
 
     def __init__(self, name, host, port):
         self.name, self.link, self.waiting, self.sent, self.again = name, None, deque(), deque(), []
@@ -230,7 +230,7 @@ class Inbox:
 
 
 class Graph:
-    """Who follows whom: for each (user, whom) the last word about it, 2 * at, + 1 if it ended."""
+    """The graph: for each (user, whom) the last word about it, 2 * at, + 1 if it ended."""
 
     def __init__(self):
         self.words, self.users, self.followers = {}, set(), {}
@@ -287,7 +287,7 @@ class Graph:
 
 
 class Directory:
-    """Who serves what, as the directory has said last."""
+    """The instances of each service, as the directory has sent them last."""
 
     epoch = link = None
 

@@ -3,7 +3,7 @@
     python docs/bizlogic1.py --port 5680 --name bizlogic-5680 --directory 127.0.0.1:5672 --state var
 
 It keeps nothing. So when an inbox comes, goes, or refuses a bark, it closes all its links to
-outboxes and inboxes and begins anew: the outboxes put again what was not acked, and the inboxes
+outboxes and inboxes and begins anew: the outboxes put unacked barks again, and the inboxes
 know what they have. Left out: all that makes this rare (``docs/bizlogic.py`` has it), pings of its
 own, refusals and errors in words, checks of what services say, clients, WebSocket, TLS.
 """
@@ -87,7 +87,7 @@ async def opened(host, port):
 
 
 async def again(work, *args):
-    """Do it, whatever goes wrong, and when it has, do it again."""
+    """Do it, and after any fault do it again."""
     while True:
         with contextlib.suppress(Exception):
             await work(*args)
@@ -95,7 +95,7 @@ async def again(work, *args):
 
 
 async def directory(host, port):
-    """Who serves what. When we know all users, others may learn of us, and not before."""
+    """The instances of each service. We register when we know all users, and not before."""
     async with opened(host, port) as link:
         link.send("watch", prefix="inbox")
         link.send("watch", prefix="graph")
@@ -115,7 +115,7 @@ async def directory(host, port):
 
 
 async def learn(link_to_directory, host, port):
-    """Who follows whom: all of it first, then each change."""
+    """The graph: all of it first, then each change."""
     async with opened(host, port) as link:
         link.send("subscribe", address="graph")
         words, serial = {}, 0  # by (user, whom): the last word, 2 * at, + 1 if it is the end
@@ -146,7 +146,7 @@ async def learn(link_to_directory, host, port):
 
 
 class Outbox:
-    """Who puts to us: `jobs` has for each entry its number, and how many inboxes are to ack it."""
+    """A link from an outbox: `jobs` has for each entry its number, and how many acks it lacks."""
 
     def __init__(self, link):
         self.link, self.jobs, self.received = link, deque(), 0

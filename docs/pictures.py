@@ -1,10 +1,10 @@
-"""The book's drawings, made from the code that they are of.
+"""The book's drawings, made from the code that they show.
 
     python docs/pictures.py
 
-writes them beside this file; a test compares. Nothing in here knows a fact of its own: the list of
-processes is the launcher's, the ring's points come from `Ring`, the barks of the failover go
-through a `Window` and a `Duplicates`, and the states of a link are its own table.
+writes them beside this file; a test compares. It has no facts of its own: the list of processes is
+the launcher's, the ring's points come from `Ring`, the barks of the failover go through a `Window`
+and a `Duplicates`, and the states of a link are its own table.
 """
 
 import bisect
@@ -119,7 +119,7 @@ def architecture() -> str:
         y = 160 + 80 * i
         parts.append(box(830, y, 90, [kind, "reads"]))
         parts.append(line(766, 221, 826, y + 25))
-    parts.append(box(318, 16, 284, [directory, "who serves what, told to all who watch"]))
+    parts.append(box(318, 16, 284, [directory, "the place of each service, for all who watch"]))
     told = ((260, 116), (478, 192), (696, 192))
     parts += [line(460, 66, x, y, "dash", arrow=False) for x, y in told]
     for x, policy, key in (
@@ -134,7 +134,7 @@ def architecture() -> str:
     parts.append(
         text(470, 424, "at each arrow: put, take this over; ack, it is mine now", "mid dim")
     )
-    parts.append(box(330, 440, 280, ["monitor-5700", "a sample of everybody, once a second"]))
+    parts.append(box(330, 440, 280, ["monitor-5700", "a sample of each service, once a second"]))
     return svg(940, 506, "Who puts to whom in Barker", parts)
 
 
@@ -233,7 +233,7 @@ def failover() -> str:
 
 # --- the ring ---
 
-POINTS = 16  # for each node: as many as one can still see
+POINTS = 16  # for each node: as many as the eye can count
 
 
 def ring() -> str:

@@ -1,4 +1,4 @@
-"""Talk: greet the service at a port, send what is typed, print what comes. See chapter 3.
+"""Talk: greet the service at a port, send typed lines, print its messages. See chapter 3.
 
     python docs/talk.py 5672              as a client
     python docs/talk.py 5672 service      with the key of services

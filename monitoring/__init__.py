@@ -1,4 +1,4 @@
-"""Monitoring: what every agent says, kept for ten minutes, shown in a page or a terminal.
+"""Monitoring: the samples of all agents, kept for ten minutes, shown in a page or a terminal.
 
 Imports point down only: ``monitor`` (a service, and a command), then ``picture`` and ``table``,
 then ``rates``; all of them stand on ``barker``, which knows nothing of them. ``__main__`` lists the
@@ -9,4 +9,4 @@ The import below is for Pythons that are too old for our modules; see ``barker/_
 
 from __future__ import absolute_import  # noqa: UP010 - else Python 2.7 takes the file beside us
 
-import barker  # noqa: F401 - it says so if this Python is too old
+import barker  # noqa: F401 - it reports a Python that is too old

@@ -1,4 +1,4 @@
-"""Monitoring: its commands, each with a line about what it is for.
+"""Monitoring: its commands, each with a line about its purpose.
 
 python -m monitoring
 """

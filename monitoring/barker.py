@@ -1,4 +1,4 @@
-"""What makes ``cd monitoring; python monitor.py`` work: ``barker/barker.py``, for this folder too.
+"""Makes ``cd monitoring; python monitor.py`` work: ``barker/barker.py``, for this folder too.
 
 Its code goes by the path of the module that it runs as, which is this one.
 """

@@ -3,7 +3,7 @@
     python monitoring/launch.py
 
 It finds the system that `python launch.py` starts, before or after it. `--shift-ports` moves its
-own port, and names the system that was started with the same flag. Ctrl-C stops it, and nothing
+own port, and selects the system that was started with the same flag. Ctrl-C stops it, and nothing
 else.
 """
 

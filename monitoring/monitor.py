@@ -3,9 +3,9 @@
     python -m monitoring.monitor            a service; open monitoring/index.html
     python -m monitoring.monitor --once     the same as a table, now; with --json for scripts
 
-Each second becomes one frame (see ``picture``), and frames are a stream like any other: whoever
-subscribes to ``monitor`` gets the last ten minutes as messages and then one message a second, and a
-page that was away asks for what it has missed.
+Each second becomes one frame (see ``picture``), and frames are a stream like any other. A
+subscriber to ``monitor`` gets the last ten minutes as messages and then one message a second, and a
+page that was away requests the frames that it has missed.
 """
 
 import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
@@ -42,13 +42,13 @@ HISTORY = 600
 FRAME_PHASE_S = 0.5
 # Frames on their way to one page. All of the history may be, for it is meant to come at once.
 MAX_WINDOW = 1000
-# Frames queued for a page in one piece, before we look whether its link has room.
+# Frames queued for a page in one piece, before the next look at its link's room.
 PIECE = 50
-# `--once` waits for two samples of everybody, a second apart, and not for those who don't answer.
+# `--once` waits for two samples of each agent, a second apart, and not for those that don't answer.
 GLANCE_S = 3.0
 DIRECTORY_S = 1.5  # nor for a directory that doesn't
-# A peer that lives sends a sample or answers a ping before it was silent for this long. One
-# that froze was silent for longer when the first of its peers, the directory perhaps, drops it.
+# A peer that lives sends a sample or answers a ping before it was silent for this long. A frozen
+# one was silent for longer when the first of its peers, the directory perhaps, drops it.
 ALIVE_HEARTBEATS = 1.25
 
 
@@ -68,7 +68,7 @@ def now_ms() -> int:
 
 
 class Agents(Peers):
-    """A link to every agent there is; what comes over it goes into the picture."""
+    """A link to every agent there is; its samples go into the picture."""
 
     def __init__(self, node: Node) -> None:
         super().__init__(node, "agent")
@@ -95,7 +95,7 @@ class Agents(Peers):
             raise ProtocolError(protocol.PROTOCOL, str(fault)) from None
 
     def on_moved(self, link: Link, moved: Moved) -> None:
-        """It has another name than the one that it greeted us with? The next link will tell."""
+        """Called if it has another name than in its greeting. The next link will show it."""
         link.close()
 
     def on_unreadable(self, link: Link, answer: Unreadable) -> None:
@@ -131,7 +131,7 @@ class Monitor(Service):
         self._frames: Stream[bytes] = Stream(HISTORY)
         self._pages: dict[Link, Cursor] = {}
         self._shown = 0
-        self._frames_alone = 0  # made since there was a directory
+        self._frames_alone = 0  # frames since there was a directory
         self._why_alone = ""
 
     async def ready(self) -> None:
@@ -167,7 +167,7 @@ class Monitor(Service):
             self._frames_alone, self._why_alone = 0, ""
         else:
             self._frames_alone += 1
-        if self._frames_alone > 1:  # for a moment, at a start, everybody is
+        if self._frames_alone > 1:  # for a moment, at a start, every monitor is
             where = hosts.spell(*self.args.directory)
             frame["alone"] = f"{where}: {self._why_alone or 'it does not answer'}"
         body = strictjson.dumps(frame)
@@ -180,7 +180,7 @@ class Monitor(Service):
                 self._show(link, cursor)
 
     def _show(self, link: Link, cursor: Cursor) -> None:
-        """Send what a page has not had, as far as its window and its link have room."""
+        """Send the frames that a page lacks, as far as its window and its link have room."""
         while not link.busy:
             missed, _, bodies = cursor.take(self._frames, PIECE)
             if missed:
@@ -222,7 +222,7 @@ class Monitor(Service):
 
 
 class Glance(Node):
-    """Looks at the system for as long as it takes to have rates, prints that, and stops."""
+    """Looks at the system until it has rates, prints them, and stops."""
 
     kind = "glance"
     has_deadline = True
@@ -248,7 +248,7 @@ class Glance(Node):
         frame = self._agents.picture.frame(now_ms())
         lines = [json.dumps(frame)] if self.args.json else table(frame)
         shown = terminal.say("monitor", *lines)
-        self.stop(0 if shown else 1)  # 1: whoever wanted it has gone
+        self.stop(0 if shown else 1)  # 1: the reader of our output has gone
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,24 +1,24 @@
-"""The picture: what is known of the whole system, told once a second as one *frame*.
+"""The picture: the state of the whole system, as one *frame* a second.
 
-Pure: samples, lost links and routes come in with their time, frames go out. A frame says for every
-service who it is, whether it is up, and, if a sample of it came in this second, its figures. A
+Pure: samples, lost links and routes come in with their time, frames go out. A frame has for every
+service its name, whether it is up, and, if a sample of it came in this second, its figures. A
 second without a sample has no figures: a gap in the data is a gap in every line drawn from it.
 
-What happens between two frames is told as events, each with the time at which we saw it:
+Changes between two frames become events, each with the time at which we saw it:
 
     appeared    a service that was not there before
-    gone        its link is down. `how` says what we know: it `stopped`, with a goodbye; it `died`,
+    gone        its link is down. `how` is what we know: it `stopped`, with a goodbye; it `died`,
                 for its connection ended without one; or it is `silent`, frozen or cut off
     back        the same process again (it was frozen, or its network was)
     restarted   another process under the same name
     failover    an `ordered` service's traffic goes from one instance to another
-    dead-letter a service has put aside what was acked and was then refused for good
-    waits       a service can't go on with something; `why` says what it waits for
+    dead-letter a service has put aside an acked entry that was then refused for good
+    waits       a service can't go on with something; `why` is the reason
     left-out    so many more than MAX_EVENTS came
 
-What a service waits for stands in its row, too. So does how many dead letters it has, and what the
-latest is, also in a second without a sample and when the service is gone. They were there before we
-came, so only a rise that we saw is an event.
+The reason why a service waits is in its row, too. So are the number of its dead letters and the
+latest one, also in a second without a sample and when the service is gone. They were there before
+we came, so only a rise that we saw is an event.
 """
 
 from typing import Any, NamedTuple
@@ -30,33 +30,33 @@ from monitoring.rates import Meter, Rates, Run
 
 # Services in a frame, the gone ones included. So many rows fit a line of the wire (64 KiB).
 MAX_SERVICES = 100
-# A service that has gone is told for as long as its history is.
+# A service that has gone stays in frames for as long as its history does.
 REMEMBER_MS = 600_000
-# Who is there when we come has to be reached first, the second perhaps before the first: for this
-# long that is no failover.
+# Services that are there when we come have to be reached first, the second perhaps before the
+# first: for this long that is no failover.
 EXPECTED_MS = 5000
 MAX_EVENTS = 50  # of one frame; one more says how many others there were
 
-# What a sample has to have, and what of it is passed on as it is.
+# Required numbers of a sample, and the fields of it that are forwarded as they are.
 COUNTERS = ("in", "out", "cpu_s")
 GAUGES = ("backlog", "peak", "oldest_ms", "streams", "unacked", "links", "rss_bytes")
 EXTRAS = ("late", "readers", "held")
-# What is told of the latest dead letter, or of what a service waits for, at most.
+# The longest text about the latest dead letter, or about the reason of a wait.
 MAX_CHARS = 300
-# The one whose queue depth is the system's: barks that are acked to their authors and wait.
+# The role whose queue depth is the system's: barks that are acked to their authors and wait.
 QUEUE_ROLE = "outbox"
-# Services in whose order nobody is interested: everybody is an agent.
+# Services whose order is of no interest: every service is an agent.
 OURS = ("agent", "monitor")
 
 
-# What can happen, in `what` of an event, and how a service can go, in `how` of a `gone` one. The
-# page has words for each.
+# The kinds of events, in `what`, and how a service can go, in `how` of a `gone` one. The page has
+# words for each.
 KINDS = ("appeared", "gone", "back", "restarted", "failover", "dead-letter", "waits", "left-out")
 STOPPED, DIED, SILENT = HOWS = ("stopped", "died", "silent")
 
 
 class BadSample(Exception):
-    """A sample that is none: nothing of it is taken over."""
+    """A sample with a fault: nothing of it is taken over."""
 
 
 class Event(NamedTuple):
@@ -64,16 +64,16 @@ class Event(NamedTuple):
     what: str
     name: str
     how: str | None = None  # gone: one of HOWS
-    was: str | None = None  # failover: who had the traffic before
+    was: str | None = None  # failover: the instance that had the traffic before
     service: str | None = None  # failover: of which service
     letters: int | None = None  # dead-letter: how many new ones
-    latest: str | None = None  # dead-letter: what the last of them is, and why
-    why: str | None = None  # waits: for what
+    latest: str | None = None  # dead-letter: the last of them, and why
+    why: str | None = None  # waits: the reason
     others: int | None = None  # left-out: how many events, the last of them of `name`
 
 
 class Known:
-    """One service: who it is, and how it was when it last said so."""
+    """One service: its name, and its state by its last sample."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -86,12 +86,12 @@ class Known:
         self.quiet = False  # it is not up because we did not look; we expect it to be ...
         self.expected_until_ms = 0  # ... for as long as that
         self.meter = Meter()
-        self.again: float | None = None  # the counter as the last sample had it ...
+        self.again: float | None = None  # the counter as of the last sample ...
         self.told_again: float | None = None  # ... and as of the last frame
         self.letters: int | None = None  # dead ones, as of the last sample ...
-        self.latest_letter: str | None = None  # ... and what the last of them is, and why
-        self.waits = ""  # for what, as its last sample has it
-        self.figures: dict[str, Any] | None = None  # of a sample that no frame has told yet
+        self.latest_letter: str | None = None  # ... and the last of them, and why
+        self.waits = ""  # the reason, as of its last sample
+        self.figures: dict[str, Any] | None = None  # of a sample that is in no frame yet
 
     def expect(self, now_ms: int) -> None:
         """It was there before we looked."""
@@ -103,12 +103,12 @@ class Known:
         return self.up or (self.quiet and now_ms < self.expected_until_ms)
 
     def more_again(self) -> float | None:
-        """Puts sent again since the last frame that told of it, lost samples and all."""
+        """Puts sent again since the last frame with their number, lost samples and all."""
         now, then = self.again, self.told_again
         return None if now is None or then is None or now < then else now - then
 
     def more_letters(self, letters: int | None) -> int:
-        """New dead letters, now that there are so many; it keeps its file through a restart."""
+        """New dead letters, by their present number; a service keeps its file through a restart."""
         then, self.letters = self.letters, letters
         return 0 if letters is None or then is None else max(0, letters - then)
 
@@ -126,11 +126,11 @@ class Known:
 
 
 class Picture:
-    """Fed by whoever watches the agents; `routes` is the table that the directory fills."""
+    """Fed by the links to all agents; `routes` is the table that the directory fills."""
 
     def __init__(self, routes: RouteTable, own_name: str = "") -> None:
         self._routes = routes
-        self._own_name = own_name  # that we are here ourselves is no news
+        self._own_name = own_name  # our own presence is no news
         self._known: dict[str, Known] = {}
         self._events: list[Event] = []
         self._firsts: dict[str, str] = {}
@@ -143,7 +143,7 @@ class Picture:
         for target in self._routes.route("agent").targets[:MAX_SERVICES]:
             known = self._known.setdefault(target.name, Known(target.name))
             known.identity |= {"host": target.host, "port": target.port}
-            # Who is there when we come did not appear; we did.
+            # A service that is there when we come did not appear; we did.
             if not self._begun or known.name == self._own_name:
                 known.expect(now_ms)
         self._begun = self._begun or "agent" in self._routes.services
@@ -156,7 +156,7 @@ class Picture:
         run, counters, figures = _checked(sample)
         known = self._known.get(name)
         if known is None:
-            return  # more than we can tell of
+            return  # more than a frame can hold
         rates = known.meter.add(run, sample["at"], counters)
         if not known.up:
             known.up, known.gone_ms = True, None
@@ -167,7 +167,7 @@ class Picture:
             known.quiet = False
         known.stopping = sample.get("stopping") is True
         if run != known.run:
-            known.told_again = None  # what it counted before we looked is not this second's
+            known.told_again = None  # puts from before we looked are not this second's
         known.run = run
         known.identity |= {key: sample[key] for key in ("kind", "role", "pid", "since")}
         letters = sample.get("dead_letters")
@@ -183,7 +183,7 @@ class Picture:
         self._look_for_failovers(now_ms)
 
     def lost(self, name: str, now_ms: int, *, silent: bool = False) -> None:
-        """The link to that service is down; `silent` if it said nothing for a while before."""
+        """The link to that service is down; `silent` if no byte came for a while before."""
         known = self._known.get(name)
         if known and known.up:
             known.up, known.gone_ms = False, now_ms
@@ -193,13 +193,13 @@ class Picture:
             self._look_for_failovers(now_ms)
 
     def blind(self, name: str, now_ms: int) -> None:
-        """We were frozen, and the link to that service is made anew: that is no news of it."""
+        """We were frozen, and the link to that service is opened again: that is no news of it."""
         known = self._known.get(name)
         if known and known.up:
             known.up = False
             known.expect(now_ms)
 
-    # --- what goes out ---
+    # --- frames ---
 
     @property
     def complete(self) -> bool:
@@ -209,7 +209,7 @@ class Picture:
         return bool(rows) and all(row and row["in"] is not None for row in rows)
 
     def frame(self, now_ms: int) -> dict[str, Any]:
-        """How things are; begins a new second."""
+        """The present state; begins a new second."""
         self._forget(now_ms)
         self._look_for_failovers(now_ms)
         services = []
@@ -243,7 +243,7 @@ class Picture:
             told["first"] = first.name if first else None
         return told
 
-    # --- what follows from it ---
+    # --- conclusions ---
 
     def _first(self, route: Route, now_ms: int) -> Target | None:
         def works(target: Target) -> bool:
@@ -257,10 +257,10 @@ class Picture:
             route = self._routes.route(service)
             first = self._first(route, now_ms) if route.policy == ORDERED else None
             if first is None or service in OURS:
-                continue  # nobody has the traffic now; who gets it next has it from the last one
+                continue  # none has the traffic now; the next one gets it from the last one
             was = self._firsts.get(service)
             if was and self._is_leaving(was):
-                continue  # its link ends in a moment, and `gone` comes before what follows from it
+                continue  # its link ends in a moment, and `gone` comes before its consequences
             self._firsts[service] = first.name
             if was not in (None, first.name):
                 self._happened(now_ms, "failover", first.name, was=was, service=service)
@@ -279,7 +279,7 @@ class Picture:
         self._events[MAX_EVENTS:] = [Event(now_ms, "left-out", name, others=others + 1)]
 
     def _forget(self, now_ms: int) -> None:
-        """Drop who went long ago or, if there are too many, who went first."""
+        """Drop the services that went long ago or, if there are too many, those that went first."""
         services = {*self._routes.services}
         self._firsts = {name: first for name, first in self._firsts.items() if name in services}
         served = self._routes.route("agent").by_name
@@ -292,7 +292,7 @@ class Picture:
 
 
 def without_details(frame: dict[str, Any], most: int) -> dict[str, Any]:
-    """The same frame, of at most so many bytes, whatever the services are called and say."""
+    """The same frame, of at most so many bytes, whatever the services' names and texts."""
     for row in frame["services"]:
         row.pop("deepest", None)
         row.pop("dead_letter", None)
@@ -312,7 +312,7 @@ def without_details(frame: dict[str, Any], most: int) -> dict[str, Any]:
 
 
 def letters_file(name: str) -> str:
-    """Where a service keeps its dead letters, as a person looks for them."""
+    """The path of a service's dead letters, as a person looks for them."""
     return f"var/dead-letters/{name}.jsonl"
 
 

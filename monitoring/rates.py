@@ -1,16 +1,17 @@
-"""Rates: how many a second, from counters that somebody reads out now and then.
+"""Rates: how many a second, from counters that are read now and then.
 
-A sliding mean: what was counted in the last `WINDOW_MS`, divided by that time. Where the window
-begins between two samples, the counter is taken to have risen evenly from one to the other. All
-times are the counting process's own, so neither a late message nor another clock bends a rate.
+A sliding mean: the counts of the last `WINDOW_MS`, divided by that time. Where the window begins
+between two samples, the counter is taken to have risen evenly from one to the other. All times are
+the counting process's own, so neither a late message nor another clock bends a rate.
 
 No wrong numbers:
 
-* A counter that starts again says nothing about the time before. Another process, or a counter that
-  has fallen, or a clock that was put back, begin a new series; there is never a negative rate, and
-  never a spike because a whole count was taken for one second's.
+* A counter that starts again shows nothing about the time before. Another process, or a counter
+  that has fallen, or a clock that was put back, begins a new series. There is no negative rate,
+  and never a spike because a whole count was taken for one second's.
 * A process that is younger than the window had counted nothing before it was there, so its window
-  is as long as anybody's. That way what one service sends and another gets stays the same number.
+  is as long as any other's. So the rate that one service sends and the rate that another receives
+  stay the same number.
 * Of an older one, whose past we have not seen, the mean begins with its first sample; and there is
   none for less than `MIN_SPAN_MS`. Half a second with one message in it is not two a second.
 * Lost samples lose nothing: the counter went on counting. But after a silence of a whole window

@@ -20,7 +20,7 @@ HEAD = COLUMNS.format(
 def table(frame: dict[str, Any]) -> list[str]:
     """A line for each service below a line for all of them; gone ones with the time.
 
-    Behind them, in full: what services wait for, and dead letters, which a person has to look at.
+    Behind them, in full: why services wait, and dead letters, which a person must see.
     """
     services = sorted(frame["services"], key=_place_in_table)
     lines = [*_summary(frame), "", HEAD]
@@ -43,7 +43,7 @@ def _summary(frame: dict[str, Any]) -> list[str]:
     clock = time.strftime("%H:%M:%S", time.localtime(frame["at"] / 1000))
     depth = "no outbox answers" if frame["depth"] is None else f"queue depth {frame['depth']}"
     firsts = [
-        f"{route['first'] or 'nobody'} takes the traffic of {service}"
+        f"{route['first'] or 'no instance'} takes the traffic of {service}"
         for service, route in frame["routes"].items()
         if route["policy"] == "ordered" and service != "monitor"
     ]

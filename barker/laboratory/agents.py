@@ -34,4 +34,4 @@ class Agents(Peers):
         self.samples[link.name] = strictjson.loads(sample.body)
 
     def on_moved(self, link: Link, moved: Moved) -> None:
-        link.close()  # it has another name by now; the next link will tell
+        link.close()  # it has another name by now; the next link will show it

@@ -1,4 +1,4 @@
-"""Audience: reads many inboxes, and remembers what each reader was shown, in which order, and when.
+"""Audience: reads many inboxes, and remembers each reader's barks, their order, and when.
 
 It remembers all of it, so it is for experiments and tests, not for a client that runs for long.
 """
@@ -19,12 +19,12 @@ class Audience:
         self.got: set[Key] = set()  # all that was shown
         self.shown_at: list[float] = []  # when, by the node's clock
         self.first_shown: dict[str, float] = {}  # by id, when the first reader was shown it
-        self.refused: list[tuple[str, str]] = []  # users who have no inbox, and why
+        self.refused: list[tuple[str, str]] = []  # users without an inbox, and why
         self._node = node
         self._readers: list[Reader] = []
 
     def read(self, users: Sequence[str], history: int = 0) -> None:
-        """Read the inboxes of these users too: the last barks there, and all that come."""
+        """Read the inboxes of these users too: the last barks there, and all later ones."""
         for user in users:
             self.shown[user] = []
         reader = Reader(self._node, list(users), self.show, self._refused, history)
@@ -44,20 +44,20 @@ class Audience:
 
     @property
     def is_ready(self) -> bool:
-        """Has every inbox answered? Then what is said from now on is not the past."""
+        """Has every inbox answered? Then later barks are not the past."""
         return all(reader.is_ready for reader in self._readers)
 
     @property
     def sources(self) -> set[str]:
-        """Names of the instances that there is a link to."""
+        """Names of the instances to which there is a link."""
         return {name for reader in self._readers for name in reader.peers}
 
     @property
     def late(self) -> set[Key]:
-        """What an inbox has marked as late."""
+        """The barks that an inbox has marked as late."""
         return {(reader, b.id) for reader, barks in self.shown.items() for b in barks if b.late}
 
     @property
     def gaps(self) -> int:
-        """How often a reader was told that something is no longer retained."""
+        """How many gaps the readers were sent."""
         return sum(reader.gaps for reader in self._readers)

@@ -1,4 +1,4 @@
-"""Cases for a bizlogic: who gets a bark, and whose it is until every inbox has it."""
+"""Cases for a bizlogic: the readers of a bark, and who owns it until every inbox has it."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ class Scene:
         return await self.stand.open("outbox-1")
 
     async def entries(self, counts: Sequence[int]) -> list[list[Entry]]:
-        """By inbox, so many entries that come."""
+        """By inbox, its next entries, so many."""
         rows = zip(self.links, counts, strict=False)
         return [await link.entries(number) for link, number in rows]
 
@@ -99,7 +99,7 @@ async def acks_in_order(stand: Stand) -> None:
     for seq, user in enumerate(alone, 1):
         outbox.send(*puts(items(user, [f"b{seq}"], seq), seq))
     await there.entries([1, 1])
-    there.links[1].send(Ack(1))  # the second bark is kept, and an ack of it would be of the first
+    there.links[1].send(Ack(1))  # the second bark is kept, and an ack of it would cover the first
     await outbox.silence()
     there.links[0].send(Ack(1))
     await acked(outbox, 2)
@@ -195,7 +195,7 @@ async def forgets_who_has_gone(stand: Stand) -> None:
     there.links[0].send(Ack(3))
     await asyncio.sleep(0.1)
     (entry,) = await there.links[0].entries(1)
-    await again.silence()  # what the old link brought is acked, and nothing of this one
+    await again.silence()  # the old link's entries are acked, and none of this one
     there.links[0].send(Ack(entry.seq))
     await acked(again, 1)
 
@@ -213,7 +213,7 @@ async def hands_a_refusal_back(stand: Stand) -> None:
 
 
 async def _before(outbox: Peer, kind: type[Refuse]) -> Refuse:
-    """Acks of what is before the second may come first."""
+    """The refusal; acks of entries before the second may come first."""
     while isinstance(message := await outbox.next(), Ack):
         if message.seq > 1:
             raise Broken(f"ack {message.seq} comes before the refusal that it passes")
@@ -283,7 +283,7 @@ BIZLOGIC = [
     ),
     Case(
         "acks in order",
-        "promise 1: an ack is of all before it",
+        "promise 1: an ack covers all before it",
         "4",
         acks_in_order,
     ),

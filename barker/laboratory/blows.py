@@ -1,12 +1,12 @@
-"""Blows: what is done to the processes of a system, and when. All of it follows from a seed.
+"""Blows: the faults that a system suffers, and when. All of it follows from a seed.
 
     kill     kill -9; started again a moment later
     stop     a stop in good order; started again a moment later
     freeze   it does not run for some seconds
 
 Others have more of them: the judge cuts links and sends strangers, the chaos test puts back old
-journals. A `Victim` is one place in a system. Who hurts it undoes that in the end, so that what
-comes to rest is the whole system.
+journals. A `Victim` is one place in a system. Each blow is undone in the end, so that the whole
+system comes to rest.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ EVERY_S = 1.2
 
 
 class Blow(NamedTuple):
-    """One thing that is done to one instance; `hold_s` later it is undone."""
+    """One fault of one instance; `hold_s` later it is undone."""
 
     at_s: float
     action: str
@@ -35,7 +35,7 @@ class Blow(NamedTuple):
 
 
 class Times(NamedTuple):
-    """How long an action takes before it is undone, from and to, and how long it takes besides."""
+    """Seconds before an action is undone, from and to, and the seconds that it takes besides."""
 
     least_s: float
     most_s: float
@@ -62,12 +62,12 @@ def plan(
     also: Callable[[Blow], Mapping[object, float]] = nothing_else,
     first: tuple[str, str] | None = None,
 ) -> list[Blow]:
-    """What will happen; the same for the same arguments.
+    """The blows to come; the same for the same arguments.
 
-    A kind is hurt the more often, the more often it is in `kinds`; `victims` has how many there are
-    of it and what may be done to them. Nobody is hurt who still is. `also` has what else a blow
-    needs for itself, and for how long after its begin. `first` is the kind and the action of the
-    first blow, whatever the dice say.
+    A kind is hurt the more often, the more often it is in `kinds`; `victims` has the number of its
+    instances and its possible actions. An instance that is still hurt is left alone. `also` has the
+    other things that a blow needs for itself, and for how long after its begin. `first` is the kind
+    and the action of the first blow, whatever the dice say.
     """
     blows: list[Blow] = []
     at = 1.0
@@ -101,7 +101,7 @@ class Victim:
         start: Callable[[], Awaitable[ChildProcess]],
         patience_s: float,
     ) -> None:
-        """`start` returns when the process is ready; `patience_s` is what a stop may take."""
+        """`start` returns when the process is ready; `patience_s` is the limit of a stop."""
         self.kind = kind
         self.number = number
         self.process: ChildProcess | None = None
@@ -133,7 +133,7 @@ class Victim:
             process.thaw()
 
     async def suffer(self, action: str, hold_s: float) -> None:
-        """One of the actions above, and its undoing; after what it suffers at the moment."""
+        """Do one of the actions above, and undo it; after the action that runs at the moment."""
         async with self._lock:
             if action == "freeze":
                 await self.freeze(hold_s)

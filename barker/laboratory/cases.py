@@ -114,7 +114,7 @@ async def notices_silence(stand: Stand) -> None:
     await stand.begin(waits=False)
     talks, mute = await stand.open("talks"), await stand.open("mute")
     mute.fall_silent()
-    await until(lambda: mute.pings, "it pings who is silent for a heartbeat", PING_S)
+    await until(lambda: mute.pings, "it pings a peer that is silent for a heartbeat", PING_S)
     await mute.is_over("", CLOSED_S)
     talks.write(b'{"op":"ping"}\n')
     await talks.until_pongs(1)
@@ -132,7 +132,7 @@ async def stops(stand: Stand) -> None:
         watcher.send(Watch(stand.role))
         routes = await watcher.expect(Routes)
         if any(target.name == stand.name for target in routes.targets):
-            raise Broken("the directory still tells of it after its end")
+            raise Broken("the directory still lists it after its end")
 
 
 async def has_an_agent(stand: Stand) -> None:
@@ -188,10 +188,10 @@ EVERY = [
         notices_silence,
     ),
     Case("stop", "SIGTERM is the end, in good order", "6", stops),
-    Case("agent", "it tells how it is", "14", has_an_agent),
+    Case("agent", "it sends samples", "14", has_an_agent),
 ]
-REGISTERING = Case("registering", "the directory tells of it by its name", "6", registers)
-WEBSOCKET = Case("WebSocket", "pages can speak to it", "12", speaks_websocket)
+REGISTERING = Case("registering", "the directory lists it by its name", "6", registers)
+WEBSOCKET = Case("WebSocket", "pages can connect to it", "12", speaks_websocket)
 
 CASES = {
     "outbox": [*EVERY, REGISTERING, WEBSOCKET, *OUTBOX, *KEPT],

@@ -1,4 +1,4 @@
-"""Cast: who is in a trial: the program in one role, behind relays, and ours in all others."""
+"""Cast: a trial's processes: the program in one role, behind relays, and ours in all others."""
 
 import asyncio
 import pathlib
@@ -14,15 +14,15 @@ from barker.launching.fleet import PATIENCE_S
 from barker.process.arguments import DEFAULT_HOST
 
 PORTS = {"directory": 5672, "inbox": 5820, "followers": 5690, "bizlogic": 5680, "outbox": 5800}
-# Where the program is, if it is the directory: the others come to it through a relay at the usual
-# place.
+# The port of a program that is the directory: the others reach it through a relay at the usual
+# port.
 BEHIND = 5673
-# Of the program, and of everybody else. One followers service of ours does.
+# Instances of the program, and of every other service. One followers service of ours is enough.
 INSTANCES, OTHERS = 2, {"directory": 1, "followers": 1}
 
 
 class Wish(NamedTuple):
-    """What a reader has asked for."""
+    """A reader's choices."""
 
     role: str
     command: Sequence[str]
@@ -32,7 +32,7 @@ class Wish(NamedTuple):
 
 
 class Cast:
-    """All of them. `victims` has them by kind and number; what is started, has an `end`."""
+    """All of them. `victims` has them by kind and number; each started process has an `end`."""
 
     def __init__(self, wish: Wish) -> None:
         self.wish = wish
@@ -53,7 +53,7 @@ class Cast:
         return [*places, ("directory", BEHIND)] if role == "directory" else places
 
     async def assign(self, lab: Lab) -> None:
-        """Give each its place; nobody is started yet."""
+        """Give each its place; none is started yet."""
         if self.wish.role == "directory":
             behind = (DEFAULT_HOST, BEHIND + lab.shift)
             relay = self.relay("directory")
@@ -64,7 +64,7 @@ class Cast:
                 self.victims[kind, number] = self._victim(lab, kind, number)
 
     async def end(self) -> None:
-        """Nothing of the program is left running: it has to end when it is asked to."""
+        """Leave nothing of the program running: it has to end at a request."""
         for program in self._programs:
             program.thaw()
             program.stop()

@@ -1,7 +1,7 @@
 """Conformance: one rule of the protocol after the other, each tried with a program of its own.
 
-A case says which rule it is about, and which chapter has it. It *passes*, *fails* with the reason,
-or is *not tried*, if the program leaves out what it need not have.
+A case names its rule, and the chapter that has it. It *passes*, *fails* with the reason, or is *not
+tried*, if the program leaves out an optional part.
 """
 
 import logging
@@ -17,7 +17,7 @@ PASSED, FAILED, NOT_TRIED = "passed", "FAILED", "not tried"
 
 
 class NotTried(Exception):
-    """The program need not have this; the text says what it lacks."""
+    """This part is optional; the text has what the program lacks."""
 
 
 class Case(NamedTuple):
@@ -43,7 +43,7 @@ async def conform(
     tell: Callable[[Result], None],
     doing: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Try each case, one by one, and tell what came of it. Raises Broken if no program starts."""
+    """Try each case, one by one, and report its result. Raises Broken if no program starts."""
     logging.getLogger("barker").setLevel(logging.CRITICAL)
     async with Lab() as lab:
         prepare(lab)
@@ -54,7 +54,7 @@ async def conform(
         complaints: list[str] = []
         output = Output(log, complaints.append)
         async with Stand(lab, role, command, output) as stand:
-            await stand.start()  # what is wrong with that is not a case's fault
+            await stand.start()  # a fault of that is not a case's
         for case in cases:
             doing(f"judge: {case.name}")
             tell(await _result(case, Stand(lab, role, command, output)))

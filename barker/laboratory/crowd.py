@@ -1,8 +1,8 @@
 """A crowd: users who join, follow and unfollow each other at random.
 
-It knows what was acked, and so what everybody's graph has to be in the end; and it reads the graph
-of every followers service there is. Nobody in it barks, and nobody else follows anybody in it. What
-others ask through it counts as well: whoever joins while chaos goes on.
+It knows which events were acked, and so the graph that every service must have in the end; and it
+reads the graph of every followers service there is. Its users do not bark, and no user outside it
+follows one of them. Events that others put through it count as well: a user who joins during chaos.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from barker.wire.ops import Item, Message, Subscribe, Subscribed
 
 # Users, as (user, ""), and edges, as (user, whom).
 Words = set[tuple[str, str]]
-# Events that are put before we look at what else there is to do.
+# Events that are put before the next look at other work.
 HANDFUL = 200
 
 
@@ -40,7 +40,7 @@ class Asked(Outcome):
     def __init__(self, event: Event) -> None:
         super().__init__()
         self.event = event
-        self.excused = False  # acked, and perhaps taken away by an old journal put back
+        self.excused = False  # acked, and perhaps lost with an old journal that was put back
 
 
 class Crowd(Member):
@@ -69,7 +69,7 @@ class Crowd(Member):
 
     def ask(self, kind: str, user: str, whom: str = "") -> Asked:
         """Have an event put with the next `pump`."""
-        # No two words about an edge in one millisecond: of those, the unfollow would count.
+        # No two events about an edge in one millisecond: of those, the unfollow would count.
         at = max(now_ms(), self._latest.get((user, whom), 0) + 1)
         self._latest[user, whom] = at
         asked = Asked(Event(kind, new_id(), user, at, whom))
@@ -82,11 +82,11 @@ class Crowd(Member):
         self._sender.pump()
 
     async def join(self) -> None:
-        """Be known everywhere."""
+        """Have all users join, and wait until all services know them."""
         for name in self.names:
             self.ask(JOIN, name)
         self.pump()
-        await until(lambda: not self._sender.unanswered, "everybody has joined", self._patience_s)
+        await until(lambda: not self._sender.unanswered, "all users have joined", self._patience_s)
         await self.agree()
 
     async def mingle(self, rate: float, seconds: float) -> None:
@@ -121,7 +121,7 @@ class Crowd(Member):
         self.ask(self._dice.choice([FOLLOW, UNFOLLOW]), user, whom)
 
     def implied(self) -> tuple[Words, Words]:
-        """The graph that follows from what was acked, and of which words nobody can be sure."""
+        """The graph that follows from the acked events, and the edges that may be either way."""
         graph = Graph.of(self._world)
         newest: dict[tuple[str, str], int] = {}
         for asked in self.asked:

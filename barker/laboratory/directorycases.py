@@ -1,4 +1,4 @@
-"""Cases for a directory: who serves what, told to all who watch, for as long as it is true."""
+"""Cases for a directory: the instances of services, sent to all watchers while they live."""
 
 import asyncio
 
@@ -11,8 +11,8 @@ from barker.routing.routes import CONSISTENT, ORDERED
 from barker.wire import protocol
 from barker.wire.ops import Register, Resolve, Routes, Target, Unregister, Watch
 
-# A directory that comes back lets all register again before it answers: within this, and not in
-# half of that.
+# A directory that comes back waits for all to register again before it answers: it answers within
+# this, and not in half of that.
 SETTLED_S = 6.0
 TOO_SOON_S = 0.5
 
@@ -22,11 +22,11 @@ def register(name: str, port: int = 9, *, policy: str = ORDERED, since: int = 1)
 
 
 async def routes_are(peer: Peer, *names: str) -> Routes:
-    """The next routes are those, in this order."""
+    """The next routes are to these, in this order."""
     routes = await peer.expect(Routes)
     came = [target.name for target in routes.targets]
     if came != list(names):
-        raise Broken(f"{routes.address} is told as {came}, and {list(names)} is right")
+        raise Broken(f"{routes.address} is routed to {came}, and {list(names)} is right")
     return routes
 
 
@@ -38,11 +38,11 @@ async def tells_watchers(stand: Stand) -> None:
     service.send(register("parrot-1", 7))
     (target,) = (await routes_are(watcher, "parrot-1")).targets
     if tuple(target) != ("parrot-1", "127.0.0.1", 7, 1, "parrot"):
-        raise Broken(f"it tells of {tuple(target)}")
+        raise Broken(f"it chooses {tuple(target)}")
     late = await stand.open("late")
     late.send(Watch("parrot"))
     await routes_are(late, "parrot-1")
-    service.send(register("parrot-1", 7))  # again: nothing has changed, or the same is told
+    service.send(register("parrot-1", 7))  # again: nothing has changed, or the same is sent
     for again in of_kind(await watcher.rest(), Routes):
         if [t.name for t in again.targets] != ["parrot-1"]:
             raise Broken("a second registration of one instance changes the routes")
@@ -73,7 +73,7 @@ async def takes_back(stand: Stand) -> None:
     await stand.begin()
     watcher, service = await stand.open("watcher"), await stand.open("parrots")
     service.send(register("parrot-1"), register("parrot-2"), Unregister("parrot", "parrot-1"))
-    service.send(Unregister("parrot", "nobody"))
+    service.send(Unregister("parrot", "ghost"))
     await service.silence()
     other = await stand.open("other")
     other.send(Unregister("parrot", "parrot-2"))  # it is not registered over this link
@@ -91,12 +91,12 @@ async def watches_what_is_below(stand: Stand) -> None:
     service.send(below, below._replace(address="parrots"))
     told = {r.address for r in of_kind(await watcher.rest(), Routes)}
     if told != {"parrot/green"}:
-        raise Broken(f"who watches parrot is told of {told}, and parrot/green is right")
+        raise Broken(f"a watcher of parrot is sent {told}, and parrot/green is right")
     every = await stand.open("every")
     every.send(Watch(""))
     told = {r.address for r in of_kind(await every.rest(), Routes)}
     if not {"parrot/green", "parrots"} <= told:
-        raise Broken(f"who watches all is told of {told}")
+        raise Broken(f"a watcher of all is sent {told}")
 
 
 async def chooses_the_first(stand: Stand) -> None:
@@ -104,7 +104,7 @@ async def chooses_the_first(stand: Stand) -> None:
     client, first, second = [await stand.open(name) for name in ("client", "p1", "p2")]
     client.send(Resolve("parrot"))
     if (await client.expect(Target)).name is not None:
-        raise Broken("somebody is chosen where nobody serves")
+        raise Broken("an instance is chosen where none serves")
     second.send(register("parrot-2", since=2))
     await chosen(client, "parrot", "parrot-2")
     first.send(register("parrot-1", since=1))
@@ -144,7 +144,7 @@ async def refuses_a_second_place(stand: Stand) -> None:
     watcher = await stand.open("watcher")
     watcher.send(Watch("parrot"))
     if (await routes_are(watcher, "parrot-1")).targets[0].port != 7:
-        raise Broken("the one who was refused has the route")
+        raise Broken("the refused instance has the route")
 
 
 async def has_one_policy(stand: Stand) -> None:
@@ -190,7 +190,7 @@ async def settles(stand: Stand) -> None:
     for peer in (one, newcomer):
         came = await peer.expect(Routes, SETTLED_S)
         if len(came.targets) != 2:
-            raise Broken("after a restart it tells of one before the other could come back")
+            raise Broken("after a restart it lists one before the other could come back")
 
 
 async def has_no_other_ops(stand: Stand) -> None:

@@ -1,6 +1,6 @@
-"""Findings: promise by promise, what held and what did not, and one bark's way to show it by.
+"""Findings: promise by promise, what held and what did not, and one bark's way as evidence.
 
-Left out: how it was found out (`barker.laboratory.trial`), and what a reader sees of it.
+Left out: how it was found out (`barker.laboratory.trial`), and its output (`barker.judge`).
 """
 
 import pathlib
@@ -17,7 +17,7 @@ HELD, BROKEN, OPEN = "held", "BROKEN", "not judged"
 
 
 class Finding(NamedTuple):
-    """One promise, by its number in chapter 2 ("" for what is none), and what became of it."""
+    """One promise, by its number in chapter 2 ("" if it has none), and whether it held."""
 
     number: str
     promise: str
@@ -26,13 +26,13 @@ class Finding(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a trial has seen besides its witness."""
+    """A trial's observations besides its witness."""
 
     changes: Sequence[tuple[float, float]]  # when shares of a ring moved
     strangers: int  # that were refused as they should
-    intruders: Sequence[str]  # what went wrong with others
+    intruders: Sequence[str]  # faults with the others
     away: int  # barks that were acked while no directory ran
-    gone: str  # what is no longer in a graph or a timeline; "" if all is there
+    gone: str  # the loss in a graph or a timeline; "" if all is there
     events: int  # about the graph, that were acked
     rest: str  # why it has not come to rest; "" if it has
 
@@ -52,7 +52,7 @@ def findings(witness: Witness, seen: Seen) -> list[Finding]:
         _of("1", "acknowledged means kept", shown + also)
         if not (lost or seen.gone)
         else _not("1", "acknowledged means kept", seen.gone or _many(lost, "were lost")),
-        _of("2", "shown once", "none was shown twice to anybody")
+        _of("2", "shown once", "no reader was shown one twice")
         if not twice
         else _not("2", "shown once", _many(twice, "were shown twice")),
         _of("3", "in order", "of each author, for each reader")
@@ -75,7 +75,7 @@ def findings(witness: Witness, seen: Seen) -> list[Finding]:
             else Finding("7, 8", what, HELD, text),
         )
     if astray:
-        result.append(_not("", "to its readers alone", _many(astray, "went to somebody else")))
+        result.append(_not("", "to its readers alone", _many(astray, "went to other readers")))
     if refused:
         why = f"{len(refused)} good barks were refused: {refused[0].reason}"
         result.append(_not("", "what is right is taken", why))
@@ -103,7 +103,7 @@ def way_of(
     story: Sequence[tuple[float, str]],
     state: pathlib.Path,
 ) -> list[str]:
-    """One bark's way through the hops, in the order of time; `story` is what was done meanwhile."""
+    """One bark's way through the hops, in the order of time; `story` has the blows meanwhile."""
     bark, begun = said.bark, said.said_at
     due = witness.due(bark.user, bark.content) & witness.audience.shown.keys()
     got = [

@@ -1,4 +1,4 @@
-"""Cases for a bizlogic: who reads an author, by the graph as it is at the moment."""
+"""Cases for a bizlogic: the readers of an author, by the graph as it is at the moment."""
 
 import asyncio
 
@@ -14,8 +14,8 @@ async def finds_the_readers(stand: Stand) -> None:
     owned = stand.owned(INBOXES)
     outbox = await there.open()
     outbox.send(*puts(items("ark3", ["a1"])))
-    for named in ("rdl", "toto", "nobody"):  # he does not follow, he does, there is no such user
-        seq = {"rdl": 2, "toto": 3, "nobody": 4}[named]
+    for named in ("rdl", "toto", "ghost"):  # he does not follow, he does, there is no such user
+        seq = {"rdl": 2, "toto": 3, "ghost": 4}[named]
         outbox.send(*puts(items("ark3", [f"a{seq}"], seq, named), seq))
     due = {"a1": DUE, "a2": {*DUE, "rdl"}, "a3": DUE, "a4": DUE}
     for link, name in zip(there.links, INBOXES, strict=True):

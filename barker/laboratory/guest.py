@@ -27,7 +27,7 @@ class Guest(Node):
 
 
 class Member(Guest):
-    """A guest with the services' key: it may read what services read, as the whole graph."""
+    """A guest with the services' key: it may read all that services read, as the whole graph."""
 
     role = SERVICE
 

@@ -1,8 +1,8 @@
 """A guide: goes through the steps of a tour, in a laboratory of its own, and believes nothing.
 
-What a step is and how it is told: its title and text, Enter, the commands and what came of them,
-and then its claim, which is said only after it was checked. A check that fails is told instead, and
-ends everything with status 1. What the steps are is said in `barker.laboratory.tour`.
+Each step is shown like this: its title and text, Enter, the commands and their effects, and then
+its claim, but only after a check. A check that fails is shown instead, and ends the tour with
+status 1. The steps themselves are in `barker.laboratory.tour`.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ SERVICES = [
 
 
 class Step(NamedTuple):
-    """One experiment: what it is about, where to read more, how it is done, what is then true.
+    """One experiment: its subject, where to read more, its actions, and what is then true.
 
     `do` raises Broken if something turns out otherwise. `text` and `claim` are plain sentences.
     """
@@ -63,7 +63,7 @@ class Guide(Node):
         self.start(self._tour(), name="tour")
 
     def interrupted(self, number: int = signal.SIGTERM) -> None:
-        self.stop(128 + number)  # whatever else has ended it: not everything was checked
+        self.stop(128 + number)  # however it was ended: not everything was checked
 
     async def _tour(self) -> None:
         try:
@@ -85,7 +85,7 @@ class Guide(Node):
         except Broken as fault:
             say("\n" + wrapped(f"FALSE: {fault}"))
             self.stop(1)
-        except OSError as fault:  # nobody reads us any more, or a process could not be started
+        except OSError as fault:  # our output has no reader, or a process could not be started
             complain(self.kind, fault)
             self.stop(1)
         self.stop()
@@ -130,11 +130,11 @@ class Guide(Node):
             raise Broken(otherwise)
 
     def show(self, text: str) -> None:
-        """What came of it: a line of evidence."""
+        """A line of evidence."""
         say(f"    {text}"[:WIDTH].rstrip())
 
     def typed(self, command: str) -> None:
-        """What you would have typed."""
+        """The command that you would have typed."""
         say(f"  $ {command}")
 
     async def launch(self, words: str) -> Child:
@@ -170,7 +170,7 @@ class Keys:
         self._lines: asyncio.Queue[str] | None = None
 
     async def go_on(self) -> bool:
-        """Wait for Enter. False for `q`, or if there is nobody who could press it."""
+        """Wait for Enter. False for `q`, or at the end of standard input."""
         if self._lines is None:
             self._lines = asyncio.Queue()
             # A thread, because not every platform's loop can wait for a terminal; a daemon,
@@ -182,7 +182,7 @@ class Keys:
 
 
 def _read_lines(loop: asyncio.AbstractEventLoop, lines: asyncio.Queue[str]) -> None:
-    """Not by `sys.stdin`: whoever is in there when the interpreter ends holds a lock of it."""
+    """Not by `sys.stdin`: a thread that reads it when the interpreter ends has its lock."""
     rest = b""
     with contextlib.suppress(RuntimeError):  # the loop is closed: the tour is over
         while data := os.read(0, 1024):

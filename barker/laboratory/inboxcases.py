@@ -1,4 +1,4 @@
-"""Cases for an inbox: what it keeps, and how it is read."""
+"""Cases for an inbox: which barks it keeps, and how it is read."""
 
 from collections.abc import Sequence
 
@@ -62,7 +62,7 @@ class Reading:
         return cls(peer, await peer.expect(Subscribed))
 
     async def ids(self, count: int) -> list[str]:
-        """Of the next barks, so many."""
+        """The ids of so many next barks."""
         result: list[str] = []
         while len(result) < count:
             result += self._taken(await self.peer.expect(Message))
@@ -83,7 +83,7 @@ class Reading:
         came = await self.ids(len(ids)) if ids else []
         for message in await self.peer.rest():
             if not isinstance(message, Message):
-                raise Broken(f"a reader is told {shown(message)}")
+                raise Broken(f"a reader is sent {shown(message)}")
             came += self._taken(message)
         if came != list(ids):
             raise Broken(f"a reader gets {' '.join(came) or 'nothing'}, not {' '.join(ids)}")
@@ -134,7 +134,7 @@ async def has_windows(stand: Stand) -> None:
     await reader.expect("a1", "a2")
     reader.peer.send(Credit(AT, 1))
     await reader.expect("a3")
-    reader.peer.send(Credit(AT, 0))  # older than the last: it says nothing
+    reader.peer.send(Credit(AT, 0))  # older than the last: it has no effect
     await reader.expect()
     reader.peer.send(Credit(AT, 1000))  # beyond what was sent
     await reader.expect("a4", "a5")
@@ -151,7 +151,7 @@ async def goes_on(stand: Stand) -> None:
     again = await Reading.begin(stand, Subscribe(AT, epoch, 2))
     await again.expect("a3")
     other = await Reading.begin(stand, Subscribe(AT, "f" * 16, 2))
-    await other.expect("a1", "a2", "a3")  # nobody can tell which of them were seen
+    await other.expect("a1", "a2", "a3")  # which of them were seen can't be known
 
 
 async def knows_what_comes_again(stand: Stand) -> None:
@@ -192,7 +192,7 @@ async def begins_an_epoch(stand: Stand) -> None:
     await acked(bizlogic, 1)
     before = (await Reading.begin(stand)).answer
     if (await Reading.begin(stand)).answer.epoch != before.epoch:
-        raise Broken("two readers at once are told of two epochs")
+        raise Broken("two readers at once are sent two epochs")
     stand.end()
     await stand.start()
     after = await Reading.begin(stand, Subscribe(AT, before.epoch, before.last))
@@ -221,7 +221,7 @@ async def marks_what_is_late(stand: Stand) -> None:
     reader = await Reading.begin(stand)
     await reader.expect("a1", "a2", "a3")
     if reader.late != ["a2"]:
-        raise Broken(f"late is {reader.late}, and a2 is older than what its author said before")
+        raise Broken(f"late is {reader.late}, and a2 is older than its author's bark before it")
 
 
 async def counts(stand: Stand) -> None:
@@ -248,7 +248,7 @@ async def has_a_share(stand: Stand) -> None:
     await reader.expect(Subscribed)
     await stand.play("inbox", names[1])
     if (await reader.expect(Moved)).address != other:
-        raise Broken("a reader of what has moved is told of another address")
+        raise Broken("a reader of a moved timeline is sent another address")
     reader.send(Subscribe(other))
     await reader.expect(Moved)
     bizlogic.send(put(1, ["a1"], to=f"{mine} {other}"))
@@ -266,7 +266,7 @@ async def knows_its_users(stand: Stand) -> None:
     assert stand.graph
     await stand.graph.until_credited()
     reader = await stand.open("reader")
-    for address, code in (("outbox/rdl", BAD_MESSAGE), ("inbox/nobody", UNKNOWN_USER)):
+    for address, code in (("outbox/rdl", BAD_MESSAGE), ("inbox/ghost", UNKNOWN_USER)):
         reader.send(Subscribe(address))
         answer = await reader.expect(Unreadable, UNKNOWN_S)
         if (answer.address, answer.code) != (address, code):

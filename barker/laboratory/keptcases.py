@@ -1,4 +1,4 @@
-"""Cases for an outbox: what it has acked is its own until bizlogic has acked it."""
+"""Cases for an outbox: an entry that it has acked is its own until bizlogic has acked it."""
 
 from barker.laboratory.conformance import Case
 from barker.laboratory.lab import Broken

@@ -1,8 +1,8 @@
 """A laboratory: a system of its own that may be hurt, and of which nothing is left afterwards.
 
 Its services are the usual ones. Their ports are the usual ones, too, but all moved by the same
-thousands to where they are free, and its state folder is a temporary one. So a laboratory never
-meets a system that runs on this machine already, and never touches anybody's ``var/``.
+thousands to free ones, and its state folder is a temporary one. So a laboratory never meets a
+system that runs on this machine already, and never touches another's ``var/``.
 """
 
 import argparse
@@ -23,15 +23,15 @@ from barker.launching.child import ChildProcess
 from barker.launching.fleet import PATIENCE_S, Command, busy_ports
 from barker.process.arguments import DEFAULT_HOST, DIRECTORY_PORT, common_arguments
 
-# A port that no service has. Who listens there, moved by a shift, has all the ports of that shift.
+# A port that no service has. A process that listens there, moved by a shift, has all its ports.
 CLAIM_PORT = 5699
 # Thousands by which ports may be moved: below those that systems give to outgoing connections.
 SHIFTS = range(1000, 26_001, 1000)
-# Lines of a child's output that are remembered: to say what it said last, if it fails.
+# Lines of a child's output that are remembered, to show the last ones if it fails.
 KEPT_LINES = 100
-# Of a line that is told about, so much is shown.
+# Characters that are shown of such a line.
 SHOWN_CHARS = 90
-# What a process may take to be ready or to end. A slow machine takes one second.
+# How long a process may take to be ready or to end. A slow machine takes one second.
 PATIENT_S = 20.0
 
 # Can a process be frozen here? (Not on Windows.)
@@ -39,7 +39,7 @@ CAN_FREEZE = hasattr(signal, "SIGSTOP")
 
 
 class Broken(AssertionError):
-    """Something did not happen that should have; the text says what."""
+    """Something did not happen that should have; the text names it."""
 
 
 async def until(condition: Callable[[], object], what: str, within_s: float = PATIENT_S) -> None:
@@ -53,7 +53,7 @@ async def until(condition: Callable[[], object], what: str, within_s: float = PA
 
 
 class Child(ChildProcess):
-    """One process of the laboratory; `name` is what the directory knows a service by."""
+    """One process of the laboratory; `name` is a service's name in the directory."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Child(ChildProcess):
         self._on_line(line)
 
     def stop_reading(self) -> None:
-        """Leave its output in the pipe, as a launcher does that is stopped, until `read_again`."""
+        """Leave its output in the pipe, as a stopped launcher does, until `read_again`."""
         self._may_read.clear()
 
     def read_again(self) -> None:
@@ -96,7 +96,7 @@ class Child(ChildProcess):
         super().close(patience_s)
 
     async def until_ready(self, within_s: float = PATIENT_S) -> None:
-        """Raises Broken, with what the process said last, if it does not get there."""
+        """Raises Broken, with the process's last lines, if it does not get there."""
         await until(lambda: self.ready or self.has_ended, f"{self.name} is ready", within_s)
         if not self.ready:
             raise Broken(f"{self.name} ended at once: {' / '.join(self.lines[-5:])}")
@@ -106,7 +106,7 @@ class Child(ChildProcess):
 
 
 class Lab:
-    """Use as an asynchronous context manager; what it was made to start ends with it."""
+    """Use as an asynchronous context manager; all that it started ends with it."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class Lab:
         self._folder.cleanup()
 
     def find_ports(self, commands: list[str]) -> None:
-        """Choose a shift under which nobody has any of the ports. Raises Broken."""
+        """Choose a shift under which all ports are free. Raises Broken."""
         shifts = list(SHIFTS)
         random.shuffle(shifts)
         for self.shift in shifts:
@@ -164,23 +164,23 @@ class Lab:
 
     @property
     def place(self) -> tuple[str, int]:
-        """Where the directory is."""
+        """The address of the directory."""
         return DEFAULT_HOST, DIRECTORY_PORT + self.shift
 
     @property
     def flags(self) -> list[str]:
-        """What leads a command to this system."""
+        """The flags that lead a command to this system."""
         place = "{}:{}".format(*self.place)
         return ["--directory", place, "--state", str(self.state), *self._more_flags]
 
     def args(self) -> argparse.Namespace:
-        """The same for a node inside of this process."""
+        """The same for a node inside this process."""
         parser = argparse.ArgumentParser()
         common_arguments(parser)
         return parser.parse_args(self.flags)
 
     def _command(self, text: str) -> Command:
-        """``bizlogic --port 5680`` -> what is to be run here, under the name it will have."""
+        """``bizlogic --port 5680`` -> the command to run here, under the name it will have."""
         module, *words = shlex.split(text)
         port = None
         if "--port" in words:
@@ -191,7 +191,7 @@ class Lab:
         return Command(f"{module}-{port}" if port else module, argv, DEFAULT_HOST, port)
 
     def start(self, text: str) -> tuple[Child, Command]:
-        """Start a service or a client; with what it was started, but for `flags`."""
+        """Start a service or a client; returns it with its command, without `flags`."""
         command = self._command(text)
         child = Child(command.label, [*command.argv, *self.flags], on_line=self._on_line)
         self.children.append(child)

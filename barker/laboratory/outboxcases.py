@@ -1,4 +1,4 @@
-"""Cases for an outbox: what it takes, how it stamps it, and that it keeps what it has acked."""
+"""Cases for an outbox: which entries it takes, how it stamps them, and that it keeps acked ones."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ AUTHOR = "ark3"
 TO = [f"outbox/{AUTHOR}"]
 # A join is put again so often, with this between two attempts.
 ATTEMPTS, ASK_AGAIN_S = 100, 0.05
-# Of an author's clock, so much is too far ahead.
+# How far an author's clock is ahead, which is too far.
 AHEAD_MS = 3_600_000
 
 
@@ -114,7 +114,7 @@ async def refuses(stand: Stand) -> None:
     number = "1.5"
     wrong: list[tuple[bytes, str, str]] = [
         (bark("toto", "x"), TO[0], BAD_MESSAGE),
-        (bark("nobody", "x"), "outbox/nobody", UNKNOWN_USER),
+        (bark("ghost", "x"), "outbox/ghost", UNKNOWN_USER),
         (bark(AUTHOR, "x", ""), TO[0], BAD_MESSAGE),
         (bark(AUTHOR, "x", " \t"), TO[0], BAD_MESSAGE),
         (bark(AUTHOR, "no id!"), TO[0], BAD_MESSAGE),
@@ -182,7 +182,7 @@ async def has_a_share(stand: Stand) -> None:
     await stand.play("outbox", names[1])
     owned = stand.owned(names)
     other = owned[names[1]][0]
-    for _ in range(50):  # until it has heard of the other
+    for _ in range(50):  # until the directory has sent it the other
         put = said(1, ["a1"], other)
         client.send(put)
         answer = await client.next()
@@ -219,7 +219,7 @@ async def sends_events_another_way(stand: Stand) -> None:
 
 
 async def gives_no_name_away(stand: Stand) -> None:
-    """It asks followers, and no bark waits for the answer."""
+    """It puts the join to followers, and no bark waits for the answer."""
     there = await scene(stand)
     client, bizlogic = await there.begin()
     seq = 0
@@ -263,7 +263,7 @@ class Entries:
         return asyncio.create_task(link.entries(1, within_s=100 * ANSWER_S))
 
     async def next(self) -> tuple[Entry, Peer]:
-        """The next one, and over which it came."""
+        """The next one, and its link."""
         tasks = self._tasks
         done, _ = await asyncio.wait(
             tasks.values(), timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED
@@ -280,7 +280,7 @@ class Entries:
 
 
 async def answer(client: Peer, seq: int, put: Put) -> tuple[int, str]:
-    """Put it again until the answer is another than `undecided`; the last number, and the code."""
+    """Put it again until the answer differs from `undecided`; the last number, and the code."""
     for last in range(seq, seq + ATTEMPTS):
         client.send(put._replace(seq=last))
         message = await client.next()
@@ -306,7 +306,7 @@ async def pongs_in_a_long_batch(stand: Stand) -> None:
 
 
 OUTBOX = [
-    Case("stamps", "a body is canonical, its columns say what it says", "protocol", stamps),
+    Case("stamps", "a body is canonical, its columns agree with it", "protocol", stamps),
     Case("refusals", "each with its code; 280 characters, 8 KiB", "protocol", refuses),
     Case("others of a put", "a bad one is refused alone", "protocol", takes_the_others),
     Case("numbers", "a hole in seq is the end", "protocol", counts),

@@ -1,8 +1,7 @@
-"""Peer: one connection to a program, by hand: it says what a case has it say, and nothing else.
+"""Peer: one connection to a program, by hand: it sends what a case has it send, and nothing else.
 
-It may say what no honest peer would. It answers pings, until it has to `fall_silent`. Whatever else
-comes is kept until it is asked for, with a deadline. What is not as it should be is raised as
-Broken.
+It may send what no honest peer would. It answers pings, until it has to `fall_silent`. Other
+messages are kept until a case takes them, with a deadline. A wrong message is raised as Broken.
 """
 
 import asyncio
@@ -18,7 +17,7 @@ from barker.wire.ops import Hello, Item, Op, Ping, Pong, Proof, Put, op_of
 from barker.wire.protocol import ProtocolError
 from barker.wire.rights import SERVICE
 
-# What any answer may take. A slow machine takes a tenth of a second.
+# The limit for any answer. A slow machine takes a tenth of a second.
 ANSWER_S = 5.0
 # Nothing more comes, if nothing has come for so long.
 QUIET_S = 0.4
@@ -44,7 +43,7 @@ def shown(message: Op | None) -> str:
 
 
 class Peer:
-    """One side of one connection. `name` is who speaks on the other side, once it has greeted."""
+    """One side of one connection. `name` is the other side's, once it has greeted."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.name = ""
@@ -57,21 +56,21 @@ class Peer:
         self._writer = writer
         self._came: asyncio.Queue[Op | Broken | None] = asyncio.Queue()
         self._ended = False
-        self._received = 0  # entries of puts, of which nobody has asked for these
+        self._received = 0  # entries of puts that no case has taken yet
         self._entries: list[Entry] = []
         self._task = asyncio.create_task(self._read())
 
     @classmethod
     async def connect(cls, port: int) -> Self:
-        """Connect, and say nothing yet."""
+        """Connect, and send nothing yet."""
         try:
             reader, writer = await asyncio.open_connection(DEFAULT_HOST, port, limit=1 << 20)
         except OSError as fault:
-            raise Broken(f"nobody listens at port {port}: {fault.strerror}") from None
+            raise Broken(f"nothing listens at port {port}: {fault.strerror}") from None
         return cls(reader, writer)
 
     async def greet(self, secret: bytes, name: str = "judge", epoch: str | None = None) -> Self:
-        """As the one who has connected. Raises Broken if the other side does it wrong."""
+        """Greet as the opener. Raises Broken if the other side does it wrong."""
         self.send(Hello(protocol.VERSION, SERVICE, NONCE))
         self.hello = await self.expect(Hello)
         nonces = NONCE, self.hello.nonce
@@ -83,7 +82,7 @@ class Peer:
         return self
 
     async def greet_back(self, secret: bytes, name: str) -> Self:
-        """As the one who was connected to."""
+        """Greet as the acceptor."""
         self.hello = await self.expect(Hello)
         if self.hello.role != SERVICE:
             raise Broken("its hello has the role of a client")
@@ -108,11 +107,11 @@ class Peer:
     # --- sending ---
 
     def write(self, data: bytes) -> None:
-        """Bytes as they are."""
+        """Send bytes as they are."""
         self._writer.write(data)
 
     def send(self, *some: Op) -> None:
-        """All in one write."""
+        """Send all in one write."""
         self.write(b"".join(messages.encode(message) + b"\n" for message in some))
 
     # --- receiving ---
@@ -128,10 +127,10 @@ class Peer:
             message = messages.decode(line)
         except ProtocolError as fault:
             text = line[:SHOWN_CHARS].decode(errors="replace")
-            self._came.put_nowait(Broken(f"it says what is no message: {text} ({fault.reason})"))
+            self._came.put_nowait(Broken(f"it sends no message: {text} ({fault.reason})"))
             return
         if len(line) > protocol.MAX_LINE_BYTES:
-            self._came.put_nowait(Broken(f"it says a line of {len(line)} bytes"))
+            self._came.put_nowait(Broken(f"it sends a line of {len(line)} bytes"))
         if isinstance(message, Ping):
             self.pings += 1
             if not self._mute:
@@ -164,7 +163,7 @@ class Peer:
         return message
 
     async def rest(self, quiet_s: float = QUIET_S) -> list[Op | None]:
-        """All that comes until nothing has come for so long; None is the end."""
+        """All messages until none has come for so long; None is the end."""
         result: list[Op | None] = []
         while not self._ended:
             try:
@@ -174,14 +173,14 @@ class Peer:
         return result
 
     async def silence(self, quiet_s: float = QUIET_S) -> None:
-        """Nothing comes for so long."""
+        """No message comes for so long."""
         for entry in self._entries:
             raise Broken(f"nothing was to come, and there came put {entry.seq}")
         for message in await self.rest(quiet_s):
             raise Broken(f"nothing was to come, and there came {shown(message)}")
 
     async def is_over(self, code: str, within_s: float = ANSWER_S) -> None:
-        """It says an `error` with that code ("" for any or none), and closes."""
+        """It sends an `error` with that code ("" for any or none), and closes."""
         said = ""
         try:
             while (message := await self.next(within_s)) is not None:

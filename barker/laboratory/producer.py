@@ -19,7 +19,7 @@ BEAT_S = 0.002
 
 
 class SaidBark(Outcome):
-    """One bark of a producer, and what became of it."""
+    """One bark of a producer, and its outcome."""
 
     def __init__(self, bark: Bark, number: int, said_at: float) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """Program: a service of the reader's own, started, watched and ended as one of ours.
 
-It is started with the flags that ours get, and may be in any language. What it prints goes to a
-file, up to a limit. All that belongs to its process group is hurt and ended with it, since a
-command may be a script around the program. What it does wrong is told in one line each:
+It is started with the flags that ours get, and may be in any language. Its output goes to a file,
+up to a limit. Its whole process group is hurt and ended with it, since a command may be a script
+around the program. Each of its faults is reported in one line:
 
 * it can't be started, ends before it is ready, or is not ready in time;
 * its READY is no ``READY HOST:PORT``, or has another port than the one it was given;
@@ -22,9 +22,9 @@ from collections.abc import Callable, Sequence
 from barker.laboratory.lab import CAN_FREEZE, PATIENT_S, SHOWN_CHARS, Broken, Child, until
 from barker.process.terminal import printable
 
-# Bytes of output that are kept for one system; beyond them it is only counted.
+# Bytes of output that are kept for one system; further ones are only counted.
 MAX_LOG_BYTES = 1024 * 1024
-# What it has started may end this much later than itself.
+# Processes that it has started may end this much later.
 LAST_S = 0.5
 
 
@@ -50,9 +50,9 @@ class Output:
 
 
 class Program(Child):
-    """One process of it, under the name by which the directory is to know it.
+    """One process of it, under its name for the directory.
 
-    `complain` is called with what it does wrong while it runs. What keeps it from being ready is
+    `complain` is called with its faults while it runs. A fault that keeps it from being ready is
     raised as Broken.
     """
 
@@ -68,7 +68,7 @@ class Program(Child):
         complain: Callable[[str], None],
         on_line: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """Raises Broken if there is no such command. Without a port it says no READY."""
+        """Raises Broken if there is no such command. Without a port it prints no READY."""
         self._port = port
         self._output = output
         self._complain = complain
@@ -88,7 +88,7 @@ class Program(Child):
     async def until_ready(self, within_s: float = PATIENT_S) -> None:
         if self._port is None:
             return
-        with contextlib.suppress(Broken):  # it is told better below
+        with contextlib.suppress(Broken):  # a better report is below
             await until(lambda: self._said or self.has_ended, "READY", within_s)
         if not self._said:
             if self.has_ended:
@@ -103,7 +103,7 @@ class Program(Child):
         if int(found[1]) != self._port:
             raise Broken(f"{self.name} says {said!r}, and was given --port {self._port}")
 
-    # --- what is done to it, and to all that it has started ---
+    # --- blows to it, and to all that it has started ---
 
     def stop(self) -> None:
         self.hang_up()
@@ -132,7 +132,7 @@ class Program(Child):
         self.kill()
 
     def _has_company(self) -> bool:
-        """Does any process of its group run, now that it has ended itself?"""
+        """Does any process of its group run after its own end?"""
         stats = list(pathlib.Path("/proc").glob("[0-9]*/stat"))
         for stat in stats:
             with contextlib.suppress(OSError):  # it has ended meanwhile
@@ -142,13 +142,13 @@ class Program(Child):
         return not stats and self._signal(0)
 
     def _signal(self, number: int) -> bool:
-        """To its whole group; False if nobody is left in it."""
+        """To its whole group; False if no process of it is left."""
         if os.name != "posix":
             if number:
                 self.popen.send_signal(number)
             return False
         try:
             os.killpg(self.pid, number)
-        except OSError:  # nobody is left; macOS says that it may not
+        except OSError:  # none is left; macOS reports that we may not
             return False
         return True

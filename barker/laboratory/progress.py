@@ -1,6 +1,6 @@
 """Progress of work that takes minutes: one line, in place on a terminal, else now and then.
 
-Ctrl-C before its end is a line, too, and a status of its own.
+Ctrl-C before its end prints a line, too, and has a status of its own.
 """
 
 import shutil
@@ -11,7 +11,7 @@ from typing import TextIO
 
 from barker.process import starting, terminal
 
-# Between two lines where they stay, as in a file.
+# Between two lines where lines stay, as in a file.
 EVERY_S = 10.0
 
 
@@ -27,7 +27,7 @@ def status_of(program: str, main: Callable[[], int]) -> int:
 
 
 class Progress:
-    """Says on standard error how far the work has come; what it is for goes to standard output."""
+    """Writes the progress of work to standard error; its results go to standard output."""
 
     def __init__(
         self, stream: TextIO = sys.stderr, clock: Callable[[], float] = time.monotonic
@@ -38,7 +38,7 @@ class Progress:
         self._said_at = clock() - EVERY_S
 
     def say(self, text: str) -> None:
-        """Call it as often as you like."""
+        """Show this text; it may be called often."""
         text = terminal.printable(text)
         if self._in_place:
             width = shutil.get_terminal_size().columns - 1

@@ -1,13 +1,13 @@
-"""Relay: stands between one program and everybody else, so that its links can be cut and read.
+"""Relay: stands between one program and all others, so that its links can be cut and read.
 
-The program is told of no place but ours. It connects to the directory through us; what it registers
-there has a port of ours, and so have the routes that it is told:
+The program knows no address but ours. It connects to the directory through us; its registrations
+get a port of ours, and so do the routes that are sent to it:
 
     others ──► our port for it ──► the program ──► our port for an inbox ──► the inbox
                                         └────────► our port for the directory ──► the directory
 
-Bytes are passed on as they came, but for these ports. Each line is looked at on its way: of every
-bark, when it was put and acked between whom; and whether what the program says is a message at all.
+Bytes are forwarded as they came, except for these ports. Each line is looked at on its way: when
+each bark was put and acked between whom; and whether the program's lines are messages at all.
 Left out: WebSocket, and TLS.
 """
 
@@ -31,14 +31,14 @@ P = TypeVar("P", Register, Instance, Target)
 
 
 class Step(NamedTuple):
-    """One thing that happened to a bark on its way."""
+    """One event on a bark's way."""
 
     at: float  # monotonic
     what: str
 
 
 class Ways:
-    """What happened to each bark, by its id, at the links that are relayed."""
+    """The ways of barks, by id, over the links that are relayed."""
 
     def __init__(self) -> None:
         self.steps: dict[str, list[Step]] = {}
@@ -50,7 +50,8 @@ class Ways:
 class Relay:
     """All links of one program. `begin` gives it a directory, or lets others come to a directory.
 
-    `complain` is called once with what is no message, and once with why others have closed a link.
+    `complain` is called once for a line that is no message, and once with the error by which others
+    have closed a link.
     """
 
     def __init__(self, name: str, ways: Ways, complain: Callable[[str], None]) -> None:
@@ -62,13 +63,13 @@ class Relay:
         self._pairs: set[_Pair] = set()
 
     async def begin(self, directory: Place) -> Place:
-        """Where the program finds its directory from now on."""
+        """The address at which the program finds its directory from now on."""
         return DEFAULT_HOST, await self.port_for(directory, to_program=False, rewrites=True)
 
     async def port_for(
         self, place: Place, *, to_program: bool, rewrites: bool = False, port: int = 0
     ) -> int:
-        """Our port that leads to that place; the same one each time."""
+        """Our port that leads to that address; the same one each time."""
         key = (place, to_program)
         if key not in self._ports:
 
@@ -86,7 +87,7 @@ class Relay:
         return self._ports[key]
 
     def cut(self) -> int:
-        """Break all links that there are; how many they were."""
+        """Break all present links; returns their number."""
         pairs = list(self._pairs)
         for pair in pairs:
             pair.task.cancel()
@@ -143,7 +144,7 @@ class _Pair:
         while data := await reader.read(READ_BYTES):
             *lines, rest = (rest + data).split(b"\n")
             out = b"".join([await self._seen(line, to_program) + b"\n" for line in lines])
-            if len(rest) > protocol.MAX_LINE_BYTES:  # too long for a line; it is not ours to say so
+            if len(rest) > protocol.MAX_LINE_BYTES:  # too long for a line; the receiver reports it
                 out, rest = out + rest, b""
             writer.write(out)
             await writer.drain()
@@ -152,13 +153,13 @@ class _Pair:
             writer.write_eof()
 
     async def _seen(self, line: bytes, to_program: bool) -> bytes:
-        """The line as it goes on."""
+        """The line to forward."""
         try:
             message = messages.decode(line)
         except ProtocolError as fault:
             if not to_program:
                 shown = line[:SHOWN_CHARS].decode(errors="replace")
-                self._relay.complain(f"says to {self._peer} what is no message: {shown} ({fault})")
+                self._relay.complain(f"sends {self._peer} no message: {shown} ({fault})")
             return line
         if isinstance(message, Proof):
             self._peer = message.name if to_program else self._peer

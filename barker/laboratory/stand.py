@@ -1,7 +1,7 @@
-"""Stand: one program under test, and everybody around it played by hand.
+"""Stand: one program under test, and all services around it played by hand.
 
-Only the directory is a real one of ours, unless the program is that. A case says what the others
-do: when an inbox acks, when a link is cut, what a followers service tells.
+Only the directory is a real one of ours, unless the program is that. A case decides the actions of
+the others: when an inbox acks, when a link is cut, which events a followers service sends.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from barker.wire.ops import (
     Watch,
 )
 
-# Who exists, and whom they follow. Those without a name of a dog follow nobody.
+# The users, and whom they follow. Those without a dog's name follow none.
 USERS: dict[str, list[str]] = {
     "ark3": ["rdl"],
     "rdl": [],
@@ -43,7 +43,7 @@ USERS: dict[str, list[str]] = {
 POLICIES = {"bizlogic": ORDERED, "graph": ORDERED, "followers": ORDERED}
 FIRST_PORT = 5900
 REGISTERED_S = 10.0
-# Until the loop has closed what was cut.
+# Until the loop has closed the links that were cut.
 TURNS_S = 0.01
 
 
@@ -53,7 +53,7 @@ def bark(user: str, id_: str, content: str = "woof", at: int = 1000, **more: Any
 
 
 class Played:
-    """A service that is played: it is registered, and takes whoever connects."""
+    """A service that is played: it is registered, and accepts all connections."""
 
     def __init__(self, secret: bytes, service: str, name: str) -> None:
         self.service = service
@@ -115,7 +115,7 @@ class Graph:
 
     def __init__(self, played: Played) -> None:
         self.epoch = "0123456789abcdef"
-        self.follows = dict(USERS)  # what a snapshot says
+        self.follows = dict(USERS)  # the content of a snapshot
         self.serial = 1
         self.asked: list[Subscribe] = []
         self.credits: list[int] = []
@@ -151,7 +151,7 @@ class Graph:
         self._reading.append(peer)
 
     def say(self, kind: str, user: str, whom: str = "", at: int = 2000) -> None:
-        """An event, to all who read."""
+        """Send an event to all readers."""
         self.serial += 1
         fields = {"kind": kind, "id": f"event{self.serial}", "user": user, "at": at}
         body = strictjson.dumps({**fields, **({"whom": whom} if whom else {})})
@@ -159,7 +159,7 @@ class Graph:
             peer.send(Message(["graph"], [body]))
 
     async def until_credited(self) -> None:
-        """Everything that was said is credited."""
+        """Wait until all events are credited."""
         for _ in range(int(ANSWER_S / 0.01)):
             if self.serial in self.credits:
                 return
@@ -167,7 +167,7 @@ class Graph:
         raise Broken(f"it gives no credit for {self.serial}, but {self.credits[-3:]}")
 
     def begin_anew(self, epoch: str, follows: Mapping[str, list[str]]) -> None:
-        """Another life of the service, in which these follow others than they did."""
+        """Another life of the service, with these follows in place of the others."""
         self.cut()
         self.epoch = epoch
         self.follows |= follows
@@ -260,7 +260,7 @@ class Stand:
         return self.program.status
 
     async def begin(self, *flags: str, waits: bool = True) -> None:
-        """Play the graph, start the program, and wait until the directory tells of it."""
+        """Play the graph, start the program, and wait until the directory lists it."""
         if self.role != "directory":
             self.graph = Graph(await self.play("graph", "followers-1"))
         await self.start(*flags)
@@ -268,7 +268,7 @@ class Stand:
             await self.registered()
 
     async def registered(self, address: str = "") -> Routes:
-        """Wait until the directory tells of the program."""
+        """Wait until the directory lists the program."""
         address = address or self.role
         watcher = await self.directory()
         watcher.send(Watch(address))
@@ -290,7 +290,7 @@ class Stand:
         return await (await self.connect()).greet(self.secret, name, epoch)
 
     async def connect(self, port: int = 0) -> Peer:
-        """A connection to the program, that has said nothing yet."""
+        """A connection to the program, on which nothing was sent yet."""
         peer = await Peer.connect(port or self.port)
         self._peers.append(peer)
         return peer
@@ -310,7 +310,7 @@ class Stand:
         return played
 
     def owned(self, names: Sequence[str]) -> dict[str, list[str]]:
-        """By instance, the users whom a ring of these gives it."""
+        """By instance, the users that a ring of these gives it."""
         ring = Ring(names)
         result: dict[str, list[str]] = {name: [] for name in names}
         for user in USERS:

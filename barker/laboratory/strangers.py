@@ -1,4 +1,4 @@
-"""Strangers: they come to a service, say what no honest peer says, and have to be refused."""
+"""Strangers: they connect to a service, send bad input, and have to be refused."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from barker.wire import messages, protocol
 from barker.wire.ops import Hello, Proof
 from barker.wire.rights import SERVICE
 
-# In which a service has to be rid of a stranger; it gives him five seconds for his first word.
+# A service has to drop a stranger within this; it gives it five seconds for its hello.
 PATIENCE_S = 10.0
 WRONG_SECRET = b"x" * 32
 NONCE = "0123456789abcdef" * 2
@@ -25,7 +25,7 @@ NONSENSE = (
 
 
 async def visit(port: int, dice: random.Random) -> str:
-    """One comes to that port. What is wrong with how he is received; "" if he is refused."""
+    """Visit that port as a stranger. Returns the service's fault; "" if it refuses."""
     nonsense = dice.choice([*NONSENSE, b""])
     try:
         reader, writer = await asyncio.open_connection(DEFAULT_HOST, port, limit=1 << 20)

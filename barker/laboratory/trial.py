@@ -1,10 +1,10 @@
 """Trial: a system with the reader's program in the place of one service, hurt for a while.
 
-All instances of that service are the reader's program; everybody else is ours. The links of the
-program go through relays (`barker.laboratory.relay`). Barks with known ids are said all the time,
-and events about the graph, if the program keeps it. What is done to whom follows from the seed: the
-program is hurt most, and now and then those that it has to do with. Then everything is let come to
-rest, and judged (`barker.laboratory.findings`).
+All instances of that service are the reader's program; all others are ours. The links of the
+program go through relays (`barker.laboratory.relay`). Barks with known ids are put all the time,
+and events about the graph, if the program keeps it. The blows follow from the seed: the program is
+hurt most, and now and then a service beside it. Then the system is left to come to rest, and judged
+(`barker.laboratory.findings`).
 """
 
 import asyncio
@@ -33,15 +33,15 @@ from barker.wire import protocol
 # Barks a second: enough to be interrupted in the middle, few enough for two cores.
 RATE = 40.0
 EVENTS_RATE = 10.0
-# One bark of so many mentions somebody.
+# One bark of so many mentions a user.
 MENTIONS_ONE_IN = 5
 # For `listen`: whose inboxes it reads.
 READERS = 12
-# Time for all to hear of a change of a ring, and to settle what it means.
+# Time for all to learn of a change of a ring, and to settle its effects.
 SETTLED_S = 3.0
-# What comes twice comes within this, after all is shown.
+# A bark that comes twice comes within this, after all is shown.
 QUIET_S = 1.0
-# What is done to the program.
+# The blows to the program.
 HARM = ("kill", "kill", "freeze", "stop", "cut", "cut", "stranger")
 TIMES = {
     **blows.TIMES,
@@ -49,13 +49,13 @@ TIMES = {
     "stranger": Times(0.0, 0.1, 0.5),
     "pile": Times(0.1, 1.0, 4.0),
 }
-# A program that hands on is killed in the middle of a moment in which those behind it are frozen:
-# so something waits in it. They are not given up for so short a time.
+# A program that forwards barks is killed while the services behind it are frozen, so that barks
+# wait in it. So short a freeze ends no link.
 NEXT_HOP = {"outbox": "bizlogic", "bizlogic": "inbox"}
 PILE_S, PILES = 1.5, 6
-# Of each reader, so many of the last barks have to be there for one who reads anew.
+# Of each reader, so many of the last barks have to be there for a reader that begins anew.
 RETAINED = 700
-# Whom a program has to do with, and who is hurt besides it, the likelier the more often.
+# The services beside a program that are hurt, too, the likelier the more often they are here.
 AROUND = {
     "bizlogic": ("outbox", "inbox"),
     "outbox": ("bizlogic", "directory"),
@@ -69,7 +69,7 @@ ITSELF = 4
 
 
 class Trial:
-    """One of them. `complaints` are what the program does wrong besides breaking promises."""
+    """One of them. `complaints` are the program's faults besides broken promises."""
 
     def __init__(self, wish: Wish) -> None:
         self.wish = wish
@@ -106,7 +106,7 @@ class Trial:
         return not self.cast.complaints and all(f.state != findings.BROKEN for f in self.findings)
 
     def tidy(self) -> None:
-        """Remove the program's logs, if nobody will want to read them."""
+        """Remove the program's logs, if there is no reason to read them."""
         shutil.rmtree(self.cast.logs, ignore_errors=True)
 
     async def go(self) -> None:
@@ -155,7 +155,7 @@ class Trial:
         self._changes.append((witness.now, witness.now + SETTLED_S))
 
     def _listen(self, lab: Lab, readers: Sequence[str], witness: Witness) -> None:
-        """Start a `listen`; what it prints counts as shown."""
+        """Start a `listen`; the barks that it prints count as shown."""
 
         def line(text: str) -> None:
             self._loop.call_soon_threadsafe(self._shown, text, witness)
@@ -172,9 +172,9 @@ class Trial:
             witness.audience.shown[reader]
             witness.audience.show(reader, fields, late)
         except (KeyError, TypeError, ValueError):
-            self.cast.complain("listen", f"prints what is no bark: {line[:80]}")
+            self.cast.complain("listen", f"prints a line that is no bark: {line[:80]}")
 
-    # --- what is done ---
+    # --- the blows ---
 
     async def _hurt(self, lab: Lab, witness: Witness) -> None:
         role, seconds = self.wish.role, self.wish.seconds
@@ -207,7 +207,7 @@ class Trial:
                 waiting = witness.producer.unanswered
                 rest = f"{waiting} barks have no ack after {PATIENT_S:g} s of rest"
             due = witness.expected()
-            with contextlib.suppress(Broken):  # it is told as lost
+            with contextlib.suppress(Broken):  # the missing ones are reported as lost
                 await until(lambda: due <= witness.audience.got, "all is shown")
             if role == "inbox":
                 gone = await self._forgotten(lab, witness)
@@ -232,7 +232,7 @@ class Trial:
             self.way = findings.way_of(guilty, witness, self.cast.ways, self._story, lab.state)
 
     async def _talk(self, witness: Witness) -> None:
-        """Barks, now and then with a mention, for as long as it lasts."""
+        """Barks, now and then with a mention, until the trial ends."""
         names, end = witness.world.names, self._began + self.wish.seconds
         said = 0
         while witness.now < end:
@@ -282,7 +282,7 @@ class Trial:
             await victim.suffer("kill", hold_s)
 
     async def _forgotten(self, lab: Lab, witness: Witness) -> str:
-        """What an inbox lacks for one who reads it anew; "" if nothing."""
+        """The barks that an inbox lacks for a new reader; "" if none."""
         async with Guest(lab.args()).running() as guest:
             audience = Audience(guest)
             audience.read(witness.world.names, history=protocol.MAX_COUNT)
@@ -295,7 +295,7 @@ class Trial:
                 await until(lambda: due <= audience.got, "a new reader is shown what is kept")
             except Broken:
                 missing = due - audience.got
-                return f"{len(missing)} of {len(due)} are no longer there for who reads anew"
+                return f"{len(missing)} of {len(due)} are no longer there for a new reader"
         return ""
 
     def _acked_while_away(self, witness: Witness) -> int:

@@ -1,9 +1,8 @@
-"""Verdict: what was said, held against what was shown.
+"""Verdict: compares the barks that were put with those that were shown.
 
 A bark is *lost* if one of the readers that it is due to was not shown it, *twice* if one of them
 was shown it again, *out of order* if that reader was shown a later bark of its author before, and
-*unexpected* if it is none of those that were said. What an inbox has marked as late may be out of
-order.
+*unexpected* if it was never put. A bark that an inbox has marked as late may be out of order.
 
 Left out: how this is found out (`barker.laboratory.producer`, `barker.laboratory.audience`), and
 to which readers a bark is due.
@@ -38,7 +37,7 @@ class Disorder(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What is wrong; four empty lists if nothing is."""
+    """The faults; four empty lists if there are none."""
 
     lost: list[Key]
     twice: list[Key]
@@ -53,9 +52,8 @@ def judge(
 ) -> Verdict:
     """The verdict.
 
-    `numbers` has the id of each bark that was said, and its author's number of it. `shown` has what
-    each reader was shown, in that order. `due` has a key for each reader of each bark that was
-    acked.
+    `numbers` has the id of each bark that was put, and its author's number of it. `shown` has the
+    barks of each reader, in that order. `due` has a key for each reader of each acked bark.
     """
     times = Counter((reader, bark.id) for reader, barks in shown.items() for bark in barks)
     return Verdict(
@@ -74,7 +72,7 @@ def not_moved(
     changes: Sequence[tuple[float, float]],
     now: float,
 ) -> list[Disorder]:
-    """Without those barks that were on their way while a share of a ring was.
+    """Leave out the barks that were on their way while a share of a ring moved.
 
     `said_at` is by the bark's id, `changes` are begins and ends of such moments.
     """

@@ -1,8 +1,8 @@
-"""A witness: has barks said, reads every inbox, and knows what became of each bark.
+"""A witness: puts barks, reads every inbox, and knows the fate of each bark.
 
 It is a producer, an audience and a watcher of agents on one node, over the same links as any client
-and service. `verdict` holds what was acknowledged against what was shown: lost, twice, out of
-order. It is what a promise can be checked with while the system is being hurt.
+and service. `verdict` compares the acknowledged barks with the shown ones: lost, twice, out of
+order. With it, a promise can be checked while the system is being hurt.
 """
 
 import contextlib
@@ -24,9 +24,9 @@ RATE = 40
 
 
 class Witness:
-    """A part of a node. It reads every inbox from its first moment on; talks when it is told to.
+    """A part of a node. It reads every inbox from its first moment on; puts barks on demand.
 
-    With `others`, it reads none: these are readers of another program, which tells the audience.
+    With `others`, it reads none: another program has the readers, and reports to the audience.
     """
 
     def __init__(self, node: Node, world: World, others: Sequence[str] = ()) -> None:
@@ -35,7 +35,7 @@ class Witness:
         self.audience = Audience(node)
         self._agents = Agents(node)
         self._node = node
-        # All of the past, too: a bark may be there before an inbox has heard that we read it.
+        # All of the past, too: a bark may be there before an inbox has our subscription.
         if others:
             self.audience.shown.update((reader, []) for reader in others)
         else:
@@ -57,10 +57,10 @@ class Witness:
         """By the node's clock, as all times here."""
         return self._node.now()
 
-    # --- what became of it ---
+    # --- the fate of barks ---
 
     def said_since(self, begun: float) -> list[SaidBark]:
-        """Barks that were said after that moment, by the node's clock."""
+        """Barks that were put after that moment, by the node's clock."""
         return [said for said in self.producer.said if said.said_at > begun]
 
     def shown_at(self, said: SaidBark) -> float | None:
@@ -72,12 +72,12 @@ class Witness:
         return all(said.bark.id in self.audience.first_shown for said in barks)
 
     def due(self, author: str, text: str = "") -> set[str]:
-        """To whom a bark of `author` is to be shown that has this text."""
+        """The readers to whom a bark of `author` with this text is to be shown."""
         named = {name for name in mentions(text) if name in self.world}
         return {author, *self.world.followers(author), *named}
 
     def expected(self) -> set[Key]:
-        """All that is to be shown: what was acknowledged, to each of its readers."""
+        """All keys to be shown: each acknowledged bark, to each of its readers."""
         return {
             (reader, said.bark.id)
             for said in self.producer.said
@@ -87,17 +87,17 @@ class Witness:
         }
 
     async def settled(self) -> None:
-        """Wait for the last of what was said. Raises Broken."""
+        """Wait for the last of the barks. Raises Broken."""
         await until(lambda: not self.producer.unanswered, "all that was said is acknowledged")
         due = self.expected()
         await until(lambda: due <= self.audience.got, "all that was acknowledged is shown")
 
     def found(self) -> Verdict:
-        """What was acknowledged, held against what was shown."""
+        """The comparison of acknowledged and shown barks."""
         return judge(self.producer.numbers, self.audience.shown, self.expected())
 
     def astray(self) -> list[Key]:
-        """What was shown to readers whom it was not for."""
+        """Barks that were shown to readers for whom they were not."""
         numbers = self.producer.numbers
         return [
             (reader, bark.id)
@@ -109,7 +109,7 @@ class Witness:
     def verdict(self) -> dict[str, int]:
         """How many barks are lost, were shown twice, out of order, or to a reader of others.
 
-        Barks of other producers are none of its business, but that they are shown once.
+        Barks of other producers do not count, except that they must be shown once.
         """
         found = self.found()
         return {

@@ -51,7 +51,7 @@ async def run(step: Any) -> None:
 
 
 async def kill_the_bizlogic_at_work(system: "System") -> None:
-    """It has passed on a hundred barks, which are shown, but it has not read one ack."""
+    """It has forwarded a hundred barks, which are shown, but it has not read one ack."""
     system.freeze(*system.inboxes)
     barks = await system.send(100)
     middle = system.children["bizlogic 1"]

@@ -90,8 +90,8 @@ class TextTest(unittest.TestCase):
             ('{"a": null}', "what a follows is not a list"),
             ('{"a": [1]}', "what a follows is not a list"),
             ('{"a": [["a"]]}', "what a follows is not a list"),
-            ('{"a": ["b"]}', "a follows somebody who does not exist"),
-            ('{"a": ["b", "b"], "b": []}', "a follows somebody twice"),
+            ('{"a": ["b"]}', "a follows a user that does not exist"),
+            ('{"a": ["b", "b"], "b": []}', "a follows a user twice"),
         ):
             with self.assertRaises(ValueError, msg=text[:40]) as caught:
                 users.parse(text)
