@@ -1,8 +1,8 @@
 "use strict";
 
-/* What the page's address says: whose view it is; and what its settings say: where the directory is.
+/* What the page's address holds: the user of the view; and what its settings hold: the directory's address.
  *
- * An address that named a directory would have the page prove its key to a service of anyone's choice.
+ * With a directory in the page's address, a link could make the page prove its key to any service.
  *
  * Global: Address. Uses: Settings.
  */
@@ -12,7 +12,7 @@ const Address = (() => {
 
   const query = () => new URLSearchParams(location.search);
 
-  /** The address of a user's view, all else in it as it is now. */
+  /** The address of a user's view, with all else in it unchanged. */
   function viewUrl(user) {
     const other = query();
     other.set("user", user);
@@ -29,8 +29,8 @@ const Address = (() => {
     return { host, port };
   }
 
-  /** Make a user's view the address, in such a way that the browser's Back leads here again. Returns
-   *  false where the page is loaded again instead: not every browser lets one from disk do that. */
+  /** Make a user's view the address, so that the browser's Back leads here again. Returns false where the
+   *  page is loaded again instead: not every browser lets one from disk change its address. */
   function go(user) {
     try {
       history.pushState(null, "", viewUrl(user));

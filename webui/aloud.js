@@ -1,9 +1,9 @@
 "use strict";
 
-/* Aloud: what a screen reader says by itself. Each message is a new line in a log that nobody sees.
+/* Aloud: the page's messages for screen readers. Each is a new line in a log that is not drawn.
  *
- * What a person does is answered at once. Of barks there is a summary now and then, never every bark,
- * and none while the list is paused.
+ * A person's act is answered at once. Of barks there is a summary now and then, never every bark, and
+ * none while the list is paused.
  *
  * Global: Aloud. Uses: Elements.
  */
@@ -22,7 +22,7 @@ const Aloud = (() => {
 
   let count = 0, latest = null, timer = null;
 
-  /** A bark has come: it is part of the next summary. */
+  /** Add a bark to the next summary. */
   function bark(body) {
     count += 1;
     latest = body;
@@ -33,7 +33,7 @@ const Aloud = (() => {
     }, EVERY_MS);
   }
 
-  /** Say nothing of the barks that have come. */
+  /** Drop the next summary. */
   function hush() {
     count = 0;
   }

@@ -1,10 +1,10 @@
 "use strict";
 
-/* The page: whose view it is, the box to bark into, and what becomes of barks that are typed here.
+/* The page: the user of the view, the box to bark into, and the fate of barks that are typed here.
  *
- * Read the files that index.html loads first, in its order; here they come together. What the page
- * keeps itself is little: drafts, one for each user, and barks that were typed and that no outbox has
- * acked. Both survive every reconnect, a change of view and even a reload.
+ * Read the files that index.html loads first, in its order; here they come together. The page keeps
+ * little itself: drafts, one for each user, and typed barks that no outbox has acked. Both survive every
+ * reconnect, a change of view and even a reload.
  *
  * Global: Barker. Uses: Settings, Elements, Link, Inbox, Outbox, Client, Address, Memory, Times, Aloud, Still, Stream, Box, Follow, Status.
  */
@@ -15,16 +15,16 @@ const Barker = (() => {
   const { MAX_UNSENT } = Outbox;
   const { MAX_SHOWN } = Stream;
 
-  // Scrolled down by this much, a person reads, and what is being read must not move.
+  // Scrolled down by this much, a person reads, and the text under their eyes must not move.
   const READING_PX = 8;
-  // While the directory does not answer: look this often whether the launcher has written other settings.
+  // While the directory does not answer: how often to look for new settings of a launcher.
   const SETTINGS_EVERY_MS = 1000;
-  // What one has said takes long, if it was not seen to arrive by then.
+  // Our own bark takes long if it has not arrived by then.
   const LATE_MS = 3000;
   // Views that Back leads to as they were; older ones begin anew.
   const KEPT_VIEWS = 5;
 
-  // --- What the page is made of ---
+  // --- The parts of the page ---
 
   const client = Client.connect(Address.directoryPlace(), Settings.current() ?? {}, {
     changed: () => { status.show(); showEnd(); },
@@ -61,7 +61,7 @@ const Barker = (() => {
     },
   );
 
-  // --- What is kept for a reload ---
+  // --- Kept for a reload ---
 
   const drafts = new Map(); // user -> text
   let paused = false;
@@ -77,33 +77,33 @@ const Barker = (() => {
     });
   }
 
-  // --- Barks that come ---
+  // --- Incoming barks ---
 
-  // Barks typed here, by key, as entries of the list: their fate is told until they are forgotten.
+  // Barks typed here, by key, as entries of the list: their fate is shown until they are forgotten.
   const mine = new Map();
-  let listed = new Set(); // those of them that are in the list that is shown, or wait for it
+  let listed = new Set(); // entries of `mine` that are in the list that is shown, or wait for it
 
   /** Is a bark read, pointed at or focused? */
   function isStill() {
     return window.scrollY > READING_PX || zone.held;
   }
 
-  /** May the list not move now? */
+  /** Must the list not move now? */
   function isHeld() {
     return paused || isStill();
   }
 
   function arrive(bark, isPast) {
-    if (typeof bark.content !== "string") return; // a kind of message that this page doesn't know
+    if (typeof bark.content !== "string") return; // a kind that this page doesn't know
     const entry = mine.get(barkKey(bark));
-    if (entry) entry.delivered = true; // it was typed here, and has been all the way round
+    if (entry) entry.delivered = true; // it was typed here, and came back through the inbox
     if (entry && (listed.has(entry) || entry.fate !== "sent")) return Stream.showFate(entry);
     if (entry) listed.add(entry);
     const own = bark.user === client.user;
     if (!own) Times.learn(bark.user, bark.at);
     stream.add(entry ?? { bark, own });
     if (!isPast && !paused && !own) Aloud.bark(bark);
-    if (document.hidden) showTitle(); // no frame will be drawn that could do it
+    if (document.hidden) showTitle(); // no frame is drawn that would do it
   }
 
   function missed(count) {
@@ -120,7 +120,7 @@ const Barker = (() => {
     showTitle();
   }
 
-  /** What stands below the last bark. */
+  /** Show the text below the last bark. */
   function showEnd() {
     const empty = !$("stream").firstChild && !$("unsent").firstChild;
     const known = client.reader?.caughtUp && !status.noSuchUser;
@@ -149,9 +149,9 @@ const Barker = (() => {
     remember();
   }
 
-  // --- Barks that go ---
+  // --- Outgoing barks ---
 
-  /** Take a bark over from the person: from now on it is ours to lose, until an outbox has it. */
+  /** Take a bark over from the person: from now on the page must not lose it, until an outbox has it. */
   function say(bark) {
     show({ bark, own: true, fate: "sending", delivered: false, since: performance.now() });
     client.say(bark);
@@ -167,7 +167,7 @@ const Barker = (() => {
     Stream.fold([entry.item]);
   }
 
-  /** The outbox has it. It goes over into the stream with the next barks, and stays where it is till then. */
+  /** The outbox has it. It joins the stream with the next barks, and stays where it is till then. */
   function settled(bark) {
     if (bark.kind) { panel.settled(bark); return remember(); }
     const entry = mine.get(barkKey(bark));
@@ -194,29 +194,29 @@ const Barker = (() => {
     remember();
   }
 
-  /** Everything of this user's that is not sent, newest on top, after a change of view. */
+  /** Show all unsent barks of this user, newest on top, after a change of view. */
   function showUnsent() {
     const open = [...mine.values()].filter((e) => e.bark.user === client.user && e.fate !== "sent");
     $("unsent").replaceChildren(...open.reverse().map((entry) => stream.item(entry)));
     Stream.fold([...$("unsent").children]);
   }
 
-  /** From the box. Where too many wait already, the text stays in it; the status says so. */
+  /** Called by the box. If too many wait already, the text stays in it; the status says so. */
   function send(content) {
     if (client.unsent.length >= MAX_UNSENT) return false;
     say({ id: Link.randomHex(12), user: client.user, content, at: Times.now() });
-    showWaiting(); // one wants to see what one has said
+    showWaiting(); // a person wants to see their own bark
     return true;
   }
 
-  /** Has something that this user said not come round for long? */
+  /** Is a bark of this user late to come back? */
   function isLate() {
     const isWaiting = (entry) => entry.bark.user === client.user && entry.fate !== "refused" && !entry.delivered;
     return panel.isLate(LATE_MS) || [...mine.values()].some((entry) => (
       isWaiting(entry) && performance.now() - entry.since > LATE_MS));
   }
 
-  /** A refused bark goes, and with `edit` its text goes back into the box. */
+  /** Drop a refused bark; with `edit` its text goes back into the box. */
   function discard(entry, edit) {
     mine.delete(barkKey(entry.bark));
     $("text").focus();
@@ -226,7 +226,7 @@ const Barker = (() => {
     remember();
   }
 
-  // --- Whose view it is ---
+  // --- The view ---
 
   function fillUsers() {
     const named = [...(Settings.current()?.users ?? []), ...Memory.joined()];
@@ -237,7 +237,7 @@ const Barker = (() => {
     $("user").value = chosen;
   }
 
-  // What Back leads to: user -> the list, the reader's place, where it was scrolled to, what had the focus.
+  // The views for Back: user -> the list, the reader's place, the scroll position, the focus.
   const views = new Map();
 
   function keepView() {
@@ -251,7 +251,7 @@ const Barker = (() => {
     if (views.size > KEPT_VIEWS) views.delete(views.keys().next().value);
   }
 
-  /** Show what the address says; if `again`, as it was when it was left. */
+  /** Show the view of the page's address; with `again`, as it was when it was left. */
   function showView(again = false) {
     keepView();
     const user = Address.chosenUser();
@@ -262,7 +262,7 @@ const Barker = (() => {
     client.view(user, view?.place);
     panel.view(user);
     if (view) stream.restore(view.content);
-    for (const entry of view ? mine.values() : []) { // what was acked only after the view was left
+    for (const entry of view ? mine.values() : []) { // barks that were acked only after the view was left
       if (entry.bark.user === user && entry.delivered && entry.fate === "sent" && !listed.has(entry)) {
         listed.add(entry);
         stream.add(entry);
@@ -302,7 +302,7 @@ const Barker = (() => {
       $("title").focus({ preventScroll: true });
     }
     const skip = event.target.closest("a[data-skip]");
-    if (skip) { // not by its address: that is whose view it is
+    if (skip) { // not by its address: that is the view's
       event.preventDefault();
       $(skip.dataset.skip).focus();
     }

@@ -1,6 +1,6 @@
 "use strict";
 
-/* The box to bark into: its text, how much more fits in, and when it goes.
+/* The box to bark into: its text, the room left in it, and when it is sent.
  *
  * Global: Box. Uses: Elements, Aloud.
  */
@@ -12,7 +12,7 @@ const Box = (() => {
   const FEW = 20;
 
   class Compose {
-    /** `on`: changed(), after each letter; send(content), which returns whether it has been taken over. */
+    /** `on`: changed(), after each letter; send(content), which returns whether it was taken over. */
     constructor(on) {
       this.on = on;
       this.able = true;
@@ -36,14 +36,14 @@ const Box = (() => {
       this.show();
     }
 
-    /** Another user's, who can bark or not. */
+    /** Show another user's box, enabled if that user can bark. */
     begin(user, able, draft) {
       this.able = able;
       setText($("label"), `Bark as ${user}`);
       this.text = draft;
     }
 
-    /** Put a text above what is there already, and the cursor behind it. */
+    /** Put a text above the present one, and the cursor behind it. */
     insert(content) {
       this.text = [content, this.text.trim()].filter(Boolean).join("\n\n");
       this.field.setSelectionRange(content.length, content.length);
@@ -59,7 +59,7 @@ const Box = (() => {
       setText($("left"), left < 0 ? `${-left} too many` : String(left));
       setText($("leftwords"), words);
       const level = left < 0 ? "over" : left <= FEW ? "low" : "fine";
-      // Not with every letter: screen readers are told once when it gets tight, and once when too much.
+      // Not with every letter: screen readers get one message when it gets tight, and one for too much.
       if (level !== "fine" && level !== $("left").dataset.level) Aloud.say(words);
       $("left").dataset.level = level;
       this.field.ariaInvalid = left < 0 ? "true" : null;

@@ -1,7 +1,7 @@
 "use strict";
 
-/* What the page does with its links: for the user whose view it is, it reads from the inbox, writes to the
- * outbox, and reads from the followers service.
+/* The page's links: for the user of the view, it reads from the inbox, writes to the outbox, and reads
+ * from the followers service.
  *
  * Nothing in this file touches the document.
  *
@@ -9,14 +9,14 @@
  */
 
 const Client = (() => {
-  // What the services take for a name (barker/wire/protocol.py). A client that sends another one is
+  // The services' rule for names (barker/wire/protocol.py). A client that sends another name is
   // disconnected.
   const USER_NAME = /^[a-z][a-z0-9_]{0,19}$/;
   const NAME_RULES = "A name is 1 to 20 of a–z, 0–9 and _, and begins with a letter.";
 
   /** Reads for one user and writes for any. `on`: changed(), bark(bark, isPast), caughtUp(),
    *  suggestion(body), gap(missed), settled(bark), refused(bark, reason), waits(join, reason),
-   *  noSuchUser(reason). What is said may be an event, too. */
+   *  noSuchUser(reason). A settled or refused "bark" may be an event, too. */
   class PageClient {
     constructor(place, { key, tls }, on) {
       this.on = on;
@@ -28,7 +28,7 @@ const Client = (() => {
       this.bizlogic = new Peers.Presence("bizlogic", this.directory, on.changed);
     }
 
-    /** Read for this user from now on; with the `place` of an earlier reader, what has come since. */
+    /** Read for this user from now on; with an earlier reader's `place`, from there on. */
     view(user, place) {
       this.reader?.close();
       const old = this.user;
@@ -72,7 +72,7 @@ const Client = (() => {
       return [...this.writers.values()].flatMap((writer) => writer.barks);
     }
 
-    /** The settings are others than before: perhaps the system was started anew elsewhere. */
+    /** Take over new settings: perhaps the system was started anew elsewhere. */
     settle(place, { key, tls }) {
       Object.assign(this.identity, { key, tls });
       this.directory.moveTo(place);
@@ -83,12 +83,12 @@ const Client = (() => {
       for (const peer of peers) peer?.dialer?.hurry();
     }
 
-    /** What this user said has not come round: have the services tell what they wait for. */
+    /** A bark of this user has not come back: have the services report what they wait for. */
     askWhy() {
       for (const peer of [this.reader, this.writers.get(this.user), this.following]) peer?.askWhy();
     }
 
-    /** In this order: directory, inbox, outbox, graph, bizlogic; without those that there are not. */
+    /** In this order: directory, inbox, outbox, graph, bizlogic; without those that are missing. */
     get services() {
       const { directory, reader, following, bizlogic } = this;
       const peers = [directory, reader, this.writers.get(this.user), following, bizlogic];

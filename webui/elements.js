@@ -1,6 +1,6 @@
 "use strict";
 
-/* Elements of a page: finding and making them, and changing no more of them than has changed.
+/* Elements of a page: finding and making them, and changing only those that differ.
  *
  * Text only ever becomes the content of a text node. Both pages use this file.
  *
@@ -27,7 +27,7 @@ const Elements = (() => {
     return element;
   }
 
-  /** Only what has changed is written: a browser lays out again what was touched, changed or not. */
+  /** Write only a changed text: a browser lays out again each element that is written, changed or not. */
   function setText(element, text) {
     if (element.textContent !== text) element.textContent = text;
   }
@@ -36,7 +36,7 @@ const Elements = (() => {
     if (element.dataset[key] !== value) element.dataset[key] = value;
   }
 
-  /** What a form does, in place of loading the page anew. */
+  /** Have a form call `act` instead of loading the page anew. */
   function onSubmit(form, act) {
     form.addEventListener("submit", (event) => { event.preventDefault(); act(); });
   }
@@ -44,8 +44,8 @@ const Elements = (() => {
   /** A reason of the wire as a sentence: a capital letter at the beginning, one full stop at the end. */
   const sentence = (reason) => `${reason.slice(0, 1).toUpperCase()}${reason.slice(1).replace(/[.\s]+$/, "")}.`;
 
-  /** Make these elements the children of `parent`, in this order. What is in its place already is not
-   *  touched: moving an element would take the focus from it. */
+  /** Make these elements the children of `parent`, in this order. An element that is in its place already
+   *  is not touched: moving it would take the focus from it. */
   function arrange(parent, elements) {
     const wanted = new Set(elements);
     for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
@@ -54,7 +54,7 @@ const Elements = (() => {
     });
   }
 
-  /** What to do about a certificate, for an element: a sentence with a link, or nothing. */
+  /** The advice about a certificate, for an element: a sentence with a link, or nothing. */
   function showTrust(element, url) {
     if ((element.querySelector("a")?.href ?? "") === url) return;
     const link = document.createElement("a");

@@ -5,11 +5,11 @@
  *     Following    reads graph/USER from the followers service: the list, and again when it changes
  *     Panel        the boxes at the side, and every "Follow" button of the page
  *
- * What a person asks for goes to the outbox like a bark, as an event with a `kind`. The outbox's ack
- * says that it will be so; the list says that it is: every service that decides by the graph knows it.
- * Until then the button says "…". While a person points at the boxes or has the focus in them, rows
- * neither come nor go; only buttons change their words. What is said about an act is read aloud at once,
- * and written as soon as it moves nothing that is pointed at.
+ * A person's request goes to the outbox like a bark, as an event with a `kind`. The outbox's ack says that
+ * it will be so; the list says that it is: every service that decides by the graph knows it. Until then the
+ * button says "…". While a person points at the boxes or has the focus in them, rows neither come nor go;
+ * only buttons change their words. The result of an act is read aloud at once, and written as soon as it
+ * moves nothing that is pointed at.
  *
  * Global: Follow. Uses: Elements, Link, Peers, Outbox, Client, Memory, Times, Aloud, Still, Stream.
  */
@@ -19,12 +19,12 @@ const Follow = (() => {
   const { NAME_RULES, USER_NAME } = Client;
   const { MAX_UNSENT } = Outbox;
 
-  // Names that are drawn; the rest is counted.
+  // Names that are drawn; further ones are counted.
   const MAX_NAMES = 300;
   const MAX_SUGGESTED = 3;
-  // A person who has joined still waits for it after this long; later the page asks before it moves on.
+  // After this long a person who has joined may have turned to something else: the page asks before it moves.
   const PATIENCE_MS = 5000;
-  // A followers service decides about a name sooner than this; if not, a person is told what is waited for.
+  // A followers service decides about a name sooner than this; if not, the page shows what it waits for.
   const DECIDED_MS = 1000;
 
   /** Reads one user's list. `on`: changed(), list(body). */
@@ -39,7 +39,7 @@ const Follow = (() => {
     }
   }
 
-  /** A field and what is said about it. What is said about an old text goes when the text changes.
+  /** A field and its message. The message goes when the text changes.
    *  `held(told)`: must nothing below it move? */
   class Field {
     constructor(input, told, held) {
@@ -92,7 +92,7 @@ const Follow = (() => {
       this.suggested = new Map(Memory.suggested(user)); // whom -> common, oldest first
     }
 
-    /** Show another user's. */
+    /** Show another user's list. */
     view(user) {
       this.client.following?.close();
       this.client.following = null;
@@ -120,7 +120,7 @@ const Follow = (() => {
 
     suggestion({ whom, common }) {
       if (typeof whom !== "string" || !USER_NAME.test(whom) || !Number.isInteger(common)) return;
-      this.suggested.delete(whom); // the latest word about a user is the one that counts
+      this.suggested.delete(whom); // the latest event about a user counts
       this.suggested.set(whom, common);
       if (this.suggested.size > 10 * MAX_SUGGESTED) {
         this.suggested.delete(this.suggested.keys().next().value);
@@ -129,12 +129,12 @@ const Follow = (() => {
       this.draw();
     }
 
-    /** Has a wish not been confirmed for so long? */
+    /** Was an event not confirmed for so long? */
     isLate(milliseconds) {
       return [...this.asked.values()].some(({ at }) => Times.now() - at > milliseconds);
     }
 
-    // --- asking ---
+    // --- requests ---
 
     /** `at` rises with every event, since the last word about a user counts. */
     event(kind, user, more) {
@@ -142,7 +142,7 @@ const Follow = (() => {
       return { kind, id: Link.randomHex(12), user, at: this.lastAt, ...more };
     }
 
-    /** Returns whether it has been asked for. */
+    /** Returns whether an event was sent. */
     toggle(whom) {
       const kind = this.follows.has(whom) ? "unfollow" : "follow";
       if (this.asked.has(whom) || this.client.unsent.length >= MAX_UNSENT) return false;
@@ -170,7 +170,7 @@ const Follow = (() => {
       this.client.say(this.event("join", user));
     }
 
-    // --- what becomes of it ---
+    // --- answers ---
 
     settled({ kind, user, whom }) {
       if (kind === "join") return this.joined(user);
@@ -179,7 +179,7 @@ const Follow = (() => {
       this.whom.tell(`${will} The outbox has it; a followers service has to confirm it.`);
     }
 
-    /** Go there, if a person sits and waits for it; else only offer it. */
+    /** Go there, if a person still waits for it; else only offer it. */
     joined(user) {
       Memory.keepJoined(user);
       const { joining } = this;
@@ -197,7 +197,7 @@ const Follow = (() => {
       }
     }
 
-    /** No followers service has decided about the name yet. It is asked for again until one has. */
+    /** No followers service has decided about the name yet. The page retries until one has. */
     waits({ user }, reason) {
       const { joining } = this;
       if (joining?.user !== user || joining.why === reason || performance.now() - joining.since < DECIDED_MS) return;

@@ -2,8 +2,8 @@
 
 /* Inbox: reads one inbox wherever it is, and shows every bark once.
  *
- *     Seen        what has been shown
- *     Reader      subscribes, receives, acks; remembers its place and what it has shown
+ *     Seen        the barks that were shown
+ *     Reader      subscribes, receives, acks; remembers its place and the barks that it has shown
  *
  * As in barker/client/reader.py. Nothing in this file touches the document.
  *
@@ -11,24 +11,24 @@
  */
 
 const Inbox = (() => {
-  // How many entries of the past a new view begins with.
+  // Entries of the past with which a new view begins.
   const HISTORY = 25;
   // Messages that may be on their way to us. We ack once for a quarter of it: an ack settles nothing
   // here, it only lets the inbox send more. A page that is too slow lags, and in the end gets a gap.
   const WINDOW = 256;
   // Barks remembered of each instance that has served the inbox, so that each is shown once: after a
-  // restart or a move all that an instance retains may come again. It says how much that is; these are
-  // the least and the most, which is what --keep allows (barker/streams/stream.py).
+  // restart or a move all that an instance retains may come again. It reports that number; these are the
+  // bounds, of which the upper is that of --keep (barker/streams/stream.py).
   const REMEMBERED = 4000;
   const MAX_REMEMBERED = 100_000;
-  // Instances of which so much is remembered; of more, the one that served the inbox longest ago is
+  // Instances whose barks are remembered; beyond it, the one that served the inbox longest ago is
   // forgotten.
   const REMEMBERED_OWNERS = 4;
 
   const barkKey = (bark) => `${bark.user}/${bark.id}`;
 
-  /** What has been shown, by key, for each instance that has sent it: the last that it retains, at
-   *  least, and twice as many at most. As in barker/client/reader.py. */
+  /** The barks that were shown, by key, for each instance that has sent them: the last ones, at least as
+   *  many as it retains, and at most twice as many. As in barker/client/reader.py. */
   class Seen {
     constructor() {
       this.owners = new Map(); // name -> {least, young, old}; the last is the one that answered last
@@ -61,23 +61,23 @@ const Inbox = (() => {
   class Reader extends Peers.Peer {
     constructor(user, directory, on, place) {
       super("inbox", user, directory, on);
-      this.epoch = place?.epoch ?? null; // whose serials these are: with another manifold we begin anew
+      this.epoch = place?.epoch ?? null; // of the serials: with another manifold we begin anew
       this.serial = place?.serial ?? 0;
       this.unacked = 0;
       this.noRoom = ""; // the inbox's reason, while it has none for us
       this.seen = place?.seen ?? new Seen();
-      // Of the first answer: what there was before we came, up to the serial `last`. We show the end
-      // of it, but know all of it, since another manifold would send all of it again.
+      // Of the first answer: the past up to the serial `last`. We show the end of it, but know all of
+      // it, since another manifold would send all of it again.
       this.past = null;
       this.last = 0;
     }
 
-    /** Has all been shown that there was before? */
+    /** Was the whole past shown? */
     get caughtUp() {
       return this.epoch !== null && this.past === null;
     }
 
-    /** How far it has come, for a later reader of this inbox. */
+    /** Its place, for a later reader of this inbox. */
     get place() {
       const { epoch, serial, seen } = this;
       return this.caughtUp ? { epoch, serial, seen } : undefined;
@@ -99,8 +99,8 @@ const Inbox = (() => {
       else if (message.op === "moved") this.askAgain(Peers.RETRY_MS);
     }
 
-    /** Where the answer begins. Even if nothing was barked yet: the next instance that holds the inbox
-     *  is to send what comes after this place, not what a new reader would get. */
+    /** The answer to `subscribe`. It gives us a place even before the first bark: the next instance of the
+     *  inbox must send the entries behind it, and not those for a new reader. */
     begin({ epoch, serial, last, retained }) {
       this.noRoom = "";
       this.seen.servedBy(this.target.name, retained ?? 0);
@@ -129,7 +129,7 @@ const Inbox = (() => {
       }
     }
 
-    /** So many entries are no longer there. */
+    /** So many entries are no longer retained. */
     skip(missed) {
       this.serial += missed;
       this.on.gap(missed);

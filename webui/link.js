@@ -1,13 +1,13 @@
 "use strict";
 
-/* A link to one service: hello and proof, heartbeats, and another one when it breaks.
+/* A link to one service: hello and proof, heartbeats, and a new link when it breaks.
  *
  *     connecting -> greeting -> up -> closed, and after a while again
  *
- * The page speaks the protocol that all of Barker speaks (barker/wire/protocol.py is its table); a service's
- * port takes newline-JSON from programs and WebSocket from browsers, where each text message is one
- * JSON message. So this file does what barker/links/link.py and the dialer of barker/process/dialing.py do, and
- * nothing in it knows what a bark is. Both pages use it.
+ * The page speaks the protocol of all of Barker (barker/wire/protocol.py is its table). A service's port takes
+ * newline-JSON from programs and WebSocket from browsers, where each text message is one JSON message. So
+ * this file does the work of barker/links/link.py and of the dialer in barker/process/dialing.py. It does
+ * not know what a bark is. Both pages use it.
  *
  * Opened from disk (file://), the page needs no permission for this. Chromium asks before a page of
  * the *public* web may speak to this machine ("local network access", since Chrome 147 for
@@ -17,29 +17,29 @@
  */
 
 const Link = (() => {
-  // The same times as on the other side: silence after which we ask for a sign of life, and after
-  // which nobody lives there any more (frozen, or the cable is cut: no socket would ever tell).
+  // The services' own times: silence after which we send a ping, and after which the peer is dead
+  // (frozen, or the cable is cut: no socket would ever report it).
   const HEARTBEAT_MS = 1000;
   const SILENT_MS = 3000;
-  // A frozen service still lets us connect (its kernel does that), so greeting needs an end of its
-  // own. It is this long because Chromium holds a connect back for up to 5 s after many failures, and a
-  // try that is given up while it is held back is one failure more.
+  // A frozen service still lets us connect (its kernel does that), so greeting needs a time-out of its own.
+  // It is this long because Chromium holds a connect back for up to 5 s after many failures, and an attempt
+  // that we end while it is held back is one failure more.
   const GREETING_MS = 8000;
 
-  // Back-off of a dialer: quick at first, since most services come back at once; then once a second;
-  // and rarely when nothing has answered for so long that a person is told "offline". The last one and
-  // the 5 s of Chromium's together are less than 10 s: so soon is a page back when its service is.
+  // Back-off of a dialer: short at first, since most services come back at once; then once a second; and
+  // rarely after so long a silence that the page shows "offline". The last one and Chromium's 5 s together
+  // are less than 10 s: so soon is a page back when its service is.
   const BACKOFF_FIRST_MS = 50;
   const BACKOFF_MAX_MS = 1000;
   const OFFLINE_AFTER_MS = 5000;
-  // Trouble that is over sooner is told by a coloured dot alone, without words.
+  // A shorter fault shows only as a coloured dot, without words.
   const WORDS_AFTER_MS = 1500;
   const BACKOFF_OFFLINE_MS = 4000;
   // A link that lived for less than this was no success: the back-off goes on where it was.
   const STABLE_MS = 2000;
 
   /** Why a link ended: `code` is one of the wire's, or one of ours (closed, silent, settings, refused,
-   *  origin, and untrusted: then `url` is where a person can tell the browser to trust a certificate). */
+   *  origin, and untrusted: then at `url` a person can make the browser trust a certificate). */
   class Fault extends Error {
     constructor(code, reason, url = "") {
       super(reason);
@@ -50,12 +50,12 @@ const Link = (() => {
 
   const POLICY_VIOLATION = 1008; // RFC 6455, 7.4.1
 
-  // Every try has a path of its own, and services do not look at it. Firefox delays a connect to a host,
+  // Every attempt has a path of its own, and services do not look at it. Firefox delays a connect to a host,
   // port and path that has failed before, by half as much again each time, up to a minute; and while one
   // connect to a host is delayed, all others to that host wait behind it.
   let tries = 0;
 
-  /** A place as people write it: an IPv6 address has brackets. */
+  /** HOST:PORT, with an IPv6 address in brackets. */
   const written = ({ host, port }) => (host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`);
 
   const hex = (bytes) => Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
@@ -64,7 +64,7 @@ const Link = (() => {
   // Names this page in the services' logs.
   const PAGE_NAME = `page-${randomHex(4)}`;
 
-  /** What shows that we know the clients' key without saying it: see barker/links/greeting.py. */
+  /** Shows that we know the clients' key without sending it: see barker/links/greeting.py. */
   async function proof(key, end, openerNonce, acceptorNonce) {
     if (!crypto.subtle) {
       // Browsers have it only in a "secure context": file://, https:// and localhost are such.
@@ -81,21 +81,21 @@ const Link = (() => {
     return hex(new Uint8Array(await crypto.subtle.sign("HMAC", imported, utf8.encode(text))));
   }
 
-  /** One connection. Calls `on.up()` once greeted, `on.message(m)` for each message, `on.down(fault)`
-   *  once at the end, whoever made it. */
+  /** One connection. Calls `on.up()` once greeted, `on.message(m)` for each message, `on.down(fault)` once
+   *  at the end, whichever side has closed it. */
   class Connection {
     constructor(place, identity, expect, on) {
       this.on = on;
       this.peer = null; // the other side's proof, once it holds
       this.closed = false;
-      this.early = []; // what has come before we were up
+      this.early = []; // messages that came before we were up
       this.wake = () => {};
       this.begun = this.heard = this.ticked = performance.now();
       this.ticker = setInterval(() => this.tick(), HEARTBEAT_MS / 2);
       const at = `//${written(place)}/`;
       try {
         this.socket = new WebSocket(`${identity.tls ? "wss" : "ws"}:${at}${tries += 1}`);
-      } catch (fault) { // not an address at all; only said after our maker knows us
+      } catch (fault) { // no address at all; reported after the constructor is done
         queueMicrotask(() => this.end(new Fault("settings", fault.message)));
         return;
       }
@@ -106,15 +106,15 @@ const Link = (() => {
       };
       this.socket.onmessage = (event) => this.receive(event.data);
       this.socket.onclose = (event) => {
-        // No page is told why: nothing there, an Origin that is refused, or a certificate that the
-        // browser does not trust. Nor does a browser ask a person whether to, unless it is shown the
-        // place as a page.
+        // No page learns the reason: nothing there, an Origin that is refused, or a certificate that the
+        // browser does not trust. Nor does a browser ask a person whether to, unless it opens the address
+        // as a page.
         if (!opened && location.protocol !== "file:") {
           this.end(new Fault("origin", `services take pages from disk only, and this one is from ${location.origin}: open its index.html as a file`));
-        } else if (event.code === POLICY_VIOLATION) { // it was opened to be told this
+        } else if (event.code === POLICY_VIOLATION) { // it was opened to send us this
           this.end(new Fault("refused", event.reason));
         } else if (identity.tls && !opened) {
-          const reason = "nobody answers, or this browser does not trust the certificate yet";
+          const reason = "nothing answers, or this browser does not trust the certificate yet";
           this.end(new Fault("untrusted", reason, `https:${at}`));
         } else {
           this.end(new Fault("closed", "the connection was closed"));
@@ -122,7 +122,7 @@ const Link = (() => {
       };
     }
 
-    /** Nothing but hello and proof is said before the other side has shown that it is one of us. */
+    /** Only hello and proof are sent before the other side has proved that it knows the key. */
     async greet(identity, expect) {
       const nonce = randomHex(16);
       const { name, key } = identity;
@@ -181,7 +181,7 @@ const Link = (() => {
     }
 
     /** Twice a heartbeat. Timers of a hidden tab run late, once a minute even, and those of a sleeping
-     *  laptop not at all: a late tick says that we were away, not that the peer is. */
+     *  laptop not at all: a late tick shows that we were away, not that the peer is. */
     tick() {
       const now = performance.now();
       const late = now - this.ticked > 2 * HEARTBEAT_MS;
@@ -261,7 +261,7 @@ const Link = (() => {
       if (this.up) this.link.send(message);
     }
 
-    /** Somebody looks at us, or something has changed: try now rather than later. */
+    /** A person looks at the page, or something has changed: try now rather than later. */
     hurry() {
       if (this.timer === null) return;
       clearTimeout(this.timer);

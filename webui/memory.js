@@ -1,12 +1,12 @@
 "use strict";
 
-/* Memory: what the page keeps in the browser's storage, for a reload or for the next time.
+/* Memory: the page's data in the browser's storage, for a reload or for the next time.
  *
  *     of this tab       drafts, barks and events that are not sent, refused barks, whether it is paused
  *     of this browser   names that joined here, and suggestions: the inbox keeps those for minutes only
  *
- * Under the directory's place, since what was typed for one system is not another's. A browser may
- * refuse to keep anything; then a reload forgets, and nothing else is lost.
+ * It lies under the directory's address, since text for one system is not another's. A browser may refuse
+ * to keep anything; then a reload forgets, and nothing else is lost.
  *
  * Global: Memory. Uses: Client, Address.
  */
@@ -15,13 +15,13 @@ const Memory = (() => {
   const { USER_NAME } = Client;
 
   const MAX_JOINED = 50;
-  // Users whose suggestions are kept; of more, those that were suggested to longest ago are forgotten.
+  // Users whose suggestions are kept; beyond it, those of the longest ago are forgotten.
   const MAX_SUGGESTED_TO = 20;
 
   const key = () => `barker ${JSON.stringify(Address.directoryPlace())}`;
   const isName = (name) => typeof name === "string" && USER_NAME.test(name);
 
-  /** What is kept there, if it has this page's shape: else the page has not written it. */
+  /** The stored value, if it has this page's shape: else the page has not written it. */
   function read(storage, empty) {
     try {
       const kept = JSON.parse(window[storage].getItem(key()));
@@ -53,7 +53,7 @@ const Memory = (() => {
     write("localStorage", kept);
   }
 
-  /** [[whom, common]]: what was suggested to a user, oldest first. */
+  /** [[whom, common]]: the suggestions to a user, oldest first. */
   function suggested(user) {
     const [, found] = browser().suggested.filter(Array.isArray).find(([name]) => name === user) ?? [];
     return (Array.isArray(found) ? found : []).filter(Array.isArray)

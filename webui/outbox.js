@@ -1,6 +1,6 @@
 "use strict";
 
-/* Outbox: keeps what a user says until the outbox has acked it, and sends it again after a break.
+/* Outbox: keeps a user's barks until the outbox has acked them, and sends them again after a break.
  *
  * As in barker/delivery/window.py. Nothing in this file touches the document.
  *
@@ -15,22 +15,22 @@ const Outbox = (() => {
    *
    *     waiting: not sent on this link | unacked: numbers `first`, first + 1, ... of this link
    *
-   * A number belongs to one connection. After a break everything unacked goes out again, in order and
-   * before anything new, and no reader sees it twice, because a bark keeps its id. What is refused for the
-   * moment goes out again, too, and until then nothing goes that was said after it; but for a join that
-   * is not decided yet, which holds up nothing. */
+   * A number belongs to one connection. After a break all unacked barks go out again, in order and before any
+   * new one, and no reader sees one twice, because a bark keeps its id. A bark that is refused for the
+   * moment goes out again, too, and no later one goes before it. Only a join that is not decided yet holds
+   * up nothing. */
   class Writer extends Peers.Peer {
     constructor(user, directory, on) {
       super("outbox", user, directory, on);
       this.first = 1;
-      this.unacked = []; // null where one was refused: settled, but its number is still to be passed
+      this.unacked = []; // null for a refused one: settled, but no ack has covered its number
       this.waiting = [];
       this.later = []; // refused for the moment
       this.undecided = []; // joins
       this.noRoom = ""; // the outbox's reason, while it has none for us
     }
 
-    /** Everything that no outbox has acked yet. */
+    /** All barks that no outbox has acked yet. */
     get barks() {
       return [...this.later, ...this.undecided, ...this.unacked.filter(Boolean), ...this.waiting];
     }
@@ -61,7 +61,7 @@ const Outbox = (() => {
       else if (message.op === "refuse") this.refused(message);
     }
 
-    /** Up to `seq`, all is the outbox's responsibility now. */
+    /** The outbox is responsible for all up to `seq` now. */
     acked(seq) {
       const settled = this.unacked.splice(0, Math.max(0, seq - this.first + 1));
       this.first += settled.length;
@@ -92,11 +92,11 @@ const Outbox = (() => {
     }
 
     sayAgain() {
-      if (this.unacked.length) { // some of what was on its way behind them has no answer yet
+      if (this.unacked.length) { // some barks behind them have no answer yet
         setTimeout(() => this.sayAgain(), Peers.RETRY_MS);
         return;
       }
-      this.waiting.unshift(...this.later.splice(0)); // older than all that was not sent yet
+      this.waiting.unshift(...this.later.splice(0)); // older than all unsent ones
       this.pump();
     }
   }

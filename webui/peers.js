@@ -2,7 +2,7 @@
 
 /* Which service serves an address, and a link to it for as long as it does.
  *
- *     Directory   resolves an address such as inbox/ark3, and tells when the answer changes
+ *     Directory   resolves an address such as inbox/ark3, and notifies at each change of the answer
  *     Peer        the service that serves one address now, and the link to it
  *     Presence    whether a service is registered, without a link to it
  *
@@ -13,15 +13,15 @@
  */
 
 const Peers = (() => {
-  // After `moved`, a retry comes so much later: about as long as a change of routes takes to get round.
+  // After `moved`, a retry comes so much later: about as long as a change of routes takes to reach all.
   const RETRY_MS = 200;
-  // What can't be read for lack of room is tried again after this. Any other reason is for good.
+  // If a stream can't be read for lack of room, it is requested again after this. Other reasons are final.
   const LATER = new Set(["full", "too-many"]);
   const LATER_MS = 1000;
-  // Faults that waiting does not mend: a person has to do something.
+  // Faults that waiting does not mend: a person has to act.
   const LASTING = new Set(["bad-proof", "bad-version", "settings", "origin", "refused"]);
 
-  /** The link to the directory; its place is the only one that has to be known beforehand. */
+  /** The link to the directory; only its address has to be known beforehand. */
   class Directory {
     constructor(place, identity, changed) {
       this.identity = identity;
@@ -60,15 +60,15 @@ const Peers = (() => {
     }
   }
 
-  /** How a link is doing: `state` is up, trying or offline. */
+  /** The state of a link: `state` is up, trying or offline. */
   function describe(dialer, place) {
     const lasting = LASTING.has(dialer.fault?.code);
     const state = dialer.up ? "up" : dialer.offline || lasting ? "offline" : "trying";
     return { state, place: Link.written(place), fault: dialer.fault };
   }
 
-  /** The service that serves one address now. Subclasses read and write the messages, and call what more
-   *  `on` has than changed(). */
+  /** The service that serves one address now. Subclasses read and write the messages, and call the other
+   *  functions of `on`; this calls changed(). */
   class Peer {
     constructor(role, user, directory, on) {
       this.on = on;
@@ -78,19 +78,19 @@ const Peers = (() => {
       this.target = null;
       this.dialer = null;
       this.begun = performance.now();
-      this.nobody = false; // the directory knows no service for it
-      this.asked = false; // why it lets us wait
+      this.unserved = false; // the directory knows no service for it
+      this.asked = false; // was it asked why it lets us wait?
       this.waits = ""; // its answer
       directory.follow(this.address, (target) => this.found(target));
     }
 
     found(target) {
-      this.nobody = target.name === null;
+      this.unserved = target.name === null;
       const old = this.target;
       const same = old && ["name", "host", "port"].every((key) => old[key] === target[key]);
-      // "None" is no reason to drop a link that lives: perhaps it is the directory that has lost
-      // sight of it. And if it is dead, trying there does no harm until there is a better place.
-      if (!this.nobody && !same) {
+      // "None" is no reason to drop a link that lives: perhaps the directory has lost sight of the
+      // service. And if it is dead, dialling it does no harm until there is a better address.
+      if (!this.unserved && !same) {
         this.target = target;
         this.dialer?.close();
         this.dialer = new Link.Dialer(target, this.directory.identity, target.name, {
@@ -104,7 +104,7 @@ const Peers = (() => {
       this.on.changed();
     }
 
-    /** Have the service tell what it waits for, from now on. */
+    /** Have the service report what it waits for, from now on. */
     askWhy() {
       if (this.asked || !this.dialer?.up) return;
       this.asked = true;
@@ -117,7 +117,7 @@ const Peers = (() => {
       this.on.changed();
     }
 
-    /** Ask again in a moment, unless another instance is asked by then. */
+    /** Retry in a moment, unless another instance has the address by then. */
     askAgain(delay) {
       setTimeout(() => { if (!this.closed && this.dialer.up) this.up(); }, delay);
     }
@@ -129,14 +129,14 @@ const Peers = (() => {
     }
 
     get status() {
-      const { role, target, nobody, waits } = this;
-      if (target) return { role, name: target.name, nobody, waits, ...describe(this.dialer, target) };
+      const { role, target, unserved, waits } = this;
+      if (target) return { role, name: target.name, unserved, waits, ...describe(this.dialer, target) };
       const late = performance.now() - this.begun > Link.OFFLINE_AFTER_MS;
-      return { role, name: role, nobody, state: late ? "offline" : "trying", place: "", fault: null };
+      return { role, name: role, unserved, state: late ? "offline" : "trying", place: "", fault: null };
     }
   }
 
-  /** What the directory knows of a service that the page has no link to, as an item among the links. */
+  /** The directory's knowledge of a service to which the page has no link, as an item among the links. */
   class Presence {
     constructor(role, directory, changed) {
       Object.assign(this, { role, directory });
@@ -148,9 +148,9 @@ const Peers = (() => {
     get status() {
       const { role, target } = this;
       const known = target !== undefined && this.directory.dialer.up;
-      const nobody = known && target.name === null;
-      const state = !known ? "unknown" : nobody ? "offline" : "up";
-      return { role, name: target?.name ?? role, nobody, state, place: "", fault: null };
+      const unserved = known && target.name === null;
+      const state = !known ? "unknown" : unserved ? "offline" : "up";
+      return { role, name: target?.name ?? role, unserved, state, place: "", fault: null };
     }
   }
 

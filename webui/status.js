@@ -1,9 +1,9 @@
 "use strict";
 
-/* The status: what a person is told about the page's links, in a word, a sentence and a row of dots.
+/* The status: the state of the page's links, in a word, a sentence and a row of dots.
  *
- * It says what the page knows: that a service does not answer, or that the directory knows none. Whether
- * it is dead or frozen, no page can know.
+ * It shows what the page knows: that a service does not answer, or that the directory knows none. The page
+ * can't know whether a service is dead or frozen.
  *
  * Global: Status. Uses: Settings, Elements, Link, Peers, Outbox, Client, Aloud.
  */
@@ -26,11 +26,11 @@ const Status = (() => {
   const KEPT = "What you bark is kept here and sent later.";
   const command = "“python launch.py” starts a system.";
 
-  /** What is known of a service that there is no link to. */
-  function absent({ role, name, place, nobody }) {
+  /** The words for a service to which there is no link. */
+  function absent({ role, name, place, unserved }) {
     const what = NAMES[role] ?? role;
-    if (!place) return nobody ? `The directory knows no ${what}.` : `The page does not know yet where the ${what} is.`;
-    return `The ${what} ${name} does not answer${nobody ? ", and the directory knows no other" : ""}.`;
+    if (!place) return unserved ? `The directory knows no ${what}.` : `The page does not know yet where the ${what} is.`;
+    return `The ${what} ${name} does not answer${unserved ? ", and the directory knows no other" : ""}.`;
   }
 
   function serviceItem({ role, name, state, place, fault }) {
@@ -43,7 +43,7 @@ const Status = (() => {
   }
 
   class Panel {
-    /** `isLate`: does something that this user said take long? */
+    /** `isLate`: is a bark of this user late to come back? */
     constructor(client, isLate) {
       this.client = client;
       this.isLate = isLate;
@@ -53,7 +53,7 @@ const Status = (() => {
       this.servicesShown = "";
     }
 
-    /** What a person should know, in a sentence or two; nothing while all is well. */
+    /** The sentences for a person; none while all is well. */
     trouble() {
       const { client } = this;
       if (!Settings.current()) {
@@ -86,7 +86,7 @@ const Status = (() => {
         said.push(absent(outbox), full ? `${MAX_UNSENT} barks wait to be sent: no more fit in.`
           : KEPT);
       }
-      if (bizlogic.nobody) {
+      if (bizlogic.unserved) {
         said.push("No bizlogic is registered: barks are taken, and not delivered before one is.");
       }
       if (graph.state === "offline") said.push(absent(graph), "What you follow or unfollow waits for one.");
@@ -100,13 +100,13 @@ const Status = (() => {
       return Object.fromEntries(this.client.services.map((service) => [service.role, service]));
     }
 
-    /** Connected is what a person can read and bark with, be the directory away or not. */
+    /** Connected means that a person can read and bark, whether the directory is there or not. */
     overallState() {
       if (!Settings.current()) return "offline";
       const { directory, inbox, outbox, graph, bizlogic } = this.services();
       const needed = inbox ? [inbox, outbox, graph] : [directory];
       const up = needed.filter((service) => service.state === "up").length;
-      if (up === needed.length) return bizlogic.nobody ? "partly" : "connected";
+      if (up === needed.length) return bizlogic.unserved ? "partly" : "connected";
       if (up === 0 && Peers.LASTING.has(directory.fault?.code)) return "offline";
       if (needed.some((service) => service.state === "trying")) return "reconnecting";
       return up ? "partly" : "offline";
@@ -119,7 +119,7 @@ const Status = (() => {
       this.everConnected ||= state === "connected" || state === "partly";
       document.documentElement.dataset.state = state;
       setText($("state"), state === "reconnecting" && !this.everConnected ? "Connecting" : STATES[state]);
-      // What lasts only a moment needs no words.
+      // A fault of a moment needs no words.
       const now = performance.now();
       const trouble = this.trouble();
       this.troubleSince = trouble === "" ? null : this.troubleSince ?? now;

@@ -2,7 +2,7 @@
 
 /* Still: while a person points at a part of the page or has the focus in it, nothing there may move.
  *
- * What comes meanwhile waits. A finger points only while it touches; a mouse, for as long as it rests.
+ * Changes wait meanwhile. A finger points only while it touches; a mouse, for as long as it rests.
  *
  * Global: Still. Uses: nothing.
  */
@@ -18,7 +18,7 @@ const Still = (() => {
       part.addEventListener("focusout", freed);
     }
 
-    /** A heading is focused only by the page itself, to tell where one is. */
+    /** A heading is focused only by the page itself, to announce a new view. */
     get held() {
       return this.pointed || this.part.querySelector(":focus-visible:not(h1)") !== null;
     }

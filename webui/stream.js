@@ -1,11 +1,11 @@
 "use strict";
 
-/* The list of barks: what one looks like, and how many there are at a time.
+/* The list of barks: how one looks, and how many there are at a time.
  *
  * Two rules:
  *
- * - Text is text. What a user wrote gets onto the page as the content of a text node, so there is no
- *   markup to filter. Nothing in these files parses HTML, and a test sees to that.
+ * - Text is text. A user's text gets onto the page as the content of a text node, so there is no markup
+ *   to filter. No code in these files parses HTML, and a test checks that.
  * - Work is bounded. Barks queue up until the next frame and are put on top all at once, however many
  *   they are; the list never holds more than MAX_SHOWN, and neither does the queue. The browser
  *   draws no frames for a hidden tab, and while the list is held nothing in it moves: barks wait.
@@ -21,8 +21,8 @@ const Stream = (() => {
   // A bark of 280 characters in plain words has fewer lines, also at 320 pixels.
   const MAX_LINES = 14;
 
-  // An @mention is what barker/wire/bodies.py takes for one, since the system delivers by it. A #tag is the
-  // page's own idea: at the beginning of a word, with at least one letter, so that #1 is a number.
+  // An @mention is as in barker/wire/bodies.py, since the system delivers by it. A #tag is the page's
+  // own idea: at the beginning of a word, with at least one letter, so that #1 is a number.
   const MARKS = /(?<![A-Za-z0-9_@])@([a-z][a-z0-9_]{0,19})(?![A-Za-z0-9_])|(?<=^|[\s(["'“‘])#(?=[\p{N}_]*\p{L})[\p{L}\p{N}_]+/gu;
 
   /** A colour for a name, always the same one. */
@@ -94,7 +94,7 @@ const Stream = (() => {
 
   const FATES = { sending: "Sending…", sent: "Sent, not delivered yet", refused: "Not sent" };
 
-  /** What has become of a bark of our own, since it was typed here. */
+  /** Show the fate of a bark that was typed here. */
   function showFate({ item, fate, delivered }) {
     if (!item || !fate) return;
     item.dataset.fate = fate;
@@ -107,14 +107,14 @@ const Stream = (() => {
         : fate === "sending" ? "Kept here until an outbox has it" : "";
   }
 
-  /** Why a bark was refused, and what to do about it. The bark gets higher by it. */
+  /** Show why a bark was refused, and the choices. The bark gets higher by it. */
   function showWhy({ item, fate, reason }) {
     if (fate !== "refused" || item.querySelector(".why")) return;
     const why = make("p", "why", `${sentence(reason)} `, actButton("edit", "Edit"), " ", actButton("discard", "Discard"));
     item.querySelector(".said").append(why);
   }
 
-  /** A button in a bark; barker.js knows what the act is. */
+  /** A button in a bark; barker.js does the act. */
   function actButton(act, text) {
     const button = make("button", "act", text);
     button.type = "button";
@@ -122,7 +122,7 @@ const Stream = (() => {
     return button;
   }
 
-  /** Of a bark that is far too high only the beginning is shown, with a button for the rest. */
+  /** Of a bark that is far too high show only the beginning, with a button for the rest. */
   function fold(items) {
     const most = MAX_LINES * parseFloat(getComputedStyle(document.body).lineHeight);
     const high = [...items].map((item) => item.querySelector(".text:not(:has(+ .act))")) // not folded yet
@@ -158,11 +158,11 @@ const Stream = (() => {
       this.reader = reader;
       this.queue = []; // oldest first
       this.waiting = 0; // barks that are not in the list yet
-      this.cut = false; // has the list ever been longer than it may be?
+      this.cut = false; // was the list ever longer than its limit?
       this.list.replaceChildren();
     }
 
-    /** All that there is to this reader's list, for `restore`. */
+    /** The whole state of this reader's list, for `restore`. */
     get content() {
       const { reader, queue, waiting, cut } = this;
       return { reader, queue, waiting, cut, items: [...this.list.children] };
@@ -189,7 +189,7 @@ const Stream = (() => {
       return makeItem(entry, this.reader, this.followButton);
     }
 
-    /** What happens until then is drawn in one go. An empty list has nothing that could move. */
+    /** Draw with the next frame, all at once. An empty list has nothing that could move. */
     soon() {
       this.frame ??= requestAnimationFrame(() => {
         this.frame = null;
@@ -198,14 +198,14 @@ const Stream = (() => {
       });
     }
 
-    /** Put all that waits on top, and take off at the bottom what is too much. */
+    /** Put all that waits on top, and remove the surplus at the bottom. */
     show() {
       const entries = this.queue.slice(-MAX_SHOWN).reverse();
-      this.queue = []; // first of all: what can't be shown must not come back with every frame
+      this.queue = []; // first of all: an entry that can't be shown must not come back with every frame
       this.waiting = 0;
       const fragment = document.createDocumentFragment();
       for (const entry of entries) {
-        entry.item?.remove(); // from the list of what is not sent
+        entry.item?.remove(); // from the list of unsent barks
         fragment.append(this.item(entry));
       }
       const items = [...fragment.children];

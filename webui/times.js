@@ -1,10 +1,10 @@
 "use strict";
 
-/* Times: what the time is, how long ago a bark was, and elements that show it.
+/* Times: the present time, the age of a bark, and elements that show it.
  *
- * The clock of this browser may be slow. A bark cannot come before it was said, so barks from the
- * future show by how much, once two authors agree; one author's clock may itself be wrong. Barks that
- * are late show nothing, so a fast clock is not noticed.
+ * The clock of this browser may be slow. A bark cannot come before it was said. So barks from the future
+ * show by how much, once two authors agree; one author's clock may itself be wrong. Late barks show
+ * nothing, so a fast clock is not noticed.
  *
  * Global: Times. Uses: Elements.
  */
@@ -19,7 +19,7 @@ const Times = (() => {
   const ahead = new Map(); // author -> by how many ms the last bark was ahead of our clock
   let behind = 0;
 
-  /** Called for every bark of others, with what it says of its author and its time. */
+  /** Called for every bark of others, with its author and its time. */
   function learn(user, at) {
     if (!Number.isSafeInteger(at)) return;
     ahead.delete(user);
@@ -41,8 +41,8 @@ const Times = (() => {
   const thisYear = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
   const anyYear = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric" });
 
-  /** How long ago `at` was, in as few characters as will do; a date from a week on. What is less than
-   *  an hour ahead is now: one of the two clocks is wrong. */
+  /** How long ago `at` was, in as few characters as will do; a date from a week on. Up to an hour ahead
+   *  counts as now: one of the two clocks is wrong. */
   function ago(at, time) {
     const seconds = Math.floor((time - at) / 1000);
     if (seconds < 5 && seconds > -HOUR) return "now";
@@ -66,7 +66,7 @@ const Times = (() => {
     return time;
   }
 
-  /** Let the times below an element grow older. */
+  /** Bring the times below an element up to date. */
   function age(root) {
     const time = now();
     for (const shown of root.getElementsByTagName("time")) {

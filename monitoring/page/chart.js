@@ -2,9 +2,9 @@
 
 /* A chart: lines over time on a canvas, drawn anew for every frame of the screen.
  *
- * It is given a view (which time, which frame is pointed at, which colours) and draws it; it keeps
- * its size, where its vertical scale is on the way to, and the last view: a canvas that gets another
- * size is blank, and is drawn anew before the browser shows it.
+ * It draws a view (the time, the frame that is pointed at, the colours). It keeps its size, the target of
+ * its vertical scale, and the last view: a canvas that gets another size is blank, and is drawn anew
+ * before the browser shows it.
  *
  * Global: Chart. Uses: Model, Words, Flags, Lines.
  */
@@ -30,7 +30,7 @@ const Chart = (() => {
       this.showsEvents = showsEvents;
       this.lines = []; // {key, column, field, dashed, hidden, marker}
       this.width = this.height = 0;
-      this.view = null; // what was drawn last
+      this.view = null; // the last that was drawn
       new ResizeObserver(() => {
         if (this.measure() && this.view) this.draw(this.view);
       }).observe(root);
@@ -52,7 +52,7 @@ const Chart = (() => {
       return true;
     }
 
-    /** Setting a size clears a canvas: so only where all of it is drawn in the same turn. */
+    /** Setting a size clears a canvas: so call this only where all of it is drawn in the same turn. */
     resize() {
       const width = Math.round(this.width * this.ratio), height = Math.round(this.height * this.ratio);
       if (this.canvas.width !== width) this.canvas.width = width;
@@ -71,7 +71,7 @@ const Chart = (() => {
       return this.from + ((x - this.left) / (this.right - this.left)) * this.span;
     }
 
-    /** Has too little changed since the last drawing to be seen? Of ten minutes, a frame of the screen is
+    /** Is the change since the last drawing too small to be seen? Of ten minutes, a frame of the screen is
      *  a fiftieth of a pixel. */
     isCurrent(edge, span, cursor) {
       const pixels = (Math.abs(edge - this.edge) / span) * (this.right - this.left) * this.ratio;
@@ -155,7 +155,7 @@ const Chart = (() => {
         context.moveTo(x, up);
         context.lineTo(x, down + 4);
         context.stroke();
-        // A label leaves at the edge as a whole, rather than letter by letter.
+        // A label fades at the edge as a whole, rather than letter by letter.
         const part = Math.min(x - left + 10, right - 16 - x) / 14;
         context.globalAlpha = Math.max(0, Math.min(1, part));
         context.fillText(clockText(at), x, down + 18);
@@ -163,7 +163,7 @@ const Chart = (() => {
       }
     }
 
-    // --- What is pointed at, and what happened ---
+    // --- Cursor and events ---
 
     drawCursor(lines, view) {
       const { context, up, down } = this;

@@ -1,6 +1,6 @@
 "use strict";
 
-/* The feed: the subscription to the monitor, and what a person is told about the link to it.
+/* The feed: the subscription to the monitor, and the state of the link to it in words.
  *
  * Global: Feed. Uses: Settings, Elements, Link.
  */
@@ -10,17 +10,17 @@ const Feed = (() => {
 
   const ACK_AFTER_MS = 50;
 
-  // Faults that another try does not mend: a person has to know at once, and in one or two words.
+  // Faults that another try does not mend: the page shows them at once, in one or two words.
   const REFUSALS = { "bad-proof": "Wrong key", "bad-version": "Wrong version", settings: "Wrong settings", origin: "Refused", refused: "Refused" };
-  // Of a link that is up: what the page shows, by kinds of Moment.View.
+  // For a link that is up: the page's state, by kinds of Moment.View.
   const LOOKING = { empty: "Live", live: "Live", old: "No news", paused: "Paused", back: "Looking back" };
 
-  /** Receives frames from when `connect` is called. `on`: frame(body), acked(), kind(). */
+  /** Receives frames once `connect` was called. `on`: frame(body), acked(), kind(). */
   class Subscription {
     constructor(on) {
       this.on = on;
       this.dialer = null;
-      this.epoch = null; // of the monitor whose frames we have, and how far we have come
+      this.epoch = null; // of the monitor that sent our frames, and our place there
       this.serial = 0;
       this.ackTimer = null;
       this.alone = ""; // why the monitor has no directory, if it has none

@@ -1,6 +1,6 @@
 "use strict";
 
-/* Figures: the table of what the graphs draw, the numbers at a glance, and the list of events.
+/* Figures: the table of the graphs' values, the numbers at a glance, and the list of events.
  *
  * Global: Figures. Uses: Elements, Model, Words, Looks.
  */
@@ -83,14 +83,14 @@ const Figures = (() => {
     }
   }
 
-  /** The sum over all services of a role; null if those that are up said nothing in this second. */
+  /** The sum over all services of a role; null if those that are up have no figures in this second. */
   function sum(frame, role, field) {
     const rows = frame.services.filter((row) => row.role === role && row.up);
     const values = rows.map((row) => row[field]).filter(isKnown);
     return rows.length && !values.length ? null : values.reduce((total, value) => total + value, 0);
   }
 
-  /** Which way a queue goes, compared with some seconds before. */
+  /** The direction of a queue, compared with some seconds before. */
   function wayOf(frame, before) {
     if (!isKnown(before?.depth) || !isKnown(frame.depth)) return "";
     const rise = frame.depth - before.depth;
@@ -129,8 +129,8 @@ const Figures = (() => {
       this.shown = "";
     }
 
-    /** All that the graphs have a pole for, newest on top, and whether there may have been more; those after the second that is shown are
-     *  hidden. Known items stay the elements they are, so that only news are read aloud. */
+    /** All events that the graphs have a pole for, newest on top, and whether there may have been more; events
+     *  after the second that is shown are hidden. Known items stay the same elements, so only news are read aloud. */
     show(events, serial, isLive) {
       const wanted = [...events].reverse();
       const keys = wanted.map((event) => `${event.at} ${event.what} ${event.name} ${event.again ?? ""}`);

@@ -1,12 +1,12 @@
 "use strict";
 
-/* Flags: what happened, as poles in the plot with words above it.
+/* Flags: events, as poles in the plot with words above it.
  *
  * Each event stands on a pole at its time. Above the plot are lanes for text. A flag is a glyph on top of
  * its pole, and where there is room words beside it: to the right, or to the left near the right edge.
  * A pole ends at its own glyph, so words pass above the glyphs of lower lanes, and over nothing else:
- * neither where another pole comes down nor above a pole that has no glyph. In a crowd some poles stay
- * bare, and glyphs without words: the list below the graphs has the words of all.
+ * neither where another pole comes down nor above a pole without a glyph. In a crowd some poles stay bare,
+ * and glyphs without words: the list below the graphs has the words of all.
  *
  * Global: Flags. Uses: Words.
  */
@@ -24,7 +24,7 @@ const Flags = (() => {
   const MAX_WORDS = 40; // more than fit a wide screen
   const SAME_PX = 3; // poles that are closer than this look like one
 
-  /** Where the flags of these poles stand: {event, x, text, begin, end, lane}. `poles`: {event, x} in the
+  /** The places of the flags of these poles: {event, x, text, begin, end, lane}. `poles`: {event, x} in the
    *  order of time; the latest come first. `measure(text)` is a width in pixels; words stay between
    *  `left` and `right`. */
   function layout(poles, measure, left, right) {
@@ -123,7 +123,7 @@ const Flags = (() => {
     }
   }
 
-  /** In words, what happened within a second that is pointed at. */
+  /** The events of the second that is pointed at, in words. */
   function wordsAt(model, serial) {
     return model.events.filter((event) => event.serial === serial).map((event) => `${clockText(event.at)} ${eventText(event)}`);
   }

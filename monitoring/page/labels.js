@@ -1,6 +1,6 @@
 "use strict";
 
-/* Labels: what stands beside a chart in words, its legend and the exact values of one second.
+/* Labels: the words beside a chart, its legend and the exact values of one second.
  *
  * Global: Labels. Uses: Elements, Model, Words, Looks, Flags.
  */
@@ -43,7 +43,7 @@ const Labels = (() => {
     });
     const events = make("p", "happened");
     chart.root.querySelector(".tip").replaceChildren(make("table", "", head, ...rows.map((row) => row.element)), events);
-    chart.tip = { time, rows, events, shown: null }; // shown: the frame of which it tells, so as not to tell it again
+    chart.tip = { time, rows, events, shown: null }; // shown: its frame, so as not to write it again
   }
 
   /** Show the values of one frame beside its place on the chart; none for -1. */
@@ -75,7 +75,7 @@ const Labels = (() => {
     return countText(value) + peak + againText({ again: column.again[slot] });
   }
 
-  /** In words, the value of the slider that a chart is for keys and screen readers. */
+  /** In words, the value of a chart as a slider, for keys and screen readers. */
   function inWords(chart, model, pointed) {
     const slot = pointed % CAPACITY;
     const parts = chart.lines.filter((l) => !l.hidden && !Number.isNaN(l.column[l.field][slot]))

@@ -2,9 +2,9 @@
 
 /* Lines: how one line over time is drawn on a chart, with its dashes, markers, shades and bars.
  *
- * Whatever repeats along a line, dashes and markers, is tied to the time and not to the line's
- * beginning: so it moves with the line and does not crawl along it. A chart gives its context, `x` and
- * `y` for a time and a value, its edges, and the serials between which frames are to be drawn.
+ * Dashes and markers, which repeat along a line, are tied to the time and not to the line's beginning: so
+ * they move with the line and do not crawl along it. A chart gives its context, `x` and `y` for a time and
+ * a value, its edges, and the serials between which frames are to be drawn.
  *
  * Global: Lines. Uses: Model.
  */
@@ -21,7 +21,7 @@ const Lines = (() => {
   const xs = new Float64Array(CAPACITY + 1);
   const ys = new Float64Array(CAPACITY + 1);
 
-  /** Lay the line's points into xs and ys; returns how many. NaN parts what is not connected. */
+  /** Lay the line's points into xs and ys; returns how many. NaN stands between parts that do not join. */
   function lay(chart, values) {
     const { times } = chart.model;
     let count = 0, last = -Infinity;
@@ -55,7 +55,7 @@ const Lines = (() => {
     }
   }
 
-  /** The same in dashes, which begin where the time of day says: of each `of` dashes number `turn`. */
+  /** The same in dashes, whose places follow from the time of day: of each `of` dashes number `turn`. */
   function traceDashed(chart, count, on, of = 1, turn = 0) {
     const { context } = chart;
     const period = DASH_PX * of;
@@ -104,8 +104,8 @@ const Lines = (() => {
     }
   }
 
-  /** All lines, each whole; then a piece of each in turn once more, so that lines which lie on one
-   *  another, as on a quiet system all do, are seen side by side and none hides the others. */
+  /** All lines, each whole; then a piece of each in turn once more. So lines that lie on one another, as all
+   *  do on a quiet system, are seen side by side and none hides the others. */
   function drawAll(chart, lines, view) {
     const { context } = chart;
     context.lineWidth = 2;
@@ -146,8 +146,8 @@ const Lines = (() => {
     context.globalAlpha = 1;
   }
 
-  /** A bar for barks that were sent again: they were in the queue all at once, in a moment too short
-   *  for the line. The bars of one second stand side by side, `part` of the way through it. */
+  /** A bar for barks that were sent again: they were in the queue all at once, for too short a moment for
+   *  the line. The bars of one second stand side by side, `part` of the way through it. */
   function drawAgain(chart, line, part, view) {
     const { context, down } = chart;
     const { again } = line.column;

@@ -1,6 +1,6 @@
 "use strict";
 
-/* Looks: which colour and marker a service gets; the same in all parts of the page.
+/* Looks: the colour and marker of a service; the same in all parts of the page.
  *
  * A service keeps its slot for as long as the page knows it. The slot follows from the name, so that it
  * is the same after a reload; two names that want the same slot get different ones all the same.
@@ -42,7 +42,7 @@ const Looks = (() => {
     return slot;
   }
 
-  /** Names that are no longer known leave their slots to others. */
+  /** Names that are no longer known give their slots to others. */
   function keepOnly(names) {
     for (const name of slots.keys()) if (!names.has(name)) slots.delete(name);
   }
@@ -57,7 +57,7 @@ const Looks = (() => {
     return { path: MARKERS[number % MARKERS.length], hollow: number >= MARKERS.length };
   }
 
-  /** A piece of the service's line with its marker; `dashed` for what goes out. */
+  /** A piece of the service's line with its marker; `dashed` for outgoing messages. */
   function swatch(name, dashed) {
     const { path, hollow } = markerOf(name);
     const line = { x1: -13, x2: 13, y1: 0, y2: 0, "stroke-width": 2.5, stroke: "currentColor" };

@@ -1,6 +1,6 @@
 "use strict";
 
-/* The model: the last ten minutes of frames, as columns of numbers. Nothing here draws or listens.
+/* The model: the last ten minutes of frames, as columns of numbers. No code here draws or listens.
  *
  * A frame is what monitoring/picture.py makes once a second. Frames lie in a ring: slot = serial
  * modulo CAPACITY, and every line that can be drawn has a column with one number per slot. NaN is
@@ -19,17 +19,17 @@ const Model = (() => {
   // A clock that was put back by this much begins another time; less is a repetition.
   const ANOTHER_TIME_MS = 60_000;
 
-  // The lines a service can have. `peak` shades what lies above `depth`, and `again` is a bar: barks
+  // The lines a service can have. `peak` shades the part above `depth`, and `again` is a bar: barks
   // that had been on their way to a service that died, and went out once more.
   const FIELDS = { depth: "backlog", peak: "peak", again: "again", in: "in", out: "out" };
   // An outbox and the monitor each notice a death for themselves: at once, or three heartbeats after a
-  // freeze. What was sent again within this of a failover belongs to it.
+  // freeze. Barks that were sent again within this of a failover belong to it.
   const SWITCH_MS = 3000;
-  // Whose lines are drawn: the two ends of the queue that the whole design is about.
+  // The roles with lines: the two ends of the queue that the whole design is about.
   const DRAWN = ["outbox", "bizlogic"];
 
   // The queue counts as stuck once its oldest bark has waited for as long as the first, and until none
-  // has waited for as long as the second: between the two it stays what it was, so nothing flickers.
+  // has waited for as long as the second: between the two it stays as it was, so nothing flickers.
   const STUCK_MS = 2000;
   const MOVING_MS = 1000;
 
@@ -48,7 +48,7 @@ const Model = (() => {
       this.stuck = new Array(CAPACITY).fill(false);
       this.columns = new Map(); // name of the service -> {name, role, last, depth, peak, again, in, out}
       this.events = [];
-      this.unclaimed = []; // {at, count}: barks sent again, whose failover we have not heard of yet
+      this.unclaimed = []; // {at, count}: barks sent again, whose failover has not come yet
       this.next = 0; // serial of the frame to come; the newest one is next - 1
       this.version = 0; // changes whenever the set of columns does
     }
@@ -160,10 +160,10 @@ const Model = (() => {
     return oldest < 0 ? null : oldest;
   }
 
-  /** Where "now" lies on the monitor's clock, from when its frames arrive.
+  /** The place of "now" on the monitor's clock, from the arrival of its frames.
    *
    * The graphs show the time a little over a second ago, so that the next frame is always there before
-   * the right edge reaches it: that is what makes the movement smooth. */
+   * the right edge reaches it: so the movement is smooth. */
   class Clock {
     constructor() {
       this.offset = null; // monitor's time minus ours
@@ -178,7 +178,7 @@ const Model = (() => {
       else this.offset += 0.02 * away;
     }
 
-    /** How long ago something was, by the monitor's clock. */
+    /** The age of something, by the monitor's clock. */
     age(at, now) {
       return this.offset === null ? 0 : now + this.offset - at;
     }

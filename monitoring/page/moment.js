@@ -1,9 +1,9 @@
 "use strict";
 
-/* The moment: which second all parts of the page show, and whether that is now.
+/* The moment: the second that all parts of the page show, and whether that is now.
  *
- * It is the one that is pointed at, else the one at the right edge of a paused graph, else the newest.
- * Tiles, map, events and table get their frame from here, and say its time unless it is now.
+ * It is the second that is pointed at, else the one at the right edge of a paused graph, else the newest.
+ * Tiles, map, events and table get their frame from here, and show its time unless it is now.
  *
  * Global: Moment. Uses: Model, Words.
  */
@@ -25,7 +25,7 @@ const Moment = (() => {
       this.pointer = null; // {chart, x} while a mouse or finger points
       this.only = null; // the service whose lines stand out
       this.news = false; // have frames come since the last drawing?
-      this.wordsShown = ""; // of which frame map, table and numbers tell
+      this.wordsShown = ""; // the frame that map, table and numbers show
       this.ink = {}; // the colours of the scheme
     }
 
@@ -38,14 +38,14 @@ const Moment = (() => {
       return nearest >= 0 && Math.abs(model.times[nearest % CAPACITY] - at) < GAP_MS ? nearest : -1;
     }
 
-    /** Serial of the frame that all words are about; -1 before the first. */
+    /** Serial of the frame for all words; -1 before the first. */
     get shown() {
       const { pointed } = this;
       if (pointed >= 0) return pointed;
       return this.pausedAt === null ? this.model.next - 1 : this.model.nearest(this.pausedAt);
     }
 
-    /** "live", or why what is shown is not now: "empty" (before the first frame), "back" (pointed at),
+    /** "live", or why the shown second is not now: "empty" (before the first frame), "back" (pointed at),
      *  "paused", or "old" (no news). */
     kind(now) {
       if (this.model.next === 0) return "empty";

@@ -1,6 +1,6 @@
 "use strict";
 
-/* The page: what is looked at, the movement, and what keys and buttons do.
+/* The page: the second that is looked at, the movement, and the keys and buttons.
  *
  * Read the files that index.html loads first, in its order. Two rhythms meet here: once a second a
  * frame of the monitor changes words (map, table, numbers), and at the screen's rate the graphs move.
@@ -25,7 +25,7 @@ const Monitor = (() => {
   const eventList = new Figures.EventList($("events"), $("no-events"));
   const feed = new Feed.Subscription({
     frame: (body) => { if (model.add(body)) view.news = true; },
-    acked: () => { if (document.hidden) showFrame(performance.now()); }, // no drawing will do it
+    acked: () => { if (document.hidden) showFrame(performance.now()); }, // no drawing does it
     kind: () => view.kind(performance.now()),
   });
 
@@ -71,7 +71,7 @@ const Monitor = (() => {
 
   // --- Once a second, and at the screen's rate ---
 
-  /** Map, tiles, events and table for the second that is looked at, and which one it is. */
+  /** Map, tiles, events and table for the second that is looked at, and its time. */
   function showFrame(now) {
     const { shown } = view;
     const frame = model.frame(shown);

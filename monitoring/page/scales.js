@@ -1,6 +1,6 @@
 "use strict";
 
-/* Scales: where on a vertical axis a value lies, and which values are written beside it.
+/* Scales: the place of a value on a vertical axis, and the values that are written beside it.
  *
  * Global: Scales. Uses: nothing.
  */
@@ -50,8 +50,8 @@ const Scales = (() => {
     }
   }
 
-  /** Powers of ten from 0.1 on, the least that ten seconds can show; and 0, which has no logarithm,
-   *  half a power below. */
+  /** Powers of ten from 0.1 on, the smallest rate that ten seconds can show; and 0, which has no
+   *  logarithm, half a power below. */
   class LogScale {
     constructor() {
       this.top = 2;

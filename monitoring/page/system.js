@@ -1,6 +1,6 @@
 "use strict";
 
-/* The map: which services are up, which is first, and which share of its ring each manifold owns.
+/* The map: the services that are up, the first of them, and each manifold's share of its ring.
  *
  * Groups stand in the order in which a bark passes them. Elements are made when a service appears and
  * only ever have their words changed after that; a screen reader can sit on one while it counts.
@@ -67,8 +67,8 @@ const System = (() => {
       return row.gone === null || now - row.gone < GONE_SHOWN_MS;
     }
 
-    /** By name; but where order decides, in that order, so that the first one stands first. Gone ones
-     *  at the end. */
+    /** By name; but under `ordered` in that order, so that the first one stands first. Gone ones at the
+     *  end. */
     ordered(rows, frame) {
       const place = (row) => {
         const route = frame.routes[row.role];

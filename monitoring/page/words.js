@@ -1,6 +1,6 @@
 "use strict";
 
-/* Words: how numbers, times and events are written; the same in all parts of the page.
+/* Words: the spelling of numbers, times and events; the same in all parts of the page.
  *
  * Global: Words. Uses: nothing.
  */
@@ -42,8 +42,8 @@ const Words = (() => {
     return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
   }
 
-  // What can happen (monitoring/picture.py): a glyph, few words for the time axis, and all of them for
-  // the list. A service that has gone did so in one of three ways, each with words of its own.
+  // The kinds of events (monitoring/picture.py): a glyph, few words for the time axis, and all of them for
+  // the list. A service goes in one of three ways, each with words of its own.
   const EVENTS = {
     appeared: ["▲", ({ name }) => `${name} appeared`],
     back: ["▲", ({ name }) => `${name} back`, ({ name }) => `${name} is back: the same process answers again`],
@@ -84,7 +84,7 @@ const Words = (() => {
     return seconds < 120 ? `${seconds} s ago` : `${Math.floor(seconds / 60)} min ago`;
   }
 
-  /** Dead letters: what was acked, and was then refused for good. A person has to look at each. */
+  /** Dead letters: entries that were acked, and then refused for good. A person has to look at each. */
   const lettersText = (count, kind = "") => (count === 1 ? `1 ${kind}dead letter` : `${countText(count)} ${kind}dead letters`);
 
   /** The latest of them and its reason, and where they are. */
@@ -92,7 +92,7 @@ const Words = (() => {
     return `${latest ? `. The latest: ${latest}` : ""}. Look into var/dead-letters/${name}.jsonl`;
   }
 
-  /** Of a failover: what it cost the barks that were on their way. */
+  /** Of a failover: its cost for the barks that were on their way. */
   function againText({ again }) {
     return again ? `, ${countText(again)} sent again` : "";
   }
