@@ -4,7 +4,7 @@ Each file directly in this folder is a command: a service (``directory``, ``outb
 ``bizlogic``, ``followers``, ``suggestions``) or a client (``bark``, ``listen``, ``follow``,
 ``join``, ``autobark``); or the ``judge`` of services that are yours. ``__main__.py`` lists them,
 and ``barker.py`` makes them run by their path, too. Each folder is one idea, and its first page
-says which. Imports point down, and never go in a circle:
+names it. Imports point down, and never go in a circle:
 
     programs            directory outbox inbox bizlogic followers suggestions; bark listen ...
     laboratory          a system to hurt, and a witness

@@ -14,7 +14,7 @@ Idempotent receivers: an entry that comes again is recognised and acked again. T
    was accepted before, and an unknown one is accepted now, as late. The keys of the last so many
    barks of all origins are remembered. A bark that comes again after its key was forgotten is kept
    twice, and its readers recognise it by its id: that is the lesser evil.
-4. A question changes nothing. What is `add`ed is remembered: its owner's journal has it.
+4. A question changes nothing. An entry is remembered when it is `add`ed: the journal has it then.
 """
 
 import operator

@@ -93,7 +93,7 @@ class Placing(Generic[J]):
     def route(self) -> Route:
         return self._node.routes.route(self._service)
 
-    # --- what comes ---
+    # --- new entries ---
 
     def put(self, to: str, item: Item, job: J) -> None:
         """One entry, to addresses with spaces between them."""
@@ -274,7 +274,7 @@ class Placing(Generic[J]):
         parts = (put._replace(to=[some]) for some in reversed(_parts(batch.to[0])))
         return [Batch.of(part, batch.jobs) for part in parts]
 
-    # --- what changes ---
+    # --- changes ---
 
     def route_changed(self) -> int:
         """Place the unsent entries by the new route: those whose owner has changed move.

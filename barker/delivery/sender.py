@@ -89,7 +89,7 @@ class Sender(Peers, Generic[J]):
         # The last reason of a receiver that deferred an entry, until one acks.
         self.why_deferred = ""
 
-    # --- what the owner uses ---
+    # --- for the owner ---
 
     def __len__(self) -> int:
         """Entries that no receiver has taken over yet."""
@@ -177,7 +177,7 @@ class Sender(Peers, Generic[J]):
         self.pump()
         self._changed()
 
-    # --- what receivers answer ---
+    # --- answers of receivers ---
 
     def _lane_of(self, link: Link) -> Lane[J] | None:
         for lane in self._placing.lanes.values():

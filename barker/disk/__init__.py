@@ -3,7 +3,7 @@
     var/secret                     the key that all services of one system share
     var/secret                     the key that all services of one system share
     var/secret.clients             the key of its clients, which is made of the secret
-    var/users.json                 the first users and who follows whom, made once
+    var/users.json                 the first users and their follows, made once
     var/journal/outbox-5801/       the acked entries of a service: segments of records
     var/dead-letters/NAME.jsonl    entries that were acked and then refused for good
 

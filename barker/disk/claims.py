@@ -25,7 +25,7 @@ class Claim:
     def __init__(self, state: pathlib.Path, name: str, place: str) -> None:
         """Raises Taken if a living process has it, and StateError if the folder can't be written.
 
-        `name` is the launcher's, and `place` what `place_of` returns to other processes.
+        `name` is the launcher's. `place_of` returns `place` to other processes.
         """
         self._path = _file(state, name)
         try:

@@ -27,7 +27,7 @@ _FOLDER_MODE = 0o700
 
 
 class StateError(Exception):
-    """A file of the state folder can't be made, read or understood; the text says which and why."""
+    """A file of the state folder can't be made, read or understood; the text names it and why."""
 
 
 class UsageError(StateError):

@@ -100,7 +100,7 @@ class Journal:
         self.current = next(reversed(self.segments), 0)  # the number of the one that is written
         self._newest = max(self.current, mark.number)  # no number is given a second time
         self._dropped = max([dropped, *(header.dropped for header in headers)])
-        # Where segments ended, by number, as far as anything says so.
+        # Where segments ended, by number, as far as that is recorded.
         ends = [mark, *(header.before for header in headers)]
         self._ends = {end.number: end for end in ends}
         self._end = End(0)  # where the last one that was read or written ends

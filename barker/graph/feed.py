@@ -103,7 +103,7 @@ class Feed(Peers, Generic[Held]):
         self._place = Place()
         self._asked: Link | None = None
 
-    # --- what the caller fills in ---
+    # --- for subclasses ---
 
     def changed(self, changes: Sequence[Change]) -> None:
         """Called after changes of `held`."""

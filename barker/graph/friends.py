@@ -1,8 +1,8 @@
 """Friends of friends: suggestions of users to follow.
 
-A user whom many of those that you follow follow, too, may be worth following. The number of those
-(*common*) is the only measure. A user is never suggested to themself, nor to those who follow them
-already.
+If many of the users that you follow follow a user, too, that user may be worth following. The
+number of those (*common*) is the only measure. A user is never suggested to themself, nor to their
+own followers.
 
 There are two ways to keep this up to date while the graph changes. One is a counter for each pair
 of people that are two steps apart: exact at once, and large (a million edges at ten a user make
@@ -106,7 +106,7 @@ class Suggester:
 
 
 def text_of(suggestion: Suggestion) -> str:
-    """The suggestion as a sentence, for readers who know nothing of its kind."""
+    """The suggestion as a sentence, for readers that do not know its kind."""
     _, whom, common, some = suggestion
     others = common - len(some)
     names = ", ".join(some) if others else " and ".join(some)

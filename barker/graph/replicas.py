@@ -1,7 +1,7 @@
 """Replicas: the other instances of the followers service, and how far we have come in theirs.
 
 Each instance replicates each other one: it reads the stream of its changes, from the last place or
-from a snapshot on, applies those that are news to it, and acks what is in its own journal. The
+from a snapshot on, applies those that are news to it, and acks those in its own journal. The
 order of events makes no difference to a graph, so no instance has to lead. The route decides which
 one the outboxes put to, and two at the same time do no harm.
 

@@ -33,7 +33,7 @@ class Upstreams:
         self, has_name: Callable[[Event], bool], check_join: Callable[[Event, int], None]
     ) -> None:
         """`has_name`: does this event have the name? `check_join` raises BadMessage if it must not
-        be confirmed to its outbox; it is called with the event and the serial of what is kept."""
+        be confirmed to its outbox; it is called with the event and the serial of its put."""
         self._has_name = has_name
         self._check_join = check_join
         self._kept: dict[Link, deque[Kept]] = {}

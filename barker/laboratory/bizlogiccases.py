@@ -1,4 +1,4 @@
-"""Cases for a bizlogic: the readers of a bark, and who owns it until every inbox has it."""
+"""Cases for a bizlogic: the readers of a bark, and its owner until every inbox has it."""
 
 import asyncio
 from collections.abc import Iterator, Sequence

@@ -193,7 +193,7 @@ class Graphs(Peers):
 
 
 class Lists(Peers):
-    """What holds, of the users that were asked about: as `barker.follow` reads it for one user."""
+    """The lists of the watched users, as `barker.follow` reads one."""
 
     def __init__(self, node: Crowd) -> None:
         super().__init__(node, GRAPH)

@@ -1,4 +1,4 @@
-"""Findings: promise by promise, what held and what did not, and one bark's way as evidence.
+"""Findings: promise by promise, which held and which did not, and one bark's way as evidence.
 
 Left out: how it was found out (`barker.laboratory.trial`), and its output (`barker.judge`).
 """

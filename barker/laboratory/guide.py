@@ -47,7 +47,7 @@ class Step(NamedTuple):
 
 
 class Guide(Node):
-    """One tour. It has a witness of what happens; while a step is done, dogs bark."""
+    """One tour. It has a witness; while a step is done, dogs bark."""
 
     kind = "tour"
 
@@ -122,7 +122,7 @@ class Guide(Node):
             )
         )
 
-    # --- what steps use ---
+    # --- for steps ---
 
     def check(self, holds: object, otherwise: str) -> None:
         """Raises Broken with `otherwise` unless it `holds`."""
@@ -144,7 +144,7 @@ class Guide(Node):
         return child
 
     async def run_command(self, words: str) -> Child:
-        """Run a client to its end, as one types it, and show what it prints."""
+        """Run a client to its end, as one types it, and show its output."""
         child, command = self.lab.start(words)
         self.typed(f"{command} $FLAGS")
         await child.until_ended()

@@ -136,7 +136,7 @@ async def has_windows(stand: Stand) -> None:
     await reader.expect("a3")
     reader.peer.send(Credit(AT, 0))  # older than the last: it has no effect
     await reader.expect()
-    reader.peer.send(Credit(AT, 1000))  # beyond what was sent
+    reader.peer.send(Credit(AT, 1000))  # beyond the last that was sent
     await reader.expect("a4", "a5")
     reader.credit()
     await reader.expect("a6")

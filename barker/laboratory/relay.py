@@ -174,7 +174,7 @@ class _Pair:
         return line
 
     async def _rewritten(self, message: Register | Routes | Target) -> Register | Routes | Target:
-        """With ports of ours: the program's own in what it registers, others' in routes."""
+        """With ports of ours: the program's own in registrations, others' in routes."""
         if isinstance(message, Routes):
             return message._replace(targets=[await self._at_ours(t) for t in message.targets])
         if isinstance(message, Register):  # one call for both has no type of its own

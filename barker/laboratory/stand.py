@@ -32,7 +32,7 @@ from barker.wire.ops import (
     Watch,
 )
 
-# The users, and whom they follow. Those without a dog's name follow none.
+# The users, and their follows. Those without a dog's name follow none.
 USERS: dict[str, list[str]] = {
     "ark3": ["rdl"],
     "rdl": [],

@@ -29,7 +29,7 @@ MAX_LINE_CHARS = 64 * 1024
 class ChildProcess:
     """One child. It runs once this is made; its lines are read after `read`."""
 
-    program: Sequence[str] = (sys.executable,)  # what the arguments are for
+    program: Sequence[str] = (sys.executable,)  # it gets the arguments
 
     def __init__(self, argv: Sequence[str], cwd: pathlib.Path = ROOT, **popen: Any) -> None:
         """Start it. `popen` may be more arguments of `subprocess.Popen`, or others than ours."""
@@ -108,7 +108,7 @@ class ChildProcess:
                 self.popen.stdin.close()
 
     def stop(self) -> None:
-        """Ask it to end; on Windows, where no signal can ask, the end of its input does."""
+        """Request its end: by SIGTERM, or on Windows, which lacks that, by the end of its input."""
         self.hang_up()
         if os.name == "posix":
             self.popen.terminate()

@@ -88,7 +88,7 @@ class Fleet:
         self._width = 0
         self._stopping = False
         self._unread = False
-        self._starting: set[str] = set()  # labels of services that have not said READY
+        self._starting: set[str] = set()  # labels of services that have not printed READY
         self._ready = 0
         self._slow_at = 0.0
         self._colour = terminal.wants_colour(sys.stdout)

@@ -14,11 +14,11 @@ Read in this order:
 
 * ``life``: the states of a connection, and the table that it follows. Pure.
 * ``greeting``: how both ends prove that they know a key, and as which role. Pure.
-* ``framing``: newlines, HTTP or WebSocket frames, told apart by the first bytes. Pure.
+* ``framing``: newlines, HTTP or WebSocket frames, recognised by the first bytes. Pure.
 * ``connection``: a socket as lines, its greeting, and how it ends.
 * ``connecting``, ``accepting``: both ways to a connection that is up.
 * ``stranger``: a connection at our port before its proof. Pure. ``porch``: all of them together,
-  and what they may cost. ``benches``: their sockets, of which a look finds a few.
+  and their limits. ``benches``: their sockets, of which a look finds a few.
 * ``link``: batches, sending; the interface of a conversation.
 * ``arrivals``: how a link reads. ``turns``: how long it may handle that at a time.
 * ``hosts``, ``tls``, ``sealed``: addresses behind a name; certificates; TLS below a stream.

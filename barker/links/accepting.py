@@ -170,13 +170,13 @@ def _log_refusal(stranger: Stranger) -> None:
 
 
 def _files_allowed() -> int:
-    """How many files this process may have open, after asking for as many as it may ask for."""
+    """How many files this process may have open, after raising that to its limit."""
     wanted = MAX_LINKS + MAX_STRANGERS + OTHER_FILES
     if resource is None:
         return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
-        with contextlib.suppress(ValueError, OSError):  # macOS has limits that it doesn't tell
+        with contextlib.suppress(ValueError, OSError):  # macOS has limits that it doesn't report
             soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

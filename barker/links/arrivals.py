@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 
 class Then(enum.Enum):
-    """What follows when some of what arrived was handled."""
+    """The next step after some bytes were handled."""
 
     READ = enum.auto()  # all of it was: read on
     AGAIN = enum.auto()  # handle the rest in one of the next turns, with no new bytes

@@ -44,7 +44,7 @@ class Connection:
         self.life = life
         self.framing: Framing = LineFraming()
         self.waiting_bytes = self._transport.get_write_buffer_size  # not out of this process yet
-        self.drained = writer.drain  # waits until the peer has read most of what was written
+        self.drained = writer.drain  # waits until the peer has read most of the bytes
         self._max_waiting_bytes = STRANGER_BYTES
         self._early: list[bytes] = []  # lines behind the greeting, in the same read
         self._arrivals: Arrivals | None = None

@@ -1,9 +1,9 @@
-"""Framing: one port takes newline-JSON and WebSocket, told apart by the first bytes.
+"""Framing: one port takes newline-JSON and WebSocket, recognised by the first bytes.
 
 A link does not see which: both framings turn bytes into messages and messages into bytes. The first
 bytes of a connection decide its framing, before anything else is read. A method of HTTP begins a
 request, and a browser's GET may become a WebSocket. Any other bytes are taken for a line, which has
-to be a JSON object. A refusal is in the framing of what it refuses. No bad line is ever skipped. So
+to be a JSON object. A refusal has the framing of its input. No bad line is ever skipped. So
 a web page, whose first line is HTTP, can't smuggle in a second line that we would understand.
 
 Pure: bytes in, bytes and messages out.
@@ -35,7 +35,7 @@ _STATUS = {
 
 
 class Framing(Protocol):
-    """What all framings have in common."""
+    """The interface of all framings."""
 
     @property
     def name(self) -> str: ...

@@ -6,9 +6,9 @@
       proof  (HMAC, name)  --------------->          the opener proves first, so that a stranger
              <-----  proof (HMAC, name)              learns nothing but a version and a nonce
 
-There are two keys, and the opener's role says which of them both sides use. A service proves itself
-with the services' key. A client proves itself with the clients' key, which is derived from the
-other one; the acceptor answers with the same key, so that a client needs no other.
+There are two keys, and the opener's role selects the one that both sides use. A service proves
+itself with the services' key. A client proves itself with the clients' key, which is derived from
+the other one; the acceptor answers with the same key, so that a client needs no other.
 
 Pure: messages go in; messages to send and a verdict come out. Left out: encryption and sessions. A
 program between the ends that can read a connection reads barks; one that can change it changes

@@ -46,7 +46,7 @@ class Stranger:
             return self._receive(data)
         except ProtocolError as fault:
             return self.refuse(fault)
-        except BarkerError:  # it says that it closes
+        except BarkerError:  # it reports that it closes
             self.life.step(Event.CLOSE)
             return b""
 

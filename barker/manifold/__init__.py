@@ -12,7 +12,7 @@ Read in this order:
 * ``share``: our part of the ring. ``recovery``: the journal is played back at the start.
 * ``admission``: which entries an outbox accepts. ``push``: its queue to the service behind it, and
   the age of the oldest entry in it.
-* ``joining``: an outbox asks followers before it takes a join.
+* ``joining``: an outbox lets followers decide before it takes a join.
 * ``parking``: an entry that is refused for good behind us is kept as a dead letter.
 * ``reception``: which entries an inbox accepts. ``timelines``: the entries for one reader;
   ``store``: for all of them.

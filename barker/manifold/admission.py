@@ -48,7 +48,7 @@ class Admitted(NamedTuple):
     events: Columns | None
     keys: dict[Key, int]  # with the hash of the text
     authors: set[str]  # without those that are known already
-    joins: set[str]  # users who exist by it
+    joins: set[str]  # users that exist by it
 
 
 class _Row(NamedTuple):

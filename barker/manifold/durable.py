@@ -65,7 +65,7 @@ class Durable:
             self._sync()
 
     async def close(self) -> None:
-        """Do what waits for the disk, and close the journal."""
+        """Finish all work that waits for the disk, and close the journal."""
         if not self.is_all and not self._service.failed:
             done = asyncio.Event()
             self.then(done.set)

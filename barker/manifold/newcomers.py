@@ -1,4 +1,4 @@
-"""Newcomers: subscriptions to users whom this inbox does not know yet.
+"""Newcomers: subscriptions to users that this inbox does not know yet.
 
 A join reaches every copy of the graph within a moment. So an unknown name may be a user all the
 same, and a subscription waits for that news. If it does not come, the subscription is refused.

@@ -208,7 +208,7 @@ class Push:
             heapq.heappush(self._recovered, row)
 
     def was_settled(self, n: int) -> None:
-        """During playback: a record says that all up to `n` is settled."""
+        """During playback: a record has all up to `n` as settled."""
         self.noted = max(self.noted, n)
         self.n = max(self.n, n)  # the record of its put may be damaged
         while self._recovered and self._recovered[0][1] <= self.noted:
@@ -226,7 +226,7 @@ class Push:
                 numbers = batch.put().n or ()
                 self._add(batch.select([i for i, n in enumerate(numbers) if n > done]))
             taken[origin] = max(done, last)
-        self.ages.added(self._count, self._node.now())  # older than we can tell
+        self.ages.added(self._count, self._node.now())  # their true age is not known
 
     def oldest_n(self, default: int) -> int:
         """The counter of the oldest entry that is neither acked nor parked yet."""

@@ -1,4 +1,4 @@
-"""Readers: the subscriptions to timelines, and what is sent to them when a timeline grows.
+"""Readers: the subscriptions to timelines, and their messages when a timeline grows.
 
 A reader is *live* if it was sent all entries of its timeline. It is kept in the audience of each
 group of timelines with its own, and costs nothing for each entry. A batch goes to a link in one
@@ -236,7 +236,7 @@ class Readers:
         timeline.limit(min(limits, default=math.inf))
 
     def flush(self) -> None:
-        """Send what has grown since the last call, at once: readers go before acks."""
+        """Send all new entries since the last call, at once: readers go before acks."""
         laden, self._laden = self._laden, []
         for parcel in laden:
             with contained(parcel.link, parcel.link.abort):

@@ -55,7 +55,7 @@ class Reception:
         """For each origin the highest counter that has come."""
         return self._duplicates.highest
 
-    # --- what comes ---
+    # --- new puts ---
 
     def check(self, put: Put) -> tuple[Accepted | None, Faults]:
         """The entries to keep, if there are any, and those to refuse."""

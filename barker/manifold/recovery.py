@@ -30,7 +30,7 @@ async def recover(
 ) -> bool:
     """Have `replay` apply each record, with the segment it is in; then begin to write.
 
-    `header` has what must be known if all segments before the one to be written are gone. A
+    `header` has all that must be known if all segments before the one to be written are gone. A
     senseless record is reported and skipped. False if the node is stopped meanwhile.
     """
     log.debug("recovering from %d segments", len(journal.segments))

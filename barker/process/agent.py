@@ -92,7 +92,7 @@ class Agent:
                         link.send(line)
 
     def stop(self) -> None:
-        """Send the subscribers a sample that is marked: so they can tell a stop from a crash.
+        """Send the subscribers a sample that is marked: so a stop differs from a crash.
 
         All later ones are marked, too, for a service may take some seconds to stop. Called when
         the stop begins, while the links are open.

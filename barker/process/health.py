@@ -71,7 +71,7 @@ class Health:
         self._patience_s = (PATIENCE_HEARTBEATS + spread) * self._service.heartbeat_s
 
     def _others(self) -> bool:
-        """Is another one registered, as far as the directory has told us?"""
+        """Is another one registered, as far as we know from the directory?"""
         name = self._service.name
         route = self._service.routes.route(self._address)
         return self._service.has_directory and any(t.name != name for t in route.targets)

@@ -1,4 +1,4 @@
-"""Listing: the commands of a folder, for a reader who does not know their names.
+"""Listing: the commands of a folder, for a reader without their names.
 
 Each file with a `main` is a command, and the first sentence of its docstring is its purpose.
 """

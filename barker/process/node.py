@@ -81,7 +81,7 @@ class Node:
         self._stall: Stall | None = None  # the current one
         self._talk: DirectoryTalk | None = None
 
-    # --- what subclasses fill in ---
+    # --- for subclasses to fill in ---
 
     async def started(self) -> None:
         """Called when the loop runs and the directory is being dialled: begin your own work."""
@@ -99,7 +99,7 @@ class Node:
         return False
 
     def interrupted(self, number: int = signal.SIGTERM) -> None:
-        """Ctrl-C was pressed, or another signal or the end of the leash asks us to stop.
+        """Called at Ctrl-C, another signal that stops us, or the end of the leash.
 
         A job that is not finished then shows in the exit status, as shells have it: 130 for Ctrl-C.
         """
@@ -129,7 +129,7 @@ class Node:
                 return waiting.no_service(hosts.spell(*self.args.directory), kind)
         return ""
 
-    # --- what subclasses use ---
+    # --- for subclasses to use ---
 
     @property
     def waits(self) -> str:
@@ -356,7 +356,7 @@ class DirectoryTalk(Conversation):
         watched = dict.fromkeys(self._watched)
         if "" in watched:
             # A watcher of everything is sent all that the directory knows. It knows nothing of a
-            # service that ended with the last directory; so we ask for that by name.
+            # service that ended with the last directory; so we watch that by name.
             watched |= dict.fromkeys(self._node.routes.served)
         for service in watched:
             link.send(messages.encode(Watch(service)))

@@ -4,7 +4,7 @@ The process can't know how its peers took its silence. They close a link that wa
 long; then another process has taken over its work. So this one looks before it acts:
 
 1. Each link *holds* what arrives, and reads until nothing is left to read.
-2. If a link has ended by then, its peer has closed it. What came over it is dropped.
+2. If a link has ended by then, its peer has closed it. Its messages are dropped.
 3. When those links are down, the bytes that the others hold are handled, and all goes on.
 
 Links that come up meanwhile wait until it is over. Left out: the detection of a stall, by the

@@ -15,7 +15,7 @@ PATIENCE_OF_FLEETS_S = 10.0
 
 
 class Waiting:
-    """Remembers what is missing, since when, and what was logged of it."""
+    """Remembers what is missing, since when, and its log line."""
 
     def __init__(self, is_in_fleet: bool = False) -> None:
         self._patience_s = PATIENCE_OF_FLEETS_S if is_in_fleet else PATIENCE_S

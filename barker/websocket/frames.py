@@ -7,7 +7,7 @@ except that `encode_frame` can mask so that tests can play the client.
 How a shell uses it, once `barker.websocket.handshake` has made the connection a WebSocket:
 
 1. Make a `WebSocket`. For all that arrives: `feed` it, handle the messages, then write
-   `take_output`: pongs first, then what was sent, and, when there is one, the close frame last.
+   `take_output`: pongs first, then messages, and the close frame, if there is one, last.
 2. Once `state` is CLOSED, write `take_output`, end our side of the TCP connection, and read on for
    a moment before closing it. Closing with unread input resets it, and a reset overtakes our words.
 

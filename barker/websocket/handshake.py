@@ -1,11 +1,11 @@
 """The opening handshake of RFC 6455 (section 4): how an HTTP request becomes a WebSocket.
 
 Sans-I/O, like `barker.websocket.frames`, which goes on from here. A shell collects input until
-`split_head` finds a request in it, gives that to `parse_request`, and writes what `answer` returns;
+`split_head` finds a request in it, gives that to `parse_request`, and writes the bytes of `answer`;
 then the connection is a WebSocket, or it is to be closed. Left out: subprotocols and extensions
 (none is negotiated), and everything else that HTTP can do.
 
-Numbers in front of reasons and comments are sections of RFC 6455, unless they say otherwise.
+Numbers in front of reasons and comments are sections of RFC 6455, unless they name another.
 """
 
 import base64

@@ -1,7 +1,7 @@
 """Bodies: barks and events, the rules for each of them, and their encoding.
 
-A body without a `kind` is a bark. The others are events: they change the graph of who follows whom,
-or tell a reader about it. They look like barks and travel the same way:
+A body without a `kind` is a bark. The others are events: they change the graph of users,
+or inform a reader about it. They look like barks and travel the same way:
 
 =============  =====================================  =============================================
 kind           fields besides `id`, `user`, `at`      goes from a client to ...

@@ -288,7 +288,7 @@ WRITTEN: Mapping[Check, tuple[str, Callable[[Any], str]]] = {
     is_places: ("[%s]", _as_numbers),
 }
 
-# --- what types are made of ---
+# --- the types ---
 
 Count = Annotated[int, is_count]
 Text = Annotated[str, is_text]

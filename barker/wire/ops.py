@@ -44,7 +44,7 @@ from barker.wire.table import table
 
 
 class Hello(NamedTuple):
-    """The first message of either side, the opener's first. It tells a stranger nothing else.
+    """The first message of either side, the opener's first. It has no more for a stranger.
 
     The opener's `role` chooses the key with which both sides prove themselves.
     """
