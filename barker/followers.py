@@ -311,10 +311,10 @@ class Followers(Service):
         """Another instance has these; returns why not all of it holds here, or ""."""
         why = ""
         if any(self.claims.contradict(fields) for _, fields in events):
-            why = "gave away what we know to be another's"
+            why = "gave away a name that is another's here"
         news = [(body, fields) for body, fields in events if self._is_news(fields)]
         if news and self._intake.keep(news) is not None:
-            why = "brought what our disk has no room for"
+            why = "sent more than our disk has room for"
         self._cleaner.clean(self._intake.journal)
         return why
 

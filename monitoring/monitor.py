@@ -99,7 +99,7 @@ class Agents(Peers):
         link.close()
 
     def on_unreadable(self, link: Link, answer: Unreadable) -> None:
-        log.warning("%r tells nothing of itself: %s", link, answer.reason)
+        log.warning("%r has no agent: %s", link, answer.reason)
 
     def link_down(self, link: Link) -> None:
         super().link_down(link)
@@ -161,7 +161,7 @@ class Monitor(Service):
         return delay_s if delay_s > 0.1 else delay_s + 1
 
     def _frame(self) -> None:
-        # It is told as of the full second, when the samples in it were taken.
+        # It shows the state at the full second, when its samples were taken.
         frame = self._agents.picture.frame(now_ms() - round(1000 * FRAME_PHASE_S))
         if self.has_directory:
             self._frames_alone, self._why_alone = 0, ""

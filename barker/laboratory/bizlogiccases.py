@@ -265,7 +265,7 @@ async def pongs_in_a_long_batch(stand: Stand) -> None:
         outbox.write(b'{"op":"ping"}\n')
     await outbox.until_pongs(len(some) // GROUP)
     if of_kind(await outbox.rest(), Ack):
-        raise Broken("it acks what no inbox has acked")
+        raise Broken("it acks an entry that no inbox has acked")
     number = 0
     while number < len(some):
         number += len((await there.links[0].expect(Put)).bodies)

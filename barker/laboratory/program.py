@@ -95,13 +95,13 @@ class Program(Child):
                 last = printable(self._output.last[:SHOWN_CHARS])
                 words = f"; its last words: {last}" if last else ", and has printed nothing"
                 raise Broken(f"{self.name} ended with status {self.status} before READY{words}")
-            raise Broken(f"{self.name} has not said READY HOST:PORT within {within_s:g} s")
+            raise Broken(f"{self.name} has not printed READY HOST:PORT within {within_s:g} s")
         found = re.fullmatch(r"READY \S+:(\d+)\s*", self._said)
         said = printable(self._said[:SHOWN_CHARS])
         if not found:
-            raise Broken(f"{self.name} says {said!r}, which is not READY HOST:PORT")
+            raise Broken(f"{self.name} prints {said!r}, which is not READY HOST:PORT")
         if int(found[1]) != self._port:
-            raise Broken(f"{self.name} says {said!r}, and was given --port {self._port}")
+            raise Broken(f"{self.name} prints {said!r}, and was given --port {self._port}")
 
     # --- blows to it, and to all that it has started ---
 

@@ -167,7 +167,7 @@ class _Pair:
             self._note(message, to_program)
         elif isinstance(message, Error) and to_program:
             self._relay.complain(
-                f"is told by {self._peer}: {message.reason} ({message.code}), and the link is over"
+                f"is refused by {self._peer}: {message.reason} ({message.code}); the link is over"
             )
         elif self._rewrites and isinstance(message, Register | Routes | Target):
             return messages.encode(await self._rewritten(message))

@@ -344,7 +344,7 @@ class Link:
                 elif isinstance(message, Pong):
                     self.pongs += 1
                 elif isinstance(message, Error):
-                    log.warning("%r said: %s (%s)", self, message.reason, message.code)
+                    log.warning("%r was refused: %s (%s)", self, message.reason, message.code)
                 else:
                     raise ProtocolError(protocol.PROTOCOL, f"{op_of(message)} has no meaning here")
                 if self.closed:

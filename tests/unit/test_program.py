@@ -46,7 +46,7 @@ class ProgramTest(unittest.IsolatedAsyncioTestCase):
         await self.assertBroken("", "status 0 before READY")
 
     async def test_one_that_never_gets_ready(self) -> None:
-        with self.assertRaisesRegex(Broken, "mine-7 has not said READY HOST:PORT within 0.2 s"):
+        with self.assertRaisesRegex(Broken, "mine-7 has not printed READY HOST:PORT within 0.2 s"):
             await self.program(WAITS).until_ready(0.2)
 
     async def test_one_whose_ready_is_nonsense_or_another_port(self) -> None:
