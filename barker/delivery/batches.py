@@ -26,7 +26,7 @@ J = TypeVar("J")
 MAX_BATCH_BYTES = protocol.MAX_LINE_BYTES * 3 // 4
 # The same for entries: a window has to have room for a whole batch.
 MAX_BATCH = 512
-# From this length on, an entry's addresses are counted once and not for each bark.
+# From so many characters of addresses on, an entry's are counted once and not for each bark.
 LONG_CHARS = 64 * 1024
 # In a tail only an epoch can stand before it, so this is the column.
 _FIRST_N = re.compile(rb'"n":\[(\d+)')

@@ -46,7 +46,7 @@ class _Sent(Generic[J]):
         return self._without(self.refused)
 
     def acked(self) -> Batch[J] | None:
-        """The entries that an ack of the whole batch covers."""
+        """The entries that an ack of the whole batch settles."""
         return self._without(self.refused | self.put_off)
 
     def _without(self, places: set[int]) -> Batch[J] | None:

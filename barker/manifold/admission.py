@@ -84,7 +84,7 @@ def _columns(rows: Sequence[_Row]) -> Columns | None:
 
 
 def _said(fields: dict[str, Any]) -> int:
-    """The content of a bark or an event without its time: its text, or the change."""
+    """A hash of a bark's or an event's content without its time: its text, or the change."""
     if "kind" in fields:
         return hash((fields["kind"], fields.get("whom")))
     return hash(fields.get("content"))
