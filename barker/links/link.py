@@ -40,7 +40,7 @@ log = logging.getLogger("barker.links.link")
 
 # Senders with a window pause here, so that little is lost when a link breaks.
 BUSY_BYTES = 1024 * 1024
-# Once the bodies of joined puts have this size, none is added: they are about a line of the largest.
+# Puts are joined until their bodies reach this size; with the last one, about the longest line.
 MAX_JOINED_BYTES = protocol.MAX_LINE_BYTES // 2
 # Heartbeats without a byte from the peer after which it counts as frozen. A ticker that looks four
 # times a heartbeat then closes the link before the third one is over.
