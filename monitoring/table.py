@@ -29,7 +29,7 @@ def table(frame: dict[str, Any]) -> list[str]:
         lines.append(f"and {frame['left_out']} more")
     for row in services:
         if "waits" in row:
-            lines += ["", *_wrapped(f"{row['name']} waits: {row['waits']}")]
+            lines += ["", *_wrapped(f"{row['name']}: {row['waits']}")]
         lines += _dead_letters(row)
     return [line.rstrip()[:WIDTH] for line in lines]
 

@@ -11,7 +11,7 @@
 const System = (() => {
   const { arrange, make, setData, setText, svg } = Elements;
   const { DRAWN } = Model;
-  const { countText, goneText, isKnown, lettersText, whichLetters } = Words;
+  const { capital, countText, goneText, isKnown, lettersText, whichLetters } = Words;
   const { colourOf, swatch } = Looks;
 
   const GROUPS = [
@@ -91,7 +91,7 @@ const System = (() => {
       else if (row.up && route.policy === "ordered" && !first && SPARES.includes(row.role)) words = "ready to take over";
       setText(card.words, words);
       setData(card.item, "waits", String("waits" in row));
-      setText(card.waits, row.waits ? `Waits: ${row.waits}` : "");
+      setText(card.waits, row.waits ? capital(row.waits) : "");
       const letters = row.dead_letters > 0;
       setData(card.item, "letters", String(letters));
       setText(card.letters, letters ? lettersText(row.dead_letters) + whichLetters(row.name, row.dead_letter) : "");

@@ -339,7 +339,7 @@ class PictureTest(unittest.TestCase):
         self.assertEqual(frame["events"], [event])
         self.assertEqual(frame["services"][0]["waits"], why)
         lines = "\n".join(table(frame))
-        self.assertIn(f"outbox-1 waits: {why}", lines)
+        self.assertIn(f"outbox-1: {why}", lines)
         self.assertRegex(lines, r"outbox-1 +\d+ waits")
         self.say("outbox-1", NOW + 3, waits="another")
         self.say("outbox-1", NOW + 4)
