@@ -235,7 +235,8 @@ class Journal:
         except OSError as fault:
             self._say(fault)
             raise
-        self._can_write()
+        if self.trouble:
+            self._can_write()
         return number
 
     def has_room(self) -> bool:
@@ -247,19 +248,16 @@ class Journal:
         except OSError as fault:
             self._say(fault)
             return False
-        self._can_write()
+        if self.trouble:
+            self._can_write()
         return True
 
     def _can_write(self) -> None:
-        if self.trouble:
-            self.trouble = ""
-            log.info("%s can be written again", self.folder)
+        self.trouble = ""
+        log.info("%s can be written again", self.folder)
 
     def copy(self, lines: Sequence[bytes]) -> int:
-        """The same for what an older segment has: whether that goes well says nothing of batches.
-
-        On a full disk there may be room for a little.
-        """
+        """`append` for what an older segment has: a fault says nothing of room for batches."""
         number = self.rotate_if_full()
         self._write(number, lines)
         return number
@@ -351,7 +349,7 @@ class Journal:
         A record says so before it is done, so that the segment is not missed; on a full disk the
         lock says so. Raises OSError, and then the segment is still there.
         """
-        path, is_said = self._path(number), True
+        is_said = True
         try:
             if self._file < 0:
                 self._rotate()
@@ -362,9 +360,9 @@ class Journal:
             self._lock.note(segments.note_line(self._end, number))
         self._dropped = max(self._dropped, number)
         if is_said and self._fsync:
-            self._syncing.delete(path)
+            self._syncing.delete(self._path(number))
         else:
-            path.unlink(missing_ok=True)
+            self._path(number).unlink(missing_ok=True)
         del self.segments[number]
 
     def _remove(self, number: int) -> None:

@@ -1,7 +1,7 @@
 """Waited: whose acks a followers service waits for, and for how long.
 
 An event is acked when all replicas have it, and a list is told when all copies act by it. Only
-those are waited for that the directory knows. One that has not acked for `PATIENCE_HEARTBEATS`,
+those are waited for that the directory knows. One that has not acked for `WAIT_HEARTBEATS`,
 though there was something to ack, is a *laggard*: it is named, and not waited for, until it acks
 again. A name is another matter: none is given away that a replica does not know of
 (`barker.graph.deciding`).
@@ -15,7 +15,7 @@ from barker.graph.replicas import Replicas
 from barker.process import agent
 from barker.process.node import Node
 
-PATIENCE_HEARTBEATS = 3.0
+WAIT_HEARTBEATS = 3.0
 
 
 class Progress:
@@ -50,7 +50,7 @@ class Waited:
     def look(self) -> bool:
         """Who lags now? Is that another answer than before?"""
         now = self._node.now()
-        patience_s = PATIENCE_HEARTBEATS * self._node.heartbeat_s
+        patience_s = WAIT_HEARTBEATS * self._node.heartbeat_s
         replicas = self._replicating.look(self._behind(self._replicas_at()), now, patience_s)
         return self._copying.look(self._behind(self._copies_at()), now, patience_s) or replicas
 

@@ -16,6 +16,7 @@ before a line ``::`` and the indented block after it:
 * ``.. exchange with NAME``: what is said to that service after ``>``, and after ``<`` what it
   answers. It is said again, in the order of the text, to services that have just been started;
   ``from the first byte`` leaves out the greeting.
+* ``.. walk PROCESS``: the calls that a bark causes there, in their order; see ``test_walk.py``.
 
 ``>>>`` examples run, too. A chapter goes on with the lab that the chapter before has left behind,
 unless its first commands are ``.. run fresh``. The lab's ports are others than the text's, and so
@@ -63,7 +64,7 @@ README = ROOT / "README.rst"
 CHAPTERS = sorted(DOCS.glob("[0-9]*.rst"))
 BOOK = [README, *sorted(DOCS.glob("*.rst"))]
 TOP = ("barker", "docs", "monitoring", "tests", "webui")
-MARKERS = ("from", "file", "run", "seen", "not run", "message", "exchange")
+MARKERS = ("from", "file", "run", "seen", "not run", "message", "exchange", "walk")
 
 # Upper-case numbers of barker/ that are no limits: parts of formats, names, places.
 NO_LIMITS = {
@@ -345,7 +346,7 @@ def command_modules() -> list[str]:
         for path in [ROOT / "launch.py", *files]
         if re.search(r"^def main\(", path.read_text(encoding="utf-8"), re.M)
     ]
-    tools = "bench bench.celebrity bench.million chaos echo simulation soak tools.picture"
+    tools = "bench bench.celebrity bench.million chaos echo simulation soak tools.picture walk"
     return [*found, *(f"tests.{tool}" for tool in tools.split())]
 
 
@@ -508,10 +509,10 @@ class ReferenceTest(unittest.TestCase):
                 self.assertIn(quantity(row[1]), same, name)
 
     def test_every_module_and_every_op_has_its_place_in_some_chapter(self) -> None:
-        """Chapter 2 has one table of all modules, by folder, and says which chapter has each."""
+        """One table has all modules, by folder, and says which chapter takes each apart."""
         placed: dict[str, str] = {}
         folder = ""
-        for name, chapter, idea in rows(sections(DOCS / "02-the-design.rst")["The folders"]):
+        for name, chapter, idea in rows(sections(DOCS / "modules.rst")["Modules"]):
             name = name.strip("`")
             if name.endswith("/"):
                 folder = name

@@ -338,9 +338,9 @@ class PictureTest(unittest.TestCase):
         event = {"at": NOW + 1, "what": "waits", "name": "outbox-1", "why": why}
         self.assertEqual(frame["events"], [event])
         self.assertEqual(frame["services"][0]["waits"], why)
-        text = "\n".join(table(frame))
-        self.assertIn(f"outbox-1 waits: {why}", text)
-        self.assertRegex(text, r"outbox-1 +\d+ waits")
+        lines = "\n".join(table(frame))
+        self.assertIn(f"outbox-1 waits: {why}", lines)
+        self.assertRegex(lines, r"outbox-1 +\d+ waits")
         self.say("outbox-1", NOW + 3, waits="another")
         self.say("outbox-1", NOW + 4)
         self.assertEqual(self.events(), [("waits", "outbox-1", "another")])
