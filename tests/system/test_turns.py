@@ -256,7 +256,6 @@ class TurnsTest(unittest.TestCase):
                         "pid": 1,
                         "since": 1,
                         "kind": "outbox",
-                        "role": "outbox",
                         "in": second,
                         "out": second,
                         "cpu_s": 1.0,

@@ -105,7 +105,7 @@ class MeterTest(unittest.TestCase):
 
 def sample(name: str, at: int, run: Run = OLD, **figures: Any) -> dict[str, Any]:
     role = name.rpartition("-")[0]
-    base = {"at": at, "kind": role, "role": role, "pid": run.pid, "since": run.since_ms}
+    base = {"at": at, "kind": role, "pid": run.pid, "since": run.since_ms}
     return {**base, "in": 0, "out": 0, "cpu_s": 0, **figures}
 
 
@@ -387,7 +387,7 @@ class PictureTest(unittest.TestCase):
         self.route("agent", ORDERED, "outbox-1")
         good = sample("outbox-1", NOW)
         bad: list[Any] = [None, [], "x", 7, {}, {**good, "in": -1}, {**good, "out": "9"}]
-        bad += [{**good, "pid": None}, {**good, "role": "x" * 65}, {**good, "at": True}]
+        bad += [{**good, "pid": None}, {**good, "kind": "x" * 65}, {**good, "at": True}]
         for case in bad:
             with self.subTest(case), self.assertRaises(BadSample):
                 self.picture.sampled("outbox-1", case, NOW)
