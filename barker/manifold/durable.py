@@ -29,7 +29,7 @@ class Durable:
     @property
     def is_all(self) -> bool:
         """Are all written records on the disk, or need they not be?"""
-        return self.journal.is_synced and self._syncing is None
+        return not self.journal.fsync or (self.journal.is_synced and self._syncing is None)
 
     def then(self, work: Work) -> None:
         """Call `work` when all records written by now are on the disk: at once, if they are."""
