@@ -37,7 +37,7 @@ _is_name = USER_NAME.fullmatch
 _NEVER = -1
 
 
-# Of a user's words, so many are looked at for each edge that is asked for: others are tombstones.
+# Words of a user that are looked at for each requested edge: others are tombstones.
 WORDS_FOR_ONE = 4
 
 
@@ -95,7 +95,7 @@ class Graph:
         return [whom for whom, word in self._words.get(user, {}).items() if not word & 1]
 
     def latest(self, user: str, most: int) -> list[str]:
-        """At most so many of those whom `user` follows, the latest ones, in order.
+        """The users that `user` follows, the latest `most` of them, in order.
 
         It may be fewer for users who have unfollowed most: only their last words are looked at.
         """
@@ -104,11 +104,11 @@ class Graph:
         return [whom for whom, word in last if not word & 1][:most][::-1]
 
     def knows(self, user: str, whom: str) -> bool:
-        """Has `user` said something of that other one, and not long ago?"""
+        """Is there an edge from `user` to that other one, or a tombstone?"""
         return whom in self._words.get(user, ())
 
     def words_of(self, user: str) -> int:
-        """Of how many others this user has said something."""
+        """The number of edges and tombstones of this user."""
         return len(self._words.get(user, ()))
 
     def followers(self, author: str) -> Collection[str]:
