@@ -115,7 +115,7 @@ function keep(host, port, party) {
   dial();
 }
 
-/** Whoever puts to us. An entry is acked when every inbox has acked it, and all before it. */
+/** A sender, such as an outbox. An entry is acked when every inbox has acked it, and all before it. */
 class Outbox {
   received = 0;
   jobs = [];
