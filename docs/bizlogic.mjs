@@ -115,7 +115,7 @@ function keep(host, port, party) {
   dial();
 }
 
-/** A sender, such as an outbox. An entry is acked when every inbox has acked it, and all before it. */
+/** An outbox that puts to us. An entry is acked once all inboxes have it, and all before it. */
 class Outbox {
   received = 0;
   jobs = [];

@@ -134,7 +134,7 @@ async def keep(host, port, party):
 
 
 class Outbox:
-    """A sender, such as an outbox. An entry is acked when every inbox has acked it, and all before it."""
+    """An outbox that puts to us. An entry is acked once all inboxes have it, and all before it."""
 
     def up(self, link, proof):
         self.link, self.received, self.jobs = link, 0, deque()  # jobs: [seq, pending]
