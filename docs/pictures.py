@@ -236,6 +236,46 @@ def failover() -> str:
     return d.drawn("Put and ack through a failover of bizlogic")
 
 
+# --- a full outbox ---
+
+
+def full() -> str:
+    """Three barks for an outbox that has room for one; no bark overtakes another."""
+    author, outbox = "bark", "outbox-5800"
+    d = Sequence([author, outbox], apart=330)
+    window: Window[str] = Window(limit=8)
+
+    def put(*barks: str) -> None:
+        for bark in barks:
+            window.add(Batch.of(Put(0, ["outbox/ark3"], [b"{}"]), [bark]))
+
+    def send() -> None:
+        for seq, batch in window.send(most=8):
+            d.says(author, outbox, f"put seq {seq}: {batch.job(0)}")
+
+    put("one", "two", "three")
+    send()
+    d.notes(outbox, "keeps one: full")
+    for seq in (2, 3):
+        d.says(outbox, author, f"refuse seq {seq}, full", "bad")
+        window.put_off(seq, ["outbox/ark3"])
+        if seq == 2:
+            d.says(outbox, author, "ping")
+    put("four")
+    send()
+    d.notes(author, "four waits: there are refused ones")
+    d.says(author, outbox, "pong")
+    d.notes(outbox, "has room again")
+    d.says(outbox, author, "ack seq 3")
+    window.ack(3)
+    for batch in reversed(window.take_put_off()):
+        window.add_first(batch)
+    send()
+    d.says(outbox, author, "ack seq 6")
+    window.ack(6)
+    return d.drawn("What follows after full")
+
+
 # --- the ring ---
 
 POINTS = 16  # for each node: as many as one can still see
@@ -526,6 +566,7 @@ def outbox() -> str:
 PICTURES = {
     "barker-arch.svg": architecture,
     "failover.svg": failover,
+    "full.svg": full,
     "ring.svg": ring,
     "link.svg": link,
     "timeline.svg": timeline,
