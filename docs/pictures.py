@@ -4,21 +4,20 @@
 
 writes them beside this file; a test compares. Nothing in here knows a fact of its own: the list of
 processes is the launcher's, the ring's points come from `Ring`, the barks of the failover go
-through a `Window` and a `Duplicates`, and the states of a link are its own table.
+through a `Window` and a `Duplicates`, and the states of a link are its own table. Only the messages
+of a hand-over are written down here.
 """
 
-import ast
 import bisect
 import math
 import pathlib
-import re
 import sys
-import textwrap
-from collections.abc import Iterable
-from html import escape
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+
+import inside  # noqa: E402
+from shapes import Sequence, box, line, svg, text  # noqa: E402
 
 import launch  # noqa: E402
 from barker.delivery.batches import Batch  # noqa: E402
@@ -30,68 +29,6 @@ from barker.routing.ring import Ring, position  # noqa: E402
 from barker.streams.cursor import Cursor  # noqa: E402
 from barker.streams.stream import Stream  # noqa: E402
 from barker.wire.ops import Put  # noqa: E402
-
-# Each picture has its own paper, so that it can be read on any page; both sets of colours have a
-# contrast of at least 4.5 for text.
-STYLE = """
-  svg { --paper: #ffffff; --ink: #1f2328; --dim: #59636e; --rule: #d1d9e0; --box: #f6f8fa;
-        --a: #0a63c9; --b: #a35a00; --c: #1a7f37; --d: #b3307d; --bad: #c9212e; }
-  @media (prefers-color-scheme: dark) {
-    svg { --paper: #14181d; --ink: #e6edf3; --dim: #9aa5b1; --rule: #3a424c; --box: #1f252c;
-          --a: #5aa7ff; --b: #e0a33e; --c: #4fc46a; --d: #f083bd; --bad: #ff7b72; }
-  }
-  text { font: 13px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: var(--ink);
-         stroke: var(--paper); stroke-width: 3px; paint-order: stroke; }
-  .code { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: 12px; }
-  .dim { fill: var(--dim); } .bad { fill: var(--bad); } .bold { font-weight: 600; }
-  .mid { text-anchor: middle; } .end { text-anchor: end; }
-  .paper { fill: var(--paper); } .box { fill: var(--box); stroke: var(--dim); }
-  .line { stroke: var(--ink); fill: none; stroke-width: 1.4; } .thin { stroke: var(--rule); }
-  .dash { stroke: var(--dim); stroke-dasharray: 4 4; fill: none; }
-  .cut { stroke: var(--bad); stroke-width: 2.5; }
-  .head { fill: var(--ink); } .faint { opacity: 0.25; }
-  .a { --own: var(--a); } .b { --own: var(--b); } .c { --own: var(--c); } .d { --own: var(--d); }
-  .arc { stroke: var(--own); fill: none; } .dot { fill: var(--own); }
-"""
-
-
-def svg(width: int, height: int, title: str, parts: Iterable[str]) -> str:
-    body = "\n".join(parts)
-    return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" \
-width="{width}" height="{height}" role="img">
-<title>{escape(title)}</title>
-<style>{STYLE}</style>
-<defs><marker id="arrow" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" \
-orient="auto-start-reverse"><path class="head" d="M0 1 10 5 0 9z"/></marker></defs>
-<rect class="paper" width="{width}" height="{height}"/>
-{body}
-</svg>
-"""
-
-
-def text(x: float, y: float, words: str, style: str = "") -> str:
-    return f'<text x="{x:g}" y="{y:g}" class="{style}">{escape(words)}</text>'
-
-
-def line(
-    x1: float, y1: float, x2: float, y2: float, style: str = "line", arrow: bool = True
-) -> str:
-    marker = ' marker-end="url(#arrow)"' if arrow else ""
-    return f'<path class="{style}" d="M{x1:g} {y1:g} {x2:g} {y2:g}"{marker}/>'
-
-
-def box(x: float, y: float, width: float, lines: list[str], height: float = 0) -> str:
-    """A box around lines of text; the first one is its name."""
-    height = height or 14 + 18 * len(lines)
-    parts = [
-        f'<rect class="box" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="5"/>'
-    ]
-    top = y + height / 2 - 9 * (len(lines) - 1) + 4.5
-    for i, words in enumerate(lines):
-        style = "mid code" if i == 0 else "mid dim"
-        parts.append(text(x + width / 2, top + 18 * i, words, style))
-    return "\n".join(parts)
-
 
 # --- the architecture ---
 
@@ -144,46 +81,6 @@ def architecture() -> str:
 
 
 # --- a failover ---
-
-
-class Sequence:
-    """A sequence diagram that grows downwards."""
-
-    step = 31
-
-    def __init__(self, actors: list[str], left: int = 70, apart: int = 172) -> None:
-        self.x = {name: left + apart * i for i, name in enumerate(actors)}
-        self.y = 72
-        self.parts: list[str] = []
-        self.ends: dict[str, int] = {}
-
-    def says(self, who: str, whom: str, words: str, style: str = "") -> None:
-        x1, x2 = self.x[who], self.x[whom]
-        towards = 1 if x2 > x1 else -1
-        self.parts.append(line(x1, self.y, x2 - 3 * towards, self.y))
-        self.parts.append(text((x1 + x2) / 2, self.y - 6, words, f"mid code {style}"))
-        self.y += self.step
-
-    def notes(self, who: str, words: str, style: str = "dim") -> None:
-        self.parts.append(text(self.x[who] + 8, self.y - 6, words, style))
-        self.y += 22
-
-    def dies(self, who: str) -> None:
-        x, y = self.x[who], self.y
-        self.parts.append(line(x - 9, y - 9, x + 9, y + 9, "cut", arrow=False))
-        self.parts.append(line(x - 9, y + 9, x + 9, y - 9, "cut", arrow=False))
-        self.parts.append(text(x + 16, y + 5, "kill -9", "bad bold"))
-        self.ends[who] = y
-        self.y += self.step + 8
-
-    def drawn(self, title: str) -> str:
-        bottom = self.y + 4
-        lives = []
-        for name, x in self.x.items():
-            lives.append(line(x, 36, x, self.ends.get(name, bottom), "dash", arrow=False))
-            lives.append(box(x - 60, 8, 120, [name], 28))
-        width = max(self.x.values()) + 124  # there are notes behind the last one, too
-        return svg(width, bottom + 12, title, [*lives, *self.parts])
 
 
 def failover() -> str:
@@ -274,6 +171,27 @@ def full() -> str:
     d.says(outbox, author, "ack seq 6")
     window.ack(6)
     return d.drawn("What follows after full")
+
+
+# --- a hand-over ---
+
+
+def handover() -> str:
+    """A second inbox comes: the way of one timeline, and of its reader."""
+    directory, old, new, reader = "directory", "inbox-5820", "inbox-5821", "listen"
+    d = Sequence([directory, old, new, reader], left=80, apart=190)
+    d.says(new, directory, "register")
+    d.says(directory, old, "routes")
+    d.notes(old, "not its timeline any more")
+    d.says(old, reader, "moved")
+    d.says(old, new, "put, old, stamped")
+    d.notes(new, "keeps what it lacks")
+    d.says(reader, new, "subscribe")
+    d.says(new, reader, "all that is retained")
+    d.notes(reader, "drops known ids")
+    d.says(new, old, "ack")
+    d.notes(old, "notes an empty timeline")
+    return d.drawn("A timeline moves to a new inbox")
 
 
 # --- the ring ---
@@ -437,141 +355,16 @@ def timeline() -> str:
     return svg(650, 200, "A timeline, and the cursor of one reader", parts)
 
 
-# --- modules and processes ---
-
-PROCESSES = (
-    "directory", "outbox", "bizlogic", "inbox", "followers", "suggestions", "bark", "listen",
-)  # fmt: skip
-FOLDERS = (
-    "wire", "websocket", "routing", "streams", "disk", "links", "process", "delivery", "graph",
-    "manifold", "client",
-)  # fmt: skip
-
-
-def _imports(name: str) -> set[str]:
-    """The modules of ours that one imports."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(_source(name).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return {name for name in found if name.startswith("barker.") and _source(name).is_file()}
-
-
-def _source(name: str) -> pathlib.Path:
-    return ROOT / (name.replace(".", "/") + ".py")
-
-
-def _all_imports(name: str) -> set[str]:
-    seen: set[str] = set()
-    waiting = [name]
-    while waiting:
-        name = waiting.pop()
-        if name not in seen:
-            seen.add(name)
-            waiting += _imports(name)
-    return seen
-
-
-def modules() -> str:
-    """Which module is in which process: what its program imports, directly or not."""
-    inside = {process: _all_imports(f"barker.{process}") for process in PROCESSES}
-    parts, y = [], 62
-    for i, process in enumerate(PROCESSES):
-        parts.append(text(462 + 62 * i, 40 - 16 * (i % 2), process, "mid code"))
-    for folder in FOLDERS:
-        rows: dict[tuple[bool, ...], list[str]] = {}
-        for path in sorted((ROOT / "barker" / folder).glob("[a-z]*.py")):
-            name = f"barker.{folder}.{path.stem}"
-            rows.setdefault(tuple(name in inside[p] for p in PROCESSES), []).append(path.stem)
-        parts.append(line(12, y - 16, 930, y - 16, "thin", arrow=False))
-        parts.append(text(12, y, folder, "bold"))
-        for where, names in sorted(rows.items(), reverse=True):
-            if not any(where):
-                continue  # of launchers and of the list of commands
-            for i, is_there in enumerate(where):
-                if is_there:
-                    parts.append(f'<circle class="head" cx="{462 + 62 * i}" cy="{y - 4}" r="4"/>')
-            for words in textwrap.wrap(", ".join(names), 44):
-                parts.append(text(104, y, words, "code"))
-                y += 17
-            y += 5
-    return svg(940, y, "Which module is in which process", parts)
-
-
-# --- the parts of an outbox ---
-
-
-def outbox() -> str:
-    """What `Outbox.__init__` makes, and what each part gets of the others."""
-    tree = ast.parse(_source("barker.outbox").read_text(encoding="utf-8"))
-    where = {
-        alias.name: node.module.split(".", 1)[1].replace(".", "/") + ".py"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("barker.")
-        for alias in node.names
-    }
-    (begin,) = (
-        n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == "__init__"
-    )
-    made: dict[str, tuple[str, list[str]]] = {}  # part -> its class, and the parts that it gets
-    local: dict[str, list[str]] = {}  # variables, and the parts in them
-    for node in begin.body:
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or not node.value:
-            continue
-        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-        gets: list[str] = []
-        for inner in ast.walk(node.value):
-            if isinstance(inner, ast.Attribute):
-                gets += [inner.attr] if inner.attr in made else local.get(inner.attr, [])
-            elif isinstance(inner, ast.Name):
-                gets += local.get(inner.id, [])
-        call = node.value
-        if isinstance(target, ast.Name):
-            local[target.id] = gets
-        elif isinstance(target, ast.Attribute):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
-                if call.func.id in where and call.func.id[0].isupper():
-                    made[target.attr] = call.func.id, list(dict.fromkeys(gets))
-            elif gets:
-                local[target.attr] = gets
-    ideas = dict(
-        re.findall(
-            r"^``(\w+\.py)`` +\d+ +(.+)$",
-            (ROOT / "docs" / "modules.rst").read_text(encoding="utf-8"),
-            re.M,
-        )
-    )
-    parts, place = [], {name: 34 + 56 * i for i, name in enumerate(made)}
-    for name, y in place.items():
-        kind, gets = made[name]
-        path = where[kind]
-        idea = ideas.get(path.rsplit("/", 1)[1], "")
-        parts.append(f'<rect class="box" x="20" y="{y}" width="430" height="44" rx="5"/>')
-        parts.append(text(32, y + 18, f"self.{name} = {kind}", "code bold"))
-        parts.append(text(438, y + 18, path, "code dim end"))
-        parts.append(text(32, y + 36, idea, "dim"))
-        for i, other in enumerate(gets):
-            y1, y2 = place[other] + 26, y + 12 + 7 * i
-            bend = 462 + 16 * ((y - place[other]) // 56)
-            parts.append(
-                f'<path class="line" d="M450 {y1} C{bend + 20} {y1} {bend + 20} {y2} 453 {y2}" '
-                'marker-end="url(#arrow)"/>'
-            )
-    parts.append(text(20, 20, "Outbox(Service)", "code bold"))
-    return svg(640, 44 + 56 * len(made), "The parts of an outbox", parts)
-
-
 PICTURES = {
     "barker-arch.svg": architecture,
     "failover.svg": failover,
     "full.svg": full,
+    "handover.svg": handover,
     "ring.svg": ring,
     "link.svg": link,
     "timeline.svg": timeline,
-    "modules.svg": modules,
-    "outbox.svg": outbox,
+    "modules.svg": inside.modules,
+    "outbox.svg": inside.outbox,
 }
 
 if __name__ == "__main__":
