@@ -312,13 +312,12 @@ def _edge(
 
 def timeline() -> str:
     """One stream and one cursor: entries that are lost to its reader, on their way, and waiting."""
-    stream: Stream[int] = Stream(keep=7)
-    for serial in range(1, 10):
-        stream.append(serial)
+    stream: Stream[int] = Stream(keep=5)
     cursor = Cursor(after=6, window=3)
-    cursor.take(stream)
-    for serial in range(10, 19):
+    for serial in range(1, 19):
         stream.append(serial)
+        if serial <= 12:
+            cursor.take(stream)
     shown, left, width = cursor.sent, 96, 44
     cursor.ack(shown)
     missed, first, sent = cursor.take(stream)
@@ -345,7 +344,7 @@ def timeline() -> str:
         text(acked, 26, f"the reader has acked {shown}", "mid bold"),
         *span(shown + 1, shown + missed, 126, f"gap: {missed} lost", "bad"),
         *span(first, first + len(sent) - 1, 126, f"window: {len(sent)} sent", "bold"),
-        *span(first + len(sent), stream.last, 126, "wait for credit", "dim"),
+        *span(first + len(sent), stream.last, 126, "waiting", "dim"),
         *span(
             stream.lost + 1, stream.last, 164, f"retained: the last {len(stream.entries)}", "dim"
         ),
