@@ -58,6 +58,8 @@ MAX_USERS = 2_000_000
 # Followers of one user. A bark's addresses are put together in one turn of bizlogic, and that takes
 # some 10 ms then. Further follows are refused for good; of one put, a few more may pass.
 MAX_FOLLOWERS = 50_000
+# Users that one user follows or has lately unfollowed.
+MAX_WORDS = 20_000
 # The journal may be larger than two snapshots by these bytes. More costs disk, and time at a start;
 # less has snapshots written more often.
 ROOM_BYTES = SEGMENT_BYTES
@@ -226,10 +228,14 @@ class Followers(Service):
             )
 
     def _check_room(self, event: bodies.Event) -> None:
-        """Raises BadMessage if that user has as many followers as one may have."""
-        count = len(self.graph.followers(event.whom))
-        if count >= MAX_FOLLOWERS and not self.graph.has(event.user, event.whom):
-            raise BadMessage(TOO_MANY, f"{event.whom} has {count} followers, and no more may come")
+        """Raises BadMessage if one of the two has as many edges as one may have."""
+        user, whom, graph = event.user, event.whom, self.graph
+        count = len(graph.followers(whom))
+        if event.kind == FOLLOW and count >= MAX_FOLLOWERS and not graph.has(user, whom):
+            raise BadMessage(TOO_MANY, f"{whom} has {count} followers, and no more may come")
+        count = graph.words_of(user)
+        if count >= MAX_WORDS and not graph.knows(user, whom):
+            raise BadMessage(TOO_MANY, f"{user} has followed or unfollowed {count} users")
 
     def _has_name(self, event: bodies.Event) -> bool:
         return self.claims.id_of(event.user) == event.id
@@ -271,7 +277,7 @@ class Followers(Service):
                 if waited_for:
                     names = ", ".join(waited_for)
                     raise BadMessage(FULL, f"{names} does not replicate us yet")
-                if event.kind == FOLLOW:
+                if event.kind != JOIN:
                     self._check_room(event)
                 more_users, more_words = self.graph.growth(fields)
                 if more_words and words + more_words > MAX_EDGES:

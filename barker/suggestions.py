@@ -22,6 +22,7 @@ from barker.graph.friends import Suggester, Suggestion, text_of
 from barker.graph.graph import Change, Graph
 from barker.process.faults import Ticker
 from barker.process.service import Service, run_service
+from barker.process.slices import Steps
 from barker.wire import strictjson
 from barker.wire.bodies import SUGGESTER, SUGGESTION
 from barker.wire.ops import Item
@@ -68,9 +69,14 @@ class Suggestions(Service):
                 self._await(self._suggester.affected(change))
 
     def replaced(self, graph: Graph) -> None:
-        """Another graph: everybody may be affected."""
+        """Another graph: all users may be affected."""
         self._suggester.use(graph)
-        self._await(graph.names)
+        self.slices.add(self._await_all(list(graph.names)))
+
+    def _await_all(self, users: Sequence[str]) -> Steps:
+        for user in users:
+            self._await([user])
+            yield
 
     def _await(self, users: Iterable[str]) -> None:
         due = self.now() + GATHER_S

@@ -44,7 +44,7 @@ EXTRAS = ("late", "readers", "held")
 # What is told of the latest dead letter, or of what a service waits for, at most.
 MAX_CHARS = 300
 # The one whose queue depth is the system's: barks that are acked to their authors and wait.
-QUEUE_ROLE = "outbox"
+QUEUE_KIND = "outbox"
 # Services in whose order nobody is interested: everybody is an agent.
 OURS = ("agent", "monitor")
 
@@ -77,7 +77,7 @@ class Known:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.identity: dict[str, Any] = {"role": name.rpartition("-")[0] or name}
+        self.identity: dict[str, Any] = {"kind": name.rpartition("-")[0] or name}
         self.run: Run | None = None  # which process
         self.up = False
         self.gone_ms: int | None = None
@@ -169,7 +169,7 @@ class Picture:
         if run != known.run:
             known.told_again = None  # what it counted before we looked is not this second's
         known.run = run
-        known.identity |= {key: sample[key] for key in ("kind", "role", "pid", "since")}
+        known.identity |= {key: sample[key] for key in ("kind", "pid", "since")}
         letters = sample.get("dead_letters")
         more = known.more_letters(int(letters) if _number(letters) else None)
         known.latest_letter = _words(sample.get("dead_letter"))
@@ -221,7 +221,7 @@ class Picture:
                 known.told_again = known.again
             services.append(row)
         events, self._events = self._events, []
-        depths = [row["backlog"] for row in services if row["role"] == QUEUE_ROLE and "in" in row]
+        depths = [row["backlog"] for row in services if row["kind"] == QUEUE_KIND and "in" in row]
         return {
             "at": now_ms,
             "depth": sum(depths) if depths else None,
@@ -302,7 +302,7 @@ def without_details(frame: dict[str, Any], most: int) -> dict[str, Any]:
         event.pop("why", None)
     over = len(dumps(frame)) - most
     if over > 0:  # many services, or long lists of instances: those that the table lacks go first
-        shown = {row["role"] for row in frame["services"]}
+        shown = {row["kind"] for row in frame["services"]}
         sizes = {name: len(dumps({name: route})) for name, route in frame["routes"].items()}
         for name in sorted(sizes, key=lambda name: (name in shown, -sizes[name])):
             if over > 0:
@@ -331,9 +331,8 @@ def _checked(sample: Any) -> tuple[Run, list[float], dict[str, Any]]:
     for key in ("at", "pid", "since", *COUNTERS):
         if not _number(sample.get(key)):
             raise BadSample(f"a sample needs a number {key}")
-    for key in ("kind", "role"):
-        if type(sample.get(key)) is not str or len(sample[key]) > 64:
-            raise BadSample(f"a sample needs a {key}")
+    if type(sample.get("kind")) is not str or len(sample["kind"]) > 64:
+        raise BadSample("a sample needs a kind")
     figures: dict[str, Any] = {
         key: value if _number(value := sample.get(key)) else None for key in GAUGES
     }

@@ -7,8 +7,8 @@ from typing import Any
 from monitoring.picture import SILENT, letters_file
 
 WIDTH = 80
-# Roles in the order in which a bark meets them; others come after.
-ROLES = ("outbox", "bizlogic", "inbox", "followers", "suggestions", "directory", "monitor")
+# Kinds in the order in which a bark meets them; others come after.
+KINDS = ("outbox", "bizlogic", "inbox", "followers", "suggestions", "directory", "monitor")
 
 NAME = 17  # characters that are shown of a name
 COLUMNS = "{:<17} {:>7} {:<5} {:>7} {:>7} {:>7} {:>7} {:>4} {:>4} {:>5}"
@@ -29,14 +29,14 @@ def table(frame: dict[str, Any]) -> list[str]:
         lines.append(f"and {frame['left_out']} more")
     for row in services:
         if "waits" in row:
-            lines += ["", *_wrapped(f"{row['name']} waits: {row['waits']}")]
+            lines += ["", *_wrapped(f"{row['name']}: {row['waits']}")]
         lines += _dead_letters(row)
     return [line.rstrip()[:WIDTH] for line in lines]
 
 
 def _place_in_table(row: dict[str, Any]) -> tuple[int, str]:
-    role = row["role"]
-    return (ROLES.index(role) if role in ROLES else len(ROLES), row["name"])
+    kind = row["kind"]
+    return (KINDS.index(kind) if kind in KINDS else len(KINDS), row["name"])
 
 
 def _summary(frame: dict[str, Any]) -> list[str]:

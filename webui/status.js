@@ -91,7 +91,7 @@ const Status = (() => {
       }
       if (graph.state === "offline") said.push(absent(graph), "What you follow or unfollow waits for one.");
       for (const { name, waits } of this.isLate() ? [outbox, inbox, graph] : []) {
-        if (waits) said.push(sentence(`${name} waits: ${waits}`));
+        if (waits) said.push(sentence(`${name}: ${waits}`));
       }
       return said.join(" ");
     }

@@ -76,7 +76,7 @@ class Journal:
         self.epoch = secrets.token_hex(8)  # whose counters ours are, until this process ends
         self.damages = 0  # what could not be read at the last recovery, or was missing
         self.undone = True  # no write that failed has left anything behind
-        self._fsync = fsync
+        self.fsync = fsync
         self._segment_bytes = self._full_at = segment_bytes
         self._file = -1
         self._file_path, self._inode = "", -1  # where the file is to be found
@@ -306,7 +306,7 @@ class Journal:
             written = os.write(self._file, blob)
             while written < len(blob):
                 written += os.write(self._file, blob[written:])
-            if self._fsync:
+            if self.fsync:
                 self._syncing.note(number, self._file)
             look_for(self._file_path, self._inode)
         except BaseException:
@@ -359,7 +359,7 @@ class Journal:
             self._lock.check()
             self._lock.note(segments.note_line(self._end, number))
         self._dropped = max(self._dropped, number)
-        if is_said and self._fsync:
+        if is_said and self.fsync:
             self._syncing.delete(self._path(number))
         else:
             self._path(number).unlink(missing_ok=True)

@@ -13,6 +13,7 @@ class NoJournal:
     undone = True
     trouble = ""
     is_synced = True
+    fsync = False
 
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(8)

@@ -12,6 +12,7 @@ the turn comes. Both the number of the affected and the steps of a count have a 
 """
 
 from collections import Counter
+from heapq import nsmallest
 from itertools import islice
 from typing import NamedTuple
 
@@ -43,11 +44,7 @@ class Suggester:
         self._graph = graph
         # By user, what was suggested and is not followed yet: by name, how many in common then.
         self._open: dict[str, dict[str, int]] = {}
-
-    @property
-    def open(self) -> int:
-        """How many suggestions stand."""
-        return sum(map(len, self._open.values()))
+        self.open = 0  # how many of them there are
 
     def use(self, graph: Graph) -> None:
         """From now on, this graph is the one that counts."""
@@ -80,28 +77,28 @@ class Suggester:
                 del stand[weakest]
             stand[whom] = common
             new.append(Suggestion(user, whom, common, self._some(user, whom)))
+        self.open += len(stand) - len(self._open.pop(user, ()))
         if stand:
             self._open[user] = stand
-        else:
-            self._open.pop(user, None)
         return new
 
     def _best(self, user: str) -> list[tuple[str, int]]:
         """Candidates with what is common, the best first; of equals, by name."""
         graph = self._graph
         common: Counter[str] = Counter()
-        for friend in graph.follows(user)[-MAX_FRIENDS:]:
-            common.update(graph.follows(friend)[-MAX_FRIENDS:])
-        best = sorted(common.items(), key=lambda item: (-item[1], item[0]))
+        for friend in graph.latest(user, MAX_FRIENDS):
+            common.update(graph.latest(friend, MAX_FRIENDS))
         candidates = (
-            (whom, count) for whom, count in best if whom != user and not graph.has(user, whom)
+            (-count, whom)
+            for whom, count in common.items()
+            if whom != user and not graph.has(user, whom)
         )
-        return list(islice(candidates, 2 * FEW))
+        return [(whom, -count) for count, whom in nsmallest(2 * FEW, candidates)]
 
     def _some(self, user: str, whom: str) -> tuple[str, ...]:
         """The first two of those in common."""
         graph = self._graph
-        friends = graph.follows(user)[-MAX_FRIENDS:]
+        friends = graph.latest(user, MAX_FRIENDS)
         return tuple(islice((f for f in friends if graph.has(f, whom)), 2))
 
 

@@ -37,6 +37,10 @@ _is_name = USER_NAME.fullmatch
 _NEVER = -1
 
 
+# Of a user's words, so many are looked at for each edge that is asked for: others are tombstones.
+WORDS_FOR_ONE = 4
+
+
 class Change(NamedTuple):
     """An edge that is there now, or is not any more; without `whom`, a new user."""
 
@@ -89,6 +93,23 @@ class Graph:
     def follows(self, user: str) -> list[str]:
         """Whom `user` follows; nobody, if there is no such user."""
         return [whom for whom, word in self._words.get(user, {}).items() if not word & 1]
+
+    def latest(self, user: str, most: int) -> list[str]:
+        """At most so many of those whom `user` follows, the latest ones, in order.
+
+        It may be fewer for users who have unfollowed most: only their last words are looked at.
+        """
+        words = self._words.get(user, {})
+        last = [(whom, words[whom]) for whom in islice(reversed(words), WORDS_FOR_ONE * most)]
+        return [whom for whom, word in last if not word & 1][:most][::-1]
+
+    def knows(self, user: str, whom: str) -> bool:
+        """Has `user` said something of that other one, and not long ago?"""
+        return whom in self._words.get(user, ())
+
+    def words_of(self, user: str) -> int:
+        """Of how many others this user has said something."""
+        return len(self._words.get(user, ()))
 
     def followers(self, author: str) -> Collection[str]:
         """Everybody who follows `author`; nobody, if there is no such user."""

@@ -30,7 +30,7 @@ class Durable:
     @property
     def is_all(self) -> bool:
         """Is all that was written on the disk, or need not be?"""
-        return self.journal.is_synced and self._syncing is None
+        return not self.journal.fsync or (self.journal.is_synced and self._syncing is None)
 
     def then(self, work: Work) -> None:
         """Call `work` when all that is written by now is on the disk: at once, if it is."""

@@ -117,7 +117,6 @@ class Agent:
             "at": time.time_ns() // 1_000_000,
             "name": service.name,
             "kind": service.kind,
-            "role": service.kind,
             "host": service.host,
             "port": service.port,
             "since": service.since,

@@ -102,7 +102,7 @@ const Chart = (() => {
       context.clip();
       Flags.drawPoles(this, ink);
       const shown = this.lines.filter((line) => !line.hidden);
-      for (const line of shown) if (line.column.role === "outbox" && !line.dashed) Lines.shade(this, line, view);
+      for (const line of shown) if (line.column.kind === "outbox" && !line.dashed) Lines.shade(this, line, view);
       Lines.drawAll(this, shown, view);
       shown.filter((line) => line.field === "depth")
         .forEach((line, i, lines) => Lines.drawAgain(this, line, i / lines.length, view));

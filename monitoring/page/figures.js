@@ -14,7 +14,7 @@ const Figures = (() => {
   } = Words;
   const { swatch } = Looks;
 
-  const ROLE_ORDER = ["outbox", "bizlogic", "inbox", "followers", "suggestions", "directory", "monitor"];
+  const KIND_ORDER = ["outbox", "bizlogic", "inbox", "followers", "suggestions", "directory", "monitor"];
 
   // A column of the table: name of the field, and its words for a row of a frame.
   const TABLE_COLUMNS = [
@@ -26,7 +26,7 @@ const Figures = (() => {
     ["letters", (row) => countText(row.dead_letters)],
     ["in", (row) => rateText(row.in)],
     ["out", (row) => rateText(row.out)],
-    ["share", (row, frame) => percentText(frame.routes[row.role]?.shares?.[row.name])],
+    ["share", (row, frame) => percentText(frame.routes[row.kind]?.shares?.[row.name])],
     ["streams", (row) => countText(row.streams)],
     ["unacked", (row) => countText(row.unacked)],
     ["links", (row) => countText(row.links)],
@@ -36,13 +36,13 @@ const Figures = (() => {
 
   function stateText(row, frame) {
     if (!row.up) return goneText(row);
-    const route = frame.routes[row.role];
-    if (route?.policy === "ordered" && route.first === row.name && row.role !== "monitor") return "first";
+    const route = frame.routes[row.kind];
+    if (route?.policy === "ordered" && route.first === row.name && row.kind !== "monitor") return "first";
     return row.waits ? "waits" : "up";
   }
 
-  const byRole = (a, b) => roleRank(a) - roleRank(b) || (a.name < b.name ? -1 : 1);
-  const roleRank = (row) => (ROLE_ORDER.includes(row.role) ? ROLE_ORDER.indexOf(row.role) : ROLE_ORDER.length);
+  const byKind = (a, b) => kindRank(a) - kindRank(b) || (a.name < b.name ? -1 : 1);
+  const kindRank = (row) => (KIND_ORDER.includes(row.kind) ? KIND_ORDER.indexOf(row.kind) : KIND_ORDER.length);
 
   class Table {
     constructor(root) {
@@ -51,7 +51,7 @@ const Figures = (() => {
     }
 
     show(frame) {
-      const services = [...frame.services].sort(byRole);
+      const services = [...frame.services].sort(byKind);
       const names = new Set(services.map((row) => row.name));
       for (const name of this.rows.keys()) if (!names.has(name)) this.rows.delete(name);
       arrange(this.body, services.map((service) => this.showRow(service, frame)));
@@ -69,7 +69,7 @@ const Figures = (() => {
     addRow(service) {
       const head = make("th", "", service.name);
       head.scope = "row";
-      head.prepend(DRAWN.includes(service.role) ? swatch(service.name, false) : make("span", "swatch"));
+      head.prepend(DRAWN.includes(service.kind) ? swatch(service.name, false) : make("span", "swatch"));
       const cells = {};
       for (const [field] of TABLE_COLUMNS) {
         cells[field] = make("td");
@@ -83,9 +83,9 @@ const Figures = (() => {
     }
   }
 
-  /** The sum over all services of a role; null if those that are up said nothing in this second. */
-  function sum(frame, role, field) {
-    const rows = frame.services.filter((row) => row.role === role && row.up);
+  /** The sum over all services of a kind; null if those that are up said nothing in this second. */
+  function sum(frame, kind, field) {
+    const rows = frame.services.filter((row) => row.kind === kind && row.up);
     const values = rows.map((row) => row[field]).filter(isKnown);
     return rows.length && !values.length ? null : values.reduce((total, value) => total + value, 0);
   }
@@ -156,5 +156,5 @@ const Figures = (() => {
     }
   }
 
-  return { EventList, Glance, TABLE_COLUMNS, Table, roleRank };
+  return { EventList, Glance, TABLE_COLUMNS, Table, kindRank };
 })();

@@ -46,7 +46,7 @@ const Model = (() => {
       this.frames = new Array(CAPACITY).fill(null);
       this.times = new Float64Array(CAPACITY).fill(NaN);
       this.stuck = new Array(CAPACITY).fill(false);
-      this.columns = new Map(); // name of the service -> {name, role, last, depth, peak, again, in, out}
+      this.columns = new Map(); // name of the service -> {name, kind, last, depth, peak, again, in, out}
       this.events = [];
       this.unclaimed = []; // {at, count}: barks sent again, whose failover we have not heard of yet
       this.next = 0; // serial of the frame to come; the newest one is next - 1
@@ -80,7 +80,7 @@ const Model = (() => {
         for (const field in FIELDS) column[field][slot] = NaN;
       }
       for (const row of frame.services) {
-        if (!DRAWN.includes(row.role)) continue;
+        if (!DRAWN.includes(row.kind)) continue;
         const column = this.column(row);
         if (row.backlog === undefined) continue; // no sample of it came in this second
         column.last = this.next;
@@ -116,7 +116,7 @@ const Model = (() => {
 
     /** Give the latest failover the barks that were sent again because of it, as its `again`. */
     claimAgain(frame) {
-      const rows = frame.services.filter((row) => row.role === "outbox");
+      const rows = frame.services.filter((row) => row.kind === "outbox");
       const count = rows.reduce((sum, row) => sum + (row.again ?? 0), 0);
       if (count) this.unclaimed.push({ at: frame.at, count });
       const failover = this.events.findLast((event) => event.what === "failover");
@@ -130,7 +130,7 @@ const Model = (() => {
     column(row) {
       let column = this.columns.get(row.name);
       if (!column) {
-        column = { name: row.name, role: row.role, last: this.next };
+        column = { name: row.name, kind: row.kind, last: this.next };
         for (const field in FIELDS) column[field] = new Float64Array(CAPACITY).fill(NaN);
         this.columns.set(row.name, column);
         this.version += 1;
@@ -155,7 +155,7 @@ const Model = (() => {
 
   /** How long the oldest bark of all outboxes waits, in milliseconds; null if none waits. */
   function oldestOf(frame) {
-    const ages = frame.services.filter((row) => row.role === "outbox").map((row) => row.oldest_ms ?? -1);
+    const ages = frame.services.filter((row) => row.kind === "outbox").map((row) => row.oldest_ms ?? -1);
     const oldest = Math.max(-1, ...ages);
     return oldest < 0 ? null : oldest;
   }

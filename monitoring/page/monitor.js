@@ -39,7 +39,7 @@ const Monitor = (() => {
   function makeLines() {
     version = model.version;
     Looks.keepOnly(new Set(model.columns.keys()));
-    const columns = [...model.columns.values()].sort((a, b) => Figures.roleRank(a) - Figures.roleRank(b) || (a.name < b.name ? -1 : 1));
+    const columns = [...model.columns.values()].sort((a, b) => Figures.kindRank(a) - Figures.kindRank(b) || (a.name < b.name ? -1 : 1));
     const line = (column, field, dashed) => ({
       key: `${column.name} ${field}`,
       column,
@@ -51,7 +51,7 @@ const Monitor = (() => {
       marker: new Path2D(Looks.markerOf(column.name).path),
       hollow: Looks.markerOf(column.name).hollow,
     });
-    depthChart.lines = columns.filter((c) => c.role === "outbox").map((c) => line(c, "depth", false));
+    depthChart.lines = columns.filter((c) => c.kind === "outbox").map((c) => line(c, "depth", false));
     rateChart.lines = columns.flatMap((c) => [line(c, "in", false), line(c, "out", true)]);
     Labels.showLegend($("depth-legend"), depthChart);
     Labels.showLegend($("rate-legend"), rateChart);

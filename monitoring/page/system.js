@@ -11,7 +11,7 @@
 const System = (() => {
   const { arrange, make, setData, setText, svg } = Elements;
   const { DRAWN } = Model;
-  const { countText, goneText, isKnown, lettersText, whichLetters } = Words;
+  const { capital, countText, goneText, isKnown, lettersText, whichLetters } = Words;
   const { colourOf, swatch } = Looks;
 
   const GROUPS = [
@@ -31,35 +31,35 @@ const System = (() => {
       this.root = root;
       this.groups = new Map();
       this.cards = new Map();
-      GROUPS.forEach(([role, title, rule], i) => {
+      GROUPS.forEach(([kind, title, rule], i) => {
         if (i) root.append(make("div", "arrow", "→"));
-        this.addGroup(role, title, rule);
+        this.addGroup(kind, title, rule);
       });
       this.addGroup("", "Around it", "");
     }
 
-    addGroup(role, title, rule) {
+    addGroup(kind, title, rule) {
       const ring = svg("svg", { viewBox: "0 0 40 40", class: "ring", width: 40, height: 40, "aria-hidden": "true" });
       const list = make("ul", "cards");
       const head = make("div", "group-head", make("div", "", make("h3", "", title), make("p", "note", rule)));
-      const element = make("section", role ? "group" : "group around", head, list);
+      const element = make("section", kind ? "group" : "group around", head, list);
       element.setAttribute("aria-label", title);
-      if (role === "outbox" || role === "inbox") head.append(ring);
+      if (kind === "outbox" || kind === "inbox") head.append(ring);
       this.root.append(element);
-      this.groups.set(role, { list, ring });
+      this.groups.set(kind, { list, ring });
     }
 
     show(frame) {
       const rows = frame.services.filter((row) => row.up || this.keeps(row, frame.at));
       const names = new Set(rows.map((row) => row.name));
       for (const name of this.cards.keys()) if (!names.has(name)) this.cards.delete(name);
-      const items = new Map([...this.groups.keys()].map((role) => [role, []]));
+      const items = new Map([...this.groups.keys()].map((kind) => [kind, []]));
       for (const row of this.ordered(rows, frame)) {
-        (items.get(row.role) ?? items.get("")).push(this.showRow(row, frame));
+        (items.get(row.kind) ?? items.get("")).push(this.showRow(row, frame));
       }
-      for (const [role, { list, ring }] of this.groups) {
-        arrange(list, items.get(role));
-        ring.replaceChildren(...arcs(frame.routes[role]?.shares ?? {}));
+      for (const [kind, { list, ring }] of this.groups) {
+        arrange(list, items.get(kind));
+        ring.replaceChildren(...arcs(frame.routes[kind]?.shares ?? {}));
       }
     }
 
@@ -71,7 +71,7 @@ const System = (() => {
      *  at the end. */
     ordered(rows, frame) {
       const place = (row) => {
-        const route = frame.routes[row.role];
+        const route = frame.routes[row.kind];
         return (row.up ? 0 : 1000) + (route?.policy === "ordered" ? route.targets.indexOf(row.name) : 0);
       };
       return rows.sort((a, b) => place(a) - place(b) || (a.name < b.name ? -1 : 1));
@@ -79,8 +79,8 @@ const System = (() => {
 
     showRow(row, frame) {
       const card = this.cards.get(row.name) ?? this.addCard(row);
-      const route = frame.routes[row.role] ?? {};
-      const first = route.policy === "ordered" && route.first === row.name && row.role !== "monitor";
+      const route = frame.routes[row.kind] ?? {};
+      const first = route.policy === "ordered" && route.first === row.name && row.kind !== "monitor";
       const share = route.shares?.[row.name];
       setData(card.item, "up", String(row.up));
       setData(card.item, "first", String(first));
@@ -88,14 +88,14 @@ const System = (() => {
       setData(card.item, "how", row.how ?? "");
       let words = row.up ? `${row.host}:${row.port}` : goneText(row);
       if (row.up && share !== undefined) words = `${(100 * share).toFixed(1)} % of the ring`;
-      else if (row.up && route.policy === "ordered" && !first && SPARES.includes(row.role)) words = "ready to take over";
+      else if (row.up && route.policy === "ordered" && !first && SPARES.includes(row.kind)) words = "ready to take over";
       setText(card.words, words);
       setData(card.item, "waits", String("waits" in row));
-      setText(card.waits, row.waits ? `Waits: ${row.waits}` : "");
+      setText(card.waits, row.waits ? capital(row.waits) : "");
       const letters = row.dead_letters > 0;
       setData(card.item, "letters", String(letters));
       setText(card.letters, letters ? lettersText(row.dead_letters) + whichLetters(row.name, row.dead_letter) : "");
-      setText(card.depth, row.up && row.role === "outbox" && isKnown(row.backlog) ? countText(row.backlog) : "");
+      setText(card.depth, row.up && row.kind === "outbox" && isKnown(row.backlog) ? countText(row.backlog) : "");
       return card.item;
     }
 
@@ -104,7 +104,7 @@ const System = (() => {
       const waits = make("p", "waits"), letters = make("p", "letters");
       const depth = make("span", "depth");
       depth.title = "barks waiting";
-      const drawn = DRAWN.includes(row.role);
+      const drawn = DRAWN.includes(row.kind);
       const sign = drawn ? swatch(row.name, false) : make("span", "dot");
       const item = make("li", "service", sign, make("div", "who", make("p", "", make("b", "", row.name), badge), words, waits, letters), depth);
       item.dataset.service = row.name;

@@ -61,7 +61,7 @@ const Words = (() => {
       ({ name, letters }) => `${name}: ${lettersText(letters)}`,
       ({ name, letters, latest }) => `${name} has ${lettersText(letters, "new ")}${whichLetters(name, latest)}`,
     ],
-    waits: ["…", ({ name }) => `${name} waits`, ({ name, why }) => `${name} waits${why ? `: ${why}` : ""}`],
+    waits: ["…", ({ name }) => `${name} waits`, ({ name, why }) => (why ? `${name}: ${why}` : `${name} waits`)],
     "left-out": ["+", ({ name, others }) => `${countText(others)} more left out, the last of ${name}`],
   };
   // A monitor that is newer than this page.
@@ -97,12 +97,15 @@ const Words = (() => {
     return again ? `, ${countText(again)} sent again` : "";
   }
 
+  const capital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
+
   return {
     EVENTS,
     againText,
     ageText,
     agoText,
     bytesText,
+    capital,
     clockText,
     countText,
     eventSentence,

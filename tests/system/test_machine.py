@@ -171,7 +171,7 @@ class ClockTest(MachineTest):
                 page.send({"op": "subscribe", "address": "monitor", "history": 0})
                 await page.expect("subscribed")
                 frames = [await page.expect("message") for _ in range(2)]
-                seen = {row["role"] for row in frames[-1]["body"]["services"]}
+                seen = {row["kind"] for row in frames[-1]["body"]["services"]}
                 self.assertLessEqual({"directory", "inbox", "outbox", "bizlogic"}, seen)
         await until(lambda: any("<--" in x for x in reader.lines), "the reader has shown a bark")
         for process in (barker, reader, monitor):

@@ -249,7 +249,7 @@ class CommandTest(unittest.TestCase):
             self.assertEqual(frame["depth"], 0)
             self.assertEqual(frame["routes"]["bizlogic"]["first"], f"bizlogic-{bizlogic.port}")
             self.assertEqual(len(frame["services"]), 4)
-            self.assertEqual([r["in"] for r in frame["services"] if r["role"] == "outbox"], [0.0])
+            self.assertEqual([r["in"] for r in frame["services"] if r["kind"] == "outbox"], [0.0])
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: waits for a time-out")
     def test_without_a_directory_it_says_so(self) -> None:

@@ -368,6 +368,26 @@ class SimulatedTest(PageCase):
         """)
         self.assertEqual(inked, [True, True, False, False, False, True, False])
 
+    def test_what_a_service_waits_for_stands_on_its_card_and_among_the_events(self) -> None:
+        self.open_simulated()
+        browser = self.browser
+        browser.execute("""
+            const why = "what is kept waits for <b>bizlogic</b>";
+            const event = { at: T0 + 2000, what: "waits", name: "outbox-1", why };
+            for (let second = 0; second < 5; second += 1) {
+              feedFrame(second, [service("outbox-1", second > 1 ? { waits: why } : {}),
+                service("outbox-2")], second === 2 ? [event] : []);
+            }
+            drawAt(4);
+        """)
+        why = "what is kept waits for <b>bizlogic</b>"
+        self.assertEqual(browser.texts(EVENT), [f"outbox-1: {why}"])
+        self.assertEqual(browser.texts("#map .service[data-waits=true] .waits"), [f"W{why[1:]}"])
+        self.assertEqual(browser.texts("#map .service[data-waits=false] .waits"), [""])
+        self.assertEqual(self.cell("outbox-1", "state"), "waits")
+        browser.execute("feedFrame(5, [service('outbox-1'), service('outbox-2')]); drawAt(5)")
+        self.assertEqual(browser.texts("#map .service[data-waits=true]"), [])
+
     def test_dead_letters_are_named_with_their_reason_and_their_place(self) -> None:
         self.open_simulated()
         browser = self.browser

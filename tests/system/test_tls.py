@@ -63,7 +63,7 @@ class LauncherTest(ProjectTest):
         glance = next(x for x in monitor.lines if "--once" in x)
         shown = self.run_command(*shlex.split(glance)[1:], "--json")
         self.assertEqual(shown.returncode, 0, shown.stderr)
-        self.assertIn("bizlogic", {row["role"] for row in json.loads(shown.stdout)["services"]})
+        self.assertIn("bizlogic", {row["kind"] for row in json.loads(shown.stdout)["services"]})
         self.end(monitor)
         self.end(launcher)
 

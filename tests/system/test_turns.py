@@ -12,7 +12,8 @@ from barker.bizlogic import BizLogic
 from barker.delivery.batches import Batch
 from barker.directory import MAX_ASKED, MAX_INSTANCES, Directory
 from barker.disk.journal import Journal
-from barker.followers import MAX_FOLLOWERS, Followers
+from barker.followers import MAX_FOLLOWERS, MAX_WORDS, Followers
+from barker.graph.friends import MAX_FRIENDS
 from barker.graph.graph import Graph
 from barker.graph.people import People
 from barker.inbox import Inbox
@@ -21,7 +22,11 @@ from barker.manifold.timelines import Entry
 from barker.outbox import Outbox
 from barker.process.agent import MAX_NAMED_STREAMS
 from barker.process.slices import Steps
+from barker.routing.routes import ORDERED, Target
+from barker.suggestions import Suggestions
 from barker.wire import protocol
+from monitoring.monitor import HISTORY, Monitor
+from monitoring.picture import MAX_SERVICES
 from tests.tools.fleet import SLOW, Fleet, until
 from tests.tools.turns import Running, running
 from tests.tools.wireclient import Wire, bark, puts, register
@@ -202,6 +207,68 @@ class TurnsTest(unittest.TestCase):
                 some = puts(1 + first, [["followers"]], said[first : first + 100])
                 outbox.write(line(some))
             await until(lambda: node._taken == events, "all are taken")
+
+    # --- suggestions and the monitor ---
+
+    def test_suggestions_in_a_graph_of_very_many_with_very_many_friends(self) -> None:
+        users = 1_000_000 if SLOW else 200_000
+        with running(self.fleet, Suggestions) as suggestions:
+            node, graph = suggestions.node, Graph()
+
+            def fill() -> Steps:
+                for i in range(users):
+                    graph.apply({"kind": "join", "user": f"u{i}", "at": 1})
+                    yield
+                for i in range(2 * MAX_FRIENDS):  # each of them has as many friends as may be
+                    for j in range(MAX_WORDS // 20):
+                        whom = f"u{1000 + i + 7 * j}"
+                        graph.apply({"kind": "follow", "user": f"u{i}", "whom": whom, "at": 1})
+                        yield
+                for i in range(MAX_WORDS):
+                    whom = f"u{i % (2 * MAX_FRIENDS)}" if i < 400 else f"u{i}"
+                    graph.apply({"kind": "follow", "user": "star", "whom": whom, "at": 1})
+                    yield
+
+            suggestions.fill(fill())
+            suggestions.begin()
+            suggestions.call(lambda: node.replaced(graph))
+            suggestions.until(lambda: not node.slices, "all of them wait")
+            self.assertShort(suggestions, "another graph")
+            suggestions.call(lambda: node._await(["star", *(f"u{i}" for i in range(50))]))
+            suggestions.call(node.gauges)
+            suggestions.until(lambda: node._suggester.open or not node._due, "some are looked at")
+            self.assertShort(suggestions, "suggestions")
+
+    def test_a_monitor_of_as_many_services_as_it_shows_and_a_page_that_gets_the_past(self) -> None:
+        names = [f"outbox-{i:03}-" + "x" * 50 for i in range(MAX_SERVICES)]
+        why = "what is kept waits " + "x" * 280
+        with running(self.fleet, Monitor) as monitor:
+            node = monitor.node
+            targets = [Target(name, "127.0.0.1", 9, i) for i, name in enumerate(names)]
+            table = node.routes
+            monitor.call(lambda: table.update("agent", ORDERED, targets))
+            monitor.call(lambda: node._agents.picture.routes_changed(1))
+            monitor.begin()
+            for second in range(HISTORY):
+                for name in names[second % 4 :: 4]:
+                    sample = {
+                        "at": 1000 * second,
+                        "pid": 1,
+                        "since": 1,
+                        "kind": "outbox",
+                        "in": second,
+                        "out": second,
+                        "cpu_s": 1.0,
+                        "waits": why,
+                        "dead_letters": second,
+                        "dead_letter": why,
+                        "deepest": [[f"outbox/{'y' * 60}{i}", 9] for i in range(5)],
+                    }
+                    monitor.call(lambda s=sample, n=name: node._agents.picture.sampled(n, s, 1))  # type: ignore[misc]
+                monitor.call(node._frame)
+            self.assertShort(monitor, "frames of a hundred services")
+            self.say(monitor, *[line({"op": "subscribe", "address": "monitor"})] * 5)
+            self.assertShort(monitor, "ten minutes for a page")
 
     # --- the directory ---
 

@@ -20,7 +20,7 @@ FEED = """
       depth: services.reduce((sum, row) => sum + (row.backlog ?? 0), 0) }],
   });
   window.service = (name, figures = {}) => ({
-    name, up: true, gone: null, role: name.split("-")[0], host: "127.0.0.1", port: 1, kind: "x",
+    name, up: true, gone: null, kind: name.split("-")[0], host: "127.0.0.1", port: 1,
     pid: 1, since: 1, backlog: 0, peak: 0, oldest_ms: null, streams: 1, unacked: 0, links: 3,
     rss_bytes: 2e7, in: 1, out: 1, cpu: 0.01, in_total: 1, out_total: 1, deepest: [], ...figures,
   });

@@ -15,13 +15,13 @@ class Watcher(Guest):
         super().__init__(args)
         self.agents = Agents(self)
 
-    def latest(self, role: str) -> dict[str, Any]:
-        """The last sample of an agent of that role; empty if there is none yet."""
-        some = [sample for sample in self.agents.samples.values() if sample["role"] == role]
+    def latest(self, kind: str) -> dict[str, Any]:
+        """The last sample of an agent of that kind; empty if there is none yet."""
+        some = [sample for sample in self.agents.samples.values() if sample["kind"] == kind]
         return max(some, key=lambda sample: int(sample["at"]), default={})
 
-    async def figure(self, role: str, name: str, deadline_s: float = 30 * DEADLINE_S) -> Any:
+    async def figure(self, kind: str, name: str, deadline_s: float = 30 * DEADLINE_S) -> Any:
         """Of a sample that is taken from now on."""
         asked = time.time_ns() // 1_000_000
-        await until(lambda: self.latest(role).get("at", 0) > asked, "a sample", deadline_s)
-        return self.latest(role)[name]
+        await until(lambda: self.latest(kind).get("at", 0) > asked, "a sample", deadline_s)
+        return self.latest(kind)[name]

@@ -109,7 +109,7 @@ class AgentTest(unittest.TestCase):
         sample = self.agent.sample()
         self.assertLess(abs(sample["at"] - 1000 * time.time()), 1000)
         self.assertEqual(sample["pid"], os.getpid())
-        self.assertEqual((sample["name"], sample["role"]), ("outbox-1", "outbox"))
+        self.assertEqual((sample["name"], sample["kind"]), ("outbox-1", "outbox"))
         self.assertEqual((sample["in"], sample["out"]), (5, 4))
         self.assertGreater(sample["cpu_s"], 0)
         if pathlib.Path("/proc/self/statm").exists():

@@ -144,6 +144,24 @@ class TakeTest(FollowersTest):
         await outbox.expect("refuse", seq=3, code=protocol.TOO_MANY)
         await outbox.expect("ack", seq=4)
 
+    async def test_promise_5_one_user_follows_so_many(self) -> None:
+        self.patch(followers, "MAX_WORDS", 3)
+        service = await self.followers()
+        outbox = await self.open(service.port, "outbox")
+        for said, is_refused in (
+            (event(1, FOLLOW, "ann", "x1"), False),  # behind the one of the seed
+            (event(2, UNFOLLOW, "ann", "x2"), False),
+            (event(3, FOLLOW, "ann", "x3"), True),
+            (event(4, UNFOLLOW, "ann", "x4"), True),
+            (event(5, UNFOLLOW, "ann", "x1", at=5), False),
+            (event(6, FOLLOW, "ann", "x2", at=6), False),
+        ):
+            outbox.send(said)
+            if is_refused:
+                await outbox.expect("refuse", seq=said["seq"], code=protocol.TOO_MANY)
+            await outbox.expect("ack", seq=said["seq"])
+        self.assertEqual(sorted(service.graph.follows("ann")), ["bob", "x2"])
+
     async def test_promise_5_what_would_be_one_user_too_many_waits(self) -> None:
         service = await self.followers()
         await self.decides(service)

@@ -159,6 +159,26 @@ class GraphTest(unittest.TestCase):
             self.assertEqual(len(some), 0)
 
 
+class LatestTest(unittest.TestCase):
+    def test_the_latest_edges_in_their_order(self) -> None:
+        some = Graph()
+        for i in range(10):
+            some.apply({"kind": FOLLOW, "user": "ann", "whom": f"u{i}", "at": 1})
+        self.assertEqual(some.latest("ann", 3), ["u7", "u8", "u9"])
+        some.apply({"kind": UNFOLLOW, "user": "ann", "whom": "u8", "at": 2})
+        self.assertEqual(some.latest("ann", 3), ["u6", "u7", "u9"])
+        self.assertEqual(some.latest("ann", 30), some.follows("ann"))
+        self.assertEqual(some.latest("bob", 3), [])
+
+    def test_tombstones_are_not_looked_through_without_an_end(self) -> None:
+        some = Graph()
+        for i in range(100):
+            kind = FOLLOW if i < 10 else UNFOLLOW
+            some.apply({"kind": kind, "user": "ann", "whom": f"u{i}", "at": 1})
+        self.assertEqual(some.latest("ann", 3), [])
+        self.assertEqual(some.words_of("ann"), 100)
+
+
 class PiecesTest(unittest.TestCase):
     def assertCopied(self, some: Graph) -> None:
         bodies = list(some.pieces())

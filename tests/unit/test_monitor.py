@@ -105,7 +105,7 @@ class MeterTest(unittest.TestCase):
 
 def sample(name: str, at: int, run: Run = OLD, **figures: Any) -> dict[str, Any]:
     role = name.rpartition("-")[0]
-    base = {"at": at, "kind": role, "role": role, "pid": run.pid, "since": run.since_ms}
+    base = {"at": at, "kind": role, "pid": run.pid, "since": run.since_ms}
     return {**base, "in": 0, "out": 0, "cpu_s": 0, **figures}
 
 
@@ -338,9 +338,9 @@ class PictureTest(unittest.TestCase):
         event = {"at": NOW + 1, "what": "waits", "name": "outbox-1", "why": why}
         self.assertEqual(frame["events"], [event])
         self.assertEqual(frame["services"][0]["waits"], why)
-        text = table(frame)
-        self.assertIn(f"outbox-1 waits: {why}", text)
-        self.assertRegex(text, r"outbox-1 +\d+ waits")
+        lines = "\n".join(table(frame))
+        self.assertIn(f"outbox-1: {why}", lines)
+        self.assertRegex(lines, r"outbox-1 +\d+ waits")
         self.say("outbox-1", NOW + 3, waits="another")
         self.say("outbox-1", NOW + 4)
         self.assertEqual(self.events(), [("waits", "outbox-1", "another")])
@@ -387,7 +387,7 @@ class PictureTest(unittest.TestCase):
         self.route("agent", ORDERED, "outbox-1")
         good = sample("outbox-1", NOW)
         bad: list[Any] = [None, [], "x", 7, {}, {**good, "in": -1}, {**good, "out": "9"}]
-        bad += [{**good, "pid": None}, {**good, "role": "x" * 65}, {**good, "at": True}]
+        bad += [{**good, "pid": None}, {**good, "kind": "x" * 65}, {**good, "at": True}]
         for case in bad:
             with self.subTest(case), self.assertRaises(BadSample):
                 self.picture.sampled("outbox-1", case, NOW)

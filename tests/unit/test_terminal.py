@@ -188,7 +188,7 @@ class OthersTextTest(unittest.TestCase):
             fleet_._said("x", "\033[31mx | \033[0m", self.HOSTILE)
 
     def test_the_monitor_s_table(self) -> None:
-        row = {"name": "x", "role": "inbox", "up": False, "gone": 1, "how": self.HOSTILE}
+        row = {"name": "x", "kind": "inbox", "up": False, "gone": 1, "how": self.HOSTILE}
         frame = {"at": 1, "depth": 0, "left_out": 0, "routes": {}, "services": [row]}
         with self.printed(1):
             terminal.say("monitor", *table(frame))
