@@ -4,18 +4,20 @@
 
 writes them beside this file; a test compares. It has no facts of its own: the list of processes is
 the launcher's, the ring's points come from `Ring`, the barks of the failover go through a `Window`
-and a `Duplicates`, and the states of a link are its own table.
+and a `Duplicates`, and the states of a link are its own table. Only the messages of a hand-over are
+written down here.
 """
 
 import bisect
 import math
 import pathlib
 import sys
-from collections.abc import Iterable
-from html import escape
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+
+import inside  # noqa: E402
+from shapes import Sequence, box, line, svg, text  # noqa: E402
 
 import launch  # noqa: E402
 from barker.delivery.batches import Batch  # noqa: E402
@@ -24,69 +26,9 @@ from barker.delivery.window import Window  # noqa: E402
 from barker.links.life import LIFE  # noqa: E402
 from barker.process.dialing import BACKOFF_FIRST_S, BACKOFF_MAX_S  # noqa: E402
 from barker.routing.ring import Ring, position  # noqa: E402
+from barker.streams.cursor import Cursor  # noqa: E402
+from barker.streams.stream import Stream  # noqa: E402
 from barker.wire.ops import Put  # noqa: E402
-
-# Each picture has its own paper, so that it can be read on any page; both sets of colours have a
-# contrast of at least 4.5 for text.
-STYLE = """
-  svg { --paper: #ffffff; --ink: #1f2328; --dim: #59636e; --rule: #d1d9e0; --box: #f6f8fa;
-        --a: #0a63c9; --b: #a35a00; --c: #1a7f37; --d: #b3307d; --bad: #c9212e; }
-  @media (prefers-color-scheme: dark) {
-    svg { --paper: #14181d; --ink: #e6edf3; --dim: #9aa5b1; --rule: #3a424c; --box: #1f252c;
-          --a: #5aa7ff; --b: #e0a33e; --c: #4fc46a; --d: #f083bd; --bad: #ff7b72; }
-  }
-  text { font: 13px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: var(--ink);
-         stroke: var(--paper); stroke-width: 3px; paint-order: stroke; }
-  .code { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: 12px; }
-  .dim { fill: var(--dim); } .bad { fill: var(--bad); } .bold { font-weight: 600; }
-  .mid { text-anchor: middle; } .end { text-anchor: end; }
-  .paper { fill: var(--paper); } .box { fill: var(--box); stroke: var(--dim); }
-  .line { stroke: var(--ink); fill: none; stroke-width: 1.4; } .thin { stroke: var(--rule); }
-  .dash { stroke: var(--dim); stroke-dasharray: 4 4; fill: none; }
-  .cut { stroke: var(--bad); stroke-width: 2.5; }
-  .head { fill: var(--ink); } .faint { opacity: 0.25; }
-  .a { --own: var(--a); } .b { --own: var(--b); } .c { --own: var(--c); } .d { --own: var(--d); }
-  .arc { stroke: var(--own); fill: none; } .dot { fill: var(--own); }
-"""
-
-
-def svg(width: int, height: int, title: str, parts: Iterable[str]) -> str:
-    body = "\n".join(parts)
-    return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" \
-width="{width}" height="{height}" role="img">
-<title>{escape(title)}</title>
-<style>{STYLE}</style>
-<defs><marker id="arrow" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" \
-orient="auto-start-reverse"><path class="head" d="M0 1 10 5 0 9z"/></marker></defs>
-<rect class="paper" width="{width}" height="{height}"/>
-{body}
-</svg>
-"""
-
-
-def text(x: float, y: float, words: str, style: str = "") -> str:
-    return f'<text x="{x:g}" y="{y:g}" class="{style}">{escape(words)}</text>'
-
-
-def line(
-    x1: float, y1: float, x2: float, y2: float, style: str = "line", arrow: bool = True
-) -> str:
-    marker = ' marker-end="url(#arrow)"' if arrow else ""
-    return f'<path class="{style}" d="M{x1:g} {y1:g} {x2:g} {y2:g}"{marker}/>'
-
-
-def box(x: float, y: float, width: float, lines: list[str], height: float = 0) -> str:
-    """A box around lines of text; the first one is its name."""
-    height = height or 14 + 18 * len(lines)
-    parts = [
-        f'<rect class="box" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="5"/>'
-    ]
-    top = y + height / 2 - 9 * (len(lines) - 1) + 4.5
-    for i, words in enumerate(lines):
-        style = "mid code" if i == 0 else "mid dim"
-        parts.append(text(x + width / 2, top + 18 * i, words, style))
-    return "\n".join(parts)
-
 
 # --- the architecture ---
 
@@ -141,46 +83,6 @@ def architecture() -> str:
 # --- a failover ---
 
 
-class Sequence:
-    """A sequence diagram that grows downwards."""
-
-    step = 31
-
-    def __init__(self, actors: list[str], left: int = 70, apart: int = 172) -> None:
-        self.x = {name: left + apart * i for i, name in enumerate(actors)}
-        self.y = 72
-        self.parts: list[str] = []
-        self.ends: dict[str, int] = {}
-
-    def says(self, who: str, whom: str, words: str, style: str = "") -> None:
-        x1, x2 = self.x[who], self.x[whom]
-        towards = 1 if x2 > x1 else -1
-        self.parts.append(line(x1, self.y, x2 - 3 * towards, self.y))
-        self.parts.append(text((x1 + x2) / 2, self.y - 6, words, f"mid code {style}"))
-        self.y += self.step
-
-    def notes(self, who: str, words: str, style: str = "dim") -> None:
-        self.parts.append(text(self.x[who] + 8, self.y - 6, words, style))
-        self.y += 22
-
-    def dies(self, who: str) -> None:
-        x, y = self.x[who], self.y
-        self.parts.append(line(x - 9, y - 9, x + 9, y + 9, "cut", arrow=False))
-        self.parts.append(line(x - 9, y + 9, x + 9, y - 9, "cut", arrow=False))
-        self.parts.append(text(x + 16, y + 5, "kill -9", "bad bold"))
-        self.ends[who] = y
-        self.y += self.step + 8
-
-    def drawn(self, title: str) -> str:
-        bottom = self.y + 4
-        lives = []
-        for name, x in self.x.items():
-            lives.append(line(x, 36, x, self.ends.get(name, bottom), "dash", arrow=False))
-            lives.append(box(x - 60, 8, 120, [name], 28))
-        width = max(self.x.values()) + 124  # there are notes behind the last one, too
-        return svg(width, bottom + 12, title, [*lives, *self.parts])
-
-
 def failover() -> str:
     """Three barks; the first bizlogic is killed when one of them is settled."""
     author, outbox, first, spare, inbox = (
@@ -229,6 +131,67 @@ def failover() -> str:
     window.ack(sent[-1][0])
     d.notes(outbox, f"{len(window)} are unacked: it may forget them")
     return d.drawn("Put and ack through a failover of bizlogic")
+
+
+# --- a full outbox ---
+
+
+def full() -> str:
+    """Three barks for an outbox that has room for one; no bark overtakes another."""
+    author, outbox = "bark", "outbox-5800"
+    d = Sequence([author, outbox], apart=330)
+    window: Window[str] = Window(limit=8)
+
+    def put(*barks: str) -> None:
+        for bark in barks:
+            window.add(Batch.of(Put(0, ["outbox/ark3"], [b"{}"]), [bark]))
+
+    def send() -> None:
+        for seq, batch in window.send(most=8):
+            d.says(author, outbox, f"put seq {seq}: {batch.job(0)}")
+
+    put("one", "two", "three")
+    send()
+    d.notes(outbox, "keeps one: full")
+    for seq in (2, 3):
+        d.says(outbox, author, f"refuse seq {seq}, full", "bad")
+        window.put_off(seq, ["outbox/ark3"])
+        if seq == 2:
+            d.says(outbox, author, "ping")
+    put("four")
+    send()
+    d.notes(author, "four waits: there are refused ones")
+    d.says(author, outbox, "pong")
+    d.notes(outbox, "has room again")
+    d.says(outbox, author, "ack seq 3")
+    window.ack(3)
+    for batch in reversed(window.take_put_off()):
+        window.add_first(batch)
+    send()
+    d.says(outbox, author, "ack seq 6")
+    window.ack(6)
+    return d.drawn("What follows after full")
+
+
+# --- a hand-over ---
+
+
+def handover() -> str:
+    """A second inbox comes: the way of one timeline, and of its reader."""
+    directory, old, new, reader = "directory", "inbox-5820", "inbox-5821", "listen"
+    d = Sequence([directory, old, new, reader], left=80, apart=190)
+    d.says(new, directory, "register")
+    d.says(directory, old, "routes")
+    d.notes(old, "not its timeline any more")
+    d.says(old, reader, "moved")
+    d.says(old, new, "put, old, stamped")
+    d.notes(new, "keeps what it lacks")
+    d.says(reader, new, "subscribe")
+    d.says(new, reader, "all that is retained")
+    d.notes(reader, "drops known ids")
+    d.says(new, old, "ack")
+    d.notes(old, "notes an empty timeline")
+    return d.drawn("A timeline moves to a new inbox")
 
 
 # --- the ring ---
@@ -344,11 +307,63 @@ def _edge(
     return border(a, b), border(b, a)
 
 
+# --- a timeline ---
+
+
+def timeline() -> str:
+    """One stream and one cursor: entries that are lost to its reader, on their way, and waiting."""
+    stream: Stream[int] = Stream(keep=5)
+    cursor = Cursor(after=6, window=3)
+    for serial in range(1, 19):
+        stream.append(serial)
+        if serial <= 12:
+            cursor.take(stream)
+    shown, left, width = cursor.sent, 96, 44
+    cursor.ack(shown)
+    missed, first, sent = cursor.take(stream)
+
+    def at(serial: int) -> int:
+        return left + width * (serial - 7)
+
+    def span(a: int, b: int, y: int, words: str, style: str) -> list[str]:
+        return [
+            line(at(a) + 3, y, at(b + 1) - 3, y, "line", arrow=False),
+            text((at(a) + at(b + 1)) / 2, y + 20, words, f"mid {style}"),
+        ]
+
+    parts = [text(left, 64, "serials", "dim"), text(20, 100, "shown ...", "dim")]
+    for serial in range(7, stream.last + 1):
+        gone, on_its_way = serial <= stream.lost, first <= serial < first + len(sent)
+        style = "dash" if gone else "box"
+        parts.append(f'<rect class="{style}" x="{at(serial)}" y="76" width="{width}" height="38"/>')
+        words = "mid dim" if gone else "mid bold" if on_its_way else "mid"
+        parts.append(text(at(serial) + width / 2, 100, str(serial), words))
+    acked = at(shown + 1)
+    parts += [
+        line(acked, 34, acked, 72),
+        text(acked, 26, f"the reader has acked {shown}", "mid bold"),
+        *span(shown + 1, shown + missed, 126, f"gap: {missed} lost", "bad"),
+        *span(first, first + len(sent) - 1, 126, f"window: {len(sent)} sent", "bold"),
+        *span(first + len(sent), stream.last, 126, "waiting", "dim"),
+        *span(
+            stream.lost + 1, stream.last, 164, f"retained: the last {len(stream.entries)}", "dim"
+        ),
+        line(at(first + len(sent)), 34, at(first + len(sent)), 72),
+        text(at(first + len(sent)), 26, f"cursor: sent up to {cursor.sent}", "mid bold"),
+    ]
+    return svg(650, 200, "A timeline, and the cursor of one reader", parts)
+
+
 PICTURES = {
     "barker-arch.svg": architecture,
     "failover.svg": failover,
+    "full.svg": full,
+    "handover.svg": handover,
     "ring.svg": ring,
     "link.svg": link,
+    "timeline.svg": timeline,
+    "modules.svg": inside.modules,
+    "outbox.svg": inside.outbox,
 }
 
 if __name__ == "__main__":
