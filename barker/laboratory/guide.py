@@ -130,8 +130,9 @@ class Guide(Node):
             raise Broken(otherwise)
 
     def show(self, text: str) -> None:
-        """A line of evidence."""
-        say(f"    {text}"[:WIDTH].rstrip())
+        """A line of evidence, or several if it is long."""
+        lines = textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="      ")
+        say("\n".join(lines))
 
     def typed(self, command: str) -> None:
         """The command that you would have typed."""

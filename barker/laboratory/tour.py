@@ -161,7 +161,7 @@ async def stop_them_all(guide: Guide) -> None:
     await until(lambda: guide.witness.all_shown(waiting), "what has waited is shown")
     passed_s = max(guide.witness.shown_at(said) or 0.0 for said in waiting) - begun
     guide.show(
-        f"{1000 * max(0.0, passed_s):.0f} ms later the last of those {len(waiting)} is shown"
+        f"{1000 * max(0.0, passed_s):.0f} ms later the last of {len(waiting)} barks is shown"
     )
 
 

@@ -172,6 +172,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_Help,
             allow_abbrev=False,
         )
+        self.color = False  # from Python 3.14 on; `_print_message` makes text of all such signs
         self._shown = shown
         self._program = command.removeprefix("-m ").removeprefix("barker.")
         self.add_argument(

@@ -81,7 +81,7 @@ class Service(Node, Conversation):
         is_served = any(served == address for served, _ in self._serves)
         names = [target.name for target in self.routes.route(address).targets]
         if is_served and self.name not in names:
-            log.info("the directory does not know that we serve %s; registering again", address)
+            log.debug("the directory does not know that we serve %s; registering again", address)
             self.announce()
 
     def unserve(self, address: str) -> None:

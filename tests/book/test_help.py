@@ -29,6 +29,13 @@ class HelpTest(unittest.TestCase):
                     for example in _examples(text):
                         self.assertLessEqual(len(f"  python3 {example}"), HELP_COLUMNS)
 
+    def test_it_is_plain_text_also_where_colours_are_wanted(self) -> None:
+        """From Python 3.14 on argparse colours it, and what is printed shows such signs as text."""
+        with mock.patch.dict(os.environ, {"FORCE_COLOR": "1"}):
+            for name, parser in PARSERS.items():
+                with self.subTest(name):
+                    self.assertNotIn("\x1b", parser.format_help())
+
     def test_no_word_is_broken(self) -> None:
         for name in PARSERS:
             with self.subTest(name):

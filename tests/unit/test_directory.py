@@ -202,7 +202,7 @@ class NameTest(DirectoryTest):
             pass
         del self.directory._services["inbox"][inbox.name]
         self.directory._tell("inbox")
-        with self.assertLogs("barker.process.service", "INFO") as logs:
+        with self.assertLogs("barker.process.service", "DEBUG") as logs:
             await self.assertToldOf(watcher, "inbox", [])
             await self.assertToldOf(watcher, "inbox", [inbox.name])
         self.assertIn("registering again", "".join(logs.output))
