@@ -234,7 +234,7 @@ async def accepted(reader, writer):
 async def main():
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await asyncio.start_server(accepted, "127.0.0.1", PORT)
+    server = await asyncio.start_server(accepted, "127.0.0.1", PORT)
     host, _, port = FLAGS["--directory"].rpartition(":")
     tasks = [
         asyncio.create_task(again(directory, host, int(port))),
@@ -242,6 +242,7 @@ async def main():
     ]
     print(f"READY 127.0.0.1:{PORT}", flush=True)
     await stop.wait()
+    server.close()
     for task in tasks:
         task.cancel()
 
