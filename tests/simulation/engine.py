@@ -528,9 +528,10 @@ class Simulation:
                 self.play(("start", name))
                 party = self.parties[name]
             self.play(("register", name))
-            self.play(("tick", name))
             health = getattr(party.node, "_health", None)
-            if health and health.is_out:
+            was_out = health is not None and health.is_out
+            self.play(("tick", name))
+            if was_out or (health and health.is_out):  # it has to register, at least
                 active = True
                 self.now_s += HEARTBEAT_S
             if party.leaving and self.may_go(party):
