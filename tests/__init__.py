@@ -20,6 +20,9 @@ server) and ``tests.tools.picture`` (a page as PNG). BARKER_SLOW=1 adds the test
 Each folder needs its ``__init__.py``: without one, ``python -m unittest`` finds none of its tests
 and says OK. ``unit.test_layout`` compares what is found with what is written.
 
+All cores have work: ``tools.sidebyside`` is the suite that runs the tests of several classes at
+once. One module, or one folder, runs one test after another.
+
 The tests start hundreds of processes. Where Python is told to keep no compiled modules, each of
 them would compile all of ours anew, which takes longer than the rest of its start; so they keep
 them, in a folder of their own that goes with the run.
@@ -53,3 +56,5 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     _compiled = tempfile.mkdtemp(prefix="barker-compiled-")
     os.environ["PYTHONPYCACHEPREFIX"] = _compiled
     atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
+
+from tests.tools.sidebyside import load_tests  # noqa: F401 - `unittest` looks for it here
