@@ -22,7 +22,6 @@ from barker.graph.friends import Suggester, Suggestion, text_of
 from barker.graph.graph import Change, Graph
 from barker.process.faults import Ticker
 from barker.process.service import Service, run_service
-from barker.process.slices import Steps
 from barker.wire import strictjson
 from barker.wire.bodies import SUGGESTER, SUGGESTION
 from barker.wire.ops import Item
@@ -58,6 +57,7 @@ class Suggestions(Service):
         self._suggester = Suggester(self._copy.held)
         self._due: deque[tuple[float, str]] = deque()  # when which user's turn is, in order
         self._waiting: set[str] = set()
+        self._others: list[str] = []  # the users of another graph, whose turn is between these
         self._made = 0
         self._ticker = Ticker(self.later, self._delay_s, self._work)
 
@@ -71,12 +71,8 @@ class Suggestions(Service):
     def replaced(self, graph: Graph) -> None:
         """Another graph: all users may be affected."""
         self._suggester.use(graph)
-        self.slices.add(self._await_all(list(graph.names)))
-
-    def _await_all(self, users: Sequence[str]) -> Steps:
-        for user in users:
-            self._await([user])
-            yield
+        self._others = list(graph.names)
+        self._ticker.start()
 
     def _await(self, users: Iterable[str]) -> None:
         due = self.now() + GATHER_S
@@ -88,23 +84,32 @@ class Suggestions(Service):
 
     def _delay_s(self) -> float | None:
         """Until the next turn; None if no user waits for one."""
+        if self._others:
+            return PAUSE_S
         return max(PAUSE_S, self._due[0][0] - self.now()) if self._due else None
 
     def _work(self) -> None:
         """Look at the users whose turn it is, for a moment."""
-        turns, now = self._due, self.now()
+        now = self.now()
         try:
-            while turns and turns[0][0] <= now and self.now() - now < WORK_S:
-                if len(self._inboxes) >= MAX_ON_THEIR_WAY:
+            while self.now() - now < WORK_S and len(self._inboxes) < MAX_ON_THEIR_WAY:
+                user = self._next(now)
+                if user is None:
                     break
-                user = turns.popleft()[1]
-                self._waiting.discard(user)
                 for suggestion in self._suggester.suggest(user):
                     item = Item(body_of(suggestion))
                     self._inboxes.put(f"inbox/{user}", item, user)
                     self._made += 1
         finally:  # suggestions that were made before a fault are sent all the same
             self._inboxes.pump()
+
+    def _next(self, now: float) -> str | None:
+        """The user whose turn it is."""
+        if self._due and self._due[0][0] <= now:
+            user = self._due.popleft()[1]
+            self._waiting.discard(user)
+            return user
+        return self._others.pop() if self._others else None
 
     # --- being watched ---
 
@@ -114,7 +119,7 @@ class Suggestions(Service):
             **self._inboxes.gauges(),
             "in": self._made,
             "streams": self._suggester.open,
-            "affected": len(self._waiting),
+            "affected": len(self._waiting) + len(self._others),
         }
 
 

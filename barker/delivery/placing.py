@@ -302,6 +302,7 @@ class Placing(Generic[J]):
         """Drop the unsent entries that are void by now."""
         if self._is_void is not None:  # else this would take long for a long queue
             for lane in self.lanes.values():
+                lane.seal()
                 lane.window.discard_waiting(self._all_void)
             kept = [batch for batch in self._waiting if not self._all_void(batch)]
             self._waiting.clear()

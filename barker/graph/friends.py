@@ -23,9 +23,9 @@ FEW = 3
 # Of a user's followers, those that a new follow of this user affects at once. The others see it
 # when another change affects them.
 MAX_AFFECTED = 50
-# Of a user's follows, and of the follows of each of these, the latest so many are looked at: 40,000
+# Of a user's follows, and of the follows of each of these, the latest so many are looked at: 10,000
 # steps at most, some milliseconds.
-MAX_FRIENDS = 200
+MAX_FRIENDS = 100
 
 
 class Suggestion(NamedTuple):

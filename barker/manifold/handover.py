@@ -97,6 +97,7 @@ class HandOver:
                 self.add(timeline)
             self._unseen -= 1
             yield
+        self._sender.forget_void()  # our own lane has no link, so what is there would stay
         self.go_on()
 
     def add(self, timeline: Timeline) -> None:

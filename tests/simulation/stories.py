@@ -65,6 +65,11 @@ STORIES = {
     "faults: a replica that had gone was waited for, after an exception on its way out": """
         follow fay ned 1; kill followers-a 2; fault followers-b Followers.link_down 1;
         hear followers-b followers-a 1""",
+    "disks: an inbox that was back kept an entry for itself, in a lane without a link": """
+        say ann 1 1; hear outbox-a client 3; hear bizlogic-a outbox-a 1; hear inbox-a bizlogic-a 3;
+        say ann 5 1; hear outbox-a client 2; hear bizlogic-a outbox-a 3; hear inbox-a bizlogic-a 1;
+        hear outbox-a client 9; full inbox-a True; hear bizlogic-a outbox-a 1;
+        hear inbox-a bizlogic-a 2""",
 }
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 import unittest
 from collections.abc import Iterator
 from typing import Any
@@ -31,10 +32,23 @@ from tests.tools.fleet import SLOW, Fleet, until
 from tests.tools.turns import Running, running
 from tests.tools.wireclient import Wire, bark, puts, register
 
-# Of the thread's own time; what the machine does besides is not ours.
+# Of the thread's own time; what the machine does besides is not ours. A machine that is slower, or
+# whose cores share what they have with others, has more: as much more as `some_work` takes there.
 MOST_MS = 50.0
+SOME_WORK_MS = 10.0
 # What comes in one read of a link.
 READ_BYTES = 256 * 1024
+
+
+def some_work() -> float:
+    """Milliseconds of this thread's time for a little of what services do, at best."""
+    took = []
+    for _ in range(5):
+        begun = time.thread_time()
+        made = {f"user{i}": (i, str(i)) for i in range(20_000)}
+        sum(len(text) for _, text in made.values())
+        took.append(1000 * (time.thread_time() - begun))
+    return min(took)
 
 
 class TurnsTest(unittest.TestCase):
@@ -45,7 +59,7 @@ class TurnsTest(unittest.TestCase):
         said = f"{what}: {service.turns} turns, the longest {service.cpu_ms:.0f} ms of CPU"
         said += f" ({service.wall_ms:.0f} ms)"
         print(said)
-        self.assertLess(service.cpu_ms, MOST_MS, said)
+        self.assertLess(service.cpu_ms, MOST_MS * max(1.0, some_work() / SOME_WORK_MS), said)
 
     def say(self, service: Running[Any], *lines: bytes) -> None:
         """Have a member say all that, in one piece; it comes to an end when a pong comes."""
@@ -79,7 +93,10 @@ class TurnsTest(unittest.TestCase):
             self.fleet.inbox("--no-journal")
             inbox.until(lambda: len(node.routes.route("inbox").targets) == 2, "there are two")
             self.assertShort(inbox, "a ring change, at once")
-            inbox.until(lambda: not node.slices and not node._hand_over.left, "all has gone")
+            inbox.until(
+                lambda: inbox.call(lambda: not node.slices) and not node._hand_over.left,
+                "all has gone",
+            )
             self.assertShort(inbox, "a ring change")
 
     def test_an_inbox_with_a_link_of_very_many_readers(self) -> None:
@@ -92,7 +109,10 @@ class TurnsTest(unittest.TestCase):
                 for i in range(MAX_SUBSCRIPTIONS)
             ]
             self.say(inbox, *wishes)
-            inbox.until(lambda: not node.slices and not node._readers.links, "it has gone")
+            inbox.until(
+                lambda: inbox.call(lambda: not node.slices) and not node._readers.links,
+                "it has gone",
+            )
             self.assertShort(inbox, "very many readers of one link")
 
     # --- the outbox ---
@@ -111,7 +131,10 @@ class TurnsTest(unittest.TestCase):
             outbox.begin()
             for _ in range(3):
                 outbox.call(outbox.node.gauges)
-                outbox.until(lambda: not outbox.node.slices, "it has been looked through")
+                outbox.until(
+                    lambda: outbox.call(lambda: not outbox.node.slices),
+                    "it has been looked through",
+                )
             self.assertEqual(len(outbox.call(outbox.node.gauges)["deepest"]), MAX_NAMED_STREAMS)
             self.assertShort(outbox, "a sample")
 
@@ -225,18 +248,22 @@ class TurnsTest(unittest.TestCase):
                         graph.apply({"kind": "follow", "user": f"u{i}", "whom": whom, "at": 1})
                         yield
                 for i in range(MAX_WORDS):
-                    whom = f"u{i % (2 * MAX_FRIENDS)}" if i < 400 else f"u{i}"
+                    whom = (
+                        f"u{users - 1 - i}" if i < MAX_WORDS - MAX_FRIENDS else f"u{MAX_WORDS - i}"
+                    )
                     graph.apply({"kind": "follow", "user": "star", "whom": whom, "at": 1})
                     yield
 
             suggestions.fill(fill())
             suggestions.begin()
             suggestions.call(lambda: node.replaced(graph))
-            suggestions.until(lambda: not node.slices, "all of them wait")
+            suggestions.until(lambda: len(node._others) < users - 1000, "some are looked at")
             self.assertShort(suggestions, "another graph")
+            suggestions.call(lambda: node._others.clear())
+            suggestions.begin()
             suggestions.call(lambda: node._await(["star", *(f"u{i}" for i in range(50))]))
             suggestions.call(node.gauges)
-            suggestions.until(lambda: node._suggester.open or not node._due, "some are looked at")
+            suggestions.until(lambda: not node._waiting, "they are looked at")
             self.assertShort(suggestions, "suggestions")
 
     def test_a_monitor_of_as_many_services_as_it_shows_and_a_page_that_gets_the_past(self) -> None:

@@ -49,7 +49,8 @@ class Running(Generic[S]):
     def fill(self, steps: Steps) -> None:
         """Have this done in slices, since a long turn ends links."""
         self.call(lambda: self.node.slices.add(steps))
-        self.until(lambda: not self.node.slices, "it is full")
+        # Asked by a turn: while one works on a slice, that is in no list.
+        self.until(lambda: self.call(lambda: not self.node.slices), "it is full")
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait until that is so; it is looked at between turns, and that is not measured."""

@@ -337,6 +337,10 @@ class OrderedTest(SenderCase):
         self.play("""put it 1; route a; put it 2; up a; put it 3; gets a at 1 1 2 3; full a 3 it
             void; down a; forget; fire; put it 4; up a; gets a at 1 4; holds 1""")
 
+    def test_what_is_void_is_forgotten_though_it_is_in_no_batch_yet(self) -> None:
+        self.put("bizlogic")
+        self.play("void; forget; holds 0")
+
     def test_what_is_void_does_not_wait_for_a_route_for_ever(self) -> None:
         # bizlogic without any inbox: outboxes come, bring their window, and go, again and again.
         self.play("put it 1 2 3; void; put it 4; forget; holds 1")
