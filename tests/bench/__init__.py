@@ -12,6 +12,7 @@ are noisy, and what one of them does in a second means little by itself.
     times      start, failover
     costs      CPU, memory and disk by the bark, and what happens to them as things grow
     websocket  frames there and back; thousands of connections
+    frames     a page while many barks come, in Chromium
     profiles   where the time goes
     figures    what was measured, as a table
 

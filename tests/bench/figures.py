@@ -21,6 +21,10 @@ class Bound(NamedTuple):
     def holds(self, value: float) -> bool:
         return value >= self.limit if self.at_least else value <= self.limit
 
+    def relaxed(self, factor: float) -> "Bound":
+        limit = self.limit / factor if self.at_least else self.limit * factor
+        return self._replace(limit=limit)
+
     def __str__(self) -> str:
         return f"{'>=' if self.at_least else '<='} {self.limit:g}"
 
@@ -97,6 +101,11 @@ class Section(NamedTuple):
     title: str
     ratio: str
     figures: list[Figure]
+
+    def relaxed(self, factor: float) -> "Section":
+        """Every bound may be missed by this factor."""
+        figures = [f._replace(bound=f.bound and f.bound.relaxed(factor)) for f in self.figures]
+        return self._replace(figures=figures)
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:

@@ -34,6 +34,8 @@ class Scale(NamedTuple):
     idle_s: float
     echo_bytes: int
     sockets: int
+    frames_s: float
+    slack: float  # by this factor a bound may be missed: what is short is not sharp
 
 
 FULL = Scale(
@@ -48,6 +50,8 @@ FULL = Scale(
     idle_s=5.0,
     echo_bytes=200_000_000,
     sockets=2_000,
+    frames_s=30.0,
+    slack=1.0,
 )
 QUICK = Scale(
     runs=2,
@@ -61,6 +65,8 @@ QUICK = Scale(
     idle_s=1.0,
     echo_bytes=20_000_000,
     sockets=200,
+    frames_s=5.0,
+    slack=1.5,
 )
 
 

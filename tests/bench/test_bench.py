@@ -1,4 +1,4 @@
-"""The bench: what it says is measured right; and, in the slow run, what was asked for holds."""
+"""The bench: what it says is measured right. Its bounds are judged by ``--check``, and not here."""
 
 import asyncio
 import contextlib
@@ -15,17 +15,17 @@ import tempfile
 import time
 import unittest
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from unittest import mock
 
 from barker.bizlogic import Recipients
 from barker.disk import files
 from barker.wire import bodies
 from tests.bench import __main__ as bench
-from tests.bench import costs, load, profiles, websocket
+from tests.bench import load, profiles
 from tests.bench.children import BenchError, Children, cpu_s
 from tests.bench.figures import WIDTH, Figure, Section, at_least, at_most, number, ratios, table
-from tests.bench.pipeline import Load, barker, ceiling, in_turn
+from tests.bench.pipeline import Load, barker, ceiling
 from tests.tools.fleet import DEADLINE_S, SLOW
 
 LINUX = sys.platform == "linux"
@@ -185,10 +185,17 @@ class CommandTest(unittest.TestCase):
 
     def test_bounds_decide_only_if_they_are_asked_to(self) -> None:
         self.assertEqual(self.run_bench("--quick", "--check")[0], 0)
-        self.assertEqual(self.run_bench("--quick", "--check", value=3)[0], 1)
-        status, text = self.run_bench("--quick", value=3)
+        self.assertEqual(self.run_bench("--quick", "--check", value=4)[0], 1)
+        status, text = self.run_bench("--quick", value=4)
         self.assertEqual(status, 0)
-        self.assertIn("<= 20000 MISSED", text)
+        self.assertIn("<= 30000 MISSED", text)
+
+    def test_a_short_run_gives_bounds_some_room(self) -> None:
+        self.assertIn("<= 30000 ok", self.run_bench("--quick", value=2.9)[1])
+        self.assertIn("<= 20000 MISSED", self.run_bench(value=2.9)[1])
+        section = Section("", "", [Figure("", [1], (), at_least(3)), Figure("", [1])])
+        least, none = section.relaxed(1.5).figures
+        self.assertEqual((least.bound, none.bound), (at_least(2), None))
 
     def test_json_is_one_document(self) -> None:
         document = json.loads(self.run_bench("--json", "--runs", "3")[1])
@@ -328,61 +335,3 @@ class EndTest(unittest.TestCase):
 
     def test_kill_9(self) -> None:
         self.assertEnds(signal.SIGKILL)
-
-
-@unittest.skipUnless(SLOW and LINUX, "BARKER_SLOW=1, on Linux: takes minutes, and CPU times")
-class BoundTest(unittest.TestCase):
-    """What the bench is there to show, with margins for a machine that has other things to do.
-
-    By CPU time, and the best of several runs: others can only make it worse.
-    """
-
-    RUNS = 3
-
-    def test_throughput(self) -> None:
-        for fan_out, least in ((1, 0.2), (10, 0.4)):
-            with self.subTest(fan_out=fan_out):
-                self.assertGreater(self.best(Load(30_000, fan_out=fan_out)), least)
-
-    def best(self, what: Load) -> float:
-        """Ceiling W's CPU time by ours."""
-        runs = in_turn(self.RUNS, {"W": lambda: ceiling(what), "ours": lambda: barker(what)})
-        theirs, ours = ([run.cpu_us for run in runs[name]] for name in ("W", "ours"))
-        return max(ratios(theirs, ours))
-
-    def test_latency(self) -> None:
-        what = Load(400, rate=200)
-        runs = in_turn(self.RUNS, {"W": lambda: ceiling(what), "ours": lambda: barker(what)})
-        ours, theirs = (
-            [run.latency["p50"] for run in runs[name] if run.latency] for name in ("ours", "W")
-        )
-        self.assertLess(min(ratios(ours, theirs)), 3)
-
-    def test_nothing_gets_dearer_as_it_grows(self) -> None:
-        for figures in (self._users(), self._subscriptions(), self._backlog()):
-            small, large = figures
-            with self.subTest(small=small, large=large):
-                self.assertLess(min(ratios(large, small)), 1.5)
-
-    def _users(self) -> tuple[Sequence[float], Sequence[float]]:
-        small, large = [], []
-        for _ in range(self.RUNS):
-            small.append(costs.by_users(100, 20_000)[1])
-            large.append(costs.by_users(10_000, 20_000)[1])
-        return small, large
-
-    def _subscriptions(self) -> tuple[Sequence[float], Sequence[float]]:
-        small, large = [], []
-        for _ in range(self.RUNS):
-            small.append(costs.by_streams(1, 1, 20_000))
-            large.append(costs.by_streams(1_000, 1, 20_000))
-        return small, large
-
-    def _backlog(self) -> tuple[Sequence[float], Sequence[float]]:
-        small = [costs.backlog(10_000) for _ in range(self.RUNS)]
-        large = [costs.backlog(200_000) for _ in range(self.RUNS)]
-        self.assertLess(min(b.memory_bytes for b in large), 600)
-        return [b.way_us for b in small], [b.way_us for b in large]
-
-    def test_an_idle_websocket_is_small(self) -> None:
-        self.assertLess(websocket.connections(200).idle_kib, 30)

@@ -15,7 +15,7 @@ from barker.disk import files
 from barker.launching.fleet import Command, busy_ports
 from barker.process.arguments import DEFAULT_HOST
 from tests.bench.children import BenchError
-from tests.bench.figures import Figure, Section, ratios
+from tests.bench.figures import Figure, Section, at_most, ratios
 from tests.bench.load import Scale
 from tests.tools.fleet import Fleet, Process, Service, free_port, until
 
@@ -40,7 +40,7 @@ def times(scale: Scale) -> Section:
         "Start and failover",
         'start: to `python -c "import asyncio"`; gap: to that of two barks',
         [
-            Figure("launch.py to first bark, s", started, ratios(started, bare)),
+            Figure("launch.py to first bark, s", started, ratios(started, bare), at_most(12.0)),
             Figure("bizlogic killed to shown, ms", gaps, ratios(gaps, usual)),
         ],
     )

@@ -20,7 +20,7 @@ ALL = list(KINDS)
 # Those of which barks are the proof; followers have a crowd of their own.
 DEATHS = ("kill", "freeze", "stop")
 MORTAL = [kind for kind in ALL if kind != "followers"]
-KILLS = 50
+KILLS = 20
 HASTE = ("--heartbeat", "0.5")
 
 
@@ -99,7 +99,7 @@ class ChaosTest(unittest.TestCase):
         self.assertGreater(run.figures["unread"], 2)
 
 
-@unittest.skipUnless(SLOW, "BARKER_SLOW=1: kills each kind of service 50 times")
+@unittest.skipUnless(SLOW, "BARKER_SLOW=1: kills each kind of service 20 times")
 class KillTest(unittest.IsolatedAsyncioTestCase):
     """kill -9, start anew, as fast as that goes, while barks flow."""
 

@@ -24,7 +24,7 @@ from tests.tools.fleet import SLOW
 class SimulationTest(unittest.TestCase):
     """Acked is kept, shown once, in order; and everything comes to rest."""
 
-    RUNS = 300 if SLOW else 2
+    RUNS = 40 if SLOW else 2
     STEPS = 150
 
     def assertAllGood(self, name: str, runs: int = RUNS) -> None:
@@ -213,7 +213,7 @@ class Hop:
 
 
 class HopTest(unittest.TestCase):
-    RUNS = 50_000 if SLOW else 1000
+    RUNS = 8000 if SLOW else 1000
 
     def test_each_is_shown_once_and_in_order_however_links_break(self) -> None:
         for seed in range(self.RUNS):

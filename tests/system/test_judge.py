@@ -81,15 +81,15 @@ class ConformanceTest(unittest.TestCase):
                 self.assertBrokenFails(name, QUICK)
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: some hundred programs are started")
-    def test_broken_ones_fail_exactly_what_they_should(self) -> None:
+    def test_broken_ones_fail_what_they_should_and_no_quick_case_besides(self) -> None:
         self.assertGreaterEqual(len(broken.names()), 10)
         for name in broken.names():
             with self.subTest(name):
-                self.assertBrokenFails(name)
+                self.assertBrokenFails(name, {*QUICK, *broken.load(name).FAILS})
 
-    def assertBrokenFails(self, name: str, only: Collection[str] = ()) -> None:
+    def assertBrokenFails(self, name: str, only: Collection[str]) -> None:
         wrong = broken.load(name)
-        fails = {case for case in wrong.FAILS if not only or case in only}
+        fails = {case for case in wrong.FAILS if case in only}
         self.assertTrue(fails)
         command = [sys.executable, "-m", "tests.broken", name]
         self.assertFails(fails, wrong.ROLE, command, only)
@@ -164,7 +164,7 @@ class JudgeTest(unittest.TestCase):
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: systems that are hurt for a while")
     def test_the_smallest_one_holds_with_any_seed(self) -> None:
-        for seed in range(5):
+        for seed in range(2):
             with self.subTest(seed):
                 flags = ("--seconds", "10", "--seed", str(seed))
                 status, shown = self.trial("bizlogic", " ".join(SMALLEST), *flags)

@@ -121,20 +121,6 @@ class LaunchTest(ProjectTest):
     def test_a_child_has_time_to_leave_before_it_is_killed(self) -> None:
         self.assertGreater(fleet.PATIENCE_S, LEAVE_S + 2 * GRACE_S)
 
-    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: a ratio of times wants a machine to itself")
-    def test_the_first_bark_comes_within_twelve_imports_of_asyncio(self) -> None:
-        ratios = []
-        for _ in range(5):
-            begun = time.monotonic()
-            subprocess.run([sys.executable, "-c", "import asyncio"], check=True)
-            one = time.monotonic() - begun
-            begun = time.monotonic()
-            launcher = self.launch()
-            launcher.wait_for("<--")
-            ratios.append((time.monotonic() - begun) / one)
-            self.end(launcher)
-        self.assertLessEqual(min(ratios), 12.0, ratios)
-
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: starts four systems")
     def test_fresh_forgets_and_otherwise_what_was_said_is_still_there(self) -> None:
         state_flags = ["--state", str(self.root / "other var")]

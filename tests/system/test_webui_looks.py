@@ -3,7 +3,6 @@
 import unittest
 
 from tests.tools.browser import ENTER
-from tests.tools.children import SCALE
 from tests.tools.chromium import Chromium
 from tests.tools.fleet import SLOW
 from tests.tools.page import MAX_SHOWN, PageTestCase
@@ -71,31 +70,22 @@ class LooksTest(PageTestCase):
 
 
 class LoadTest(PageTestCase):
-    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: takes a minute, and a machine to itself")
-    def test_200_barks_a_second_for_a_minute_leave_the_page_smooth_and_small(self) -> None:
-        """Promise: frames under 50 ms, a bounded number of nodes."""
-        seconds = 60
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: takes ten seconds")
+    def test_200_barks_a_second_leave_the_page_small_and_quiet(self) -> None:
+        """How smooth it stays is measured by ``tests.bench.frames``."""
+        seconds = 10
         self.browser.screen(1280, 900)
         self.open_connected(user="rdl")
         # Two of three dogs bark for rdl: this makes some 240 a second.
         autobark = self.fleet.run("autobark", "280", "--seed", "1")
         try:
-            self.browser.wait_until(
-                f"Barker.stream.list.childElementCount >= {MAX_SHOWN}", "a full list"
-            )
+            full = f"Barker.stream.list.childElementCount >= {MAX_SHOWN}"
+            self.browser.wait_until(full, "a full list")
             self.browser.execute(MEASURE, seconds * 1000)
-            found = self.browser.wait_until("window.measured", "frames", 2 * seconds + 10)
+            found = self.browser.wait_until("window.measured", "a measure", 2 * seconds + 20)
         finally:
             autobark.close()
-        frames = sorted(found["frames"])
-        self.assertGreater(found["barks"] / seconds, 200)
-        # A whole fleet runs beside the browser and may cost it a frame now and then, but not often.
-        self.assertLessEqual(len(found["long"]), 1 + seconds // 20, "tasks of over 50 ms")
-        self.assertLess(
-            frames[int(0.99 * len(frames))],
-            50 * max(1, SCALE),
-            f"worst: {frames[-5:]}",
-        )
+        self.assertGreater(found["barks"], MAX_SHOWN)
         self.assertLess(found["nodes"], 20 * MAX_SHOWN)
         self.assertLessEqual(found["aloud"], 1 + seconds / 10, "the live region floods")
         self.browser.wait_until("!Barker.stream.frame", "all is drawn")
@@ -133,11 +123,9 @@ CONTRAST = """
     return low;
 """
 
-# For so many milliseconds: how long each frame took, tasks of over 50 ms, barks that came.
+# For so many milliseconds: how long each frame took, barks that came, what was said aloud.
 MEASURE = """
-    const found = {frames: [], long: [], aloud: 0, barks: -Barker.client.reader.serial};
-    new PerformanceObserver((list) => found.long.push(...list.getEntries().map((e) => e.duration)))
-      .observe({entryTypes: ["longtask"]});
+    const found = {frames: [], aloud: 0, barks: -Barker.client.reader.serial};
     new MutationObserver(() => { found.aloud += 1; })
       .observe(document.querySelector("#aloud"), {childList: true});
     const end = performance.now() + arguments[0];

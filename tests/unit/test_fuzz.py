@@ -6,7 +6,7 @@ has to be as it was: the services live, links that were there before still answe
 logged as a fault of ours, and no connection, task or file is left.
 
 What is said comes from seeded dice, so that a failure can be had again: BARKER_FUZZ_SEED is the
-seed, and with BARKER_SLOW=1 there are forty times as many rounds. Messages are made from the types
+seed, and with BARKER_SLOW=1 there are ten times as many rounds. Messages are made from the types
 of the wire (`tests.tools.generator`).
 """
 
@@ -48,7 +48,7 @@ from tests.tools.wireclient import (
 from tests.unit.test_link import descriptors, open_files
 
 SEED = int(os.environ.get("BARKER_FUZZ_SEED", "7"))
-ROUNDS = 40 if SLOW else 1
+ROUNDS = 10 if SLOW else 1
 
 
 # --- what there is to attack ----------------------------------------------------------------------

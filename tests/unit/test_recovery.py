@@ -899,7 +899,7 @@ class ManyInOneRecord(RecoveryTest):
             self.assertEqual(pushed, [(n, str(n)) for n in range(seq + 1, 301)])
 
     def test_promise_1_whatever_is_put_in_whatever_batches_is_there_after_a_kill(self) -> None:
-        for seed in range(20 if SLOW else 1):
+        for seed in range(5 if SLOW else 1):
             with self.subTest(seed=seed):
                 self.root = self.new_folder()
                 self.run_with(random.Random(seed))
@@ -1013,16 +1013,6 @@ class Speed(RecoveryTest):
                 took = [self.seconds(kind, count) for count in counts]
                 per_bark = [t / c for t, c in zip(took, counts, strict=True)]
                 self.assertLess(per_bark[-1], 2.5 * per_bark[0])
-
-    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: recovers a million barks, twice")
-    def test_a_million_barks_are_recovered_in_under_a_minute(self) -> None:
-        for kind in KINDS:
-            with self.subTest(kind.__name__):
-                took = self.seconds(kind, 1_000_000)
-                print(
-                    f"{kind.__name__}: 1,000,000 barks recovered in {took:.1f} s of processor time"
-                )
-                self.assertLess(took, 60)
 
 
 class NonsenseTest(RecoveryTest):
