@@ -346,6 +346,7 @@ class Followers(Service):
 
     def subscribe(self, link: Link, wish: Subscribe) -> None:
         self._publisher.subscribe(link, wish)
+        self._sync_changed()  # it may be the last replica that was missing
 
     def on_credit(self, link: Link, credit: Credit) -> None:
         self._publisher.credit(link, credit)

@@ -70,6 +70,8 @@ STORIES = {
         say ann 5 1; hear outbox-a client 2; hear bizlogic-a outbox-a 3; hear inbox-a bizlogic-a 1;
         hear outbox-a client 9; full inbox-a True; hear bizlogic-a outbox-a 1;
         hear inbox-a bizlogic-a 2""",
+    "names: two had begun the same reign, and neither began another when both were together": """
+        freeze followers-a; gone followers-a; told followers-b; join kim""",
 }
 
 
