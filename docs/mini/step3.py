@@ -87,7 +87,7 @@ class Link:
 
     async def run(self, port: int) -> None:
         async for stream, self.writer in connections(port):
-            self.writer.writelines(line(put) for put, _ in self.unacked.values())
+            self.writer.write(b"".join(line(put) for put, _ in self.unacked.values()))
             async for message in messages(stream):
                 _, acked = self.unacked.pop(message["ack"])
                 acked()

@@ -104,7 +104,7 @@ class Link:
         self.writers[port] = writer
         first = next(filter(None, self.writers.values()), None)
         if first and first is not self.writer:
-            first.writelines(line(put) for put, _ in self.unacked.values())
+            first.write(b"".join(line(put) for put, _ in self.unacked.values()))
         self.writer = first
 
     def put(self, bark: Message, acked: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ from tests.breaks import Change
 
 SETTING = "restored"
 KINDS = ("lost",)
+FIRST = 1200
 CHANGES = (
     Change(
         "barker/disk/journal.py",

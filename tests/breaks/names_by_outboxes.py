@@ -8,6 +8,7 @@ from tests.breaks import Change
 
 SETTING = "names"
 KINDS = ("twice", "refused")
+FIRST = 1000
 CHANGES = (
     Change(
         "barker/manifold/admission.py",
