@@ -262,11 +262,15 @@ class Trial:
             behind = [
                 v for (kind, _), v in self.cast.victims.items() if kind == NEXT_HOP[blow.kind]
             ]
-            self._story.append((witness.now, f"those behind {name} are frozen, and it is killed"))
+            self._story.append(
+                (witness.now, f"those behind {name} are frozen, and all of its kind are killed")
+            )
+            # One of them works, and the others are spares: which is which, the directory knows.
+            killed = [v for (kind, _), v in self.cast.victims.items() if kind == blow.kind]
             await _gathered(
                 [
                     *(v.suffer("freeze", PILE_S) for v in behind if v.process),
-                    self._later(PILE_S / 2, victim, blow.hold_s),
+                    *(self._later(PILE_S / 2, v, blow.hold_s) for v in killed),
                 ]
             )
         else:

@@ -14,6 +14,8 @@ MOST = 0.02  # of one core, all services together
 
 @unittest.skipUnless(SLOW and sys.platform == "linux", "BARKER_SLOW=1, on Linux: takes ten seconds")
 class IdleTest(unittest.TestCase):
+    alone = True  # it measures what is used while nothing happens
+
     def test_an_idle_system_uses_less_than_a_fiftieth_of_a_core(self) -> None:
         fleet = self.enterContext(Fleet())
         processes: list[Process] = []

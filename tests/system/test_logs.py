@@ -3,7 +3,7 @@
 import os
 import pathlib
 import re
-import select
+import selectors
 import socket
 import subprocess
 import sys
@@ -158,10 +158,12 @@ class ServiceTest(unittest.TestCase):
         self.assertLess(time.monotonic() - begun, 2.0)
         time_left = time.monotonic() + DEADLINE_S
         text = b""
-        while self.count(text[junk:]) < self.STRANGERS:
-            left_s = max(0.0, time_left - time.monotonic())
-            self.assertTrue(select.select([reads], [], [], left_s)[0], text[junk:])
-            text += os.read(reads, 1 << 16)
+        with selectors.DefaultSelector() as waits:
+            waits.register(reads, selectors.EVENT_READ)
+            while self.count(text[junk:]) < self.STRANGERS:
+                left_s = max(0.0, time_left - time.monotonic())
+                self.assertTrue(waits.select(left_s), text[junk:])
+                text += os.read(reads, 1 << 16)
         self.ping(port)
         return text[junk:].decode().splitlines()
 

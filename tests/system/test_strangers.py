@@ -88,6 +88,8 @@ class Member:
 
 
 class StrangersTest(unittest.IsolatedAsyncioTestCase):
+    alone = True  # it measures how long others wait
+
     async def attacked(self, member: Member, port: int) -> tuple[float, str]:
         """The member's p99 meanwhile, and the attacker's rate."""
         argv = ["-m", "tests.tools.attacker", str(port), str(STRANGERS), str(SECONDS + 2)]

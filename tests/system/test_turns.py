@@ -52,6 +52,8 @@ def some_work() -> float:
 
 
 class TurnsTest(unittest.TestCase):
+    alone = True  # it measures how long turns take
+
     def setUp(self) -> None:
         self.fleet = self.enterContext(Fleet(own_followers=True))
 

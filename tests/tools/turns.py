@@ -17,6 +17,9 @@ from barker.process.service import Service, service_parser
 from barker.process.slices import Steps
 from tests.tools.fleet import DEADLINE_S, Fleet
 
+# To fill something up to its limit takes long.
+FULL_S = 5 * DEADLINE_S
+
 S = TypeVar("S", bound=Service)
 T = TypeVar("T")
 
@@ -54,10 +57,10 @@ class Running(Generic[S]):
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait until that is so; it is looked at between turns, and that is not measured."""
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + FULL_S
         while not condition():
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {DEADLINE_S} s: {what}")
+                raise AssertionError(f"not within {FULL_S} s: {what}")
             time.sleep(0.02)
 
     # --- the thread ---

@@ -191,7 +191,7 @@ class Queues(CleaningTest):
         self.patch(owed, "COPIED_AT_ONCE", 4)
         self.patch(cleaning, "WORK_AT_ONCE", 5)
         dice = random.Random(7)
-        for _ in range(10 if SLOW else 1):
+        for _ in range(4 if SLOW else 1):
             self.root = self.new_folder()
             manifold = self.told()
             biz, said, settled, events = self.bizlogic(manifold), 0, 0, 0
@@ -241,7 +241,7 @@ class Timelines(CleaningTest):
         """Long ones are in several records, between which they grow, move on, or are let go."""
         dice = random.Random(11)
         copies = 0
-        for _ in range(10 if SLOW else 1):
+        for _ in range(4 if SLOW else 1):
             self.root = self.new_folder()
             manifold = self.inbox("--keep", "30")
             n = 0

@@ -5,7 +5,7 @@ import io
 import logging
 import os
 import re
-import select
+import selectors
 import sys
 import time
 import unittest
@@ -22,6 +22,8 @@ class Pipe:
 
     def __init__(self, *, full: bool = False) -> None:
         self.reads, self.writes = os.pipe()
+        self.waits = selectors.DefaultSelector()
+        self.waits.register(self.reads, selectors.EVENT_READ)
         self.junk = fill(self.writes) if full else 0
         self.stream = os.fdopen(self.writes, "w", encoding="utf-8", buffering=1)
         self._text = ""
@@ -30,12 +32,13 @@ class Pipe:
         """All lines since the first, once there is one that has `last` in it."""
         end = time.monotonic() + DEADLINE_S
         while not re.search(f"{last}.*\n", self._text[self.junk :]):
-            if not select.select([self.reads], [], [], max(0.0, end - time.monotonic()))[0]:
+            if not self.waits.select(max(0.0, end - time.monotonic())):
                 raise AssertionError(f"no {last!r} in {self._text[self.junk :]!r}")
             self._text += os.read(self.reads, 1 << 16).decode()
         return self._text[self.junk :].splitlines()
 
     def close(self) -> None:
+        self.waits.close()
         os.close(self.reads)  # a thread that still writes gets an error
         self.stream.close()
 
