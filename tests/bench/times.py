@@ -30,7 +30,7 @@ PORTS = (5672, 5680, 5690, 5695, 5800, 5801, 5802, 5820)
 def times(scale: Scale) -> Section:
     """Point 3, but for recovery, which is measured where there is something to recover."""
     bare, started = [], []
-    for _ in range(scale.fewer):
+    for _ in range(max(3, scale.fewer)):
         bare.append(_seconds([sys.executable, "-c", "import asyncio"]))
         started.append(first_bark_s())
     gaps = [asyncio.run(failover_gap_ms()) for _ in range(scale.fewer)]
