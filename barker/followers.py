@@ -189,7 +189,7 @@ class Followers(Service):
         if reign:
             body = reign.body()
             if self._intake.keep([(body, strictjson.loads(body))]) is None:
-                log.info("decides about names: reign %d, of %s", reign.n, ", ".join(reign.names))
+                log.info("decides about names, reign %d", reign.n)
         self._ack_upstreams()
 
     def lacks(self) -> str:

@@ -377,10 +377,10 @@ class Volume(CleaningTest):
     has a third copy while it writes a snapshot.
     """
 
-    STARTS = 50 if SLOW else 10
+    STARTS = 100 if SLOW else 10
     SEGMENT = SEGMENT_BYTES if SLOW else 64 * 1024
     KEPT = cleaning.KEPT_BYTES if SLOW else 4 * SEGMENT
-    BYTES = 200 * 1024 * 1024 if SLOW else 30 * SEGMENT
+    BYTES = 500 * 1024 * 1024 if SLOW else 30 * SEGMENT
     BODY_BYTES = 7600 if SLOW else 500
     PUTS = 5 if SLOW else 10
 
