@@ -17,6 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
 import inside  # noqa: E402
+import kept  # noqa: E402
 from shapes import Sequence, box, line, svg, text  # noqa: E402
 
 import launch  # noqa: E402
@@ -364,6 +365,8 @@ PICTURES = {
     "timeline.svg": timeline,
     "modules.svg": inside.modules,
     "outbox.svg": inside.outbox,
+    "journal.svg": kept.journal,
+    "replica.svg": kept.joining,
 }
 
 if __name__ == "__main__":
