@@ -30,6 +30,10 @@ def _barks(*counters: int) -> Put:
     )
 
 
+def _settled(n: int) -> Settled:
+    return Settled("bizlogic", n)
+
+
 def _written(folder: pathlib.Path) -> list[tuple[int, Record]]:
     """What is in the journal of an outbox: it was started, had a full segment, was started anew."""
     last = settled = 0
@@ -37,12 +41,13 @@ def _written(folder: pathlib.Path) -> list[tuple[int, Record]]:
     def header() -> dict[str, int]:
         return {"n": last, "settled": settled}
 
-    for start in ([_barks(1, 2, 3), _barks(4), 2, _barks(5, 6), 6, _barks(7)], [_barks(8, 9), 7]):
+    first: list[Put | Settled] = [_barks(1, 2, 3), _barks(4), _settled(2), _barks(5, 6)]
+    first += [_settled(6), _barks(7)]
+    for start in (first, [_barks(8, 9), _settled(7)]):
         journal = Journal(folder, segment_bytes=400)
         list(journal.recover())
         journal.begin(header)
-        for each in start:
-            record = Settled("bizlogic", each) if isinstance(each, int) else each
+        for record in start:
             journal.rotate_if_full()
             journal.append([messages.encode(record)])
             if isinstance(record, Settled):
