@@ -41,9 +41,11 @@ def _written(folder: pathlib.Path) -> list[tuple[int, Record]]:
     def header() -> dict[str, int]:
         return {"n": last, "settled": settled}
 
-    first: list[Put | Settled] = [_barks(1, 2, 3), _barks(4), _settled(2), _barks(5, 6)]
-    first += [_settled(6), _barks(7)]
-    for start in (first, [_barks(8, 9), _settled(7)]):
+    starts: list[list[Put | Settled]] = [
+        [_barks(1, 2, 3), _barks(4), _settled(2), _barks(5, 6), _settled(6), _barks(7)],
+        [_barks(8, 9), _settled(7)],
+    ]
+    for start in starts:
         journal = Journal(folder, segment_bytes=400)
         list(journal.recover())
         journal.begin(header)
