@@ -8,6 +8,7 @@ import tempfile
 
 from shapes import Sequence, line, svg, text
 
+from barker.disk import segments
 from barker.disk.journal import Journal
 from barker.wire import messages
 from barker.wire.ops import Put
@@ -75,7 +76,7 @@ def journal() -> str:
         own = [record for n, record in records if n == number]
         longest = max(longest, len(own))
         height = ROW * len(own) + 10
-        parts.append(text(x, TOP - 14, f"{number:08d}.log", "code bold"))
+        parts.append(text(x, TOP - 14, segments.path_of(pathlib.Path(), number).name, "code bold"))
         parts.append(
             f'<rect class="box" x="{x}" y="{TOP}" width="{COLUMN - 24}" height="{height}" rx="5"/>'
         )
