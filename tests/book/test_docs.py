@@ -950,6 +950,8 @@ def is_slow(path: pathlib.Path) -> bool:
 class ShownTest(unittest.TestCase):
     """Everything that the chapters show happens, in their order."""
 
+    alone = True  # chapters show what comes within a time
+
     def test_the_commands_and_examples_of_all_chapters(self) -> None:
         only = os.environ.get("BARKER_CHAPTER", "")
         wanted = []

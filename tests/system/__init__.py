@@ -5,7 +5,7 @@ print. ``test_pipeline``, ``test_handover``, ``test_machine`` and the files with
 service kill, stop and starve real services while barks flow. ``test_webui`` and the files
 whose names begin so, ``test_monitor_page`` and ``test_tls_page`` open the pages in Chromium, and
 ``test_firefox`` repeats them in Firefox; without a browser on the machine they are skipped.
-``test_idle`` and ``test_soak`` are about what a system uses while time passes.
+``test_soak`` is about what a system uses while time passes.
 
 Processes come from ``tests.tools.fleet``. A test waits for a line or a condition under a deadline
 and never for a time. The slowest ones run only under BARKER_SLOW=1.
