@@ -64,7 +64,12 @@ def measure(points: list[str], scale: Scale) -> list[Section]:
     for name in points:
         begun = time.monotonic()
         print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
-        sections.append(POINTS[name](scale).relaxed(scale.slack))
+        section = POINTS[name](scale).relaxed(scale.slack)
+        for _ in range(scale.again):
+            if not any(figure.missed for figure in section.figures):
+                break
+            section = POINTS[name](scale).relaxed(scale.slack)
+        sections.append(section)
         print(f"{time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
     return sections
 

@@ -190,6 +190,25 @@ class CommandTest(unittest.TestCase):
         self.assertEqual(status, 0)
         self.assertIn("<= 30000 MISSED", text)
 
+    def test_a_short_run_that_misses_a_bound_is_measured_again(self) -> None:
+        measured: list[int] = []
+
+        def point(scale: load.Scale) -> Section:
+            measured.append(1)
+            runs = [1.0 if len(measured) == 2 else 9.0]
+            return Section("Speed", "to nothing", [Figure("speed", runs, (), at_most(2))])
+
+        for flags, status, times in ((["--quick"], 0, 2), ([], 1, 1)):
+            measured.clear()
+            with (
+                mock.patch.dict(bench.POINTS, {"throughput": point}),
+                mock.patch.object(signal, "signal"),
+                contextlib.redirect_stdout(io.StringIO()),
+                contextlib.redirect_stderr(io.StringIO()),
+            ):
+                self.assertEqual(bench.main(["throughput", "--check", *flags]), status)
+            self.assertEqual(len(measured), times)
+
     def test_a_short_run_gives_bounds_some_room(self) -> None:
         self.assertIn("<= 30000 ok", self.run_bench("--quick", value=2.9)[1])
         self.assertIn("<= 20000 MISSED", self.run_bench(value=2.9)[1])
