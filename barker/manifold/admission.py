@@ -146,15 +146,12 @@ class Admission:
     def check(self, put: Put) -> tuple[Admitted | None, Faults]:
         """The entries to keep, if there are any, and those to refuse."""
         latest = time.time_ns() // 1_000_000 + 1000 * MAX_AHEAD_S
-        meanings = strictjson.objects(put.bodies)
-        plain = self._check_all(put, meanings, latest)
-        return (plain, []) if plain else self._check_each(put, meanings, latest)
+        plain = self._check_all(put, latest)
+        return (plain, []) if plain else self._check_each(put, latest)
 
-    def _check_all(
-        self, put: Put, meanings: Sequence[dict[str, Any] | None], latest: int
-    ) -> Admitted | None:
+    def _check_all(self, put: Put, latest: int) -> Admitted | None:
         """All of them, if none is out of the ordinary: known authors, new keys, room for all."""
-        columns = None if put.origin else bodies.plain_barks(put.bodies, meanings)
+        columns = None if put.origin else bodies.plain_barks(put.bodies)
         if columns is None:
             return None
         ids, users, contents, at = columns
@@ -173,9 +170,8 @@ class Admission:
         barks = Columns(put.bodies, users, ids, at, named, put.trace)
         return Admitted(barks, None, keys, set(), set())
 
-    def _check_each(
-        self, put: Put, meanings: Sequence[dict[str, Any] | None], latest: int
-    ) -> tuple[Admitted | None, Faults]:
+    def _check_each(self, put: Put, latest: int) -> tuple[Admitted | None, Faults]:
+        meanings = strictjson.objects(put.bodies)
         taken, faults = _Taken(), []
         full: BadMessage | None = None
         rows = zip(put.entries(), put.bodies, meanings, put.trace or repeat(""), strict=False)
