@@ -150,12 +150,10 @@ class Inbox(Service):
 
     def _apply(self, accepted: Accepted, segment: int) -> None:
         self._reception.accept(accepted)
-        put, groups, late = accepted
-        grown = self._readers.grown
-        for entry, group, full in self._store.append(put, groups, late, segment):
-            grown(entry, group, full)
-            self.late += entry.late
-        self._taken += sum(len(group.timelines) for group in groups)
+        put, groups, late = accepted.put, accepted.groups, accepted.late
+        taken, late_ones = self._store.append(put, groups, late, segment, self._readers.grown)
+        self._taken += taken
+        self.late += late_ones
         self._readers.flush()
 
     # --- a stop in good order ---
@@ -255,8 +253,8 @@ class Inbox(Service):
         if isinstance(record, Put):
             self._reception.recover(record)
             groups = self._store.groups(record.entries())
-            for _ in self._store.append(record._replace(trace=None), groups, None, segment):
-                pass
+            put = record._replace(trace=None)
+            self._store.append(put, groups, None, segment, lambda entry, group, full: None)
         elif isinstance(record, Serials):
             for address, serial in record.serials.items():
                 self._store.timeline(address).go_on_after(serial)

@@ -6,8 +6,9 @@ from typing import Generic, TypeVar
 from barker.delivery.batches import Batch, fitting
 from barker.delivery.window import Window
 from barker.links.link import Link
-from barker.process.faults import contained
+from barker.process.faults import report
 from barker.wire import protocol
+from barker.wire.messages import put_line
 from barker.wire.ops import Item, Put
 
 J = TypeVar("J")
@@ -51,12 +52,14 @@ class Lane(Generic[J]):
             return  # another link will come, or another batch
         # A fault may have kept batches here that the window counts as sent; the next link sends
         # them again.
-        with contained(link, link.abort):
+        try:
             while window.waiting and not link.busy:
                 batches = window.send(SEND_CHUNK)
                 if not batches:
                     break
-                link.write([batch.line(seq) for seq, batch in batches])
+                link.write([put_line(seq, batch.to, batch.tail) for seq, batch in batches])
+        except Exception as fault:
+            report(fault, link, link.abort)
 
     def seal(self) -> None:
         """Make batches of the entries that were put one by one."""

@@ -134,13 +134,13 @@ class Connection:
 
     def answer(self) -> None:
         """Write the framing's own output: after the messages, for it may be a close frame."""
-        self._write(self.framing.take_output())
+        if (output := self.framing.take_output()) and not self._transport.is_closing():
+            self._write(output)
 
     def _write(self, data: bytes) -> None:
-        if data and not self._transport.is_closing():
-            self._transport.write(data)
-            if self.waiting_bytes() > self._max_waiting_bytes:
-                self.abort("does not read what it asked for")
+        self._transport.write(data)
+        if self.waiting_bytes() > self._max_waiting_bytes:
+            self.abort("does not read what it asked for")
 
     # --- closing ---
 
@@ -151,7 +151,7 @@ class Connection:
         """
         if not self.life.step(Event.CLOSE):
             return
-        if fault:
+        if fault and not self._transport.is_closing():
             error = messages.encode(Error(fault.code, fault.reason[:500]))
             self._write(self.framing.pack([error]))
         self.framing.close(fault)

@@ -296,8 +296,8 @@ class Link:
                 return
         if self._rest is not None:
             self._handle()
-        if self._rest is not None:
-            return
+            if self._rest is not None:
+                return
         if self._framing.error:
             raise self._framing.error
         if self._framing.ended:

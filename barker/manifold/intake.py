@@ -134,9 +134,9 @@ class Intake(Generic[Checked, Kept]):
             return
         ours = self._ours(put)
         refused = dict(ours.faults)
-        if ours.put is not None:
+        if ours.put is not None and (faults := self._take_ours(ours.put)):
             places = range(len(put.bodies)) if ours.places is None else ours.places
-            refused.update((places[i], fault) for i, fault in self._take_ours(ours.put))
+            refused.update((places[i], fault) for i, fault in faults)
         if refused or ours.moved:
             self._refuse_all(link, put, refused, ours.moved)
 
@@ -187,6 +187,8 @@ class Intake(Generic[Checked, Kept]):
         except Exception:
             self._blame(put)
             raise
+        if not faults:
+            return checked, more
         return checked, [*faults, *((places[i], fault) for i, fault in more)]
 
     def _blame(self, put: Put) -> None:

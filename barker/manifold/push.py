@@ -118,7 +118,7 @@ class Push:
 
     def __len__(self) -> int:
         """Entries that wait, are on their way, or are refused for good and in no file yet."""
-        return len(self.sender) + len(self._unparked)
+        return self._count - self._done_count
 
     def numbers(self, count: int, *, undone: bool) -> range:
         """Counters for so many entries. `add` makes them final, when the journal has them.

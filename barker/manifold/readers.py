@@ -18,7 +18,7 @@ from typing import NamedTuple
 from barker.links.link import Link
 from barker.manifold.store import Group
 from barker.manifold.timelines import Entry, Timeline
-from barker.process.faults import contained
+from barker.process.faults import contained, report
 from barker.process.slices import Slices, Steps
 from barker.streams.cursor import Cursor
 from barker.wire import messages, protocol
@@ -239,10 +239,12 @@ class Readers:
         """Send all new entries since the last call, at once: readers go before acks."""
         laden, self._laden = self._laden, []
         for parcel in laden:
-            with contained(parcel.link, parcel.link.abort):
+            try:
                 parcel.write()
                 if parcel.link.busy:
                     self._hold(parcel.link)
+            except Exception as fault:
+                report(fault, parcel.link, parcel.link.abort)
 
     def credit(self, link: Link, credit: Credit) -> None:
         """The reader has shown all entries up to there."""

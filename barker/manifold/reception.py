@@ -26,6 +26,8 @@ class Accepted(NamedTuple):
     """The entries of one line to keep: of one origin, with the addresses that lack them."""
 
     put: Put
+    keys: Sequence[Key]
+    judge: str | None  # the origin whose counters show repetitions
     groups: Sequence[Group]  # of each entry
     late: Sequence[bool] | None  # which of them are late, by their counters; None: none
 
@@ -65,15 +67,16 @@ class Reception:
             places, faults = range(len(put.bodies)), []
         if not places:
             return None, faults
+        judge = self._judge(put)
         try:
-            self._check_leap(put)
+            self._check_leap(put, judge)
             groups = self._store.groups(put.entries())
         except BadMessage as fault:  # it counts for all: later entries must not overtake it
             return None, [*faults, *((place, fault) for place in places)]
         keys = _keys(put)
-        if self._duplicates.are_new(keys, self._judge(put), put.n or ()):
-            return Accepted(put, groups, None), faults
-        return self._unknown_of(put, keys, groups), faults
+        if self._duplicates.are_new(keys, judge, put.n or ()):
+            return Accepted(put, keys, judge, groups, None), faults
+        return self._unknown_of(put, keys, judge, groups), faults
 
     def _stamped(self, put: Put) -> tuple[Put, Sequence[int], list[tuple[int, BadMessage]]]:
         """We are its first manifold: the put with our stamp, and the places of its entries."""
@@ -99,10 +102,9 @@ class Reception:
             faults,
         )
 
-    def _check_leap(self, put: Put) -> None:
+    def _check_leap(self, put: Put, judge: str | None) -> None:
         """Raises BadMessage for a counter after which all barks of its origin would be late."""
-        origin = self._judge(put)
-        highest = None if origin is None else self._duplicates.highest_of(origin)
+        highest = None if judge is None else self._duplicates.highest_of(judge)
         if highest is not None and max(put.n or ()) > highest + MAX_LEAP:
             raise BadMessage(BAD_MESSAGE, f"a counter that leaps by over {MAX_LEAP}")
 
@@ -114,10 +116,10 @@ class Reception:
         return None if put.old or put.origin == self.epoch else put.origin
 
     def _unknown_of(
-        self, put: Put, keys: Sequence[Key], groups: Sequence[Group]
+        self, put: Put, keys: Sequence[Key], judge: str | None, groups: Sequence[Group]
     ) -> Accepted | None:
         """The entries that we lack, for the addresses that lack them."""
-        origin, numbers = self._judge(put), put.n or ()
+        numbers = put.n or ()
         places: list[int] = []
         to: list[str] = []
         late: list[bool] = []
@@ -125,18 +127,19 @@ class Reception:
         had: dict[tuple[str, str], set[str]] = {}
         highest = -1
         for place, (group, key, n) in enumerate(zip(groups, keys, numbers, strict=True)):
-            fresh, is_late = self._fresh(key, origin, n, group)
+            fresh, is_late = self._fresh(key, judge, n, group)
             if key in had:
                 fresh = [address for address in fresh if address not in had[key]]
             if fresh:
                 had.setdefault(key, set()).update(fresh)
                 places.append(place)
                 to.append(" ".join(fresh))
-                late.append(is_late or (origin is not None and n < highest))
+                late.append(is_late or (judge is not None and n < highest))
                 highest = max(highest, n)
         if not places:
             return None
-        return Accepted(put.select(places)._replace(to=to), self._store.groups(to), late)
+        some = put.select(places)._replace(to=to)
+        return Accepted(some, _keys(some), judge, self._store.groups(to), late)
 
     def _fresh(
         self, key: Key, origin: str | None, n: int, group: Group
@@ -150,14 +153,14 @@ class Reception:
 
     def accept(self, accepted: Accepted) -> None:
         """The journal has it: its entries are known from now on."""
-        put, groups, late = accepted
-        keys, origin, numbers = _keys(put), self._judge(put), put.n or ()
+        put, keys, judge, groups, late = accepted
+        numbers = put.n or ()
         marks = [group.marks for group in groups]
         if late is None:
-            self._duplicates.add_all(keys, origin, numbers, marks)
+            self._duplicates.add_all(keys, judge, numbers, marks)
         else:
             for key, n, own in zip(keys, numbers, marks, strict=True):
-                self._duplicates.add(key, origin, n, own)
+                self._duplicates.add(key, judge, n, own)
         if put.origin == self.epoch and numbers:
             self.n = max(self.n, numbers[-1])
 

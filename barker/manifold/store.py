@@ -1,6 +1,6 @@
 """Store: all timelines of one inbox, and how entries are added."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import repeat
 
 from barker.manifold.timelines import Entry, Timeline
@@ -108,19 +108,21 @@ class TimelineStore:
         groups: Sequence[Group],
         late: Sequence[bool] | None,
         segment: int,
-    ) -> Iterator[tuple[Entry, Group, Sequence[Timeline]]]:
+        grown: Callable[[Entry, Group, Sequence[Timeline]], None],
+    ) -> tuple[int, int]:
         """Append the entries of a put, which that segment has, each to its group of timelines.
 
         `late` marks the entries that are late by their counters, if some are. An entry is late,
-        too, if a later one of its author has been here. Yields each entry with its group, and those
-        of its timelines that have live readers without room; the caller must exhaust it.
+        too, if a later one of its author has been here. `grown` is called with each entry, its
+        group, and those of its timelines that have live readers without room. Returns how many
+        entries the timelines have got, and how many late barks there were.
         """
         if self._new:
             self.timelines |= self._new
             self.ordered += self._new.values()
             self._new = {}
         origin, old, latest = put.origin or "", put.old, self._latest
-        count = size = 0
+        count = count_late = size = 0
         columns = (groups, put.bodies, put.n or (), put.users or (), put.at or ())
         rows = zip(*columns, late or repeat(False), put.trace or repeat(""), strict=False)
         for group, body, n, user, at, is_late, trace in rows:
@@ -136,9 +138,11 @@ class TimelineStore:
             full = [timeline for timeline in timelines if timeline.take(entry)]
             count += len(timelines)
             size += len(timelines) * (len(body) + ENTRY_OVERHEAD)
-            yield entry, group, full
+            grown(entry, group, full)
+            count_late += is_late
         self._entries += count
         self._bytes += size
+        return count, count_late
 
     @property
     def mean_bytes(self) -> float:

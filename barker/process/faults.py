@@ -20,7 +20,7 @@ class contained:  # noqa: N801 - used as contextlib's own context managers are
     `what` names the block in the log. `end`, if there is one, is called after a fault: a link with
     work half done is aborted, so that the peer sends it again.
 
-    Blocks of the hot path are contained, too, so this is no generator: it costs a third of one.
+    The hot path calls `report` by itself, which costs nothing until there is a fault.
     """
 
     __slots__ = ("_end", "_what")
@@ -35,11 +35,16 @@ class contained:  # noqa: N801 - used as contextlib's own context managers are
     def __exit__(self, _: object, fault: BaseException | None, trace: object) -> bool:
         if not isinstance(fault, Exception):
             return False
-        log.error("%s", self._what, exc_info=fault)
-        if self._end is not None:
-            with contained(self._what):
-                self._end()
+        report(fault, self._what, self._end)
         return True
+
+
+def report(fault: Exception, what: object, end: Callable[[], object] | None = None) -> None:
+    """Log an exception of a block that is contained; see there."""
+    log.error("%s", what, exc_info=fault)
+    if end is not None:
+        with contained(what):
+            end()
 
 
 class Ticker:

@@ -179,6 +179,24 @@ addresses_in = _entries.split
 _STRINGS = {str}
 
 
+# A whole column in one look: its values with a space between them, of which none has a space.
+_USERS = re.compile(f"{USER_NAME.pattern}(?: {USER_NAME.pattern})*")
+_IDS = re.compile(f"{BARK_ID.pattern}(?: {BARK_ID.pattern})*")
+
+
+def _are(pattern: re.Pattern[str], value: Any) -> bool:
+    """Is it a list of values that fit, with one value at least?"""
+    try:
+        text = " ".join(value)
+    except TypeError:  # no list, or not of texts
+        return False
+    return (
+        type(value) is list
+        and text.count(" ") == len(value) - 1
+        and pattern.fullmatch(text) is not None
+    )
+
+
 # While the system is not busy, nearly every column has one value, and a reader waits for it; so it
 # is checked without sets.
 
@@ -210,28 +228,11 @@ def is_numbers(value: Any) -> bool:
 
 
 def is_users(value: Any) -> bool:
-    if type(value) is list and len(value) == 1:
-        return type(value[0]) is str and len(value[0]) <= 20 and is_user(value[0])
-    return (
-        type(value) is list
-        and set(map(type, value)) == _STRINGS
-        and max(map(len, value)) <= 20
-        and all(map(is_user, set(value)))
-    )
+    return _are(_USERS, value)
 
 
 def is_ids(value: Any) -> bool:
-    if type(value) is list and len(value) == 1:
-        only = value[0]
-        if type(only) is str and only.isalnum() and only.isascii():
-            return len(only) <= 64
-        return is_id(only)
-    if type(value) is not list or set(map(type, value)) != _STRINGS:
-        return False
-    if not 0 < min(map(len, value)) <= max(map(len, value)) <= 64:
-        return False
-    together = "".join(value)
-    return (together.isalnum() and together.isascii()) or all(map(is_id, value))
+    return _are(_IDS, value)
 
 
 def is_named(value: Any) -> bool:

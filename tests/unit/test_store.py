@@ -21,8 +21,8 @@ class StoreTest(unittest.TestCase):
         to = " ".join(f"inbox/{reader}" for reader in readers)
         one = ([self.n], [author], [f"{self.n}"], [self.n])
         put = Put(1, [to], [b"{}"], EPOCH, False, *one)
-        for _ in self.store.append(put, self.store.groups([to]), None, 1):
-            pass
+        groups = self.store.groups([to])
+        self.store.append(put, groups, None, 1, lambda entry, group, full: None)
 
     def test_promise_5_timelines_have_an_end_and_what_is_over_it_leaves_none(self) -> None:
         with mock.patch.object(store, "MAX_STREAMS", 3):
