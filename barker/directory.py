@@ -7,10 +7,9 @@ freeze, the services that have closed their link have not. So it sends no routes
 time* is over, and meanwhile all others go on with their last routes. Without that, the first
 service to come back would own the whole ring for a moment.
 
-It knows of a predecessor by a mark in the state folder. A mark shows it before any service has
-connected: a new one may be the first, and would get a route to itself alone. On a machine without a
-mark, services that come back show it, since they greet with an older epoch. A launcher, which
-starts a system as a whole, removes the mark first: at a first start no service must wait.
+Each start settles, for a directory can't know whether there was one before it. A launcher, which
+starts a system as a whole, knows that there was none: it gives its directory ``--no-settle``. A
+service that greets with an older epoch shows that it was wrong, and then this one settles, too.
 
 Left out: replication. Routes survive the directory in every node that has seen them, and a node
 that starts while it is away waits.
@@ -23,7 +22,6 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from barker.disk import files
 from barker.links.greeting import Identity
 from barker.links.link import Link
 from barker.process.arguments import DIRECTORY_PORT
@@ -93,6 +91,14 @@ class Directory(Service):
         self._asked = 0  # addresses that watchers and resolvers have requested
         self._changed: set[str] = set()
 
+    @classmethod
+    def arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--no-settle",
+            action="store_true",
+            help="send routes at once: the whole system starts now, and no service runs yet",
+        )
+
     @property
     def identity(self) -> Identity:
         return Identity(self.name, self.key, self.epoch, self.role)
@@ -115,14 +121,8 @@ class Directory(Service):
 
     async def prepare(self) -> None:
         self._begun = self.now()
-        if files.leave_mark(self.args.state, self.name):
+        if not self.args.no_settle:
             self._settle()
-
-    async def stopping(self) -> None:
-        registered = [r for members in self._services.values() for r in members.values()]
-        if self._settling is None and all(r.link is None for r in registered):
-            files.remove_mark(self.args.state, self.name)  # no process is left that knew us
-        await super().stopping()
 
     # --- the conversation ---
 

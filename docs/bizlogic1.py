@@ -28,11 +28,8 @@ SECRET = (pathlib.Path(FLAGS["--state"]) / "secret").read_bytes().strip()
 WHO = {"name": FLAGS["--name"], "host": "127.0.0.1", "port": PORT}
 SINCE, WINDOW = time.time_ns() // 1_000_000, 4096
 STAMP = ("origin", "old", "n", "users", "ids", "at", "named", "trace")
-followers, users, places = (
-    defaultdict(set),
-    set(),
-    {},
-)  # author -> readers; all users; inbox -> (host, port)
+followers = defaultdict(set)  # author -> readers
+users, places = set(), {}  # all users; inbox -> (host, port)
 inboxes, points, outboxes, anew = {}, [], set(), asyncio.Event()
 
 

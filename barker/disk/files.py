@@ -149,27 +149,3 @@ def write_page_settings(
         draft.replace(path)
     except OSError as fault:
         raise StateError(f"{path}: {fault.strerror or fault}") from None
-
-
-def leave_mark(state: pathlib.Path, name: str) -> bool:
-    """Note that a service of this name runs here; was there such a mark already?
-
-    It is a hint: if none can be left there is none.
-    """
-    path = _mark(state, name)
-    if path.exists():
-        return True
-    with contextlib.suppress(OSError):
-        make_folder(path.parent)
-        path.touch()
-    return False
-
-
-def remove_mark(state: pathlib.Path, name: str) -> None:
-    """No process is left that could remember that service."""
-    with contextlib.suppress(OSError):
-        _mark(state, name).unlink(missing_ok=True)
-
-
-def _mark(state: pathlib.Path, name: str) -> pathlib.Path:
-    return state / "ran" / name

@@ -104,7 +104,9 @@ class Cast:
         port = (BEHIND if kind == "directory" else PORTS[kind] + number) + lab.shift
         name = f"{kind}-{port}"
         flags = ["--port", str(port), "--name", name, *lab.flags]
-        if kind != "directory":
+        if kind == "directory":
+            flags += ["--no-settle"] * (name not in self._outputs)  # at its first start
+        else:
             host, relayed = await self.relay(name).begin(lab.place)
             flags += ["--directory", f"{host}:{relayed}"]
         program = self.program(name, flags, port)

@@ -120,6 +120,7 @@ class Lab:
         self.state = pathlib.Path(self._folder.name) / "var"
         self.children: list[Child] = []
         self.shift = 0
+        self._has_directory = False  # it has had one
         self._claim: socket.socket | None = None
 
     async def __aenter__(self) -> "Lab":
@@ -193,6 +194,10 @@ class Lab:
     def start(self, text: str) -> tuple[Child, Command]:
         """Start a service or a client; returns it with its command, without `flags`."""
         command = self._command(text)
-        child = Child(command.label, [*command.argv, *self.flags], on_line=self._on_line)
+        argv = [*command.argv, *self.flags]
+        if command.label.startswith("directory") and not self._has_directory:
+            self._has_directory = True
+            argv.append("--no-settle")
+        child = Child(command.label, argv, on_line=self._on_line)
         self.children.append(child)
         return child, command

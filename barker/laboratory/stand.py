@@ -229,12 +229,16 @@ class Stand:
 
     # --- the program ---
 
-    async def start(self, *flags: str) -> None:
-        """Start the program, or start it again as before, and wait until it is ready."""
+    async def start(self, *flags: str, is_first: bool = False) -> None:
+        """Start the program, or start it again as before, and wait until it is ready.
+
+        A directory need not settle if it `is_first`.
+        """
         self._flags = list(flags) or self._flags
         place = f"{DEFAULT_HOST}:{self.directory_port}"
         common = ["--port", str(self.port), "--name", self.name, "--directory", place]
         common += ["--state", str(self.lab.state), "--heartbeat", "1"]
+        common += ["--no-settle"] * (is_first and self.role == "directory")
         self.program = Program(
             self.name,
             self._command,
@@ -263,7 +267,7 @@ class Stand:
         """Play the graph, start the program, and wait until the directory lists it."""
         if self.role != "directory":
             self.graph = Graph(await self.play("graph", "followers-1"))
-        await self.start(*flags)
+        await self.start(*flags, is_first=True)
         if waits and self.role != "directory":
             await self.registered()
 

@@ -44,7 +44,8 @@ _READY = -1
 class Command(NamedTuple):
     """A process to run: arguments for this Python, a label for its lines, the port it will want.
 
-    `short` is the launcher's line for it in its list, without the flags that all have.
+    `short` is the launcher's line for it in its list, without the flags that all have. `first` are
+    flags for a start together with all others; a later start is without them.
     """
 
     label: str
@@ -52,6 +53,7 @@ class Command(NamedTuple):
     host: str = ""
     port: int | None = None
     short: str = ""
+    first: Sequence[str] = ()
 
     def __str__(self) -> str:
         return f"{terminal.python()} {shlex.join(self.argv)}"
@@ -110,7 +112,7 @@ class Fleet:
             self._events.put(_READY)
         self._slow_at = time.monotonic() + SLOW_START_S
         for i, command in enumerate(commands):
-            child = ChildProcess(command.argv)
+            child = ChildProcess([*command.argv, *command.first])
             self._children[child] = command
             self.say(f"[{child.pid}] {command.short}")
             label = f"{command.label:<{self._width}} | "

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from barker.disk import files, keys
 from barker.disk.claims import Claim, place_of
-from barker.disk.files import DEFAULT_STATE, remove_mark
+from barker.disk.files import DEFAULT_STATE
 from barker.disk.locks import Taken
 from barker.launching.fleet import Command, Fleet, busy_ports
 from barker.links import hosts, tls
@@ -192,8 +192,6 @@ def run_fleet(
                 settings()
             except files.StateError as fault:
                 pageless = f"the page does not find this system: {fault}"
-        for command in commands:  # all begin together: none remembers an earlier instance
-            remove_mark(args.state, command.label)
         fleet.start(commands)
         fleet.say(*announce(pageless, is_found).split("\n"))
         return fleet.run()

@@ -198,4 +198,5 @@ def _command(words: Sequence[str], nth: int, args: argparse.Namespace) -> Comman
     common = common_flags(args, is_service=listens)
     flags = [*(listening_flags(args) if listens else []), *common]
     argv = ["-m", f"barker.{program}", *own, *flags]
-    return Command(label, argv, args.host, port, shlex.join([program, *own]))
+    first = ["--no-settle"] if program == "directory" else []  # no service runs yet
+    return Command(label, argv, args.host, port, shlex.join([program, *own]), first)

@@ -144,7 +144,8 @@ class System(Children):
         return self.start(label, "-m", module, *PATIENT, *place, *argv)
 
     def directory(self) -> Child:
-        return self.run("directory", "barker.directory", "--port", str(self.port))
+        flags = ("--port", str(self.port), "--no-settle")
+        return self.run("directory", "barker.directory", *flags)
 
     def outbox(self, name: str, *flags: str) -> Child:
         argv = ("--port", "0", "--name", name)

@@ -131,7 +131,8 @@ class Fleet:
         return process
 
     def directory(self) -> Service:
-        return self.start("directory", port=self.port)
+        is_first = not any("barker.directory" in p.argv for p in self.processes)
+        return self.start("directory", *["--no-settle"] * is_first, port=self.port)
 
     def inbox(self, *args: str, port: int = 0) -> Service:
         return self.start("inbox", *args, port=port)

@@ -418,25 +418,34 @@ class WireTest(unittest.IsolatedAsyncioTestCase):
         return await self.enterAsyncContext(await Wire.open(port, self.secret, name, epoch))
 
     async def serve(
-        self, service: type[AnyService], *argv: str, directory: int | None = None
+        self,
+        service: type[AnyService],
+        *argv: str,
+        directory: int | None = None,
+        settles: bool = False,
     ) -> AnyService:
         """See `serving`; until the end of the test."""
         return await self.enterAsyncContext(
-            serving(service, self.folder, *argv, directory=directory)
+            serving(service, self.folder, *argv, directory=directory, settles=settles)
         )
 
 
 @contextlib.asynccontextmanager
 async def serving(
-    service: type[AnyService], folder: pathlib.Path, *argv: str, directory: int | None = None
+    service: type[AnyService],
+    folder: pathlib.Path,
+    *argv: str,
+    directory: int | None = None,
+    settles: bool = False,
 ) -> AsyncIterator[AnyService]:
     """A real service in this loop, on a free port, for as long as the block runs.
 
     `directory` is the port of one; without it, the service is alone. Heartbeats are so slow that a
-    `Wire` need not answer pings, unless `argv` says otherwise.
+    `Wire` need not answer pings, unless `argv` says otherwise. A directory `settles` only if asked.
     """
     place = f"127.0.0.1:{directory or NOBODY}"
     flags = ["--port", "0", "--state", str(folder), "--directory", place, "--heartbeat", "60"]
+    flags += ["--no-settle"] * (service.is_directory and not settles)
     args = service_parser(service, "test", "").parse_args([*flags, *argv])
     node = service(args)
     ready = asyncio.Event()

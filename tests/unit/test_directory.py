@@ -441,40 +441,22 @@ class SettlingTest(DirectoryTest):
             service = await self.open(first.port)
             service.send(register("inbox", "a"))
             await service.before_pong()
-        self.directory = await self.serve(Directory, "--port", str(first.port))
+        self.directory = await self.serve(Directory, "--port", str(first.port), settles=True)
         newcomer = await self.watcher("inbox")
         self.assertEqual(await newcomer.before_pong(), [])
         again = await self.link("one", OLD_EPOCH)
         again.send(register("inbox", "a"))
         await self.assertToldOf(newcomer, "inbox", ["a"])
 
-    async def test_one_that_stops_before_they_are_back_does_not_say_that_nobody_is_left(
-        self,
-    ) -> None:
-        async with serving(Directory, self.folder) as first:
-            service = await self.open(first.port)
-            service.send(register("inbox", "a"))
-            await service.before_pong()
-        port = str(first.port)
-        async with serving(Directory, self.folder, "--port", port):
-            pass
-        self.directory = await self.serve(Directory, "--port", port)
-        newcomer = await self.watcher("inbox")
-        self.assertEqual(await newcomer.before_pong(), [])
-
-    async def test_one_that_nobody_was_left_to_remember_is_forgotten(self) -> None:
-        async with serving(Directory, self.folder) as first:
-            await (await self.open(first.port)).before_pong()
-        self.directory = await self.serve(Directory, "--port", str(first.port))
-        begun = self.directory.now()
-        await self.assertToldOf(await self.watcher("inbox"), "inbox", [])
-        self.assertLess(self.directory.now() - begun, 0.25)
-
-    async def test_a_state_folder_that_takes_no_mark_is_none_the_worse(self) -> None:
-        (self.folder / "ran").rename(self.folder / "old")
-        (self.folder / "ran").write_text("a file where a folder should be")
-        self.directory = await self.serve(Directory)
-        await self.assertToldOf(await self.watcher("inbox"), "inbox", [])
+    async def test_only_without_settling_it_answers_at_once(self) -> None:
+        for settles in (False, True):
+            with self.subTest(settles=settles):
+                self.directory = await self.serve(Directory, settles=settles)
+                begun = self.directory.now()
+                await self.assertToldOf(await self.watcher("inbox"), "inbox", [])
+                took_s = self.directory.now() - begun
+                self.assertGreaterEqual(took_s, 0.9 * SETTLE_S * settles)
+                self.assertLess(took_s - SETTLE_S * settles, 0.25)
 
 
 class NodeTest(DirectoryTest):
