@@ -12,7 +12,7 @@ import shlex
 import sys
 
 from barker.disk import files, keys
-from barker.launching.fleet import Command
+from barker.launching.commands import Command
 from barker.launching.launcher import (
     common_flags,
     launcher_arguments,

@@ -79,8 +79,11 @@ def catch_signals(node: Node) -> None:
 def _hold_leash(node: Node, loop: asyncio.AbstractEventLoop) -> None:
     try:
         with contextlib.suppress(OSError):
-            while os.read(0, 1024):
-                loop.call_soon_threadsafe(node.others_are_ready)
+            rest = b""
+            while data := os.read(0, 64 * 1024):
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    loop.call_soon_threadsafe(node.launcher_said, line)
         loop.call_soon_threadsafe(node.interrupted)
     except RuntimeError:
         pass  # the loop is closed: the node was stopping anyway

@@ -88,7 +88,7 @@ NO_LIMITS = {
     "barker/launching/fleet.py LABEL_COLUMNS",
     "barker/launching/fleet.py _READY",
     "barker/launching/fleet.py _UNREAD",
-    "barker/launching/launcher.py MAX_PORT",
+    "barker/launching/commands.py MAX_PORT",
     "barker/process/arguments.py HELP_COLUMNS",
 }
 
