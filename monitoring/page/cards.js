@@ -49,7 +49,7 @@ const Cards = (() => {
       const who = make("div", "who", make("p", "", make("b", "", row.name), this.badge), this.words);
       const process = make("div", "process", this.pid, make("p", "", this.kill, chapterLink(row)));
       const extra = extras?.(row) ?? undefined;
-      this.item = make("li", "service", sign, who, process, this.depth, this.waits, this.letters, extra);
+      this.item = make("li", "service", make("div", "face", sign, who, process, this.depth, this.waits, this.letters, extra));
       this.item.dataset.service = row.name;
     }
 
