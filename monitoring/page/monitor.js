@@ -52,7 +52,7 @@ const Monitor = (() => {
       hollow: Looks.markerOf(column.name).hollow,
     });
     depthChart.lines = columns.filter((c) => c.kind === "outbox").map((c) => line(c, "depth", false));
-    rateChart.lines = columns.flatMap((c) => [line(c, "in", false), line(c, "out", true)]);
+    rateChart.lines = columns.filter((c) => c.kind !== "inbox").flatMap((c) => [line(c, "in", false), line(c, "out", true)]);
     Labels.showLegend($("depth-legend"), depthChart);
     Labels.showLegend($("rate-legend"), rateChart);
     for (const chart of charts) Labels.makeTip(chart);

@@ -86,6 +86,8 @@ NO_LIMITS = {
     "barker/delivery/streams.py NO_LIMIT",
     "barker/graph/publisher.py NOTHING",
     "barker/launching/fleet.py LABEL_COLUMNS",
+    "barker/client/way.py NAME_COLUMNS",
+    "barker/client/way.py BAR_COLUMNS",
     "barker/launching/fleet.py _READY",
     "barker/launching/fleet.py _UNREAD",
     "barker/launching/commands.py MAX_PORT",
