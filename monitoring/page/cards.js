@@ -122,5 +122,5 @@ const Cards = (() => {
     return link;
   }
 
-  return { CHAPTERS, Card };
+  return { CHAPTERS, Card, isLoopback };
 })();

@@ -6,7 +6,7 @@
  * frame of the monitor changes words (map, table, numbers), and at the screen's rate the graphs move.
  * Nothing is drawn for a hidden tab: the browser asks for no frames then.
  *
- * Global: Monitor. Uses: Elements, Model, Words, Looks, Moment, Scales, Chart, Labels, System, Figures, Feed.
+ * Global: Monitor. Uses: Elements, Model, Words, Looks, Moment, Scales, Chart, Labels, Controls, Course, System, Figures, Feed.
  */
 
 const Monitor = (() => {
@@ -19,12 +19,18 @@ const Monitor = (() => {
   const depthChart = new Chart.Plot($("depth-plot"), new Scales.LinearScale(), { showsEvents: true });
   const rateChart = new Chart.Plot($("rate-plot"), new Scales.LogScale(), { showsEvents: false });
   const charts = [depthChart, rateChart];
-  const map = new System.SystemMap($("map"));
+  const desk = new Controls.Desk($("controls-note"), () => course.show());
+  const course = new Course.Guide($("course"), $("course-open"), desk);
+  const map = new System.SystemMap($("map"), { extras: (row) => desk.extras(row) });
   const table = new Figures.Table($("table"));
   const glance = new Figures.Glance($);
   const eventList = new Figures.EventList($("events"), $("no-events"));
   const feed = new Feed.Subscription({
-    frame: (body) => { if (model.add(body)) view.news = true; },
+    frame: (body) => {
+      if (model.add(body)) view.news = true;
+      desk.see(body);
+      course.see(body);
+    },
     acked: () => { if (document.hidden) showFrame(performance.now()); }, // no drawing does it
     kind: () => view.kind(performance.now()),
   });
@@ -224,5 +230,5 @@ const Monitor = (() => {
   requestAnimationFrame(drawForEver);
 
   // For a developer's console, and for tests.
-  return { charts, clock, depthChart, draw, feed, model, setPaused, view };
+  return { charts, clock, course, depthChart, desk, draw, feed, model, setPaused, view };
 })();
