@@ -52,6 +52,8 @@ const Course = (() => {
     constructor(root, button, desk) {
       Object.assign(this, { root, button, desk, frame: null, drawn: "" });
       this.kept = read() ?? { open: false, step: 0, at: 0, steps: {} };
+      this.said = make("p", "said");
+      this.said.setAttribute("role", "status");
       button.addEventListener("click", () => this.change(() => { this.kept.open = !this.kept.open; }));
       this.show();
     }
@@ -133,9 +135,11 @@ const Course = (() => {
       return deed.typed.replace("PID", rows.map((row) => row.pid).join(" ") || "PID").replace("PORT", port || "PORT");
     }
 
-    async do(deed, said) {
-      const whys = await Promise.all(this.requestsFor(deed).map(([act, name]) => this.desk.request(act, name)));
-      setText(said, whys.length ? whys.filter(Boolean).map(Elements.sentence).join(" ") || "Done." : "No process for that now.");
+    async do(deed) {
+      const requests = this.requestsFor(deed), command = this.commandFor(deed);
+      setText(this.said, requests.length ? `${command} …` : "There is no process for that now.");
+      const whys = await Promise.all(requests.map(([act, name]) => this.desk.request(act, name)));
+      if (whys.length) setText(this.said, whys.filter(Boolean).map(Elements.sentence).join(" ") || `Done: ${command}`);
     }
 
     // --- The page ---
@@ -155,6 +159,8 @@ const Course = (() => {
       if (root.hidden) return;
       const shown = JSON.stringify([kept.step, kept.steps]);
       if (shown !== this.drawn) { // else the focus in it would be lost
+        setText(this.said, this.saidOf === step.title ? this.said.textContent : "");
+        this.saidOf = step.title;
         const place = root.contains(document.activeElement) && document.activeElement.dataset.place;
         this.drawn = shown;
         this.deeds = [];
@@ -185,25 +191,23 @@ const Course = (() => {
         button.disabled = own.begun;
         return button;
       }));
-      if (!own.begun) return [ask, make("p", "note", "Predict, and the experiment begins.")];
+      if (!own.begun) return [ask, make("div", "note", "Predict, and the experiment begins.")];
       const done = this.isDone(step), next = this.steps[this.kept.step + 1];
       const deeds = make("ol", "deeds", ...step.deeds.map((deed, i) => {
-        const said = make("span", "note"), command = make("code");
-        said.setAttribute("role", "status");
-        const button = this.press(deed.words, () => { this.do(deed, said); }, `deed ${i}`);
+        const command = make("code"), button = this.press(deed.words, () => { this.do(deed); }, `deed ${i}`);
         this.deeds.push({ deed, command, button });
-        return make("li", "", button, make("b", "", deed.words), command, said);
+        return make("li", "", button, make("b", "", deed.words), command);
       }));
       const sights = step.sights.map(({ words }, i) => make("li", "", own.seen[i] ? `✓ ${words}, at ${clockText(own.seen[i])}` : `○ ${words}`));
       const hand = done ? make("p", "", `✓ ticked by hand: ${step.look}`)
         : make("p", "", `No frame shows this. ${step.look} `, this.press("I see it", () => own.seen.push(this.kept.at || 1), "hand"));
-      const end = done && make("div", "end",
-        make("p", "", `${own.guess === step.right ? "As you predicted" : `You predicted: ${step.choices[own.guess]}. In fact`}: ${step.choices[step.right]}.`),
-        make("p", "", `True, as far as these frames show: ${step.claim} The tour checks all of it: python launch.py --tour.`),
-        next ? this.press("Next step", () => { this.kept.step += 1; }, "next") : make("p", "", "That was the course."));
+      const found = own.guess === step.right ? "As you predicted" : `You predicted: ${step.choices[own.guess]}. In fact`;
+      const end = done && make("div", "end", make("p", "", `${found}: ${step.choices[step.right]}.`),
+        make("p", "", `The claim: ${step.claim} Frames show the ticked lines; the tour checks all of it: python launch.py --tour.`));
       const anew = this.press("Begin this step anew", () => { delete this.kept.steps[step.title]; }, "anew");
-      return [ask, make("div", "do", make("p", "", step.text, " ", link), deeds),
-        make("div", "sights", make("h3", "", "What the frames show"), sights.length ? make("ul", "", ...sights) : hand, end || undefined, anew)];
+      const on = done && next ? this.press("Next step", () => { this.kept.step += 1; }, "next") : "";
+      return [ask, make("div", "do", make("p", "", step.text, " ", link), deeds, this.said),
+        make("div", "sights", make("h3", "", "What the frames show"), sights.length ? make("ul", "", ...sights) : hand, end || "", make("p", "", on, " ", anew))];
     }
   }
 

@@ -25,7 +25,7 @@ from tests.tools.fleet import DEADLINE_S, SLOW, Process, copy_of_the_project, fr
 
 # All that the launchers' processes listen at, and the spares that tests add.
 PORTS = {int(port) for port in re.findall(r"--port (\d+)", " ".join(launch.COMMANDS))}
-PORTS |= {5681, 5700, 5821, 5822}
+PORTS |= {5681, 5700, 5701, 5821, 5822}
 
 
 class ProjectTest(unittest.TestCase):
