@@ -43,9 +43,12 @@ REMEMBERED = 1000
 
 ABOUT = """\
 Pass requests of the monitor's page to the launcher, which kills, freezes and starts its processes.
-`launch.py --controls` starts it; it does not run without a launcher.
+The launcher starts it by its flag --controls; it does not run without a launcher.
 """
-EXAMPLES = ("--port 5701",)
+EXAMPLES = (
+    "--port 5701",
+    "--port 5702 -v",
+)
 
 
 class Entry:
