@@ -28,10 +28,12 @@ const Monitor = (() => {
   const feed = new Feed.Subscription({
     frame: (body) => {
       if (model.add(body)) view.news = true;
-      desk.see(body);
       course.see(body);
     },
-    acked: () => { if (document.hidden) showFrame(performance.now()); }, // no drawing does it
+    acked: () => {
+      desk.see(model.latest);
+      if (document.hidden) showFrame(performance.now()); // no drawing does it
+    },
     kind: () => view.kind(performance.now()),
   });
 

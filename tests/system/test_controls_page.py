@@ -1,5 +1,6 @@
 """The monitor's page with controls: its buttons and the course, in a system that they hurt."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -354,10 +355,16 @@ class ClaimsTest(PageCase):
         settings = self.page.parent / "monitor_host.js"
         settings.write_text("window.BARKER = {operator: 'operator-1'};")
         self.open_simulated()
+        seconds = itertools.count(1)
         for host, place in (("10.0.0.1", None), ("evil.example", None), ("127.0.0.1", 1)):
             row = f"service('controls-1', {{host: '{host}'}})"
             route = "{controls: {policy: 'ordered', targets: ['controls-1'], first: 'controls-1'}}"
-            second = 1 if place is None else 5
-            self.browser.execute(f"feedFrame({second}, [{row}], [], {route})")
+            self.browser.execute(f"feedFrame({next(seconds)}, [{row}], [], {route})")
+            said = (
+                f"controls-1 is on {host}, and takes requests from there alone."
+                if not place
+                else ""
+            )
+            self.browser.wait_until(f"Monitor.desk.why === {said!r}", f"it has seen {host}")
             dialed = self.browser.execute("return Monitor.desk.dialer?.place?.port ?? null")
             self.assertEqual(dialed, place, host)
