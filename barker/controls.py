@@ -1,4 +1,4 @@
-"""Controls: the service that passes an operator's requests to the launcher, and shows what runs.
+"""Controls: passes an operator's requests to the launcher.
 
     python launch.py --controls
 
