@@ -5,7 +5,8 @@
 Prints the bark's id and exits 0 once the author's outbox has acked it; from then on it is the
 system's to lose, and the system doesn't. Exits 1, with the reason on stderr, if it was refused or
 there was no ack within the time-out. After a time-out it is unknown whether it was taken: send it
-again with the same ``--id``, and it is shown once all the same.
+again with the same ``--id``, and it is shown once all the same. With ``--trace``, the bark's way
+through the services follows its id, if a monitor runs that timed it.
 """
 
 import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
@@ -13,6 +14,7 @@ import argparse
 import sys
 
 from barker.client.speaker import Speaker, new_id, now_ms, speaker_arguments
+from barker.client.tracing import TracedSpeaker
 from barker.process import terminal
 from barker.process.arguments import quick_parser
 from barker.process.running import run_node
@@ -35,6 +37,11 @@ def parser() -> argparse.ArgumentParser:
     result = quick_parser("bark", ABOUT, EXAMPLES)
     result.add_argument("user", help="the author")
     result.add_argument("text", nargs="+", help="the text")
+    result.add_argument(
+        "--trace",
+        action="store_true",
+        help="then print its way: the time to each service, which a running monitor knows",
+    )
     speaker_arguments(result)
     return result
 
@@ -57,7 +64,8 @@ def main(argv: list[str] | None = None) -> int:
     except BarkerError as fault:
         terminal.complain("bark", fault.reason)
         return 1
-    return run_node(lambda args: Speaker(args, args.user, args.id, body), args)
+    speaker = TracedSpeaker if args.trace else Speaker
+    return run_node(lambda args: speaker(args, args.user, args.id, body), args)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The directory: the instances of each service, sent to all watchers while they are registered.
+"""The directory: the instances of each service, sent to all that watch it.
 
 A registration lives as long as the link it came over, or until it is taken back; nothing expires
 and no registration is stored. All its state can be sent again by the services, and so it comes

@@ -1,8 +1,8 @@
 """Monitoring: the samples of all agents, kept for ten minutes, shown in a page or a terminal.
 
 Imports point down only: ``monitor`` (a service, and a command), then ``picture`` and ``table``,
-then ``rates``; all of them stand on ``barker``, which knows nothing of them. ``__main__`` lists the
-commands.
+then ``rates`` and ``traces``; all of them stand on ``barker``, which knows nothing of them.
+``__main__`` lists the commands.
 
 The import below is for Pythons that are too old for our modules; see ``barker/__init__.py``.
 """

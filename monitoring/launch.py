@@ -12,7 +12,8 @@ import shlex
 import sys
 
 from barker.disk import files, keys
-from barker.launching.fleet import Command
+from barker.laboratory.steps import as_settings
+from barker.launching.commands import Command
 from barker.launching.launcher import (
     common_flags,
     launcher_arguments,
@@ -23,7 +24,7 @@ from barker.launching.launcher import (
 )
 from barker.process import terminal
 from barker.process.arguments import DEFAULT_HOST
-from barker.wire.rights import clients_key
+from barker.wire.rights import clients_key, operators_key
 
 FOLDER = files.ROOT / "monitoring"
 MONITOR_PORT = 5700
@@ -56,12 +57,15 @@ def main(argv: list[str] | None = None) -> int:
     monitor = Command(f"monitor-{port}", words, args.host, port, short)
 
     def settings() -> None:
+        secret = keys.secret(args.state, args.secret_file)
         files.write_page_settings(
             FOLDER / "monitor_host.js",
             host=reached_by(args),
             port=port,
-            key=clients_key(keys.secret(args.state, args.secret_file)).decode(),
+            key=clients_key(secret).decode(),
             tls=args.tls_cert is not None,
+            operator=operators_key(secret).decode(),
+            course=as_settings(),
         )
 
     def announcement(pageless: str, _: bool) -> str:

@@ -12,7 +12,6 @@ import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # iso
 import argparse
 import asyncio
 import json
-import secrets
 import sys
 import time
 from typing import Any
@@ -21,17 +20,16 @@ from barker.links import hosts
 from barker.links.link import Link
 from barker.process import terminal
 from barker.process.arguments import Parser
+from barker.process.broadcast import Broadcast
 from barker.process.dialing import Dialer
-from barker.process.faults import Ticker, contained
+from barker.process.faults import Ticker
 from barker.process.node import Node
 from barker.process.peers import Peers
 from barker.process.running import run_node
 from barker.process.service import Service, add_flags, log
 from barker.routing.routes import ORDERED, Target
-from barker.streams.cursor import Cursor
-from barker.streams.stream import Stream
 from barker.wire import messages, protocol, strictjson
-from barker.wire.ops import Credit, Gap, Message, Moved, Sample, Subscribe, Subscribed, Unreadable
+from barker.wire.ops import Credit, Moved, Sample, Subscribe, Unreadable
 from barker.wire.protocol import ProtocolError
 from monitoring.picture import MAX_SERVICES, BadSample, Picture, without_details
 from monitoring.table import table
@@ -40,10 +38,6 @@ from monitoring.table import table
 HISTORY = 600
 # Agents take their samples at full seconds; half a second later even a busy one's has come.
 FRAME_PHASE_S = 0.5
-# Frames on their way to one page. All of the history may be, for it is meant to come at once.
-MAX_WINDOW = 1000
-# Frames queued for a page in one piece, before the next look at its link's room.
-PIECE = 50
 # `--once` waits for two samples of each agent, a second apart, and not for those that don't answer.
 GLANCE_S = 3.0
 DIRECTORY_S = 1.5  # nor for a directory that doesn't
@@ -126,11 +120,8 @@ class Monitor(Service):
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
-        self.add_handler(Credit, self.on_credit)
-        self.epoch = secrets.token_hex(8)
-        self._frames: Stream[bytes] = Stream(HISTORY)
-        self._pages: dict[Link, Cursor] = {}
-        self._shown = 0
+        self._frames = Broadcast("monitor", HISTORY)
+        self.add_handler(Credit, self._frames.on_credit)
         self._frames_alone = 0  # frames since there was a directory
         self._why_alone = ""
 
@@ -148,9 +139,9 @@ class Monitor(Service):
     def gauges(self) -> dict[str, Any]:
         return {
             **super().gauges(),
-            "out": self._shown,
+            "out": self._frames.sent,
             "streams": len(self._agents.peers),
-            "readers": len(self._pages),
+            "readers": len(self._frames.readers),
         }
 
     # --- once a second ---
@@ -175,50 +166,17 @@ class Monitor(Service):
         if len(body) > most:  # long names, many services
             body = strictjson.dumps(without_details(frame, most))
         self._frames.append(body)
-        for link, cursor in self._pages.items():
-            with contained(link, link.abort):
-                self._show(link, cursor)
-
-    def _show(self, link: Link, cursor: Cursor) -> None:
-        """Send the frames that a page lacks, as far as its window and its link have room."""
-        while not link.busy:
-            missed, _, bodies = cursor.take(self._frames, PIECE)
-            if missed:
-                link.send(messages.encode(Gap("monitor", missed)))
-            for body in bodies:
-                link.send(messages.encode(Message(["monitor"], [body])))
-            self._shown += len(bodies)
-            if len(bodies) < PIECE:
-                return
-            link.flush()  # so that `busy` counts it
 
     # --- pages ---
 
     def subscribe(self, link: Link, wish: Subscribe) -> None:
-        address, epoch, after, history, window = wish
-        if address != "monitor":
+        if wish.address == "monitor":
+            self._frames.subscribe(link, wish)
+        else:
             super().subscribe(link, wish)
-            return
-        cursor = self._pages[link] = Cursor.start(
-            self._frames,
-            same_epoch=epoch == self.epoch,
-            new_reader=epoch is None,
-            after=after,
-            history=HISTORY if history is None else history,
-            window=MAX_WINDOW if window is None else max(1, min(window, MAX_WINDOW)),
-        )
-        answer = Subscribed(address, self.epoch, cursor.sent, self._frames.last, HISTORY)
-        link.send(messages.encode(answer))
-        self._show(link, cursor)
-
-    def on_credit(self, link: Link, credit: Credit) -> None:
-        cursor = self._pages.get(link)
-        if cursor:
-            cursor.ack(credit.serial)
-            self._show(link, cursor)
 
     def link_down(self, link: Link) -> None:
-        self._pages.pop(link, None)
+        self._frames.link_down(link)
 
 
 class Glance(Node):

@@ -19,6 +19,8 @@ Changes between two frames become events, each with the time at which we saw it:
 The reason why a service waits is in its row, too. So are the number of its dead letters and the
 latest one, also in a second without a sample and when the service is gone. They were there before
 we came, so only a rise that we saw is an event.
+
+A frame also has the traces that were noted since the last one (see ``traces``), if there are any.
 """
 
 from typing import Any, NamedTuple
@@ -27,6 +29,7 @@ from barker.process.terminal import printable
 from barker.routing.routes import CONSISTENT, ORDERED, Route, RouteTable, Target
 from barker.wire.strictjson import dumps
 from monitoring.rates import Meter, Rates, Run
+from monitoring.traces import Traces
 
 # Services in a frame, the gone ones included. So many rows fit a line of the wire (64 KiB).
 MAX_SERVICES = 100
@@ -135,6 +138,7 @@ class Picture:
         self._events: list[Event] = []
         self._firsts: dict[str, str] = {}
         self._begun = False
+        self._traces = Traces()
 
     # --- what comes in ---
 
@@ -178,6 +182,7 @@ class Picture:
         was, known.waits = known.waits, _words(sample.get("waits")) or ""
         if known.waits not in ("", was):
             self._happened(now_ms, "waits", name, why=known.waits)
+        self._traces.sampled(name, sample["at"], sample.get("traces"))
         known.again = sample["again"] if _number(sample.get("again")) else None
         known.figures = {**figures, **_told(rates, counters), "again": known.more_again()}
         self._look_for_failovers(now_ms)
@@ -222,6 +227,7 @@ class Picture:
             services.append(row)
         events, self._events = self._events, []
         depths = [row["backlog"] for row in services if row["kind"] == QUEUE_KIND and "in" in row]
+        traces = self._traces.take()
         return {
             "at": now_ms,
             "depth": sum(depths) if depths else None,
@@ -231,6 +237,7 @@ class Picture:
             },
             "events": [{k: v for k, v in e._asdict().items() if v is not None} for e in events],
             "left_out": max(0, len(self._routes.route("agent").targets) - MAX_SERVICES),
+            **({"traces": traces} if traces else {}),
         }
 
     def _route(self, service: str, now_ms: int) -> dict[str, Any]:
@@ -289,10 +296,13 @@ class Picture:
         for i, known in enumerate(gone):
             if i < surplus or now_ms - (known.gone_ms or 0) > REMEMBER_MS:
                 del self._known[known.name]
+                self._traces.forget(known.name)
 
 
 def without_details(frame: dict[str, Any], most: int) -> dict[str, Any]:
     """The same frame, of at most so many bytes, whatever the services' names and texts."""
+    if frame.pop("traces", None) and len(dumps(frame)) <= most:
+        return frame
     for row in frame["services"]:
         row.pop("deepest", None)
         row.pop("dead_letter", None)

@@ -64,8 +64,8 @@ const Link = (() => {
   // Names this page in the services' logs.
   const PAGE_NAME = `page-${randomHex(4)}`;
 
-  /** Shows that we know the clients' key without sending it: see barker/links/greeting.py. */
-  async function proof(key, end, openerNonce, acceptorNonce) {
+  /** Shows that we know the role's key without sending it: see barker/links/greeting.py. */
+  async function proof({ key, role = "client" }, end, openerNonce, acceptorNonce) {
     if (!crypto.subtle) {
       // Browsers have it only in a "secure context": file://, https:// and localhost are such.
       throw new Fault("settings", "this browser has no crypto.subtle for pages from here: "
@@ -77,7 +77,7 @@ const Link = (() => {
     const utf8 = new TextEncoder();
     const hmac = { name: "HMAC", hash: "SHA-256" };
     const imported = await crypto.subtle.importKey("raw", utf8.encode(key), hmac, false, ["sign"]);
-    const text = `barker 1 ${end} client ${openerNonce} ${acceptorNonce}`;
+    const text = `barker 1 ${end} ${role} ${openerNonce} ${acceptorNonce}`;
     return hex(new Uint8Array(await crypto.subtle.sign("HMAC", imported, utf8.encode(text))));
   }
 
@@ -125,12 +125,12 @@ const Link = (() => {
     /** Only hello and proof are sent before the other side has proved that it knows the key. */
     async greet(identity, expect) {
       const nonce = randomHex(16);
-      const { name, key } = identity;
-      this.send({ op: "hello", v: 1, role: "client", nonce });
+      const { name, role = "client" } = identity;
+      this.send({ op: "hello", v: 1, role, nonce });
       const hello = await this.next("hello");
-      this.send({ op: "proof", mac: await proof(key, "opener", nonce, hello.nonce), name });
+      this.send({ op: "proof", mac: await proof(identity, "opener", nonce, hello.nonce), name });
       const theirs = await this.next("proof");
-      if (theirs.mac !== await proof(key, "acceptor", nonce, hello.nonce)) {
+      if (theirs.mac !== await proof(identity, "acceptor", nonce, hello.nonce)) {
         throw new Fault("bad-proof", "the service there does not know the key");
       }
       if (expect && theirs.name !== expect) { // after a restart, a port may belong to another service

@@ -8,6 +8,7 @@ Clients keep nothing. A client that dies loses only entries that no outbox had a
 * ``reader``: follows an inbox from owner to owner, and drops barks that it has shown before.
 * ``tracked``: a sender that remembers of each put whether it was acked or refused.
 * ``speaker``: one body to its user's outbox; `barker.bark` is made of it.
+* ``tracing``: one that follows its bark through the services, and prints its ``way``.
 * ``following``: events about the graph, and when they are in force; `barker.follow` and
   `barker.join` are made of it.
 

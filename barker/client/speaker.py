@@ -35,11 +35,15 @@ class Speaker(Node):
     has_deadline = True
     needs: ClassVar = {"outbox": "outbox"}
 
-    def __init__(self, args: argparse.Namespace, user: str, id_: str, body: bytes) -> None:
+    def __init__(
+        self, args: argparse.Namespace, user: str, id_: str, body: bytes, *, trace: str = ""
+    ) -> None:
+        """With a `trace`, each service on the way notes when the body came there."""
         super().__init__(args)
         self.user = user
         self.id = id_
         self.body = body
+        self.trace = trace
 
     @property
     def has_job(self) -> bool:
@@ -48,15 +52,32 @@ class Speaker(Node):
     async def started(self) -> None:
         self.start(self._say(), name=self.kind)
 
+    async def before_put(self) -> None:
+        """Called before the body is put."""
+
     async def taken(self) -> None:
         """Called when an outbox has acked the body, before its id is printed."""
 
+    async def said(self) -> None:
+        """Called when the id was printed; no time-out ends it."""
+
+    async def linked(self) -> None:
+        """Wait until a link to the outbox was up."""
+        await self._sender.linked()
+
+    @property
+    def acked_at(self) -> float | None:
+        """When the ack came, by the node's clock."""
+        return self._outcome.acked_at
+
     async def _say(self) -> None:
         sender = self._sender = TrackedSender(self, only=self.user)
-        outcome = Outcome()
-        sender.track(f"outbox/{self.user}", Item(self.body), outcome)
+        outcome = self._outcome = Outcome()
         try:
             async with asyncio.timeout(self.args.timeout):
+                await self.before_put()
+                sender.track(f"outbox/{self.user}", Item(self.body, trace=self.trace), outcome)
+                sender.pump()
                 await sender.all_answered()
                 if outcome.refused:
                     raise BarkerError(outcome.refused, outcome.reason)
@@ -70,6 +91,7 @@ class Speaker(Node):
         else:
             # Acked is acked, also if the id can't be printed: another status invites a second try.
             terminal.say(self.kind, self.id)
+            await self.said()
             self.stop()
 
     @property

@@ -52,7 +52,12 @@ class TrackedSender:
         only: str | None = None,
     ) -> None:
         self.sender: Sender[Outcome] = Sender(
-            node, service, self._done, self._refused, wanted=self._wanted
+            node,
+            service,
+            self._done,
+            self._refused,
+            wanted=self._wanted,
+            changed=lambda: self._progress.set(),
         )
         self.unanswered = 0  # puts
         self._node = node
@@ -95,9 +100,14 @@ class TrackedSender:
         self._on_refused(outcome)
 
     async def progress(self) -> None:
-        """Wait until another put is acked or refused."""
+        """Wait until another put is acked or refused, or links have changed."""
         self._progress.clear()
         await self._progress.wait()
+
+    async def linked(self) -> None:
+        """Wait until a link to a receiver was up."""
+        while not self.sender.had_link:
+            await self.progress()
 
     async def all_answered(self) -> None:
         """Wait until each put is acked or refused."""

@@ -12,6 +12,7 @@ import os
 import pathlib
 import secrets
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from barker.disk import users
 from barker.disk.users import World
@@ -133,12 +134,14 @@ def write_page_settings(
     key: str,
     users: Sequence[str] = (),
     tls: bool = False,
+    **more: Any,
 ) -> None:
     """The settings of a page opened from disk, as a script that it loads; for its owner alone.
 
-    A page can't read files, so the clients' key comes to it this way. Raises StateError.
+    A page can't read files, so the clients' key comes to it this way. `more` is for this page
+    alone. Raises StateError.
     """
-    settings = {"host": host, "port": port, "tls": tls, "key": key, "users": list(users)}
+    settings = {"host": host, "port": port, "tls": tls, "key": key, "users": list(users), **more}
     text = f"window.BARKER = {json.dumps(settings)};\n"
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:

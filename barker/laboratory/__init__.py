@@ -13,7 +13,8 @@
 * ``witness``: all of these on one node, and the readers that a bark is due to.
 * ``guest``: a node in another program's process; ``crowd`` is one that follows and unfollows.
 * ``guide``: goes through experiments step by step, and checks each claim.
-* ``tour``: the experiments of the laboratory chapter (``python launch.py --tour``).
+* ``steps``: the texts of the laboratory chapter's experiments, and what a page can see of them.
+* ``tour``: these experiments, done and checked (``python launch.py --tour``).
 * ``blows``: the plan of faults, by a seed, and their undoing. ``progress`` shows how far it is.
 
 The judge (`barker.judge`) has a reader's program in the place of a service:

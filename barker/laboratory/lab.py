@@ -20,7 +20,8 @@ from types import TracebackType
 
 from barker.disk.files import ROOT
 from barker.launching.child import ChildProcess
-from barker.launching.fleet import PATIENCE_S, Command, busy_ports
+from barker.launching.commands import Command, busy_ports
+from barker.launching.fleet import PATIENCE_S
 from barker.process.arguments import DEFAULT_HOST, DIRECTORY_PORT, common_arguments
 
 # A port that no service has. A process that listens there, moved by a shift, has all its ports.

@@ -15,7 +15,8 @@ from barker.disk import files, keys
 from barker.laboratory.lab import Broken, Lab
 from barker.laboratory.peer import ANSWER_S, Peer
 from barker.laboratory.program import Output, Program
-from barker.launching.fleet import PATIENCE_S, Command, busy_ports
+from barker.launching.commands import Command, busy_ports
+from barker.launching.fleet import PATIENCE_S
 from barker.process.arguments import DEFAULT_HOST
 from barker.routing.ring import Ring
 from barker.routing.routes import CONSISTENT, ORDERED

@@ -3,8 +3,8 @@
     python launch.py --tour
 
 Say something; see who owns whom; kill, freeze and stop the business logic; kill the inbox, and the
-directory. Titles, texts and claims are those of docs/15-the-laboratory.rst, word by word, and so
-are the commands; a test compares.
+directory; add an outbox. Titles, texts and claims are those of `barker.laboratory.steps`. They are
+in docs/15-the-laboratory.rst, too, word by word, and so are the commands; a test compares.
 """
 
 import asyncio
@@ -17,12 +17,15 @@ from barker.disk.files import StateError
 from barker.laboratory.guide import SERVICES, Guide, Step
 from barker.laboratory.lab import CAN_FREEZE, PATIENT_S, Broken, Child, Lab, until
 from barker.laboratory.producer import SaidBark
+from barker.laboratory.steps import STEPS as TEXTS
 from barker.links.link import Conversation, Link
 from barker.process.dialing import Dialer
 from barker.process.running import catch_signals
 from barker.process.terminal import complain, end_line, tolerate_any_text
 from barker.wire import messages, ops
 
+# Services that steps add to those of the guide.
+MORE = ("bizlogic --port 5681", "bizlogic --port 5682", "outbox --port 5803")
 # What a busy machine may add to the three heartbeats after which a frozen process is given up:
 # then what has waited is still to be sent, taken over and shown.
 HASTE_S = 1.0
@@ -203,6 +206,29 @@ async def kill_the_directory(guide: Guide) -> None:
     guide.show(f"that took {guide.now() - begun:.1f} s")
 
 
+# --- the ring ---
+
+
+async def add_an_outbox(guide: Guide) -> None:
+    authors = guide.witness.world.names
+
+    def owners() -> dict[str, str | None]:
+        ring = guide.routes.route("outbox").ring
+        return {author: ring.owner(author) for author in authors}
+
+    before = owners()
+    newcomer = await _ready(guide, "outbox --port 5803")
+    await until(lambda: newcomer.name in guide.peers_of("outbox"), f"{newcomer.name} is known")
+    after = owners()
+    moved = [author for author in authors if after[author] != before[author]]
+    to = {str(after[author]) for author in moved}
+    guide.show(f"{len(moved)} of {len(authors)} authors have moved, to {', '.join(sorted(to))}")
+    guide.check(to == {newcomer.name}, "an author moved between the others")
+    barks = guide.witness.producer.say(moved[:ENOUGH])
+    await until(lambda: guide.witness.all_shown(barks), "barks of authors that moved are shown")
+    guide.show(f"{len(barks)} barks of authors that moved are shown")
+
+
 # --- what several steps do ---
 
 
@@ -244,79 +270,19 @@ async def _acked_after(guide: Guide, begun: float) -> list[SaidBark]:
     return acked
 
 
-STEPS = (
-    Step(
-        "Say something",
-        "01-run-it.rst",
-        "A client puts a bark to its author's outbox, and prints the bark's id once that outbox "
-        "has it in its journal. From then on the system is responsible for the bark. The business "
-        "logic looks up who follows the author, the inbox keeps the bark for each of them, and "
-        "their readers are shown it.",
-        "all followers of ark3 were shown it, and ark3 as well, once each.",
-        say_something,
-    ),
-    Step(
-        "See who owns whom",
-        "05-the-ring.rst",
-        "Three outboxes share all authors. A name is hashed to a position on a ring, and the "
-        "outbox with the next point owns it. So all processes that know the three names find the "
-        "same owner, and none has to ask. Only a page has no ring, and asks the directory. We ask "
-        "it for every author.",
-        "the directory's answers are those of the ring, and barks of ark3 are in one journal "
-        "only, that of their owner.",
-        who_owns_whom,
-    ),
-    Step(
-        "Kill the first",
-        "07-failover.rst",
-        "Start a spare bizlogic, and kill the first one while dogs bark. The kernel closes a dead "
-        "process's sockets, so the outboxes notice at once. They take the next target, and send "
-        "it everything that is not acknowledged, in order, before anything new.",
-        "the spare has the traffic, and no acknowledged bark was lost, shown twice or shown out "
-        "of order.",
-        kill_the_first,
-    ),
-    Step(
-        "Freeze the first",
-        "07-failover.rst",
-        "A frozen process keeps its sockets. Its peers close a link after two and a half "
-        "heartbeats of silence, and it may have been silent for one of them before the freeze. "
-        "Then we thaw the process. It sees that its clock has jumped, reads its links before it "
-        "acts, and drops the old barks from those links that its peers have closed.",
-        "it took at most about three heartbeats until barks came again; the thawed bizlogic is "
-        "the first again, and of the barks that it had none was lost or shown twice.",
-        freeze_the_first,
-    ),
-    Step(
-        "Stop them all",
-        "14-monitoring.rst",
-        "Without a bizlogic, authors notice nothing: the outboxes keep their barks, in memory and "
-        "in journals, and acknowledge them. The queues grow in a straight line, at the rate of "
-        "the barking. A new bizlogic empties them in a moment.",
-        "without a bizlogic every bark was acknowledged and none was shown; then all of them "
-        "were, in order.",
-        stop_them_all,
-    ),
-    Step(
-        "Kill the inbox",
-        "08-the-journal-and-kill-9.rst",
-        "Only the inbox has the timelines. Kill it in the middle of its work, and start it again. "
-        "It acknowledges only what is in its journal. So it plays the journal back and is where "
-        "it was; what it had not acknowledged, its senders still have.",
-        "nothing was lost with the inbox; every acknowledged bark was shown, once and in order.",
-        kill_the_inbox,
-    ),
-    Step(
-        "Kill the directory",
-        "06-the-directory.rst",
-        "The directory pushes routes to all processes, and they remember them. So processes that "
-        "know each other need no directory. Only a newcomer has to wait until it is back, and "
-        "then for two seconds more, in which it lets all services register again before it "
-        "answers.",
-        "barks flowed without a directory; a newcomer could not begin without one, and could when "
-        "it was back.",
-        kill_the_directory,
-    ),
+DEEDS = (
+    say_something,
+    who_owns_whom,
+    kill_the_first,
+    freeze_the_first,
+    stop_them_all,
+    kill_the_inbox,
+    kill_the_directory,
+    add_an_outbox,
+)
+STEPS = tuple(
+    Step(text.title, text.chapter, text.text, text.claim, do)
+    for text, do in zip(TEXTS, DEEDS, strict=True)
 )
 
 
@@ -336,7 +302,7 @@ def take(*, wait: bool = True, steps: Sequence[Step] = STEPS) -> int:
 
 async def _take(steps: Sequence[Step], wait: bool) -> int:
     async with Lab() as lab:
-        lab.find_ports([*SERVICES, "bizlogic --port 5681", "bizlogic --port 5682"])
+        lab.find_ports([*SERVICES, *MORE])
         guide = Guide(lab, steps, wait=wait)
         catch_signals(guide)
         return await guide.run()

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import IO, Any
 
 from barker.disk.files import ROOT
 from barker.process.arguments import LEASH
@@ -61,20 +61,35 @@ class ChildProcess:
         return self.popen.poll()
 
     def read(
-        self, on_line: Callable[[str], None], on_end: Callable[[], None] = lambda: None
+        self,
+        on_line: Callable[[str], None],
+        on_end: Callable[[], None] = lambda: None,
+        on_error: Callable[[str], None] | None = None,
     ) -> None:
         """Call `on_line` with each line, without its end, and `on_end` after the last one.
 
-        Both are called by a thread.
+        Threads call them. If standard error has a pipe of its own, `on_error` gets its lines.
         """
-        args = (on_line, on_end)
-        self._thread = threading.Thread(target=self._read, args=args, daemon=True)
+        errors = None
+        if self.popen.stderr:
+            args = (self.popen.stderr, on_error or on_line)
+            errors = threading.Thread(target=_read_lines, args=args, daemon=True)
+            errors.start()
+        self._thread = threading.Thread(
+            target=self._read, args=(on_line, on_end, errors), daemon=True
+        )
         self._thread.start()
 
-    def _read(self, on_line: Callable[[str], None], on_end: Callable[[], None]) -> None:
+    def _read(
+        self,
+        on_line: Callable[[str], None],
+        on_end: Callable[[], None],
+        errors: threading.Thread | None,
+    ) -> None:
         assert self.popen.stdout
-        while line := self.popen.stdout.readline(MAX_LINE_CHARS):
-            on_line(line.rstrip("\n"))
+        _read_lines(self.popen.stdout, on_line)
+        if errors:
+            errors.join()
         self.popen.wait()
         self.has_ended = True
         on_end()
@@ -108,10 +123,14 @@ class ChildProcess:
                 self.popen.stdin.close()
 
     def stop(self) -> None:
-        """Request its end: by SIGTERM, or on Windows, which lacks that, by the end of its input."""
-        self.hang_up()
+        """Request its end: by SIGTERM, or on Windows, which lacks that, by the end of its input.
+
+        Never waits. The input of a frozen child may be full, and its end waits for that.
+        """
         if os.name == "posix":
             self.popen.terminate()
+        else:
+            self.hang_up()
 
     def kill(self) -> None:
         """Kill it, as kill -9 does."""
@@ -129,5 +148,11 @@ class ChildProcess:
             self.popen.kill()
             self.popen.wait()
         self.hang_up()
-        if self.join(LAST_LINES_S) and self.popen.stdout:
-            self.popen.stdout.close()
+        if self.join(LAST_LINES_S):
+            for pipe in filter(None, (self.popen.stdout, self.popen.stderr)):
+                pipe.close()
+
+
+def _read_lines(pipe: IO[str], on_line: Callable[[str], None]) -> None:
+    while line := pipe.readline(MAX_LINE_CHARS):
+        on_line(line.rstrip("\n"))

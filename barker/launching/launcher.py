@@ -13,7 +13,8 @@ from barker.disk import files, keys
 from barker.disk.claims import Claim, place_of
 from barker.disk.files import DEFAULT_STATE
 from barker.disk.locks import Taken
-from barker.launching.fleet import Command, Fleet, busy_ports
+from barker.launching.commands import MAX_PORT, NO_BROWSER, Command, busy_ports
+from barker.launching.fleet import Fleet
 from barker.links import hosts, tls
 from barker.process.arguments import (
     DEFAULT_HOST,
@@ -24,12 +25,6 @@ from barker.process.arguments import (
     tls_arguments,
 )
 from barker.process.terminal import CLOSED, complain, tolerate_any_text
-
-# Ports of other protocols to which no browser connects: the "bad ports" of the Fetch standard, of
-# those above ours.
-NO_BROWSER = frozenset({6000, 6566, *range(6665, 6670), 6679, 6697, 10080})
-
-MAX_PORT = 65535
 
 
 def launcher_parser(

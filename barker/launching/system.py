@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from barker.disk import files, keys
 from barker.disk.journal import forget
-from barker.launching.fleet import Command
+from barker.launching.commands import Command
 from barker.launching.launcher import (
     common_flags,
     launcher_arguments,
@@ -18,12 +18,15 @@ from barker.launching.launcher import (
     reached_by,
     run_fleet,
 )
+from barker.links import hosts
 from barker.process import terminal
-from barker.process.arguments import DIRECTORY_PORT, port_number
-from barker.wire.rights import clients_key
+from barker.process.arguments import DEFAULT_HOST, DIRECTORY_PORT, port_number
+from barker.wire.rights import CONTROLS, clients_key
 
 PROGRAM = "launch.py"
 WEBUI = files.ROOT / "webui"
+# The line that --controls adds to the list.
+CONTROLS_LINE = "controls --port 5701"
 
 ABOUT = """\
 Start the whole of Barker on this machine, in one terminal: every command of the list in launch.py.
@@ -48,6 +51,12 @@ def parser() -> argparse.ArgumentParser:
     result = launcher_parser(PROGRAM, ABOUT, EXAMPLES)
     result.add_argument(
         "--fresh", action="store_true", help="forget what the journals of earlier runs have kept"
+    )
+    result.add_argument(
+        "--controls",
+        action="store_true",
+        help="let the monitor's page kill, freeze and start these processes: start also the "
+        "service that passes its requests to this launcher",
     )
     result.add_argument(
         "--tour",
@@ -81,7 +90,9 @@ def launch(lines: Sequence[str], args: argparse.Namespace) -> int:
             forget(args.state / "journal")
 
     try:
-        commands = fleet_of(lines, args)
+        commands = fleet_of([*lines, CONTROLS_LINE] if args.controls else lines, args)
+        if any(command.program == CONTROLS for command in commands):
+            _check_loopback(args)
         return run_fleet(
             PROGRAM,
             args,
@@ -90,12 +101,24 @@ def launch(lines: Sequence[str], args: argparse.Namespace) -> int:
             lambda pageless, is_found: announcement(args, pageless, is_found),
             prepare,
         )
-    except BadLine as fault:
+    except (BadLine, files.UsageError) as fault:
         terminal.complain(PROGRAM, fault)
         return 2
     except files.StateError as fault:
         terminal.complain(PROGRAM, fault)
-        return 2 if isinstance(fault, files.UsageError) else 1
+        return 1
+
+
+def _check_loopback(args: argparse.Namespace) -> None:
+    """Raises UsageError if other machines would reach this system, and could kill its processes."""
+    try:
+        at = hosts.addresses(args.host, 0)
+    except (OSError, UnicodeError):
+        return  # the launcher reports that
+    if args.advertise or not hosts.are_loopback(at):
+        raise files.UsageError(
+            f"--controls is for this machine alone, and {args.advertise or args.host} is for others"
+        )
 
 
 def write_settings(args: argparse.Namespace) -> None:
@@ -198,5 +221,11 @@ def _command(words: Sequence[str], nth: int, args: argparse.Namespace) -> Comman
     common = common_flags(args, is_service=listens)
     flags = [*(listening_flags(args) if listens else []), *common]
     argv = ["-m", f"barker.{program}", *own, *flags]
+    short = shlex.join([program, *own])
+    is_found = (args.host, args.shift_ports) == (DEFAULT_HOST, 0)
+    is_usual = args.host == DEFAULT_HOST and not args.advertise
+    needed = listening_flags(args) if listens and not is_usual else []
+    needed += common_flags(args, is_service=listens, is_found=is_found)
+    typed = " ".join([terminal.python(), "-m", f"barker.{short}", *map(shlex.quote, needed)])
     first = ["--no-settle"] if program == "directory" else []  # no service runs yet
-    return Command(label, argv, args.host, port, shlex.join([program, *own]), first)
+    return Command(label, argv, args.host, port, short, typed, first)

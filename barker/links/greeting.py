@@ -6,9 +6,10 @@
       proof  (HMAC, name)  --------------->          the opener proves first, so that a stranger
              <-----  proof (HMAC, name)              learns nothing but a version and a nonce
 
-There are two keys, and the opener's role selects the one that both sides use. A service proves
-itself with the services' key. A client proves itself with the clients' key, which is derived from
-the other one; the acceptor answers with the same key, so that a client needs no other.
+There are three keys, and the opener's role selects the one that both sides use. A service proves
+itself with the services' key. A client proves itself with the clients' key, and an operator with
+the operator's. Both are derived from the services' key. The acceptor answers with the key of that
+role, so that the opener needs no other.
 
 Pure: messages go in; messages to send and a verdict come out. Left out: encryption and sessions. A
 program between the ends that can read a connection reads barks; one that can change it changes
@@ -22,7 +23,7 @@ from typing import NamedTuple, TypeVar
 from barker.wire import protocol
 from barker.wire.ops import Error, Hello, Op, Proof
 from barker.wire.protocol import BarkerError, ProtocolError
-from barker.wire.rights import SERVICE, clients_key
+from barker.wire.rights import OPERATOR, SERVICE, clients_key, operators_key
 
 OPENER, ACCEPTOR = "opener", "acceptor"
 # A nonce must never repeat, however many links there ever are.
@@ -42,7 +43,9 @@ class Identity(NamedTuple):
 
     def key_for(self, role: str) -> bytes:
         """The key by which an opener in that role is known."""
-        return self.key if role == self.role else clients_key(self.key)
+        if role == self.role:
+            return self.key
+        return operators_key(self.key) if role == OPERATOR else clients_key(self.key)
 
 
 class Peer(NamedTuple):

@@ -79,6 +79,11 @@ def is_loopback(host: str) -> bool:
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
+def are_loopback(at: list[Address]) -> bool:
+    """Can only this machine reach any of them?"""
+    return all(is_loopback(a.host) for a in at)
+
+
 def why_closed(
     host: str, at: list[Address], secret_file: pathlib.Path | None, advertise: str | None
 ) -> str | None:
@@ -88,7 +93,7 @@ def why_closed(
     was made for this machine, and its owner may not know that there is one.
     """
     name = host or "every address"
-    if secret_file is None and not all(is_loopback(a.host) for a in at):
+    if secret_file is None and not are_loopback(at):
         return (
             f"{name} can be reached from other machines; that takes a secret of your own, "
             "which --secret-file names"

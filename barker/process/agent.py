@@ -42,7 +42,7 @@ class Sampled(Protocol):
     port: int
     since: int
     links: set[Link]
-    traces: deque[tuple[str, int]]  # names of followed entries, and when they came
+    traces: deque[tuple[str, float]]  # names of followed entries, and when they came
 
     @property
     def waits(self) -> str: ...

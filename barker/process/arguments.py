@@ -32,6 +32,8 @@ VERSION = f"Barker (in development), protocol {protocol.VERSION}, Python {sys.ve
 # Environment: a launcher sets it when it holds the other end of standard input, the *leash*.
 # Its end means "stop".
 LEASH = "BARKER_LEASH"
+# Its value for a child whose requests the launcher performs. For all others it is "1".
+CONTROLLED = "controls"
 
 
 def place(text: str) -> tuple[str, int]:

@@ -270,8 +270,11 @@ class Node:
         """The link to the directory, if the service's routes came over this very link."""
         return self._talk.link if self._talk and service in self._talk.told else None
 
-    def others_are_ready(self) -> None:
-        """All processes of our fleet are ready: log from now on what is missing."""
+    def launcher_said(self, line: bytes) -> None:
+        """Called with a line of the launcher, which holds our standard input.
+
+        All processes of our fleet are ready: log from now on what is missing.
+        """
         self._notice.begin(self.now())
 
     def _look_at_clock(self, now: float) -> None:

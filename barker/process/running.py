@@ -18,6 +18,7 @@ from barker.disk import files
 from barker.process import garbage, logs, terminal
 from barker.process.arguments import LEASH
 from barker.process.node import Node
+from barker.wire.protocol import MAX_LINE_BYTES
 
 # Signals that ask a program to stop.
 STOP_SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
@@ -79,8 +80,12 @@ def catch_signals(node: Node) -> None:
 def _hold_leash(node: Node, loop: asyncio.AbstractEventLoop) -> None:
     try:
         with contextlib.suppress(OSError):
-            while os.read(0, 1024):
-                loop.call_soon_threadsafe(node.others_are_ready)
+            rest = b""
+            while data := os.read(0, 64 * 1024):
+                *lines, rest = (rest + data).split(b"\n")
+                rest = rest[-MAX_LINE_BYTES:]
+                for line in lines:
+                    loop.call_soon_threadsafe(node.launcher_said, line)
         loop.call_soon_threadsafe(node.interrupted)
     except RuntimeError:
         pass  # the loop is closed: the node was stopping anyway

@@ -39,6 +39,7 @@ class Service(Node, Conversation):
     """One instance. It is itself the conversation of every link that others open to it."""
 
     default_port: ClassVar[int] = 0
+    loopback_only: ClassVar[bool] = False  # whatever its flags
     is_service = True
     role = SERVICE
 
@@ -57,7 +58,7 @@ class Service(Node, Conversation):
         self._serves: list[tuple[str, str]] = []
         self._looked_for: set[str] = set()  # our addresses whose routes we watch
         self._agent = Agent(self)
-        self.traces: deque[tuple[str, int]] = deque(maxlen=MAX_TRACES)
+        self.traces: deque[tuple[str, float]] = deque(maxlen=MAX_TRACES)
 
     @classmethod
     def arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -122,6 +123,8 @@ class Service(Node, Conversation):
         try:
             at = await asyncio.to_thread(hosts.addresses, host, self.args.port)
             why = hosts.why_closed(host, at, self.args.secret_file, advertise)
+            if self.loopback_only and (advertise or not hosts.are_loopback(at)):
+                why = f"it is for this machine alone, and {advertise or host} is for others"
             if why:
                 self.give_up(why, status=2)
                 return False
@@ -132,7 +135,7 @@ class Service(Node, Conversation):
         except (OSError, UnicodeError) as fault:  # the latter: a host that can't be a name
             self.give_up(self._why_not(fault))
             return False
-        if not self.tls.accepting and not all(hosts.is_loopback(a.host) for a in at):
+        if not self.tls.accepting and not hosts.are_loopback(at):
             log.warning("without --tls-cert, others on the network can read all but the secret")
         self.port = sockets[0].getsockname()[1]
         self.host = advertise or host
@@ -154,7 +157,7 @@ class Service(Node, Conversation):
 
     def note_traces(self, traces: Sequence[str]) -> None:
         """Called with the names of a put's followed entries; "" is none."""
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = round(time.time_ns() / 1_000_000, 2)  # a hop takes less than 1 ms
         self.traces += [(trace, now_ms) for trace in traces if trace]
 
     def gauges(self) -> dict[str, Any]:

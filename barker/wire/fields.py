@@ -114,7 +114,7 @@ def is_hex(value: Any) -> bool:
 
 
 def is_role(value: Any) -> bool:
-    return value in ("client", "service")
+    return value in ("client", "operator", "service")
 
 
 def is_true(value: Any) -> bool:

@@ -7,7 +7,7 @@
 
 const Figures = (() => {
   const { arrange, make, setData, setText } = Elements;
-  const { DRAWN, MAX_EVENTS_KEPT, oldestOf } = Model;
+  const { DRAWN, MAX_EVENTS_KEPT, oldestOf, sum } = Model;
   const {
     ageText, bytesText, clockText, countText, eventSentence, glyphOf, goneText, isKnown, kindOf, percentText,
     rateText, roughText,
@@ -81,13 +81,6 @@ const Figures = (() => {
       this.rows.set(service.name, row);
       return row;
     }
-  }
-
-  /** The sum over all services of a kind; null if those that are up have no figures in this second. */
-  function sum(frame, kind, field) {
-    const rows = frame.services.filter((row) => row.kind === kind && row.up);
-    const values = rows.map((row) => row[field]).filter(isKnown);
-    return rows.length && !values.length ? null : values.reduce((total, value) => total + value, 0);
   }
 
   /** The direction of a queue, compared with some seconds before. */

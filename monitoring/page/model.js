@@ -25,8 +25,8 @@ const Model = (() => {
   // An outbox and the monitor each notice a death for themselves: at once, or three heartbeats after a
   // freeze. Barks that were sent again within this of a failover belong to it.
   const SWITCH_MS = 3000;
-  // The roles with lines: the two ends of the queue that the whole design is about.
-  const DRAWN = ["outbox", "bizlogic"];
+  // The roles with lines: those that a bark passes.
+  const DRAWN = ["outbox", "bizlogic", "inbox"];
 
   // The queue counts as stuck once its oldest bark has waited for as long as the first, and until none
   // has waited for as long as the second: between the two it stays as it was, so nothing flickers.
@@ -160,6 +160,13 @@ const Model = (() => {
     return oldest < 0 ? null : oldest;
   }
 
+  /** The sum over all services of a kind; null if those that are up have no figures in this second. */
+  function sum(frame, kind, field) {
+    const rows = frame.services.filter((row) => row.kind === kind && row.up);
+    const values = rows.map((row) => row[field]).filter((value) => value !== undefined && value !== null);
+    return rows.length && !values.length ? null : values.reduce((total, value) => total + value, 0);
+  }
+
   /** The place of "now" on the monitor's clock, from the arrival of its frames.
    *
    * The graphs show the time a little over a second ago, so that the next frame is always there before
@@ -188,5 +195,5 @@ const Model = (() => {
     }
   }
 
-  return { CAPACITY, Clock, DRAWN, Frames, GAP_MS, MAX_EVENTS_KEPT, oldestOf };
+  return { CAPACITY, Clock, DRAWN, Frames, GAP_MS, MAX_EVENTS_KEPT, oldestOf, sum };
 })();

@@ -6,7 +6,7 @@
  * frame of the monitor changes words (map, table, numbers), and at the screen's rate the graphs move.
  * Nothing is drawn for a hidden tab: the browser asks for no frames then.
  *
- * Global: Monitor. Uses: Elements, Model, Words, Looks, Moment, Scales, Chart, Labels, System, Figures, Feed.
+ * Global: Monitor. Uses: Elements, Model, Words, Looks, Moment, Scales, Chart, Labels, Controls, Course, System, Figures, Feed.
  */
 
 const Monitor = (() => {
@@ -19,13 +19,21 @@ const Monitor = (() => {
   const depthChart = new Chart.Plot($("depth-plot"), new Scales.LinearScale(), { showsEvents: true });
   const rateChart = new Chart.Plot($("rate-plot"), new Scales.LogScale(), { showsEvents: false });
   const charts = [depthChart, rateChart];
-  const map = new System.SystemMap($("map"));
+  const desk = new Controls.Desk($("controls-note"), () => course.show());
+  const course = new Course.Guide($("course"), $("course-open"), desk);
+  const map = new System.SystemMap($("map"), { extras: (row) => desk.extras(row) });
   const table = new Figures.Table($("table"));
   const glance = new Figures.Glance($);
   const eventList = new Figures.EventList($("events"), $("no-events"));
   const feed = new Feed.Subscription({
-    frame: (body) => { if (model.add(body)) view.news = true; },
-    acked: () => { if (document.hidden) showFrame(performance.now()); }, // no drawing does it
+    frame: (body) => {
+      if (model.add(body)) view.news = true;
+      course.see(body);
+    },
+    acked: () => {
+      desk.see(model.latest);
+      if (document.hidden) showFrame(performance.now()); // no drawing does it
+    },
     kind: () => view.kind(performance.now()),
   });
 
@@ -52,7 +60,7 @@ const Monitor = (() => {
       hollow: Looks.markerOf(column.name).hollow,
     });
     depthChart.lines = columns.filter((c) => c.kind === "outbox").map((c) => line(c, "depth", false));
-    rateChart.lines = columns.flatMap((c) => [line(c, "in", false), line(c, "out", true)]);
+    rateChart.lines = columns.filter((c) => c.kind !== "inbox").flatMap((c) => [line(c, "in", false), line(c, "out", true)]);
     Labels.showLegend($("depth-legend"), depthChart);
     Labels.showLegend($("rate-legend"), rateChart);
     for (const chart of charts) Labels.makeTip(chart);
@@ -224,5 +232,5 @@ const Monitor = (() => {
   requestAnimationFrame(drawForEver);
 
   // For a developer's console, and for tests.
-  return { charts, clock, depthChart, draw, feed, model, setPaused, view };
+  return { charts, clock, course, depthChart, desk, draw, feed, model, setPaused, view };
 })();

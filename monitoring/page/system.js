@@ -1,45 +1,46 @@
 "use strict";
 
-/* The map: the services that are up, the first of them, and each manifold's share of its ring.
+/* The map: the services from left to right as a bark passes them, what flows between them, and each
+ * manifold's share of its ring.
  *
- * Groups stand in the order in which a bark passes them. Elements are made when a service appears and
- * only ever have their words changed after that; a screen reader can sit on one while it counts.
- *
- * Global: System. Uses: Elements, Model, Words, Looks.
+ * Global: System. Uses: Elements, Model, Words, Looks, Cards.
  */
 
 const System = (() => {
   const { arrange, make, setData, setText, svg } = Elements;
-  const { DRAWN } = Model;
-  const { capital, countText, goneText, isKnown, lettersText, whichLetters } = Words;
-  const { colourOf, swatch } = Looks;
+  const { sum } = Model;
+  const { roughText } = Words;
+  const { colourOf } = Looks;
 
   const GROUPS = [
     ["outbox", "Outboxes", "consistent hash of the author"],
     ["bizlogic", "Business logic", "the first one that works"],
     ["inbox", "Inboxes", "consistent hash of the reader"],
   ];
-  // Of these, one works and the others wait for its end.
-  const SPARES = ["bizlogic", "followers"];
+  // Between two groups: the figure of bizlogic that passes there, and its unit.
+  const FLOWS = [["in", "barks/s"], ["out", "copies/s"]];
   // Gone ones leave the map after this; the list of events keeps them longer.
   const GONE_SHOWN_MS = 120_000;
   // Of a circle with a circumference of 100, so that shares are percentages.
   const RADIUS = 100 / (2 * Math.PI);
 
   class SystemMap {
-    constructor(root) {
+    /** `extras(row)`: one more element for the end of a new card, or null. */
+    constructor(root, { extras } = {}) {
       this.root = root;
+      this.extras = extras;
       this.groups = new Map();
       this.cards = new Map();
+      this.flows = [];
       GROUPS.forEach(([kind, title, rule], i) => {
-        if (i) root.append(make("div", "arrow", "→"));
+        if (i) this.addFlow(...FLOWS[i - 1]);
         this.addGroup(kind, title, rule);
       });
       this.addGroup("", "Around it", "");
     }
 
     addGroup(kind, title, rule) {
-      const ring = svg("svg", { viewBox: "0 0 40 40", class: "ring", width: 40, height: 40, "aria-hidden": "true" });
+      const ring = svg("svg", { viewBox: "0 0 40 40", class: "ring", width: 34, height: 34, "aria-hidden": "true" });
       const list = make("ul", "cards");
       const head = make("div", "group-head", make("div", "", make("h3", "", title), make("p", "note", rule)));
       const element = make("section", kind ? "group" : "group around", head, list);
@@ -47,6 +48,13 @@ const System = (() => {
       if (kind === "outbox" || kind === "inbox") head.append(ring);
       this.root.append(element);
       this.groups.set(kind, { list, ring });
+    }
+
+    addFlow(field, unit) {
+      const count = make("b"), shaft = make("span", "shaft");
+      const element = make("p", "flow", count, make("span", "note", unit), shaft);
+      this.root.append(element);
+      this.flows.push({ field, count, element });
     }
 
     show(frame) {
@@ -60,6 +68,11 @@ const System = (() => {
       for (const [kind, { list, ring }] of this.groups) {
         arrange(list, items.get(kind));
         ring.replaceChildren(...arcs(frame.routes[kind]?.shares ?? {}));
+      }
+      for (const { field, count, element } of this.flows) {
+        const value = sum(frame, "bizlogic", field);
+        setText(count, roughText(value));
+        setData(element, "flows", String(value > 0));
       }
     }
 
@@ -78,53 +91,24 @@ const System = (() => {
     }
 
     showRow(row, frame) {
-      const card = this.cards.get(row.name) ?? this.addCard(row);
-      const route = frame.routes[row.kind] ?? {};
-      const first = route.policy === "ordered" && route.first === row.name && row.kind !== "monitor";
-      const share = route.shares?.[row.name];
-      setData(card.item, "up", String(row.up));
-      setData(card.item, "first", String(first));
-      setText(card.badge, first ? "first" : "");
-      setData(card.item, "how", row.how ?? "");
-      let words = row.up ? `${row.host}:${row.port}` : goneText(row);
-      if (row.up && share !== undefined) words = `${(100 * share).toFixed(1)} % of the ring`;
-      else if (row.up && route.policy === "ordered" && !first && SPARES.includes(row.kind)) words = "ready to take over";
-      setText(card.words, words);
-      setData(card.item, "waits", String("waits" in row));
-      setText(card.waits, row.waits ? capital(row.waits) : "");
-      const letters = row.dead_letters > 0;
-      setData(card.item, "letters", String(letters));
-      setText(card.letters, letters ? lettersText(row.dead_letters) + whichLetters(row.name, row.dead_letter) : "");
-      setText(card.depth, row.up && row.kind === "outbox" && isKnown(row.backlog) ? countText(row.backlog) : "");
+      let card = this.cards.get(row.name);
+      if (!card) this.cards.set(row.name, card = new Cards.Card(row, this.extras));
+      card.show(row, frame);
       return card.item;
-    }
-
-    addCard(row) {
-      const badge = make("span", "badge"), words = make("p", "note");
-      const waits = make("p", "waits"), letters = make("p", "letters");
-      const depth = make("span", "depth");
-      depth.title = "barks waiting";
-      const drawn = DRAWN.includes(row.kind);
-      const sign = drawn ? swatch(row.name, false) : make("span", "dot");
-      const item = make("li", "service", sign, make("div", "who", make("p", "", make("b", "", row.name), badge), words, waits, letters), depth);
-      item.dataset.service = row.name;
-      const card = { item, badge, words, waits, letters, depth };
-      this.cards.set(row.name, card);
-      return card;
     }
   }
 
-  /** The shares of a ring, by name. Neighbours have different colours, also after one has gone. */
+  /** The shares of a ring, by name. */
   function arcs(shares) {
     let start = 25; // twelve o'clock
-    return Object.keys(shares).sort().map((name, i) => {
+    return Object.keys(shares).sort().map((name) => {
       const size = 100 * shares[name];
       const length = Math.max(0.5, size > 99.5 ? size : size - 1); // a little air, also without colours
       const arc = svg("circle", {
         cx: 20, cy: 20, r: RADIUS, fill: "none", "stroke-width": 6,
         "stroke-dasharray": `${length} ${100 - length}`, "stroke-dashoffset": start,
       });
-      arc.style.stroke = DRAWN.includes(name.split("-")[0]) ? `var(${colourOf(name)})` : `var(--ring${i % 3})`;
+      arc.style.stroke = `var(${colourOf(name)})`;
       start -= size;
       return arc;
     });

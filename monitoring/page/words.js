@@ -24,6 +24,14 @@ const Words = (() => {
     return seconds < 6000 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
   }
 
+  /** A length of time in whole units: the uptime of a process. */
+  function spanText(milliseconds) {
+    const seconds = Math.max(0, Math.floor(milliseconds / 1000));
+    if (seconds < 120) return `${seconds} s`;
+    if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
+    return seconds < 172_800 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} days`;
+  }
+
   function bytesText(count) {
     if (!isKnown(count)) return NOTHING;
     return count < 2 ** 30 ? `${Math.round(count / 2 ** 20)} MiB` : `${(count / 2 ** 30).toFixed(1)} GiB`;
@@ -118,6 +126,7 @@ const Words = (() => {
     percentText,
     rateText,
     roughText,
+    spanText,
     tickText,
     whichLetters,
   };

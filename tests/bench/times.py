@@ -13,7 +13,7 @@ import tempfile
 import time
 
 from barker.disk import files
-from barker.launching.fleet import Command, busy_ports
+from barker.launching.commands import Command, busy_ports
 from barker.process.arguments import DEFAULT_HOST
 from tests.bench.children import BenchError
 from tests.bench.figures import Figure, Section, at_most, ratios

@@ -86,9 +86,11 @@ NO_LIMITS = {
     "barker/delivery/streams.py NO_LIMIT",
     "barker/graph/publisher.py NOTHING",
     "barker/launching/fleet.py LABEL_COLUMNS",
+    "barker/client/way.py NAME_COLUMNS",
+    "barker/client/way.py BAR_COLUMNS",
     "barker/launching/fleet.py _READY",
     "barker/launching/fleet.py _UNREAD",
-    "barker/launching/launcher.py MAX_PORT",
+    "barker/launching/commands.py MAX_PORT",
     "barker/process/arguments.py HELP_COLUMNS",
 }
 

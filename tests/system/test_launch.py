@@ -18,13 +18,14 @@ from unittest import mock
 import launch
 from barker.disk import files
 from barker.launching import fleet
+from barker.launching.commands import Command
 from barker.manifold.handover import LEAVE_S
 from barker.process.node import GRACE_S
 from tests.tools.fleet import DEADLINE_S, SLOW, Process, copy_of_the_project, free_shift
 
 # All that the launchers' processes listen at, and the spares that tests add.
 PORTS = {int(port) for port in re.findall(r"--port (\d+)", " ".join(launch.COMMANDS))}
-PORTS |= {5681, 5700, 5821, 5822}
+PORTS |= {5681, 5700, 5701, 5821, 5822}
 
 
 class ProjectTest(unittest.TestCase):
@@ -380,8 +381,8 @@ class SlowStartTest(unittest.TestCase):
             both = fleet.Fleet("test")
             both.start(
                 [
-                    fleet.Command("quick-1", ["-c", quick], port=1, short="quick"),
-                    fleet.Command("slow-2", ["-c", slow], port=2, short="slow"),
+                    Command("quick-1", ["-c", quick], port=1, short="quick"),
+                    Command("slow-2", ["-c", slow], port=2, short="slow"),
                 ]
             )
             self.addCleanup(both.stop)
@@ -404,10 +405,10 @@ class SlowStartTest(unittest.TestCase):
         client = "import sys; sys.exit(input() != 'ready')"
         for services in (0, 1, 2):
             names = [f"service-{i}" for i in range(services)]
-            commands = [fleet.Command(name, ["-c", service], port=1, short="x") for name in names]
+            commands = [Command(name, ["-c", service], port=1, short="x") for name in names]
             with contextlib.redirect_stdout(io.StringIO()) as shown:
                 small = fleet.Fleet("test")
-                small.start([*commands, fleet.Command("client", ["-c", client], short="x")])
+                small.start([*commands, Command("client", ["-c", client], short="x")])
                 self.addCleanup(small.stop)
                 thread = threading.Thread(target=small.run, daemon=True)
                 thread.start()

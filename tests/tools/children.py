@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 
 from barker.laboratory import lab
 from barker.launching.child import ChildProcess
-from barker.launching.launcher import NO_BROWSER
+from barker.launching.commands import NO_BROWSER
 from barker.process.arguments import LEASH
 
 # One variable scales every deadline, for machines that are slow or busy.

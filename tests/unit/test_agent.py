@@ -22,7 +22,7 @@ class FakeService(FakeNode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.traces: deque[tuple[str, int]] = deque()
+        self.traces: deque[tuple[str, float]] = deque()
         self.waits = ""
         self.looked = self.seconds = 0
 

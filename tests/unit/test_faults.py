@@ -383,8 +383,8 @@ class WorkTest(WireTest):
         for page in pages:
             page.send({"op": "subscribe", "address": "monitor"})
             await page.expect("subscribed")
-        first = next(iter(monitor._pages))
-        show = monitor._show
+        first = next(iter(monitor._frames.readers))
+        show = monitor._frames._send
 
         def faulty(link: Link, *args: Any) -> None:
             if link is first:
@@ -392,7 +392,7 @@ class WorkTest(WireTest):
             show(link, *args)
 
         with (
-            mock.patch.object(monitor, "_show", faulty),
+            mock.patch.object(monitor._frames, "_send", faulty),
             self.assertLogs("barker.process.faults", "ERROR"),
         ):
             await pages[1].expect("message")

@@ -7,7 +7,7 @@ import unittest
 from unittest import mock
 
 from barker.directory import Directory
-from barker.launching.fleet import Command, busy_ports
+from barker.launching.commands import Command, busy_ports
 from barker.links import hosts
 from barker.links.connecting import connect
 from barker.links.greeting import Identity

@@ -28,12 +28,12 @@ FLOORS = (
 FLOOR = {folder: floor for floor, folders in enumerate(FLOORS) for folder in folders.split()}
 # The programs, directly in barker/, are the last floor.
 PROGRAMS = """
-    directory outbox inbox bizlogic followers suggestions
+    directory outbox inbox bizlogic followers suggestions controls
     bark listen follow join autobark judge
 """.split()
 DATA = {"autobark.txt"}
 MAX_FLOORS = 8
-MAX_ARROWS = 45
+MAX_ARROWS = 46
 MAX_LINES = 400
 
 # Modules without a clock, dice, a socket, a thread or a log: values in, values out.

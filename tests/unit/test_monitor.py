@@ -24,6 +24,7 @@ from monitoring.picture import (
 )
 from monitoring.rates import MAX_SAMPLES, Meter, Run
 from monitoring.table import WIDTH, table
+from monitoring.traces import FRESH_MS, MAX_TRACES_IN_FRAME, MAX_TRACES_IN_SAMPLE
 
 OLD = Run(pid=1, since_ms=0)
 NOW = 1_000_000
@@ -446,6 +447,66 @@ class PictureTest(unittest.TestCase):
         frame = without_details(self.picture.frame(NOW), most)
         self.assertLessEqual(len(strictjson.dumps(frame)), most)
         self.assertTrue(role in frame["routes"] and len(frame["routes"]) < 900)
+
+    def traces_of(self, at: int = NOW) -> list[list[Any]]:
+        traces = strictjson.loads(strictjson.dumps(self.picture.frame(at))).get("traces")
+        self.assertNotEqual(traces, [])  # absent if there are none
+        return traces or []
+
+    def test_a_trace_is_in_one_frame_though_each_sample_has_it_again(self) -> None:
+        self.route("agent", ORDERED, "outbox-1", "inbox-1")
+        self.say("inbox-1", traces=[["t", NOW + 2.25]])
+        self.say("outbox-1", traces=[["t", NOW + 1.5]])
+        noted = [["t", "outbox-1", NOW + 1.5], ["t", "inbox-1", NOW + 2.25]]
+        self.assertEqual(self.traces_of(), noted)
+        self.say("outbox-1", NOW + 1000, traces=[["t", NOW + 1.5], ["t", NOW + 900.75]])
+        self.assertEqual(self.traces_of(), [["t", "outbox-1", NOW + 900.75]])
+        self.say("outbox-1", NOW + 2000, traces=[["t", NOW + 1.5], ["t", NOW + 900.75]])
+        self.assertEqual(self.traces_of(), [])
+
+    def test_a_trace_from_before_we_looked_is_no_news(self) -> None:
+        self.route("agent", ORDERED, "outbox-1")
+        self.say("outbox-1", traces=[["old", NOW - FRESH_MS - 1], ["new", NOW - FRESH_MS]])
+        self.assertEqual(self.traces_of(), [["new", "outbox-1", NOW - FRESH_MS]])
+
+    def test_promise_5_of_many_traces_the_newest_are_in_a_frame(self) -> None:
+        names = [f"outbox-{i}" for i in range(MAX_SERVICES)]
+        self.route("agent", ORDERED, *names)
+        for i, name in enumerate(names):
+            traces = [["t" * 64, NOW + i + n / 100] for n in range(MAX_TRACES_IN_SAMPLE)]
+            self.say(name, NOW, traces=traces)
+            self.assertLessEqual(len(self.picture._traces._news), MAX_TRACES_IN_FRAME)
+        frame = self.picture.frame(NOW)
+        traces = frame["traces"]
+        self.assertEqual(len(traces), MAX_TRACES_IN_FRAME)
+        self.assertEqual({service for _, service, _ in traces}, {names[-1]})
+        self.assertEqual(traces, sorted(traces, key=lambda t: t.at_ms))
+        deepest = frame["services"][0]["deepest"]
+        size = len(strictjson.dumps(frame))
+        self.assertNotIn("traces", without_details(frame, size - 1))
+        self.assertIs(frame["services"][0]["deepest"], deepest)  # they alone had to go
+
+    def test_promise_7_traces_of_a_wrong_shape_are_none(self) -> None:
+        self.route("agent", ORDERED, "outbox-1")
+        wrong: list[Any] = [
+            {"t": NOW},
+            ["t", NOW],
+            [["t"]],
+            [["t", NOW, 1]],
+            [["", NOW]],
+            [["t" * 65, NOW]],
+            [["t", "NOW"]],
+            [["t", True]],
+            [["t", -1]],
+            [["t", 2**53]],
+            [[[], NOW]],
+            [["t", NOW]] * (MAX_TRACES_IN_SAMPLE + 1),
+        ]
+        for traces in wrong:
+            self.say("outbox-1", traces=traces)
+            self.assertEqual(self.traces_of(), [], traces)
+        self.say("outbox-1", traces=[["t", NOW]])
+        self.assertEqual(len(self.traces_of()), 1)
 
     def test_promise_5_names_that_come_and_go_are_not_remembered_until_a_frame(self) -> None:
         for i in range(5 * MAX_SERVICES):

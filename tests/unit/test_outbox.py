@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import time
 from collections.abc import Sequence
 from unittest import mock
 
@@ -367,7 +368,11 @@ class PushTest(OutboxTest):
         line = await pushed.heard_line()
         assert line
         self.assertEqual(line["trace"], ["", "my-trace"])
-        self.assertEqual([trace for trace, _ in outbox.traces], ["my-trace"])
+        ((trace, at_ms),) = outbox.traces
+        self.assertEqual(trace, "my-trace")
+        self.assertLess(abs(at_ms - time.time() * 1000), 60_000)
+        self.assertIsInstance(at_ms, float)  # hops take less than a millisecond
+        self.assertEqual(at_ms, round(at_ms, 2))
         self.assertEqual(outbox._agent.sample()["traces"], list(outbox.traces))
         for n in range(300):
             outbox.note_traces([f"t{n}"])

@@ -185,7 +185,7 @@ class OthersTextTest(unittest.TestCase):
     def test_labels_of_a_launcher(self) -> None:
         fleet_ = fleet.Fleet("launch.py")
         with self.printed(1, label="\033[31mx | \033[0m"):
-            fleet_._said("x", "\033[31mx | \033[0m", self.HOSTILE)
+            fleet_._said(mock.Mock(), "x", "\033[31mx | \033[0m", self.HOSTILE)
 
     def test_the_monitor_s_table(self) -> None:
         row = {"name": "x", "kind": "inbox", "up": False, "gone": 1, "how": self.HOSTILE}
