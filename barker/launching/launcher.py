@@ -4,6 +4,7 @@ A launcher starts nothing if one of its ports is taken, or if its services would
 """
 
 import argparse
+import compileall
 import contextlib
 import pathlib
 import sys
@@ -187,9 +188,16 @@ def run_fleet(
                 settings()
             except files.StateError as fault:
                 pageless = f"the page does not find this system: {fault}"
+        compile_once()
         fleet.start(commands)
         fleet.say(*announce(pageless, is_found).split("\n"))
         return fleet.run()
+
+
+def compile_once() -> None:
+    """Write the byte code that is missing: else, at a first start, each child compiles all of it."""
+    if not sys.dont_write_bytecode:
+        compileall.compile_dir(files.ROOT / "barker", quiet=2)
 
 
 def _taken(busy: Sequence[Command], shift: int) -> str:
