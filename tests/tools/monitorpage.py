@@ -14,9 +14,9 @@ from tests.tools.chromium import Chromium
 FEED = """
   // Frames of a second each, as the monitor would send them; `at` counts from a fixed moment.
   window.T0 = 1_700_000_000_000;
-  window.feedFrame = (second, services, events = [], routes = {}) => Monitor.feed.receive({
+  window.feedFrame = (second, services, events = [], routes = {}, traces = []) => Monitor.feed.receive({
     op: "message", to: ["monitor"],
-    bodies: [{ at: T0 + 1000 * second, services, routes, left_out: 0, events,
+    bodies: [{ at: T0 + 1000 * second, services, routes, left_out: 0, events, traces,
       depth: services.reduce((sum, row) => sum + (row.backlog ?? 0), 0) }],
   });
   window.service = (name, figures = {}) => ({
