@@ -43,8 +43,9 @@ const Traces = (() => {
     /** `map`: a SystemMap. `section` is hidden while `list`, an ol in it, is empty. */
     constructor(map, section, list) {
       Object.assign(this, { map, section, list });
-      this.barks = []; // {trace, serial, hops: [{name, stage, at, drawn, ends}], item, waits}
+      this.barks = []; // {trace, serial, hops: [{name, stage, at, drawn, ends}], item}
       this.dots = [];
+      this.waiting = new Map(); // name of an outbox -> its dot
     }
 
     add(frame, serial) {
@@ -52,13 +53,13 @@ const Traces = (() => {
       const kinds = new Map(frame.services.map((row) => [row.name, row.kind]));
       for (const [trace, name, at] of frame.traces ?? []) {
         let bark = this.barks.find((one) => one.trace === trace);
-        if (!bark) this.barks.push(bark = { trace, serial, hops: [], item: make("li"), waits: null });
+        if (!bark) this.barks.push(bark = { trace, serial, hops: [], item: make("li") });
         if (bark.hops.length >= MAX_HOPS || bark.hops.some((hop) => hop.name === name)) continue;
         bark.hops.push({ name, stage: STAGES[kinds.get(name)] ?? 1, at, drawn: false, ends: 0 });
         bark.hops.sort((a, b) => a.stage - b.stage || a.at - b.at);
         bark.item.title = `trace ${trace}`;
       }
-      for (const { waits } of this.barks.splice(0, this.barks.length - MAX_FOLLOWED)) waits?.remove();
+      this.barks = this.barks.slice(-MAX_FOLLOWED);
     }
 
     /** For the frame that is looked at; dots move only if it is `live`. */
@@ -70,9 +71,9 @@ const Traces = (() => {
         some ||= !bark.item.hidden;
         setText(bark.item, words(bark));
         this.draw(bark, frame.at, live);
-        this.showWaiting(bark, frame.at);
       }
       this.section.hidden = !some;
+      this.showWaiting(frame.at);
     }
 
     draw(bark, now, live) {
@@ -101,20 +102,24 @@ const Traces = (() => {
       for (const old of this.dots.splice(0, this.dots.length - MAX_DOTS)) old.remove();
     }
 
-    /** A bark that no service behind its outbox has noted is a still dot there. */
-    showWaiting(bark, now) {
-      const hop = bark.hops[bark.hops.length - 1];
-      const waits = hop.stage === STAGES.outbox && now - hop.at > WAITS_MS && !bark.item.hidden;
-      const place = waits && this.placeOf(hop.name, true);
-      if (!place) {
-        bark.waits?.remove();
-        bark.waits = null;
-        return;
+    /** Barks that no service behind their outbox has noted are a still dot there. */
+    showWaiting(now) {
+      const last = this.barks.filter(({ item }) => !item.hidden).map(({ hops }) => hops[hops.length - 1]);
+      const waiting = Map.groupBy(last.filter((hop) => hop.stage === STAGES.outbox && now - hop.at > WAITS_MS), (hop) => hop.name);
+      for (const [name, dot] of this.waiting) {
+        if (waiting.has(name)) continue;
+        dot.remove();
+        this.waiting.delete(name);
       }
-      bark.waits ??= this.dot("");
-      bark.waits.classList.add("waiting");
-      bark.waits.style.translate = `${place[0]}px ${place[1]}px`;
-      setText(bark.waits.firstChild, `waits ${spanText(now - hop.at)}`);
+      for (const [name, hops] of waiting) {
+        const place = this.placeOf(name, true);
+        if (!this.waiting.has(name)) this.waiting.set(name, this.dot(""));
+        const dot = this.waiting.get(name);
+        dot.classList.toggle("waiting", place !== null);
+        if (place) dot.style.translate = `${place[0]}px ${place[1]}px`;
+        const many = hops.length > 1 ? `${hops.length} wait` : "waits";
+        setText(dot.firstChild, `${many} ${spanText(now - Math.min(...hops.map(({ at }) => at)))}`);
+      }
     }
 
     dot(text) {

@@ -360,9 +360,9 @@ class SimulatedTest(PageCase):
             paint.fillStyle = Monitor.view.ink[Looks.colourOf("outbox-0")];
             paint.fillRect(0, 0, 1, 1);
             const wanted = colour(paint, 0, 0);
-            const second = 1000 * (depthChart.right - depthChart.left) / depthChart.span;
+            const second = Math.max(12, 1000 * (depthChart.right - depthChart.left) / depthChart.span);
             const at = (second_, value) => colour(context,
-              ratio * (depthChart.x(T0 + 1000 * second_) - second * 0.88),
+              ratio * (depthChart.x(T0 + 1000 * second_) - second * 0.833),
               ratio * depthChart.y(value)) === wanted;
             return [at(10, 2), at(10, 3.2), at(10, 6), at(11, 2), at(12, 2), at(21, 8), at(21, 11)];
         """)
