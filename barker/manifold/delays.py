@@ -26,29 +26,30 @@ class Delays:
 
     def begin(self) -> None:
         """A sample has these; from here on others count."""
-        self._since_ms: int | None = None
+        self._since_ms = 0  # when the first of them came; long ago: none has
         self._count = self._total_ms = self._longest_ms = self._left_out = 0
 
     def add(self, at: Sequence[int], now_ms: int) -> None:
         """Entries are sent to their readers; their authors' clocks said `at`."""
-        self._end_period(now_ms)
-        if self._since_ms is None:
+        if self._is_over(now_ms):
+            self.begin()
             self._since_ms = now_ms
-        if now_ms - min(at) > MAX_DELAY_MS:
-            young = [time for time in at if now_ms - time <= MAX_DELAY_MS]
-            self._left_out += len(at) - len(young)
-            if not young:
+        oldest = min(at)
+        if max(at) > now_ms or now_ms - oldest > MAX_DELAY_MS:
+            count = len(at)
+            at = [min(time, now_ms) for time in at if now_ms - time <= MAX_DELAY_MS]
+            self._left_out += count - len(at)
+            if not at:
                 return
-            at = young
-        if max(at) > now_ms:
-            at = [min(time, now_ms) for time in at]
+            oldest = min(at)
         self._count += len(at)
         self._total_ms += len(at) * now_ms - sum(at)
-        self._longest_ms = max(self._longest_ms, now_ms - min(at))
+        self._longest_ms = max(self._longest_ms, now_ms - oldest)
 
     def gauges(self, now_ms: int) -> dict[str, Any]:
         """For the inbox's agent: null where nothing has come."""
-        self._end_period(now_ms)
+        if self._is_over(now_ms):
+            self.begin()
         known = self._count > 0
         return {
             "delay_ms": round(self._total_ms / self._count, 2) if known else None,
@@ -56,6 +57,5 @@ class Delays:
             "delay_left_out": self._left_out,
         }
 
-    def _end_period(self, now_ms: int) -> None:
-        if self._since_ms is not None and abs(now_ms - self._since_ms) > PERIOD_MS:
-            self.begin()
+    def _is_over(self, now_ms: int) -> bool:
+        return not 0 <= now_ms - self._since_ms <= PERIOD_MS

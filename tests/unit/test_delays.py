@@ -27,7 +27,7 @@ class DelaysTest(unittest.TestCase):
         self.delays.begin()
         self.assertDelays(None, None)
         self.delays.add([NOW + 400], NOW + 407)
-        self.assertDelays(7.0, 7)
+        self.assertDelays(7.0, 7, at=NOW + 407)
 
     def test_a_clock_that_is_ahead_makes_no_delay_negative_and_hides_no_other(self) -> None:
         self.delays.add([NOW + 60_000, NOW - 10], NOW)
