@@ -54,7 +54,7 @@ class Delays:
         return {
             "delay_ms": round(self._total_ms / self._count, 2) if known else None,
             "delay_max_ms": self._longest_ms if known else None,
-            "delay_left_out": self._left_out,
+            "delay_over": self._left_out,
         }
 
     def _is_over(self, now_ms: int) -> bool:

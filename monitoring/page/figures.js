@@ -123,7 +123,7 @@ const Figures = (() => {
       const slowest = rows.sort((a, b) => b.delay_ms - a.delay_ms)[0];
       setText(byId("delay"), slowest ? delayText(slowest.delay_ms) : "–");
       const longest = slowest ? `on average, ${delayText(slowest.delay_max_ms)} at most` : "nothing was shown in this second";
-      const leftOut = sum(frame, "inbox", "delay_left_out");
+      const leftOut = sum(frame, "inbox", "delay_over");
       setText(byId("delay-note"), longest + (leftOut ? `; ${countText(leftOut)} over 10 min left out` : ""));
     }
   }

@@ -23,7 +23,7 @@ const Model = (() => {
   // `again` is a bar: barks that had been on their way to a service that died, and went out once more.
   const FIELDS = {
     depth: "backlog", peak: "peak", again: "again", in: "in", out: "out",
-    delay: "delay_ms", longest: "delay_max_ms", leftOut: "delay_left_out",
+    delay: "delay_ms", longest: "delay_max_ms", leftOut: "delay_over",
   };
   // An outbox and the monitor each notice a death for themselves: at once, or three heartbeats after a
   // freeze. Barks that were sent again within this of a failover belong to it.

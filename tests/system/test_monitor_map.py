@@ -5,6 +5,7 @@ from typing import Any
 
 from barker.disk.files import ROOT
 from barker.manifold.delays import MAX_DELAY_MS
+from tests.tools.browser import TAB
 from tests.tools.chromium import Chromium
 from tests.tools.monitorpage import PageCase
 
@@ -211,8 +212,14 @@ class CardTest(MapCase):
         )
         browser.execute("window.refused = true")
         browser.click(kill)
-        browser.wait_until(f"{said}.includes('selected: press Ctrl+C')", "it is told")
-        self.assertEqual(browser.execute("return String(getSelection())"), "kill -9 5202")
+        field = "document.querySelector('input.kill')"
+        browser.wait_until(f"document.activeElement === {field}", "it is there")
+        selected = f"""const {{ value, selectionStart, selectionEnd, ariaLabel }} = {field};
+            return [value.slice(selectionStart, selectionEnd), ariaLabel];"""
+        said = "The command, selected: press Ctrl+C"
+        self.assertEqual(browser.execute(selected), ["kill -9 5202", said])
+        browser.press(TAB)
+        browser.wait_until(f"!{field}", "it goes")
 
     def test_a_process_elsewhere_is_named_with_its_host_and_has_no_command(self) -> None:
         self.open_simulated()
@@ -263,7 +270,7 @@ class DelayTest(MapCase):
         browser.execute("""
             const delays = (second) => (second === 50 ? { delay_ms: 2500, delay_max_ms: 61_000 }
               : second >= 54 && second < 58 ? { delay_ms: null, delay_max_ms: null }
-              : { delay_ms: 2.5, delay_max_ms: 7, delay_left_out: second === 60 ? 3 : 0 });
+              : { delay_ms: 2.5, delay_max_ms: 7, delay_over: second === 60 ? 3 : 0 });
             for (let second = 0; second < 100; second += 1) {
               feedAll(second, names(), (name) => (name === "inbox-5820" ? delays(second) : {}));
             }

@@ -15,7 +15,7 @@ class DelaysTest(unittest.TestCase):
         self, mean: float | None, longest: int | None, left_out: int = 0, at: int = NOW
     ) -> None:
         found = self.delays.gauges(at)
-        wanted = {"delay_ms": mean, "delay_max_ms": longest, "delay_left_out": left_out}
+        wanted = {"delay_ms": mean, "delay_max_ms": longest, "delay_over": left_out}
         self.assertEqual(found, wanted)
 
     def test_the_mean_and_the_longest_of_all_batches_since_the_last_sample(self) -> None:

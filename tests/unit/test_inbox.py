@@ -339,7 +339,7 @@ class PutTest(InboxTest):
         found, passed = self.inbox.gauges(), inbox.now_ms() - now
         self.assertAlmostEqual(found["delay_ms"], 4000 + passed / 2, delta=passed / 2 + 1)
         self.assertAlmostEqual(found["delay_max_ms"], 5000 + passed / 2, delta=passed / 2 + 1)
-        self.assertEqual(found["delay_left_out"], 1)
+        self.assertEqual(found["delay_over"], 1)
         self.inbox.sampled()
         self.assertIsNone(self.inbox.gauges()["delay_ms"])
 
