@@ -19,6 +19,7 @@ const Traces = (() => {
   const LEG_MS = 900;
   const HOLD_MS = 1500; // for so long a dot stays where it came to
   const FRESH_MS = 5000; // older hops are not drawn as if they happened now
+  const SETTLED_MS = 2500; // after this, no frame is likely to bring an earlier hop
   const WAITS_MS = 2000; // an outbox hands on within a second, and a frame comes once a second
 
   // The place of a kind on a bark's way; kinds that are not listed lie between the two.
@@ -80,6 +81,7 @@ const Traces = (() => {
       const begun = performance.now();
       for (const hop of bark.hops.filter(({ drawn }) => !drawn)) {
         const from = before(bark, hop);
+        if (from && from.stage < hop.stage - 1 && now - hop.at < SETTLED_MS) continue; // one between may come yet
         hop.drawn = true;
         hop.ends = begun;
         if (!from || !live || now - hop.at > FRESH_MS) continue;

@@ -395,12 +395,23 @@ class TraceTest(MapCase):
         self.assertEqual(self.dots(), [])
         self.assertEqual(self.barks(), ["inbox-5820 24.900"])
         self.feed(6, ["u", "outbox-5800", 5900.0], ["u", "inbox-5820", 5903.0])
+        self.feed(7)
+        self.assertEqual(self.dots(), [], "a frame may bring the one between them yet")
+        self.feed(9)
         self.assertEqual(self.dots(), ["+3\u00a0ms"])
         # The same hop once more, as after a failover, counts once; names are only text.
         odd = "<img src=x onerror=pwned>"
-        self.feed(7, ["u", "outbox-5800", 6900.0], [odd, odd, 6900.0])
+        self.feed(10, ["u", "outbox-5800", 9900.0], [odd, odd, 9900.0])
         self.assertEqual(self.barks()[1], "outbox-5800 25.900 → +3 ms inbox-5820")
         self.assertEqual(self.browser.execute("return document.images.length"), 0)
+
+    def test_hops_are_drawn_in_the_order_of_the_way_whatever_frame_brings_them(self) -> None:
+        """A bizlogic that has just started is sampled a second after the inbox."""
+        self.open_simulated()
+        self.feed(5, ["t", "outbox-5800", 4900.0], ["t", "inbox-5820", 4902.0])
+        self.assertEqual(self.dots(), [])
+        self.feed(6, ["t", "bizlogic-5680", 4901.0])
+        self.assertEqual(self.dots(), ["+1\u00a0ms", "+1\u00a0ms"])
 
     def test_old_hops_and_reduced_motion_draw_no_dots_and_keep_the_list(self) -> None:
         self.open_simulated()
