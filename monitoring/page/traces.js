@@ -97,7 +97,7 @@ const Traces = (() => {
       const dot = this.dot(legText(from, to));
       const [begin, end] = ends.map(([x, y]) => `${x}px ${y}px`);
       const duration = LEG_MS + HOLD_MS;
-      const steps = [{ translate: begin, opacity: 1 }, { translate: end, opacity: 1, offset: LEG_MS / duration }, { translate: end, opacity: 0 }];
+      const steps = [{ translate: begin, opacity: 1 }, { translate: end, opacity: 1, offset: LEG_MS / duration }, { translate: end, opacity: 1 }];
       dot.animate(steps, { duration, delay }).addEventListener("finish", () => dot.remove());
       this.dots = this.dots.filter((one) => one.isConnected);
       this.dots.push(dot);
