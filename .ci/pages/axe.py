@@ -71,7 +71,8 @@ MONITOR_STATES = {
     "monitor_line_hidden": """twoMinutes(); drawNow();
         document.querySelector('.legend button').click()""",
     "monitor_many": """linkUp(); twoMinutes();
-        const names = Array.from({ length: 22 }, (_, i) => `${["outbox", "inbox", "sheep"][i % 3]}-${i}`);
+        const kinds = ["outbox", "inbox", "sheep"];
+        const names = Array.from({ length: 22 }, (_, i) => `${kinds[i % 3]}-${i}`);
         feedFrame(120, names.map((name) => service(name)))""",
     "monitor_offline": "twoMinutes(); linkDown('closed')",
     "monitor_wrong_key": "linkDown('bad-proof')",

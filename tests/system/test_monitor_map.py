@@ -25,6 +25,11 @@ SYSTEM = """
   };
   window.feedAll = (second, names, figures, events, traces) => feedFrame(second,
     rowsOf(names, figures), events, routesOf(names), traces);
+  // As if there were a link: no words of trouble above.
+  window.linkUp = () => {
+    Monitor.feed.dialer = { up: true, send() {}, close() {}, hurry() {} };
+    Monitor.feed.show();
+  };
   window.cardOf = (name) => document.querySelector(`#map [data-service="${name}"]`);
 """
 BOXES = """
@@ -69,8 +74,7 @@ class OneScreenTest(MapCase):
         browser = self.browser
         browser.screen(1440, 900)
         browser.execute("""
-            Monitor.feed.dialer = { up: true, send() {}, close() {}, hurry() {} }; // no words of trouble
-            Monitor.feed.show();
+            linkUp();
             for (let second = 0; second < 60; second += 1) feedAll(second, names());
             drawAt(59);
         """)
@@ -80,7 +84,7 @@ class OneScreenTest(MapCase):
             boxes = self.boxes(part)
             self.assertTrue(boxes, part)
             for left, top, right, bottom in boxes:
-                self.assertTrue(0 <= left and right <= 1440 and 0 <= top and bottom <= 900, part)
+                self.assertTrue(left >= 0 and right <= 1440 and top >= 0 and bottom <= 900, part)
         plots = self.boxes(".plot")
         self.assertEqual(len({round(top) for _, top, _, _ in plots}), 1, "side by side")
         self.assertGreater(min(bottom - top for _, top, _, bottom in plots), 120)
@@ -108,10 +112,10 @@ class OneScreenTest(MapCase):
               feedAll(second, all, (name) => (name.startsWith("oracle") ? far : {
                 backlog: 123_456, waits: name === "outbox-5801" ? "x".repeat(300) : undefined,
                 dead_letters: name === "outbox-5802" ? 1 : 0, dead_letter: "y".repeat(300) }),
-                second % 2 ? [restart] : [], second > 50 ? [[`t${second}`, "outbox-5800", T0]] : []);
+                second % 2 ? [restart] : [],
+                second > 50 ? [[`t${second}`, "outbox-5800", T0]] : []);
             }
-            Monitor.feed.dialer = { up: true, send() {}, close() {}, hurry() {} };
-            Monitor.feed.show();
+            linkUp();
             drawAt(61);
             window.count = all.length;
         """)
@@ -145,7 +149,7 @@ class CardTest(MapCase):
         browser = self.browser
         browser.execute("""
             feedAll(1, names(["oracle-7001"]), (name) => (
-              { in: name === "bizlogic-5680" ? 2.53 : 1, out: name === "bizlogic-5680" ? 27.34 : 1 }));
+              name === "bizlogic-5680" ? { in: 2.53, out: 27.34 } : {}));
             drawAt(1);
         """)
         self.assertEqual(self.text_of("outbox-5801", ".process .note"), "pid 5202, up 2 min")
@@ -154,8 +158,9 @@ class CardTest(MapCase):
         rows = (ROOT / "docs" / "modules.rst").read_text(encoding="utf-8").splitlines()
         chapters = {row.split()[0]: row.split()[1] for row in rows if row.startswith("``")}
         links = browser.execute("""
+            const nameOf = (link) => link.closest(".service").dataset.service;
             return [...document.querySelectorAll(".chapter")].map((link) => [
-              link.closest(".service").dataset.service, link.textContent, link.getAttribute("href")])
+              nameOf(link), link.textContent, link.getAttribute("href")])
         """)
         self.assertEqual(len(links), 9)
         for name, words, href in links:

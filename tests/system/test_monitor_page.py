@@ -367,7 +367,8 @@ class SimulatedTest(PageCase):
             paint.fillStyle = Monitor.view.ink[Looks.colourOf("outbox-0")];
             paint.fillRect(0, 0, 1, 1);
             const wanted = colour(paint, 0, 0);
-            const second = Math.max(12, 1000 * (depthChart.right - depthChart.left) / depthChart.span);
+            const { left, right, span } = depthChart;
+            const second = Math.max(12, 1000 * (right - left) / span);
             const at = (second_, value) => colour(context,
               ratio * (depthChart.x(T0 + 1000 * second_) - second * 0.833),
               ratio * depthChart.y(value)) === wanted;

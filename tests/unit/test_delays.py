@@ -55,5 +55,3 @@ class DelaysTest(unittest.TestCase):
         self.delays.add([NOW - 3], NOW)
         self.delays.add([NOW - 90_001], NOW - 90_000)
         self.assertDelays(1.0, 1, at=NOW - 90_000)
-
-

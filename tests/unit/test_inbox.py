@@ -332,7 +332,9 @@ class PutTest(InboxTest):
             ),
             # It comes again; a former owner hands it over; another author's was kept for an hour.
             put(3, ["inbox/ark3"], bark("rhs", "1", at=now - 5000), origin=ORIGIN, n=1),
-            put(4, ["inbox/ark3"], bark("toto", "3", at=now - 9000), origin="cd" * 8, n=1, old=True),
+            put(
+                4, ["inbox/ark3"], bark("toto", "3", at=now - 9000), origin="cd" * 8, n=1, old=True
+            ),
             put(5, ["inbox/ark3"], bark("rdl", "4", at=now - 3_600_000), origin=ORIGIN, n=3),
         )
         await self.source.expect("ack", seq=5)
