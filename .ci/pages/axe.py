@@ -49,15 +49,16 @@ SYSTEM = """
         const event = { at: T0 + 1000 * at, what: "gone", how, name };
         if (second === at) events.push(event);
         const letters = { dead_letters: 1, dead_letter: "why" };
-        return service(name, second < at ? { oldest_ms: 3000, backlog: 5, ...letters }
+        return service(name, second < at ? { oldest_ms: 3000, backlog: 5, delay_ms: 9, ...letters }
           : { up: false, gone: event.at, how, backlog: undefined });
       });
       const targets = names.filter((name) => name.startsWith("inbox"));
       const first = names[second < 60 ? 2 : 3];
+      const hops = { 100: ["outbox-1"], 119: ["outbox-1", "bizlogic-2", "inbox-1"] }[second] ?? [];
       feedFrame(second, rows, events, {
         bizlogic: { policy: "ordered", targets: names.slice(2, 4), first },
         inbox: { policy: "consistent", targets, shares: { "inbox-1": 0.6, "inbox-2": 0.4 } },
-      });
+      }, hops.map((name, i) => [`bark${second}`, name, T0 + 1000 * second - 50 + i]));
     }
   };
 """
@@ -69,6 +70,10 @@ MONITOR_STATES = {
     "monitor_pointed_at": "linkUp(); twoMinutes(); Monitor.view.cursor = 70",
     "monitor_line_hidden": """twoMinutes(); drawNow();
         document.querySelector('.legend button').click()""",
+    "monitor_many": """linkUp(); twoMinutes();
+        const kinds = ["outbox", "inbox", "sheep"];
+        const names = Array.from({ length: 22 }, (_, i) => `${kinds[i % 3]}-${i}`);
+        feedFrame(120, names.map((name) => service(name)))""",
     "monitor_offline": "twoMinutes(); linkDown('closed')",
     "monitor_wrong_key": "linkDown('bad-proof')",
 }

@@ -4,6 +4,7 @@ import unittest
 
 from tests.system import (
     test_monitor_looks,
+    test_monitor_map,
     test_monitor_moment,
     test_monitor_page,
     test_webui,
@@ -83,6 +84,22 @@ class SimulatedTest(test_monitor_page.SimulatedTest):
 
 
 class MonitorLooksTest(test_monitor_looks.LooksTest):
+    kind = Firefox
+
+
+class MonitorScreenTest(test_monitor_map.OneScreenTest):
+    kind = Firefox
+
+
+class MonitorCardTest(test_monitor_map.CardTest):
+    kind = Firefox
+
+
+class MonitorDelayTest(test_monitor_map.DelayTest):
+    kind = Firefox
+
+
+class MonitorTraceTest(test_monitor_map.TraceTest):
     kind = Firefox
 
 
