@@ -9,6 +9,7 @@ seen in; exits with 1 if there is one.
 import contextlib
 import functools
 import itertools
+import json
 import os
 import pathlib
 import shutil
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from barker.disk import files
+from barker.laboratory.steps import as_settings
 from tests.tools.browser import ENTER
 from tests.tools.chromium import Chromium
 from tests.tools.monitorpage import FEED
@@ -62,6 +64,26 @@ SYSTEM = """
     }
   };
 """
+# What `controls` runs, and a course of which a step is done.
+CONTROLS = """
+  window.controlsOn = () => {
+    Monitor.desk.see = () => {};
+    Monitor.desk.why = "";
+    Monitor.desk.dialer = { up: true, send() {}, close() {} };
+    const processes = ["outbox-1", "bizlogic-1", "autobark-1"].map((process, i) => ({
+      process, program: process.split("-")[0], pid: i || null, state: i ? "running" : "ended",
+      ended: i ? "" : "killed by SIGKILL", start: `python -m barker.${process}`, more: "python" }));
+    const typed = { kill: "kill -9", freeze: "kill -STOP", thaw: "kill -CONT", stop: "kill" };
+    Monitor.desk.receive({ op: "message", bodies: [{ typed, processes }] });
+  };
+  window.courseAt = (step) => {
+    window.BARKER = { course: COURSE };
+    Monitor.course.show();
+    document.querySelector("#course-open").click();
+    document.querySelector(`[data-place="step ${step}"]`).click();
+    document.querySelector("[data-place='choice 0']").click();
+  };
+""".replace("COURSE", json.dumps(as_settings()))
 # States of the monitor's page, in which frames come from here.
 MONITOR_STATES = {
     "monitor_empty": "linkUp()",
@@ -75,6 +97,13 @@ MONITOR_STATES = {
         const names = Array.from({ length: 22 }, (_, i) => `${kinds[i % 3]}-${i}`);
         feedFrame(120, names.map((name) => service(name)))""",
     "monitor_offline": "twoMinutes(); linkDown('closed')",
+    "monitor_controls": """linkUp(); twoMinutes(); drawNow(); controlsOn();
+        document.querySelector('[data-service=bizlogic-1] .open').click()""",
+    "monitor_more": """linkUp(); twoMinutes(); drawNow(); controlsOn();
+        document.querySelector('#controls-note .open').click()""",
+    "monitor_course": "linkUp(); twoMinutes(); controlsOn(); courseAt(3)",
+    "monitor_course_done": """linkUp(); twoMinutes(); courseAt(0);
+        document.querySelector('[data-place=hand]').click()""",
     "monitor_wrong_key": "linkDown('bad-proof')",
 }
 COLOURS: dict[str, dict[str, str]] = {
@@ -197,7 +226,7 @@ class Pages(PageTestCase):
 
     def monitor_with(self, script: str) -> None:
         self.monitor_no_settings()
-        self.browser.execute(FEED + SYSTEM + script)
+        self.browser.execute(FEED + SYSTEM + CONTROLS + script)
         self.browser.execute("return new Promise((done) => requestAnimationFrame(done))")
 
 
