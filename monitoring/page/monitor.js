@@ -6,8 +6,7 @@
  * frame of the monitor changes words (map, table, numbers), and at the screen's rate the graphs move.
  * Nothing is drawn for a hidden tab: the browser asks for no frames then.
  *
- * Global: Monitor. Uses: Elements, Model, Words, Looks, Moment, Scales, Chart, Labels, Controls, Course, System, Traces,
- * Figures, Feed.
+ * Global: Monitor. Uses: Elements, Model, Words, Looks, Moment, Scales, Chart, Labels, Controls, Course, System, Traces, Figures, Feed.
  */
 
 const Monitor = (() => {
