@@ -361,7 +361,8 @@ class BarkingTest(PageTestCase):
         self.assertShown(text)
         seen = []
         focus = """const e = document.activeElement, s = getComputedStyle(e);
-            return [e.id || e.className || e.form?.className,
+            const filter = e.closest("#filter") && (e.dataset.own ? "own" : "all");
+            return [e.id || e.className || e.form?.className || filter,
                     s.outlineStyle !== "none" && parseFloat(s.outlineWidth)]"""
         for _ in range(20):
             self.browser.press(TAB)
@@ -378,6 +379,7 @@ class BarkingTest(PageTestCase):
         expected = [
             "skip",
             "brand",
+            "monitor",
             "user",
             "switch",
             "fold",
@@ -385,7 +387,10 @@ class BarkingTest(PageTestCase):
             "send",
             "whom",
             "ask",
-            "fold",
+            "fold",  # the followed
+            "fold",  # who keeps whom
+            "all",
+            "own",
         ]
         expected += ["pause", "skip", "author"]
         self.assertEqual(where, expected)
