@@ -424,7 +424,7 @@ class BarkingTest(PageTestCase):
         self.browser.click("#unsent [data-act=edit]")
         value = self.browser.execute("return document.querySelector('#text').value")
         self.assertEqual(value, "can you hear me?")
-        self.assertEqual(self.browser.texts("#unsent li"), [])
+        self.assertEqual(self.browser.texts("#unsent > li"), [])
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, with another refusal")
     def test_nothing_overtakes_what_the_outbox_will_take_only_later(self) -> None:
@@ -547,13 +547,13 @@ class FailureTest(PageTestCase):
         for text in texts:
             self.assertShown(text, within="#unsent [data-fate=sending]")
         self.browser.execute("Barker.visit('rdl')")
-        self.assertEqual(self.browser.texts("#unsent li"), [])
+        self.assertEqual(self.browser.texts("#unsent > li"), [])
         self.browser.execute("Barker.visit('ark3')")
-        self.assertEqual(len(self.browser.texts("#unsent li")), 3)
+        self.assertEqual(len(self.browser.texts("#unsent > li")), 3)
         PageTestCase.outbox = self.fleet.outbox("--name", "outbox-a", port=PageTestCase.outbox.port)
         for text in texts:
             self.assertShownOnce(text)
-        self.browser.wait_until("!document.querySelector('#unsent li')", "all are sent")
+        self.browser.wait_until("!document.querySelector('#unsent > li')", "all are sent")
         self.open_connected()
         self.browser.execute("window.sameDocument = true")
         self.assertShown(texts[-1])

@@ -146,7 +146,7 @@ class WayTest(WayTestCase):
         self.assertEqual(counts, [most, most, 1])
 
 
-class KeptTest(WayTestCase):
+class KeepersTest(WayTestCase):
     """Who keeps whom."""
 
     def open_list(self) -> None:
@@ -270,7 +270,7 @@ class FilterTest(WayTestCase):
         self.assertEqual(self.visible(), [tagged])
         self.assertEqual(self.browser.text("#title"), "#größe for ark3")
         self.assertEqual(self.browser.execute("return document.activeElement.id"), "title")
-        self.assertRegex(self.browser.text("#end"), r"^1 of the \d+ barks here have #größe\.$")
+        self.assertRegex(self.browser.text("#end"), r"^Shown: 1 of \d+ barks, with #größe\.$")
         self.assertEqual(self.browser.texts("#filter [aria-current]"), ["#größe"])
         late = "#größe again"
         self.say_elsewhere("rdl", self.new_text())
@@ -309,7 +309,7 @@ class FilterTest(WayTestCase):
         # Of another view: what one types is shown, and so the filter goes.
         self.open_connected(tag="nothing")
         self.assertEqual(self.visible(), [])
-        self.assertRegex(self.browser.text("#end"), r"^0 of the \d+ barks here have #nothing\.$")
+        self.assertRegex(self.browser.text("#end"), r"^Shown: 0 of \d+ barks, with #nothing\.$")
         self.browser.point(1, 1)
         third = self.bark()
         self.assertShown(third)
