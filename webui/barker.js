@@ -62,6 +62,7 @@ const Barker = (() => {
     () => {
       fillUsers();
       client.settle(Address.directoryPlace(), Settings.current());
+      keepers.open();
     },
   );
 
