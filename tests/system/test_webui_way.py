@@ -212,7 +212,7 @@ class KeepersTest(WayTestCase):
         self.browser.wait_until("Barker.keepers.link === null", "the link is closed")
 
     def test_a_move_of_one_s_own_is_a_sentence_with_its_reason(self) -> None:
-        self.open_connected(user=self.mover)
+        self.open_connected(user=self.mover("outbox"))
         text = self.browser.wait_until(
             "/outbox-a.*inbox-a/.test(document.getElementById('keeps').textContent)"
             " && document.getElementById('keeps').textContent",
@@ -229,11 +229,20 @@ class KeepersTest(WayTestCase):
         told = "document.getElementById('keepsmoved').textContent"
         self.browser.wait_until(f"{told} === ''", "it grows old")
 
-    @property
-    def mover(self) -> str:
-        """A user that a second outbox gets."""
-        ring = Ring(["outbox-a", "outbox-b"])
-        return next(user for user in self.fleet.world.names if ring.owner(user) == "outbox-b")
+    @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as with an outbox")
+    def test_so_is_a_move_of_what_one_reads(self) -> None:
+        self.open_connected(user=self.mover("inbox"))
+        inbox = self.fleet.inbox("--name", "inbox-b")
+        try:
+            self.assertTold("inbox-b is new on the ring, so inbox-b keeps what you read now.")
+        finally:
+            inbox.kill()
+        self.assertTold("inbox-b has gone from the ring, so inbox-a keeps what you read now.")
+
+    def mover(self, role: str) -> str:
+        """A user that a second instance gets."""
+        ring = Ring([f"{role}-a", f"{role}-b"])
+        return next(user for user in self.fleet.world.names if ring.owner(user) == f"{role}-b")
 
     def assertTold(self, words: str) -> None:
         for where in ("keepsmoved", "aloud"):
