@@ -1,5 +1,6 @@
 """The page in a browser: the way of a bark, who keeps whom, and the filter."""
 
+import contextlib
 import json
 import re
 import unittest
@@ -161,30 +162,40 @@ class KeepersTest(WayTestCase):
         self.assertEqual(list(before), ["outbox-a"])
         self.assertEqual(sorted(before["outbox-a"]), sorted(self.fleet.world.names))
         self.assertEqual(self.browser.execute(MOVED), [])
-        outbox = self.fleet.outbox("--name", "outbox-b")
-        try:
-            both = "document.querySelectorAll('#keptlists .names').length === 2"
-            self.browser.wait_until(both, "two outboxes")
-            self.browser.wait_until(
-                "/moved, and/.test(document.getElementById('keptstate').textContent)", "what moved"
-            )
-            shares = self.browser.execute(SHARES)
-            moved = self.browser.execute(MOVED)
-            self.assertEqual(sorted(user for user, _ in moved), sorted(shares["outbox-b"]))
-            self.assertEqual({why for _, why in moved}, {"moved from outbox-a"})
-            stayed = len(shares["outbox-a"])
-            words = f"{len(moved)} users of outbox-a moved, and {stayed} users stayed."
-            self.assertEqual(self.browser.text("#keptstate"), words)
-            said = f"document.getElementById('aloud').textContent.includes({json.dumps(words)})"
-            self.browser.wait_until(said, "it is read out")
-            self.browser.execute("Barker.keepers.changedAt -= 60000")
-            self.browser.wait_until("!document.querySelector('[data-moved]')", "marks grow old")
-        finally:
+        with contextlib.ExitStack() as stack:
+            for name in ("outbox-b", "outbox-c"):
+                outbox = self.fleet.outbox("--name", name)
+                stack.callback(outbox.kill)
+                moved = self.assertMoved(self.owned(name, "outbox-a", "outbox-b", name))
+                self.assertLessEqual({before for _, before in moved}, self.comers(name))
             outbox.kill()
-        one = "document.querySelectorAll('#keptlists .names').length === 1"
-        self.browser.wait_until(one, "one outbox")
-        again = sorted(user for user, _ in self.browser.execute(MOVED))
-        self.assertEqual(again, sorted(shares["outbox-b"]))
+            self.assertMoved(self.owned("outbox-c", "outbox-a", "outbox-b", "outbox-c"))
+        # Of one outbox to another: with numbers, which are read out. Then the marks grow old.
+        gone = self.assertMoved(self.owned("outbox-b", "outbox-a", "outbox-b"))
+        stayed = len(self.fleet.world.names) - len(gone)
+        words = f"{len(gone)} users of outbox-b moved, and {stayed} users stayed."
+        self.assertEqual(self.browser.text("#keptstate"), words)
+        said = f"document.getElementById('aloud').textContent.includes({json.dumps(words)})"
+        self.browser.wait_until(said, "it is read out")
+        self.browser.execute("Barker.keepers.changedAt -= 60000")
+        self.browser.wait_until("!document.querySelector('[data-moved]')", "marks grow old")
+
+    @staticmethod
+    def comers(name: str) -> set[str]:
+        """The titles of users that may have moved to it."""
+        others = {"outbox-a", "outbox-b"} - {name}
+        return {f"moved from {other}" for other in others}
+
+    def owned(self, name: str, *outboxes: str) -> set[str]:
+        ring = Ring({*outboxes})
+        return {user for user in self.fleet.world.names if ring.owner(user) == name}
+
+    def assertMoved(self, users: set[str]) -> list[tuple[str, str]]:
+        """Wait until just these are marked; each with its title. The next move is another one."""
+        condition = f"(() => {{ {MOVED} }})().map(([user]) => user).sort().join(' ')"
+        self.browser.wait_until(f"{condition} === {json.dumps(' '.join(sorted(users)))}", "a move")
+        self.browser.execute("Barker.keepers.changedAt -= 2000; Barker.keepers.saidAt -= 2000")
+        return [(user, title) for user, title in self.browser.execute(MOVED)]
 
     def test_without_any_outbox_the_users_have_none_and_inboxes_are_another_list(self) -> None:
         self.open_list()
