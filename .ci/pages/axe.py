@@ -168,6 +168,24 @@ class Pages(PageTestCase):
         self.browser.type("#whom", "No Name" + ENTER)
         self.browser.type("#text", "x" * 300)
 
+    def way(self) -> None:
+        """The way of a bark, and who keeps whom, with a user that has moved."""
+        self.full()
+        self.browser.type("#text", "where am I?" + ENTER)
+        self.browser.wait_until("document.querySelector('[data-delivered=true]')", "it came back")
+        self.browser.execute("Elements.$('kept').open = true")
+        self.browser.wait_until("document.querySelector('#keptlists li')", "owners")
+        self.browser.execute(
+            """Barker.keepers.found("rdl", "outbox-b");
+            Barker.keepers.moved("outbox", "outbox-b", "outbox-a");"""
+        )
+        self.browser.wait_until("document.querySelector('[data-moved]')", "a move")
+
+    def filtered(self) -> None:
+        self.full()
+        self.browser.execute("document.querySelector('.tag').click()")
+        self.browser.wait_until("Filter.isOn()", "a filter")
+
     def scrolled(self) -> None:
         self.full()
         self.browser.execute(
@@ -236,6 +254,8 @@ STATES: dict[str, Callable[[Pages], None]] = {
         Pages.full,
         Pages.empty,
         Pages.details,
+        Pages.way,
+        Pages.filtered,
         Pages.scrolled,
         Pages.paused,
         Pages.refused,

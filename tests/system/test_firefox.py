@@ -11,6 +11,7 @@ from tests.system import (
     test_webui_looks,
     test_webui_reach,
     test_webui_truth,
+    test_webui_way,
 )
 from tests.tools.firefox import Firefox
 from tests.tools.fleet import SLOW
@@ -68,6 +69,18 @@ class KeptTest(test_webui_truth.KeptTest):
 
 
 class PeopleTest(test_webui_truth.PeopleTest):
+    pass
+
+
+class WayTest(test_webui_way.WayTest):
+    pass
+
+
+class KeepersTest(test_webui_way.KeepersTest):
+    pass
+
+
+class FilterTest(test_webui_way.FilterTest):
     pass
 
 
