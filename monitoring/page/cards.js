@@ -64,6 +64,7 @@ const Cards = (() => {
       setText(this.words, wordsOf(row, route, first));
       setData(item, "waits", String("waits" in row));
       setText(this.waits, row.waits ? capital(row.waits) : "");
+      this.waits.title = row.waits ?? "";
       const letters = row.dead_letters > 0;
       setData(item, "letters", String(letters));
       setText(this.letters, letters ? lettersText(row.dead_letters) + whichLetters(row.name, row.dead_letter) : "");
