@@ -44,7 +44,8 @@ MAX_INSTANCES = 300
 # Different addresses that are served; ours are a handful. After a restart of the directory, a
 # watcher of everything requests each of them by its name.
 MAX_SERVICES = 900
-# Addresses that one link may watch, and may have resolved: a page requests two a user.
+# Addresses that one link may watch, and may have resolved: a page that shows the owners of all
+# users requests one for each.
 MAX_ASKED = 1000
 # The same of all links, of some 115 bytes.
 MAX_ASKED_IN_ALL = 500_000

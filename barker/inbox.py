@@ -18,6 +18,7 @@ import argparse
 import contextlib
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from barker.disk.journal import Journal
 from barker.graph.people import People
 from barker.links.link import Link
 from barker.manifold.cleaning import KEPT_BYTES, Cleaner, clean_up
+from barker.manifold.delays import Delays
 from barker.manifold.handover import HandOver
 from barker.manifold.intake import Intake
 from barker.manifold.newcomers import Newcomers
@@ -122,6 +124,7 @@ class Inbox(Service):
         )
         self._cleaner = Cleaner(RetainedTimelines(self._store), KEPT_BYTES)
         self._parts = Parts()
+        self._delays = Delays()
         self.late = self._taken = 0
         self._leaving = False
 
@@ -155,6 +158,8 @@ class Inbox(Service):
         self._taken += taken
         self.late += late_ones
         self._readers.flush()
+        if put.at and not put.old:
+            self._delays.add(put.at, now_ms())
 
     # --- a stop in good order ---
 
@@ -298,10 +303,19 @@ class Inbox(Service):
             "in": self._taken,
             "streams": len(self._store.timelines),
             "late": self.late,
+            **self._delays.gauges(now_ms()),
             "backlog": len(self._hand_over),
             "dead_letters": self._parking.letters.count,
             "dead_letter": self._parking.letters.latest,
         }
+
+    def sampled(self) -> None:
+        self._delays.begin()
+
+
+def now_ms() -> int:
+    """The wall clock, as barks' authors know it."""
+    return time.time_ns() // 1_000_000
 
 
 def main(argv: list[str] | None = None) -> int:

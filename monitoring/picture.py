@@ -43,7 +43,7 @@ MAX_EVENTS = 50  # of one frame; one more says how many others there were
 # Required numbers of a sample, and the fields of it that are forwarded as they are.
 COUNTERS = ("in", "out", "cpu_s")
 GAUGES = ("backlog", "peak", "oldest_ms", "streams", "unacked", "links", "rss_bytes")
-EXTRAS = ("late", "readers", "held")
+EXTRAS = ("late", "readers", "held", "delay_ms", "delay_max_ms", "delay_over")
 # The longest text about the latest dead letter, or about the reason of a wait.
 MAX_CHARS = 300
 # The kind whose queue depth is the system's: barks that are acked to their authors and wait.

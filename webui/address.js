@@ -1,6 +1,6 @@
 "use strict";
 
-/* What the page's address holds: the user of the view; and what its settings hold: the directory's address.
+/* What the page's address holds: the user of the view, and a filter; and what its settings hold: the directory's address.
  *
  * With a directory in the page's address, a link could make the page prove its key to any service.
  *
@@ -12,12 +12,19 @@ const Address = (() => {
 
   const query = () => new URLSearchParams(location.search);
 
-  /** The address of a user's view, with all else in it unchanged. */
-  function viewUrl(user) {
+  /** The address of a user's view, of all barks or of some, with all else in it unchanged. */
+  function viewUrl(user, { tag = "", own = false } = {}) {
     const other = query();
     other.set("user", user);
+    for (const [key, value] of [["tag", tag], ["own", own ? "1" : ""]]) {
+      other.delete(key);
+      if (value) other.set(key, value);
+    }
     return `?${other}`;
   }
+
+  /** A tag is compared without regard to capital letters. */
+  const chosenFilter = () => ({ tag: (query().get("tag") ?? "").toLowerCase(), own: query().has("own") });
 
   function chosenUser() {
     const users = Settings.current()?.users ?? [];
@@ -31,15 +38,16 @@ const Address = (() => {
 
   /** Make a user's view the address, so that the browser's Back leads here again. Returns false where the
    *  page is loaded again instead: not every browser lets one from disk change its address. */
-  function go(user) {
+  function go(user, filter) {
+    const url = viewUrl(user, filter);
     try {
-      history.pushState(null, "", viewUrl(user));
+      history.pushState(null, "", url);
       return true;
     } catch {
-      location.assign(viewUrl(user));
+      location.assign(url);
       return false;
     }
   }
 
-  return { chosenUser, directoryPlace, go, viewUrl };
+  return { chosenFilter, chosenUser, directoryPlace, go, viewUrl };
 })();

@@ -6,7 +6,7 @@
  * little itself: drafts, one for each user, and typed barks that no outbox has acked. Both survive every
  * reconnect, a change of view and even a reload.
  *
- * Global: Barker. Uses: Settings, Elements, Link, Inbox, Outbox, Client, Address, Memory, Times, Aloud, Still, Stream, Box, Follow, Status.
+ * Global: Barker. Uses: Settings, Elements, Link, Inbox, Outbox, Client, Address, Memory, Times, Aloud, Still, Stream, Filter, Way, Box, Follow, Keepers, Status.
  */
 
 const Barker = (() => {
@@ -27,7 +27,8 @@ const Barker = (() => {
   // --- The parts of the page ---
 
   const client = Client.connect(Address.directoryPlace(), Settings.current() ?? {}, {
-    changed: () => { status.show(); showEnd(); },
+    changed: () => { status.show(); showEnd(); ways.draw(); keepers.soon(); },
+    moved: (...move) => keepers.moved(...move),
     bark: arrive,
     caughtUp: () => showEnd(),
     suggestion: (body) => panel.suggestion(body),
@@ -46,9 +47,12 @@ const Barker = (() => {
     pointedBelow: () => zone.held,
   });
   const box = new Box.Compose({ changed: remember, send });
+  const ways = new Way.Ways(client, isHeld);
+  const keepers = new Keepers.Panel(client, { users: knownUsers, held: () => panel.oneColumn.matches && isHeld() });
   const stream = new Stream.List($("stream"), {
     held: isHeld,
     changed: streamChanged,
+    matches: Filter.matches,
     followButton: (user) => panel.button(user),
   });
 
@@ -58,6 +62,7 @@ const Barker = (() => {
     () => {
       fillUsers();
       client.settle(Address.directoryPlace(), Settings.current());
+      keepers.open();
     },
   );
 
@@ -97,12 +102,13 @@ const Barker = (() => {
     if (typeof bark.content !== "string") return; // a kind that this page doesn't know
     const entry = mine.get(barkKey(bark));
     if (entry) entry.delivered = true; // it was typed here, and came back through the inbox
+    if (entry) ways.back(entry, isPast);
     if (entry && (listed.has(entry) || entry.fate !== "sent")) return Stream.showFate(entry);
     if (entry) listed.add(entry);
     const own = bark.user === client.user;
     if (!own) Times.learn(bark.user, bark.at);
     stream.add(entry ?? { bark, own });
-    if (!isPast && !paused && !own) Aloud.bark(bark);
+    if (!isPast && !paused && !own && Filter.matches({ bark, own })) Aloud.bark(bark);
     if (document.hidden) showTitle(); // no frame is drawn that would do it
   }
 
@@ -124,14 +130,14 @@ const Barker = (() => {
   function showEnd() {
     const empty = !$("stream").firstChild && !$("unsent").firstChild;
     const known = client.reader?.caughtUp && !status.noSuchUser;
-    setText($("end"), stream.cut ? `The latest ${MAX_SHOWN} barks are shown.`
+    setText($("end"), Filter.isOn() ? Filter.end([...$("stream").children]) : stream.cut ? `The latest ${MAX_SHOWN} barks are shown.`
       : !empty ? "The end of the list." : known ? "No barks yet. Barks of those whom you follow, and your own, appear here." : "");
   }
 
   function showTitle() {
     const unread = document.hidden || isHeld() ? stream.waiting : 0;
     const count = unread > 99 ? "(99+) " : unread ? `(${unread}) ` : "";
-    const title = `${count}${client.user} · Barker`;
+    const title = `${count}${Filter.isOn() ? Filter.title(client.user) : client.user} · Barker`;
     if (document.title !== title) document.title = title;
   }
 
@@ -161,6 +167,7 @@ const Barker = (() => {
   function show(entry) {
     const { bark } = entry;
     mine.set(barkKey(bark), entry);
+    if (entry.fate === "sending") ways.follow(entry);
     if (mine.size > REMEMBERED) mine.delete(mine.keys().next().value);
     if (bark.user !== client.user) return;
     $("unsent").prepend(stream.item(entry));
@@ -173,6 +180,7 @@ const Barker = (() => {
     const entry = mine.get(barkKey(bark));
     if (!entry) return;
     entry.fate = "sent";
+    ways.acked(entry);
     if (bark.user === client.user) {
       Stream.showFate(entry);
       listed.add(entry);
@@ -188,6 +196,7 @@ const Barker = (() => {
     if (!entry) return;
     entry.fate = "refused";
     entry.reason = reason;
+    ways.refused(entry);
     Stream.showFate(entry);
     stream.soon();
     if (bark.user === client.user) Aloud.say(`Not sent: ${sentence(reason)}`);
@@ -204,7 +213,9 @@ const Barker = (() => {
   /** Called by the box. If too many wait already, the text stays in it; the status says so. */
   function send(content) {
     if (client.unsent.length >= MAX_UNSENT) return false;
-    say({ id: Link.randomHex(12), user: client.user, content, at: Times.now() });
+    const bark = { id: Link.randomHex(12), user: client.user, content, at: Times.now() };
+    if (!Filter.matches({ bark, own: true })) visit(client.user);
+    say(bark);
     showWaiting(); // a person wants to see their own bark
     return true;
   }
@@ -228,9 +239,13 @@ const Barker = (() => {
 
   // --- The view ---
 
-  function fillUsers() {
+  function knownUsers() {
     const named = [...(Settings.current()?.users ?? []), ...Memory.joined()];
-    const users = [...new Set(client.user ? [...named, client.user] : named)];
+    return [...new Set(client.user ? [...named, client.user] : named)];
+  }
+
+  function fillUsers() {
+    const users = knownUsers();
     if (users.join() === [...$("user").options].map((option) => option.value).join()) return;
     const chosen = $("user").value || client.user;
     $("user").replaceChildren(...users.map((user) => new Option(user)));
@@ -251,10 +266,24 @@ const Barker = (() => {
     if (views.size > KEPT_VIEWS) views.delete(views.keys().next().value);
   }
 
+  const heights = new Map(); // the title of a view of some or all barks -> where it was scrolled to
+
+  /** Show the filter of the page's address. */
+  function showFilter() {
+    Filter.read(client.user);
+    setText($("title"), Filter.title(client.user));
+    stream.refilter();
+  }
+
   /** Show the view of the page's address; with `again`, as it was when it was left. */
   function showView(again = false) {
-    keepView();
+    heights.set($("title").textContent, window.scrollY);
     const user = Address.chosenUser();
+    if (user === client.user) {
+      showFilter();
+      return window.scrollTo(0, (again && heights.get($("title").textContent)) || 0);
+    }
+    keepView();
     const view = again ? views.get(user) : undefined;
     status.noSuchUser = "";
     stream.clear(user);
@@ -273,16 +302,17 @@ const Barker = (() => {
     fillUsers();
     $("user").value = user;
     Stream.paintFace($("face"), user);
-    setText($("title"), `${user}’s stream`);
+    showFilter();
+    keepers.view();
     window.scrollTo(0, view?.y ?? 0);
     if (view?.focused?.isConnected) view.focused.focus({ preventScroll: true });
     streamChanged();
     status.show();
   }
 
-  function visit(user) {
-    if (user === client.user) return showWaiting();
-    if (Address.go(user)) showView();
+  function visit(user, { tag, own } = {}) {
+    if (user === client.user && Filter.is({ tag, own })) return showWaiting();
+    if (Address.go(user, { tag, own })) showView();
   }
 
   // --- Events ---
@@ -298,7 +328,7 @@ const Barker = (() => {
     const plain = !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
     if (link && plain) { // with a key, the browser opens a new tab as for any link
       event.preventDefault();
-      visit(link.dataset.user);
+      visit(link.dataset.user, link.dataset);
       $("title").focus({ preventScroll: true });
     }
     const skip = event.target.closest("a[data-skip]");
@@ -334,6 +364,8 @@ const Barker = (() => {
   function tick() {
     if (!document.hidden) Times.age(document.body);
     status.show();
+    ways.tick();
+    keepers.tick();
   }
 
   const kept = Memory.tab();
@@ -352,6 +384,7 @@ const Barker = (() => {
     arrive,
     client,
     isHeld,
+    keepers,
     mine,
     panel,
     refused,
@@ -360,5 +393,6 @@ const Barker = (() => {
     stream,
     submit: () => box.submit(),
     visit,
+    ways,
   };
 })();

@@ -16,7 +16,7 @@ const Client = (() => {
 
   /** Reads for one user and writes for any. `on`: changed(), bark(bark, isPast), caughtUp(),
    *  suggestion(body), gap(missed), settled(bark), refused(bark, reason), waits(join, reason),
-   *  noSuchUser(reason). A settled or refused "bark" may be an event, too. */
+   *  noSuchUser(reason), moved(role, from, to): another outbox or inbox keeps what its user says. A settled or refused "bark" may be an event, too. */
   class PageClient {
     constructor(place, { key, tls }, on) {
       this.on = on;
@@ -36,8 +36,8 @@ const Client = (() => {
       this.letGo(old);
       this.reader = null;
       if (!USER_NAME.test(user)) return;
-      const { changed, bark, caughtUp, suggestion, gap, noSuchUser: refused } = this.on;
-      const on = { changed, bark, caughtUp, suggestion, gap, refused };
+      const { changed, bark, caughtUp, suggestion, gap, moved, noSuchUser: refused } = this.on;
+      const on = { changed, bark, caughtUp, suggestion, gap, moved, refused };
       this.reader = new Inbox.Reader(user, this.directory, on, place);
       this.writer(user);
     }
@@ -49,6 +49,7 @@ const Client = (() => {
           settled: (bark) => { this.on.settled(bark); this.letGo(user); },
           refused: (bark, reason) => { this.on.refused(bark, reason); this.letGo(user); },
           waits: this.on.waits,
+          moved: (...move) => { if (user === this.user) this.on.moved(...move); },
         }));
       }
       return this.writers.get(user);

@@ -52,7 +52,8 @@ const Outbox = (() => {
       for (const bark of this.waiting.splice(0)) {
         const seq = this.first + this.unacked.length;
         this.unacked.push(bark);
-        this.dialer.send({ op: "put", seq, to: [this.address], bodies: [bark] });
+        const trace = [bark.kind ? "" : bark.id]; // barks are followed: way.js
+        this.dialer.send({ op: "put", seq, to: [this.address], trace, bodies: [bark] });
       }
     }
 

@@ -27,6 +27,7 @@ const Peers = (() => {
       this.identity = identity;
       this.changed = changed;
       this.wanted = new Map(); // address -> a function, called with each answer
+      this.routes = new Map(); // watched service -> the names of its instances
       this.moveTo(place);
     }
 
@@ -35,12 +36,14 @@ const Peers = (() => {
       this.dialer?.close();
       this.dialer = new Link.Dialer(place, this.identity, null, {
         up: () => {
+          for (const prefix of this.routes.keys()) this.dialer.send({ op: "watch", prefix });
           for (const address of this.wanted.keys()) this.dialer.send({ op: "resolve", address });
           this.changed();
         },
         message: (message) => {
           // Also of addresses that are not wanted any more: there is no message to stop it.
           if (message.op === "target") this.wanted.get(message.address)?.(message);
+          if (message.op === "routes") this.routed(message);
         },
         down: () => this.changed(),
       });
@@ -49,6 +52,21 @@ const Peers = (() => {
     follow(address, found) {
       this.wanted.set(address, found);
       this.dialer.send({ op: "resolve", address });
+    }
+
+    /** Know the instances of a service from now on. At a change they are known before any `target`. */
+    watch(service) {
+      this.routes.set(service, []);
+      this.dialer.send({ op: "watch", prefix: service });
+    }
+
+    routed({ address, targets }) {
+      if (this.routes.has(address)) this.routes.set(address, targets.map(({ name }) => name));
+      this.changed();
+    }
+
+    close() {
+      this.dialer.close();
     }
 
     forget(address) {
@@ -68,12 +86,12 @@ const Peers = (() => {
   }
 
   /** The service that serves one address now. Subclasses read and write the messages, and call the other
-   *  functions of `on`; this calls changed(). */
+   *  functions of `on`; this calls changed(), and moved(role, from, to) where there is one. */
   class Peer {
     constructor(role, user, directory, on) {
       this.on = on;
       this.role = role;
-      this.address = `${role}/${user}`;
+      this.address = user ? `${role}/${user}` : role;
       this.directory = directory;
       this.target = null;
       this.dialer = null;
@@ -85,12 +103,14 @@ const Peers = (() => {
     }
 
     found(target) {
+      const { role } = this;
       this.unserved = target.name === null;
       const old = this.target;
       const same = old && ["name", "host", "port"].every((key) => old[key] === target[key]);
       // "None" is no reason to drop a link that lives: perhaps the directory has lost sight of the
       // service. And if it is dead, dialling it does no harm until there is a better address.
       if (!this.unserved && !same) {
+        if (old && old.name !== target.name) this.on.moved?.(role, old.name, target.name);
         this.target = target;
         this.dialer?.close();
         this.dialer = new Link.Dialer(target, this.directory.identity, target.name, {

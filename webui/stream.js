@@ -38,13 +38,17 @@ const Stream = (() => {
     return element;
   }
 
-  /** A link to a user's view; a click on it is handled without loading the page again (barker.js). */
-  function userLink(className, user, text) {
+  /** A link to a user's view, of all barks or of some; a click on it is handled without loading the page
+   *  again (barker.js). */
+  function userLink(className, user, text, filter = {}) {
     const link = make("a", className, text);
-    link.href = Address.viewUrl(user);
-    link.dataset.user = user;
+    link.href = Address.viewUrl(user, filter);
+    Object.assign(link.dataset, { user, ...filter });
     return link;
   }
+
+  /** The #tags of a text, in small letters and without the #. */
+  const tagsIn = (text) => [...text.matchAll(MARKS)].filter((match) => !match[1]).map(([mark]) => mark.slice(1).toLowerCase());
 
   /** The text of a bark with its @mentions and #tags marked, as nodes. */
   function marked(text, reader) {
@@ -54,7 +58,7 @@ const Stream = (() => {
       nodes.push(text.slice(done, match.index));
       const user = match[1];
       const mark = user ? userLink(user === reader ? "mention me" : "mention", user, match[0])
-        : make("span", "tag", match[0]);
+        : userLink("tag", reader, match[0], { tag: match[0].slice(1).toLowerCase() });
       mark.dir = user ? "ltr" : "auto"; // of its own, also in a text from right to left
       nodes.push(mark);
       done = match.index + match[0].length;
@@ -84,7 +88,7 @@ const Stream = (() => {
       entry.own ? undefined : followButton(user),
       make("span", "fate"),
     );
-    const item = make("li", entry.own ? "bark own" : "bark", face, make("div", "said", head, text));
+    const item = make("li", entry.own ? "bark own" : "bark", face, make("div", "said", head, text, entry.way?.element));
     item.dataset.key = Inbox.barkKey(entry.bark);
     entry.item = item;
     showFate(entry);
@@ -102,9 +106,6 @@ const Stream = (() => {
     const arrived = fate === "sent" && delivered;
     const mark = item.querySelector(".fate");
     setText(mark, arrived ? "Sent, delivered" : FATES[fate]);
-    mark.title = arrived ? "It went through the outbox, the business logic and your own inbox"
-      : fate === "sent" ? "The outbox has it, and delivers it as soon as a bizlogic takes it"
-        : fate === "sending" ? "Kept here until an outbox has it" : "";
   }
 
   /** Show why a bark was refused, and the choices. The bark gets higher by it. */
@@ -143,10 +144,12 @@ const Stream = (() => {
   }
 
   /** The list, newest on top. While `held()` nothing in it may move; `changed()` is called after every
-   *  frame in which something happened; `followButton` is for items. */
+   *  frame in which something happened; `matches(entry)`: is it one of those that are shown? `followButton` is
+   *  for items. */
   class List {
-    constructor(list, { held, changed, followButton }) {
+    constructor(list, { held, changed, matches, followButton }) {
       this.list = list;
+      this.matches = matches;
       this.held = held;
       this.changed = changed;
       this.followButton = followButton;
@@ -176,7 +179,7 @@ const Stream = (() => {
 
     add(entry) {
       this.queue.push(entry);
-      if (entry.bark && !entry.fate) this.waiting += 1; // one's own is seen already
+      if (entry.bark && !entry.fate && this.matches(entry)) this.waiting += 1; // one's own is seen already
       if (this.queue.length > 2 * MAX_SHOWN) { // twice: so that this costs next to nothing per bark
         this.queue = this.queue.slice(-MAX_SHOWN);
         this.cut = true;
@@ -206,17 +209,28 @@ const Stream = (() => {
       const fragment = document.createDocumentFragment();
       for (const entry of entries) {
         entry.item?.remove(); // from the list of unsent barks
-        fragment.append(this.item(entry));
+        const item = this.item(entry);
+        item.entry = entry;
+        item.hidden = !this.matches(entry);
+        fragment.append(item);
       }
       const items = [...fragment.children];
       this.list.prepend(fragment);
       while (this.list.childElementCount > MAX_SHOWN) {
-        this.list.lastElementChild.remove();
+        ([...this.list.children].findLast((item) => item.hidden) ?? this.list.lastElementChild).remove();
         this.cut = true;
       }
       fold(items);
     }
+
+    /** Hide and show by another filter. */
+    refilter() {
+      for (const item of this.list.children) item.hidden = !this.matches(item.entry);
+      this.waiting = this.queue.filter((entry) => entry.bark && !entry.fate && this.matches(entry)).length;
+      fold(this.list.children);
+      this.changed();
+    }
   }
 
-  return { List, MAX_SHOWN, fold, paintFace, showFate, showWhy, unfold, userLink };
+  return { List, MAX_SHOWN, fold, paintFace, showFate, showWhy, tagsIn, unfold, userLink };
 })();

@@ -9,6 +9,7 @@ seen in; exits with 1 if there is one.
 import contextlib
 import functools
 import itertools
+import json
 import os
 import pathlib
 import shutil
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from barker.disk import files
+from barker.laboratory.steps import as_settings
 from tests.tools.browser import ENTER
 from tests.tools.chromium import Chromium
 from tests.tools.monitorpage import FEED
@@ -49,18 +51,39 @@ SYSTEM = """
         const event = { at: T0 + 1000 * at, what: "gone", how, name };
         if (second === at) events.push(event);
         const letters = { dead_letters: 1, dead_letter: "why" };
-        return service(name, second < at ? { oldest_ms: 3000, backlog: 5, ...letters }
+        return service(name, second < at ? { oldest_ms: 3000, backlog: 5, delay_ms: 9, ...letters }
           : { up: false, gone: event.at, how, backlog: undefined });
       });
       const targets = names.filter((name) => name.startsWith("inbox"));
       const first = names[second < 60 ? 2 : 3];
+      const hops = { 100: ["outbox-1"], 119: ["outbox-1", "bizlogic-2", "inbox-1"] }[second] ?? [];
       feedFrame(second, rows, events, {
         bizlogic: { policy: "ordered", targets: names.slice(2, 4), first },
         inbox: { policy: "consistent", targets, shares: { "inbox-1": 0.6, "inbox-2": 0.4 } },
-      });
+      }, hops.map((name, i) => [`bark${second}`, name, T0 + 1000 * second - 50 + i]));
     }
   };
 """
+# What `controls` runs, and a course of which a step is done.
+CONTROLS = """
+  window.controlsOn = () => {
+    Monitor.desk.see = () => {};
+    Monitor.desk.why = "";
+    Monitor.desk.dialer = { up: true, send() {}, close() {} };
+    const processes = ["outbox-1", "bizlogic-1", "autobark-1"].map((process, i) => ({
+      process, program: process.split("-")[0], pid: i || null, state: i ? "running" : "ended",
+      ended: i ? "" : "killed by SIGKILL", start: `python -m barker.${process}`, more: "python" }));
+    const typed = { kill: "kill -9", freeze: "kill -STOP", thaw: "kill -CONT", stop: "kill" };
+    Monitor.desk.receive({ op: "message", bodies: [{ typed, processes }] });
+  };
+  window.courseAt = (step) => {
+    window.BARKER = { course: COURSE };
+    Monitor.course.show();
+    document.querySelector("#course-open").click();
+    document.querySelector(`[data-place="step ${step}"]`).click();
+    document.querySelector("[data-place='choice 0']").click();
+  };
+""".replace("COURSE", json.dumps(as_settings()))
 # States of the monitor's page, in which frames come from here.
 MONITOR_STATES = {
     "monitor_empty": "linkUp()",
@@ -69,7 +92,18 @@ MONITOR_STATES = {
     "monitor_pointed_at": "linkUp(); twoMinutes(); Monitor.view.cursor = 70",
     "monitor_line_hidden": """twoMinutes(); drawNow();
         document.querySelector('.legend button').click()""",
+    "monitor_many": """linkUp(); twoMinutes();
+        const kinds = ["outbox", "inbox", "sheep"];
+        const names = Array.from({ length: 22 }, (_, i) => `${kinds[i % 3]}-${i}`);
+        feedFrame(120, names.map((name) => service(name)))""",
     "monitor_offline": "twoMinutes(); linkDown('closed')",
+    "monitor_controls": """linkUp(); twoMinutes(); drawNow(); controlsOn();
+        document.querySelector('[data-service=bizlogic-1] .open').click()""",
+    "monitor_more": """linkUp(); twoMinutes(); drawNow(); controlsOn();
+        document.querySelector('#controls-note .open').click()""",
+    "monitor_course": "linkUp(); twoMinutes(); controlsOn(); courseAt(3)",
+    "monitor_course_done": """linkUp(); twoMinutes(); courseAt(0);
+        document.querySelector('[data-place=hand]').click()""",
     "monitor_wrong_key": "linkDown('bad-proof')",
 }
 COLOURS: dict[str, dict[str, str]] = {
@@ -134,6 +168,24 @@ class Pages(PageTestCase):
         self.browser.type("#whom", "No Name" + ENTER)
         self.browser.type("#text", "x" * 300)
 
+    def way(self) -> None:
+        """The way of a bark, and who keeps whom, with a user that has moved."""
+        self.full()
+        self.browser.type("#text", "where am I?" + ENTER)
+        self.browser.wait_until("document.querySelector('[data-delivered=true]')", "it came back")
+        self.browser.execute("Elements.$('kept').open = true")
+        self.browser.wait_until("document.querySelector('#keptlists li')", "owners")
+        self.browser.execute(
+            """Barker.keepers.found("rdl", "outbox-b");
+            Barker.keepers.moved("outbox", "outbox-b", "outbox-a");"""
+        )
+        self.browser.wait_until("document.querySelector('[data-moved]')", "a move")
+
+    def filtered(self) -> None:
+        self.full()
+        self.browser.execute("document.querySelector('.tag').click()")
+        self.browser.wait_until("Filter.isOn()", "a filter")
+
     def scrolled(self) -> None:
         self.full()
         self.browser.execute(
@@ -192,7 +244,7 @@ class Pages(PageTestCase):
 
     def monitor_with(self, script: str) -> None:
         self.monitor_no_settings()
-        self.browser.execute(FEED + SYSTEM + script)
+        self.browser.execute(FEED + SYSTEM + CONTROLS + script)
         self.browser.execute("return new Promise((done) => requestAnimationFrame(done))")
 
 
@@ -202,6 +254,8 @@ STATES: dict[str, Callable[[Pages], None]] = {
         Pages.full,
         Pages.empty,
         Pages.details,
+        Pages.way,
+        Pages.filtered,
         Pages.scrolled,
         Pages.paused,
         Pages.refused,

@@ -84,6 +84,12 @@ class TracedSpeaker(Speaker):
     def __init__(self, args: argparse.Namespace, user: str, id_: str, body: bytes) -> None:
         super().__init__(args, user, id_, body, trace=secrets.token_hex(8))
         self._news = asyncio.Event()
+        self._is_said = False
+
+    @property
+    def has_job(self) -> bool:
+        """An acked bark is no failure, also if Ctrl-C ends the wait for its way."""
+        return not self._is_said
 
     async def started(self) -> None:
         self._notes = Notes(self, self.trace, self._news.set)
@@ -97,6 +103,7 @@ class TracedSpeaker(Speaker):
 
     async def said(self) -> None:
         """Print the way, when the monitor has shown it, or can't."""
+        self._is_said = True
         outbox = self.routes.route("outbox").owner(self.user)
         keeper = outbox.name if outbox else "an outbox"
         took_ms = 1000 * ((self.acked_at or self.now()) - self._sent_at)

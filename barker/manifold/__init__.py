@@ -17,6 +17,7 @@ Read in this order:
 * ``reception``: which entries an inbox accepts. ``timelines``: the entries for one reader;
   ``store``: for all of them.
 * ``readers``: when entries are sent to readers.
+* ``delays``: how long barks took until then.
 * ``newcomers``: subscriptions to users that are unknown here.
 * ``handover``: a timeline goes to its new owner when the ring changes.
 * ``cleaning``: a journal is kept small. ``owed`` knows the part of it that an outbox needs,

@@ -64,6 +64,7 @@ const Cards = (() => {
       setText(this.words, wordsOf(row, route, first));
       setData(item, "waits", String("waits" in row));
       setText(this.waits, row.waits ? capital(row.waits) : "");
+      this.waits.title = row.waits ?? "";
       const letters = row.dead_letters > 0;
       setData(item, "letters", String(letters));
       setText(this.letters, letters ? lettersText(row.dead_letters) + whichLetters(row.name, row.dead_letter) : "");
@@ -81,25 +82,32 @@ const Cards = (() => {
       this.kill.title = "Copy this command";
     }
 
-    /** Copy the command. Where a page may not, its text is selected for the reader's own copying. */
+    /** Copy the command. Where a page may not, show it selected for the reader's own copying. */
     async copy() {
       const { command, kill } = this;
-      let said = "copied";
       try {
         await navigator.clipboard.writeText(command);
       } catch {
-        getSelection().selectAllChildren(kill);
-        said = "selected: press Ctrl+C";
+        this.select(command);
+        return;
       }
-      setText($("copied"), `${command}: ${said}`);
-      if (said !== "copied") return;
+      setText($("copied"), `${command}: copied`);
+      setText(kill, "copied");
       clearTimeout(this.shows);
-      setText(kill, said);
       this.shows = setTimeout(() => {
         this.shows = null;
         setText(kill, this.command);
         setText($("copied"), "");
       }, COPIED_MS);
+    }
+
+    /** In a field, since the text of a button can't be selected; it goes when it loses the focus. */
+    select(command) {
+      const field = make("input", "kill");
+      Object.assign(field, { value: command, readOnly: true, ariaLabel: "The command, selected: press Ctrl+C" });
+      field.addEventListener("blur", () => field.remove());
+      this.kill.before(field);
+      field.select();
     }
   }
 

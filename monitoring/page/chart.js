@@ -20,6 +20,7 @@ const Chart = (() => {
   // Seconds between two labels of the time axis; the first that leaves room for its text is taken.
   const TIME_STEPS = [5, 10, 15, 30, 60, 120, 300];
   const TIME_LABEL_PX = 74;
+  const LABEL_PX = 12; // between two labels of the vertical axis, at least
 
   class Plot {
     constructor(root, scale, { showsEvents }) {
@@ -102,7 +103,7 @@ const Chart = (() => {
       context.clip();
       Flags.drawPoles(this, ink);
       const shown = this.lines.filter((line) => !line.hidden);
-      for (const line of shown) if (line.column.kind === "outbox" && !line.dashed) Lines.shade(this, line, view);
+      for (const line of shown) Lines.shade(this, line, view);
       Lines.drawAll(this, shown, view);
       shown.filter((line) => line.field === "depth")
         .forEach((line, i, lines) => Lines.drawAgain(this, line, i / lines.length, view));
@@ -116,7 +117,7 @@ const Chart = (() => {
       for (const { column, field, hidden } of this.lines) {
         if (hidden) continue;
         const values = column[field];
-        const peaks = field === "depth" ? column.peak : values;
+        const peaks = column[Lines.TOPS[field] ?? field];
         for (let serial = this.begin; serial < this.end; serial += 1) {
           const slot = serial % CAPACITY;
           if (values[slot] > most) most = values[slot];
@@ -133,6 +134,7 @@ const Chart = (() => {
       context.lineWidth = 1;
       context.textBaseline = "middle";
       context.textAlign = "right";
+      let lowest = Infinity; // the place of the label below
       for (const [value, labelled] of this.scale.ticks()) {
         const y = Math.round(this.y(value)) + 0.5;
         if (y < up - 2) continue;
@@ -142,7 +144,9 @@ const Chart = (() => {
         context.lineTo(right, y);
         context.stroke();
         context.fillStyle = ink.quiet;
-        if (labelled) context.fillText(tickText(value), left - 8, y);
+        if (!labelled || lowest - y < LABEL_PX) continue;
+        lowest = y;
+        context.fillText(this.scale.text?.(value) ?? tickText(value), left - 8, y);
       }
       const room = (right - left) / (this.span / 1000);
       const step = 1000 * (TIME_STEPS.find((seconds) => seconds * room > TIME_LABEL_PX) ?? 600);

@@ -13,6 +13,8 @@ const Course = (() => {
   const { make, setText } = Elements;
   const { clockText } = Words;
   const KEPT = "barker course";
+  // Frames that come again after a reload are ten minutes old at most. Older ones are of another clock.
+  const ANOTHER_TIME_MS = 900_000;
 
   const kindOf = (name) => name.replace(/-[^-]*$/, "");
   const membersOf = (frame, service) => frame.routes[service]?.targets.length ?? 0;
@@ -86,6 +88,7 @@ const Course = (() => {
     see(frame) {
       this.frame = frame;
       const { step, kept } = this;
+      if (kept.at - frame.at > ANOTHER_TIME_MS) kept.at = 0;
       if (!step || frame.at <= kept.at) return; // after a reload, the past comes again
       kept.at = frame.at;
       const own = this.of(step);
@@ -198,7 +201,7 @@ const Course = (() => {
         this.deeds.push({ deed, command, button });
         return make("li", "", button, make("b", "", deed.words), command);
       }));
-      const sights = step.sights.map(({ words }, i) => make("li", "", own.seen[i] ? `✓ ${words}, at ${clockText(own.seen[i])}` : `○ ${words}`));
+      const sights = step.sights.map(({ words }, i) => make("li", own.seen[i] ? "seen" : "", own.seen[i] ? `✓ ${words}, at ${clockText(own.seen[i])}` : `○ ${words}`));
       const hand = done ? make("p", "", `✓ ticked by hand: ${step.look}`)
         : make("p", "", `No frame shows this. ${step.look} `, this.press("I see it", () => own.seen.push(this.kept.at || 1), "hand"));
       const found = own.guess === step.right ? "As you predicted" : `You predicted: ${step.choices[own.guess]}. In fact`;

@@ -9,7 +9,7 @@ const Figures = (() => {
   const { arrange, make, setData, setText } = Elements;
   const { DRAWN, MAX_EVENTS_KEPT, oldestOf, sum } = Model;
   const {
-    ageText, bytesText, clockText, countText, eventSentence, glyphOf, goneText, isKnown, kindOf, percentText,
+    ageText, bytesText, clockText, countText, delayText, eventSentence, glyphOf, goneText, isKnown, kindOf, percentText,
     rateText, roughText,
   } = Words;
   const { swatch } = Looks;
@@ -26,6 +26,7 @@ const Figures = (() => {
     ["letters", (row) => countText(row.dead_letters)],
     ["in", (row) => rateText(row.in)],
     ["out", (row) => rateText(row.out)],
+    ["delay", (row) => (isKnown(row.delay_ms) ? delayText(row.delay_ms) : "–")],
     ["share", (row, frame) => percentText(frame.routes[row.kind]?.shares?.[row.name])],
     ["streams", (row) => countText(row.streams)],
     ["unacked", (row) => countText(row.unacked)],
@@ -106,12 +107,24 @@ const Figures = (() => {
       setData(byId("depth").parentNode, "level", stuck ? "bad" : "fine");
       setText(byId("barks-in"), roughText(sum(frame, "outbox", "in")));
       setText(byId("barks-out"), roughText(sum(frame, "bizlogic", "out")));
+      this.showDelay(frame);
       const route = frame.routes.bizlogic;
       const spares = route ? route.targets.filter((name) => name !== route.first).length : 0;
       setText(byId("first"), route?.first ?? "none");
       setData(byId("first").parentNode, "level", route?.first ? "fine" : "bad");
-      setText(byId("first-note"), !route?.first ? "start a bizlogic, and the queue moves again"
+      setText(byId("first-note"), !route?.first ? "start one to move the queue"
         : spares ? `${spares} more ready to take over` : "no other one is ready to take over");
+    }
+
+    /** Of several inboxes, the one whose barks took longest. */
+    showDelay(frame) {
+      const { byId } = this;
+      const rows = frame.services.filter((row) => row.kind === "inbox" && isKnown(row.delay_ms));
+      const slowest = rows.sort((a, b) => b.delay_ms - a.delay_ms)[0];
+      setText(byId("delay"), slowest ? delayText(slowest.delay_ms) : "–");
+      const longest = slowest ? `on average, ${delayText(slowest.delay_max_ms)} at most` : "nothing was shown in this second";
+      const leftOut = sum(frame, "inbox", "delay_over");
+      setText(byId("delay-note"), longest + (leftOut ? `; ${countText(leftOut)} over 10 min left out` : ""));
     }
   }
 

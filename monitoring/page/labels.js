@@ -8,7 +8,7 @@
 const Labels = (() => {
   const { arrange, make, setText } = Elements;
   const { CAPACITY } = Model;
-  const { againText, clockText, countText, rateText } = Words;
+  const { againText, clockText, countText, delayWords, rateText } = Words;
   const { swatch } = Looks;
 
   /** One button for each line; those of one service stay together. */
@@ -70,6 +70,7 @@ const Labels = (() => {
 
   function exactText({ column, field }, slot) {
     const value = column[field][slot];
+    if (field === "delay") return delayWords(value, column.longest[slot], column.leftOut[slot]);
     if (field !== "depth") return rateText(value);
     const peak = column.peak[slot] > value ? ` (peak ${countText(column.peak[slot])})` : "";
     return countText(value) + peak + againText({ again: column.again[slot] });
@@ -79,7 +80,7 @@ const Labels = (() => {
   function inWords(chart, model, pointed) {
     const slot = pointed % CAPACITY;
     const parts = chart.lines.filter((l) => !l.hidden && !Number.isNaN(l.column[l.field][slot]))
-      .map((l) => `${l.column.name}${l.field === "depth" ? "" : ` ${l.field}`} ${rateText(l.column[l.field][slot])}`);
+      .map((l) => `${l.column.name}${l.dashed === undefined ? "" : ` ${l.field}`} ${exactText(l, slot)}`);
     const events = Flags.wordsAt(model, pointed).map((words) => `. ${words}`);
     return `${clockText(model.times[slot])}: ${parts.join(", ") || "nothing known"}${events.join("")}`;
   }

@@ -16,6 +16,8 @@ const Lines = (() => {
   const DASH_ON = 0.6;
   const MARKER_PX = 110;
   const AGAIN_PX = 4; // width of a bar, at least
+  // Fields whose greatest value within the second is shaded, and the field with that.
+  const TOPS = { depth: "peak", delay: "longest" };
 
   // The points of the line that is being drawn.
   const xs = new Float64Array(CAPACITY + 1);
@@ -128,20 +130,20 @@ const Lines = (() => {
     context.globalAlpha = 1;
   }
 
-  /** From the depth at the full second up to the deepest that it was within the second. */
+  /** From the depth at the full second, or the mean delay, up to the greatest within the second. */
   function shade(chart, line, view) {
     const { context } = chart;
-    if (line.field !== "depth") return;
-    const { depth, peak } = line.column;
+    if (!(line.field in TOPS)) return;
+    const { [line.field]: value, [TOPS[line.field]]: top } = line.column;
     context.fillStyle = view.ink[line.colour];
     context.globalAlpha = 0.22;
     const width = Math.max(1, (0.86 * 1000 * (chart.right - chart.left)) / chart.span);
     for (let serial = chart.begin; serial < chart.end; serial += 1) {
       const slot = serial % CAPACITY;
-      if (!(peak[slot] > depth[slot])) continue;
-      const high = chart.y(peak[slot]);
+      if (!(top[slot] > value[slot])) continue;
+      const high = chart.y(top[slot]);
       // The peak was somewhere in the second before the sample.
-      context.fillRect(chart.x(view.model.times[slot]) - width, high, width, chart.y(depth[slot]) - high);
+      context.fillRect(chart.x(view.model.times[slot]) - width, high, width, chart.y(value[slot]) - high);
     }
     context.globalAlpha = 1;
   }
@@ -166,5 +168,5 @@ const Lines = (() => {
     }
   }
 
-  return { drawAgain, drawAll, shade };
+  return { TOPS, drawAgain, drawAll, shade };
 })();

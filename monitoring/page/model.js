@@ -19,9 +19,12 @@ const Model = (() => {
   // A clock that was put back by this much begins another time; less is a repetition.
   const ANOTHER_TIME_MS = 60_000;
 
-  // The lines a service can have. `peak` shades the part above `depth`, and `again` is a bar: barks
-  // that had been on their way to a service that died, and went out once more.
-  const FIELDS = { depth: "backlog", peak: "peak", again: "again", in: "in", out: "out" };
+  // The lines a service can have. `peak` shades the part above `depth`, as `longest` does above `delay`.
+  // `again` is a bar: barks that had been on their way to a service that died, and went out once more.
+  const FIELDS = {
+    depth: "backlog", peak: "peak", again: "again", in: "in", out: "out",
+    delay: "delay_ms", longest: "delay_max_ms", leftOut: "delay_over",
+  };
   // An outbox and the monitor each notice a death for themselves: at once, or three heartbeats after a
   // freeze. Barks that were sent again within this of a failover belong to it.
   const SWITCH_MS = 3000;
@@ -46,7 +49,7 @@ const Model = (() => {
       this.frames = new Array(CAPACITY).fill(null);
       this.times = new Float64Array(CAPACITY).fill(NaN);
       this.stuck = new Array(CAPACITY).fill(false);
-      this.columns = new Map(); // name of the service -> {name, kind, last, depth, peak, again, in, out}
+      this.columns = new Map(); // name of the service -> {name, kind, last, and one of each of FIELDS}
       this.events = [];
       this.unclaimed = []; // {at, count}: barks sent again, whose failover has not come yet
       this.next = 0; // serial of the frame to come; the newest one is next - 1

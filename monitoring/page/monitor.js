@@ -6,7 +6,7 @@
  * frame of the monitor changes words (map, table, numbers), and at the screen's rate the graphs move.
  * Nothing is drawn for a hidden tab: the browser asks for no frames then.
  *
- * Global: Monitor. Uses: Elements, Model, Words, Looks, Moment, Scales, Chart, Labels, Controls, Course, System, Figures, Feed.
+ * Global: Monitor. Uses: Elements, Model, Words, Looks, Moment, Scales, Chart, Labels, Controls, Course, System, Traces, Figures, Feed.
  */
 
 const Monitor = (() => {
@@ -18,16 +18,20 @@ const Monitor = (() => {
   const clock = new Model.Clock();
   const depthChart = new Chart.Plot($("depth-plot"), new Scales.LinearScale(), { showsEvents: true });
   const rateChart = new Chart.Plot($("rate-plot"), new Scales.LogScale(), { showsEvents: false });
-  const charts = [depthChart, rateChart];
+  const delayChart = new Chart.Plot($("delay-plot"), new Scales.DelayScale(), { showsEvents: false });
+  const charts = [depthChart, rateChart, delayChart];
   const desk = new Controls.Desk($("controls-note"), () => course.show());
   const course = new Course.Guide($("course"), $("course-open"), desk);
   const map = new System.SystemMap($("map"), { extras: (row) => desk.extras(row) });
+  const barks = new Traces.Followed(map, $("barks"), $("bark-list"));
   const table = new Figures.Table($("table"));
   const glance = new Figures.Glance($);
   const eventList = new Figures.EventList($("events"), $("no-events"));
   const feed = new Feed.Subscription({
     frame: (body) => {
-      if (model.add(body)) view.news = true;
+      if (!model.add(body)) return;
+      view.news = true;
+      barks.add(body, model.next - 1);
       course.see(body);
     },
     acked: () => {
@@ -59,12 +63,16 @@ const Monitor = (() => {
       marker: new Path2D(Looks.markerOf(column.name).path),
       hollow: Looks.markerOf(column.name).hollow,
     });
-    depthChart.lines = columns.filter((c) => c.kind === "outbox").map((c) => line(c, "depth", false));
+    depthChart.lines = columns.filter((c) => c.kind === "outbox").map((c) => line(c, "depth"));
     rateChart.lines = columns.filter((c) => c.kind !== "inbox").flatMap((c) => [line(c, "in", false), line(c, "out", true)]);
-    Labels.showLegend($("depth-legend"), depthChart);
-    Labels.showLegend($("rate-legend"), rateChart);
-    for (const chart of charts) Labels.makeTip(chart);
+    delayChart.lines = columns.filter((c) => c.kind === "inbox").map((c) => line(c, "delay"));
+    for (const chart of charts) {
+      Labels.showLegend(legendOf(chart), chart);
+      Labels.makeTip(chart);
+    }
   }
+
+  const legendOf = (chart) => chart.root.parentNode.querySelector(".legend");
 
   function toggle(button) {
     const { key } = button.dataset;
@@ -92,6 +100,7 @@ const Monitor = (() => {
     if (!frame || view.wordsShown === `${shown} ${model.next} ${kind}`) return;
     view.wordsShown = `${shown} ${model.next} ${kind}`;
     map.show(frame);
+    barks.show(frame, shown, kind === "live" && !calm.matches);
     table.show(frame);
     glance.show(frame, model, shown);
     eventList.show(model.events, shown, kind === "live");
@@ -211,12 +220,12 @@ const Monitor = (() => {
   $("window").addEventListener("change", readSpan);
   addEventListener("pageshow", readSpan);
   $("pause").addEventListener("click", () => setPaused(view.pausedAt === null));
-  for (const id of ["depth-legend", "rate-legend"]) {
-    $(id).addEventListener("click", (event) => {
+  for (const legend of charts.map(legendOf)) {
+    legend.addEventListener("click", (event) => {
       const button = event.target.closest("button");
       if (button) toggle(button);
     });
-    for (const type of ["pointerover", "pointerleave", "focusin", "focusout"]) $(id).addEventListener(type, pointAtLegend);
+    for (const type of ["pointerover", "pointerleave", "focusin", "focusout"]) legend.addEventListener(type, pointAtLegend);
   }
   for (const scheme of schemes) scheme.addEventListener("change", readInks);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) feed.hurry(); });

@@ -78,5 +78,12 @@ const Scales = (() => {
     }
   }
 
-  return { LinearScale, LogScale };
+  /** Milliseconds, up to minutes. */
+  class DelayScale extends LogScale {
+    text(value) {
+      return value < 1000 ? String(value) : `${value / 1000} s`;
+    }
+  }
+
+  return { DelayScale, LinearScale, LogScale };
 })();

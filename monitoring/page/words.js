@@ -32,6 +32,14 @@ const Words = (() => {
     return seconds < 172_800 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} days`;
   }
 
+  const delayText = (milliseconds) => (milliseconds < 1000 ? `${roughText(milliseconds)} ms` : ageText(milliseconds));
+
+  /** A mean delay, the longest, and the barks that are in neither. */
+  function delayWords(delay, longest, leftOut) {
+    const more = longest > delay ? ` (longest ${delayText(longest)})` : "";
+    return (isKnown(delay) ? delayText(delay) + more : NOTHING) + (leftOut ? `; ${countText(leftOut)} over 10 min left out` : "");
+  }
+
   function bytesText(count) {
     if (!isKnown(count)) return NOTHING;
     return count < 2 ** 30 ? `${Math.round(count / 2 ** 20)} MiB` : `${(count / 2 ** 30).toFixed(1)} GiB`;
@@ -116,6 +124,8 @@ const Words = (() => {
     capital,
     clockText,
     countText,
+    delayText,
+    delayWords,
     eventSentence,
     eventText,
     glyphOf,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import re
@@ -14,6 +15,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from barker.disk import keys
+from barker.launching.commands import Command
+from barker.launching.fleet import Fleet
 from barker.launching.slots import CAN_FREEZE
 from barker.process.arguments import CONTROLLED, LEASH
 from barker.wire.rights import OPERATOR, operators_key
@@ -223,3 +226,33 @@ class ControlsTest(ProjectTest, unittest.IsolatedAsyncioTestCase):
         self.assertEqual(alone.ended(), 2)
         self.assertTrue(re.match("controls: it is for this machine alone", alone.lines[-1]))
         self.assertEqual(len(alone.lines), 1)
+
+
+class FleetTest(unittest.TestCase):
+    """A fleet whose `controls` is played by a few lines."""
+
+    def test_a_process_that_a_request_has_killed_is_no_failure(self) -> None:
+        plays = """
+import sys
+print('REQUEST {"n":7,"act":"kill","process":"victim"}', flush=True)
+print("REQUEST nonsense, a line like others", flush=True)
+while '"n":7' not in (line := sys.stdin.readline()): pass
+print("answered", line, flush=True)
+print("a log line", file=sys.stderr)
+# as if it were barker.controls"""
+        waits = "import sys; sys.stdin.read()"
+        with contextlib.redirect_stdout(io.StringIO()) as shown:
+            fleet = Fleet("test")
+            fleet.start(
+                [
+                    Command("victim", ["-c", waits], short="waits"),
+                    Command("controls", ["-c", plays], short="plays"),
+                ]
+            )
+            self.addCleanup(fleet.stop)
+            status = fleet.run()
+        self.assertEqual(status, 0, shown.getvalue())
+        self.assertIn('| answered {"n":7,"why":""}', shown.getvalue())
+        self.assertIn("| REQUEST nonsense, a line like others", shown.getvalue())
+        self.assertIn("| a log line", shown.getvalue())
+        self.assertIn("victim ended: killed by SIGKILL", shown.getvalue())

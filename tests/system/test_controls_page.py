@@ -56,7 +56,9 @@ class SystemCase(unittest.TestCase):
         self.browser.open((self.root / "monitoring" / "index.html").as_uri())
         self.browser.execute("sessionStorage.clear()")
         self.browser.open((self.root / "monitoring" / "index.html").as_uri())
-        self.browser.wait_until("Monitor.model.next > 2", "frames")
+        # Once its words stand, nothing on top moves any more under the mouse.
+        live = "document.documentElement.dataset.view === 'live'"
+        self.browser.wait_until(f"Monitor.model.next > 2 && {live}", "frames are shown")
         self.browser.console_errors()  # those of the test before
 
     def tearDown(self) -> None:
@@ -74,7 +76,10 @@ class SystemCase(unittest.TestCase):
         """Open the card's buttons and press one; what the page says then."""
         card = f"[data-service={name}]"
         self.browser.wait_until(f"document.querySelector('{card} .open')", f"{name} has a card")
-        self.browser.click(f"{card} .open")
+        for _ in range(3):  # a card may move while the mouse is on its way
+            self.browser.click(f"{card} .open")
+            if self.browser.execute(f"return !!document.querySelector('{card} :popover-open')"):
+                break
         self.browser.click(f"{card} [data-act={act}]")
         said = f"document.querySelector('{card} .said').textContent"
         text = str(self.browser.wait_until(f"!{said}.endsWith('…') && {said}", "it is done"))
@@ -91,6 +96,7 @@ class SystemCase(unittest.TestCase):
     def begin(self, step: int, choice: int = 1) -> None:
         if self.browser.execute("return document.querySelector('#course').hidden"):
             self.browser.click("#course-open")
+            self.browser.wait_until("!document.querySelector('#course').hidden", "it is open")
         self.browser.click(f"[data-place='step {step - 1}']")
         self.assertEqual(self.browser.texts("#course .deeds"), [])  # before the prediction
         self.browser.click(f"[data-place='choice {choice}']")
@@ -127,11 +133,12 @@ class CardsTest(SystemCase):
         card = f"[data-service={name}]"
         self.browser.execute(f"document.querySelector('{card} .open').focus()")
         self.browser.press(ENTER)
-        focus = "document.activeElement.dataset.act"
-        for _ in range(5):
-            if self.browser.execute(f"return {focus}") == "stop":
-                break
+        box = f"document.querySelector('{card} .box')"
+        self.browser.wait_until(f"{box}.matches(':popover-open')", "its buttons are there")
+        for act in ("kill", "freeze", "stop"):
             self.browser.press(TAB)
+            focus = "return document.activeElement.getAttribute('aria-label')"
+            self.assertEqual(self.browser.execute(focus), f"{act.capitalize()} {name}")
         self.browser.press(ENTER)
         self.until_state(name, "ended")
         said = f"document.querySelector('{card} .said').textContent"

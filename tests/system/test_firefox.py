@@ -4,12 +4,14 @@ import unittest
 
 from tests.system import (
     test_monitor_looks,
+    test_monitor_map,
     test_monitor_moment,
     test_monitor_page,
     test_webui,
     test_webui_looks,
     test_webui_reach,
     test_webui_truth,
+    test_webui_way,
 )
 from tests.tools.firefox import Firefox
 from tests.tools.fleet import SLOW
@@ -70,6 +72,18 @@ class PeopleTest(test_webui_truth.PeopleTest):
     pass
 
 
+class WayTest(test_webui_way.WayTest):
+    pass
+
+
+class KeepersTest(test_webui_way.KeepersTest):
+    pass
+
+
+class FilterTest(test_webui_way.FilterTest):
+    pass
+
+
 class LoadTest(test_webui_looks.LoadTest):
     pass
 
@@ -83,6 +97,22 @@ class SimulatedTest(test_monitor_page.SimulatedTest):
 
 
 class MonitorLooksTest(test_monitor_looks.LooksTest):
+    kind = Firefox
+
+
+class MonitorScreenTest(test_monitor_map.OneScreenTest):
+    kind = Firefox
+
+
+class MonitorCardTest(test_monitor_map.CardTest):
+    kind = Firefox
+
+
+class MonitorDelayTest(test_monitor_map.DelayTest):
+    kind = Firefox
+
+
+class MonitorTraceTest(test_monitor_map.TraceTest):
     kind = Firefox
 
 

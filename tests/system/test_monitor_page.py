@@ -73,8 +73,8 @@ class WalkThroughTest(PageCase):
 
     def shot(self, name: str) -> None:
         if SHOTS:
-            for width, dark in ((1280, False), (1280, True), (360, False)):
-                self.browser.screen(width, 1000 if width > 360 else 2000, dark=dark)
+            for width, dark in ((1440, False), (1440, True), (360, False)):
+                self.browser.screen(width, 900 if width > 360 else 2400, dark=dark)
                 self.browser.execute("return new Promise((done) => setTimeout(done, 300))")
                 where = pathlib.Path(SHOTS, f"{name}-{width}-{'dark' if dark else 'light'}.png")
                 self.browser.screenshot(where)
@@ -176,12 +176,19 @@ class WalkThroughTest(PageCase):
             self.wait_for_cell(saviour, "state", "^first$", "the new one is first")
             browser.wait_until(SHORT, "it falls to what is on its way")
             self.wait_for_frames(4 if SHOTS else 1)
+            for user in ("ark3", "rdl"):
+                fleet.run("bark", user, "--trace", "Where do I go?")
+            browser.wait_until("document.querySelector('#map .bark')", "a followed bark moves")
+            ways = browser.texts("#bark-list li")
+            self.assertRegex(ways[0], r"^outbox-\d+ .* → \+.* bizlogic-\d+ → \+.* inbox-\d+$")
             self.shot("4-new-one")
             names = [f"bizlogic-{b.port}" for b in (last, saviour)]
             words.append(f"{names[0]} died: its connection ended without a goodbye")
             words.append(f"{names[1]} appeared")
             words.append(f"bizlogic failed over from {names[0]} to {names[1]}")
-            events = [text.partition(",")[0] for text in browser.texts(EVENT)]
+            # After a long outage, an outbox says what it waits for.
+            said = (text for text in browser.texts(EVENT) if "waits for" not in text)
+            events = [text.partition(",")[0] for text in said]
             events.reverse()
             self.assertEqual(events, words)
 
@@ -360,9 +367,10 @@ class SimulatedTest(PageCase):
             paint.fillStyle = Monitor.view.ink[Looks.colourOf("outbox-0")];
             paint.fillRect(0, 0, 1, 1);
             const wanted = colour(paint, 0, 0);
-            const second = 1000 * (depthChart.right - depthChart.left) / depthChart.span;
+            const { left, right, span } = depthChart;
+            const second = Math.max(12, 1000 * (right - left) / span);
             const at = (second_, value) => colour(context,
-              ratio * (depthChart.x(T0 + 1000 * second_) - second * 0.88),
+              ratio * (depthChart.x(T0 + 1000 * second_) - second * 0.833),
               ratio * depthChart.y(value)) === wanted;
             return [at(10, 2), at(10, 3.2), at(10, 6), at(11, 2), at(12, 2), at(21, 8), at(21, 11)];
         """)

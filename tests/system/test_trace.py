@@ -1,5 +1,6 @@
 """`bark --trace`: the way of a bark as a person at a terminal reads it."""
 
+import signal
 import subprocess
 import sys
 import unittest
@@ -69,6 +70,21 @@ class TraceTest(unittest.TestCase):
         *bars, end = self.traced()
         self.assertEqual([bar.split()[0] for bar in bars[1:]], ["outbox-a", "bizlogic-a"])
         self.assertEqual(end, f"It was seen in no inbox within {TRACE_WAIT_S:g} s.")
+
+    @unittest.skipUnless(hasattr(signal, "SIGSTOP"), "freezes a process")
+    def test_a_frozen_monitor_costs_a_wait_that_ctrl_c_ends(self) -> None:
+        monitor = self.fleet.start("monitoring.monitor")
+        self.assertEqual(len(self.traced()), 3)  # it is registered
+        monitor.signal(signal.SIGSTOP)
+        try:
+            waiting = self.fleet.run("bark", "ark3", "--trace", "x")
+            waiting.wait_for("acked it after")
+            waiting.signal(signal.SIGINT)
+            self.assertEqual(waiting.ended(), 0)
+            first, _ = self.traced()
+            self.assertEqual(first, f"The monitor showed no hop of it within {TRACE_WAIT_S:g} s.")
+        finally:
+            monitor.signal(signal.SIGCONT)
 
 
 if __name__ == "__main__":

@@ -361,7 +361,8 @@ class BarkingTest(PageTestCase):
         self.assertShown(text)
         seen = []
         focus = """const e = document.activeElement, s = getComputedStyle(e);
-            return [e.id || e.className || e.form?.className,
+            const filter = e.closest("#filter") && (e.dataset.own ? "own" : "all");
+            return [e.id || e.className || e.form?.className || filter,
                     s.outlineStyle !== "none" && parseFloat(s.outlineWidth)]"""
         for _ in range(20):
             self.browser.press(TAB)
@@ -378,6 +379,7 @@ class BarkingTest(PageTestCase):
         expected = [
             "skip",
             "brand",
+            "monitor",
             "user",
             "switch",
             "fold",
@@ -385,7 +387,10 @@ class BarkingTest(PageTestCase):
             "send",
             "whom",
             "ask",
-            "fold",
+            "fold",  # the followed
+            "fold",  # who keeps whom
+            "all",
+            "own",
         ]
         expected += ["pause", "skip", "author"]
         self.assertEqual(where, expected)
@@ -419,7 +424,7 @@ class BarkingTest(PageTestCase):
         self.browser.click("#unsent [data-act=edit]")
         value = self.browser.execute("return document.querySelector('#text').value")
         self.assertEqual(value, "can you hear me?")
-        self.assertEqual(self.browser.texts("#unsent li"), [])
+        self.assertEqual(self.browser.texts("#unsent > li"), [])
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: as the others, with another refusal")
     def test_nothing_overtakes_what_the_outbox_will_take_only_later(self) -> None:
@@ -542,13 +547,13 @@ class FailureTest(PageTestCase):
         for text in texts:
             self.assertShown(text, within="#unsent [data-fate=sending]")
         self.browser.execute("Barker.visit('rdl')")
-        self.assertEqual(self.browser.texts("#unsent li"), [])
+        self.assertEqual(self.browser.texts("#unsent > li"), [])
         self.browser.execute("Barker.visit('ark3')")
-        self.assertEqual(len(self.browser.texts("#unsent li")), 3)
+        self.assertEqual(len(self.browser.texts("#unsent > li")), 3)
         PageTestCase.outbox = self.fleet.outbox("--name", "outbox-a", port=PageTestCase.outbox.port)
         for text in texts:
             self.assertShownOnce(text)
-        self.browser.wait_until("!document.querySelector('#unsent li')", "all are sent")
+        self.browser.wait_until("!document.querySelector('#unsent > li')", "all are sent")
         self.open_connected()
         self.browser.execute("window.sameDocument = true")
         self.assertShown(texts[-1])

@@ -64,6 +64,7 @@ class LooksTest(PageTestCase):
                 self.assertLessEqual(self.browser.execute(script), width)
                 script = """return [...document.querySelectorAll("main *")]
                     .filter((e) => !e.matches(".aloud, .face") && e.scrollWidth > e.clientWidth + 1
+                                   && getComputedStyle(e).textOverflow !== "ellipsis"
                                    && e.clientWidth > 0).map((e) => e.outerHTML.slice(0, 60))"""
                 self.assertEqual(self.browser.execute(script), [])
         self.browser.screen(1000, 800)

@@ -227,7 +227,7 @@ class KeptTest(TruthTestCase):
             "const { value, selectionStart } = Elements.$('text'); return [value, selectionStart]"
         )
         self.assertEqual(self.browser.execute(value), ["refused\n\nhalf a thought", 7])
-        self.assertEqual(self.browser.texts("#unsent li"), [])
+        self.assertEqual(self.browser.texts("#unsent > li"), [])
         self.open(user="nobody_here")
         self.assertEqual(self.browser.execute(value)[0], "refused\n\nhalf a thought")
 

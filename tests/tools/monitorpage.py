@@ -14,11 +14,12 @@ from tests.tools.chromium import Chromium
 FEED = """
   // Frames of a second each, as the monitor would send them; `at` counts from a fixed moment.
   window.T0 = 1_700_000_000_000;
-  window.feedFrame = (second, services, events = [], routes = {}) => Monitor.feed.receive({
-    op: "message", to: ["monitor"],
-    bodies: [{ at: T0 + 1000 * second, services, routes, left_out: 0, events,
-      depth: services.reduce((sum, row) => sum + (row.backlog ?? 0), 0) }],
-  });
+  window.feedFrame = (second, services, events = [], routes = {}, traces = []) => {
+    const depth = services.reduce((sum, row) => sum + (row.backlog ?? 0), 0);
+    const at = T0 + 1000 * second;
+    Monitor.feed.receive({ op: "message", to: ["monitor"],
+      bodies: [{ at, services, routes, left_out: 0, events, traces, depth }] });
+  };
   window.service = (name, figures = {}) => ({
     name, up: true, gone: null, kind: name.split("-")[0], host: "127.0.0.1", port: 1,
     pid: 1, since: 1, backlog: 0, peak: 0, oldest_ms: null, streams: 1, unacked: 0, links: 3,

@@ -32,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--size", default="1280x800", help="of the window (default: %(default)s)")
     parser.add_argument("--dark", action="store_true", help="as who prefers dark pages sees it")
     parser.add_argument("--scale", type=float, default=1.0, help="pixels for each CSS pixel")
+    parser.add_argument("--act", default="", help="JavaScript to run first")
     parser.add_argument("--until", default="true", help="a JavaScript condition to wait for first")
     args = parser.parse_args(argv)
     width, height = map(int, args.size.split("x"))
@@ -39,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     with BROWSERS[args.browser]() as browser:
         browser.screen(width, height, dark=args.dark, scale=args.scale)
         browser.open(page)
+        browser.execute(args.act)
         browser.wait_until(args.until, args.until, 4 * DEADLINE_S)
         browser.screenshot(args.picture)
     return 0

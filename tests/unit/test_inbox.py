@@ -320,6 +320,31 @@ class PutTest(InboxTest):
         self.assertIs(second.get("late"), True)
         self.assertEqual(self.inbox.late, 1)
 
+    async def test_a_sample_has_the_delays_of_what_was_shown_and_not_of_what_is_known(self) -> None:
+        now = inbox.now_ms()
+        self.source.send(
+            puts(
+                1,
+                [["inbox/ark3", "inbox/rdl"]],
+                [bark("rhs", "1", at=now - 5000), bark("rhs", "2", at=now - 3000)],
+                origin=ORIGIN,
+                n=[1, 2],
+            ),
+            # It comes again; a former owner hands it over; another author's was kept for an hour.
+            put(3, ["inbox/ark3"], bark("rhs", "1", at=now - 5000), origin=ORIGIN, n=1),
+            put(
+                4, ["inbox/ark3"], bark("toto", "3", at=now - 9000), origin="cd" * 8, n=1, old=True
+            ),
+            put(5, ["inbox/ark3"], bark("rdl", "4", at=now - 3_600_000), origin=ORIGIN, n=3),
+        )
+        await self.source.expect("ack", seq=5)
+        found, passed = self.inbox.gauges(), inbox.now_ms() - now
+        self.assertAlmostEqual(found["delay_ms"], 4000 + passed / 2, delta=passed / 2 + 1)
+        self.assertAlmostEqual(found["delay_max_ms"], 5000 + passed / 2, delta=passed / 2 + 1)
+        self.assertEqual(found["delay_over"], 1)
+        self.inbox.sampled()
+        self.assertIsNone(self.inbox.gauges()["delay_ms"])
+
     async def test_a_reader_that_keeps_up_is_told_what_is_followed(self) -> None:
         reader = await self.reader()
         await self.fill(1)

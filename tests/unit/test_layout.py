@@ -46,6 +46,7 @@ PURE = """
     links.life links.greeting links.framing
     streams.stream streams.cursor
     delivery.batches delivery.window delivery.duplicates delivery.poison
+    manifold.delays
     graph.claims graph.graph graph.friends
     laboratory.verdict
 """.split()

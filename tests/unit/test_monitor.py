@@ -304,6 +304,21 @@ class PictureTest(unittest.TestCase):
         self.say("outbox-1", NOW + 7, Run(3, NOW), dead_letters=1, dead_letter=None)
         self.assertEqual(self.events(), [("dead-letter", "outbox-1", 1)])
 
+    def test_a_row_has_the_delays_of_its_second_if_there_are_any(self) -> None:
+        names = ("delay_ms", "delay_max_ms", "delay_over")
+
+        def told() -> list[Any]:
+            (row,) = self.picture.frame(NOW)["services"]
+            return [row.get(name) for name in names]
+
+        self.route("agent", ORDERED, "inbox-1")
+        self.say("inbox-1", delay_ms=2.5, delay_max_ms=7, delay_over=0)
+        self.assertEqual([told(), told()], [[2.5, 7, 0], 3 * [None]])
+        self.say("inbox-1", NOW + 1, delay_ms=None, delay_max_ms=None, delay_over=1)
+        self.assertEqual(told(), [None, None, 1])
+        self.say("inbox-1", NOW + 2, delay_ms="2", delay_max_ms=-1, delay_over=[])
+        self.assertEqual(told(), 3 * [None])
+
     def test_dead_letters_stand_in_the_row_with_or_without_a_sample(self) -> None:
         def told() -> list[Any]:
             (row,) = self.picture.frame(NOW)["services"]
