@@ -1,0 +1,5 @@
+"""Tasks: all labs, from easy to hard."""
+
+from barker.laboratory.mutetask import MUTE
+
+TASKS = {task.name: task for task in (MUTE,)}
