@@ -1,5 +1,6 @@
 """Tasks: all labs, from easy to hard."""
 
+from barker.laboratory.bursttask import BURSTS
 from barker.laboratory.mutetask import MUTE
 
-TASKS = {task.name: task for task in (MUTE,)}
+TASKS = {task.name: task for task in (MUTE, BURSTS)}
