@@ -23,7 +23,7 @@ JUDGED = ("barker/**/*.py", "docs/labs/*.py", "tests/simulation/*.py")
 # How long the whole system is hurt, once all cases have passed.
 TRIAL_S = 6.0
 # Columns of a case's name, of a file in a task's text, and of a task's name in the list.
-CASE_COLUMNS, FILE_COLUMNS, NAME_COLUMNS = 16, 34, 8
+CASE_COLUMNS, FILE_COLUMNS, NAME_COLUMNS = 16, 36, 8
 
 OPEN, SOLVED, FAILED, CHANGED = "open", "solved", "not solved", "changed since it was judged"
 
@@ -67,7 +67,7 @@ def text_of(task: Task) -> list[str]:
     lines += _row("the promises", "a system with it is killed, frozen and cut", CASE_COLUMNS)
     lines += ["", "Have it judged", "", f"  {judge} --judge"]
     if task.replaceable:
-        lines += [f"  {judge} --with 'COMMAND'   (a {task.role} of yours)"]
+        lines += [f"  {judge} --with 'COMMAND'   (your own {task.role})"]
     return lines
 
 
