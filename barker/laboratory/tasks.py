@@ -2,5 +2,6 @@
 
 from barker.laboratory.bursttask import BURSTS
 from barker.laboratory.mutetask import MUTE
+from barker.laboratory.ringtask import RING
 
-TASKS = {task.name: task for task in (MUTE, BURSTS)}
+TASKS = {task.name: task for task in (MUTE, BURSTS, RING)}
