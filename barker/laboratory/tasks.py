@@ -1,7 +1,8 @@
 """Tasks: all labs, from easy to hard."""
 
+from barker.laboratory.ackstask import ACKS
 from barker.laboratory.bursttask import BURSTS
 from barker.laboratory.mutetask import MUTE
 from barker.laboratory.ringtask import RING
 
-TASKS = {task.name: task for task in (MUTE, BURSTS, RING)}
+TASKS = {task.name: task for task in (MUTE, BURSTS, RING, ACKS)}
