@@ -4,5 +4,6 @@ from barker.laboratory.ackstask import ACKS
 from barker.laboratory.bursttask import BURSTS
 from barker.laboratory.mutetask import MUTE
 from barker.laboratory.ringtask import RING
+from barker.laboratory.windowtask import WINDOW
 
-TASKS = {task.name: task for task in (MUTE, BURSTS, RING, ACKS)}
+TASKS = {task.name: task for task in (MUTE, BURSTS, RING, ACKS, WINDOW)}
