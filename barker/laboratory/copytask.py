@@ -3,12 +3,12 @@
 import asyncio
 import pathlib
 import shutil
-import sys
 from collections.abc import Sequence
+from typing import Self
 
 from barker.disk.files import ROOT, make_folder
-from barker.laboratory.conformance import Case
-from barker.laboratory.lab import Broken, Child
+from barker.laboratory.conformance import Case, NotTried
+from barker.laboratory.lab import CAN_FREEZE, Broken, Child
 from barker.laboratory.outboxcases import said, taken
 from barker.laboratory.peer import Entry, Peer
 from barker.laboratory.stand import Stand
@@ -36,6 +36,17 @@ class Second:
             shutil.copy(stand.lab.state / name, self.disk / name)
         self.process: Child | None = None
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """The next case has a standby of its own."""
+        if self.process:
+            if CAN_FREEZE:
+                self.process.thaw()
+            self.process.kill()
+            await asyncio.to_thread(self.process.close)
+
     async def start(self) -> None:
         port = str(self.stand.port + PORTS_ON)
         flags = ["--port", port, "--name", f"standby-{port}", "--heartbeat", "1"]
@@ -43,8 +54,8 @@ class Second:
         file = pathlib.Path("barker", "standby.py")
         if not (ROOT / file).exists():
             raise Broken(f"there is no {file.as_posix()}")
-        program = [sys.executable, str(ROOT / file)]
-        self.process = Child("standby", [*program, *flags, "--state", str(self.disk)])
+        argv = [str(ROOT / file), *flags, "--state", str(self.disk)]
+        self.process = Child("standby", argv)
         self.stand.lab.children.append(self.process)
         await self.process.until_ready()
 
@@ -99,55 +110,57 @@ def _in_order(entries: Sequence[Entry], ids: Sequence[str]) -> None:
 
 
 async def survives_a_disk(stand: Stand) -> None:
-    there = Second(stand)
-    client = await there.begin()
-    ids = _ids(1, BARKS)
-    client.send(said(1, ids[:-MORE]))
-    for seq in range(BARKS - MORE + 1, BARKS + 1):
-        client.send(said(seq, [ids[seq - 1]]))
-    await taken(client, BARKS)
-    await there.lose()
-    _in_order(await there.came(BARKS), ids)
+    async with Second(stand) as there:
+        client = await there.begin()
+        ids = _ids(1, BARKS)
+        client.send(said(1, ids[:-MORE]))
+        for seq in range(BARKS - MORE + 1, BARKS + 1):
+            client.send(said(seq, [ids[seq - 1]]))
+        await taken(client, BARKS)
+        await there.lose()
+        _in_order(await there.came(BARKS), ids)
 
 
 async def survives_two_kills(stand: Stand) -> None:
-    there = Second(stand)
-    client = await there.begin()
-    client.send(said(1, _ids(1, BARKS)))
-    await taken(client, BARKS)
-    await there.lose(orderly=False)
-    _in_order(await there.came(BARKS), _ids(1, BARKS))
+    async with Second(stand) as there:
+        client = await there.begin()
+        client.send(said(1, _ids(1, BARKS)))
+        await taken(client, BARKS)
+        await there.lose(orderly=False)
+        _in_order(await there.came(BARKS), _ids(1, BARKS))
 
 
 async def waits_for_a_frozen_one(stand: Stand) -> None:
-    there = Second(stand)
-    client = await there.begin()
-    client.send(said(1, ["c1"]))
-    await taken(client, 1)
-    assert there.process
-    there.process.freeze()
-    client.send(said(2, ["c2"]))
-    try:
-        await _no_ack(client, "the standby is frozen")
-    finally:
-        there.process.thaw()
-    await _taken_later(client, 2)
+    if not CAN_FREEZE:
+        raise NotTried("no process can be frozen here")
+    async with Second(stand) as there:
+        client = await there.begin()
+        client.send(said(1, ["c1"]))
+        await taken(client, 1)
+        assert there.process
+        there.process.freeze()
+        client.send(said(2, ["c2"]))
+        try:
+            await _no_ack(client, "the standby is frozen")
+        finally:
+            there.process.thaw()
+        await _taken_later(client, 2)
 
 
 async def waits_for_a_dead_one(stand: Stand) -> None:
-    there = Second(stand)
-    client = await there.begin()
-    client.send(said(1, _ids(1, MORE)))
-    await taken(client, MORE)
-    assert there.process
-    there.process.kill()
-    await asyncio.to_thread(there.process.close)
-    client.send(said(MORE + 1, _ids(MORE + 1, MORE)))
-    await _no_ack(client, "the standby is dead")
-    await there.start()
-    await _taken_later(client, 2 * MORE)
-    await there.lose()
-    _in_order(await there.came(2 * MORE), _ids(1, 2 * MORE))
+    async with Second(stand) as there:
+        client = await there.begin()
+        client.send(said(1, _ids(1, MORE)))
+        await taken(client, MORE)
+        assert there.process
+        there.process.kill()
+        await asyncio.to_thread(there.process.close)
+        client.send(said(MORE + 1, _ids(MORE + 1, MORE)))
+        await _no_ack(client, "the standby is dead")
+        await there.start()
+        await _taken_later(client, 2 * MORE)
+        await there.lose()
+        _in_order(await there.came(2 * MORE), _ids(1, 2 * MORE))
 
 
 async def _taken_later(client: Peer, seq: int) -> None:
@@ -161,22 +174,22 @@ async def _taken_later(client: Peer, seq: int) -> None:
 
 
 async def keeps_stamps(stand: Stand) -> None:
-    there = Second(stand)
-    bizlogic = await stand.play("bizlogic", "bizlogic-1")
-    client = await there.begin()
-    client.send(said(1, _ids(1, MORE)))
-    await taken(client, MORE)
-    link = await bizlogic.link()
-    before = await link.entries(MORE)
-    await there.lose()
-    after = await (await bizlogic.link()).entries(MORE)
-    stamps = [[(e.item.id, e.item.origin, e.item.n) for e in some] for some in (before, after)]
-    if stamps[0] != stamps[1]:
-        id_, origin, n = stamps[0][0]
-        raise Broken(
-            f"{id_} had the stamp {origin} {n}, and comes from the second disk with "
-            f"{stamps[1][0][1]} {stamps[1][0][2]}: inboxes take it for another way of the bark"
-        )
+    async with Second(stand) as there:
+        bizlogic = await stand.play("bizlogic", "bizlogic-1")
+        client = await there.begin()
+        client.send(said(1, _ids(1, MORE)))
+        await taken(client, MORE)
+        link = await bizlogic.link()
+        before = await link.entries(MORE)
+        await there.lose()
+        after = await (await bizlogic.link()).entries(MORE)
+        stamps = [[(e.item.id, e.item.origin, e.item.n) for e in some] for some in (before, after)]
+        if stamps[0] != stamps[1]:
+            id_, origin, n = stamps[0][0]
+            raise Broken(
+                f"{id_} had the stamp {origin} {n}, and comes from the second disk with "
+                f"{stamps[1][0][1]} {stamps[1][0][2]}: inboxes take it for another way of the bark"
+            )
 
 
 async def is_off(stand: Stand) -> None:
