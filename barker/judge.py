@@ -33,7 +33,7 @@ from barker.laboratory.conformance import FAILED, Case, Result, conform
 from barker.laboratory.findings import Finding
 from barker.laboratory.lab import Broken
 from barker.laboratory.progress import Progress, status_of
-from barker.laboratory.task import NAME_COLUMNS, TRIAL_S, Memory, Task, digest, page_of, text_of
+from barker.laboratory.task import TRIAL_S, Memory, Task, digest, row_of, text_of
 from barker.laboratory.tasks import TASKS
 from barker.laboratory.trial import AROUND, Trial
 from barker.process import terminal
@@ -140,7 +140,7 @@ def _labs() -> list[str]:
     names = list(TASKS)
     lines = ["Labs: change the system, and have the change judged.", ""]
     for task, state in zip(TASKS.values(), Memory().states(names, digest()), strict=True):
-        lines.append(f"{task.name:<{NAME_COLUMNS}}{task.title:<32}{page_of(task):<28}{state}")
+        lines.append(row_of(task, state))
     judge = f"{terminal.python()} -m barker.judge"
     return [*lines, "", f"{judge} {names[0]} prints a task; with --judge it is judged."]
 

@@ -22,8 +22,8 @@ from barker.wire.protocol import BadMessage
 JUDGED = ("barker/**/*.py", "docs/labs/*.py", "tests/simulation/*.py")
 # How long the whole system is hurt, once all cases have passed.
 TRIAL_S = 6.0
-# Columns of a case's name, of a file in a task's text, and of a task's name in the list.
-CASE_COLUMNS, FILE_COLUMNS, NAME_COLUMNS = 16, 36, 8
+# Columns of a case's name, and of a file in a task's text.
+CASE_COLUMNS, FILE_COLUMNS = 16, 36
 
 OPEN, SOLVED, FAILED, CHANGED = "open", "solved", "not solved", "changed since it was judged"
 
@@ -77,6 +77,11 @@ def _row(name: str, text: str, columns: int) -> list[str]:
     return [f"  {name:<{columns}}{first}", *(f"  {'':<{columns}}{line}" for line in more)]
 
 
+def row_of(task: Task, state: str) -> str:
+    """Its line in the list of all."""
+    return f"{task.name:<8}{task.title:<26}chapter {task.chapter.partition('-')[0]:<6}{state}"
+
+
 def page_of(task: Task) -> str:
     return f"docs/{task.chapter}.rst"
 
@@ -101,7 +106,8 @@ class Memory:
             found = strictjson.loads(self._path.read_bytes())
         except (OSError, BadMessage):
             return {}
-        return {name: row for name, row in found.items() if isinstance(row, Mapping)}
+        rows = found if isinstance(found, Mapping) else {}
+        return {name: row for name, row in rows.items() if isinstance(row, Mapping)}
 
     def write(self, name: str, tree: str, *, passed: bool) -> None:
         """That tree was judged. Raises OSError."""
