@@ -47,8 +47,6 @@ exit status is 1 if anything is wrong.
 """
 EXAMPLES = (
     "--with bizlogic=COMMAND --seed 7",
-    "--conformance bizlogic=COMMAND",
-    "mute",
     "mute --judge",
 )
 # The seed of a lab's trial, so that a judgement can be had again.

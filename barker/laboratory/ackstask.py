@@ -12,8 +12,6 @@ from barker.laboratory.stand import Stand
 from barker.laboratory.task import Task
 from barker.wire.ops import Ack, Refuse
 
-# Acks after which the process is frozen, and its files are read.
-LOOKS, ROUNDS = 25, 4
 # Barks in one line.
 GROUP = 8
 
@@ -25,9 +23,7 @@ def _folder(stand: Stand) -> pathlib.Path:
 def _written(stand: Stand, id_: str) -> bool:
     """Does a whole record in any segment have it?"""
     segments = [path.read_bytes() for path in _folder(stand).glob("*.log")]
-    return any(
-        f'"{id_}"'.encode() in line for data in segments for line in data.split(b"\n")[:-1]
-    )
+    return any(f'"{id_}"'.encode() in line for data in segments for line in data.split(b"\n")[:-1])
 
 
 async def writes_first(stand: Stand) -> None:
@@ -37,7 +33,7 @@ async def writes_first(stand: Stand) -> None:
     client = await stand.open("client")
     assert stand.program
     seq = 1
-    for look in range(LOOKS):
+    for look in range(25):  # acks after which it is frozen, and its files are read
         ids = [f"w{look}-{n}" for n in range(1 if look % 2 else GROUP)]
         client.send(said(seq, ids))
         seq += len(ids)
@@ -56,7 +52,8 @@ async def writes_first(stand: Stand) -> None:
 async def survives_kill_9(stand: Stand) -> None:
     await stand.begin()
     ids: list[str] = []
-    for turn in range(ROUNDS):
+    kills = 4
+    for turn in range(kills):
         client = await stand.open("client")
         new = [f"k{turn}-{n}" for n in range(GROUP)]
         client.send(said(1, new))
@@ -70,7 +67,7 @@ async def survives_kill_9(stand: Stand) -> None:
     except Broken:
         came = {id_ for id_ in ids if _written(stand, id_)}
     if lost := [id_ for id_ in ids if id_ not in came]:
-        raise Broken(f"{len(lost)} of {len(ids)} acked barks were lost at {ROUNDS} kills")
+        raise Broken(f"{len(lost)} of {len(ids)} acked barks were lost at {kills} kills")
 
 
 async def survives_a_stop(stand: Stand) -> None:

@@ -17,9 +17,6 @@ from barker.wire.protocol import TOO_MANY
 BURST, WITHIN_S = 5, 2.0
 FLAGS = ("--burst", str(BURST))
 OTHER = "rdl"
-MANY = 200
-# The refusal's time may be rounded, and so may the judge's patience.
-ROUNDED_S = 0.1
 
 
 async def _answers(client: Peer, seq: int) -> dict[int, Refuse]:
@@ -87,9 +84,9 @@ async def tells_a_time(stand: Stand) -> None:
     client.send(said(1, [f"a{n}" for n in range(1, 7)]))
     refusals = await _answers(client, 6)
     _check(refusals, [6], f"{BURST} are allowed")
-    wait_s, told = _time_of(refusals[6]), time.monotonic()
-    await asyncio.sleep(max(0.0, wait_s / 2 - ROUNDED_S))
-    if wait_s > 4 * ROUNDED_S:
+    wait_s, told, rounded_s = _time_of(refusals[6]), time.monotonic(), 0.1
+    await asyncio.sleep(max(0.0, wait_s / 2 - rounded_s))
+    if wait_s > 4 * rounded_s:
         client.send(said(7, ["a6"]))
         early = await _answers(client, 7)
         if not early:
@@ -97,7 +94,7 @@ async def tells_a_time(stand: Stand) -> None:
         seq = 8
     else:
         seq = 7
-    await asyncio.sleep(max(0.0, told + wait_s + ROUNDED_S - time.monotonic()))
+    await asyncio.sleep(max(0.0, told + wait_s + rounded_s - time.monotonic()))
     client.send(said(seq, ["a6"]))
     for refusal in (await _answers(client, seq)).values():
         raise Broken(f"it said to come again in {wait_s:g} s, and refuses then: {refusal.reason}")
@@ -134,11 +131,11 @@ async def knows_repetitions(stand: Stand) -> None:
 
 
 async def is_off(stand: Stand) -> None:
-    there = await scene(stand)
+    there, many = await scene(stand), 200
     client, bizlogic = await there.begin()
-    client.send(said(1, [f"a{n}" for n in range(MANY)]))
-    _check(await _answers(client, MANY), [], "there is no --burst")
-    await bizlogic.entries(MANY)
+    client.send(said(1, [f"a{n}" for n in range(many)]))
+    _check(await _answers(client, many), [], "there is no --burst")
+    await bizlogic.entries(many)
 
 
 BURSTS = Task(
@@ -173,6 +170,6 @@ BURSTS = Task(
         Case("the time", "the reason has a time, and the time is true", "8", tells_a_time),
         Case("others", "barks of other authors are taken, on the same link", "8", spares_others),
         Case("repetitions", "promise 1: acked is acked, and not new", "8", knows_repetitions),
-        Case("no flag", f"without --burst, {MANY} at once are taken", "8", is_off),
+        Case("no flag", "without --burst, 200 at once are taken", "8", is_off),
     ),
 )

@@ -10,19 +10,16 @@ from barker.disk.files import ROOT, make_folder
 from barker.laboratory.conformance import Case, NotTried
 from barker.laboratory.lab import CAN_FREEZE, Broken, Child
 from barker.laboratory.outboxcases import said, taken
-from barker.laboratory.peer import Entry, Peer
+from barker.laboratory.peer import ANSWER_S, Entry, Peer
 from barker.laboratory.stand import Stand
 from barker.laboratory.task import Task
 from barker.launching.fleet import PATIENCE_S
 from barker.wire.ops import Ack
 
 FLAG = "--standby"
-# Ports of standbys, from those of the programs on.
-PORTS_ON = 400
 BARKS, MORE = 20, 5
 # No ack comes within this, while no standby can have the record.
 ALONE_S = 1.5
-BACK_S = 10.0
 
 
 class Second:
@@ -48,9 +45,9 @@ class Second:
             await asyncio.to_thread(self.process.close)
 
     async def start(self) -> None:
-        port = str(self.stand.port + PORTS_ON)
+        port = str(self.stand.port + 400)
         flags = ["--port", port, "--name", f"standby-{port}", "--heartbeat", "1"]
-        flags += ["--directory", "127.0.0.1:{}".format(self.stand.lab.place[1])]
+        flags += ["--directory", f"127.0.0.1:{self.stand.lab.place[1]}"]
         file = pathlib.Path("barker", "standby.py")
         if not (ROOT / file).exists():
             raise Broken(f"there is no {file.as_posix()}")
@@ -84,8 +81,8 @@ class Second:
         except Broken:
             files = [p.relative_to(self.disk).as_posix() for p in self.disk.rglob("*.log")]
             raise Broken(
-                f"{count} barks were acked, the first disk is gone, and an outbox with the standby's "
-                f"disk does not put all of them; it has {', '.join(files) or 'no segment'}"
+                f"{count} barks were acked, the first disk is gone, and an outbox with the "
+                f"standby's disk does not put all of them; it has {', '.join(files) or 'none'}"
             ) from None
 
 
@@ -106,7 +103,9 @@ def _ids(first: int, count: int) -> list[str]:
 def _in_order(entries: Sequence[Entry], ids: Sequence[str]) -> None:
     came = [entry.item.id for entry in entries]
     if came != list(ids):
-        raise Broken(f"of the standby's disk come {' '.join(came[:6])} ..., not {ids[0]} to {ids[-1]}")
+        raise Broken(
+            f"of the standby's disk come {' '.join(came[:6])} ..., not {ids[0]} to {ids[-1]}"
+        )
 
 
 async def survives_a_disk(stand: Stand) -> None:
@@ -167,9 +166,9 @@ async def _taken_later(client: Peer, seq: int) -> None:
     reached = 0
     while reached < seq:
         try:
-            reached = (await client.expect(Ack, BACK_S)).seq
+            reached = (await client.expect(Ack, 2 * ANSWER_S)).seq
         except Broken:
-            text = f"the standby is back, and within {BACK_S:g} s its barks have no ack"
+            text = f"the standby is back, and within {2 * ANSWER_S:g} s its barks have no ack"
             raise Broken(text) from None
 
 

@@ -11,7 +11,7 @@ from barker.laboratory.stand import Stand
 from barker.laboratory.task import Task
 from barker.wire.ops import Ack, Put, Refuse
 
-# Users of the stand: toto and ella follow ark3, ark3 and toto follow rdl; nobody follows user1.
+# Users of the stand: toto and ella follow ark3, ark3 and toto follow rdl; user1 has no follower.
 ALONE = "user1"
 # Barks of one line in which some have no reader.
 MIXED = (ALONE, "ark3", ALONE, "rdl", "ark3", ALONE)
@@ -101,13 +101,13 @@ async def _settled(outbox: Peer, seq: int) -> None:
         try:
             message = await outbox.next()
         except TimeoutError:
-            why = "a bark that nobody is to read has no ack: its outbox keeps it, and all behind it"
+            why = "a bark without readers has no ack: its outbox keeps it, and all behind it"
             raise Broken(why) from None
         if isinstance(message, Refuse):
             what = f"is refused ({message.code}: {message.reason})"
-            raise Broken(f"an acked bark that nobody is to read {what}, and is a dead letter now")
+            raise Broken(f"an acked bark without readers {what}, and is a dead letter now")
         if not isinstance(message, Ack):
-            raise Broken("the link to its outbox ends at a bark that nobody is to read")
+            raise Broken("the link to its outbox ends at a bark without readers")
         reached = message.seq
 
 
@@ -120,7 +120,7 @@ MUTE = Task(
 
     The mutes are in mutes.json in the state folder (var/ of the project; a service has it as
     args.state): for each reader the muted authors. bizlogic reads it when it starts; without that
-    file, nobody is muted.
+    file, all is as before.
 
       {"toto": ["ark3", "rdl"], "user1": ["user1"]}
 

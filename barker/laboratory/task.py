@@ -22,8 +22,6 @@ from barker.wire.protocol import BadMessage
 JUDGED = ("barker/**/*.py", "docs/labs/*.py", "tests/simulation/*.py")
 # How long the whole system is hurt, once all cases have passed.
 TRIAL_S = 6.0
-# Columns of a case's name, and of a file in a task's text.
-CASE_COLUMNS, FILE_COLUMNS = 16, 36
 
 OPEN, SOLVED, FAILED, CHANGED = "open", "solved", "not solved", "changed since it was judged"
 
@@ -61,17 +59,17 @@ def text_of(task: Task) -> list[str]:
         else:
             lines += [*textwrap.wrap(" ".join(paragraph.split()), HELP_COLUMNS), ""]
     lines += ["Where to look", ""]
-    lines += [line for file, what in task.where for line in _row(file, what, FILE_COLUMNS)]
+    lines += [line for file, what in task.where for line in _row(file, what, 36)]
     lines += ["", "What passes", ""]
-    lines += [line for case in task.cases for line in _row(case.name, case.rule, CASE_COLUMNS)]
-    lines += _row("the promises", "a system with it is killed, frozen and cut", CASE_COLUMNS)
+    lines += [line for case in task.cases for line in _row(case.name, case.rule)]
+    lines += _row("the promises", "a system with it is killed, frozen and cut")
     lines += ["", "Have it judged", "", f"  {judge} --judge"]
     if task.replaceable:
         lines += [f"  {judge} --with 'COMMAND'   (your own {task.role})"]
     return lines
 
 
-def _row(name: str, text: str, columns: int) -> list[str]:
+def _row(name: str, text: str, columns: int = 16) -> list[str]:
     room = HELP_COLUMNS - columns - 2
     first, *more = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
     return [f"  {name:<{columns}}{first}", *(f"  {'':<{columns}}{line}" for line in more)]

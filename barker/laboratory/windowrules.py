@@ -14,9 +14,7 @@ Window = Any  # a class like `barker.delivery.duplicates.Duplicates`
 WINDOW, KEYS = 8, 16
 # Entries of all collections in a window together, after many barks of many origins. The bound of
 # each table may be ours several times over.
-MANY, ORIGINS = 20_000, 400
 MOST_ENTRIES = 40_000
-NESTED = 6
 
 
 def _take(window: Window, id_: str, origin: str | None, n: int, to: Sequence[str]) -> list[str]:
@@ -76,7 +74,10 @@ def rule_3(kind: Window) -> str:
             return f"a bark with counter {n} comes first after {200}: it is dropped, and lost"
         if not late:
             return f"a bark with counter {n} comes after {200}, and is not late"
-    if window.fresh(("ark3", "y"), "o", 201, ["a"])[1] or window.fresh(("a", "y"), "p", 1, ["a"])[1]:
+    if (
+        window.fresh(("ark3", "y"), "o", 201, ["a"])[1]
+        or window.fresh(("a", "y"), "p", 1, ["a"])[1]
+    ):
         return "a bark with the highest counter of its origin is late"
     if _take(window, "old", "o", 90, ["a"]):
         return "a bark that waited for long comes again, its key is known, and it is fresh"
@@ -103,22 +104,22 @@ def rule_4(kind: Window) -> str:
 
 def bound(kind: Window) -> str:
     """Memory has a bound."""
-    window = kind(WINDOW, KEYS)
-    for n in range(MANY):
-        _take(window, f"m{n}", f"origin{n % ORIGINS if n > MANY // 2 else 0}", n, ["a"])
+    window, many, origins = kind(WINDOW, KEYS), 20_000, 400
+    for n in range(many):
+        _take(window, f"m{n}", f"origin{n % origins if n > many // 2 else 0}", n, ["a"])
     if (size := _entries(vars(window))) > MOST_ENTRIES:
-        return f"after {MANY} barks it has {size} entries, for a window of {WINDOW}"
+        return f"after {many} barks it has {size} entries, for a window of {WINDOW}"
     return ""
 
 
-def _entries(value: object, depth: int = NESTED) -> int:
+def _entries(value: Any, depth: int = 6) -> int:
     """How many entries the collections in it have, those inside them too."""
     if depth == 0 or isinstance(value, str | bytes | int | float | type(None)):
         return 0
     if isinstance(value, dict):
         return len(value) + sum(_entries(v, depth - 1) for v in value.values())
     if isinstance(value, list | tuple | set | frozenset) or hasattr(value, "popleft"):
-        return len(value) + sum(_entries(v, depth - 1) for v in value)  # type: ignore[arg-type]
+        return len(value) + sum(_entries(v, depth - 1) for v in value)
     names = getattr(value, "__slots__", ()) or vars(value)
     return sum(_entries(getattr(value, name), depth - 1) for name in names)
 

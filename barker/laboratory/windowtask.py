@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from barker.disk.files import ROOT
 from barker.laboratory.conformance import Case
-from barker.laboratory.lab import SHOWN_CHARS, Broken
+from barker.laboratory.lab import PATIENT_S, SHOWN_CHARS, Broken
 from barker.laboratory.stand import Stand
 from barker.laboratory.task import Task
 
 FILE = "docs/labs/window.py"
 SETTINGS, SEEDS = ("rings", "counters"), 25
-RULE_S, SIMULATION_S = 30.0, 90.0
+SIMULATION_S = 90.0
 # Run by a process of its own, since it runs the reader's code.
 SCRIPT = """
 import runpy, sys
@@ -23,7 +23,7 @@ sys.exit(RULES[sys.argv[3]](runpy.run_path(sys.argv[2])["Duplicates"]) or 0)
 """
 
 
-async def _run(words: Sequence[str], within_s: float) -> tuple[int | None, str, str]:
+async def _run(words: Sequence[str], within_s: float = PATIENT_S) -> tuple[int | None, str, str]:
     """Status, output and errors of a process of our Python, in the project's folder."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, *words),
@@ -45,7 +45,7 @@ async def _run(words: Sequence[str], within_s: float) -> tuple[int | None, str, 
 
 
 async def keeps(stand: Stand, rule: str) -> None:
-    status, _, errors = await _run(["-c", SCRIPT, str(ROOT), str(ROOT / FILE), rule], RULE_S)
+    status, _, errors = await _run(["-c", SCRIPT, str(ROOT), str(ROOT / FILE), rule])
     if status:
         raise Broken(errors.strip().rpartition("\n")[2])
 
@@ -56,7 +56,9 @@ async def is_simulated(stand: Stand) -> None:
         status, out, errors = await _run(["-m", "tests.simulation", *flags], SIMULATION_S)
         if status:
             first = (out.strip() or errors.strip().rpartition("\n")[2]).partition("\n")[0]
-            raise Broken(f"{first[: 2 * SHOWN_CHARS]} (python -m tests.simulation {' '.join(flags)})")
+            raise Broken(
+                f"{first[: 2 * SHOWN_CHARS]} (python -m tests.simulation {' '.join(flags)})"
+            )
 
 
 def _case(name: str, rule: str, what: str) -> Case:

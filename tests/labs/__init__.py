@@ -53,7 +53,9 @@ class Judged(NamedTuple):
     def reason(self, case: str) -> str | None:
         """Why that case failed; None if it did not. Lines are joined."""
         text = " ".join(self.shown.split())
-        found = re.search(rf"(FAILED|BROKEN) {re.escape(case)} (.*?)( passed | FAILED | BROKEN |$)", text)
+        found = re.search(
+            rf"(FAILED|BROKEN) {re.escape(case)} (.*?)( passed | FAILED | BROKEN |$)", text
+        )
         return found[2] if found else None
 
 

@@ -28,7 +28,7 @@ def main() -> int:
             why = fault(answer, found)
             wrong += bool(why)
             took_s = time.monotonic() - begun
-            print(f"{str(answer):<32}{'WRONG' if why else 'right'}  {took_s:5.1f} s", flush=True)
+            print(f"{answer!s:<32}{'WRONG' if why else 'right'}  {took_s:5.1f} s", flush=True)
             if why:
                 print(f"{why}:\n{found.shown}", flush=True)
     return 1 if wrong else 0
