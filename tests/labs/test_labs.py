@@ -4,6 +4,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import textwrap
 import unittest
 from collections.abc import Collection
 
@@ -144,7 +145,17 @@ class AnswersTest(unittest.TestCase):
 
     def test_a_model_passes_and_a_wrong_answer_fails_for_its_reason(self) -> None:
         _, model, _, wrong = answers("mute")
-        self.assertJudgedRight([model, wrong])
+        self.assertJudgedRight([wrong])
+        found = judged(model)
+        self.assertEqual(fault(model, found), "", found.shown)
+        shown = (ROOT / "README.rst").read_text(encoding="utf-8").partition("\nAfter it:")[2]
+        shown = textwrap.dedent(shown.partition("::\n")[2].partition("\n\nHow")[0])
+        command, *lines = shown.strip("\n").split("\n")
+        self.assertEqual(command, "$ python -m barker.judge mute --judge")
+        parts = [part for part in "\n".join(lines).split("...\n") if part]
+        self.assertEqual(len(parts), 2)
+        for part in parts:
+            self.assertIn(f"\n{part.rstrip()}\n", f"{found.shown}\n")
 
     @unittest.skipUnless(SLOW, "BARKER_SLOW=1: copies are judged; .ci/labs judges all")
     def test_some_labs_are_judged_right_both_ways(self) -> None:
