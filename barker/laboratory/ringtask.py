@@ -144,7 +144,8 @@ RING = Task(
     title="Another ring",
     chapter="05-the-ring",
     about=f"""
-    With 256 points a node, the largest of five nodes has 7 % more keys than is fair. Replace the
+    With 256 points a node, the largest of five nodes has 7 % more keys than is fair on average, and
+    18 % more with the names that the judge gives them. Replace the
     class Ring in barker/routing/ring.py, so that it has at most {MOST_SHARES - 1:.0%} more, and
     moves no key that need not move. Rendezvous hashing and jump hashing are two ways; before you
     choose one, compare what each of them moves when any node goes, and not just the last one.
