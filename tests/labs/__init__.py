@@ -11,6 +11,9 @@ beginning of the reason that the judge has to give::
     python -m tests.labs                 judges all of them, the untouched tree first
     python -m tests.labs mute ring       these labs alone
 
+When the code that a patch changes has changed, the patch no longer applies, and a test says so: put
+the answer into a copy of the tree by hand, and have ``git diff`` write the patch anew.
+
 `patching` applies a patch with nothing but Python: ``git`` and ``patch`` may be missing.
 """
 
