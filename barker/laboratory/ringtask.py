@@ -166,8 +166,8 @@ RING = Task(
     moves no key that need not move. Rendezvous hashing and jump hashing are two ways; before you
     choose one, compare what each of them moves when any node goes, and not just the last one.
 
-    More points are no answer: a ring is built anew at each change, so with {MAX_INSTANCES} nodes that
-    has to take 20 ms at most.
+    More points are no answer: a ring is built anew at each change, so with {MAX_INSTANCES} nodes
+    that has to take 20 ms at most.
 
     The interface stays: Ring(nodes), with any iterable of names. Its attribute nodes has them
     sorted, each once; owner(key) is a node, or None without nodes; shares() has each node's part of
@@ -191,7 +191,7 @@ RING = Task(
         Case("shares", "shares() has the parts that are counted", "5", tells_shares),
         Case("edges", "no node, and a single one", "5", has_edges),
         Case("cost", "a lookup among 20 nodes takes less than 1 ms", "5", is_fast),
-        Case("a change", f"a ring of {MAX_INSTANCES} nodes is built in 20 ms", "5", changes_quickly),
+        Case("a change", f"{MAX_INSTANCES} nodes: a ring is built in 20 ms", "5", changes_quickly),
     ),
     replaceable=False,
 )

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from barker.disk.files import ROOT
 from barker.laboratory.guest import Guest
@@ -33,22 +34,29 @@ ROUNDS = 3
 DEADLINE_S = 60.0
 
 
+class Server(NamedTuple):
+    """A Redis, and its HOST:PORT."""
+
+    place: str
+    process: "subprocess.Popen[bytes]"
+
+
 @contextlib.contextmanager
-def redis(appendfsync: str = "everysec") -> Iterator[str]:
-    """A Redis that keeps what it acks as far as ``appendfsync`` goes; its HOST:PORT."""
+def redis(appendfsync: str = "everysec", *more: str) -> Iterator[Server]:
+    """A Redis that keeps what it acks as far as ``appendfsync`` goes."""
     assert SERVER
     with tempfile.TemporaryDirectory(prefix="barker-redis-") as folder:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         flags = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        flags += ["--appendonly", "yes", "--appendfsync", appendfsync]
+        flags += ["--appendonly", "yes", "--appendfsync", appendfsync, *more]
         server = subprocess.Popen([SERVER, *flags], stdout=subprocess.DEVNULL)
         try:
             _wait_for(port, server)
-            yield f"127.0.0.1:{port}"
+            yield Server(f"127.0.0.1:{port}", server)
         finally:
-            server.terminate()
+            server.kill()
             server.wait(DEADLINE_S)
 
 
@@ -119,8 +127,8 @@ def costs() -> Iterator[str]:
         runs = []
         for _ in range(ROUNDS):
             if appendfsync:
-                with redis(appendfsync) as place:
-                    runs.append(asyncio.run(cost(ENGINE, "--redis", place)))
+                with redis(appendfsync) as server:
+                    runs.append(asyncio.run(cost(ENGINE, "--redis", server.place)))
             else:
                 runs.append(asyncio.run(cost(ours, *flags)))
         found = max(speed for speed, _ in runs), min(ms for _, ms in runs)
@@ -137,11 +145,11 @@ def main() -> int:
     if SERVER is None:
         print("LEFT OUT: there is no redis-server here")
         return 0
-    with redis() as place:
-        command = f"outbox={sys.executable} {ENGINE} --redis {place}"
+    with redis() as server:
+        command = f"outbox={sys.executable} {ENGINE} --redis {server.place}"
         status = judge("--conformance", command)
-    with redis() as place:
-        command = f"outbox={sys.executable} {ENGINE} --redis {place}"
+    with redis() as server:
+        command = f"outbox={sys.executable} {ENGINE} --redis {server.place}"
         status = judge("--with", command, "--seed", "7", "--seconds", "15") or status
     for line in costs():
         print(line, flush=True)

@@ -1,17 +1,25 @@
 """The outbox with a Redis stream: its words on the wire, and a real server where there is one."""
 
 import asyncio
+import contextlib
 import pathlib
 import runpy
+import signal
 import socket
 import sys
 import tempfile
 import threading
 import unittest
+from collections.abc import Sequence
 from typing import Any
 
-from barker.laboratory.conformance import PASSED, Result, conform
+from barker.laboratory.conformance import PASSED, Case, Result, conform
 from barker.laboratory.keptcases import KEPT
+from barker.laboratory.outboxcases import refused, said, scene, taken
+from barker.laboratory.peer import Peer
+from barker.laboratory.stand import Stand
+from barker.wire.ops import Ack
+from barker.wire.protocol import FULL
 from tests.labs.engine import ENGINE, SERVER, redis
 from tests.tools.children import SLOW
 
@@ -72,11 +80,71 @@ class WireTest(unittest.TestCase):
 
 @unittest.skipUnless(SLOW and SERVER, "BARKER_SLOW=1, and redis-server")
 class ServerTest(unittest.TestCase):
-    def test_it_keeps_what_it_acks(self) -> None:
+    def assertPasses(self, cases: Sequence[Case], *flags: str) -> None:
         results: list[Result] = []
-        with redis() as place, tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, str(ENGINE), "--redis", place]
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, str(ENGINE), *flags]
             log = pathlib.Path(folder) / "log"
-            asyncio.run(conform("outbox", command, KEPT, log, results.append))
+            asyncio.run(conform("outbox", command, cases, log, results.append))
         self.assertEqual([r for r in results if r.state != PASSED], [])
-        self.assertEqual(len(results), len(KEPT))
+        self.assertEqual(len(results), len(cases))
+
+    def test_it_keeps_what_it_acks(self) -> None:
+        with redis() as server:
+            self.assertPasses(KEPT, "--redis", server.place)
+
+    def test_while_redis_is_frozen_nothing_is_acked_and_nothing_comes_twice(self) -> None:
+        with redis() as server:
+
+            async def work(stand: Stand) -> None:
+                there = await scene(stand)
+                client, bizlogic = await there.begin()
+                client.send(said(1, ["a1"]))
+                await taken(client, 1)
+                server.process.send_signal(signal.SIGSTOP)
+                try:
+                    await refused(client, 2, said(2, ["a2"]), FULL)
+                finally:
+                    server.process.send_signal(signal.SIGCONT)
+                await self.put_until_taken(client, 3, "a2")
+                await bizlogic.entries(2)
+                stand.end()
+                await stand.start()
+                again = await there.bizlogic.link()
+                ids = [entry.item.id for entry in await again.entries(2)]
+                self.assertEqual(ids, ["a1", "a2"])
+                await again.silence()
+
+            case = Case("frozen", "nothing is acked, and nothing twice", "22", work)
+            self.assertPasses([case], "--redis", server.place)
+
+    def test_without_its_replica_nothing_is_acked(self) -> None:
+        with redis() as server, contextlib.ExitStack() as stack:
+            host, _, port = server.place.partition(":")
+            replica = stack.enter_context(redis("everysec", "--replicaof", f"{host} {port}"))
+
+            async def work(stand: Stand) -> None:
+                there = await scene(stand)
+                client, _ = await there.begin()
+                await self.put_until_taken(client, 1, "a1")
+                replica.process.kill()
+                replica.process.wait()
+                seq = 1 + self.puts
+                await refused(client, seq, said(seq, ["a2"]), FULL)
+
+            case = Case("replica", "a batch is on two machines", "22", work)
+            self.assertPasses([case], "--redis", server.place, "--replicas", "1")
+
+    async def put_until_taken(self, client: Peer, seq: int, id_: str) -> None:
+        """Put it again after each refusal as full; `puts` has how often."""
+        for self.puts in range(1, 50):
+            client.send(said(seq, [id_]))
+            answers = [await client.next()]
+            if not isinstance(answers[0], Ack):
+                self.assertEqual(getattr(answers[0], "code", ""), FULL)
+                await taken(client, seq)
+                seq += 1
+                await asyncio.sleep(0.1)
+            else:
+                return
+        self.fail(f"{id_} is never taken")
