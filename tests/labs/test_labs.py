@@ -12,7 +12,7 @@ from barker.disk.files import ROOT
 from barker.laboratory import task
 from barker.laboratory.task import CHANGED, FAILED, OPEN, SOLVED, Memory
 from barker.laboratory.tasks import TASKS
-from tests.labs import HERE, Answer, answers, fault, judged, labs
+from tests.labs import HERE, Answer, Judged, answers, fault, judged, labs
 from tests.labs.patching import patched
 from tests.tools.children import DEADLINE_S, SLOW
 from tests.tools.fleet import copy_of_the_project
@@ -125,6 +125,23 @@ class AnswersTest(unittest.TestCase):
                 names = [case.name for case in TASKS[lab].cases]
                 self.assertIn(wrong.fails, names, wrong)
                 self.assertTrue(wrong.about.endswith("."), wrong)
+
+    def test_a_wrong_judgement_is_told_from_a_right_one(self) -> None:
+        model, wrong = Answer("x", (HERE,)), Answer("x", (HERE, HERE), "", "one way", "to ark3")
+        said = "passed hides it is (chapter 7) FAILED one way it is not (chapter 7): not to\nark3"
+        for answer, status, shown, right in (
+            (Answer("x", ()), 1, "", True),
+            (Answer("x", ()), 0, "", False),
+            (Answer("x", ()), 2, "", False),
+            (model, 0, "", True),
+            (model, 1, "", False),
+            (wrong, 1, said, True),
+            (wrong, 0, said, False),
+            (wrong, 1, said.replace("ark3", "rdl"), False),
+            (wrong, 1, said.replace("FAILED one way", "passed one way"), False),
+        ):
+            with self.subTest(status=status, shown=shown):
+                self.assertEqual(fault(answer, Judged(status, shown)) == "", right)
 
     def test_each_patch_belongs_to_a_lab_and_applies(self) -> None:
         found = {patch for lab in labs() for answer in answers(lab) for patch in answer.patches}
