@@ -217,10 +217,12 @@ COPY = Task(
 
       python barker/outbox.py  --port Q --name outbox-Q --state SECOND ...
 
-    So the standby keeps a journal as an outbox has it, in SECOND/journal/outbox-Q. No ack goes out
-    while no standby can have the record; barks wait for that, and are not refused. A client may put
-    a bark again that has no ack yet. Left out: when the standby may forget, and that it takes over
-    by itself.
+    So the standby keeps a journal as an outbox has it, in SECOND/journal/outbox-Q. (A link has the
+    name of its peer. The judge has put the secret and the users into SECOND.)
+
+    No ack goes out while no standby can have the record; barks wait for that, and are not refused.
+    A client may put a bark again that has no ack yet. Left out: when the standby may forget, and
+    that it takes over by itself.
     """,
     where=(
         ("barker/outbox.py", "_record, _apply, _replay, prepare: what a record is"),

@@ -192,9 +192,9 @@ SPARE = Task(
     chapter="07-failover",
     about=f"""
     kill -9 ends all links of a bizlogic, so outboxes go on with the spare at once. A frozen one
-    keeps its links: they count as dead within three heartbeats, and all barks wait for so long.
-    Cut that gap in half, though a spare is there and waits: barks come to it at most {GAP_S:g} s
-    after the first one has frozen, with the heartbeat of a second.
+    keeps its links: they count as dead within three heartbeats. A spare is there, and all barks
+    wait for so long. Cut that gap in half: barks come to the spare at most {GAP_S:g} s after the
+    first one has frozen, with the heartbeat of a second.
 
     A shorter time for all links is no answer. A client or an inbox has no spare, and keeps the
     patience of promise 6. A pause of {PAUSE_S:g} s is no death. And a bizlogic that lives may have
@@ -206,7 +206,7 @@ SPARE = Task(
     where=(
         ("barker/delivery/sender.py", "_link_for, peers_changed, and its lanes"),
         ("barker/links/link.py", "heard, pings, pongs, ping(), abort()"),
-        ("barker/process/node.py", "_tick, and ticked, which a service may fill in"),
+        ("barker/process/node.py", "_tick, and ticked, which the outbox fills in"),
         ("docs/07-failover.rst", "why a frozen process is the harder case"),
     ),
     role="outbox",

@@ -59,7 +59,7 @@ def text_of(task: Task) -> list[str]:
         else:
             lines += [*textwrap.wrap(" ".join(paragraph.split()), HELP_COLUMNS), ""]
     lines += ["Where to look", ""]
-    lines += [line for file, what in task.where for line in _row(file, what, 36)]
+    lines += [line for file, what in task.where for line in _row(file, what, 40)]
     lines += ["", "What passes", ""]
     lines += [line for case in task.cases for line in _row(case.name, case.rule)]
     lines += _row("the promises", "a system with it is killed, frozen and cut")
