@@ -2,9 +2,12 @@
 
     python -m barker.judge --with bizlogic='node docs/bizlogic.mjs'
     python -m barker.judge --conformance bizlogic='python docs/bizlogic.py'
+    python -m barker.judge mute --judge
 
 `--with` hurts a whole system, and reports promise by promise what held (`barker.laboratory.trial`);
 `--conformance` tries one rule of the protocol after the other (`barker.laboratory.conformance`).
+A lab is a task that changes the system (`barker.laboratory.tasks`): its cases are tried like rules,
+and then a whole system is hurt. Without arguments, the labs are listed.
 """
 
 import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
@@ -26,10 +29,12 @@ from typing import Any
 from barker.disk.files import StateError
 from barker.laboratory.cases import CASES
 from barker.laboratory.cast import INSTANCES, Wish
-from barker.laboratory.conformance import FAILED, Result, conform
+from barker.laboratory.conformance import FAILED, Case, Result, conform
 from barker.laboratory.findings import Finding
 from barker.laboratory.lab import Broken
 from barker.laboratory.progress import Progress, status_of
+from barker.laboratory.task import TRIAL_S, Memory, Task, digest, row_of, text_of
+from barker.laboratory.tasks import TASKS
 from barker.laboratory.trial import AROUND, Trial
 from barker.process import terminal
 from barker.process.arguments import HELP_COLUMNS, at_least_0, positive, quick_parser
@@ -37,12 +42,15 @@ from barker.process.arguments import HELP_COLUMNS, at_least_0, positive, quick_p
 ABOUT = """\
 Judge a program of yours that takes the place of a service: start a system around it, hurt both, and
 tell which promises held; or try the rules of the protocol one by one. A program gets the flags that
-the service gets. The exit status is 1 if anything is wrong.
+the service gets. A LAB is a task that changes the system: without one, the labs are listed. The
+exit status is 1 if anything is wrong.
 """
 EXAMPLES = (
     "--with bizlogic=COMMAND --seed 7",
-    "--conformance bizlogic=COMMAND",
+    "mute --judge",
 )
+# The seed of a lab's trial, so that a judgement can be had again.
+LAB_SEED = 7
 # Between two lines of progress.
 LOOK_S = 0.5
 
@@ -50,10 +58,19 @@ LOOK_S = 0.5
 def parser() -> argparse.ArgumentParser:
     result = quick_parser("judge", ABOUT, EXAMPLES)
     result.add_argument(
+        "lab",
+        nargs="?",
+        metavar="LAB",
+        help=f"print this lab's task: {', '.join(TASKS)}",
+    )
+    result.add_argument(
+        "--judge", action="store_true", help="with LAB: judge the working tree as it is"
+    )
+    result.add_argument(
         "--with",
         dest="trial",
         metavar="ROLE=COMMAND",
-        help=f"hurt a system in which COMMAND is {', '.join(AROUND)}",
+        help=f"hurt a system in which COMMAND is {', '.join(AROUND)}; with LAB: judge COMMAND",
     )
     result.add_argument(
         "--conformance",
@@ -87,21 +104,87 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     command_line = parser()
     args = command_line.parse_args(argv)
-    if bool(args.trial) == bool(args.conformance):
+    terminal.tolerate_any_text()
+    if args.lab:
+        return _lab(command_line, args)
+    if args.judge:
+        command_line.error(f"--judge takes the name of a lab: {', '.join(TASKS)}")
+    if not args.trial and not args.conformance:
+        return 0 if terminal.say("judge", *_labs()) else 1
+    if args.trial and args.conformance:
         command_line.error("give --with or --conformance, and one of them")
     roles = list(AROUND if args.trial else CASES)
     role, _, command = (args.trial or args.conformance).partition("=")
-    try:
-        words = shlex.split(command)
-    except ValueError as fault:
-        command_line.error(f"{command!r}: {fault}")
+    words = _words(command_line, command)
     if role not in roles or not words:
         command_line.error(f"it takes ROLE=COMMAND, and ROLE is one of {', '.join(roles)}")
-    terminal.tolerate_any_text()
     if args.conformance:
         return status_of("judge", lambda: conformance(role, words))
     wish = Wish(role, words, args.seconds, args.seed, max(1, args.instances))
     return status_of("judge", lambda: trial(wish))
+
+
+def _words(command_line: argparse.ArgumentParser, command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as fault:
+        command_line.error(f"{command!r}: {fault}")
+
+
+# --- labs ---
+
+
+def _labs() -> list[str]:
+    names = list(TASKS)
+    lines = ["Labs: change the system, and have the change judged.", ""]
+    for task, state in zip(TASKS.values(), Memory().states(names, digest()), strict=True):
+        lines.append(row_of(task, state))
+    judge = f"{terminal.python()} -m barker.judge"
+    return [*lines, "", f"{judge} {names[0]} prints a task; with --judge it is judged."]
+
+
+def _lab(command_line: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    """Print a lab's task, or judge it."""
+    task = TASKS.get(args.lab)
+    if task is None:
+        command_line.error(f"there is no lab {args.lab}; there are {', '.join(TASKS)}")
+    if args.conformance or (args.judge and args.trial):
+        command_line.error("a lab takes --judge or --with COMMAND")
+    if args.trial and not task.replaceable:
+        command_line.error(f"{task.name} is about the working tree: it takes --judge")
+    if not args.judge and not args.trial:
+        return 0 if terminal.say("judge", *text_of(task)) else 1
+    if args.trial:
+        words = _words(command_line, args.trial.removeprefix(f"{task.role}="))
+        if not words:
+            command_line.error("--with takes a COMMAND")
+        return status_of("judge", lambda: lab(task, words))
+    return status_of("judge", lambda: _lab_of_tree(task))
+
+
+def _lab_of_tree(task: Task) -> int:
+    tree = digest()
+    status = lab(task, task.command)
+    try:
+        if digest() == tree:
+            Memory().write(task.name, tree, passed=not status)
+    except OSError as fault:
+        terminal.complain("judge", f"this result is not remembered: {fault.strerror or fault}")
+    return status
+
+
+def lab(task: Task, command: Sequence[str]) -> int:
+    """Try a lab's cases, and then hurt a system with the change; the exit status."""
+    status = tried(task.role, command, task.cases)
+    if status:
+        terminal.say("judge", f"{task.name}: not solved")
+        return status
+    status = trial(Wish(task.role, command, TRIAL_S, LAB_SEED, INSTANCES))
+    terminal.say("judge", "", f"{task.name}: {'not solved' if status else 'solved'}")
+    return status
+
+
+# --- a whole system ---
 
 
 def trial(wish: Wish) -> int:
@@ -129,8 +212,16 @@ def _finding(found: Finding) -> list[str]:
     return textwrap.wrap(text, HELP_COLUMNS, subsequent_indent=" " * 46)
 
 
+# --- one rule after the other ---
+
+
 def conformance(role: str, command: Sequence[str]) -> int:
-    """Try the rules one by one, each with a line; the exit status."""
+    """Try the rules of that role; the exit status."""
+    return tried(role, command, CASES[role])
+
+
+def tried(role: str, command: Sequence[str], cases: Sequence[Case]) -> int:
+    """Try these cases one by one, each with a line; the exit status."""
     log = pathlib.Path(tempfile.mkdtemp(prefix="barker-judge-")) / f"{role}.log"
     results: list[Result] = []
     doing = f"judge: starting {role}"
@@ -138,13 +229,13 @@ def conformance(role: str, command: Sequence[str]) -> int:
     def tell(result: Result) -> None:
         nonlocal doing
         results.append(result)
-        number = f"{len(results)} of {len(CASES[role])}"
+        number = f"{len(results)} of {len(cases)}"
         doing = f"judge: {number} cases, the last one: {result.case.name}"
         progress.end()
         terminal.say("judge", *_result(result))
 
     progress = Progress()
-    work = conform(role, command, CASES[role], log, tell)
+    work = conform(role, command, cases, log, tell)
     fault = watched(work, lambda: doing, progress)
     counts = Counter(result.state for result in results)
     lines = [f"WRONG: {fault}"] if fault else []

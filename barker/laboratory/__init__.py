@@ -26,6 +26,10 @@ The judge (`barker.judge`) has a reader's program in the place of a service:
   ``bizlogiccases``, ``graphcases``, ``outboxcases``, ``keptcases``, ``inboxcases`` and
   ``directorycases``.
 
+A *lab* is a task that changes the system, judged by cases and a trial: ``task`` is the type, with a
+memory of what was judged, and ``tasks`` has all of them: ``mutetask``, ``bursttask``, ``ringtask``,
+``ackstask``, ``windowtask`` with its ``windowrules``, ``sparetask``, ``copytask``.
+
 A producer, an audience and agents are parts of a node: they take it in their constructor, before it
 runs or while it does. The tests' own fleet and chaos have the same parts.
 

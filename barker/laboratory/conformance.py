@@ -21,12 +21,15 @@ class NotTried(Exception):
 
 
 class Case(NamedTuple):
-    """One rule. `rule` is a sentence, `chapter` the page of the book that has it."""
+    """One rule. `rule` is a sentence, `chapter` the page of the book that has it.
+
+    `work` returns what it has measured, if it measures.
+    """
 
     name: str
     rule: str
     chapter: str
-    work: Callable[[Stand], Awaitable[None]]
+    work: Callable[[Stand], Awaitable[str | None]]
 
 
 class Result(NamedTuple):
@@ -63,11 +66,11 @@ async def conform(
 async def _result(case: Case, stand: Stand) -> Result:
     try:
         async with stand:
-            await case.work(stand)
+            measured = await case.work(stand)
     except NotTried as why:
         return Result(case, NOT_TRIED, str(why))
     except (Broken, OSError, TimeoutError) as fault:
         return Result(case, FAILED, str(fault) or repr(fault))
     if stand.complaints:
         return Result(case, FAILED, f"it {stand.complaints[0]}")
-    return Result(case, PASSED, "")
+    return Result(case, PASSED, measured or "")

@@ -51,13 +51,13 @@ class Scene:
         return await self.stand.open("client"), await self.bizlogic.link()
 
 
-async def scene(stand: Stand) -> Scene:
+async def scene(stand: Stand, *flags: str) -> Scene:
     result = Scene(
         stand,
         await stand.play("bizlogic", "bizlogic-1"),
         await stand.play("followers", "followers-2"),
     )
-    await stand.begin()
+    await stand.begin(*flags)
     assert stand.graph
     await stand.graph.until_credited()
     return result

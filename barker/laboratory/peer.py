@@ -50,6 +50,7 @@ class Peer:
         self.hello: Hello | None = None
         self.proof: Proof | None = None
         self._mute = False
+        self._pongs_due = 0  # for pings that came meanwhile
         self.pings = 0
         self.pongs = 0
         self._reader = reader
@@ -99,6 +100,12 @@ class Peer:
         """Answer no more pings."""
         self._mute = True
 
+    def wake(self) -> None:
+        """Answer pings again, and those that came meanwhile."""
+        self._mute = False
+        self.send(*[Pong()] * self._pongs_due)
+        self._pongs_due = 0
+
     def abort(self) -> None:
         """Cut it."""
         self._writer.transport.abort()
@@ -133,7 +140,9 @@ class Peer:
             self._came.put_nowait(Broken(f"it sends a line of {len(line)} bytes"))
         if isinstance(message, Ping):
             self.pings += 1
-            if not self._mute:
+            if self._mute:
+                self._pongs_due += 1
+            else:
                 self.send(Pong())
         elif isinstance(message, Pong):
             self.pongs += 1

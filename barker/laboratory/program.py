@@ -92,8 +92,10 @@ class Program(Child):
             await until(lambda: self._said or self.has_ended, "READY", within_s)
         if not self._said:
             if self.has_ended:
-                last = printable(self._output.last[:SHOWN_CHARS])
-                words = f"; its last words: {last}" if last else ", and has printed nothing"
+                is_usage = self.status == 2 and self.lines  # then its first line has the mistake
+                last = self.lines[0] if is_usage else self._output.last
+                last = printable(last[:SHOWN_CHARS])
+                words = f"; it says: {last}" if last else ", and has printed nothing"
                 raise Broken(f"{self.name} ended with status {self.status} before READY{words}")
             raise Broken(f"{self.name} has not printed READY HOST:PORT within {within_s:g} s")
         found = re.fullmatch(r"READY \S+:(\d+)\s*", self._said)

@@ -65,6 +65,7 @@ class Played:
         self._peers: list[Peer] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._directory: Peer | None = None
+        self._frozen = False
 
     async def listen(self) -> None:
         self._server = await asyncio.start_server(self._accepted, DEFAULT_HOST, 0, limit=1 << 20)
@@ -80,7 +81,14 @@ class Played:
         if self._directory:
             self._directory.send(Unregister(self.service, self.name))
 
+    def freeze(self) -> None:
+        """Greet no more: the kernel accepts connections, and no process reads them."""
+        self._frozen = True
+
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._frozen:
+            self._peers.append(Peer(reader, writer))
+            return
         task = asyncio.create_task(self._greet(Peer(reader, writer)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -5,10 +5,12 @@ python -m tests.simulation --setting rings --seeds 1000
 
 import argparse
 import random
+import runpy
 import sys
 import time
 from collections.abc import Sequence
 
+from barker.delivery.duplicates import Duplicates
 from barker.laboratory.progress import status_of
 from barker.process.arguments import Parser
 from tests.simulation.runs import run, shrink, small_world, story
@@ -51,13 +53,19 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--all", action="store_true", help="go on after a failure, and tell them all unshrunk"
     )
+    result.add_argument(
+        "--duplicates",
+        metavar="FILE",
+        help="have inboxes use the class Duplicates of this Python file (default: ours)",
+    )
     return result
 
 
 def simulate(name: str, args: argparse.Namespace) -> bool:
     """All seeds of one setting; True if none failed."""
     setting, begun, told, good = SETTINGS[name], time.monotonic(), 0.0, True
-    with small_world() as state:
+    kind = runpy.run_path(args.duplicates)["Duplicates"] if args.duplicates else Duplicates
+    with small_world(kind) as state:
         for seed in range(args.first, args.first + args.seeds):
             spent = time.monotonic() - begun
             if spent > args.seconds:

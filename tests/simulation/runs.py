@@ -9,7 +9,7 @@ import pathlib
 import random
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -57,8 +57,11 @@ from tests.simulation.settings import (
 
 
 @contextlib.contextmanager
-def small_world() -> Iterator[pathlib.Path]:
-    """Limits that are met within a run; and nothing real: no dialer, no clock, no file."""
+def small_world(kind: Callable[..., Any] = Duplicates) -> Iterator[pathlib.Path]:
+    """Limits that are met within a run; and nothing real: no dialer, no clock, no file.
+
+    `kind` is the class that recognises duplicates.
+    """
     with contextlib.ExitStack() as stack:
 
         def patch(where: object, name: str, value: object) -> None:
@@ -66,7 +69,7 @@ def small_world() -> Iterator[pathlib.Path]:
 
         state = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (state / "users.json").write_text(json.dumps(FOLLOWS))
-        duplicates = functools.partial(Duplicates, window=2 * WINDOW)
+        duplicates = functools.partial(kind, window=2 * WINDOW)
         patch(protocol, "UNACKED_WINDOW", WINDOW)
         patch(acks, "AT_ONCE", WINDOW // 2)
         patch(reception, "Duplicates", duplicates)

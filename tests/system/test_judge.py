@@ -145,7 +145,6 @@ class JudgeTest(unittest.TestCase):
 
     def test_the_command_line(self) -> None:
         for words in (
-            [],
             ["--with", "bizlogic=x", "--conformance", "bizlogic=x"],
             ["--with", "nobody=x"],
             ["--conformance", "listen=x"],
