@@ -195,7 +195,7 @@ def run_fleet(
 
 
 def compile_once() -> None:
-    """Write the byte code that is missing: else, at a first start, each child compiles all of it."""
+    """Write the byte code that is missing; else, at a first start, each child compiles it all."""
     if not sys.dont_write_bytecode:
         compileall.compile_dir(files.ROOT / "barker", quiet=2)
 
