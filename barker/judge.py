@@ -165,9 +165,11 @@ def _lab(command_line: argparse.ArgumentParser, args: argparse.Namespace) -> int
 def _lab_of_tree(task: Task) -> int:
     tree = digest()
     status = lab(task, task.command)
+    if digest() != tree:
+        terminal.complain("judge", "files have changed meanwhile: this result is not remembered")
+        return status
     try:
-        if digest() == tree:
-            Memory().write(task.name, tree, passed=not status)
+        Memory().write(task.name, tree, passed=not status)
     except OSError as fault:
         terminal.complain("judge", f"this result is not remembered: {fault.strerror or fault}")
     return status

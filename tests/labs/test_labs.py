@@ -1,17 +1,23 @@
 """The labs: each is a task that can be read; answers are judged as they should be."""
 
+import contextlib
+import io
 import pathlib
 import subprocess
 import sys
 import tempfile
 import textwrap
 import unittest
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from unittest import mock
 
+from barker import judge
+from barker.delivery.duplicates import Duplicates
 from barker.disk.files import ROOT
 from barker.laboratory import task
 from barker.laboratory.task import CHANGED, FAILED, OPEN, SOLVED, Memory
 from barker.laboratory.tasks import TASKS
+from barker.laboratory.windowrules import RULES
 from tests.labs import HERE, Answer, Judged, answers, fault, judged, labs
 from tests.labs.patching import patched
 from tests.tools.children import DEADLINE_S, SLOW
@@ -43,6 +49,71 @@ class TasksTest(unittest.TestCase):
         for lab in TASKS.values():
             text = (ROOT / task.page_of(lab)).read_text(encoding="utf-8")
             self.assertIn(f"barker.judge {lab.name}``", text, lab.name)
+
+
+class KeysOnly(Duplicates):
+    """Forgets the counters of an origin."""
+
+    def fresh(
+        self, key: tuple[str, str], origin: str | None, n: int, addresses: Sequence[str]
+    ) -> tuple[Sequence[str], bool]:
+        return super().fresh(key, None, n, addresses)
+
+
+class Highest(Duplicates):
+    """Takes all that is late for known."""
+
+    def fresh(
+        self, key: tuple[str, str], origin: str | None, n: int, addresses: Sequence[str]
+    ) -> tuple[Sequence[str], bool]:
+        fresh, late = super().fresh(key, origin, n, addresses)
+        return ([] if late else fresh), late
+
+
+class Asked(Duplicates):
+    """Remembers what it is asked."""
+
+    def fresh(
+        self, key: tuple[str, str], origin: str | None, n: int, addresses: Sequence[str]
+    ) -> tuple[Sequence[str], bool]:
+        fresh = super().fresh(key, origin, n, addresses)
+        if fresh[0]:
+            super().add(key, origin, n, fresh[0])
+        return fresh
+
+
+class Endless:
+    """A perfect memory, without a bound."""
+
+    def __init__(self, window: int, min_keys: int) -> None:
+        self._had: set[tuple[tuple[str, str], str]] = set()
+        self._highest: dict[str, int] = {}
+
+    def fresh(
+        self, key: tuple[str, str], origin: str | None, n: int, addresses: Sequence[str]
+    ) -> tuple[Sequence[str], bool]:
+        late = origin is not None and n < self._highest.get(origin, -1)
+        return [a for a in addresses if (key, a) not in self._had], late
+
+    def add(
+        self, key: tuple[str, str], origin: str | None, n: int, addresses: Sequence[str]
+    ) -> None:
+        self._had.update((key, address) for address in addresses)
+        if origin is not None:
+            self._highest[origin] = max(n, self._highest.get(origin, -1))
+
+
+class WindowRulesTest(unittest.TestCase):
+    def test_ours_keeps_them(self) -> None:
+        self.assertEqual(
+            {name: rule(Duplicates) for name, rule in RULES.items()}, dict.fromkeys(RULES, "")
+        )
+
+    def test_each_finds_the_window_that_breaks_it(self) -> None:
+        for rule, kind in (("rule_2", KeysOnly), ("rule_3", Highest), ("rule_4", Asked)):
+            self.assertTrue(RULES[rule](kind), rule)
+        broken = [rule for rule, check in RULES.items() if check(Endless)]
+        self.assertEqual(broken, ["bound"])
 
 
 class MemoryTest(unittest.TestCase):
@@ -217,6 +288,18 @@ class CommandTest(unittest.TestCase):
                 status, _, errors = self.judge(*words)
                 self.assertEqual(status, 2)
                 self.assertIn(why, errors)
+
+    def test_what_changes_while_it_is_judged_is_not_remembered(self) -> None:
+        for after, times in (("a", 1), ("b", 0)):
+            with (
+                mock.patch.object(judge, "digest", side_effect=["a", after]),
+                mock.patch.object(judge, "lab", return_value=0),
+                mock.patch.object(Memory, "write") as write,
+                contextlib.redirect_stderr(io.StringIO()) as errors,
+            ):
+                self.assertEqual(judge.main(["mute", "--judge"]), 0)
+            self.assertEqual(write.call_count, times)
+            self.assertEqual("changed meanwhile" in errors.getvalue(), not times)
 
     def test_a_program_is_judged_in_the_tree_s_place(self) -> None:
         status, shown, _ = self.judge("mute", "--with", f"bizlogic={sys.executable} -c 1/0")
