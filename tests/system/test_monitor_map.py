@@ -112,7 +112,7 @@ class OneScreenTest(MapCase):
               feedAll(second, all, (name) => (name.startsWith("oracle") ? far : {
                 backlog: 123_456, waits: name === "outbox-5801" ? "x".repeat(300) : undefined,
                 dead_letters: name === "outbox-5802" ? 1 : 0, dead_letter: "y".repeat(300) }),
-                second % 2 ? [restart] : [],
+                second % 2 ? [restart] : [{ ...restart, what: "waits", why: "x ".repeat(99) }],
                 second > 50 ? [[`t${second}`, "outbox-5800", T0]] : []);
             }
             linkUp();
@@ -130,6 +130,10 @@ class OneScreenTest(MapCase):
                 self.assertApart("#map .service")
                 self.assertApart(".face > *, .flow")
                 self.assertApart(".plot, .legend > *, figcaption, #event-log, .barks")
+                # Events have all their words: the card of a service that waits may have fewer.
+                cut = """return [...document.querySelectorAll("#events li")].filter(
+                    (e) => e.scrollWidth > e.clientWidth).length"""
+                self.assertEqual(browser.execute(cut), 0)
                 # Nothing in a card sticks out of it.
                 out = browser.execute("""
                     return [...document.querySelectorAll(".face *")].filter((e) => {

@@ -78,7 +78,7 @@ class WalkThroughTest(PageCase):
                 self.browser.execute("return new Promise((done) => setTimeout(done, 300))")
                 where = pathlib.Path(SHOTS, f"{name}-{width}-{'dark' if dark else 'light'}.png")
                 self.browser.screenshot(where)
-            self.browser.screen(1280, 1000)
+            self.browser.screen(1440, 900)
 
     def seconds(self, count: int) -> list[dict[str, int]]:
         """The last seconds, oldest first: what the table says of all outboxes together.
@@ -99,6 +99,7 @@ class WalkThroughTest(PageCase):
     def test_the_seeds_failover_read_from_the_table(self) -> None:
         rate, kills = 800, 3
         browser = self.browser
+        browser.screen(1440, 900)
         # Of a kill one hears at once. A busy machine must not make a freeze of a pause.
         with Fleet(heartbeat_s=5.0) as fleet:
             outboxes = [fleet.outbox] * 3
