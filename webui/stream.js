@@ -149,6 +149,7 @@ const Stream = (() => {
   class List {
     constructor(list, { held, changed, matches, followButton }) {
       this.list = list;
+      this.entries = new WeakMap(); // by item
       this.matches = matches;
       this.held = held;
       this.changed = changed;
@@ -210,7 +211,7 @@ const Stream = (() => {
       for (const entry of entries) {
         entry.item?.remove(); // from the list of unsent barks
         const item = this.item(entry);
-        item.entry = entry;
+        this.entries.set(item, entry);
         item.hidden = !this.matches(entry);
         fragment.append(item);
       }
@@ -225,7 +226,7 @@ const Stream = (() => {
 
     /** Hide and show by another filter. */
     refilter() {
-      for (const item of this.list.children) item.hidden = !this.matches(item.entry);
+      for (const item of this.list.children) item.hidden = !this.matches(this.entries.get(item));
       this.waiting = this.queue.filter((entry) => entry.bark && !entry.fate && this.matches(entry)).length;
       fold(this.list.children);
       this.changed();
