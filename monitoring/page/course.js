@@ -189,7 +189,7 @@ const Course = (() => {
       const link = make("a", "", `docs/${step.chapter}`);
       link.href = `../docs/${step.chapter}`;
       const ask = make("div", "ask", make("h3", "", step.title), make("p", "", step.question), ...step.choices.map((choice, i) => {
-        const button = this.press(choice, () => Object.assign(own, { guess: i, begun: true }), `choice ${i}`);
+        const button = this.press(choice, () => Object.assign(own, { guess: i, begun: true, base: this.frame && countsOf(this.frame) }), `choice ${i}`);
         button.setAttribute("aria-pressed", String(own.guess === i));
         button.disabled = own.begun;
         return button;

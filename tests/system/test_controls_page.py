@@ -349,6 +349,20 @@ class ClaimsTest(PageCase):
         self.assertEqual(self.ticked(), 4)
         self.assertTrue(self.browser.execute("return !!document.querySelector('#course .end')"))
 
+    def test_a_change_counts_from_the_frame_before_the_prediction(self) -> None:
+        """A quick hand has started one more before the next frame comes."""
+        self.open_course(8)
+        three, four = (
+            f"{{outbox: {{policy: 'consistent', targets: {list('abcd')[:n]}, shares: {{}}}}}}"
+            for n in (3, 4)
+        )
+        self.feed(1, routes=three)
+        self.browser.click("[data-place='choice 1']")
+        self.feed(2, routes=four)
+        self.assertEqual(self.ticked(), 2)
+        self.feed(3, routes=three)
+        self.assertEqual(self.ticked(), 3)
+
     def test_every_condition_of_a_step_is_known_to_the_page(self) -> None:
         from barker.laboratory.steps import STEPS
 
