@@ -27,9 +27,9 @@ from barker.launching.talk import (
     request_line,
 )
 from barker.links.link import Link
+from barker.manifold.broadcast import Broadcast
 from barker.process import logs
 from barker.process.arguments import CONTROLLED, LEASH
-from barker.process.broadcast import Broadcast
 from barker.process.service import Service, log, run_service
 from barker.routing.routes import ORDERED
 from barker.wire import bodies, messages, protocol, strictjson

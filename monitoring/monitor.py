@@ -18,9 +18,9 @@ from typing import Any
 
 from barker.links import hosts
 from barker.links.link import Link
+from barker.manifold.broadcast import Broadcast
 from barker.process import terminal
 from barker.process.arguments import Parser
-from barker.process.broadcast import Broadcast
 from barker.process.dialing import Dialer
 from barker.process.faults import Ticker
 from barker.process.node import Node

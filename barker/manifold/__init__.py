@@ -16,7 +16,8 @@ Read in this order:
 * ``parking``: an entry that is refused for good behind us is kept as a dead letter.
 * ``reception``: which entries an inbox accepts. ``timelines``: the entries for one reader;
   ``store``: for all of them.
-* ``readers``: when entries are sent to readers.
+* ``readers``: when entries are sent to readers. ``broadcast``: the same for a single stream, as
+  those of the monitor and of controls.
 * ``delays``: how long barks took until then.
 * ``newcomers``: subscriptions to users that are unknown here.
 * ``handover``: a timeline goes to its new owner when the ring changes.

@@ -17,8 +17,7 @@ Read in this order:
 * ``service``: binding, accepting, registering, READY.
 * ``dialing``: keeps one link up. ``peers``: a link to every instance of a service.
 * ``waiting``: the log line about a missing service, once.
-* ``agent``: the samples by which the monitor sees a service. ``broadcast``: a stream of a
-  service's own.
+* ``agent``: the samples by which the monitor sees a service.
 * ``arguments``: the flags that commands share. ``terminal``: their output. ``listing``: the list
   of commands.
 * ``logs``: log lines, through a thread that may wait. ``faults``: an exception stays where it was.
