@@ -156,8 +156,10 @@ class Controls(Service):
         report = strictjson.loads(line)
         if "state" in report:
             self._states.append(strictjson.dumps(report["state"]))
-        elif is_count(report.get("n")) and (entry := self._requests.pop(report["n"], None)):
-            self._answer(entry, report["why"])
+        elif is_count(report.get("n")):
+            entry = self._requests.pop(report["n"], None)
+            if entry:
+                self._answer(entry, report["why"])
 
     def _answer(self, entry: Entry, why: str) -> None:
         outcome = BadMessage(FAILED, why) if why else None

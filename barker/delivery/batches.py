@@ -54,6 +54,10 @@ class Batch(NamedTuple, Generic[J]):
             reach *= size
         return cls(put.to, tail or put_tail(put), size, reach, jobs)
 
+    def line(self, seq: int) -> bytes:
+        """As it is sent, its first entry with that number."""
+        return put_line(seq, self.to, self.tail)
+
     def put(self) -> Put:
         """The entries as columns."""
         # `to` is checked when it is sent: until then, an entry may have any number of addresses.

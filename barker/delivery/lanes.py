@@ -8,7 +8,6 @@ from barker.delivery.window import Window
 from barker.links.link import Link
 from barker.process.faults import report
 from barker.wire import protocol
-from barker.wire.messages import put_line
 from barker.wire.ops import Item, Put
 
 J = TypeVar("J")
@@ -57,7 +56,7 @@ class Lane(Generic[J]):
                 batches = window.send(SEND_CHUNK)
                 if not batches:
                     break
-                link.write([put_line(seq, batch.to, batch.tail) for seq, batch in batches])
+                link.write([batch.line(seq) for seq, batch in batches])
         except Exception as fault:
             report(fault, link, link.abort)
 

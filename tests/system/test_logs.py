@@ -106,7 +106,8 @@ class ServiceTest(unittest.TestCase):
             port = int(probe.getsockname()[1])
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.secret = keys.secret(folder)
-        argv = ["-m", "barker.directory", "--port", str(port), "--state", str(folder)]
+        argv = ["-m", "barker.directory", "--no-settle", "--port", str(port)]
+        argv += ["--state", str(folder)]
         self.child = subprocess.Popen(
             [sys.executable, *argv], cwd=files.ROOT, stdout=writes, stderr=writes
         )

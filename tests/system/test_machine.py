@@ -212,7 +212,7 @@ class OutputTest(MachineTest):
         flags = ("--port", str(self.fleet.port), "--state", str(self.fleet.state))
         for output, why in self.outputs().items():
             directory = subprocess.Popen(
-                [sys.executable, "-m", "barker.directory", *flags],
+                [sys.executable, "-m", "barker.directory", "--no-settle", *flags],
                 cwd=files.ROOT,
                 stdout=output,
                 stderr=subprocess.PIPE,

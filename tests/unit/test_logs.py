@@ -91,7 +91,12 @@ class HandlerTest(unittest.TestCase):
         self.enterContext(mock.patch.object(logs, "WAITING_CHARS", 2000))
         with self.pipe(full=True) as pipe:
             begun = time.monotonic()
-            for i in range(500):
+            self.handler.put(sys.stderr, "line 000 " + 90 * "x")
+            while self.handler._waiting_chars:  # until the thread has it, and waits for the pipe
+                self.assertLess(time.monotonic() - begun, DEADLINE_S)
+                time.sleep(0.001)
+            begun = time.monotonic()
+            for i in range(1, 500):
                 self.handler.put(sys.stderr, f"line {i:03} " + 90 * "x")
             self.assertLess(time.monotonic() - begun, 1.0)
             self.assertLessEqual(self.handler._waiting_chars, 2000)

@@ -140,7 +140,7 @@ class AnotherTest(unittest.TestCase):
         more = another(one, [one, one._replace(label="outbox-5802", port=5802)])
         self.assertEqual(more.label, "outbox-5803")
         self.assertEqual(more.argv, [*argv[:3], "5803", "--state", "/5801"])
-        self.assertEqual(more[2:], ("::1", 5803, "outbox --port 5803", "py --port 5803"))
+        self.assertEqual(more[2:6], ("::1", 5803, "outbox --port 5803", "py --port 5803"))
 
     def test_it_passes_over_ports_of_others_and_those_that_no_browser_takes(self) -> None:
         one = Command("outbox-5999", ["-m", "barker.outbox", "--port", "5999"], port=5999)
