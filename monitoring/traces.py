@@ -50,6 +50,10 @@ class Traces:
         self._news = sorted(self._news, key=lambda n: n.at_ms)[-MAX_TRACES_IN_FRAME:]
 
 
+def _is_time(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < 2**53
+
+
 def _are_traces(value: Any) -> bool:
     return (
         type(value) is list
@@ -58,7 +62,7 @@ def _are_traces(value: Any) -> bool:
             type(t) is list
             and len(t) == 2
             and (type(t[0]) is str and 0 < len(t[0]) <= 64)
-            and (type(t[1]) in (int, float) and 0 <= t[1] < 2**53)
+            and _is_time(t[1])
             for t in value
         )
     )
