@@ -108,7 +108,7 @@ const Keepers = (() => {
       const { link, from, owners, role } = this;
       const left = this.on.users().length - owners.size;
       return !link.dialer.up ? "The directory does not answer." : [...owners.values()].includes(undefined) ? "The directory is asked …"
-        : from.size ? this.change() : `The ring gives each user one ${role}. When one comes or goes, only its users move.${left > 0 ? ` ${users(left)} are left out.` : ""}`;
+        : from.size ? this.change() : `The ring gives each user one ${role}. If one goes, its users move to the others, and no other user moves.${left > 0 ? ` ${users(left)} are left out.` : ""}`;
     }
 
     drawAll() {

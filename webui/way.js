@@ -83,15 +83,15 @@ const Way = (() => {
       const acked = this.ackedMs !== null, back = this.backAt !== null, { noted } = this;
       const waits = acked && !back && bizlogic.unserved, sends = outbox?.state === "up";
       const keeper = this.outbox || (outbox?.name ?? "outbox");
-      const passed = back ? "passed it on" : acked ? "not yet" : "";
+      const ahead = acked ? "not yet" : "";
       const inboxes = noted.inbox.map(([name]) => name);
       const last = inboxes.length > 1 ? `${inboxes.length} inboxes` : inboxes[0] ?? (this.inbox || (inbox?.name ?? "inbox"));
-      const shown = this.backMs !== null ? `after ${duration(this.backMs)}` : back ? "later" : passed;
+      const shown = this.backMs !== null ? `after ${duration(this.backMs)}` : back ? "later" : ahead;
       const steps = [
-        ["this page", acked ? "had it until the ack" : "keeps it", true],
-        [keeper, acked ? `in its journal after ${duration(this.ackedMs)}` : this.refused ? "refused it" : sends ? "not yet" : "no answer", acked],
-        [noted.bizlogic[0]?.[0] ?? bizlogic.name, this.later("bizlogic", "outbox") || (waits ? "none runs" : passed), back || noted.bizlogic.length],
-        [last, this.later("inbox", "bizlogic") || passed, back || inboxes.length],
+        ["this page", acked ? "kept it until the ack" : "keeps it", true],
+        [keeper, acked ? `in its journal after ${duration(this.ackedMs)}: the ack` : this.refused ? "refused it" : sends ? "not yet" : "no answer", acked],
+        [noted.bizlogic[0]?.[0] ?? bizlogic.name, this.later("bizlogic", "outbox") || (waits ? "none runs" : back ? "sent it to inboxes" : ahead), back || noted.bizlogic.length],
+        [last, this.later("inbox", "bizlogic") || (back ? "keeps it, and sent it here" : ahead), back || inboxes.length],
         ["shown", shown, back],
       ];
       for (const [i, [name, words, done]] of steps.entries()) {

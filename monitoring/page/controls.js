@@ -204,7 +204,7 @@ const Controls = (() => {
       const rest = [...this.processes.keys()].filter((name) => name.split("-")[0] !== ADDRESS && !this.cards.get(name)?.element.closest(".service")?.isConnected);
       setText(this.note, this.why || (this.on ? "⋯ kills, freezes and starts a process." : "No link to controls."));
       this.more.hidden = !this.on || !rest.length;
-      setText(this.more, `${rest.length} more without a card`);
+      setText(this.more, `${rest.length} more processes`);
       if (this.more.hidden && this.others.matches(":popover-open")) this.others.hidePopover();
       arrange(this.others, rest.map((name) => {
         const { panel } = this.cardOf(name);

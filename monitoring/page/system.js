@@ -13,9 +13,9 @@ const System = (() => {
   const { colourOf } = Looks;
 
   const GROUPS = [
-    ["outbox", "Outboxes", "consistent hash of the author"],
-    ["bizlogic", "Business logic", "the first one that works"],
-    ["inbox", "Inboxes", "consistent hash of the reader"],
+    ["outbox", "Outboxes", "each author has one, by the ring"],
+    ["bizlogic", "Business logic", "finds a bark’s readers; one works"],
+    ["inbox", "Inboxes", "each reader has one, by the ring"],
   ];
   // Between two groups: the figure of bizlogic that passes there, and its unit.
   const FLOWS = [["in", "barks/s"], ["out", "copies/s"]];

@@ -53,12 +53,12 @@ class WayTest(WayTestCase):
         self.bark()
         self.assertWords(r"^Its way: outbox-a, inbox-a, shown after \d+ ms$")
         page, outbox, bizlogic, inbox, shown = self.steps()
-        self.assertEqual(page, ("this page", "had it until the ack", True))
+        self.assertEqual(page, ("this page", "kept it until the ack", True))
         self.assertEqual(outbox[0], "outbox-a")
-        self.assertRegex(outbox[1], r"^in its journal after \d+ ms$")
+        self.assertRegex(outbox[1], r"^in its journal after \d+ ms: the ack$")
         self.assertRegex(bizlogic[0], "^bizlogic-")
-        self.assertEqual(bizlogic[1:], ("passed it on", True))  # no monitor has timed it
-        self.assertEqual(inbox, ("inbox-a", "passed it on", True))
+        self.assertEqual(bizlogic[1:], ("sent it to inboxes", True))  # no monitor has timed it
+        self.assertEqual(inbox, ("inbox-a", "keeps it, and sent it here", True))
         self.assertEqual(shown[0], "shown")
         acked, back = (int(re.findall(r"\d+", step[1])[0]) for step in (outbox, shown))
         self.assertLessEqual(acked, back + 1)
