@@ -409,6 +409,10 @@ class BusyLinkTest(InboxTest):
         await self.fill(150, *MANY, size=200)  # 2 MB in all
         async with await Wire.connect(self.inbox.port, 4096) as reader:
             await reader.greet(self.secret)
+            await reader.before_pong()
+            for each in self.inbox.links:
+                channel = each._connection._writer.get_extra_info("socket")
+                channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
             await self.subscribe_all(reader)
             await until(lambda: readers_of(self.inbox).held, "the link is busy")
             reader.read_on()
