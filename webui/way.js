@@ -89,7 +89,7 @@ const Way = (() => {
       const shown = this.backMs !== null ? `after ${duration(this.backMs)}` : back ? "later" : ahead;
       const steps = [
         ["this page", acked ? "kept it until the ack" : "keeps it", true],
-        [keeper, acked ? `in its journal after ${duration(this.ackedMs)}: the ack` : this.refused ? "refused it" : sends ? "not yet" : "no answer", acked],
+        [keeper, acked ? `in its journal after ${duration(this.ackedMs)}` : this.refused ? "refused it" : sends ? "not yet" : "no answer", acked],
         [noted.bizlogic[0]?.[0] ?? bizlogic.name, this.later("bizlogic", "outbox") || (waits ? "none runs" : back ? "sent it to inboxes" : ahead), back || noted.bizlogic.length],
         [last, this.later("inbox", "bizlogic") || (back ? "keeps it, and sent it here" : ahead), back || inboxes.length],
         ["shown", shown, back],
