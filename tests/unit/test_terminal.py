@@ -216,6 +216,7 @@ class OthersTextTest(unittest.TestCase):
         with contextlib.redirect_stderr(io.StringIO()) as stderr:
             terminal.complain("bark", self.HOSTILE)
             logs.complain("bark", self.HOSTILE)
+            logs.flush()  # another test of this process may have begun the queue of lines
             with self.assertRaises(SystemExit):
                 listen.parser().parse_args(["ark3", f"--{self.HOSTILE}"])
         for line in filter(None, stderr.getvalue().split("\n")):
