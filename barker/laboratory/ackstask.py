@@ -115,12 +115,15 @@ ACKS = Task(
     an ack, and reads its files.
 
     It is allowed to write each batch at once. It is better to go on collecting, and to let the acks
-    wait: barker/manifold/durable.py does that for --fsync, with three things of a journal.
+    wait: barker/manifold/durable.py does that for --fsync, with three things of a journal. Its sync
+    returns a Future. With fsync set, the journal itself syncs, too. If nothing can be written, a
+    put is refused, or the process ends. When a new segment begins, no record may be left over,
+    or be written twice: the judge does not wait for that, so look at it yourself.
     """,
     where=(
         ("docs/labs/lying.py", "all of it"),
         ("barker/manifold/durable.py", "is_all, then, and what they use of a journal"),
-        ("barker/disk/journal.py", "append, fsync, is_synced, sync"),
+        ("barker/disk/journal.py", "append, rotate_if_full, fsync, is_synced, sync"),
         ("docs/08-the-journal-and-kill-9.rst", "an entry is in a file before its ack is sent"),
     ),
     role="outbox",

@@ -120,7 +120,7 @@ MUTE = Task(
 
     The mutes are in mutes.json in the state folder (var/ of the project; a service has it as
     args.state): for each reader the muted authors. bizlogic reads it when it starts; without that
-    file, all is as before.
+    file, all is as before. What happens with a malformed one is your choice.
 
       {"toto": ["ark3", "rdl"], "user1": ["user1"]}
 
@@ -130,6 +130,7 @@ MUTE = Task(
     """,
     where=(
         ("barker/bizlogic.py", "Recipients.of and known; BizLogic.on_put and Upstream.ack"),
+        ("barker/delivery/batches.py", "reach_of, which counts addresses"),
         ("docs/07-failover.rst", "what an ack of bizlogic means"),
     ),
     role="bizlogic",

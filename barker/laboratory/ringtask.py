@@ -169,13 +169,13 @@ RING = Task(
     More points are no answer: a ring is built anew at each change, so with {MAX_INSTANCES} nodes
     that has to take 20 ms at most.
 
-    The interface stays: Ring(nodes), with any iterable of names. Its attribute nodes has them
-    sorted, each once; owner(key) is a node, or None without nodes; shares() has each node's part of
-    all keys, for the monitor.
+    The interface stays: Ring(nodes), with any iterable of names; more arguments are your choice.
+    Its attribute nodes has them sorted, each once; owner(key) is a node, or None without nodes;
+    shares() has each node's part of all keys, for the monitor.
 
     The judge imports the module in a process of its own and measures {KEYS} keys. Then a whole
-    system uses it. The unit tests of the old ring, and its pictures in the book, no longer fit; a
-    page needs no ring.
+    system uses it. The unit tests of the old ring, its pictures, docs/protocol.rst and the programs
+    in docs/ that have a ring of their own no longer fit; a page needs no ring.
     """,
     where=(
         ("barker/routing/ring.py", "Ring; places() hashes"),

@@ -23,7 +23,7 @@ JUDGED = ("barker/**/*.py", "docs/labs/*.py", "tests/simulation/*.py")
 # How long the whole system is hurt, once all cases have passed.
 TRIAL_S = 6.0
 
-OPEN, SOLVED, FAILED, CHANGED = "open", "solved", "not solved", "changed since it was judged"
+OPEN, SOLVED, FAILED, CHANGED = "open", "solved", "not solved", "judged before the last change"
 
 
 class Task(NamedTuple):
