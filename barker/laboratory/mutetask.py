@@ -120,7 +120,7 @@ MUTE = Task(
 
     The mutes are in mutes.json in the state folder (var/ of the project; a service has it as
     args.state): for each reader the muted authors. bizlogic reads it when it starts; without that
-    file, all is as before. What happens with a malformed one is your choice.
+    file, all is as before. You choose how to treat a malformed one.
 
       {"toto": ["ark3", "rdl"], "user1": ["user1"]}
 
