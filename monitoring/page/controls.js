@@ -116,9 +116,11 @@ const Controls = (() => {
       return act in this.signals && process?.pid ? `${this.signals[act]} ${process.pid}` : "";
     }
 
-    /** The element at the end of a service's card. */
+    /** The element at the end of a service's new card: from now on its acts are there. */
     extras(row) {
-      return this.cardOf(row.name).element;
+      const { element, panel } = this.cardOf(row.name);
+      element.querySelector(".box").append(panel.element);
+      return element;
     }
 
     cardOf(name) {
@@ -219,7 +221,6 @@ const Controls = (() => {
       element.hidden = !this.on || !process || process.program === ADDRESS;
       if (process) panel.show(process);
       const box = element.querySelector(".box");
-      if (element.closest(".service") && panel.element.parentElement !== box) box.append(panel.element);
       if (element.hidden && box.matches(":popover-open")) box.hidePopover();
     }
   }

@@ -149,6 +149,12 @@ class CardsTest(SystemCase):
         self.browser.press(ESCAPE)
         self.assertIn("started", self.run_start(name))
 
+    def test_a_card_has_its_buttons_from_the_first(self) -> None:
+        self.until_on()
+        script = """const card = Monitor.desk.extras({ name: "autobark-1" });
+            return [...card.querySelectorAll(".box .act")].map((button) => button.textContent)"""
+        self.assertIn("Kill", self.browser.execute(script))
+
     def run_start(self, name: str) -> str:
         self.press(name, "start")
         self.until_state(name, "running")
