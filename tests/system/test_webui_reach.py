@@ -17,9 +17,10 @@ ARRIVE = """
       Barker.arrive({ id: "arrive" + i, user, content: "arrived " + i, at: Date.now() }, false);
     }
 """
-# A bark that is on its way.
+# A bark that is on its way, for minutes: the longest words for a time.
 OWN_BARK = """
-    window.own = (i) => ({ id: "own" + i, user: "ark3", content: "own " + i, at: Date.now() });
+    const at = Date.now() - 123400;
+    window.own = (i) => ({ id: "own" + i, user: "ark3", content: "own " + i, at });
     Barker.say(own(arguments[0]));
 """
 FOLLOWS_CHANGE = """
@@ -99,7 +100,7 @@ class StillTest(ReachTestCase):
         self.assertShown("arrived 107")
 
     def test_nothing_that_becomes_of_acts_moves_the_list_that_is_pointed_at(self) -> None:
-        for width in (320, 640, 760, 920):
+        for width in (320, 545, 640, 760, 900, 920, 1440):
             self.browser.screen(width, 1400)
             self.open_with_barks(6)
             self.browser.execute("Barker.client.say = () => {}")
