@@ -22,10 +22,8 @@ SHARES = """
     return Object.fromEntries([...document.querySelectorAll("#keptlists .names")].map(
       (list) => [list.ariaLabel, [...list.children].map((item) => item.firstChild.textContent)]));
 """
-MOVED = """
-    return [...document.querySelectorAll("#keptlists [data-moved]")].map(
-      (item) => [item.firstChild.textContent, item.title]);
-"""
+MARKS = """[...document.querySelectorAll("#keptlists [data-moved]")].map(
+    (item) => [item.firstChild.textContent, item.title])"""
 
 
 def setUpModule() -> None:
@@ -161,17 +159,19 @@ class KeepersTest(WayTestCase):
         before = self.browser.execute(SHARES)
         self.assertEqual(list(before), ["outbox-a"])
         self.assertEqual(sorted(before["outbox-a"]), sorted(self.fleet.world.names))
-        self.assertEqual(self.browser.execute(MOVED), [])
+        self.assertEqual(self.browser.execute(f"return {MARKS}"), [])
         with contextlib.ExitStack() as stack:
             for name in ("outbox-b", "outbox-c"):
                 outbox = self.fleet.outbox("--name", name)
                 stack.callback(outbox.kill)
-                moved = self.assertMoved(self.owned(name, "outbox-a", "outbox-b", name))
-                self.assertLessEqual({before for _, before in moved}, self.comers(name))
+                others = {"outbox-a", "outbox-b"} - {name}
+                self.assertMoved(self.owned(name, "outbox-a", "outbox-b", name), *others)
             outbox.kill()
-            self.assertMoved(self.owned("outbox-c", "outbox-a", "outbox-b", "outbox-c"))
+            users = self.owned("outbox-c", "outbox-a", "outbox-b", "outbox-c")
+            self.assertMoved(users, "outbox-c")
         # Of one outbox to another: with numbers, which are read out. Then the marks grow old.
-        gone = self.assertMoved(self.owned("outbox-b", "outbox-a", "outbox-b"))
+        gone = self.owned("outbox-b", "outbox-a", "outbox-b")
+        self.assertMoved(gone, "outbox-b")
         stayed = len(self.fleet.world.names) - len(gone)
         words = f"{len(gone)} users of outbox-b moved, and {stayed} users stayed."
         self.assertEqual(self.browser.text("#keptstate"), words)
@@ -180,22 +180,17 @@ class KeepersTest(WayTestCase):
         self.browser.execute("Barker.keepers.changedAt -= 60000")
         self.browser.wait_until("!document.querySelector('[data-moved]')", "marks grow old")
 
-    @staticmethod
-    def comers(name: str) -> set[str]:
-        """The titles of users that may have moved to it."""
-        others = {"outbox-a", "outbox-b"} - {name}
-        return {f"moved from {other}" for other in others}
-
     def owned(self, name: str, *outboxes: str) -> set[str]:
         ring = Ring({*outboxes})
         return {user for user in self.fleet.world.names if ring.owner(user) == name}
 
-    def assertMoved(self, users: set[str]) -> list[tuple[str, str]]:
-        """Wait until just these are marked; each with its title. The next move is another one."""
-        condition = f"(() => {{ {MOVED} }})().map(([user]) => user).sort().join(' ')"
-        self.browser.wait_until(f"{condition} === {json.dumps(' '.join(sorted(users)))}", "a move")
+    def assertMoved(self, users: set[str], *keepers: str) -> None:
+        """Wait until just these are marked, and all of these keepers are named."""
+        seen = f"[0, 1].map((i) => [...new Set({MARKS}.map((mark) => mark[i]))].sort())"
+        whole = [sorted(users), sorted(f"moved from {keeper}" for keeper in keepers)]
+        same = f"JSON.stringify({seen}) === JSON.stringify({json.dumps(whole)})"
+        self.browser.wait_until(same, "a move")
         self.browser.execute("Barker.keepers.changedAt -= 2000; Barker.keepers.saidAt -= 2000")
-        return [(user, title) for user, title in self.browser.execute(MOVED)]
 
     def test_without_any_outbox_the_users_have_none_and_inboxes_are_another_list(self) -> None:
         self.open_list()
@@ -270,7 +265,7 @@ class KeepersTest(WayTestCase):
         finally:
             PageTestCase.directory = self.fleet.directory()
         self.browser.wait_until(f"{away}.startsWith('The ring')", "it is back")
-        self.assertEqual(self.browser.execute(MOVED), [])
+        self.assertEqual(self.browser.execute(f"return {MARKS}"), [])
 
 
 class FilterTest(WayTestCase):
