@@ -181,7 +181,8 @@ def lab(task: Task, command: Sequence[str]) -> int:
     if status:
         terminal.say("judge", f"{task.name}: not solved")
         return status
-    status = trial(Wish(task.role, command, TRIAL_S, LAB_SEED, INSTANCES))
+    what = "the tree" if command == task.command else ""
+    status = trial(Wish(task.role, command, TRIAL_S, LAB_SEED, INSTANCES), what)
     terminal.say("judge", "", f"{task.name}: {'not solved' if status else 'solved'}")
     return status
 
@@ -189,14 +190,15 @@ def lab(task: Task, command: Sequence[str]) -> int:
 # --- a whole system ---
 
 
-def trial(wish: Wish) -> int:
-    """Hurt a system, and print what held; the exit status."""
+def trial(wish: Wish, what: str = "") -> int:
+    """Hurt a system, and print what held; the exit status. `what` is the program in words."""
     run = Trial(wish)
     fault = watched(run.go(), lambda: run.doing)
     wrong = [*([fault] if fault else []), *run.cast.complaints]
     lines = []
     if not fault:
-        lines = [f"{shlex.join(wish.command)} as {wish.role}, seed {wish.seed}:", ""]
+        what = what or f"{shlex.join(wish.command)} as {wish.role}"
+        lines = [f"{what}, seed {wish.seed}:", ""]
         lines += [line for found in run.findings for line in _finding(found)]
     if run.way:
         lines += ["", "The first bark of which that is so:", "", *run.way]

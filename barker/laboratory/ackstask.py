@@ -7,13 +7,17 @@ import shutil
 
 from barker.laboratory.conformance import Case, NotTried
 from barker.laboratory.lab import CAN_FREEZE, Broken
-from barker.laboratory.outboxcases import said, taken
-from barker.laboratory.stand import Stand
+from barker.laboratory.outboxcases import AUTHOR, said, taken
+from barker.laboratory.stand import Stand, bark
 from barker.laboratory.task import Task
-from barker.wire.ops import Ack, Refuse
+from barker.wire.ops import Ack, Put, Refuse
 
 # Barks in one line.
 GROUP = 8
+# The same of the longest barks, of which a line has 64 KiB at most.
+LONG_GROUP, LONG = 50, "🐕" * 280
+# So many such lines are more than a segment of 8 MiB has, and so many may wait for their acks.
+LINES, LINES_AHEAD = 180, 20
 
 
 def _folder(stand: Stand) -> pathlib.Path:
@@ -70,6 +74,36 @@ async def survives_kill_9(stand: Stand) -> None:
         raise Broken(f"{len(lost)} of {len(ids)} acked barks were lost at {kills} kills")
 
 
+async def survives_a_new_segment(stand: Stand) -> None:
+    await stand.begin()
+    client = await stand.open("client")
+    ids: list[str] = []
+    acked = 0
+    for line in range(LINES):
+        new = [f"l{line}-{n}" for n in range(LONG_GROUP)]
+        bodies = [bark(AUTHOR, id_, LONG) for id_ in new]
+        client.send(Put(len(ids) + 1, [f"outbox/{AUTHOR}"], bodies))
+        ids += new
+        while acked < len(ids) - LINES_AHEAD * LONG_GROUP:
+            acked = (await client.expect(Ack)).seq
+    while acked < len(ids):
+        acked = (await client.expect(Ack)).seq
+    stand.end()
+    await stand.start()
+    bizlogic = await (await stand.play("bizlogic", "bizlogic-1")).link()
+    came: list[str] = []
+    while len(came) < len(ids):
+        try:
+            (entry,) = await bizlogic.entries(1)
+        except Broken:
+            raise Broken(f"{len(ids) - len(came)} of {len(ids)} acked barks were lost") from None
+        came.append(entry.item.id or "")
+        bizlogic.send(Ack(entry.seq))
+    for place, (id_, due) in enumerate(zip(came, ids, strict=True)):
+        if id_ != due:
+            raise Broken(f"bark {place} of {len(ids)} comes back as {id_}, and {due} is due")
+
+
 async def survives_a_stop(stand: Stand) -> None:
     await stand.begin()
     client = await stand.open("client")
@@ -117,8 +151,7 @@ ACKS = Task(
     It is allowed to write each batch at once. It is better to go on collecting, and to let the acks
     wait: barker/manifold/durable.py does that for --fsync, with three things of a journal. Its sync
     returns a Future. With fsync set, the journal itself syncs, too. If nothing can be written, a
-    put is refused, or the process ends. When a new segment begins, no record may be left over,
-    or be written twice: the judge does not wait for that, so look at it yourself.
+    put is refused, or the process ends. When a new segment begins, no record may be left over.
     """,
     where=(
         ("docs/labs/lying.py", "all of it"),
@@ -130,6 +163,7 @@ ACKS = Task(
     cases=(
         Case("in the file", "promise 1: acked means that a file has it", "8", writes_first),
         Case("kill -9", "promise 1: killed at the ack, and started again", "8", survives_kill_9),
+        Case("a new segment", "promise 1: all, once, in order", "8", survives_a_new_segment),
         Case("a stop", "promise 1: the same for SIGTERM", "8", survives_a_stop),
         Case("no folder", "what can't be kept is not acked", "8", acks_nothing_without_a_journal),
     ),
