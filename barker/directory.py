@@ -17,6 +17,7 @@ that starts while it is away waits.
 
 import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
 import argparse
+import functools
 import secrets
 import sys
 from collections.abc import Collection, Sequence
@@ -138,7 +139,7 @@ class Directory(Service):
         if left_s > 0 and self._settling != self._begun:
             log.info("services may have to register again: settling for %.1f s", left_s)
             self._settling = self._begun
-            self._loop.call_later(left_s, self._settled, self._begun)
+            self.later(left_s, functools.partial(self._settled, self._begun))
 
     def on_register(self, link: Link, register: Register) -> None:
         self._register(link, register)

@@ -183,6 +183,7 @@ class Followers(Service):
         """Serve once we have all changes of those before us."""
         if not self._serving and self._replicas.in_sync:
             self._serving = True
+            self._publisher.open()
             self.serve(FOLLOWERS, ORDERED)
             self.serve(GRAPH, ORDERED)
         reign = self._decider.look() if self._serving else None
@@ -208,6 +209,7 @@ class Followers(Service):
         if not self.has_directory:
             self.told.clear()
             self._serving = False
+            self._publisher.close()
             self._serves = [s for s in self._serves if s[0] not in (FOLLOWERS, GRAPH)]
 
     # --- events ---

@@ -12,6 +12,9 @@ instances). Two promises rest on their acks:
 
 A subscriber whose place is unknown here, or too far back, gets a snapshot of the graph before the
 changes. Of its acks during a snapshot, only the last has a serial that counts.
+
+Copies and readers of lists wait for an answer until this instance has all changes of the others. A
+reader with an old route may come to one that has just started, and holds less than the reader.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -95,6 +98,9 @@ class Publisher:
         self._slices = slices
         self._holds = holds
         self._publishing = False
+        self._is_open = False  # copies and readers of lists are answered
+        self._early: dict[Link, dict[str, Subscribe]] = {}  # these wait for that
+        self._early_wishes = 0  # of all links
         self.epoch = ""
         self._changes: Stream[bytes] = Stream(CHANGES_KEPT)
         self._copying: dict[Link, dict[str, Copying]] = {}
@@ -110,6 +116,25 @@ class Publisher:
     def begin(self, epoch: str) -> None:
         """The service's serials have this epoch from now on."""
         self.epoch = epoch
+
+    def open(self) -> None:
+        """Answer copies and readers of lists: this graph has all changes of the other instances."""
+        self._is_open = True
+        self._slices.add(self._answer_early())
+
+    def close(self) -> None:
+        """Others may have changes that this graph lacks."""
+        self._is_open = False
+
+    def _answer_early(self) -> Steps:
+        while self._early and self._is_open:
+            link, wishes = next(iter(self._early.items()))
+            _, wish = wishes.popitem()
+            self._early_wishes -= 1
+            if not wishes:
+                del self._early[link]
+            self.subscribe(link, wish)
+            yield
 
     def add(self, serial: int, body: bytes, touched: set[str]) -> None:
         """A change has come into force here; it alters the lists of those `touched`."""
@@ -171,7 +196,9 @@ class Publisher:
         address = wish.address
         service, user = split(address)
         try:
-            if service == GRAPH and user:
+            if service == GRAPH and not self._is_open:
+                self._wait(link, wish)
+            elif service == GRAPH and user:
                 self._list(link, user)
             elif address in (GRAPH, FOLLOWERS):
                 copying = Copying(link, address)
@@ -182,6 +209,14 @@ class Publisher:
                 raise BadMessage(BAD_MESSAGE, f"there is {GRAPH}, {GRAPH}/USER and {FOLLOWERS}")
         except BadMessage as fault:
             link.send(messages.encode(Unreadable(address, fault.code, fault.reason)))
+
+    def _wait(self, link: Link, wish: Subscribe) -> None:
+        mine = self._early.setdefault(link, {})
+        if wish.address not in mine:
+            if len(mine) > MAX_LISTS or self._early_wishes >= MAX_LISTS_IN_ALL:
+                raise BadMessage(TOO_MANY, "too many readers wait for this instance")
+            self._early_wishes += 1
+        mine[wish.address] = wish
 
     def _begin(self, copying: Copying, epoch: str | None, after: int) -> None:
         if epoch == self.epoch and self._changes.lost <= after <= self.last:
@@ -230,6 +265,7 @@ class Publisher:
             self.tell_lists()
 
     def link_down(self, link: Link) -> None:
+        self._early_wishes -= len(self._early.pop(link, ()))
         self._copying.pop(link, None)
         for user in self._lists.pop(link, ()):
             self._lists_read -= 1

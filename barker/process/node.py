@@ -155,12 +155,16 @@ class Node:
     def later(self, delay_s: float, work: Callable[[], None]) -> None:
         """Call `work` once after `delay_s`, unless the node has stopped by then.
 
-        A fault in it is logged and changes nothing else.
+        After a stall, it is called when the links have been looked at. A fault in it is logged and
+        changes nothing else.
         """
         self._loop.call_later(delay_s, self._do_later, work)
 
     def _do_later(self, work: Callable[[], None]) -> None:
-        if not self._stop.is_set():
+        self._look_at_clock(self.now())
+        if self._stall:
+            self._stall.over.add_done_callback(lambda _: self._do_later(work))
+        elif not self._stop.is_set():
             with contained(work):
                 work()
 

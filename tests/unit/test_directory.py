@@ -435,6 +435,24 @@ class SettlingTest(DirectoryTest):
         self.assertGreaterEqual(self.directory.now() - thawed, 0.9 * SETTLE_S)
         watcher.abort()
 
+    async def test_what_is_due_in_a_frost_waits_for_a_look_at_the_links(self) -> None:
+        began = self.directory.now()
+        service = await self.link("one", OLD_EPOCH)
+        service.send(register("inbox", "a"))
+        await service.before_pong()
+        newcomer = await self.watcher("inbox")
+        self.assertEqual(await newcomer.before_pong(), [])
+        while self.directory.now() < began + SETTLE_S:
+            pass  # the loop stands still, and its timers are late
+        (link,) = [link for link in self.directory.links if link.name == "one"]
+        link._connection._transport.get_extra_info("socket").shutdown(socket.SHUT_RD)
+        with self.assertLogs("barker.process.node", "WARNING"):
+            thaw(self.directory, given_up=False)
+            self.assertEqual(await newcomer.before_pong(), [], "the service may come back")
+        again = await self.link("one", self.directory.epoch)
+        again.send(register("inbox", "b"))
+        await self.assertToldOf(newcomer, "inbox", ["b"])
+
     async def test_a_newcomer_who_is_there_first_is_not_told_that_it_is_alone(self) -> None:
         """It would take its own graph for the newest, or all of the ring for its own."""
         async with serving(Directory, self.folder) as first:

@@ -636,6 +636,31 @@ class TwoTest(FollowersTest):
         self.assertEqual(known[0], first.graph.edges)
         self.assertEqual(edges(second.graph), edges(first.graph))
 
+    async def test_a_joiner_answers_no_copy_and_no_list_before_it_has_everything(self) -> None:
+        ghost = await self.open(self.directory.port, "ghost")
+        ghost.send(register("replica", "ghost", 9, policy="ordered"))
+        await ghost.before_pong()
+        self.patch(publisher, "MAX_LISTS", 2)
+        service = await self.followers()
+        await until(lambda: service._replicas.others == ["ghost"], "it knows of another one")
+        reader = await self.open(service.port, "reader")
+        for address in ("graph", "graph/ann", "graph/bob"):  # the reader has an old route
+            reader.send({"op": "subscribe", "address": address})
+        self.assertEqual(await reader.before_pong(), [])
+        reader.send({"op": "subscribe", "address": "graph/cid"})
+        await reader.expect("unreadable", address="graph/cid", code=protocol.TOO_MANY)
+        gone = await self.open(service.port, "gone")
+        gone.send({"op": "subscribe", "address": "graph"})
+        self.assertEqual(await gone.before_pong(), [])
+        gone.abort()
+        ghost.abort()  # the directory gives it up
+        await self.registered()
+        said = [await reader.heard() or {} for _ in range(4)]
+        self.assertEqual(
+            {"graph", "graph/ann", "graph/bob"}, {message["address"] for message in said}
+        )
+        self.assertEqual(service._publisher._early_wishes, 0)
+
     async def test_what_each_had_alone_both_have_when_they_meet(self) -> None:
         first = await self.followers("--name", "f1")
         second = await self.serve(Followers, "--name", "f2")  # without the directory
