@@ -5,6 +5,10 @@ then a `message` for every change. Old changes are not kept. So a subscriber wit
 stream (or with one of another epoch, or too far back) gets a *snapshot* first: the graph in pieces,
 with a mark in the last. While it arrives the old copy stays in use, and the complete snapshot
 replaces it. While no followers service works at all, the copy stays as it is.
+
+When another instance comes first, the old stream is read until the new one has taken its place. For
+an instance that does not serve yet answers later, and a follow holds when all copies have it that
+are read by: without a stream, this one would not be waited for.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -89,6 +93,17 @@ class Place:
         return Credit(address, 0 if self.in_snapshot else self.serial)
 
 
+class Coming(Generic[Held]):
+    """A stream that was requested; `copy` is its snapshot, as far as it has arrived."""
+
+    __slots__ = ("copy", "link", "place")
+
+    def __init__(self, link: Link, place: Place) -> None:
+        self.link = link
+        self.place = place
+        self.copy: Held | None = None
+
+
 class Feed(Peers, Generic[Held]):
     """Feeds one copy, `held`; `make` makes an empty one for the next snapshot."""
 
@@ -99,9 +114,9 @@ class Feed(Peers, Generic[Held]):
         self._make = make
         self.held: Held = make() if held is None else held
         self.complete = False  # `held` is the service's, not our first one
-        self._next: Held | None = None
+        self._link: Link | None = None  # `held` follows the stream that comes over it
         self._place = Place()
-        self._asked: Link | None = None
+        self._coming: Coming[Held] | None = None
 
     # --- for subclasses ---
 
@@ -114,43 +129,69 @@ class Feed(Peers, Generic[Held]):
     # --- the conversation ---
 
     def peers_changed(self) -> None:
+        links = self.peers.values()
+        if self._link not in links:
+            self._link = None
+        coming = self._coming
+        if coming and coming.link not in links:
+            coming = self._coming = None
         first = self.route.first(lambda t: t.name in self.peers)
         link = self.peers[first.name] if first else None
-        if link is not self._asked:
-            if self._asked:
-                # Where we no longer read, no acks of ours must be waited for.
-                self._asked.abort()
-            self._asked = link
-            if link:
-                self._place.ask(link, GRAPH)
+        if coming:
+            if coming.link in (link, self._link):
+                return
+            self._coming = None
+            coming.link.abort()  # where we do not read, no acks of ours must be waited for
+        if link and link is not self._link:
+            self._coming = Coming(link, Place() if self._link else self._place)
+            self._coming.place.ask(link, GRAPH)
 
     def on_subscribed(self, link: Link, answer: Subscribed) -> None:
-        if link is self._asked:
-            self._next = self._make() if self._place.begin(answer) else None
+        coming = self._coming
+        if link is self._link and not (coming and link is coming.link):  # we were too slow for it
+            if coming:
+                coming.link.abort()
+            coming = self._coming = Coming(link, self._place)
+        if coming and link is coming.link:
+            if coming.place.begin(answer):
+                coming.copy = self._make()
+            else:
+                self._follow(coming)
+
+    def _follow(self, coming: Coming[Held]) -> None:
+        """Its stream takes the place of the old one."""
+        old, self._link, self._place, self._coming = self._link, coming.link, coming.place, None
+        if old and old is not coming.link:
+            old.abort()
+        self.peers_changed()
 
     def on_message(self, link: Link, message: Message) -> None:
-        if link is self._asked:
-            for body in message.bodies:
-                self._take(body)
-
-    def _take(self, body: bytes) -> None:
-        place = self._place
-        in_snapshot = place.in_snapshot
-        fields = place.take(body)
-        if in_snapshot and self._next is not None:
-            self._next.apply(fields)
-            if not place.in_snapshot:
-                self.held, self._next, self.complete = self._next, None, True
-                self.replaced()
-        else:
-            changes = self.held.apply(fields)
-            if changes:
+        for body in message.bodies:
+            coming = self._coming
+            if coming and link is coming.link:
+                self._take_piece(coming, body)
+            elif link is self._link and (changes := self.held.apply(self._place.take(body))):
                 self.changed(changes)
 
+    def _take_piece(self, coming: Coming[Held], body: bytes) -> None:
+        fields = coming.place.take(body)
+        if coming.copy is not None:
+            coming.copy.apply(fields)
+            if not coming.place.in_snapshot:
+                self.held, self.complete = coming.copy, True
+                self._follow(coming)
+                self.replaced()
+
     def batch_end(self, link: Link) -> None:
-        if credit := self._place.credit(GRAPH):
+        place = self._place_of(link)
+        if place and (credit := place.credit(GRAPH)):
             link.send(messages.encode(credit))
 
+    def _place_of(self, link: Link) -> Place | None:
+        if self._coming and link is self._coming.link:
+            return self._coming.place
+        return self._place if link is self._link else None
+
     def batch_failed(self, link: Link) -> None:
-        if link is self._asked:
+        if self._place_of(link) is self._place:
             self._place = Place()  # the copy may lack a change: it begins with a snapshot again

@@ -48,6 +48,15 @@ class FollowersTest(WireTest):
         services = self.directory._services
         await until(lambda: len(services.get("followers", {})) == count, "they have registered")
 
+    async def two(self) -> tuple[Followers, Followers]:
+        first = await self.followers("--name", "f1")
+        await self.registered(1)
+        second = await self.followers("--name", "f2")
+        await self.registered(2)
+        for service in (first, second):
+            await until(lambda s=service: len(s._publisher.replicas) == 1, "they replicate")  # type: ignore[misc]
+        return first, second
+
     async def snapshot(self, reader: Wire, address: str = "graph", **place: object) -> Message:
         """Subscribe and read a snapshot that fits one piece; the last message."""
         reader.send({"op": "subscribe", "address": address, **place})
@@ -528,15 +537,6 @@ class JournalTest(FollowersTest):
 class TwoTest(FollowersTest):
     """Two instances, and what is acked, is with both."""
 
-    async def two(self) -> tuple[Followers, Followers]:
-        first = await self.followers("--name", "f1")
-        await self.registered(1)
-        second = await self.followers("--name", "f2")
-        await self.registered(2)
-        for service in (first, second):
-            await until(lambda s=service: len(s._publisher.replicas) == 1, "they replicate")  # type: ignore[misc]
-        return first, second
-
     async def test_promise_5_of_replicas_that_have_gone_for_good_nothing_is_remembered(
         self,
     ) -> None:
@@ -776,6 +776,23 @@ class FeedTest(FollowersTest):
         second = await self.followers("--name", "f2")
         await until(lambda: reader.replacements == 2, "another epoch, another snapshot")
         self.assertEqual(edges(reader.held), edges(second.graph))
+
+    async def test_a_copy_follows_the_old_stream_until_the_next_one_has_come(self) -> None:
+        first, second = await self.two()
+        reader = (await self.keeper()).feed
+        await until(lambda: len(reader.peers) == 2, "it could read either")
+        copies = first._publisher.acked
+        with mock.patch.object(Followers, "subscribe", lambda *_: None):  # the second is late
+            reader.node.routes.update("graph", "ordered", [reader.route.by_name["f2"]])
+            reader.peers_changed()
+            await self.take(first, event(1, FOLLOW, "ann", "cid"))
+            await until(lambda: ("ann", "cid", True) in reader.heard, "it follows the first")
+            self.assertIn(reader.node.name, copies("graph"), "the first one waits for its acks")
+        reader.peers["f2"].abort()
+        await until(lambda: reader.replacements == 2, "the second one answers")
+        await until(lambda: reader.node.name not in copies("graph"), "it has left the first")
+        await self.take(second, event(1, FOLLOW, "bob", "cid"))
+        await until(lambda: ("bob", "cid", True) in reader.heard, "it follows the second")
 
     async def test_the_last_copy_counts_until_the_next_one_is_complete(self) -> None:
         self.patch(graph, "PIECE_SIZE", 2)
