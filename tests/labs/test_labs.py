@@ -257,9 +257,12 @@ class AnswersTest(unittest.TestCase):
 
 class CommandTest(unittest.TestCase):
     def judge(self, *words: str) -> tuple[int, str, str]:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
         done = subprocess.run(
             [sys.executable, "-m", "barker.judge", *words],
             cwd=ROOT,
+            env={**os.environ, "TMPDIR": folder.name},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
