@@ -128,7 +128,7 @@ def _parts(value: Any) -> list[Any] | None:
 
 
 def _is_collection(value: Any) -> bool:
-    kinds = dict | list | tuple | set | frozenset
+    kinds = (dict, list, tuple, set, frozenset)
     return isinstance(value, kinds) or hasattr(value, "popleft")
 
 

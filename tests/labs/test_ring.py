@@ -42,7 +42,9 @@ class MeasuredTest(unittest.IsolatedAsyncioTestCase):
         path.write_text(textwrap.dedent(ring), encoding="utf-8")
 
     async def test_a_ring_may_print(self) -> None:
-        self.write(RING.replace("self.nodes = sorted", 'print("nodes", nodes); self.nodes = sorted'))
+        self.write(
+            RING.replace("self.nodes = sorted", 'print("nodes", nodes); self.nodes = sorted')
+        )
         found = await ringtask.measured([["a", "b"]], 3)
         self.assertEqual(found["owners"], [["b", "b", "b"]])
 

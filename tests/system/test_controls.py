@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -253,7 +254,7 @@ finally:
 class FleetTest(unittest.TestCase):
     """A fleet whose `controls` is played by a few lines."""
 
-    @unittest.skipUnless(os.path.exists("/proc/self/stat"), "/proc")
+    @unittest.skipUnless(pathlib.Path("/proc/self/stat").exists(), "/proc")
     def test_a_freeze_that_a_refused_request_finds_is_shown(self) -> None:
         waits = ["-c", "import sys; sys.stdin.read()"]
         with (
