@@ -15,8 +15,6 @@ WINDOW, KEYS = 8, 16
 # Entries of all collections in a window together, after many barks of many origins. The bound of
 # each table may be ours several times over.
 MOST_ENTRIES = 40_000
-# So deep are the collections of a window, one in another, at most.
-DEPTH = 7
 
 
 def _take(window: Window, id_: str, origin: str | None, n: int, to: Sequence[str]) -> list[str]:
@@ -132,7 +130,7 @@ def _is_collection(value: Any) -> bool:
     return isinstance(value, kinds) or hasattr(value, "popleft")
 
 
-def _content(value: Any, depth: int = DEPTH) -> Any:
+def _content(value: Any, depth: int = 7) -> Any:
     """Something to compare it by, later. The reader's classes need not be made for copies."""
     parts = _parts(value)
     if depth == 0 or parts is None:
@@ -141,7 +139,7 @@ def _content(value: Any, depth: int = DEPTH) -> Any:
     return keys, [_content(part, depth - 1) for part in parts]
 
 
-def _entries(value: Any, depth: int = DEPTH) -> int:
+def _entries(value: Any, depth: int = 7) -> int:
     """How many entries the collections in it have, those inside them too."""
     parts = _parts(value)
     if depth == 0 or parts is None:
