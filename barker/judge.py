@@ -193,7 +193,11 @@ def lab(task: Task, command: Sequence[str]) -> int:
 def trial(wish: Wish, what: str = "") -> int:
     """Hurt a system, and print what held; the exit status. `what` is the program in words."""
     run = Trial(wish)
-    fault = watched(run.go(), lambda: run.doing)
+    try:
+        fault = watched(run.go(), lambda: run.doing)
+    except BaseException:  # Ctrl-C: nobody is told where the logs are
+        run.tidy()
+        raise
     wrong = [*([fault] if fault else []), *run.cast.complaints]
     lines = []
     if not fault:
@@ -240,7 +244,11 @@ def tried(role: str, command: Sequence[str], cases: Sequence[Case]) -> int:
 
     progress = Progress()
     work = conform(role, command, cases, log, tell)
-    fault = watched(work, lambda: doing, progress)
+    try:
+        fault = watched(work, lambda: doing, progress)
+    except BaseException:  # Ctrl-C: nobody is told where the log is
+        shutil.rmtree(log.parent, ignore_errors=True)
+        raise
     counts = Counter(result.state for result in results)
     lines = [f"WRONG: {fault}"] if fault else []
     if results:

@@ -88,7 +88,10 @@ def digest(root: pathlib.Path = ROOT) -> str:
     """Of all files of the tree that a task may be about."""
     sums = hashlib.sha256()
     for path in sorted({path for pattern in JUDGED for path in root.glob(pattern)}):
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:  # removed meanwhile; or Emacs's lock of a file, a link to nowhere
+            continue
         sums.update(f"{path.relative_to(root).as_posix()} {len(data)}\n".encode() + data)
     return sums.hexdigest()
 

@@ -46,7 +46,7 @@ def another(command: Command, others: Collection[Command]) -> Command:
     `others` are all commands, and none of their ports is chosen. Raises ValueError if there can't
     be one more.
     """
-    if "--name" in command.argv:
+    if any(word.partition("=")[0] == "--name" for word in command.argv):
         raise ValueError(f"{command.label} has a name of its own, which no other can have")
     labels = {other.label for other in others}
     if not command.port:

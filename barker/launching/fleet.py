@@ -176,14 +176,16 @@ class Fleet:
     # --- requests of `controls` ---
 
     def _perform(self, request: Request) -> None:
-        self._slots.look()  # what a terminal has frozen since the last look is no longer running
+        changed = self._slots.look()  # what a terminal has frozen meanwhile no longer runs
         why = ""
         try:
             done = self._slots.perform(request.act, request.process)
             self.say(f"controls: {done}")
-            self._report()
+            changed = True
         except Refused as fault:
             why = str(fault)
+        if changed:  # no later look sees it again
+            self._report()
         for mailbox in self._mailboxes.values():
             mailbox.answer(answer_line(request.n, why))
 

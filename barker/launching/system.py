@@ -176,6 +176,8 @@ def fleet_of(lines: Sequence[str], args: argparse.Namespace) -> list[Command]:
             first = ports.setdefault(command.port, number) if command.port else number
             if first != number:
                 raise ValueError(f"line {first} has this port already")
+            if words[0] == CONTROLS and CONTROLS in programs[: number - 1]:
+                raise ValueError("there is one controls for a launcher")
         except ValueError as fault:
             raise BadLine(f"line {number} of COMMANDS, {line!r}: {fault}") from None
         commands.append(command)

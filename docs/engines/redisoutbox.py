@@ -127,13 +127,14 @@ class RedisJournal:
         """Raises StateError if there is no Redis, or no stream at that key."""
         self.epoch = secrets.token_hex(8)
         self.damages = 0
-        self.undone = True
+        self.undone = self._has_header = True
         self.trouble = ""
         self.segments: dict[int, int] = {}  # bytes of each
         self._redis = redis
         self._key = key
         self._replicas = replicas
         self._batch = 0  # the last one of the current segment
+        self._replaced: OSError | None = None  # a newer segment is another process's
         self._doubtful: list[str] = []  # ids of failed writes, which Redis may have
         self._header: Callable[[], dict[str, Any]] | None = None
         try:
@@ -181,25 +182,31 @@ class RedisJournal:
         self._rotate()
 
     def rotate_if_full(self) -> int:
-        if not self._batch or self.segments.get(self.current, 0) >= SEGMENT_BYTES:
+        if not self._has_header or self.segments.get(self.current, 0) >= SEGMENT_BYTES:
             self._rotate()
         return self.current
 
     def _rotate(self) -> None:
         assert self._header
-        head = Header(self.current + 1, End(0), 0)
-        self.current, self._batch = self.current + 1, 0
-        self._write([header_line(head, self.epoch, self._header())])
+        if self._has_header:  # else the last attempt has failed, and this one is in its place
+            self.current, self._batch, self._has_header = self.current + 1, 0, False
+        try:
+            head = Header(self.current, End(0), 0)
+            self._write([header_line(head, self.epoch, self._header())])
+        except OSError as fault:
+            # Its id is not undone later: by then it may be that of a process which has replaced us.
+            self._doubtful = [i for i in self._doubtful if i != f"{self.current}-{self._batch}"]
+            self._say(fault)
+            raise
+        self._has_header = True
 
     def append(self, lines: Sequence[bytes]) -> int:
         """Keep the lines, all or none. Raises OSError; its reason is logged once."""
+        number = self.rotate_if_full()
         try:
-            number = self.rotate_if_full()
             self._write(lines)
         except OSError as fault:
-            if str(fault) != self.trouble:
-                self.trouble = str(fault)
-                log.error("nothing is acked: %s", fault)
+            self._say(fault)
             raise
         self._works()
         return number
@@ -218,14 +225,18 @@ class RedisJournal:
             replies = self._redis.call(*commands)
             if self._replicas and replies[1] < self._replicas:
                 raise OSError(f"{replies[1]} of {self._replicas} replicas have it")
-        except OSError:
+        except OSError as fault:
+            if isinstance(fault, RedisError) and "equal or smaller" in str(fault):
+                self._replaced = fault
             self._doubtful.append(id_)
             self.undone = False
             raise
         self.segments[self.current] = self.segments.get(self.current, 0) + sum(map(len, lines))
 
     def _undo(self) -> None:
-        """A batch that was refused must not come back at the next start."""
+        """A batch that was refused must not come back at the next start. Raises OSError."""
+        if self._replaced:
+            raise self._replaced
         if self._doubtful:
             self._redis.call(("XDEL", self._key, *self._doubtful))
             self._doubtful.clear()
@@ -240,6 +251,11 @@ class RedisJournal:
         self._works()
         return True
 
+    def _say(self, fault: OSError) -> None:
+        if str(fault) != self.trouble:
+            self.trouble = str(fault)
+            log.error("nothing is acked: %s", fault)
+
     def _works(self) -> None:
         if self.trouble:
             self.trouble = ""
@@ -250,13 +266,12 @@ class RedisJournal:
         self._redis.call(("XTRIM", self._key, "MINID", number + 1))
         del self.segments[number]
 
-    def sync(self) -> "Future[None]":
+    def sync(self, number: int = 0) -> "Future[None]":
         done: Future[None] = Future()
         done.set_result(None)
         return done
 
-    def sync_from(self, number: int) -> "Future[None]":
-        return self.sync()
+    sync_from = sync
 
     def close(self) -> None:
         self._redis.close()

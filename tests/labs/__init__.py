@@ -17,6 +17,7 @@ the answer into a copy of the tree by hand, and have ``git diff`` write the patc
 `patching` applies a patch with nothing but Python: ``git`` and ``patch`` may be missing.
 """
 
+import os
 import pathlib
 import re
 import subprocess
@@ -90,6 +91,7 @@ def judged(answer: Answer, python: str = sys.executable) -> Judged:
         run = subprocess.run(
             [python, "-m", "barker.judge", answer.lab, "--judge"],
             cwd=root,
+            env={**os.environ, "TMPDIR": folder},  # where it leaves what a wrong answer has printed
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

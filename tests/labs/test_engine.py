@@ -78,6 +78,65 @@ class WireTest(unittest.TestCase):
         self.assertLess(ENGINE.read_bytes().count(b"\n"), MAX_LINES)
 
 
+class Stream:
+    """Plays Redis: one stream, which keeps ids above its last one. While `fault`, it does not."""
+
+    def __init__(self) -> None:
+        self.ids: list[tuple[int, int]] = []
+        self.last = (0, 0)
+        self.fault: OSError | None = None
+
+    def call(self, *commands: Sequence[object]) -> list[Any]:
+        if self.fault:
+            raise self.fault
+        for name, _, *words in commands:
+            shown = words if name == "XDEL" else words[:1]
+            ids = [tuple(map(int, str(word).split("-"))) for word in shown if word != "+"]
+            if name == "XADD":
+                self._add(*ids[:1])
+            elif name == "XDEL":
+                self.ids = [id_ for id_ in self.ids if id_ not in ids]
+        return [[[b"%d-%d" % self.last, []]] if any(self.last) else []]
+
+    def _add(self, id_: Any) -> None:
+        if id_ <= self.last:
+            raise PARTS["RedisError"]("the ID is equal or smaller")
+        self.ids.append(id_)
+        self.last = id_
+
+
+class JournalTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.stream = Stream()
+
+    def journal(self) -> Any:
+        return PARTS["RedisJournal"](self.stream, "key", 0)
+
+    def test_no_batch_goes_where_there_is_no_header(self) -> None:
+        journal = self.journal()
+        self.stream.fault = OSError("no answer")
+        with self.assertLogs("barker.redis", "ERROR"), self.assertRaises(OSError):
+            journal.begin(dict)
+        self.stream.fault = None
+        journal.append([b"a"])
+        self.assertEqual(self.stream.ids, [(1, 2), (1, 3)])
+        self.assertEqual(journal.current, 1)
+
+    def test_one_that_was_replaced_undoes_nothing_of_its_successor(self) -> None:
+        old = self.journal()
+        old.begin(dict)
+        new = self.journal()
+        new.begin(dict)
+        old.segments[1] = PARTS["SEGMENT_BYTES"]  # full: its next one would be 2, which the new has
+        with self.assertLogs("barker.redis", "ERROR"):
+            for _ in range(3):
+                with self.assertRaises(OSError):
+                    old.append([b"a"])
+                new.append([b"b"])
+        self.assertEqual(self.stream.ids, [(1, 1), (2, 1), (2, 2), (2, 3), (2, 4)])
+        self.assertFalse(old.has_room())
+
+
 @unittest.skipUnless(SLOW and SERVER, "BARKER_SLOW=1, and redis-server")
 class ServerTest(unittest.TestCase):
     def assertPasses(self, cases: Sequence[Case], *flags: str) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import time
 import unittest
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest import mock
 
 from barker.disk import keys
 from barker.launching.commands import Command
@@ -228,8 +230,44 @@ class ControlsTest(ProjectTest, unittest.IsolatedAsyncioTestCase):
         self.assertEqual(len(alone.lines), 1)
 
 
+# A `controls` that freezes a process as a terminal does, and then has a request refused.
+FREEZES = """
+import json, os, signal, sys
+def said():
+    while (line := sys.stdin.readline()) == "ready\\n": pass
+    return json.loads(line)
+def request(n, act):
+    print(f'REQUEST {{"n":{n},"act":"{act}","process":"victim"}}', flush=True)
+    while "state" in (line := said()): seen.append(line["state"]["processes"][0])
+    return line["why"]
+try:
+    seen = [said()["state"]["processes"][0]]
+    os.kill(seen[0]["pid"], signal.SIGSTOP)
+    while open(f"/proc/{seen[0]['pid']}/stat").read().rpartition(")")[2].split()[0] != "T": pass
+    print("1:", request(1, "stop"), flush=True)
+    print("2:", request(2, "start"), seen[-1]["state"], flush=True)
+finally:
+    request(3, "kill")
+# as if it were barker.controls"""
+
+
 class FleetTest(unittest.TestCase):
     """A fleet whose `controls` is played by a few lines."""
+
+    @unittest.skipUnless(pathlib.Path("/proc/self/stat").exists(), "/proc")
+    def test_a_freeze_that_a_refused_request_finds_is_shown(self) -> None:
+        waits = ["-c", "import sys; sys.stdin.read()"]
+        with (
+            contextlib.redirect_stdout(io.StringIO()) as shown,
+            mock.patch("barker.launching.fleet.LOOK_S", DEADLINE_S),
+        ):
+            fleet = Fleet("test")
+            controls = Command("controls", ["-c", FREEZES], short="plays")
+            fleet.start([Command("victim", waits, short="waits"), controls])
+            self.addCleanup(fleet.stop)
+            fleet.run()
+        self.assertIn("| 1: victim is frozen, and would stop", shown.getvalue())
+        self.assertIn("| 2: victim runs already frozen\n", shown.getvalue())
 
     def test_a_process_that_a_request_has_killed_is_no_failure(self) -> None:
         plays = """

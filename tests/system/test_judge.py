@@ -169,6 +169,20 @@ class JudgeTest(unittest.TestCase):
                 status, shown = self.trial("bizlogic", " ".join(SMALLEST), *flags)
                 self.assertEqual(status, 0, shown)
 
+    @unittest.skipUnless(os.name == "posix", "signals")
+    def test_ctrl_c_leaves_no_folder(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        command = f"bizlogic={' '.join(ours('bizlogic'))}"
+        for how in ("--with", "--conformance"):
+            env = {**os.environ, "TMPDIR": folder.name}
+            judge = Process(["-m", "barker.judge", how, command], ROOT, env=env)
+            self.addCleanup(judge.close)
+            judge.wait_for("judge: starting")
+            judge.signal(signal.SIGINT)
+            self.assertEqual(judge.ended(), 130, judge)
+            self.assertEqual(list(pathlib.Path(folder.name).iterdir()), [], how)
+
     @unittest.skipUnless(SLOW and os.name == "posix", "BARKER_SLOW=1, and signals")
     def test_ctrl_c_leaves_nothing(self) -> None:
         words = ["-m", "barker.judge", "--with", f"bizlogic={' '.join(ours('bizlogic'))}"]

@@ -135,6 +135,7 @@ class ListTest(unittest.TestCase):
         self.assertBad("there is no barker/bizlogik.py", good, "bizlogik --port 5680")
         self.assertBad("there is no barker/", good, "../launch")
         self.assertBad("line 2 has this port already", good, "outbox --port 1", "inbox --port 1")
+        self.assertBad("there is one controls", good, "controls --port 1", "controls --port 2")
         self.assertBad("it is no text", good, 5680)  # type: ignore[arg-type]
 
     def test_a_list_without_a_line_is_a_mistake(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from typing import Any
 from unittest import mock
 
@@ -206,6 +207,7 @@ class MailboxTest(WireTest):
     def test_of_states_that_are_not_written_the_newest_is_enough(self) -> None:
         child = mock.Mock(spec=ChildProcess)
         may_write, sent = threading.Event(), []
+        until_s = time.monotonic() + DEADLINE_S
 
         def send(line: str) -> None:
             sent.append(line)
@@ -215,13 +217,13 @@ class MailboxTest(WireTest):
         mailbox = Mailbox(child)
         mailbox.answer("first")
         while not sent:
-            pass
+            self.assertLess(time.monotonic(), until_s)
         for n in range(10_000):
             mailbox.show(f"state {n}")
             mailbox.answer(f"answer {n}")
         may_write.set()
         while not sent[-1].startswith("state"):
-            pass
+            self.assertLess(time.monotonic(), until_s)
         mailbox.close()
         self.assertEqual(sent[-1], "state 9999")
         self.assertEqual(sent[1:-1], [f"answer {n}" for n in range(10_000 - MAX_REQUESTS, 10_000)])

@@ -156,5 +156,6 @@ class AnotherTest(unittest.TestCase):
         self.assertEqual(another(one, [one, two]).label, "autobark-3")
 
     def test_a_name_of_its_own_is_for_one(self) -> None:
-        one = Command("inbox-1", ["-m", "barker.inbox", "--port", "1", "--name", "x"], port=1)
-        self.assertRaises(ValueError, another, one, [one])
+        for words in (["--name", "x"], ["--name=x"]):
+            one = Command("inbox-1", ["-m", "barker.inbox", "--port", "1", *words], port=1)
+            self.assertRaises(ValueError, another, one, [one])
