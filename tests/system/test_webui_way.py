@@ -205,7 +205,7 @@ class KeepersTest(WayTestCase):
             none = "document.querySelector(\"[aria-label='no outbox'] li\")"
             self.browser.wait_until(none, "no keeper")
             self.assertIn("No outbox keeps what", self.browser.text("#keptlists"))
-            self.assertIn("kept by no outbox", self.browser.text("#keeps"))
+            self.assertIn("no outbox keeps what you bark", self.browser.text("#keeps"))
         finally:
             port = PageTestCase.outbox.port
             PageTestCase.outbox = self.fleet.outbox("--name", "outbox-a", port=port)
@@ -224,7 +224,7 @@ class KeepersTest(WayTestCase):
             " && document.getElementById('keeps').textContent",
             "the keepers are named",
         )
-        self.assertEqual(text, "What you bark is kept by outbox-a, what you read by inbox-a.")
+        self.assertEqual(text, "Now outbox-a keeps what you bark, and inbox-a what you read.")
         outbox = self.fleet.outbox("--name", "outbox-b")
         try:
             self.assertTold("outbox-b is new on the ring, so outbox-b keeps what you bark now.")
