@@ -35,7 +35,7 @@ const Filter = (() => {
   /** The words below the list. */
   function end(items) {
     const shown = items.filter((item) => !item.hidden).length;
-    return `Shown: ${shown.toLocaleString()} of ${items.length.toLocaleString()} barks, ${own ? "your own" : `with #${tag}`}.`;
+    return `${shown.toLocaleString()} of ${items.length.toLocaleString()} barks here ${own ? "are your own" : `have #${tag}`}.`;
   }
 
   return { end, is, isOn, matches, read, title };

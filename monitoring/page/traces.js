@@ -137,7 +137,7 @@ const Traces = (() => {
       if (!item?.isConnected) return null;
       const card = item.getBoundingClientRect(), list = item.parentNode.getBoundingClientRect();
       const root = this.map.root.getBoundingClientRect();
-      const y = Math.max(list.top, Math.min(list.bottom, (card.top + card.bottom) / 2));
+      const y = Math.max(list.top, Math.min(list.bottom, card.bottom - 13));
       return [(right ? card.right : card.left) - root.left, y - root.top];
     }
   }

@@ -187,7 +187,7 @@ class WaitsTest(unittest.IsolatedAsyncioTestCase):
             await run
             self.assertEqual(rows()[0]["name"], f"outbox-{outbox.port}")
             self.assertRegex(
-                rows()[0]["waits"], "^what is kept waits for bizlogic; `.*` starts one$"
+                rows()[0]["waits"], "^its queue waits for bizlogic; `.*` starts one$"
             )
 
 

@@ -134,6 +134,19 @@ class OneScreenTest(MapCase):
                 cut = """return [...document.querySelectorAll("#events li")].filter(
                     (e) => e.scrollWidth > e.clientWidth).length"""
                 self.assertEqual(browser.execute(cut), 0)
+                # The values of a second lie within their graph.
+                browser.execute("Monitor.view.cursor = 55; Monitor.setPaused(true)")
+                self.two_drawings()
+                out = browser.execute("""
+                    return [...document.querySelectorAll(".tip:not([hidden])")].map((e) => {
+                      const plot = e.parentNode.getBoundingClientRect();
+                      const { left, right } = e.getBoundingClientRect();
+                      return left < plot.left - 1 || right > plot.right + 1
+                        || e.scrollWidth > e.clientWidth;
+                    });
+                """)
+                self.assertEqual(out, [False] * 3)
+                browser.execute("Monitor.view.cursor = -1; Monitor.setPaused(false)")
                 # Nothing in a card sticks out of it.
                 out = browser.execute("""
                     return [...document.querySelectorAll(".face *")].filter((e) => {

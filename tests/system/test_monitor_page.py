@@ -381,7 +381,7 @@ class SimulatedTest(PageCase):
         self.open_simulated()
         browser = self.browser
         browser.execute("""
-            const why = "what is kept waits for <b>bizlogic</b>";
+            const why = "its queue waits for <b>bizlogic</b>";
             const event = { at: T0 + 2000, what: "waits", name: "outbox-1", why };
             for (let second = 0; second < 5; second += 1) {
               feedFrame(second, [service("outbox-1", second > 1 ? { waits: why } : {}),
@@ -389,9 +389,9 @@ class SimulatedTest(PageCase):
             }
             drawAt(4);
         """)
-        why = "what is kept waits for <b>bizlogic</b>"
+        why = "its queue waits for <b>bizlogic</b>"
         self.assertEqual(browser.texts(EVENT), [f"outbox-1: {why}"])
-        self.assertEqual(browser.texts("#map .service[data-waits=true] .waits"), [f"W{why[1:]}"])
+        self.assertEqual(browser.texts("#map .service[data-waits=true] .waits"), [f"I{why[1:]}"])
         self.assertEqual(browser.texts("#map .service[data-waits=false] .waits"), [""])
         self.assertEqual(self.cell("outbox-1", "state"), "waits")
         browser.execute("feedFrame(5, [service('outbox-1'), service('outbox-2')]); drawAt(5)")
