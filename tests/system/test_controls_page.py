@@ -265,7 +265,7 @@ class CourseTest(SystemCase):
 
     def test_what_no_frame_shows_is_ticked_by_hand_and_says_so(self) -> None:
         self.begin(1)
-        self.assertIn("No frame shows this.", self.browser.text("#course .sights"))
+        self.assertIn("The monitor does not show this.", self.browser.text("#course .sights"))
         typed = self.browser.texts("#course .deeds code")[0]
         ran = subprocess.run(
             [sys.executable, *typed.split()[1:]],
