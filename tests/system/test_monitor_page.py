@@ -181,7 +181,7 @@ class WalkThroughTest(PageCase):
                 fleet.run("bark", user, "--trace", "Where do I go?")
             browser.wait_until("document.querySelector('#map .bark')", "a followed bark moves")
             ways = browser.texts("#bark-list li")
-            self.assertRegex(ways[0], r"^outbox-\d+ .* → \+.* bizlogic-\d+ → \+.* inbox-\d+$")
+            self.assertRegex(ways[0], r"^outbox-\d+ .* →\s\+.*\sbizlogic-\d+ →\s\+.*\sinbox-\d+$")
             self.shot("4-new-one")
             names = [f"bizlogic-{b.port}" for b in (last, saviour)]
             words.append(f"{names[0]} died: its connection ended without a goodbye")
