@@ -2,8 +2,8 @@
 
     python docs/pages.py
 
-writes them beside this file. The system is a copy of the project with the usual ports, which have to
-be free. The picture of the monitor comes from the walk-through of its test.
+writes them beside this file. The system is a copy of the project with the usual ports, which have
+to be free. The picture of the monitor comes from the walk-through of its test.
 """
 
 import os
@@ -24,8 +24,9 @@ from tests.tools.chromium import Chromium  # noqa: E402
 from tests.tools.fleet import DEADLINE_S, Process, copy_of_the_project  # noqa: E402
 
 WALK = "tests.system.test_monitor_page.WalkThroughTest"
-COLOURS = 256  # of a picture: one byte for each pixel
-APART = 3  # two colours of a picture differ by so much
+# First colours that differ much, so that none is missing; then the most frequent ones. A pixel is a
+# byte, so 256 are all.
+PALETTE = ((40, 128), (3, 256))
 
 
 def main() -> None:
@@ -94,8 +95,8 @@ def take(web: Browser, stream: pathlib.Path, monitor: Browser, graphs: pathlib.P
     for deed, seen in enumerate(("two bizlogics are there", "at most two barks wait")):
         monitor.execute("scrollTo(0, 0)")
         monitor.click(f"[data-place='deed {deed}']")
-        done = f"[...document.querySelectorAll('#course .seen')].some((e) => /{seen}/.test(e.innerText))"
-        monitor.wait_until(done, seen)
+        ticked = "[...document.querySelectorAll('#course .seen')].map((e) => e.innerText).join()"
+        monitor.wait_until(f"{ticked}.includes('{seen}')", seen)
     monitor.wait_until(flows, "the spare has the traffic")
     shoot(monitor, "course")
 
@@ -114,9 +115,10 @@ def write(name: str, picture: pathlib.Path) -> None:
     width, height, pixels = read(picture.read_bytes())
     counts = Counter(pixels)
     palette: list[tuple[int, ...]] = []
-    for colour, _ in counts.most_common():
-        if len(palette) < COLOURS and distance(colour, nearest(colour, palette)) > APART:
-            palette.append(colour)
+    for apart, size in PALETTE:
+        for colour, _ in counts.most_common():
+            if len(palette) < size and distance(colour, nearest(colour, palette)) > apart:
+                palette.append(colour)
     place = {colour: i for i, colour in enumerate(palette)}
     index = {colour: place[nearest(colour, palette)] for colour in counts}
     data = bytes(index[pixel] for pixel in pixels)

@@ -73,6 +73,7 @@ class WalkThroughTest(PageCase):
 
     def shot(self, name: str) -> None:
         if SHOTS:
+            self.browser.execute("document.activeElement.blur()")
             for width, dark in ((1440, False), (1440, True), (360, False)):
                 self.browser.screen(width, 900 if width > 360 else 2400, dark=dark)
                 self.browser.execute("return new Promise((done) => setTimeout(done, 300))")
