@@ -35,7 +35,7 @@ const Filter = (() => {
   /** The words below the list. */
   function end(items) {
     const shown = items.filter((item) => !item.hidden).length;
-    return `${shown.toLocaleString()} of ${items.length.toLocaleString()} barks here ${own ? "are your own" : `have #${tag}`}.`;
+    return `${own ? "Your own" : `With #${tag}`}: ${shown.toLocaleString()} of ${items.length.toLocaleString()} barks here.`;
   }
 
   return { end, is, isOn, matches, read, title };

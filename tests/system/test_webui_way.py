@@ -285,7 +285,7 @@ class FilterTest(WayTestCase):
         self.assertEqual(self.visible(), [tagged])
         self.assertEqual(self.browser.text("#title"), "#größe for ark3")
         self.assertEqual(self.browser.execute("return document.activeElement.id"), "title")
-        self.assertRegex(self.browser.text("#end"), r"^1 of \d+ barks here have #größe\.$")
+        self.assertRegex(self.browser.text("#end"), r"^With #größe: 1 of \d+ barks here\.$")
         self.assertEqual(self.browser.texts("#filter [aria-current]"), ["#größe"])
         late = "#größe again"
         self.say_elsewhere("rdl", self.new_text())
@@ -324,7 +324,7 @@ class FilterTest(WayTestCase):
         # Of another view: what one types is shown, and so the filter goes.
         self.open_connected(tag="nothing")
         self.assertEqual(self.visible(), [])
-        self.assertRegex(self.browser.text("#end"), r"^0 of \d+ barks here have #nothing\.$")
+        self.assertRegex(self.browser.text("#end"), r"^With #nothing: 0 of \d+ barks here\.$")
         self.browser.point(1, 1)
         third = self.bark()
         self.assertShown(third)
