@@ -69,7 +69,7 @@ def take(web: Browser, stream: pathlib.Path, monitor: Browser, graphs: pathlib.P
     web.wait_until("/ms later/.test(document.querySelector('.own .way')?.innerText)", "its way")
     shoot(web, "webui")
 
-    web.screen(1280, 420)
+    web.screen(1280, 440)
     web.execute(f"{tag}.click()")
     web.wait_until("Filter.isOn()", "the filter is on")
     shoot(web, "filter")
