@@ -267,9 +267,9 @@ class Outbox(Service):
         for push in self._pushes:
             if not missing and len(push) and not push.sender.route.targets:
                 kind = push.service
-                missing = f"what is kept waits for {kind}; `{python()} -m barker.{kind}` starts one"
+                missing = f"its queue waits for {kind}; `{python()} -m barker.{kind}` starts one"
             elif not missing and len(push) and push.sender.why_deferred:
-                missing = f"what is kept for {push.service} waits: {push.sender.why_deferred}"
+                missing = f"its queue for {push.service} waits: {push.sender.why_deferred}"
         if not missing and len(self._joining):
             missing = f"joins are {self._joining.why}"
         return missing

@@ -35,7 +35,7 @@ const Filter = (() => {
   /** The words below the list. */
   function end(items) {
     const shown = items.filter((item) => !item.hidden).length;
-    return `Shown: ${shown.toLocaleString()} of ${items.length.toLocaleString()} barks, ${own ? "your own" : `with #${tag}`}.`;
+    return `${own ? "Your own" : `With #${tag}`}: ${shown.toLocaleString()} of ${items.length.toLocaleString()} barks here.`;
   }
 
   return { end, is, isOn, matches, read, title };

@@ -55,7 +55,7 @@ const Keepers = (() => {
     draw() {
       const [inbox, outbox] = ["inbox", "outbox"].map((role) => this.client.services.find((s) => s.role === role));
       $("keepers").hidden = !outbox;
-      if (outbox) setText($("keeps"), `What you bark is kept by ${named(outbox)}, what you read by ${named(inbox)}.`);
+      if (outbox) setText($("keeps"), `Now ${named(outbox)} keeps what you bark, and ${named(inbox)} what you read.`);
       setText($("keepsmoved"), [...this.moves.values()].map(([words]) => words).join(" "));
       if (this.link) this.drawAll();
     }

@@ -47,7 +47,7 @@ const Cards = (() => {
       this.letters = make("p", "letters");
       const sign = DRAWN.includes(row.kind) ? swatch(row.name, false) : make("span", "dot");
       const who = make("div", "who", make("p", "", make("b", "", row.name), this.badge), this.words);
-      const process = make("div", "process", this.pid, make("p", "", this.kill, chapterLink(row)));
+      const process = make("div", "process", this.pid, make("p", "", this.kill, DRAWN.includes(row.kind) ? undefined : chapterLink(row)));
       const extra = extras?.(row) ?? undefined;
       this.item = make("li", "service", make("div", "face", sign, who, process, this.depth, this.waits, this.letters, extra));
       this.item.dataset.service = row.name;
@@ -56,7 +56,7 @@ const Cards = (() => {
     show(row, frame) {
       const { item } = this;
       const route = frame.routes[row.kind] ?? {};
-      const first = route.policy === "ordered" && route.first === row.name && row.kind !== "monitor";
+      const first = SPARES.includes(row.kind) && route.first === row.name;
       setData(item, "up", String(row.up));
       setData(item, "first", String(first));
       setData(item, "how", row.how ?? "");
@@ -115,20 +115,18 @@ const Cards = (() => {
     if (!row.up) return goneText(row);
     const share = route.shares?.[row.name];
     if (share !== undefined) return `${(100 * share).toFixed(1)} % of the ring`;
-    if (route.policy === "ordered" && !first && SPARES.includes(row.kind)) return "ready to take over";
+    if (route.policy === "ordered" && SPARES.includes(row.kind)) return first ? "has the traffic" : "ready to take over";
     return `${row.host}:${row.port}`;
   }
 
+  /** To the chapter about a service, or about those of a group. */
   function chapterLink({ kind, name }) {
     const chapter = CHAPTERS[kind];
     if (!chapter) return undefined;
-    const link = make("a", "chapter", `ch. ${parseInt(chapter, 10)}`);
-    link.href = `../docs/${chapter}.rst`;
-    link.target = "_blank";
-    link.rel = "noopener";
-    link.setAttribute("aria-label", `ch. ${parseInt(chapter, 10)}: the chapter of the book about ${name}`);
-    return link;
+    const link = make("a", "chapter", `chapter ${parseInt(chapter, 10)}`);
+    const title = `${link.textContent} of the book, about ${name}`;
+    return Object.assign(link, { href: `../docs/${chapter}.rst`, target: "_blank", rel: "noopener", title, ariaLabel: title });
   }
 
-  return { CHAPTERS, Card, isLoopback };
+  return { CHAPTERS, Card, chapterLink, isLoopback };
 })();

@@ -14,7 +14,7 @@ const Chart = (() => {
   const { clockText, tickText } = Words;
 
   const MARGIN = { left: 46, right: 10, top: 12, bottom: 24 };
-  const NARROW_MARGIN = { left: 38, right: 6, top: 12, bottom: 24 };
+  const NARROW_MARGIN = { left: 42, right: 6, top: 12, bottom: 24 };
   const LETTERS_PX = 15; // the page's, for which the sizes in the scripts are made; larger ones enlarge all
   const LEAST_PX = 0.2; // movement that is worth a drawing, in pixels of the screen
   // Seconds between two labels of the time axis; the first that leaves room for its text is taken.

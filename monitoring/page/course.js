@@ -203,14 +203,14 @@ const Course = (() => {
       }));
       const sights = step.sights.map(({ words }, i) => make("li", own.seen[i] ? "seen" : "", own.seen[i] ? `✓ ${words}, at ${clockText(own.seen[i])}` : `○ ${words}`));
       const hand = done ? make("p", "", `✓ ticked by hand: ${step.look}`)
-        : make("p", "", `No frame shows this. ${step.look} `, this.press("I see it", () => own.seen.push(this.kept.at || 1), "hand"));
+        : make("p", "", `The monitor does not show this. ${step.look} `, this.press("I see it", () => own.seen.push(this.kept.at || 1), "hand"));
       const found = own.guess === step.right ? "As you predicted" : `You predicted: ${step.choices[own.guess]}. In fact`;
       const end = done && make("div", "end", make("p", "", `${found}: ${step.choices[step.right]}.`),
         make("p", "", `The claim: ${step.claim} The tour checks all of it: python launch.py --tour.`));
       const anew = this.press("Begin this step anew", () => { delete this.kept.steps[step.title]; }, "anew");
       const on = done && next ? this.press("Next step", () => { this.kept.step += 1; }, "next") : "";
       return [ask, make("div", "do", make("p", "", step.text, " ", link), deeds, this.said),
-        make("div", "sights", make("h3", "", sights.length ? "What the frames show" : "What to look at"), sights.length ? make("ul", "", ...sights) : hand, end || "", make("p", "", on, " ", anew))];
+        make("div", "sights", make("h3", "", sights.length ? "What the monitor shows" : "What to look at"), sights.length ? make("ul", "", ...sights) : hand, end || "", make("p", "", on, " ", anew))];
     }
   }
 

@@ -102,7 +102,7 @@ const Figures = (() => {
       const stuck = model.isStuck(serial);
       let note = frame.depth ? "barks, on their way" : "barks, all of them handed on";
       if (frame.depth === null) note = "no outbox answers";
-      else if (stuck) note = `${wayOf(frame, model.frame(serial - 5))}the oldest waits for ${ageText(oldestOf(frame))}`;
+      else if (stuck) note = `${wayOf(frame, model.frame(serial - 5))}the oldest waits ${ageText(oldestOf(frame))}`;
       setText(byId("depth-note"), note);
       setData(byId("depth").parentNode, "level", stuck ? "bad" : "fine");
       setText(byId("barks-in"), roughText(sum(frame, "outbox", "in")));

@@ -13,9 +13,9 @@ const System = (() => {
   const { colourOf } = Looks;
 
   const GROUPS = [
-    ["outbox", "Outboxes", "each author has one, by the ring"],
-    ["bizlogic", "Business logic", "finds a bark’s readers; one works"],
-    ["inbox", "Inboxes", "each reader has one, by the ring"],
+    ["outbox", "Outboxes", "The ring gives each author one."],
+    ["bizlogic", "Business logic", "One finds the readers of all barks."],
+    ["inbox", "Inboxes", "The ring gives each reader one."],
   ];
   // Between two groups: the figure of bizlogic that passes there, and its unit.
   const FLOWS = [["in", "barks/s"], ["out", "copies/s"]];
@@ -42,7 +42,7 @@ const System = (() => {
     addGroup(kind, title, rule) {
       const ring = svg("svg", { viewBox: "0 0 40 40", class: "ring", width: 34, height: 34, "aria-hidden": "true" });
       const list = make("ul", "cards");
-      const head = make("div", "group-head", make("div", "", make("h3", "", title), make("p", "note", rule)));
+      const head = make("div", "group-head", make("div", "", make("h3", "", title), make("p", "note", rule, Cards.chapterLink({ kind, name: title.toLowerCase() }))));
       const element = make("section", kind ? "group" : "group around", head, list);
       element.setAttribute("aria-label", title);
       if (kind === "outbox" || kind === "inbox") head.append(ring);

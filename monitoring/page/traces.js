@@ -34,7 +34,7 @@ const Traces = (() => {
   function words(bark) {
     const parts = bark.hops.map((hop) => {
       const from = before(bark, hop);
-      return from ? `→ ${legText(from, hop)} ${hop.name}` : `${hop.name} ${timeText(hop.at)}`;
+      return from ? `→\u00a0${legText(from, hop)}\u00a0${hop.name}` : `${hop.name} ${timeText(hop.at)}`;
     });
     const last = bark.hops[bark.hops.length - 1];
     return parts.join(" ") + (last.stage < STAGES.inbox ? " → not further yet" : "");
@@ -137,7 +137,7 @@ const Traces = (() => {
       if (!item?.isConnected) return null;
       const card = item.getBoundingClientRect(), list = item.parentNode.getBoundingClientRect();
       const root = this.map.root.getBoundingClientRect();
-      const y = Math.max(list.top, Math.min(list.bottom, (card.top + card.bottom) / 2));
+      const y = Math.max(list.top, Math.min(list.bottom, card.bottom - 13));
       return [(right ? card.right : card.left) - root.left, y - root.top];
     }
   }

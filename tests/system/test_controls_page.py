@@ -13,7 +13,6 @@ from barker.launching.slots import CAN_FREEZE
 from tests.system.test_launch import PORTS
 from tests.tools.browser import ENTER, ESCAPE, TAB, Browser
 from tests.tools.chromium import Chromium
-from tests.tools.firefox import Firefox
 from tests.tools.fleet import DEADLINE_S, Process, copy_of_the_project, free_shift
 from tests.tools.monitorpage import PageCase, browser_of_this_module
 
@@ -266,7 +265,7 @@ class CourseTest(SystemCase):
 
     def test_what_no_frame_shows_is_ticked_by_hand_and_says_so(self) -> None:
         self.begin(1)
-        self.assertIn("No frame shows this.", self.browser.text("#course .sights"))
+        self.assertIn("The monitor does not show this.", self.browser.text("#course .sights"))
         typed = self.browser.texts("#course .deeds code")[0]
         ran = subprocess.run(
             [sys.executable, *typed.split()[1:]],
@@ -287,21 +286,6 @@ class CourseTest(SystemCase):
         self.browser.open((self.root / "monitoring" / "index.html").as_uri())
         self.browser.wait_until("document.querySelector('#course .end')", "it is there again")
         self.assertIn("You predicted: One for each follower", self.browser.text("#course .end"))
-
-
-class FirefoxTest(SystemCase):
-    kind = Firefox
-
-    def test_failover_with_the_page_s_buttons(self) -> None:
-        self.until_on()
-        self.begin(3)
-        self.do(1)
-        self.until_ticked("two bizlogics")
-        self.do(2)
-        self.until_ticked("two", "the bizlogic dies", "the spare has the traffic", "at most two")
-        self.assertDone()
-        dead = self.name("bizlogic", 5680)
-        self.assertRegex(self.press(dead, "start"), "^Done: python")
 
 
 class ClaimsTest(PageCase):

@@ -3,6 +3,7 @@
 import unittest
 
 from tests.system import (
+    test_controls_page,
     test_monitor_looks,
     test_monitor_map,
     test_monitor_moment,
@@ -121,4 +122,12 @@ class MonitorMomentTest(test_monitor_moment.MomentTest):
 
 
 class MonitorLinkTest(test_monitor_moment.LinkTest):
+    kind = Firefox
+
+
+class CardsTest(test_controls_page.CardsTest):
+    kind = Firefox
+
+
+class CourseTest(test_controls_page.CourseTest):
     kind = Firefox

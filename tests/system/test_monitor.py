@@ -186,9 +186,7 @@ class WaitsTest(unittest.IsolatedAsyncioTestCase):
             monitor.stop()
             await run
             self.assertEqual(rows()[0]["name"], f"outbox-{outbox.port}")
-            self.assertRegex(
-                rows()[0]["waits"], "^what is kept waits for bizlogic; `.*` starts one$"
-            )
+            self.assertRegex(rows()[0]["waits"], "^its queue waits for bizlogic; `.*` starts one$")
 
 
 class AloneTest(unittest.IsolatedAsyncioTestCase):

@@ -134,6 +134,19 @@ class OneScreenTest(MapCase):
                 cut = """return [...document.querySelectorAll("#events li")].filter(
                     (e) => e.scrollWidth > e.clientWidth).length"""
                 self.assertEqual(browser.execute(cut), 0)
+                # The values of a second lie within their graph.
+                browser.execute("Monitor.view.cursor = 55; Monitor.setPaused(true)")
+                self.two_drawings()
+                out = browser.execute("""
+                    return [...document.querySelectorAll(".tip:not([hidden])")].map((e) => {
+                      const plot = e.parentNode.getBoundingClientRect();
+                      const { left, right } = e.getBoundingClientRect();
+                      return left < plot.left - 1 || right > plot.right + 1
+                        || e.scrollWidth > e.clientWidth;
+                    });
+                """)
+                self.assertEqual(out, [False] * 3)
+                browser.execute("Monitor.view.cursor = -1; Monitor.setPaused(false)")
                 # Nothing in a card sticks out of it.
                 out = browser.execute("""
                     return [...document.querySelectorAll(".face *")].filter((e) => {
@@ -162,15 +175,15 @@ class CardTest(MapCase):
         rows = (ROOT / "docs" / "modules.rst").read_text(encoding="utf-8").splitlines()
         chapters = {row.split()[0]: row.split()[1] for row in rows if row.startswith("``")}
         links = browser.execute("""
-            const nameOf = (link) => link.closest(".service").dataset.service;
             return [...document.querySelectorAll(".chapter")].map((link) => [
-              nameOf(link), link.textContent, link.getAttribute("href")])
+              (link.closest(".service") ?? link.closest(".group").querySelector(".service"))
+                .dataset.service, link.textContent, link.getAttribute("href")])
         """)
-        self.assertEqual(len(links), 9)
+        self.assertEqual(len(links), 7)  # of three groups, and of four services around them
         for name, words, href in links:
             with self.subTest(name):
                 kind = name.split("-")[0]
-                number = words.removeprefix("ch. ")
+                number = words.removeprefix("chapter ")
                 self.assertTrue((ROOT / "monitoring" / href).resolve().is_file(), href)
                 self.assertTrue(href.startswith(f"../docs/{int(number):02}-"))
                 self.assertEqual(number, chapters[f"``{kind}.py``"])

@@ -73,6 +73,7 @@ class WalkThroughTest(PageCase):
 
     def shot(self, name: str) -> None:
         if SHOTS:
+            self.browser.execute("document.activeElement.blur()")
             for width, dark in ((1440, False), (1440, True), (360, False)):
                 self.browser.screen(width, 900 if width > 360 else 2400, dark=dark)
                 self.browser.execute("return new Promise((done) => setTimeout(done, 300))")
@@ -181,7 +182,7 @@ class WalkThroughTest(PageCase):
                 fleet.run("bark", user, "--trace", "Where do I go?")
             browser.wait_until("document.querySelector('#map .bark')", "a followed bark moves")
             ways = browser.texts("#bark-list li")
-            self.assertRegex(ways[0], r"^outbox-\d+ .* → \+.* bizlogic-\d+ → \+.* inbox-\d+$")
+            self.assertRegex(ways[0], r"^outbox-\d+ .* →\s\+.*\sbizlogic-\d+ →\s\+.*\sinbox-\d+$")
             self.shot("4-new-one")
             names = [f"bizlogic-{b.port}" for b in (last, saviour)]
             words.append(f"{names[0]} died: its connection ended without a goodbye")
@@ -381,7 +382,7 @@ class SimulatedTest(PageCase):
         self.open_simulated()
         browser = self.browser
         browser.execute("""
-            const why = "what is kept waits for <b>bizlogic</b>";
+            const why = "its queue waits for <b>bizlogic</b>";
             const event = { at: T0 + 2000, what: "waits", name: "outbox-1", why };
             for (let second = 0; second < 5; second += 1) {
               feedFrame(second, [service("outbox-1", second > 1 ? { waits: why } : {}),
@@ -389,9 +390,9 @@ class SimulatedTest(PageCase):
             }
             drawAt(4);
         """)
-        why = "what is kept waits for <b>bizlogic</b>"
+        why = "its queue waits for <b>bizlogic</b>"
         self.assertEqual(browser.texts(EVENT), [f"outbox-1: {why}"])
-        self.assertEqual(browser.texts("#map .service[data-waits=true] .waits"), [f"W{why[1:]}"])
+        self.assertEqual(browser.texts("#map .service[data-waits=true] .waits"), [f"I{why[1:]}"])
         self.assertEqual(browser.texts("#map .service[data-waits=false] .waits"), [""])
         self.assertEqual(self.cell("outbox-1", "state"), "waits")
         browser.execute("feedFrame(5, [service('outbox-1'), service('outbox-2')]); drawAt(5)")

@@ -270,7 +270,7 @@ class TurnsTest(unittest.TestCase):
 
     def test_a_monitor_of_as_many_services_as_it_shows_and_a_page_that_gets_the_past(self) -> None:
         names = [f"outbox-{i:03}-" + "x" * 50 for i in range(MAX_SERVICES)]
-        why = "what is kept waits " + "x" * 280
+        why = "its queue waits " + "x" * 280
         with running(self.fleet, Monitor) as monitor:
             node = monitor.node
             targets = [Target(name, "127.0.0.1", 9, i) for i, name in enumerate(names)]

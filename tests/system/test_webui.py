@@ -389,6 +389,7 @@ class BarkingTest(PageTestCase):
             "ask",
             "fold",  # the followed
             "fold",  # who keeps whom
+            "fold",  # the words
             "all",
             "own",
         ]

@@ -2,6 +2,7 @@
 
 import unittest
 
+from barker.routing.ring import Ring
 from tests.tools.browser import ENTER
 from tests.tools.chromium import Chromium
 from tests.tools.fleet import SLOW
@@ -57,12 +58,34 @@ class LooksTest(PageTestCase):
         )
         self.browser.type("#newcomer", "No Name" + ENTER)
         self.browser.wait_until("document.querySelector('#stream .bark')", "a bark")
+        self.assertAllFits()
+
+    def test_names_of_64_characters_fit(self) -> None:
+        name = "outbox-" + "5" * 57
+        ring = Ring(["outbox-a", name])
+        user = next(user for user in self.fleet.world.names if ring.owner(user) == name)
+        self.open_connected(user=user)
+        outbox = self.fleet.outbox("--name", name)
+        try:
+            told = "document.querySelector('#keepsmoved').textContent"
+            self.browser.wait_until(f"{told}.includes('{name} is new')", "it is told")
+            self.browser.type("#text", self.new_text() + ENTER)
+            shown = f"document.querySelector('.own .way')?.textContent.includes('way: {name}')"
+            self.browser.wait_until(shown, "its way")
+            self.browser.execute("kept.open = true")
+            named = f"document.querySelector('[aria-label={name}] li')"
+            self.browser.wait_until(named, "it is among the keepers")
+            self.assertAllFits()
+        finally:
+            outbox.kill()
+
+    def assertAllFits(self) -> None:
         for width in (320, 360, 480, 640, 768, 800, 900, 1280, 1600):
             self.browser.screen(width, 700)
             with self.subTest(width=width):
                 script = "return document.documentElement.scrollWidth"
                 self.assertLessEqual(self.browser.execute(script), width)
-                script = """return [...document.querySelectorAll("main *")]
+                script = """return [...document.querySelectorAll(".top *, main *")]
                     .filter((e) => !e.matches(".aloud, .face") && e.scrollWidth > e.clientWidth + 1
                                    && getComputedStyle(e).textOverflow !== "ellipsis"
                                    && e.clientWidth > 0).map((e) => e.outerHTML.slice(0, 60))"""

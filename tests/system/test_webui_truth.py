@@ -89,7 +89,7 @@ class LinksTest(TruthTestCase):
             self.assertShownOnce(text)
             fate = self.browser.text("#stream .own .fate")
             self.assertEqual(fate, "Sent, not delivered yet")
-            self.assertTrouble("Outbox-a: what is kept waits for bizlogic")
+            self.assertTrouble("Outbox-a: its queue waits for bizlogic")
         finally:
             bizlogic.thaw()
         self.browser.wait_until("document.querySelector('[data-delivered=true]')", "it came back")
@@ -315,7 +315,7 @@ class PeopleTest(TruthTestCase):
             self.browser.wait_until(f"{told}.includes('has to confirm it')", "the outbox has it")
             self.assertTrouble("followers service")
             self.assertNotIn("now", self.browser.text("#followtold"))
-            self.assertTrouble("Outbox-a: what is kept waits for followers")
+            self.assertTrouble("Outbox-a: its queue waits for followers")
         finally:
             followers.thaw()
         self.browser.wait_until(f"{told} === 'You follow {whom} now.'", "it is done")

@@ -205,7 +205,7 @@ class KeepersTest(WayTestCase):
             none = "document.querySelector(\"[aria-label='no outbox'] li\")"
             self.browser.wait_until(none, "no keeper")
             self.assertIn("No outbox keeps what", self.browser.text("#keptlists"))
-            self.assertIn("kept by no outbox", self.browser.text("#keeps"))
+            self.assertIn("no outbox keeps what you bark", self.browser.text("#keeps"))
         finally:
             port = PageTestCase.outbox.port
             PageTestCase.outbox = self.fleet.outbox("--name", "outbox-a", port=port)
@@ -224,7 +224,7 @@ class KeepersTest(WayTestCase):
             " && document.getElementById('keeps').textContent",
             "the keepers are named",
         )
-        self.assertEqual(text, "What you bark is kept by outbox-a, what you read by inbox-a.")
+        self.assertEqual(text, "Now outbox-a keeps what you bark, and inbox-a what you read.")
         outbox = self.fleet.outbox("--name", "outbox-b")
         try:
             self.assertTold("outbox-b is new on the ring, so outbox-b keeps what you bark now.")
@@ -285,7 +285,7 @@ class FilterTest(WayTestCase):
         self.assertEqual(self.visible(), [tagged])
         self.assertEqual(self.browser.text("#title"), "#größe for ark3")
         self.assertEqual(self.browser.execute("return document.activeElement.id"), "title")
-        self.assertRegex(self.browser.text("#end"), r"^Shown: 1 of \d+ barks, with #größe\.$")
+        self.assertRegex(self.browser.text("#end"), r"^With #größe: 1 of \d+ barks here\.$")
         self.assertEqual(self.browser.texts("#filter [aria-current]"), ["#größe"])
         late = "#größe again"
         self.say_elsewhere("rdl", self.new_text())
@@ -324,7 +324,7 @@ class FilterTest(WayTestCase):
         # Of another view: what one types is shown, and so the filter goes.
         self.open_connected(tag="nothing")
         self.assertEqual(self.visible(), [])
-        self.assertRegex(self.browser.text("#end"), r"^Shown: 0 of \d+ barks, with #nothing\.$")
+        self.assertRegex(self.browser.text("#end"), r"^With #nothing: 0 of \d+ barks here\.$")
         self.browser.point(1, 1)
         third = self.bark()
         self.assertShown(third)

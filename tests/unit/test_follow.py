@@ -111,7 +111,7 @@ class EventsInAnOutbox(OutboxTest):
         self.assertAcked(self.say(manifold, event(FOLLOW, "a", "rdl")))
         refusal = Refuse(1, protocol.FULL, "f2 does not replicate us yet", ["followers"])
         events_of(manifold).sender.on_refuse(link, refusal)  # type: ignore[arg-type]
-        why = "what is kept for followers waits: f2 does not replicate us yet"
+        why = "its queue for followers waits: f2 does not replicate us yet"
         self.assertEqual(manifold.lacks(), why)
         events_of(manifold).sender.on_ack(link, Ack(1))  # type: ignore[arg-type]
         self.fire()

@@ -347,7 +347,7 @@ class PictureTest(unittest.TestCase):
         self.route("agent", ORDERED, "outbox-1")
         self.say("outbox-1")
         self.events()
-        why = "what is kept waits for bizlogic"
+        why = "its queue waits for bizlogic"
         self.say("outbox-1", NOW + 1, waits=why)
         self.say("outbox-1", NOW + 2, waits=why)
         frame = self.picture.frame(NOW + 2)
