@@ -14,10 +14,6 @@ from barker.wire.ops import Ack, Put, Refuse
 
 # Barks in one line.
 GROUP = 8
-# The same of the longest barks, of which a line has 64 KiB at most.
-LONG_GROUP, LONG = 50, "🐕" * 280
-# So many such lines are more than a segment of 8 MiB has, and so many may wait for their acks.
-LINES, LINES_AHEAD = 180, 20
 
 
 def _folder(stand: Stand) -> pathlib.Path:
@@ -79,12 +75,12 @@ async def survives_a_new_segment(stand: Stand) -> None:
     client = await stand.open("client")
     ids: list[str] = []
     acked = 0
-    for line in range(LINES):
-        new = [f"l{line}-{n}" for n in range(LONG_GROUP)]
-        bodies = [bark(AUTHOR, id_, LONG) for id_ in new]
+    for line in range(180):  # more than a segment of 8 MiB has, with 50 of the longest barks a line
+        new = [f"l{line}-{n}" for n in range(50)]
+        bodies = [bark(AUTHOR, id_, "🐕" * 280) for id_ in new]
         client.send(Put(len(ids) + 1, [f"outbox/{AUTHOR}"], bodies))
         ids += new
-        while acked < len(ids) - LINES_AHEAD * LONG_GROUP:
+        while acked < len(ids) - 1000:
             acked = (await client.expect(Ack)).seq
     while acked < len(ids):
         acked = (await client.expect(Ack)).seq
