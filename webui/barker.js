@@ -26,7 +26,7 @@ const Barker = (() => {
 
   // --- The parts of the page ---
 
-  const client = Client.connect(Address.directoryPlace(), Settings.current() ?? {}, {
+  const client = new Client.PageClient(Address.directoryPlace(), Settings.current() ?? {}, {
     changed: () => { status.show(); showEnd(); ways.draw(); keepers.soon(); },
     moved: (...move) => keepers.moved(...move),
     bark: arrive,
@@ -380,19 +380,6 @@ const Barker = (() => {
   setInterval(() => { if (client.services[0].state !== "up") readSettingsAgain(); }, SETTINGS_EVERY_MS);
 
   // For a developer's console, and for tests.
-  return {
-    arrive,
-    client,
-    isHeld,
-    keepers,
-    mine,
-    panel,
-    refused,
-    remember,
-    say,
-    stream,
-    submit: () => box.submit(),
-    visit,
-    ways,
-  };
+  const submit = () => box.submit();
+  return { arrive, client, isHeld, keepers, mine, panel, refused, remember, say, stream, submit, visit, ways };
 })();

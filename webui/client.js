@@ -97,7 +97,5 @@ const Client = (() => {
     }
   }
 
-  const connect = (place, settings, on) => new PageClient(place, settings, on);
-
-  return { NAME_RULES, USER_NAME, connect };
+  return { NAME_RULES, PageClient, USER_NAME };
 })();

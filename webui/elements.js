@@ -18,6 +18,20 @@ const Elements = (() => {
     return element;
   }
 
+  /** A button that submits no form. */
+  function makeButton(className, ...content) {
+    const button = make("button", className, ...content);
+    button.type = "button";
+    return button;
+  }
+
+  /** A link that opens a page beside this one. */
+  function makeOutside(className, url, text) {
+    const link = make("a", className, text);
+    Object.assign(link, { href: url, target: "_blank", rel: "noopener" });
+    return link;
+  }
+
   const SVG = "http://www.w3.org/2000/svg";
 
   function svg(tag, attributes, ...children) {
@@ -57,13 +71,10 @@ const Elements = (() => {
   /** The advice about a certificate, for an element: a sentence with a link, or nothing. */
   function showTrust(element, url) {
     if ((element.querySelector("a")?.href ?? "") === url) return;
-    const link = document.createElement("a");
-    link.href = link.textContent = url;
-    link.target = "_blank";
-    link.rel = "noopener";
+    const link = makeOutside("", url, url);
     const words = ["If the browser does not trust its certificate yet: open ", link, ", accept it, and come back."];
     element.replaceChildren(...(url ? words : []));
   }
 
-  return { $, arrange, make, onSubmit, sentence, setData, setText, showTrust, svg };
+  return { $, arrange, make, makeButton, makeOutside, onSubmit, sentence, setData, setText, showTrust, svg };
 })();

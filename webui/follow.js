@@ -15,7 +15,7 @@
  */
 
 const Follow = (() => {
-  const { $, make, onSubmit, sentence, setText } = Elements;
+  const { $, make, makeButton, onSubmit, sentence, setText } = Elements;
   const { NAME_RULES, USER_NAME } = Client;
   const { MAX_UNSENT } = Outbox;
 
@@ -267,8 +267,7 @@ const Follow = (() => {
     }
 
     button(name) {
-      const button = make("button", "follow");
-      button.type = "button";
+      const button = makeButton("follow");
       button.dataset.follow = name;
       return this.paint(button);
     }

@@ -69,10 +69,6 @@ const Peers = (() => {
       this.dialer.close();
     }
 
-    forget(address) {
-      this.wanted.delete(address);
-    }
-
     get status() {
       return { role: "directory", name: "directory", ...describe(this.dialer, this.place) };
     }
@@ -143,7 +139,7 @@ const Peers = (() => {
     }
 
     close() {
-      this.directory.forget(this.address);
+      this.directory.wanted.delete(this.address);
       this.dialer?.close();
       this.closed = true;
     }

@@ -13,10 +13,7 @@ const Status = (() => {
   const { MAX_UNSENT } = Outbox;
 
   const STATES = {
-    connected: "Connected",
-    reconnecting: "Reconnecting",
-    partly: "Partly connected",
-    offline: "Offline",
+    connected: "Connected", reconnecting: "Reconnecting", partly: "Partly connected", offline: "Offline",
   };
   const NAMES = { graph: "followers service" };
   const LABELS = { graph: "followers" };
@@ -45,8 +42,7 @@ const Status = (() => {
   class Panel {
     /** `isLate`: is a bark of this user late to come back? */
     constructor(client, isLate) {
-      this.client = client;
-      this.isLate = isLate;
+      Object.assign(this, { client, isLate });
       this.noSuchUser = ""; // the inbox's reason, if there is no such user
       this.everConnected = false;
       this.troubleSince = null;

@@ -14,7 +14,7 @@
  */
 
 const Stream = (() => {
-  const { make, sentence, setText } = Elements;
+  const { make, makeButton, sentence, setText } = Elements;
 
   const MAX_SHOWN = 200;
 
@@ -117,8 +117,7 @@ const Stream = (() => {
 
   /** A button in a bark; barker.js does the act. */
   function actButton(act, text) {
-    const button = make("button", "act", text);
-    button.type = "button";
+    const button = makeButton("act", text);
     button.dataset.act = act;
     return button;
   }
@@ -148,12 +147,8 @@ const Stream = (() => {
    *  for items. */
   class List {
     constructor(list, { held, changed, matches, followButton }) {
-      this.list = list;
+      Object.assign(this, { list, held, changed, matches, followButton });
       this.entries = new WeakMap(); // by item
-      this.matches = matches;
-      this.held = held;
-      this.changed = changed;
-      this.followButton = followButton;
       this.frame = null;
       this.clear("");
     }

@@ -9,7 +9,7 @@
  */
 
 const Cards = (() => {
-  const { $, make, setData, setText } = Elements;
+  const { $, make, makeButton, makeOutside, setData, setText } = Elements;
   const { DRAWN } = Model;
   const { capital, countText, goneText, isKnown, lettersText, spanText, whichLetters } = Words;
   const { swatch } = Looks;
@@ -38,8 +38,8 @@ const Cards = (() => {
       this.badge = make("span", "badge");
       this.words = make("p", "note");
       this.pid = make("p", "note");
-      this.kill = make("button", "kill");
-      this.kill.type = "button";
+      this.kill = makeButton("kill");
+      this.kill.title = "Copy this command";
       this.kill.addEventListener("click", () => this.copy());
       this.depth = make("span", "depth");
       this.depth.title = "barks waiting";
@@ -79,7 +79,6 @@ const Cards = (() => {
       this.kill.hidden = !known || !here;
       this.command = `${KILL} ${row.pid}`;
       if (!this.shows) setText(this.kill, this.command);
-      this.kill.title = "Copy this command";
     }
 
     /** Copy the command. Where a page may not, show it selected for the reader's own copying. */
@@ -123,9 +122,9 @@ const Cards = (() => {
   function chapterLink({ kind, name }) {
     const chapter = CHAPTERS[kind];
     if (!chapter) return undefined;
-    const link = make("a", "chapter", `chapter ${parseInt(chapter, 10)}`);
+    const link = makeOutside("chapter", `../docs/${chapter}.rst`, `chapter ${parseInt(chapter, 10)}`);
     const title = `${link.textContent} of the book, about ${name}`;
-    return Object.assign(link, { href: `../docs/${chapter}.rst`, target: "_blank", rel: "noopener", title, ariaLabel: title });
+    return Object.assign(link, { title, ariaLabel: title });
   }
 
   return { CHAPTERS, Card, chapterLink, isLoopback };

@@ -10,7 +10,7 @@
  */
 
 const Controls = (() => {
-  const { arrange, make, sentence, setData, setText } = Elements;
+  const { arrange, make, makeButton, sentence, setData, setText } = Elements;
 
   const ADDRESS = "controls";
   const ACTS = { kill: "Kill", freeze: "Freeze", thaw: "Thaw", stop: "Stop", start: "Start again", more: "One more" };
@@ -28,8 +28,7 @@ const Controls = (() => {
       this.said = make("p", "said");
       this.said.setAttribute("role", "status");
       this.rows = Object.entries(ACTS).map(([act, word]) => {
-        const button = make("button", "act", word), command = make("code");
-        button.type = "button";
+        const button = makeButton("act", word), command = make("code");
         button.setAttribute("aria-label", act === "more" ? `${word} like ${name}` : `${word} ${name}`);
         setData(button, "act", act);
         button.addEventListener("click", () => this.act(act));
@@ -67,8 +66,7 @@ const Controls = (() => {
 
   /** A button that opens `panel` above the page, near itself. */
   function opener(text, label, panel) {
-    const button = make("button", "open", text);
-    button.type = "button";
+    const button = makeButton("open", text);
     if (label) button.setAttribute("aria-label", label);
     panel.popover = "auto";
     button.popoverTargetElement = panel;

@@ -10,7 +10,7 @@
  */
 
 const Course = (() => {
-  const { make, setText } = Elements;
+  const { make, makeButton, setText } = Elements;
   const { clockText } = Words;
   const KEPT = "barker course";
   // Frames that come again after a reload are ten minutes old at most. Older ones are of another clock.
@@ -178,8 +178,7 @@ const Course = (() => {
     }
 
     press(text, work, place) {
-      const button = make("button", "", text);
-      button.type = "button";
+      const button = makeButton("", text);
       button.dataset.place = place;
       button.addEventListener("click", () => this.change(work));
       return button;

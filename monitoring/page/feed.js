@@ -25,7 +25,7 @@ const Feed = (() => {
       this.ackTimer = null;
       this.alone = ""; // why the monitor has no directory, if it has none
       this.downSince = performance.now(); // null while up
-      this.runSettings = Settings.reader("monitor_host.js", Settings.current, () => {
+      this.readSettings = Settings.reader("monitor_host.js", Settings.current, () => {
         this.connect();
         this.show();
       });
@@ -73,15 +73,6 @@ const Feed = (() => {
       }, ACK_AFTER_MS);
     }
 
-    hurry() {
-      this.dialer?.hurry();
-    }
-
-    /** Run the settings once more while no link is up: the monitor may be another one by now. */
-    readSettingsAgain() {
-      if (!this.dialer?.up) this.runSettings();
-    }
-
     trouble() {
       if (!Settings.current()?.key) {
         return "The settings are missing: monitoring/monitor_host.js, which “python monitoring/launch.py” writes.";
@@ -100,10 +91,6 @@ const Feed = (() => {
       return `No monitor answers at ${host}:${port}. “python monitoring/launch.py” starts one; the graphs go on then.`;
     }
 
-    aloneWords() {
-      return this.alone && `The monitor has no directory (${this.alone}): it sees the services that it knew, and none that starts.`;
-    }
-
     /** Called whenever the link changes, and twice a second. */
     show() {
       const up = this.dialer?.up ?? false;
@@ -115,7 +102,9 @@ const Feed = (() => {
       const waiting = lasting ? "Offline" : this.epoch ? "Reconnecting" : "Connecting";
       setText($("state"), up ? LOOKING[this.on.kind()] : refused ?? waiting);
       const told = lasting || now - this.downSince > Link.WORDS_AFTER_MS;
-      const words = up ? this.aloneWords() : told ? this.trouble() : "";
+      const alone = this.alone && `The monitor has no directory (${this.alone}): `
+        + "it sees the services that it knew, and none that starts.";
+      const words = up ? alone : told ? this.trouble() : "";
       setText($("words"), words);
       showTrust($("trust"), words && (this.dialer?.fault?.url ?? ""));
       $("trouble").hidden = words === "";

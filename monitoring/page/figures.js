@@ -130,9 +130,7 @@ const Figures = (() => {
 
   class EventList {
     constructor(list, empty) {
-      this.list = list;
-      this.empty = empty;
-      this.shown = "";
+      Object.assign(this, { list, empty, shown: "" });
     }
 
     /** All events that the graphs have a pole for, newest on top, and whether there may have been more; events
@@ -162,5 +160,5 @@ const Figures = (() => {
     }
   }
 
-  return { EventList, Glance, TABLE_COLUMNS, Table, kindRank };
+  return { EventList, Glance, TABLE_COLUMNS, Table, byKind };
 })();

@@ -76,6 +76,13 @@ const Flags = (() => {
     return -1;
   }
 
+  function strokeLine(context, x1, y1, x2, y2) {
+    context.beginPath();
+    context.moveTo(x1, y1);
+    context.lineTo(x2, y2);
+    context.stroke();
+  }
+
   const polesOf = (chart) => chart.model.events.filter((event) => event.at >= chart.from && chart.x(event.at) <= chart.right)
     .map((event) => ({ event, x: chart.x(event.at) }));
 
@@ -88,10 +95,7 @@ const Flags = (() => {
     context.setLineDash([2, 3]);
     for (const { event, x } of polesOf(chart)) {
       context.strokeStyle = inkOf(event, ink);
-      context.beginPath();
-      context.moveTo(x, up);
-      context.lineTo(x, down);
-      context.stroke();
+      strokeLine(context, x, up, x, down);
     }
     context.setLineDash([]);
   }
@@ -114,10 +118,7 @@ const Flags = (() => {
     for (const { event, x, text, begin, lane } of flags) {
       context.strokeStyle = context.fillStyle = inkOf(event, ink);
       context.globalAlpha = 0.5;
-      context.beginPath();
-      context.moveTo(x, (lane + 1) * LANE_PX);
-      context.lineTo(x, up);
-      context.stroke();
+      strokeLine(context, x, (lane + 1) * LANE_PX, x, up);
       context.globalAlpha = 1;
       context.fillText(text, begin, 12 + lane * LANE_PX);
     }
@@ -128,5 +129,5 @@ const Flags = (() => {
     return model.events.filter((event) => event.serial === serial).map((event) => `${clockText(event.at)} ${eventText(event)}`);
   }
 
-  return { HEIGHT_PX: LANES * LANE_PX, draw, drawPoles, layout, wordsAt };
+  return { HEIGHT_PX: LANES * LANE_PX, draw, drawPoles, layout, strokeLine, wordsAt };
 })();

@@ -6,7 +6,7 @@
  */
 
 const Labels = (() => {
-  const { arrange, make, setText } = Elements;
+  const { arrange, make, makeButton, setText } = Elements;
   const { CAPACITY } = Model;
   const { againText, clockText, countText, delayWords, rateText } = Words;
   const { swatch } = Looks;
@@ -23,8 +23,7 @@ const Labels = (() => {
     const group = make("div", alone ? "" : "pair", ...(alone ? [] : [make("span", "", name)]));
     group.dataset.service = name;
     for (const l of lines) {
-      const button = make("button", "", swatch(name, l.dashed), alone ? name : l.field);
-      button.type = "button";
+      const button = makeButton("", swatch(name, l.dashed), alone ? name : l.field);
       button.dataset.key = l.key;
       button.setAttribute("aria-pressed", String(!l.hidden));
       if (!alone) button.setAttribute("aria-label", `${name} ${l.field}`);

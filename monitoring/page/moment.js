@@ -17,8 +17,7 @@ const Moment = (() => {
 
   class View {
     constructor(model, clock) {
-      this.model = model;
-      this.clock = clock;
+      Object.assign(this, { model, clock });
       this.span = 120_000;
       this.pausedAt = null; // the time at the right edge while paused
       this.cursor = -1; // the frame that is pointed at with keys

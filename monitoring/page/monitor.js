@@ -6,7 +6,7 @@
  * frame of the monitor changes words (map, table, numbers), and at the screen's rate the graphs move.
  * Nothing is drawn for a hidden tab: the browser asks for no frames then.
  *
- * Global: Monitor. Uses: Elements, Model, Words, Looks, Moment, Scales, Chart, Labels, Controls, Course, System, Traces, Figures, Feed.
+ * Global: Monitor. Uses: Elements, Model, Words, Looks, Moment, Chart, Labels, Controls, Course, System, Traces, Figures, Feed.
  */
 
 const Monitor = (() => {
@@ -16,9 +16,9 @@ const Monitor = (() => {
 
   const model = new Model.Frames();
   const clock = new Model.Clock();
-  const depthChart = new Chart.Plot($("depth-plot"), new Scales.LinearScale(), { showsEvents: true });
-  const rateChart = new Chart.Plot($("rate-plot"), new Scales.LogScale(), { showsEvents: false });
-  const delayChart = new Chart.Plot($("delay-plot"), new Scales.DelayScale(), { showsEvents: false });
+  const depthChart = new Chart.Plot($("depth-plot"), new Chart.LinearScale(), { showsEvents: true });
+  const rateChart = new Chart.Plot($("rate-plot"), new Chart.LogScale(), { showsEvents: false });
+  const delayChart = new Chart.Plot($("delay-plot"), new Chart.DelayScale(), { showsEvents: false });
   const charts = [depthChart, rateChart, delayChart];
   const desk = new Controls.Desk($("controls-note"), () => course.show());
   const course = new Course.Guide($("course"), $("course-open"), desk);
@@ -51,7 +51,7 @@ const Monitor = (() => {
   function makeLines() {
     version = model.version;
     Looks.keepOnly(new Set(model.columns.keys()));
-    const columns = [...model.columns.values()].sort((a, b) => Figures.kindRank(a) - Figures.kindRank(b) || (a.name < b.name ? -1 : 1));
+    const columns = [...model.columns.values()].sort(Figures.byKind);
     const line = (column, field, dashed) => ({
       key: `${column.name} ${field}`,
       column,
@@ -228,7 +228,7 @@ const Monitor = (() => {
     for (const type of ["pointerover", "pointerleave", "focusin", "focusout"]) legend.addEventListener(type, pointAtLegend);
   }
   for (const scheme of schemes) scheme.addEventListener("change", readInks);
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) feed.hurry(); });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) feed.dialer?.hurry(); });
 
   // --- Begin ---
 
@@ -237,7 +237,7 @@ const Monitor = (() => {
   feed.connect();
   feed.show();
   setInterval(() => feed.show(), 500);
-  setInterval(() => feed.readSettingsAgain(), SETTINGS_EVERY_MS);
+  setInterval(() => { if (!feed.dialer?.up) feed.readSettings(); }, SETTINGS_EVERY_MS);
   requestAnimationFrame(drawForEver);
 
   // For a developer's console, and for tests.

@@ -27,8 +27,7 @@ const System = (() => {
   class SystemMap {
     /** `extras(row)`: one more element for the end of a new card, or null. */
     constructor(root, { extras } = {}) {
-      this.root = root;
-      this.extras = extras;
+      Object.assign(this, { root, extras });
       this.groups = new Map();
       this.cards = new Map();
       this.flows = [];
@@ -58,7 +57,7 @@ const System = (() => {
     }
 
     show(frame) {
-      const rows = frame.services.filter((row) => row.up || this.keeps(row, frame.at));
+      const rows = frame.services.filter(({ up, gone }) => up || gone === null || frame.at - gone < GONE_SHOWN_MS);
       const names = new Set(rows.map((row) => row.name));
       for (const name of this.cards.keys()) if (!names.has(name)) this.cards.delete(name);
       const items = new Map([...this.groups.keys()].map((kind) => [kind, []]));
@@ -74,10 +73,6 @@ const System = (() => {
         setText(count, roughText(value));
         setData(element, "flows", String(value > 0));
       }
-    }
-
-    keeps(row, now) {
-      return row.gone === null || now - row.gone < GONE_SHOWN_MS;
     }
 
     /** By name; but under `ordered` in that order, so that the first one stands first. Gone ones at the

@@ -116,28 +116,8 @@ const Words = (() => {
   const capital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 
   return {
-    EVENTS,
-    againText,
-    ageText,
-    agoText,
-    bytesText,
-    capital,
-    clockText,
-    countText,
-    delayText,
-    delayWords,
-    eventSentence,
-    eventText,
-    glyphOf,
-    goneText,
-    isKnown,
-    kindOf,
-    lettersText,
-    percentText,
-    rateText,
-    roughText,
-    spanText,
-    tickText,
+    EVENTS, againText, ageText, agoText, bytesText, capital, clockText, countText, delayText, delayWords, eventSentence,
+    eventText, glyphOf, goneText, isKnown, kindOf, lettersText, percentText, rateText, roughText, spanText, tickText,
     whichLetters,
   };
 })();
