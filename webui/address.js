@@ -1,5 +1,4 @@
 "use strict";
-
 /* What the page's address holds: the user of the view, and a filter; and what its settings hold: the directory's address.
  *
  * With a directory in the page's address, a link could make the page prove its key to any service.

@@ -1,5 +1,4 @@
 "use strict";
-
 /* Aloud: the page's messages for screen readers. Each is a new line in a log that is not drawn.
  *
  * A person's act is answered at once. Of barks there is a summary now and then, never every bark, and
@@ -22,7 +21,6 @@ const Aloud = (() => {
 
   let count = 0, latest = null, timer = null;
 
-  /** Add a bark to the next summary. */
   function bark(body) {
     count += 1;
     latest = body;
@@ -33,7 +31,6 @@ const Aloud = (() => {
     }, EVERY_MS);
   }
 
-  /** Drop the next summary. */
   function hush() {
     count = 0;
   }

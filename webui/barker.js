@@ -1,10 +1,8 @@
 "use strict";
-
 /* The page: the user of the view, the box to bark into, and the fate of barks that are typed here.
  *
- * Read the files that index.html loads first, in its order; here they come together. The page keeps
- * little itself: drafts, one for each user, and typed barks that no outbox has acked. Both survive every
- * reconnect, a change of view and even a reload.
+ * The other files come together here. The page keeps drafts, one for each user, and typed barks that no
+ * outbox has acked. Both survive every reconnect, a change of view and even a reload.
  *
  * Global: Barker. Uses: Settings, Elements, Link, Inbox, Outbox, Client, Address, Memory, Times, Aloud, Still, Stream, Filter, Way, Box, Follow, Keepers, Status.
  */
@@ -88,12 +86,10 @@ const Barker = (() => {
   const mine = new Map();
   let listed = new Set(); // entries of `mine` that are in the list that is shown, or wait for it
 
-  /** Is a bark read, pointed at or focused? */
   function isStill() {
     return window.scrollY > READING_PX || zone.held;
   }
 
-  /** Must the list not move now? */
   function isHeld() {
     return paused || isStill();
   }
@@ -126,7 +122,6 @@ const Barker = (() => {
     showTitle();
   }
 
-  /** Show the text below the last bark. */
   function showEnd() {
     const empty = !$("stream").firstChild && !$("unsent").firstChild;
     const known = client.reader?.caughtUp && !status.noSuchUser;
@@ -220,7 +215,6 @@ const Barker = (() => {
     return true;
   }
 
-  /** Is a bark of this user late to come back? */
   function isLate() {
     const isWaiting = (entry) => entry.bark.user === client.user && entry.fate !== "refused" && !entry.delivered;
     return panel.isLate(LATE_MS) || [...mine.values()].some((entry) => (
@@ -268,7 +262,6 @@ const Barker = (() => {
 
   const heights = new Map(); // the title of a view of some or all barks -> where it was scrolled to
 
-  /** Show the filter of the page's address. */
   function showFilter() {
     Filter.read(client.user);
     setText($("title"), Filter.title(client.user));

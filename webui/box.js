@@ -1,5 +1,4 @@
 "use strict";
-
 /* The box to bark into: its text, the room left in it, and when it is sent.
  *
  * Global: Box. Uses: Elements, Aloud.

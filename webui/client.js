@@ -1,5 +1,4 @@
 "use strict";
-
 /* The page's links: for the user of the view, it reads from the inbox, writes to the outbox, and reads
  * from the followers service.
  *
@@ -68,7 +67,6 @@ const Client = (() => {
       this.writer(bark.user).say(bark);
     }
 
-    /** All barks and events that no outbox has acked yet. */
     get unsent() {
       return [...this.writers.values()].flatMap((writer) => writer.barks);
     }

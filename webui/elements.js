@@ -1,5 +1,4 @@
 "use strict";
-
 /* Elements of a page: finding and making them, and changing only those that differ.
  *
  * Text only ever becomes the content of a text node. Both pages use this file.

@@ -1,5 +1,4 @@
 "use strict";
-
 /* The filter: all barks of a view, those with one #tag, or one's own. The page's address holds it, and it
  * hides what the page has: nothing is requested for it.
  *
@@ -24,7 +23,6 @@ const Filter = (() => {
     }));
   }
 
-  /** Is this entry of the stream shown? */
   function matches(entry) {
     if (own) return entry.own === true;
     return tag === "" || (Boolean(entry.bark) && Stream.tagsIn(entry.bark.content).includes(tag));
@@ -32,7 +30,6 @@ const Filter = (() => {
 
   const title = (user) => (own ? `${user}’s own barks` : tag ? `#${tag} for ${user}` : `${user}’s stream`);
 
-  /** The words below the list. */
   function end(items) {
     const shown = items.filter((item) => !item.hidden).length;
     return `${own ? "Your own" : `With #${tag}`}: ${shown.toLocaleString()} of ${items.length.toLocaleString()} barks here.`;

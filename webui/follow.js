@@ -1,5 +1,4 @@
 "use strict";
-
 /* Following: the users that the user of the view follows, users this one might like, and joining.
  *
  *     Following    reads graph/USER from the followers service: the list, and again when it changes
@@ -92,7 +91,6 @@ const Follow = (() => {
       this.suggested = new Map(Memory.suggested(user)); // whom -> common, oldest first
     }
 
-    /** Show another user's list. */
     view(user) {
       this.client.following?.close();
       this.client.following = null;
@@ -122,9 +120,7 @@ const Follow = (() => {
       if (typeof whom !== "string" || !USER_NAME.test(whom) || !Number.isInteger(common)) return;
       this.suggested.delete(whom); // the latest event about a user counts
       this.suggested.set(whom, common);
-      if (this.suggested.size > 10 * MAX_SUGGESTED) {
-        this.suggested.delete(this.suggested.keys().next().value);
-      }
+      if (this.suggested.size > 10 * MAX_SUGGESTED) this.suggested.delete(this.suggested.keys().next().value);
       Memory.keepSuggested(this.user, this.suggested);
       this.draw();
     }

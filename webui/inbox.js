@@ -1,5 +1,4 @@
 "use strict";
-
 /* Inbox: reads one inbox wherever it is, and shows every bark once.
  *
  *     Seen        the barks that were shown
@@ -72,12 +71,10 @@ const Inbox = (() => {
       this.last = 0;
     }
 
-    /** Was the whole past shown? */
     get caughtUp() {
       return this.epoch !== null && this.past === null;
     }
 
-    /** Its place, for a later reader of this inbox. */
     get place() {
       const { epoch, serial, seen } = this;
       return this.caughtUp ? { epoch, serial, seen } : undefined;
@@ -129,7 +126,6 @@ const Inbox = (() => {
       }
     }
 
-    /** So many entries are no longer retained. */
     skip(missed) {
       this.serial += missed;
       this.on.gap(missed);

@@ -1,5 +1,4 @@
 "use strict";
-
 /* Keepers: the outbox that keeps what a user barks, and the inbox that keeps what a user reads.
  *
  * A sentence names those of the view's user, and another one says why one of them has changed. The list of all
@@ -32,13 +31,11 @@ const Keepers = (() => {
       $("keptby").addEventListener("change", () => this.open());
     }
 
-    /** Another user's view begins. */
     view() {
       this.moves.clear();
       this.soon();
     }
 
-    /** Called when another instance has the share of the view's user. */
     moved(role, from, to) {
       const isThere = this.client.directory.routes.get(role).includes(from);
       const why = isThere ? `${to} is new on the ring` : `${from} has gone from the ring`;
@@ -96,7 +93,6 @@ const Keepers = (() => {
       this.soon();
     }
 
-    /** The last change as a sentence. */
     change() {
       const { from, owners, role } = this;
       const [before, other] = new Set(from.values());
@@ -123,7 +119,6 @@ const Keepers = (() => {
       $("keptlists").replaceChildren(...[...shares].flatMap(([keeper, names]) => this.share(keeper, names)));
     }
 
-    /** One instance and its users. */
     share(keeper, names) {
       const words = ` keeps what ${users(names.length)} ${VERBS[this.role]}${names.length === 1 ? "s" : ""}`;
       const list = make("ul", "names", ...names.map((user) => this.name(user)));

@@ -1,5 +1,4 @@
 "use strict";
-
 /* A link to one service: hello and proof, heartbeats, and a new link when it breaks.
  *
  *     connecting -> greeting -> up -> closed, and after a while again
@@ -71,9 +70,7 @@ const Link = (() => {
       throw new Fault("settings", "this browser has no crypto.subtle for pages from here: "
         + "open the page from disk (file://), from localhost or over https");
     }
-    if (!key) {
-      throw new Fault("settings", "there is no key in webui/barker_host.js");
-    }
+    if (!key) throw new Fault("settings", "there is no key in webui/barker_host.js");
     const utf8 = new TextEncoder();
     const hmac = { name: "HMAC", hash: "SHA-256" };
     const imported = await crypto.subtle.importKey("raw", utf8.encode(key), hmac, false, ["sign"]);

@@ -1,5 +1,4 @@
 "use strict";
-
 /* Memory: the page's data in the browser's storage, for a reload or for the next time.
  *
  *     of this tab       drafts, barks and events that are not sent, refused barks, whether it is paused
@@ -44,7 +43,6 @@ const Memory = (() => {
 
   const browser = () => read("localStorage", { joined: [], suggested: [] });
 
-  /** Names that joined from this browser. */
   const joined = () => browser().joined.filter(isName);
 
   function keepJoined(user) {

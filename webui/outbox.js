@@ -1,5 +1,4 @@
 "use strict";
-
 /* Outbox: keeps a user's barks until the outbox has acked them, and sends them again after a break.
  *
  * As in barker/delivery/window.py. Nothing in this file touches the document.
@@ -30,7 +29,6 @@ const Outbox = (() => {
       this.noRoom = ""; // the outbox's reason, while it has none for us
     }
 
-    /** All barks that no outbox has acked yet. */
     get barks() {
       return [...this.later, ...this.undecided, ...this.unacked.filter(Boolean), ...this.waiting];
     }

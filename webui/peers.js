@@ -1,5 +1,4 @@
 "use strict";
-
 /* Which service serves an address, and a link to it for as long as it does.
  *
  *     Directory   resolves an address such as inbox/ark3, and notifies at each change of the answer

@@ -1,5 +1,4 @@
 "use strict";
-
 /* Settings: a launcher writes them for a page, in a script that sets window.BARKER.
  *
  * A page from disk can't read files. It can load scripts, and it can load one again: the system may

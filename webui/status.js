@@ -1,5 +1,4 @@
 "use strict";
-
 /* The status: the state of the page's links, in a word, a sentence and a row of dots.
  *
  * It shows what the page knows: that a service does not answer, or that the directory knows none. The page
@@ -77,14 +76,9 @@ const Status = (() => {
       }
       const writer = client.writers.get(client.user);
       if (writer?.noRoom) said.push(`The outbox ${outbox.name} has no room: ${sentence(writer.noRoom)} It is asked again.`);
-      if (outbox.state !== "up") {
-        const full = client.unsent.length >= MAX_UNSENT;
-        said.push(absent(outbox), full ? `${MAX_UNSENT} barks wait to be sent: no more fit in.`
-          : KEPT);
-      }
-      if (bizlogic.unserved) {
-        said.push("No bizlogic is registered: barks are taken, and not delivered before one is.");
-      }
+      const full = client.unsent.length >= MAX_UNSENT && `${MAX_UNSENT} barks wait to be sent: no more fit in.`;
+      if (outbox.state !== "up") said.push(absent(outbox), full || KEPT);
+      if (bizlogic.unserved) said.push("No bizlogic is registered: barks are taken, and not delivered before one is.");
       if (graph.state === "offline") said.push(absent(graph), "What you follow or unfollow waits for one.");
       for (const { name, waits } of this.isLate() ? [outbox, inbox, graph] : []) {
         if (waits) said.push(sentence(`${name}: ${waits}`));

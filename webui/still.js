@@ -1,5 +1,4 @@
 "use strict";
-
 /* Still: while a person points at a part of the page or has the focus in it, nothing there may move.
  *
  * Changes wait meanwhile. A finger points only while it touches; a mouse, for as long as it rests.

@@ -1,5 +1,4 @@
 "use strict";
-
 /* The list of barks: how one looks, and how many there are at a time.
  *
  * Two rules:
@@ -67,8 +66,6 @@ const Stream = (() => {
     return nodes;
   }
 
-  // --- Barks ---
-
   /** One entry of the stream as a list item: {bark, own, fate, reason, delivered} or {note}.
    *  `followButton` makes the button that stands in barks of others. */
   function makeItem(entry, reader, followButton) {
@@ -98,7 +95,6 @@ const Stream = (() => {
 
   const FATES = { sending: "Sending…", sent: "Sent, not delivered yet", refused: "Not sent" };
 
-  /** Show the fate of a bark that was typed here. */
   function showFate({ item, fate, delivered }) {
     if (!item || !fate) return;
     item.dataset.fate = fate;
@@ -183,7 +179,6 @@ const Stream = (() => {
       this.soon();
     }
 
-    /** An entry as an item for this list's reader. */
     item(entry) {
       return makeItem(entry, this.reader, this.followButton);
     }
@@ -219,7 +214,6 @@ const Stream = (() => {
       fold(items);
     }
 
-    /** Hide and show by another filter. */
     refilter() {
       for (const item of this.list.children) item.hidden = !this.matches(this.entries.get(item));
       this.waiting = this.queue.filter((entry) => entry.bark && !entry.fate && this.matches(entry)).length;

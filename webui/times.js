@@ -1,5 +1,4 @@
 "use strict";
-
 /* Times: the present time, the age of a bark, and elements that show it.
  *
  * The clock of this browser may be slow. A bark cannot come before it was said. So barks from the future
@@ -66,7 +65,6 @@ const Times = (() => {
     return time;
   }
 
-  /** Bring the times below an element up to date. */
   function age(root) {
     const time = now();
     for (const shown of root.getElementsByTagName("time")) {

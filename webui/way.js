@@ -1,5 +1,4 @@
 "use strict";
-
 /* The way of each bark that is typed here: this page, outbox, bizlogic, inbox, and back to this page.
  *
  *     Notes    the monitor's frames, if one runs: when each service noted our barks
@@ -114,7 +113,6 @@ const Way = (() => {
       Object.assign(this, { client, held, trails: [], notes: null });
     }
 
-    /** Follow a bark from now on. */
     follow(entry) {
       for (const trail of this.trails) trail.fold();
       entry.way = new Trail(entry.bark);
@@ -124,7 +122,6 @@ const Way = (() => {
       this.draw();
     }
 
-    /** An outbox has acked it. */
     acked({ way, bark }) {
       if (way?.ackedMs !== null) return;
       way.ackedMs = way.since;
@@ -132,7 +129,6 @@ const Way = (() => {
       this.draw();
     }
 
-    /** An outbox has refused it. */
     refused({ way }) {
       if (!way) return;
       way.refused = true;

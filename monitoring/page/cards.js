@@ -1,5 +1,4 @@
 "use strict";
-
 /* Cards: one service on the map: its state, its process, and a command that ends it.
  *
  * A card is made when its service appears, and then only its words change. So a screen reader can sit on

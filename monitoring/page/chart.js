@@ -1,5 +1,4 @@
 "use strict";
-
 /* A chart: lines over time on a canvas, drawn anew for every frame of the screen.
  *
  * It draws a view (the time, the frame that is pointed at, the colours). It keeps its size, the target of
@@ -208,8 +207,6 @@ const Chart = (() => {
       return most;
     }
 
-    // --- Axes ---
-
     drawGrid(ink) {
       const { context, left, right, up, down } = this;
       context.lineWidth = 1;
@@ -241,8 +238,6 @@ const Chart = (() => {
         context.globalAlpha = 1;
       }
     }
-
-    // --- Cursor and events ---
 
     drawCursor(lines, view) {
       const { context, up, down } = this;

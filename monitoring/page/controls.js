@@ -1,5 +1,4 @@
 "use strict";
-
 /* Controls: buttons that kill, freeze, stop and start the processes of a launcher, and the link for them.
  *
  * `python launch.py --controls` starts the service. Frames show its address, and the page opens a link

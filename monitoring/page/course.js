@@ -1,5 +1,4 @@
 "use strict";
-
 /* The course: experiments with the system. Predict, do it, and see each line tick itself off.
  *
  * The steps are those of the tour (barker/laboratory/steps.py); monitoring/launch.py writes them into the

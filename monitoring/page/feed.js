@@ -1,5 +1,4 @@
 "use strict";
-
 /* The feed: the subscription to the monitor, and the state of the link to it in words.
  *
  * Global: Feed. Uses: Settings, Elements, Link.

@@ -1,5 +1,4 @@
 "use strict";
-
 /* Figures: the table of the graphs' values, the numbers at a glance, and the list of events.
  *
  * Global: Figures. Uses: Elements, Model, Words, Looks.

@@ -1,5 +1,4 @@
 "use strict";
-
 /* Flags: events, as poles in the plot with words above it.
  *
  * Each event stands on a pole at its time. Above the plot are lanes for text. A flag is a glyph on top of
@@ -88,7 +87,6 @@ const Flags = (() => {
 
   const inkOf = (event, ink) => ink[kindOf(event)] ?? ink.quiet;
 
-  /** The parts of the poles that are in the plot. */
   function drawPoles(chart, ink) {
     const { context, up, down } = chart;
     context.lineWidth = 1.5;

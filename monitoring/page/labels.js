@@ -1,5 +1,4 @@
 "use strict";
-
 /* Labels: the words beside a chart, its legend and the exact values of one second.
  *
  * Global: Labels. Uses: Elements, Model, Words, Looks, Flags.

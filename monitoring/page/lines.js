@@ -1,5 +1,4 @@
 "use strict";
-
 /* Lines: how one line over time is drawn on a chart, with its dashes, markers, shades and bars.
  *
  * Dashes and markers, which repeat along a line, are tied to the time and not to the line's beginning: so

@@ -1,5 +1,4 @@
 "use strict";
-
 /* Looks: the colour and marker of a service; the same in all parts of the page.
  *
  * A service keeps its slot for as long as the page knows it. The slot follows from the name, so that it

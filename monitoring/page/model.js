@@ -1,5 +1,4 @@
 "use strict";
-
 /* The model: the last ten minutes of frames, as columns of numbers. No code here draws or listens.
  *
  * A frame is what monitoring/picture.py makes once a second. Frames lie in a ring: slot = serial
@@ -39,7 +38,6 @@ const Model = (() => {
   // How far behind the newest frame the right edge of the graphs is.
   const EDGE_MS = 1150;
 
-  /** The frames that are kept. */
   class Frames {
     constructor() {
       this.clear();

@@ -1,5 +1,4 @@
 "use strict";
-
 /* The moment: the second that all parts of the page show, and whether that is now.
  *
  * It is the second that is pointed at, else the one at the right edge of a paused graph, else the newest.
@@ -54,7 +53,6 @@ const Moment = (() => {
       return this.clock.age(latest.at, now) > OLD_MS ? "old" : "live";
     }
 
-    /** The time of day that is shown; "" before the first frame. */
     time() {
       const frame = this.model.frame(this.shown);
       return frame ? clockText(frame.at) : "";

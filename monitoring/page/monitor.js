@@ -1,10 +1,8 @@
 "use strict";
-
 /* The page: the second that is looked at, the movement, and the keys and buttons.
  *
- * Read the files that index.html loads first, in its order. Two rhythms meet here: once a second a
- * frame of the monitor changes words (map, table, numbers), and at the screen's rate the graphs move.
- * Nothing is drawn for a hidden tab: the browser asks for no frames then.
+ * Once a second a frame of the monitor changes words (map, table, numbers), and at the screen's rate the
+ * graphs move. Nothing is drawn for a hidden tab: the browser asks for no frames then.
  *
  * Global: Monitor. Uses: Elements, Model, Words, Looks, Moment, Chart, Labels, Controls, Course, System, Traces, Figures, Feed.
  */

@@ -1,5 +1,4 @@
 "use strict";
-
 /* The map: the services from left to right as a bark passes them, what flows between them, and each
  * manifold's share of its ring.
  *
@@ -93,7 +92,6 @@ const System = (() => {
     }
   }
 
-  /** The shares of a ring, by name. */
   function arcs(shares) {
     let start = 25; // twelve o'clock
     return Object.keys(shares).sort().map((name) => {

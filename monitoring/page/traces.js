@@ -1,5 +1,4 @@
 "use strict";
-
 /* Traces: barks that are followed, hop by hop: as dots on the map, and as a list.
  *
  * A frame has the hops that services noted: [trace, service, time]. Nothing else is drawn: a hop without a

@@ -1,5 +1,4 @@
 "use strict";
-
 /* Words: the spelling of numbers, times and events; the same in all parts of the page.
  *
  * Global: Words. Uses: nothing.
