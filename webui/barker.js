@@ -4,7 +4,7 @@
  * The other files come together here. The page keeps drafts, one for each user, and typed barks that no
  * outbox has acked. Both survive every reconnect, a change of view and even a reload.
  *
- * Global: Barker. Uses: Settings, Elements, Link, Inbox, Outbox, Client, Address, Memory, Times, Aloud, Still, Stream, Filter, Way, Box, Follow, Keepers, Status.
+ * Global: Barker. Uses: Settings, Elements, Link, Inbox, Outbox, Client, Address, Memory, Times, Aloud, Stream, Filter, Way, Box, Follow, Keepers, Status.
  */
 
 const Barker = (() => {
@@ -37,7 +37,7 @@ const Barker = (() => {
     noSuchUser: (reason) => { status.noSuchUser = reason; status.show(); },
   });
   const status = new Status.Panel(client, isLate);
-  const zone = new Still.Zone($("main"), () => stream.soon());
+  const zone = new Elements.Zone($("main"), () => stream.soon());
   const panel = new Follow.Panel(client, {
     joined: (user) => { visit(user); $("text").focus(); },
     known: () => fillUsers(),

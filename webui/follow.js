@@ -10,7 +10,7 @@
  * only buttons change their words. The result of an act is read aloud at once, and written as soon as it
  * moves nothing that is pointed at.
  *
- * Global: Follow. Uses: Elements, Link, Peers, Outbox, Client, Memory, Times, Aloud, Still, Stream.
+ * Global: Follow. Uses: Elements, Link, Peers, Outbox, Client, Memory, Times, Aloud, Stream.
  */
 
 const Follow = (() => {
@@ -66,9 +66,9 @@ const Follow = (() => {
     constructor(client, on) {
       this.client = client;
       this.on = on;
-      this.zone = new Still.Zone($("following"), () => this.soon());
+      this.zone = new Elements.Zone($("following"), () => this.soon());
       this.oneColumn = matchMedia("(max-width: 56.24em)"); // barker.css: then all this is above the stream
-      const rows = new Still.Zone($("follows").parentNode, () => this.soon());
+      const rows = new Elements.Zone($("follows").parentNode, () => this.soon());
       // Above the screen it would move what is on it.
       const below = (told) => this.oneColumn.matches && (on.pointedBelow() || told.getBoundingClientRect().top < 0);
       this.newcomer = new Field($("newcomer"), $("jointold"), (told) => this.zone.held || below(told));

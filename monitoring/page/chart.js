@@ -1,5 +1,5 @@
 "use strict";
-/* A chart: lines over time on a canvas, drawn anew for every frame of the screen.
+/* A chart: lines over time on a canvas, drawn anew for every frame of the screen; and vertical scales.
  *
  * It draws a view (the time, the frame that is pointed at, the colours). It keeps its size, the target of
  * its vertical scale, and the last view: a canvas that gets another size is blank, and is drawn anew

@@ -11,7 +11,7 @@ const Feed = (() => {
 
   // Faults that another try does not mend: the page shows them at once, in one or two words.
   const REFUSALS = { "bad-proof": "Wrong key", "bad-version": "Wrong version", settings: "Wrong settings", origin: "Refused", refused: "Refused" };
-  // For a link that is up: the page's state, by kinds of Moment.View.
+  // For a link that is up: the page's state, by View.kind (monitor.js).
   const LOOKING = { empty: "Live", live: "Live", old: "No news", paused: "Paused", back: "Looking back" };
 
   /** Receives frames once `connect` was called. `on`: frame(body), acked(), kind(). */
