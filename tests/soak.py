@@ -98,8 +98,7 @@ class Slot:
         """Of its journal, the oldest first."""
         if self._journals is None or not isinstance(self.process, Service):
             return []
-        folder = self._journals / f"{self.name.partition('-')[0]}-{self.process.port}"
-        return sorted(folder.glob("*.log"))
+        return sorted((self._journals / self.name).glob("*.log"))
 
     def _damage(self) -> None:
         for path in self.segments[:1]:
@@ -209,7 +208,10 @@ class Soak:
         for kind, count in KINDS:
             for i in range(count):
                 start: Callable[..., Service] = getattr(fleet, kind)
-                self._slot(f"{kind}-{i}", functools.partial(start, port=free_port()), journals)
+                # With these names each has the same share, and all are filled at the same time.
+                name = f"{kind}-{i}"
+                begin = functools.partial(start, "--name", name, port=free_port())
+                self._slot(name, begin, journals)
         self.victims = [slot.name for slot in self.slots if not slot.name.endswith("-0")]
 
     def _slot(
