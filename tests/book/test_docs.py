@@ -782,6 +782,7 @@ class Lab:
             self._until_ready(terminal)
             if "monitoring" not in command:
                 self.launcher = terminal
+                self._until_it_has_the_graph(terminal)
             self._wait(terminal, expected)
             self._learn_pids(terminal, expected)
         elif command.endswith(" &"):
@@ -824,6 +825,29 @@ class Lab:
             if time.monotonic() > end:
                 raise AssertionError(f"not all services are ready:\n{shown}")
             time.sleep(0.02)
+
+    def _until_it_has_the_graph(self, terminal: Terminal) -> None:
+        """A bizlogic serves a moment after its READY: when its copy of the graph has come."""
+        started = [command for _, command in listed("\n".join(terminal.shown))]
+        if not any(command.startswith("bizlogic") for command in started):
+            return
+        end = time.monotonic() + DEADLINE_S
+        while True:
+            done = subprocess.run(
+                ["sh", "-c", self.translate("python docs/talk.py 5672")],
+                cwd=self.root,
+                env=self.env,
+                input='{"op":"watch","prefix":"bizlogic"}\n',
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                encoding="utf-8",
+                timeout=DEADLINE_S,
+            )
+            if '"name":"bizlogic-' in done.stdout:
+                return
+            if time.monotonic() > end:
+                raise AssertionError(f"no bizlogic serves:\n{done.stdout}")
 
     def _wait(self, terminal: Terminal, expected: list[str]) -> None:
         """Until the terminal has shown it; what follows is left for later."""
