@@ -232,7 +232,7 @@ class ControlsTest(ProjectTest, unittest.IsolatedAsyncioTestCase):
 
 # A `controls` that freezes a process as a terminal does, and then has a request refused.
 FREEZES = """
-import json, os, signal, sys
+import json, os, pathlib, signal, sys
 def said():
     while (line := sys.stdin.readline()) == "ready\\n": pass
     return json.loads(line)
@@ -243,7 +243,8 @@ def request(n, act):
 try:
     seen = [said()["state"]["processes"][0]]
     os.kill(seen[0]["pid"], signal.SIGSTOP)
-    while open(f"/proc/{seen[0]['pid']}/stat").read().rpartition(")")[2].split()[0] != "T": pass
+    stat = pathlib.Path(f"/proc/{seen[0]['pid']}/stat")
+    while stat.read_text().rpartition(")")[2].split()[0] != "T": pass
     print("1:", request(1, "stop"), flush=True)
     print("2:", request(2, "start"), seen[-1]["state"], flush=True)
 finally:
