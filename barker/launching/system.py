@@ -90,7 +90,7 @@ def launch(lines: Sequence[str], args: argparse.Namespace) -> int:
             forget(args.state / "journal")
 
     try:
-        commands = fleet_of([*lines, CONTROLS_LINE] if args.controls else lines, args)
+        commands = fleet_of(lines, args)
         if any(command.program == CONTROLS for command in commands):
             _check_loopback(args)
         return run_fleet(
@@ -156,30 +156,36 @@ def announcement(args: argparse.Namespace, pageless: str, is_found: bool) -> str
 
 
 def fleet_of(lines: Sequence[str], args: argparse.Namespace) -> list[Command]:
-    """The lines as processes. Raises BadLine for the first that is none, and if there is none."""
+    """The lines as processes, and that of ``--controls``.
+
+    Raises BadLine for the first that is none, and if there is none.
+    """
     if not lines:
         raise BadLine("COMMANDS is empty, so there is nothing to start")
+    named = [(f"line {number} of COMMANDS", line) for number, line in enumerate(lines, start=1)]
+    if args.controls:
+        named.append(("the line of --controls", CONTROLS_LINE))
     commands: list[Command] = []
     said: list[list[str]] = []
-    for number, line in enumerate(lines, start=1):
+    for name, line in named:
         try:
             said.append(_words(line))
         except ValueError as fault:
-            raise BadLine(f"line {number} of COMMANDS, {line!r}: {fault}") from None
+            raise BadLine(f"{name}, {line!r}: {fault}") from None
     programs = [words[0] for words in said]
-    ports: dict[int, int] = {}
-    for number, (line, words) in enumerate(zip(lines, said, strict=True), start=1):
+    ports: dict[int, str] = {}
+    for number, ((name, line), words) in enumerate(zip(named, said, strict=True), start=1):
         try:
             alone = programs.count(words[0]) == 1
             nth = 0 if alone else programs[:number].count(words[0])
             command = _command(words, nth, args)
-            first = ports.setdefault(command.port, number) if command.port else number
-            if first != number:
-                raise ValueError(f"line {first} has this port already")
+            first = ports.setdefault(command.port, name) if command.port else name
+            if first != name:
+                raise ValueError(f"{first} has this port already")
             if words[0] == CONTROLS and CONTROLS in programs[: number - 1]:
                 raise ValueError("there is one controls for a launcher")
         except ValueError as fault:
-            raise BadLine(f"line {number} of COMMANDS, {line!r}: {fault}") from None
+            raise BadLine(f"{name}, {line!r}: {fault}") from None
         commands.append(command)
     return commands
 

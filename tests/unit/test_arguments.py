@@ -134,9 +134,20 @@ class ListTest(unittest.TestCase):
         self.assertBad("there is no command in it", "  ")
         self.assertBad("there is no barker/bizlogik.py", good, "bizlogik --port 5680")
         self.assertBad("there is no barker/", good, "../launch")
-        self.assertBad("line 2 has this port already", good, "outbox --port 1", "inbox --port 1")
+        self.assertBad("line 2 of COMMANDS has this", good, "outbox --port 1", "inbox --port 1")
         self.assertBad("there is one controls", good, "controls --port 1", "controls --port 2")
         self.assertBad("it is no text", good, 5680)  # type: ignore[arg-type]
+
+    def test_the_line_of_controls_is_named_as_such(self) -> None:
+        for own, why in [
+            ("outbox --port 5701", "line 1 of COMMANDS has this port already"),
+            ("controls --port 5702", "there is one controls for a launcher"),
+        ]:
+            with self.assertRaises(system.BadLine) as bad:
+                self.fleet(own, argv="--controls")
+            self.assertEqual(
+                str(bad.exception), f"the line of --controls, 'controls --port 5701': {why}"
+            )
 
     def test_a_list_without_a_line_is_a_mistake(self) -> None:
         with self.assertRaisesRegex(system.BadLine, "^COMMANDS is empty"):
