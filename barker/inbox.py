@@ -256,8 +256,8 @@ class Inbox(Service):
 
     def _replay(self, segment: int, record: Record) -> None:
         if isinstance(record, Put):
-            self._reception.recover(record)
             groups = self._store.groups(record.entries())
+            self._reception.recover(record, groups)
             put = record._replace(trace=None)
             self._store.append(put, groups, None, segment, lambda entry, group, full: None)
         elif isinstance(record, Serials):

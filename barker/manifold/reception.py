@@ -166,10 +166,10 @@ class Reception:
 
     # --- the journal's records ---
 
-    def recover(self, put: Put) -> None:
-        """During playback: a put."""
+    def recover(self, put: Put, groups: Sequence[Group]) -> None:
+        """During playback: a put, and the groups of its entries."""
         keys, origin, numbers = _keys(put), self._judge(put), put.n or ()
-        marks = [group.marks for group in self._store.groups(put.entries())]
+        marks = [group.marks for group in groups]
         if self._duplicates.are_new(keys, origin, numbers):
             self._duplicates.add_all(keys, origin, numbers, marks)
         else:
