@@ -12,7 +12,9 @@ outbox, which keeps it as a dead letter; so is a bark whose handling has ended s
 (`barker.delivery.poison`).
 
 It knows the followers by its own copy of the graph (`barker.graph.feed`). It registers when it has
-the first one, and works on with the last one while no followers service is there.
+the first one, and works on with the last one while no followers service is there. After a stall in
+which peers have ended links, follows may be in force that it does not know. So it leaves barks to
+others until its copy is renewed.
 """
 
 import barker  # noqa: F401 - it looks at Python's version, and at Ctrl-C  # isort: skip
@@ -40,6 +42,8 @@ from barker.wire.fields import addresses_in
 from barker.wire.ops import Put, Refuse
 from barker.wire.protocol import BAD_MESSAGE, BadMessage, ProtocolError
 
+# After a stall, so long it waits for its copy to be renewed. Then it works on with the last one.
+RENEWED_HEARTBEATS = 3.0
 # Characters of followers' addresses that are remembered, for the authors that have barked; beyond
 # it, all are forgotten.
 REMEMBERED_CHARS = 100_000_000
@@ -154,6 +158,11 @@ class Copy(Feed[Graph]):
     def replaced(self) -> None:
         self._logic.graph_came(self.held)
 
+    def batch_end(self, link: Link) -> None:
+        super().batch_end(link)
+        if self.is_current:
+            self._logic.go_on()
+
 
 ABOUT = """\
 Run the business logic, which finds the readers of each bark, and sends it to their inboxes. Of
@@ -174,8 +183,10 @@ class BizLogic(Service):
         super().__init__(args)
         self.add_handler(Put, self.on_put)
         self.recipients = Recipients(None)
+        self._graph: FollowerLookup | None = None  # the last whole one
         self._copy = Copy(self)
         self._serving = False
+        self._thawed_at = 0.0
         self._inboxes: Sender[FanOut] = Sender(
             self, "inbox", self._done, self._refused, is_void=lambda job: job.void
         )
@@ -184,15 +195,39 @@ class BizLogic(Service):
         self._upstreams: dict[Link, Upstream] = {}
         self._received = 0  # over links that have gone
 
-    def graph_came(self, graph: Graph) -> None:
+    def graph_came(self, graph: FollowerLookup) -> None:
         """Use this whole graph from now on. With the first, we can serve."""
+        self._graph = graph
         self.recipients = Recipients(graph)
-        if not self._serving:
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Serve with the graph that we have, if there is one."""
+        if not self._serving and self._graph is not None:
             self._serving = True
+            self.recipients = Recipients(self._graph)
             self._health.begin()
 
+    def thawed(self, ended: Sequence[Link]) -> None:
+        """Who was given up is not waited for, so follows may be in force that our copy lacks."""
+        if ended and self._serving:
+            self._serving = False
+            self.recipients = Recipients(None)
+            self._thawed_at = self.now()
+            self._health.end()
+            self._copy.renew()
+
     def ticked(self) -> None:
+        if not self._serving and self._is_left_alone:
+            self.go_on()
         self._health.look()
+
+    @property
+    def _is_left_alone(self) -> bool:
+        """Is there no followers service to renew our copy, or does none do so for long?"""
+        if self.told_by(GRAPH) and not self._copy.route.targets:
+            return True
+        return self.now() - self._thawed_at > RENEWED_HEARTBEATS * self.heartbeat_s
 
     def _illness(self) -> str:
         """The inboxes to which we lack a link, though the directory has one."""

@@ -7,8 +7,8 @@ with a mark in the last. While it arrives the old copy stays in use, and the com
 replaces it. While no followers service works at all, the copy stays as it is.
 
 When another instance comes first, the old stream is read until the new one has taken its place. For
-an instance that does not serve yet answers later, and a follow holds when all copies have it that
-are read by: without a stream, this one would not be waited for.
+an instance that does not serve yet answers later. Without a stream, all instances are requested,
+and the first to answer is read: follows come into force meanwhile.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +53,11 @@ class Place:
         epoch = None if self.in_snapshot else self.epoch
         self.last = protocol.MAX_COUNT  # until the answer, there may be any number
         link.send(messages.encode(Subscribe(address, epoch, self.serial)))
+
+    def copy(self) -> "Place":
+        place = Place()
+        place.epoch, place.serial, place.in_snapshot = self.epoch, self.serial, self.in_snapshot
+        return place
 
     def forget(self) -> None:
         """Our copy differs from what was sent: the next answer begins with a snapshot."""
@@ -116,7 +121,7 @@ class Feed(Peers, Generic[Held]):
         self.complete = False  # `held` is the service's, not our first one
         self._link: Link | None = None  # `held` follows the stream that comes over it
         self._place = Place()
-        self._coming: Coming[Held] | None = None
+        self._coming: dict[Link, Coming[Held]] = {}
 
     # --- for subclasses ---
 
@@ -126,49 +131,65 @@ class Feed(Peers, Generic[Held]):
     def replaced(self) -> None:
         """Called when `held` is another one, complete."""
 
+    @property
+    def is_current(self) -> bool:
+        """Does it have all that its stream had when we subscribed, and does that stream go on?"""
+        return self._link is not None and self._place.caught_up
+
+    def renew(self) -> None:
+        """Subscribe again, over another link."""
+        for link in {*self._coming, *filter(None, [self._link])}:
+            link.abort()
+
     # --- the conversation ---
 
     def peers_changed(self) -> None:
         links = self.peers.values()
         if self._link not in links:
             self._link = None
-        coming = self._coming
-        if coming and coming.link not in links:
-            coming = self._coming = None
+        self._coming = {link: coming for link, coming in self._coming.items() if link in links}
+        needed = self._needed()
+        for link in [link for link in self._coming if link not in needed]:
+            del self._coming[link]
+            link.abort()  # where we do not read, no acks of ours must be waited for
+        for link in needed:
+            if link not in self._coming:
+                place = Place() if self._link else self._place.copy()
+                self._coming[link] = Coming(link, place)
+                place.ask(link, GRAPH)
+
+    def _needed(self) -> list[Link]:
+        """The links over which a stream is to come."""
+        arriving = [link for link, coming in self._coming.items() if coming.copy is not None]
+        if arriving:
+            return arriving[:1]
         first = self.route.first(lambda t: t.name in self.peers)
-        link = self.peers[first.name] if first else None
-        if coming:
-            if coming.link in (link, self._link):
-                return
-            self._coming = None
-            coming.link.abort()  # where we do not read, no acks of ours must be waited for
-        if link and link is not self._link:
-            self._coming = Coming(link, Place() if self._link else self._place)
-            self._coming.place.ask(link, GRAPH)
+        if not self._link:
+            return [*self.peers.values()]
+        link = self.peers[first.name] if first else self._link
+        return [] if link is self._link else [link]
 
     def on_subscribed(self, link: Link, answer: Subscribed) -> None:
-        coming = self._coming
-        if link is self._link and not (coming and link is coming.link):  # we were too slow for it
-            if coming:
-                coming.link.abort()
-            coming = self._coming = Coming(link, self._place)
-        if coming and link is coming.link:
-            if coming.place.begin(answer):
-                coming.copy = self._make()
-            else:
-                self._follow(coming)
+        coming = self._coming.get(link)
+        if coming is None and link is self._link:  # we were too slow for it
+            coming = self._coming[link] = Coming(link, self._place)
+        if coming and coming.place.begin(answer):
+            coming.copy = self._make()
+            self.peers_changed()
+        elif coming:
+            self._follow(coming)
 
     def _follow(self, coming: Coming[Held]) -> None:
         """Its stream takes the place of the old one."""
-        old, self._link, self._place, self._coming = self._link, coming.link, coming.place, None
+        old, self._link, self._place = self._link, coming.link, coming.place
+        del self._coming[coming.link]
         if old and old is not coming.link:
             old.abort()
         self.peers_changed()
 
     def on_message(self, link: Link, message: Message) -> None:
         for body in message.bodies:
-            coming = self._coming
-            if coming and link is coming.link:
+            if coming := self._coming.get(link):
                 self._take_piece(coming, body)
             elif link is self._link and (changes := self.held.apply(self._place.take(body))):
                 self.changed(changes)
@@ -188,8 +209,8 @@ class Feed(Peers, Generic[Held]):
             link.send(messages.encode(credit))
 
     def _place_of(self, link: Link) -> Place | None:
-        if self._coming and link is self._coming.link:
-            return self._coming.place
+        if coming := self._coming.get(link):
+            return coming.place
         return self._place if link is self._link else None
 
     def batch_failed(self, link: Link) -> None:

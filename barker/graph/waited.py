@@ -1,7 +1,8 @@
 """Waited: the subscribers whose acks a followers service waits for, and for how long.
 
 An event is acked when all replicas have it, and a list is sent when all copies act by it. Only
-subscribers that the directory knows are waited for. One that has not acked for `WAIT_HEARTBEATS`,
+subscribers that the directory knows are waited for, and every registered bizlogic: one that reads
+another instance, or is between two links, decides by an older graph. One that has not acked for `WAIT_HEARTBEATS`,
 though there was something to ack, is a *laggard*: it is named, and not waited for, until it acks
 again. Names are stricter: none is given away while a registered replica does not know of it
 (`barker.graph.deciding`).
@@ -15,6 +16,8 @@ from barker.graph.replicas import Replicas
 from barker.process import agent
 from barker.process.node import Node
 
+# The service that decides who is shown a bark.
+DECIDES = "bizlogic"
 WAIT_HEARTBEATS = 3.0
 
 
@@ -45,7 +48,8 @@ class Waited:
         self._replicas = replicas
         self._publisher = publisher
         self._replicating, self._copying = Progress(), Progress()
-        node.watch(agent.ADDRESS, lambda: None)  # all that are registered
+        for address in (agent.ADDRESS, DECIDES):  # all that are registered
+            node.watch(address, publisher.tell_lists)
 
     def look(self) -> bool:
         """Find the laggards. Have they changed?"""
@@ -64,9 +68,11 @@ class Waited:
         return {name: acked.get(name, NOTHING) for name in self._replicas.others}
 
     def _copies_at(self) -> Mapping[str, int]:
-        registered = self._node.routes.route(agent.ADDRESS).by_name
+        deciding = self._node.routes.route(DECIDES).by_name
+        registered = {*self._node.routes.route(agent.ADDRESS).by_name, *deciding}
         acked = self._publisher.acked(GRAPH)
-        return {n: serial for n, serial in acked.items() if n in registered or not registered}
+        stand_at = {n: serial for n, serial in acked.items() if n in registered or not registered}
+        return {**dict.fromkeys(deciding, NOTHING), **stand_at}
 
     @property
     def laggards(self) -> list[str]:

@@ -19,7 +19,17 @@ from barker.routing.routes import Route
 from barker.wire import protocol
 from barker.wire.bodies import mentions
 from tests.tools.fleet import until
-from tests.tools.wireclient import Acceptor, Message, Wire, WireTest, bark, put, puts, register
+from tests.tools.wireclient import (
+    Acceptor,
+    Message,
+    Wire,
+    WireTest,
+    bark,
+    put,
+    puts,
+    register,
+    thaw,
+)
 
 ORIGIN = "ab" * 8
 # ann is followed by bob and cleo; nobody follows cleo; dora follows herself.
@@ -90,7 +100,7 @@ class BizLogicTest(WireTest):
         self.registrations: dict[str, Wire] = {}
         for name in self.inboxes:
             await self.join(name)
-        await self.serve(Followers, "--no-journal", directory=self.directory.port)
+        self.followers = await self.serve(Followers, "--no-journal", directory=self.directory.port)
         self.biz = await self.serve(BizLogic, directory=self.directory.port)
         await until(lambda: self.biz._copy.complete, "it has a copy of the graph")
         await self.ring(len(self.inboxes))
@@ -139,6 +149,69 @@ class BizLogicTest(WireTest):
         """A bark's text that brings it to all users, and so to both inboxes."""
         self.assertEqual({self.owner(u) for u in WORLD.names}, set(self.inboxes))
         return " ".join(f"@{u}" for u in WORLD.names)
+
+
+class ThawTest(BizLogicTest):
+    """Peers have given it up while it was frozen: follows may be in force that it lacks."""
+
+    @property
+    def is_registered(self) -> bool:
+        return self.biz.name in self.directory._services.get("bizlogic", {})
+
+    async def thaw(self) -> None:
+        await until(lambda: self.is_registered, "it serves")
+        with self.assertLogs("barker.process.node", "WARNING"):
+            thaw(self.biz)
+            await until(lambda: not self.biz.is_looking, "it has looked at its links")
+        self.outbox = await self.open(self.biz.port, "outbox")
+
+    async def test_it_decides_nothing_until_its_copy_is_renewed(self) -> None:
+        with mock.patch.object(self.followers, "subscribe", lambda *_: None):  # that takes a while
+            await self.thaw()
+            await until(lambda: self.biz.told_by("graph"), "the directory has told of followers")
+            await until(lambda: self.biz._copy.peers, "it has requested a stream")
+            self.biz.ticked()
+            self.outbox.send(self.put(1, "ann"))
+            await self.outbox.expect("refuse", seq=1, code=protocol.FULL)
+            self.assertFalse(self.is_registered)
+        event = {"kind": "follow", "id": "f", "user": "eve", "whom": "cleo", "at": 1}
+        outbox = await self.open(self.followers.port, "outbox")
+        outbox.send(put(1, ["followers"], event, origin=ORIGIN, n=1))
+        await outbox.expect("ack", seq=1)
+        for link in list(self.biz._copy.peers.values()):
+            link.abort()
+        await until(lambda: self.is_registered, "it serves again")
+        self.assertEqual(self.biz.recipients.of("cleo"), "inbox/cleo inbox/eve")
+
+    async def test_it_goes_on_if_there_is_no_followers_service(self) -> None:
+        self.followers.stop()
+        await until(lambda: not self.biz.routes.route("graph").targets, "followers has gone")
+        await self.thaw()
+        self.assertFalse(self.biz._serving)
+        await until(lambda: self.biz.told_by("graph"), "the directory has told of followers")
+        self.biz.ticked()
+        await until(lambda: self.is_registered, "it serves again")
+        self.assertEqual(self.biz.recipients.of("cleo"), "inbox/cleo")
+
+    async def test_it_waits_three_heartbeats_for_followers_that_do_not_answer(self) -> None:
+        with mock.patch.object(self.followers, "subscribe", lambda *_: None):
+            await self.thaw()
+            later = self.biz.now() + bizlogic.RENEWED_HEARTBEATS * self.biz.heartbeat_s
+            for passed, serves in ((-1.0, False), (1.0, True)):
+                with mock.patch.object(BizLogic, "now", staticmethod(lambda: later + passed)):  # noqa: B023
+                    self.biz.ticked()
+                self.assertEqual(self.biz._serving, serves)
+            await until(lambda: self.is_registered, "it serves again")
+
+    async def test_a_short_frost_changes_nothing(self) -> None:
+        await until(lambda: self.is_registered, "it serves")
+        for wire in (self.outbox, *self.links.values()):
+            await wire.before_pong()  # it reads: a link without a read ends in a stall
+        with self.assertLogs("barker.process.node", "WARNING"):
+            thaw(self.biz, given_up=False)
+            await until(lambda: not self.biz.is_looking, "it has looked at its links")
+        self.assertTrue(self.biz._serving)
+        self.assertTrue(self.is_registered)
 
 
 class FanOutTest(BizLogicTest):

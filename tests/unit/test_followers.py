@@ -466,6 +466,26 @@ class WaitedTest(FollowersTest):
         await self.take(service, event(1, FOLLOW, "bob", "ann"))
         await reader.expect("message", address="graph/ann")
 
+    async def test_a_registered_bizlogic_that_does_not_read_here_is_waited_for(self) -> None:
+        """It may read another instance, or be between two links: it decides by an older graph."""
+        service = await self.followers()
+        directory = await self.open(self.directory.port, "biz")
+        directory.send(register("bizlogic", "biz", policy="ordered"))
+        await until(lambda: service.routes.route("bizlogic").targets, "it knows that one decides")
+        reader = await self.open(service.port, "reader")
+        reader.send({"op": "subscribe", "address": "graph/ann"})
+        self.assertEqual(await reader.before_pong(), [])
+        biz = await self.open(service.port, "biz")
+        await self.snapshot(biz)
+        biz.send({"op": "credit", "address": "graph", "serial": service._publisher.last})
+        await reader.expect("message", address="graph/ann")
+        biz.abort()
+        await until(lambda: not service._publisher.acked("graph"), "it has lost its link")
+        await self.take(service, event(1, FOLLOW, "bob", "ann"))
+        self.assertEqual(await reader.before_pong(), [])
+        directory.abort()
+        await reader.expect("message", address="graph/ann")  # no other decides
+
     def test_one_that_goes_on_slowly_is_no_laggard(self) -> None:
         progress = waited.Progress()
         for second in range(20):
@@ -793,6 +813,25 @@ class FeedTest(FollowersTest):
         await until(lambda: reader.node.name not in copies("graph"), "it has left the first")
         await self.take(second, event(1, FOLLOW, "bob", "cid"))
         await until(lambda: ("bob", "cid", True) in reader.heard, "it follows the second")
+
+    async def test_without_a_stream_the_first_instance_to_answer_is_read(self) -> None:
+        """The first in the route may have been started again, and not serve for long."""
+        first, second = await self.two()
+        reader = (await self.keeper()).feed
+        await until(lambda: len(reader.peers) == 2, "it could read either")
+        self.assertTrue(reader.is_current)
+        with mock.patch.object(first, "subscribe", lambda *_: None):
+            reader.renew()
+            await until(lambda: reader.replacements == 2, "the second one answers")
+            self.assertIn(reader.node.name, second._publisher.acked("graph"))
+            self.assertTrue(reader.is_current)
+            await self.take(second, event(1, FOLLOW, "ann", "cid"))
+            await until(lambda: ("ann", "cid", True) in reader.heard, "it follows the second")
+            await until(lambda: "f1" in reader.peers, "it has requested the first, too")
+        reader.peers["f1"].abort()
+        await until(lambda: reader.replacements == 3, "the first one answers")
+        copies = second._publisher.acked
+        await until(lambda: reader.node.name not in copies("graph"), "it has left the second")
 
     async def test_the_last_copy_counts_until_the_next_one_is_complete(self) -> None:
         self.patch(graph, "PIECE_SIZE", 2)
