@@ -2,10 +2,10 @@
 
 An event is acked when all replicas have it, and a list is sent when all copies act by it. Only
 subscribers that the directory knows are waited for, and every registered bizlogic: one that reads
-another instance, or is between two links, decides by an older graph. One that has not acked for `WAIT_HEARTBEATS`,
-though there was something to ack, is a *laggard*: it is named, and not waited for, until it acks
-again. Names are stricter: none is given away while a registered replica does not know of it
-(`barker.graph.deciding`).
+another instance, or is between two links, decides by an older graph. One that has not acked for
+`WAIT_HEARTBEATS`, though there was something to ack, is a *laggard*: it is named, and not waited
+for, until it acks again. Names are stricter: none is given away while a registered replica does not
+know of it (`barker.graph.deciding`).
 """
 
 from collections.abc import Mapping

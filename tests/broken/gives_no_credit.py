@@ -11,4 +11,4 @@ def break_it() -> None:
     def batch_end(self: bizlogic.Copy, link: Link) -> None:
         pass
 
-    bizlogic.Copy.batch_end = batch_end  # type: ignore[method-assign,assignment]
+    bizlogic.Copy.batch_end = batch_end  # type: ignore[method-assign]

@@ -178,8 +178,8 @@ class ThawTest(BizLogicTest):
         outbox = await self.open(self.followers.port, "outbox")
         outbox.send(put(1, ["followers"], event, origin=ORIGIN, n=1))
         await outbox.expect("ack", seq=1)
-        for link in list(self.biz._copy.peers.values()):
-            link.abort()
+        for peer in list(self.biz._copy.peers.values()):
+            peer.abort()
         await until(lambda: self.is_registered, "it serves again")
         self.assertEqual(self.biz.recipients.of("cleo"), "inbox/cleo inbox/eve")
 
