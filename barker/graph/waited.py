@@ -68,11 +68,13 @@ class Waited:
         return {name: acked.get(name, NOTHING) for name in self._replicas.others}
 
     def _copies_at(self) -> Mapping[str, int]:
+        registered = self._node.routes.route(agent.ADDRESS).by_name
         deciding = self._node.routes.route(DECIDES).by_name
-        registered = {*self._node.routes.route(agent.ADDRESS).by_name, *deciding}
-        acked = self._publisher.acked(GRAPH)
-        stand_at = {n: serial for n, serial in acked.items() if n in registered or not registered}
-        return {**dict.fromkeys(deciding, NOTHING), **stand_at}
+        stand_at: dict[str, int] = dict.fromkeys(deciding, NOTHING)
+        for name, serial in self._publisher.acked(GRAPH).items():
+            if name in registered or name in deciding or not registered:
+                stand_at[name] = serial
+        return stand_at
 
     @property
     def laggards(self) -> list[str]:

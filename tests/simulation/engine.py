@@ -272,7 +272,7 @@ class Simulation:
         if party and party.frozen:
             party.frozen = False
             # Its own stall is seen sooner than the directory gives it up.
-            if noticed or (party.unregistered and isinstance(party.node, Followers)):
+            if noticed or (party.unregistered and isinstance(party.node, Followers | BizLogic)):
                 party.do(functools.partial(self._look_around, party))
 
     def _look_around(self, party: Party) -> None:
@@ -377,6 +377,8 @@ class Simulation:
         if self.directory_is_there and not (party and party.runs):
             for address in self.registered:
                 self.unregister(address, name)
+            for end in party.ends if party else ():
+                end.other.abort()  # all others notice it, too
 
     def unregister(self, address: str, name: str) -> None:
         if self.registered[address].pop(name, None):

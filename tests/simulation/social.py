@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from barker.bizlogic import BizLogic
 from barker.disk.users import World
 from barker.followers import Followers
+from barker.graph.feed import GRAPH
 from barker.graph.graph import Graph
 from barker.inbox import Inbox
 from barker.outbox import Outbox
@@ -33,6 +34,8 @@ class Social:
         self.edges: defaultdict[Edge, list[Saying]] = defaultdict(list)
         # When an edge was last not the same for all who decide by it.
         self.unsteady: dict[Edge, int] = {}
+        # Since when a list of its user has shown an edge, whatever any bizlogic knows.
+        self.in_force: dict[Edge, int] = {}
         self.barks: dict[tuple[str, str], Saying] = {}
         self.bodies: dict[str, dict[str, Any]] = {}
         self.decisions: defaultdict[tuple[str, str], list[set[str]]] = defaultdict(list)
@@ -49,6 +52,7 @@ class Social:
             self.joins[saying.user].append(saying)
         else:
             self.edges[saying.user, fields["whom"]].append(saying)
+            self.in_force.pop((saying.user, fields["whom"]), None)
         if "kind" in fields:
             self.events.append(saying)
 
@@ -92,6 +96,22 @@ class Social:
             follows = self.follows(edge)
             if any(graph.has(*edge) != follows for graph in graphs):
                 self.unsteady[edge] = self.world.step
+            self.look_at_lists(edge, follows)
+
+    def look_at_lists(self, edge: Edge, follows: bool) -> None:
+        """Does a list show it? A journal that was put back may take it away again."""
+        serving = [s for s in self.serving() if not self.world.setting.backups]
+        if any(service.graph.has(*edge) != follows for service in serving):
+            self.in_force.pop(edge, None)  # one that lacks it has taken over
+        elif any(s._waited.holds >= s._publisher.last for s in serving):
+            self.in_force.setdefault(edge, self.world.step)
+
+    def serving(self) -> list[Any]:
+        """Followers services that a client may read; but none that has given up on a copy."""
+        registered = self.world.registered[GRAPH]
+        parties = [p for p in self.world.alive(Followers) if p.runs and p.name in registered]
+        nodes: list[Any] = [party.node for party in parties]
+        return [n for n in nodes if n._publisher._is_open and not n._waited._copying.laggards]
 
     def decided(self, author: str, content: str, addresses: Sequence[str]) -> None:
         """A bizlogic has decided; edges that were in force since the bark was said bind it."""
@@ -103,7 +123,8 @@ class Social:
         for reader in EVERYBODY:
             edge = (reader, author)
             is_steady = self.unsteady.get(edge, -1) < saying.step and reader != author
-            if is_steady and self.follows(edge) != (f"inbox/{reader}" in addresses):
+            is_shown = self.in_force.get(edge, saying.step) < saying.step
+            if (is_steady or is_shown) and self.follows(edge) != (f"inbox/{reader}" in addresses):
                 self.world.fault(f"graph: {saying} goes to {addresses}, not as {reader} said")
 
     def must(self, saying: Saying) -> set[str]:

@@ -70,6 +70,16 @@ STORIES = {
         say ann 5 1; hear outbox-a client 2; hear bizlogic-a outbox-a 3; hear inbox-a bizlogic-a 1;
         hear outbox-a client 9; full inbox-a True; hear bizlogic-a outbox-a 1;
         hear inbox-a bizlogic-a 2""",
+    "events: a bizlogic that had been given up decided by the graph of before its frost": """
+        freeze bizlogic-a; gone bizlogic-a; told outbox-a; told followers-a; follow dan lea 1;
+        hear outbox-b client 9; hear followers-a outbox-b 9; fire followers-a; fire followers-a;
+        fire followers-a; fire followers-a; fire followers-a; hear bizlogic-b followers-a 9;
+        hear outbox-b followers-a 9; hear inbox-a followers-a 9; hear inbox-b followers-a 9;
+        hear outbox-a followers-a 9; hear outbox-b followers-a 9; hear client outbox-b 9;
+        hear followers-a bizlogic-b 9; hear followers-a outbox-a 9; hear followers-a outbox-b 9;
+        hear followers-a inbox-a 9; hear followers-a inbox-b 9; hear followers-a bizlogic-a 9;
+        thaw bizlogic-a True; register bizlogic-a; told outbox-a; dial outbox-a bizlogic-a;
+        say lea 1 0; hear outbox-a client 9""",
     "names: two had begun the same reign, and neither began another when both were together": """
         freeze followers-a; gone followers-a; told followers-b; join kim""",
 }
