@@ -70,11 +70,12 @@ class Waited:
     def _copies_at(self) -> Mapping[str, int]:
         registered = self._node.routes.route(agent.ADDRESS).by_name
         deciding = self._node.routes.route(DECIDES).by_name
-        stand_at: dict[str, int] = dict.fromkeys(deciding, NOTHING)
-        for name, serial in self._publisher.acked(GRAPH).items():
-            if name in registered or name in deciding or not registered:
-                stand_at[name] = serial
-        return stand_at
+        stand_at = {
+            name: serial
+            for name, serial in self._publisher.acked(GRAPH).items()
+            if name in registered or name in deciding or not registered
+        }
+        return {**dict.fromkeys(deciding, NOTHING), **stand_at}
 
     @property
     def laggards(self) -> list[str]:
