@@ -136,6 +136,11 @@ class Feed(Peers, Generic[Held]):
         """Does it have all that its stream had when we subscribed, and does that stream go on?"""
         return self._link is not None and self._place.caught_up
 
+    @property
+    def may_lack(self) -> bool:
+        """Is there perhaps a change in force that `held` lacks?"""
+        return not self.complete or bool(self.route.targets and not self.is_current)
+
     def renew(self) -> None:
         """Subscribe again, over another link."""
         for link in {*self._coming, *filter(None, [self._link])}:

@@ -224,7 +224,7 @@ class Admission:
 
     def _check_exists(self, user: str, taken: _Taken) -> None:
         if user not in self._people and user not in taken.joins:
-            if not self._people.complete:
+            if self._people.may_lack:
                 raise BadMessage(FULL, "who else exists is not known here yet")
             raise BadMessage(protocol.UNKNOWN_USER, f"there is no user {user}")
 

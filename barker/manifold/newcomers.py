@@ -85,7 +85,7 @@ class Newcomers:
     def _look(self) -> None:
         """Begin those with a known user, refuse those that waited too long; a few at once."""
         now, left = self._node.now(), AT_ONCE
-        if not self._people.complete:
+        if self._people.may_lack:
             return
         if self._complete_since is None:
             self._complete_since = now

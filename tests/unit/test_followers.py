@@ -823,6 +823,7 @@ class FeedTest(FollowersTest):
         with mock.patch.object(first, "subscribe", lambda *_: None):
             reader.renew()
             await until(lambda: reader.replacements == 2, "the second one answers")
+            self.assertFalse(reader.may_lack)
             self.assertIn(reader.node.name, second._publisher.acked("graph"))
             self.assertTrue(reader.is_current)
             await self.take(second, event(1, FOLLOW, "ann", "cid"))

@@ -7,6 +7,7 @@ from unittest import mock
 from barker.graph.people import People
 from barker.manifold import newcomers
 from barker.manifold.newcomers import AT_ONCE, MAX_WAITING, Newcomers
+from barker.routing.routes import Target
 from barker.wire import protocol
 from barker.wire.ops import Subscribe
 from barker.wire.protocol import BadMessage
@@ -70,6 +71,17 @@ class NewcomersTest(unittest.TestCase):
         self.assertEqual(self.refused(), ["inbox/eve"])
         self.join("eve")
         self.assertEqual(self.begun, [])
+
+    def test_nobody_is_refused_without_a_stream_from_a_followers_service_that_is_there(
+        self,
+    ) -> None:
+        self.node.routes.update("graph", "ordered", [Target("followers-1", "127.0.0.1", 1, 1)])
+        self.wait("eve")
+        self.look(20)
+        self.assertEqual(self.refused(), [])
+        self.node.routes.update("graph", "ordered", [])
+        self.look(newcomers.NEWS_WITHIN_S + 2 * newcomers.LOOK_EVERY_S)
+        self.assertEqual(self.refused(), ["inbox/eve"])
 
     def test_nobody_is_refused_before_the_graph_is_known(self) -> None:
         self.people.complete = False

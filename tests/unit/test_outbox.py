@@ -10,6 +10,7 @@ from unittest import mock
 from barker.delivery import acks
 from barker.directory import Directory
 from barker.outbox import Outbox
+from barker.routing.routes import Target
 from barker.websocket.frames import Opcode
 from barker.wire import protocol
 from barker.wire.messages import PING
@@ -101,6 +102,20 @@ class TakeTest(OutboxTest):
         self.assertRegex(refusal["reason"], reason)
         self.assertEqual(refusal["addresses"], message["to"][0].split(" "))
         await client.expect("ack", seq=message["seq"])
+
+    async def test_without_a_stream_nobody_is_called_unknown_if_a_followers_service_is_there(
+        self,
+    ) -> None:
+        outbox = await self.outbox()
+        people_of(outbox).complete = True
+        client = await self.open(outbox.port)
+        place = Target("followers-1", "127.0.0.1", 1, 1)
+        for targets, code in (([place], protocol.FULL), ([], protocol.UNKNOWN_USER)):
+            outbox.routes.update("graph", "ordered", targets)
+            client.send(put(1, ["outbox/nobody"], bark("nobody", "1")))
+            await client.expect("refuse", seq=1, code=code)
+            client.abort()
+            client = await self.open(outbox.port)
 
     async def test_what_nobody_may_say_is_refused_with_a_reason_and_the_rest_goes_on(self) -> None:
         outbox = await self.outbox()
