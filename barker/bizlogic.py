@@ -199,14 +199,14 @@ class BizLogic(Service):
         """Use this whole graph from now on. With the first, we can serve."""
         self._graph = graph
         self.recipients = Recipients(graph)
-        self.go_on()
+        if not self._serving:
+            self._serving = True
+            self._health.begin()
 
     def go_on(self) -> None:
-        """Serve with the graph that we have, if there is one."""
+        """Serve again, with the graph that we have, if there is one."""
         if not self._serving and self._graph is not None:
-            self._serving = True
-            self.recipients = Recipients(self._graph)
-            self._health.begin()
+            self.graph_came(self._graph)
 
     def thawed(self, ended: Sequence[Link]) -> None:
         """Who was given up is not waited for, so follows may be in force that our copy lacks."""
