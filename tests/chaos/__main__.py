@@ -1,7 +1,9 @@
 """See ``tests/chaos/__init__.py``."""
 
 import asyncio
+import logging
 import random
+import shutil
 import sys
 
 from barker.laboratory.progress import Progress, status_of
@@ -64,6 +66,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     kinds, actions = args.kinds.split(","), args.actions.split(",")
     run = Run(args.seed, args.seconds, args.rate, kinds, actions)
+    if sys.stderr.isatty():  # a line of the log covers all of the progress in its place
+        columns = shutil.get_terminal_size().columns - 1
+        logging.basicConfig(format=f"%(message)-{columns}s")
     try:
         asyncio.run(watched(run))
     except AssertionError as fault:
